@@ -1,0 +1,71 @@
+"""The command `tus-wsgi`. Each command imports what it needs when it runs, so `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tus_wsgi.settings import Row
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="tus-wsgi-s3", message="tus-wsgi %(version)s")
+def main() -> None:
+    """Resumable uploads (tus 1.0.0) into S3, as WSGI middleware.
+
+    Everything is set by environment variables: `tus-wsgi settings` lists them.
+    """
+
+
+@main.command("settings")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the README's table instead.")
+def show_settings(*, as_markdown: bool) -> None:
+    """List the settings, with the values that this environment gives them.
+
+    Exits with 2, and says what is wrong, when the environment cannot be used.
+    """
+    from tus_wsgi.settings import Settings, SettingsError, markdown, table
+
+    if as_markdown:
+        click.echo(markdown(table()), nl=False)
+        return
+    try:
+        settings = Settings.from_environ(os.environ)
+    except SettingsError as error:
+        # The table comes first: it is what somebody without a single setting is looking for.
+        click.echo("\n".join(_columns(table())))
+        sys.stdout.flush()
+        click.echo(f"\n{error}", err=True)
+        sys.exit(2)
+    click.echo("\n".join(_columns(table(settings))))
+
+
+@main.command()
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the uploads are kept. A second start with it finds them again.",
+)
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1))
+def demo(*, port: int, data_dir: Path | None, workers: int) -> None:
+    """Serve a page to drop files on, with an S3 server of its own. Ctrl-C ends everything."""
+    from tus_wsgi.dev.demo import run
+
+    sys.exit(run(port=port, data_dir=data_dir, workers=workers))
+
+
+def _columns(rows: Iterable[Row]) -> Iterator[str]:
+    """Lines with a column each for the name, the value, the default and the meaning."""
+    cells = [("variable", "value", "default", "meaning")]
+    cells += [(row.variable, row.value, row.default, row.meaning) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(padded).rstrip()

@@ -1,0 +1,1 @@
+"""Observers: who is told what happened. One a file."""
