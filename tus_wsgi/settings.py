@@ -28,6 +28,7 @@ from pydantic_core.core_schema import ValidationInfo
 from tus_wsgi.model import GIB, MIB, TIB
 from tus_wsgi.observers.log import LogFormat
 from tus_wsgi.parts import PartLimits
+from tus_wsgi.protocol.cors import parse_allow_origin
 from tus_wsgi.units import build_duration, build_size, parse_duration, parse_size
 
 PREFIX = "TUS_"
@@ -73,6 +74,11 @@ def _parse_url(text: str) -> str:
     if "?" in text or "#" in text:
         raise ValueError("expected a URL without a query or a fragment")
     return text.rstrip("/")
+
+
+def _origins(text: str) -> str:
+    parse_allow_origin(text)
+    return text
 
 
 def _reader(parse: Callable[[str], object]) -> BeforeValidator:
@@ -173,8 +179,9 @@ class Settings:
     disable_download: bool = _setting("refuse GET", default=False)
     disable_termination: bool = _setting("refuse DELETE", default=False)
     disable_cors: bool = _setting("send no CORS fields and answer no preflight", default=False)
-    cors_allow_origin: str = _setting(
-        "origins that may upload: `*`, a list with commas, or a regex matched whole", default="*"
+    cors_allow_origin: Annotated[str, _reader(_origins)] = _setting(
+        "origins that may upload, with commas between: `*`, origins, regexes (matched whole)",
+        default="*",
     )
     cors_allow_credentials: bool = _setting("let pages send cookies along", default=False)
     cors_max_age: _Seconds = _setting(

@@ -1,0 +1,87 @@
+"""What holds for every ring: their order, a clean environment, and no skips in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+TESTS = Path(__file__).parent
+
+RINGS = ("protocol", "core", "contracts", "s3", "wsgi", "live", "faults", "conformance")
+"""Quick ones first, so that a mistake shows early."""
+
+SLOWEST_QUICK = TESTS / "core" / "test_house.py"
+"""Tools over the whole project: they come after the quick rings and before the slow ones."""
+
+hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
+# In CI a failure must come again when it is looked at.
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=300, derandomize=True)
+
+
+def in_ci() -> bool:
+    """Whether this run must not skip anything."""
+    return os.environ.get("CI") == "true"
+
+
+def ring_of(path: Path) -> int:
+    """Where in the run a test file comes."""
+    if path == SLOWEST_QUICK:
+        return RINGS.index("live")
+    ring = path.relative_to(TESTS).parts[0]
+    place = RINGS.index(ring) if ring in RINGS else len(RINGS)
+    return place if place < RINGS.index("live") else place + 1
+
+
+def pytest_configure() -> None:
+    hypothesis.settings.load_profile("ci" if in_ci() else "default")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the rings in order. Within a ring the order stays random: the sort is stable."""
+    items.sort(key=lambda item: ring_of(item.path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if in_ci() and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {reason_of(report.longrepr)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if in_ci() and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {reason_of(report.longrepr)}"
+    return report
+
+
+def reason_of(longrepr: object) -> str:
+    """Why a test was skipped: pytest keeps it as the last of (file, line, reason)."""
+    return str(longrepr[-1]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
+    """No setting, credential or profile of this machine reaches a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("TUS_", "AWS_")) or name in {
+                "WEB_CONCURRENCY",
+                "GUNICORN_CMD_ARGS",
+            }:
+                patch.delenv(name)
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        for name in ("NO_PROXY", "no_proxy"):
+            patch.setenv(name, "127.0.0.1,localhost", prepend=",")
+        yield

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tus_wsgi.errors import StoreUnavailable
+from tus_wsgi.events import (
+    BytesStored,
+    Event,
+    RequestFailed,
+    UploadCreated,
+    UploadFinished,
+    UploadTerminated,
+)
+from tus_wsgi.model import UploadId
+from tus_wsgi.observers.log import LOGGER, LogFormat, LogObserver, configure_logging, fingerprint
+
+ID = UploadId("QTzW1Qy0m2mLw0b0nXq3fA")
+TUSD_ID = UploadId("24e533e02ec3bc40c387f1a0e460e216+2~abc.DEF_-")
+
+EVENTS: list[tuple[Event, str]] = [
+    (UploadCreated(ID, 1024), "event=upload_created upload=# length=1024"),
+    (UploadCreated(ID, None), "event=upload_created upload=# length=deferred"),
+    (
+        BytesStored(ID, offset=700, count=200, seconds=1.23456, cut_short=None),
+        "event=bytes_stored upload=# count=200 offset=700 seconds=1.235",
+    ),
+    (
+        BytesStored(ID, offset=9, count=0, seconds=0.0, cut_short="disconnected"),
+        "event=bytes_stored upload=# count=0 offset=9 seconds=0.0 cut_short=disconnected",
+    ),
+    (UploadFinished(ID, 7), "event=upload_finished upload=# length=7"),
+    (UploadTerminated(ID), "event=upload_terminated upload=#"),
+    (RequestFailed(ID, KeyError("x")), "event=request_failed upload=# error=KeyError"),
+    (RequestFailed(None, KeyError("x")), "event=request_failed error=KeyError"),
+]
+
+
+@pytest.fixture(autouse=True)
+def logger() -> Iterator[logging.Logger]:
+    """The package's logger, put back as it was afterwards."""
+    logger = logging.getLogger(LOGGER)
+    before = (logger.handlers[:], logger.level, logger.propagate)
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.DEBUG)
+    yield logger
+    logger.handlers, _, logger.propagate = before
+    logger.setLevel(before[1])
+
+
+def failed(id: UploadId | None, key: str) -> RequestFailed:
+    """A fault whose cause names the object's key, as those of botocore do."""
+    error = StoreUnavailable("GetObject")
+    error.__cause__ = OSError(f'Could not connect to: "http://s3/bucket/{key}.info"')
+    return RequestFailed(id, error)
+
+
+@pytest.mark.parametrize(("event", "line"), EVENTS)
+def test_an_event_is_one_line_of_fields(
+    event: Event, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    LogObserver()(event)
+    (record,) = caplog.records
+    assert record.getMessage() == line.replace("#", fingerprint(ID))
+    assert record.name == "tus_wsgi"
+
+
+@pytest.mark.parametrize(("event", "_line"), EVENTS)
+def test_only_faults_are_errors(event: Event, _line: str, caplog: pytest.LogCaptureFixture) -> None:
+    LogObserver()(event)
+    (record,) = caplog.records
+    is_fault = isinstance(event, RequestFailed)
+    assert record.levelno == (logging.ERROR if is_fault else logging.INFO)
+    assert bool(record.exc_info) == is_fault
+
+
+def test_nothing_is_written_below_the_level(
+    logger: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger.setLevel(logging.ERROR)
+    LogObserver()(UploadTerminated(ID))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("format", LogFormat)
+@pytest.mark.parametrize(
+    ("id", "key"),
+    [(ID, ID), (TUSD_ID, TUSD_ID.partition("+")[0]), (TUSD_ID, TUSD_ID.replace("+", "%2B"))],
+    ids=["ours", "key-of-tusd", "quoted-tusd"],
+)
+def test_no_line_holds_an_id_even_where_a_fault_names_it(
+    format: LogFormat, id: UploadId, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(format)
+    LogObserver()(UploadCreated(id, 1))
+    LogObserver()(failed(id, key))
+    written = capsys.readouterr().err
+    assert "Could not connect" in written
+    assert fingerprint(id) in written
+    for secret in (id, key, *id.split("+")):
+        assert secret not in written
+
+
+def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogFormat.JSON)
+    LogObserver()(BytesStored(ID, offset=700, count=200, seconds=0.5, cut_short=None))
+    LogObserver()(failed(ID, ID))
+    logging.getLogger("tus_wsgi.elsewhere").warning("plain %s", "words")
+    stored, fault, plain = map(json.loads, capsys.readouterr().err.splitlines())
+    assert stored.pop("time")
+    assert stored == {
+        "level": "INFO",
+        "event": "bytes_stored",
+        "upload": fingerprint(ID),
+        "count": 200,
+        "offset": 700,
+        "seconds": 0.5,
+    }
+    assert (fault["event"], fault["error"]) == ("request_failed", "StoreUnavailable")
+    assert "Could not connect" in fault["exc_info"]
+    assert (plain["level"], plain["message"]) == ("WARNING", "plain words")
+
+
+def test_text_begins_with_the_time_and_the_level(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogFormat.TEXT)
+    LogObserver()(UploadTerminated(ID))
+    time, level, rest = capsys.readouterr().err.rstrip().split(" ", 2)
+    assert time[:2] == "20"
+    assert (level, rest) == ("INFO", f"event=upload_terminated upload={fingerprint(ID)}")
+
+
+def test_configuring_twice_writes_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogFormat.JSON)
+    configure_logging(LogFormat.TEXT)
+    LogObserver()(UploadTerminated(ID))
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_fingerprint_is_what_b2sum_prints_first() -> None:
+    assert fingerprint(UploadId("abc")) == "ba80a53f"

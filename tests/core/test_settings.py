@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tus_wsgi.cli import main
+from tus_wsgi.model import GIB, MIB
+from tus_wsgi.observers.log import LogFormat
+from tus_wsgi.settings import LockerKind, Settings, SettingsError, markdown, table
+
+ENOUGH = {"TUS_S3_BUCKET": "uploads"}
+NAMES = [row.variable for row in table()]
+
+
+def mistakes(**environ: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ(ENOUGH | environ)
+    return caught.value.mistakes
+
+
+def test_a_bucket_is_all_that_must_be_set() -> None:
+    assert Settings.from_environ(ENOUGH) == Settings(s3_bucket="uploads")
+
+
+def test_every_kind_of_value_is_read() -> None:
+    settings = Settings.from_environ(
+        {
+            "TUS_S3_BUCKET": "uploads",
+            "TUS_BASE_PATH": "up/",
+            "TUS_PUBLIC_URL": "https://example.com/",
+            "TUS_S3_PART_SIZE": "8MiB",
+            "TUS_S3_CONCURRENT_PART_UPLOADS": "3",
+            "TUS_NETWORK_TIMEOUT": "1m30s",
+            "TUS_ACQUIRE_LOCK_TIMEOUT": "0",
+            "TUS_DISABLE_DOWNLOAD": "true",
+            "TUS_DISABLE_CORS": "0",
+            "TUS_LOCKER": "memory",
+            "TUS_LOCK_DIR": "/run/locks",
+            "TUS_LOG_FORMAT": "json",
+        }
+    )
+    assert settings == Settings(
+        s3_bucket="uploads",
+        base_path="/up",
+        public_url="https://example.com",
+        s3_part_size=8 * MIB,
+        s3_concurrent_part_uploads=3,
+        network_timeout=90.0,
+        acquire_lock_timeout=0.0,
+        disable_download=True,
+        locker=LockerKind.MEMORY,
+        lock_dir=Path("/run/locks"),
+        log_format=LogFormat.JSON,
+    )
+
+
+def test_the_environment_of_this_process_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUS_S3_PART_SIZE", "7MiB")
+    monkeypatch.setenv("S3_BUCKET", "another")
+    assert Settings.from_environ(ENOUGH) == Settings(s3_bucket="uploads")
+
+
+def test_an_empty_value_is_none_at_all() -> None:
+    assert Settings.from_environ({**dict.fromkeys(NAMES, ""), **ENOUGH}) == Settings(
+        s3_bucket="uploads"
+    )
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    Settings.from_environ(ENOUGH | {"AWS_REGION": "x", "TUSD_HOOKS": "y", "PATH": "z"})
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings(s3_bucket="uploads")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.s3_bucket = "another"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [("/files", "/files"), ("files", "/files"), ("/a/b/", "/a/b"), ("/", "/"), ("///", "/")],
+)
+def test_a_base_path_begins_with_a_slash_and_ends_without(text: str, path: str) -> None:
+    assert Settings.from_environ(ENOUGH | {"TUS_BASE_PATH": text}).base_path == path
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ(
+            {
+                "TUS_S3_PART_SZE": "8MiB",
+                "TUS_S3_MIN_PART_SIZE": "5,5MiB",
+                "TUS_NETWORK_TIMEOUT": "5 parsecs",
+                "TUS_DISABLE_CORS": "maybe",
+                "TUS_LOCKER": "redis",
+                "TUS_S3_CONCURRENT_PART_UPLOADS": "0",
+                "TUS_S3_MAX_MULTIPART_PARTS": "1.5",
+            }
+        )
+    assert str(caught.value).splitlines() == [
+        "8 mistakes in the settings:",
+        "  TUS_S3_PART_SZE: no such setting; did you mean TUS_S3_PART_SIZE?",
+        "  TUS_S3_BUCKET: it is required, and not set",
+        "  TUS_S3_MIN_PART_SIZE: expected a size such as 16MiB or 5242880, got '5,5MiB'",
+        "  TUS_S3_MAX_MULTIPART_PARTS: must be a valid integer, got '1.5'",
+        "  TUS_S3_CONCURRENT_PART_UPLOADS: must be greater than 0, got '0'",
+        "  TUS_LOCKER: must be 'memory' or 'file', got 'redis'",
+        "  TUS_NETWORK_TIMEOUT: expected a duration such as 90, 60s or 1m30s, got '5 parsecs'",
+        "  TUS_DISABLE_CORS: must be a valid boolean, got 'maybe'",
+    ]
+
+
+def test_an_unknown_setting_stops_the_start_even_when_the_rest_is_right() -> None:
+    assert mistakes(TUS_COLOUR="green") == ("TUS_COLOUR: no such setting",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("TUS_PASSWORD", "hunter2"),
+        ("TUS_S3_ENDPOINT", "https://me:hunter2@s3.example.com"),
+        ("TUS_PUBLIC_URL", "https://me:hunter2@[broken"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(name: str, text: str) -> None:
+    assert "hunter2" not in "".join(mistakes(**{name: text}))
+
+
+@pytest.mark.parametrize("name", ["TUS_PUBLIC_URL", "TUS_S3_ENDPOINT"])
+@pytest.mark.parametrize(
+    "text", ["example.com", "ftp://example.com", "https://", "https://a:b", "https://a?b", "/files"]
+)
+def test_a_url_is_absolute_and_plain(name: str, text: str) -> None:
+    (mistake,) = mistakes(**{name: text})
+    assert mistake.startswith(f"{name}: expected a URL")
+
+
+@pytest.mark.parametrize("text", ["/a b", "/a//b", "/a?b", "/a#b", "/ä", "/%41", "/a\\b"])
+def test_a_base_path_needs_no_quoting(text: str) -> None:
+    (mistake,) = mistakes(TUS_BASE_PATH=text)
+    assert mistake == f"TUS_BASE_PATH: expected a path such as /files, got {text!r}"
+
+
+def test_origins_are_checked_at_the_start() -> None:
+    (mistake,) = mistakes(TUS_CORS_ALLOW_ORIGIN="https://example.com, exampel.com")
+    assert mistake.startswith("TUS_CORS_ALLOW_ORIGIN: expected an origin")
+
+
+def test_a_part_is_not_smaller_than_the_least() -> None:
+    (mistake,) = mistakes(TUS_S3_PART_SIZE="4MiB")
+    assert mistake == "TUS_S3_PART_SIZE: is 4MiB, less than TUS_S3_MIN_PART_SIZE (5MiB)"
+
+
+def test_a_part_is_not_larger_than_the_most() -> None:
+    (mistake,) = mistakes(TUS_S3_PART_SIZE="6GiB")
+    assert mistake == "TUS_S3_MAX_PART_SIZE: is 5GiB, less than TUS_S3_PART_SIZE (6GiB)"
+
+
+def test_an_upload_is_not_larger_than_the_service_holds() -> None:
+    (mistake,) = mistakes(TUS_MAX_SIZE="6TiB")
+    assert mistake.startswith("TUS_MAX_SIZE: is 6TiB, and the service holds ")
+
+
+def test_a_mistake_is_not_reported_again_where_it_is_compared() -> None:
+    (mistake,) = mistakes(TUS_S3_MIN_PART_SIZE="x", TUS_S3_PART_SIZE="1MiB", TUS_MAX_SIZE="6TiB")
+    assert mistake.startswith("TUS_S3_MIN_PART_SIZE: expected a size")
+
+
+@pytest.mark.property
+@given(
+    st.dictionaries(
+        st.sampled_from(NAMES) | st.text("ABT_US", max_size=6).map("TUS_".__add__),
+        st.sampled_from(["0", "1", "5MiB", "5GiB", "20MiB", "1h", "file", "true", "/x", "http://h"])
+        | st.text(max_size=12),
+    )
+)
+def test_any_environment_gives_settings_or_a_settings_error(environ: dict[str, str]) -> None:
+    try:
+        settings = Settings.from_environ(environ)
+    except SettingsError as error:
+        assert error.mistakes  # noqa: PT017 (both ends are right)
+    else:
+        assert settings.s3_min_part_size <= settings.s3_part_size <= settings.s3_max_part_size
+        assert settings.max_size <= settings.part_limits.max_length
+
+
+def test_the_limits_of_the_service_reach_the_part_plan() -> None:
+    limits = Settings(
+        s3_bucket="b",
+        s3_min_part_size=1 * MIB,
+        s3_part_size=2 * MIB,
+        s3_max_part_size=3 * MIB,
+        s3_max_multipart_parts=4,
+        s3_max_object_size=5 * MIB,
+    ).part_limits
+    assert dataclasses.astuple(limits) == (2 * MIB, 1 * MIB, 3 * MIB, 4, 5 * MIB)
+
+
+def test_every_setting_has_a_default_and_a_meaning_in_the_table() -> None:
+    rows = table(Settings(s3_bucket="b", s3_part_size=GIB))
+    assert {row.variable for row in rows} == {
+        f"TUS_{field.name.upper()}" for field in dataclasses.fields(Settings)
+    }
+    assert all(row.default and row.meaning and row.value for row in rows)
+    assert ("1GiB", "16MiB") in {(row.value, row.default) for row in rows}
+
+
+def test_a_value_in_the_table_can_be_set_like_that() -> None:
+    settings = Settings(s3_bucket="b", network_timeout=90.0, memory_budget=MIB, disable_cors=True)
+    words = {row.variable: row.value for row in table(settings) if row.value != row.default}
+    assert Settings.from_environ(words) == settings
+
+
+class TestCommand:
+    """`tus-wsgi settings`."""
+
+    def test_it_shows_what_the_environment_sets(self) -> None:
+        run = CliRunner().invoke(main, ["settings"], env=ENOUGH | {"TUS_S3_PART_SIZE": "8388608"})
+        assert run.exit_code == 0
+        assert re.search(r"^TUS_S3_PART_SIZE +8MiB +16MiB +preferred", run.output, re.MULTILINE)
+
+    def test_mistakes_come_after_the_table_without_a_traceback(self) -> None:
+        run = CliRunner().invoke(main, ["settings"], env={"TUS_S3_PART_SZE": "1"})
+        assert run.exit_code == 2
+        assert "TUS_LOG_FORMAT" in run.stdout
+        assert "TUS_S3_BUCKET: it is required, and not set" in run.stderr
+        assert "did you mean TUS_S3_PART_SIZE?" in run.stderr
+        assert "Traceback" not in run.output
+
+    def test_the_markdown_needs_no_settings(self) -> None:
+        run = CliRunner().invoke(main, ["settings", "--markdown"], env={"TUS_LOCKER": "nonsense"})
+        assert (run.exit_code, run.output) == (0, markdown(table()))
+
+    def test_the_version_is_that_of_the_distribution(self) -> None:
+        run = CliRunner().invoke(main, ["--version"])
+        assert re.fullmatch(r"tus-wsgi \d+\.\d+\.\d+\S*\n", run.output)

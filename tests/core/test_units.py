@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tus_wsgi.model import GIB, MIB
+from tus_wsgi.units import build_duration, build_size, parse_duration, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("5242880", 5 * MIB),
+        ("16MiB", 16 * MIB),
+        ("16 mib", 16 * MIB),
+        (" 16MiB\n", 16 * MIB),
+        ("1.5GiB", 3 * GIB // 2),
+        ("5MB", 5_000_000),
+        ("7B", 7),
+        ("2KiB", 2048),
+        ("5TiB", 5 * 1024 * GIB),
+    ],
+)
+def test_sizes_are_read_with_binary_and_decimal_units(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "MiB", "16,5MiB", "16MiB;", "-1", "+1", "1_0", "0x10", "1.1B", "16iB", "16M", "1e3", "٣"],
+)
+def test_what_is_no_size_is_refused_and_shown(text: str) -> None:
+    with pytest.raises(ValueError, match="got") as caught:
+        parse_size(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.property
+@given(st.integers(min_value=0, max_value=2**49))
+def test_a_size_survives_being_written_and_read(size: int) -> None:
+    assert parse_size(build_size(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("90", 90),
+        ("0.5", 0.5),
+        ("60s", 60),
+        ("1m30s", 90),
+        ("1h", 3600),
+        ("1.5h", 5400),
+        ("250ms", 0.25),
+        ("1d1h1m1s1ms", 90061.001),
+    ],
+)
+def test_durations_are_read_in_steps_or_as_seconds(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "s", "5 parsecs", "1m 30s", "-1s", "1,5s", "1m30", "nan", "inf", "1e3", "60S", "٣"]
+)
+def test_what_is_no_duration_is_refused_and_shown(text: str) -> None:
+    with pytest.raises(ValueError, match="got") as caught:
+        parse_duration(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.property
+@given(st.integers(min_value=0, max_value=10**10))
+def test_a_duration_in_milliseconds_survives_being_written_and_read(milliseconds: int) -> None:
+    seconds = milliseconds / 1000
+    assert parse_duration(build_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0"), (60, "60s"), (119, "119s"), (150, "2m30s"), (86400, "24h")]
+)
+def test_durations_are_written_as_people_do(seconds: float, text: str) -> None:
+    assert build_duration(seconds) == text
