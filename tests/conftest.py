@@ -14,8 +14,8 @@ TESTS = Path(__file__).parent
 RINGS = ("protocol", "core", "contracts", "s3", "wsgi", "live", "faults", "conformance")
 """Quick ones first, so that a mistake shows early."""
 
-SLOWEST_QUICK = TESTS / "core" / "test_house.py"
-"""Tools over the whole project: they come after the quick rings and before the slow ones."""
+TOOLS = {TESTS / "core" / name for name in ("test_house.py", "test_rings.py")}
+"""Tests that start tools: they come after the quick rings and before the slow ones."""
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
 # In CI a failure must come again when it is looked at.
@@ -29,7 +29,7 @@ def in_ci() -> bool:
 
 def ring_of(path: Path) -> int:
     """Where in the run a test file comes."""
-    if path == SLOWEST_QUICK:
+    if path in TOOLS:
         return RINGS.index("live")
     ring = path.relative_to(TESTS).parts[0]
     place = RINGS.index(ring) if ring in RINGS else len(RINGS)
