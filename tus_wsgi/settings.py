@@ -98,7 +98,8 @@ _Seconds = Annotated[float, _reader(parse_duration), _Writer(build_duration)]
 _Url = Annotated[str, _reader(_parse_url)]
 
 
-def _setting(help: str, *, default: object, unset: str = "empty", **limits: float) -> Any:
+# Like Field's own, its type has to go with every field's.
+def _setting(help: str, *, default: object, unset: str = "empty", **limits: float) -> Any:  # noqa: ANN401
     """A field: its line in the table, its default, and what the table shows for no value."""
     extra: dict[str, Any] = {"unset": unset}
     # `limits` are Field's `gt`, `ge` and `le`, which its overloads cannot take as a mapping.
@@ -117,7 +118,7 @@ class Settings:
         "path of the uploads: requests for it and below it are answered here", default="/files"
     )
     public_url: _Url | None = _setting(
-        "scheme and host (and mount point) in front of `TUS_BASE_PATH`, as clients see them",
+        "URL of `TUS_BASE_PATH` as clients see it, where a proxy changes it",
         default=None,
         unset="from the request",
     )
