@@ -1,0 +1,31 @@
+"""Plain `gunicorn` in this directory serves uploads, from environment variables alone.
+
+gunicorn reads `WEB_CONCURRENCY` (workers), `PORT` and `GUNICORN_CMD_ARGS` by itself; everything
+that begins with `TUS_` is explained by `tus-wsgi settings`.
+"""
+
+# Before anything imports ssl: what is imported first stays unpatched, and blocks every greenlet.
+from gevent import monkey
+
+monkey.patch_all()
+
+wsgi_app = "tus_wsgi.assembly:create_app()"
+worker_class = "gevent"
+
+# A worker that does not report for so long is killed. A gevent worker reports while its requests
+# wait for clients and S3, so this catches only one that is truly stuck.
+timeout = 60
+
+# After SIGTERM requests stop reading, store what came and end: seconds, not the rest of an upload.
+# Completing a large upload in S3 takes longest.
+graceful_timeout = 30
+
+# Seconds that an idle connection is kept: longer than most proxies' own patience would be wasted.
+keepalive = 5
+
+
+def post_worker_init(worker):
+    """Cut running uploads in good order when the worker is asked to stop."""
+    from tus_wsgi import drain_when_stopping
+
+    drain_when_stopping(lambda: worker.alive)

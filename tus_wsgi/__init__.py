@@ -1,0 +1,22 @@
+"""Resumable uploads (tus 1.0.0) into S3, as WSGI middleware.
+
+    from tus_wsgi import TusMiddleware
+
+    application = TusMiddleware.from_env(application)
+
+serves uploads below `TUS_BASE_PATH` and passes everything else on to the application.
+"""
+
+from tus_wsgi.assembly import TusMiddleware, create_app
+from tus_wsgi.hooks import FinishedUpload
+from tus_wsgi.settings import Settings, SettingsError
+from tus_wsgi.wsgi.draining import drain_when_stopping
+
+__all__ = [
+    "FinishedUpload",
+    "Settings",
+    "SettingsError",
+    "TusMiddleware",
+    "create_app",
+    "drain_when_stopping",
+]

@@ -1,0 +1,181 @@
+"""From settings to a WSGI application: the only module that knows every class.
+
+Nothing happens at import. Call `create_app` or make a `TusMiddleware` in the process that serves:
+after fork, and after gevent has patched what boto3 is going to use.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, assert_never
+
+from tus_wsgi.hooks import OnFinish
+from tus_wsgi.lockers.file import FileLocker
+from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.model import Extension, new_upload_id
+from tus_wsgi.observers.log import LogObserver, configure_logging
+from tus_wsgi.ports import Locker, Observer, Store
+from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin
+from tus_wsgi.protocol.tus1 import Tus1
+from tus_wsgi.service import UploadService
+from tus_wsgi.settings import LockerKind, Settings
+from tus_wsgi.spool import Spool
+from tus_wsgi.stores.s3 import S3Store
+from tus_wsgi.stores.s3.client import make_client
+from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.wsgi.environ import Mount
+from tus_wsgi.wsgi.middleware import UploadMiddleware
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+TAIL_SHARE = 4
+"""A quarter of the memory budget is for tails that wait for the next request; the rest for parts."""
+
+
+class TusMiddleware(UploadMiddleware):
+    """Resumable uploads into S3 for any WSGI application.
+
+    Args:
+        app: gets every request that is not for uploads, untouched.
+        settings: see `Settings`; `from_env` reads them from the environment.
+        on_finish: called for each upload whose object is whole, before the client is told. It runs
+            at least once for each id; while it raises, the upload is not finished.
+        observers: called with each event of `tus_wsgi.events`, beside the log.
+        store: instead of the S3 store that the settings describe.
+        locker: instead of the locker that the settings describe.
+
+    Raises:
+        LockDirectoryRefused: TUS_LOCK_DIR cannot be used.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        settings: Settings,
+        on_finish: OnFinish | None = None,
+        observers: Iterable[Observer] = (),
+        store: Store | None = None,
+        locker: Locker | None = None,
+    ) -> None:
+        everyone = (LogObserver(), *observers)
+        service = UploadService(
+            store or make_store(settings),
+            locker or make_locker(settings),
+            new_id=lambda: new_upload_id(secrets.token_urlsafe),
+            max_size=settings.max_size,
+            extensions=_extensions(settings),
+            on_finish=on_finish,
+            observers=everyone,
+        )
+        dialect = Tus1(
+            extensions=service.extensions,
+            max_size=service.max_size,
+            downloads=not settings.disable_download,
+        )
+        super().__init__(
+            app,
+            service=service,
+            dialects=[dialect],
+            mount=Mount(settings.base_path.rstrip("/"), settings.public_url),
+            cors=None if settings.disable_cors else _cors(settings),
+            network_timeout=settings.network_timeout,
+            observers=everyone,
+        )
+
+    @classmethod
+    def from_env(
+        cls,
+        app: WSGIApplication,
+        *,
+        environ: Mapping[str, str] | None = None,
+        on_finish: OnFinish | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> Self:
+        """The middleware that the environment variables describe.
+
+        Args:
+            app: gets every request that is not for uploads, untouched.
+            environ: instead of `os.environ`.
+            on_finish: see the class.
+            observers: see the class.
+
+        Raises:
+            SettingsError: naming every mistake in the environment.
+        """
+        settings = Settings.from_environ(os.environ if environ is None else environ)
+        return cls(app, settings=settings, on_finish=on_finish, observers=observers)
+
+
+def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
+    """Uploads and nothing else, with logging set up: what plain `gunicorn` serves.
+
+    Raises:
+        SettingsError: naming every mistake in the environment.
+    """
+    settings = Settings.from_environ(os.environ if environ is None else environ)
+    configure_logging(settings.log_format)
+    return TusMiddleware(_nothing_here, settings=settings)
+
+
+def make_store(settings: Settings) -> S3Store:
+    """The S3 store that the settings describe."""
+    tails = settings.memory_budget // TAIL_SHARE
+    directory = None if settings.spool_dir is None else str(settings.spool_dir)
+    return S3Store(
+        make_client(
+            endpoint=settings.s3_endpoint, parallel_parts=settings.s3_concurrent_part_uploads
+        ),
+        settings.s3_bucket,
+        keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
+        limits=settings.part_limits,
+        spool=Spool(settings.memory_budget - tails, directory),
+        parallel_parts=settings.s3_concurrent_part_uploads,
+        tail_budget=tails,
+    )
+
+
+def make_locker(settings: Settings) -> Locker:
+    """The locker that the settings describe.
+
+    Raises:
+        LockDirectoryRefused: TUS_LOCK_DIR cannot be used.
+    """
+    match settings.locker:
+        case LockerKind.MEMORY:
+            return MemoryLocker(timeout=settings.acquire_lock_timeout)
+        case LockerKind.FILE:
+            directory = settings.lock_dir or default_lock_dir()
+            return FileLocker(directory, timeout=settings.acquire_lock_timeout)
+        case _:
+            assert_never(settings.locker)
+
+
+def default_lock_dir() -> Path:
+    """A directory of this user's, the same for all of a host's workers."""
+    return Path(tempfile.gettempdir()) / f"tus-wsgi-{os.getuid()}"
+
+
+def _extensions(settings: Settings) -> list[Extension]:
+    without = {Extension.TERMINATION} if settings.disable_termination else set()
+    return [extension for extension in Extension if extension not in without]
+
+
+def _cors(settings: Settings) -> CorsPolicy:
+    return CorsPolicy(
+        allow_origins=parse_allow_origin(settings.cors_allow_origin),
+        allow_credentials=settings.cors_allow_credentials,
+        max_age=int(settings.cors_max_age),
+    )
+
+
+def _nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:  # noqa: ARG001
+    text = b"There is nothing here but uploads.\n"
+    fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
+    start_response("404 Not Found", fields)
+    return [text]

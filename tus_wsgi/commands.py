@@ -1,0 +1,150 @@
+"""What a request asks for and what came of it, in no protocol's words.
+
+| command     | tus 1.0.0                  | parsed in       | carried out by                     |
+|-------------|----------------------------|-----------------|------------------------------------|
+| `Discover`  | OPTIONS                    | `protocol.tus1` | `service.UploadService.execute`    |
+| `Inspect`   | HEAD                       | `protocol.tus1` | `service.UploadService.inspect`    |
+| `Create`    | POST                       | `protocol.tus1` | `service.UploadService.create`     |
+| `Append`    | PATCH                      | `protocol.tus1` | `service.UploadService.append`     |
+| `Terminate` | DELETE                     | `protocol.tus1` | `service.UploadService.terminate`  |
+| `Download`  | GET (of every protocol)    | `protocol.tus1` | `service.UploadService.download`   |
+
+Both unions at the end are closed: match on them with `assert_never`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from tus_wsgi.model import Extension, Metadata, UploadId, UploadInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Discover:
+    """What can this server do?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """How far is the upload?"""
+
+    id: UploadId
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Begin an upload, perhaps with its first bytes.
+
+    Attributes:
+        length: bytes of the whole file; None when the client will say later.
+        metadata: what the client says of the file.
+        has_data: whether the request's body is the beginning of the file.
+    """
+
+    length: int | None
+    metadata: Metadata
+    has_data: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Put the request's body at the end of the upload.
+
+    Attributes:
+        id: the upload.
+        offset: where the client believes that the end is.
+        length: bytes of the whole file where this request says so; None where it does not.
+    """
+
+    id: UploadId
+    offset: int
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Forget the upload and free what it holds."""
+
+    id: UploadId
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Send the finished file, or some of it."""
+
+    id: UploadId
+
+
+Command = Discover | Inspect | Create | Append | Terminate | Download
+
+
+class Content(Protocol):
+    """The bytes of a finished upload."""
+
+    @property
+    def length(self) -> int:
+        """Bytes in all."""
+
+    @property
+    def etag(self) -> str:
+        """The validator, without quotes."""
+
+    @property
+    def modified(self) -> datetime:
+        """When the object was made, in UTC."""
+
+    def read(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` up to and without `stop`, in pieces of bounded size.
+
+        Raises:
+            StoreUnavailable: before the first piece, when the store does not answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """What this server can do. `max_size` is in bytes, per upload."""
+
+    max_size: int
+    extensions: tuple[Extension, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """How far the upload is."""
+
+    info: UploadInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The upload that was begun. `has_data` tells whether the request brought its first bytes."""
+
+    info: UploadInfo
+    has_data: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """How far the upload is now."""
+
+    info: UploadInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """The upload is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Downloadable:
+    """The finished upload and its bytes, none of which have been read."""
+
+    info: UploadInfo
+    content: Content
+
+
+Outcome = Discovered | Inspected | Created | Appended | Terminated | Downloadable

@@ -1,0 +1,205 @@
+"""What can go wrong with an upload, as facts and never as HTTP statuses.
+
+Each dialect in `tus_wsgi.protocol` owns one table from these classes to statuses, so that one
+mistake can be a bare 409 in one protocol and a 409 with a problem document in the other.
+
+    TusError
+    ├── RequestError               the client's mistake: nothing was changed
+    │   ├── MalformedField             a header field that cannot be read
+    │   ├── UnsupportedVersion         a protocol version that is not spoken here
+    │   ├── UnsupportedMediaType       a body of the wrong type
+    │   ├── MethodNotAllowed           a method that this resource does not have
+    │   ├── UploadNotFound             no upload has this id
+    │   ├── UploadGone                 there was one, and it cannot be continued
+    │   ├── UploadUnfinished           its content was asked for too early
+    │   ├── OffsetMismatch             the client and the server disagree about what is stored
+    │   ├── LengthMismatch             a length that contradicts an earlier one
+    │   └── UploadTooLarge             more bytes than the upload, or the server, may hold
+    ├── UploadLocked               somebody else is at it and did not let go in time
+    ├── BodyCutShort               the body ended early: what came is stored
+    │   ├── BodyDisconnected           the client went away
+    │   ├── BodyStalled                the client stayed, and stayed silent
+    │   ├── BodyInterrupted            a newer request took the upload over
+    │   ├── BodyDraining               this server is shutting down
+    │   └── BodyMalformed              the framing of the body was broken
+    └── Unavailable                a fault on our side: try again
+        ├── StoreUnavailable           the store failed
+        ├── LockLost                   the lock passed to somebody else meanwhile
+        └── FinishRefused              the application's `on_finish` raised
+"""
+
+from __future__ import annotations
+
+
+class TusError(Exception):
+    """Everything that this package raises on purpose."""
+
+
+class RequestError(TusError):
+    """The client's mistake. The upload is exactly as it was before."""
+
+
+class MalformedField(RequestError):
+    """A header field that is missing, or that does not follow its grammar.
+
+    Attributes:
+        field: the field's name, as its specification writes it.
+        reason: what is wrong with it, in words that a client's developer can act on.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class UnsupportedVersion(RequestError):
+    """`provided` is no protocol version that is spoken here; None when none was named."""
+
+    def __init__(self, provided: str | None) -> None:
+        super().__init__(f"unsupported protocol version, got {provided!r}")
+        self.provided = provided
+
+
+class UnsupportedMediaType(RequestError):
+    """The body must be of type `expected`; `provided` is None when no type was named."""
+
+    def __init__(self, expected: str, provided: str | None) -> None:
+        super().__init__(f"expected a body of type {expected}, got {provided!r}")
+        self.expected = expected
+        self.provided = provided
+
+
+class MethodNotAllowed(RequestError):
+    """The resource has the methods `allowed`, and `method` is none of them."""
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"expected one of {', '.join(allowed)}, got {method!r}")
+        self.method = method
+        self.allowed = allowed
+
+
+class UploadNotFound(RequestError):
+    """No upload has this id, as far as anybody can tell from outside."""
+
+    def __init__(self) -> None:
+        super().__init__("no such upload")
+
+
+class UploadGone(RequestError):
+    """The upload existed and can never be continued; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class UploadUnfinished(RequestError):
+    """The content was asked for before the last byte of it had arrived."""
+
+    def __init__(self) -> None:
+        super().__init__("the upload is not finished yet")
+
+
+class OffsetMismatch(RequestError):
+    """`expected` bytes are stored, and the client wanted to go on at `provided`."""
+
+    def __init__(self, expected: int, provided: int) -> None:
+        super().__init__(f"the upload's offset is {expected}, got {provided}")
+        self.expected = expected
+        self.provided = provided
+
+
+class LengthMismatch(RequestError):
+    """The length `provided` cannot be: `expected` says what it would have to be."""
+
+    def __init__(self, expected: str, provided: int) -> None:
+        super().__init__(f"expected a length of {expected}, got {provided}")
+        self.expected = expected
+        self.provided = provided
+
+
+class UploadTooLarge(RequestError):
+    """At most `limit` bytes fit. `provided` is None when the body never said how long it is."""
+
+    def __init__(self, limit: int, provided: int | None) -> None:
+        got = "more" if provided is None else str(provided)
+        super().__init__(f"at most {limit} bytes are accepted, got {got}")
+        self.limit = limit
+        self.provided = provided
+
+
+class UploadLocked(TusError):
+    """Another request holds the upload and did not let go. Try again in `retry_after` seconds."""
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__("another request is using this upload")
+        self.retry_after = retry_after
+
+
+class BodyCutShort(TusError):
+    """The body ended before it should have. `offset` bytes of the upload are stored for good."""
+
+    why = "the request body ended early"
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"{self.why}; {offset} bytes are stored")
+        self.offset = offset
+
+
+class BodyDisconnected(BodyCutShort):
+    """The client closed or reset the connection."""
+
+    why = "the connection was lost"
+
+
+class BodyStalled(BodyCutShort):
+    """Nothing arrived for as long as `TUS_NETWORK_TIMEOUT` allows."""
+
+    why = "no data arrived for too long"
+
+
+class BodyInterrupted(BodyCutShort):
+    """A newer request for the same upload asked for its lock."""
+
+    why = "another request took this upload over"
+
+
+class BodyDraining(BodyCutShort):
+    """This process was asked to stop; another one goes on."""
+
+    why = "the server is restarting"
+
+
+class BodyMalformed(BodyCutShort):
+    """The transfer coding was broken, so nothing after this point can be trusted."""
+
+    why = "the body's chunked framing is broken"
+
+
+class Unavailable(TusError):
+    """A fault on our side. Nothing that was acknowledged is lost: try again."""
+
+
+class StoreUnavailable(Unavailable):
+    """The store failed at `operation`; the exception it came from is the cause."""
+
+    def __init__(self, operation: str, *, full: bool = False) -> None:
+        super().__init__(f"the store failed at {operation}")
+        self.operation = operation
+        self.full = full
+
+
+class LockLost(Unavailable):
+    """The lock is no longer ours, so nothing more may be written under it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class FinishRefused(Unavailable):
+    """The application's `on_finish` raised: it runs again at the next request for the upload."""
+
+    def __init__(self) -> None:
+        super().__init__("the upload could not be finished")

@@ -1,0 +1,151 @@
+"""Which bytes are which part: the arithmetic of S3 multipart uploads. Integers only, no I/O.
+
+**Part k always means the same bytes.** The plan is fixed when the upload is created and written
+into its record. So a part that is uploaded twice, late, or by a stalled predecessor holds the same
+bytes, parts may be uploaded in parallel, and a hole costs a re-send and never a corruption.
+
+Sizes and offsets are in bytes; part numbers count from 1, as S3 counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tus_wsgi.errors import UploadTooLarge
+from tus_wsgi.model import GIB, MIB, TIB
+
+LADDER_STEPS = 10
+"""A ladder doubles its part size this often. 1,000 parts each of 16 MiB to 4 GiB hold 8 TiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartLimits:
+    """What the service allows.
+
+    The defaults are those of AWS, see
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html.
+
+    Attributes:
+        part_size: the size that is preferred for every part but the last.
+        min_part_size: no part but the last may be smaller.
+        max_part_size: no part may be larger.
+        max_parts: the highest part number.
+        max_object_size: the largest object.
+    """
+
+    part_size: int = 16 * MIB
+    min_part_size: int = 5 * MIB
+    max_part_size: int = 5 * GIB
+    max_parts: int = 10_000
+    max_object_size: int = 5 * TIB
+
+    @property
+    def max_length(self) -> int:
+        """Bytes of the longest upload, whether its length is known in advance or not."""
+        equal = self.max_part_size * self.max_parts
+        return min(self.max_object_size, equal, _ladder(self).capacity(self.max_parts))
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """Where each part begins.
+
+    Attributes:
+        part_size: bytes of part 1.
+        double_every: after this many parts the part size doubles; 0 for never (equal parts).
+        doublings: how often it doubles at most.
+    """
+
+    part_size: int
+    double_every: int = 0
+    doublings: int = 0
+
+    def size(self, number: int) -> int:
+        """Bytes of part `number`, unless the upload ends within it."""
+        return self.part_size << self._step(number)
+
+    def start(self, number: int) -> int:
+        """The offset of the first byte of part `number`."""
+        step = self._step(number)
+        below = self.part_size * self.double_every * ((1 << step) - 1)
+        return below + (number - 1 - step * self.double_every) * (self.part_size << step)
+
+    def number_at(self, offset: int) -> int:
+        """The number of the part that holds the byte at `offset`."""
+        step = 0
+        while step < self.doublings and offset >= self.start((step + 1) * self.double_every + 1):
+            step += 1
+        first = step * self.double_every + 1
+        return first + (offset - self.start(first)) // (self.part_size << step)
+
+    def capacity(self, max_parts: int) -> int:
+        """Bytes that fit into parts 1 to `max_parts`."""
+        return self.start(max_parts + 1)
+
+    def expected_size(self, number: int, length: int | None) -> int:
+        """Bytes that part `number` has once it is there, in an upload of `length` bytes.
+
+        With a length of None (not yet known) every part is full.
+        """
+        full = self.size(number)
+        return full if length is None else max(0, min(full, length - self.start(number)))
+
+    def _step(self, number: int) -> int:
+        if not self.double_every:
+            return 0
+        return min((number - 1) // self.double_every, self.doublings)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that S3 has. `etag` is as S3 wrote it, with its quotes."""
+
+    number: int
+    size: int
+    etag: str
+
+
+def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
+    """The plan for an upload of `length` bytes; None where the length is not known yet.
+
+    A known length gets equal parts, as small as preferred and as large as the number of parts
+    demands. An unknown one gets a ladder, so that small uploads have small parts and the largest
+    object fits all the same.
+
+    Raises:
+        UploadTooLarge: the upload would not fit, however it is cut.
+    """
+    if length is None:
+        return _ladder(limits)
+    if length > limits.max_length:
+        raise UploadTooLarge(limits.max_length, length)
+    return PartPlan(max(limits.part_size, -(-length // limits.max_parts)))
+
+
+def contiguous(plan: PartPlan, length: int | None, listed: Iterable[Part]) -> list[Part]:
+    """The parts 1, 2, ... up to the first that is missing, from those that S3 lists.
+
+    Parts behind a gap count for nothing: they hold the right bytes, and will be sent again. Of
+    several entries with one number (SeaweedFS lists a part twice after a lost answer) the one of
+    the plan's size counts.
+    """
+    fitting = {
+        part.number: part
+        for part in listed
+        if part.size == plan.expected_size(part.number, length) and part.size > 0
+    }
+    run: list[Part] = []
+    while (part := fitting.get(len(run) + 1)) is not None:
+        run.append(part)
+    return run
+
+
+def _ladder(limits: PartLimits) -> PartPlan:
+    every = max(1, limits.max_parts // LADDER_STEPS)
+    steps = min(LADDER_STEPS, limits.max_parts)
+    # Large enough for the largest object, where doubling is not cut off by the largest part.
+    wanted = -(-limits.max_object_size // (every * ((1 << steps) - 1)))
+    size = max(limits.part_size, min(wanted, limits.max_part_size))
+    doublings = min(steps - 1, (limits.max_part_size // size).bit_length() - 1)
+    return PartPlan(size, every, doublings)

@@ -1,0 +1,193 @@
+"""What the service needs of the world, as protocols. Adapters implement them; nothing else does.
+
+One suite in `tests/contracts` proves each implementation of `Store` and of `Locker`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from enum import Enum, auto
+from typing import Protocol
+
+from tus_wsgi.commands import Content
+from tus_wsgi.events import Event
+from tus_wsgi.model import UploadId, UploadInfo
+
+
+class BodyEnd(Enum):
+    """Why a body ended."""
+
+    COMPLETE = auto()
+    """Every byte that was announced has been read."""
+    DISCONNECTED = auto()
+    """The client closed or reset the connection."""
+    STALLED = auto()
+    """The client sent nothing for the whole network timeout."""
+    INTERRUPTED = auto()
+    """A newer request asked for the upload."""
+    DRAINING = auto()
+    """The process is shutting down."""
+    TOO_LONG = auto()
+    """There is more than `limit()` allowed. The surplus was not handed out."""
+    MALFORMED = auto()
+    """The transfer coding is broken."""
+
+
+class Body(Protocol):
+    """A request's body. It **ends, and never fails**: read until 0, keep what came, then ask why.
+
+    So a store has one path, not a happy one and a sad one.
+    """
+
+    @property
+    def announced(self) -> int | None:
+        """Bytes that the request announced; None when it did not (chunked)."""
+
+    @property
+    def end(self) -> BodyEnd:
+        """Why the body ended. To be asked only after `readinto` has returned 0."""
+
+    def limit(self, size: int) -> None:
+        """Hand out at most `size` bytes; a body with more of them ends as `TOO_LONG`."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill `buffer` from its start, blocking for at least one byte; 0 when the body has ended.
+
+        Returns:
+            how many bytes were written, at most `len(buffer)`.
+        """
+
+    def interrupt(self, end: BodyEnd, /) -> None:
+        """End the body now, from any thread: the reader gets what has arrived, and then 0."""
+
+
+class Upload(Protocol):
+    """One upload in a store. Every method but `info` must be called under the upload's lock."""
+
+    @property
+    def info(self) -> UploadInfo:
+        """What is known of it. The offset is certain only after `measure`, or when finished."""
+
+    @property
+    def storage(self) -> Mapping[str, str]:
+        """Where the object is, in the store's own terms."""
+
+    def measure(self) -> None:
+        """Find out how many bytes are stored.
+
+        Raises:
+            UploadGone: its bytes were removed behind our back.
+            StoreUnavailable: the store did not answer.
+        """
+
+    def declare_length(self, length: int) -> None:
+        """Record the length of an upload that was begun without one. The caller checked it."""
+
+    def append(self, body: Body, assert_held: Callable[[], None]) -> None:
+        """Store the body at the end, as much of it as comes. `info.offset` tells how much that was.
+
+        Args:
+            body: read until it ends. It hands out no more than what is missing.
+            assert_held: raises `LockLost` when the lock has passed on; called before each write.
+
+        Raises:
+            StoreUnavailable: something could not be stored. What `measure` finds afterwards is
+                at least what it found before.
+        """
+
+    def assemble(self) -> bool:
+        """Make the object out of a full upload. Doing it twice is doing it once.
+
+        Returns:
+            whether this very instance made it, here or in `append`; False when it was found made.
+
+        Raises:
+            UploadGone: its bytes were removed behind our back.
+            StoreUnavailable: the store did not answer; try again.
+        """
+
+    def finish(self, *, lazily: bool) -> None:
+        """Record that the object is whole and the application knows.
+
+        Args:
+            lazily: leave it to whoever looks next, if the store can see by itself that the object
+                is whole. It saves a write; but the application would be told again.
+        """
+
+    def terminate(self) -> None:
+        """Remove everything that belongs to the upload; the record of it last.
+
+        Raises:
+            StoreUnavailable: something is left; the upload can still be found, and terminated again.
+        """
+
+    def content(self) -> Content:
+        """The bytes of an upload whose object is whole. It needs no lock.
+
+        Raises:
+            UploadUnfinished: it is not.
+            UploadGone: the object was removed behind our back.
+            StoreUnavailable: the store did not answer.
+        """
+
+
+class Store(Protocol):
+    """Where uploads live."""
+
+    @property
+    def max_size(self) -> int:
+        """Bytes of the largest upload that can be stored, whatever its parts."""
+
+    def create(self, info: UploadInfo, *, at_once: bool) -> Upload:
+        """Begin an upload.
+
+        Args:
+            info: what is known of it.
+            at_once: when this returns, any process finds the upload. Otherwise its bytes follow in
+                this very request, and it is found once `append`, `assemble` or `finish` returns.
+
+        Raises:
+            UploadTooLarge: no upload of this length can be stored.
+            StoreUnavailable: nothing was begun.
+        """
+
+    def open(self, id: UploadId) -> Upload:
+        """The upload of this id.
+
+        Raises:
+            UploadNotFound: there is none.
+            StoreUnavailable: the store did not answer.
+        """
+
+
+class Lock(Protocol):
+    """The right to change one upload, for now."""
+
+    def assert_held(self) -> None:
+        """Raise `LockLost` unless the lock is still ours."""
+
+
+class Locker(Protocol):
+    """Who may change an upload: one request at a time, over all workers and hosts it covers."""
+
+    def lock(
+        self, id: UploadId, *, on_release_request: Callable[[], None]
+    ) -> AbstractContextManager[Lock]:
+        """Wait for the upload, asking its holder to let go.
+
+        Args:
+            id: the upload.
+            on_release_request: called, from any thread and perhaps repeatedly, when somebody else
+                wants the lock. It must return at once.
+
+        Raises:
+            UploadLocked: on entering, when the holder did not let go in time.
+        """
+
+
+class Observer(Protocol):
+    """Somebody who is told what happened, and can neither refuse nor delay it."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Take note. Raising is a bug in the observer: it is logged and forgotten."""

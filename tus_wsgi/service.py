@@ -1,0 +1,313 @@
+"""`UploadService`: carries commands out. The rules of uploads are here, whatever the protocol.
+
+Every command that may change an upload runs under its lock and in three beats: look it up, check,
+act. HEAD takes the lock too: it asks a running request to let go and store what it has, so the
+offset that it answers with is one that the next request can go on from.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import assert_never
+
+from tus_wsgi.commands import (
+    Append,
+    Appended,
+    Command,
+    Create,
+    Created,
+    Discover,
+    Discovered,
+    Download,
+    Downloadable,
+    Inspect,
+    Inspected,
+    Outcome,
+    Terminate,
+    Terminated,
+)
+from tus_wsgi.errors import (
+    BodyCutShort,
+    BodyDisconnected,
+    BodyDraining,
+    BodyInterrupted,
+    BodyMalformed,
+    BodyStalled,
+    FinishRefused,
+    LengthMismatch,
+    OffsetMismatch,
+    StoreUnavailable,
+    TusError,
+    UploadTooLarge,
+    UploadUnfinished,
+)
+from tus_wsgi.events import (
+    BytesStored,
+    Event,
+    UploadCreated,
+    UploadFinished,
+    UploadTerminated,
+)
+from tus_wsgi.hooks import FinishedUpload, OnFinish
+from tus_wsgi.model import Extension, UploadId, UploadInfo
+from tus_wsgi.ports import Body, BodyEnd, Lock, Locker, Observer, Store, Upload
+
+log = logging.getLogger(__name__)
+
+_CUT_SHORT: dict[BodyEnd, type[BodyCutShort]] = {
+    BodyEnd.DISCONNECTED: BodyDisconnected,
+    BodyEnd.STALLED: BodyStalled,
+    BodyEnd.INTERRUPTED: BodyInterrupted,
+    BodyEnd.DRAINING: BodyDraining,
+    BodyEnd.MALFORMED: BodyMalformed,
+}
+
+
+class UploadService:
+    """Carries out what requests ask for.
+
+    Args:
+        store: where uploads live.
+        locker: who may change one.
+        new_id: makes a fresh upload id.
+        max_size: bytes of the largest upload; 0 for whatever the store can hold.
+        extensions: those that are offered.
+        on_finish: the application's hook, see `tus_wsgi.hooks`.
+        observers: told what happened.
+        now: the time, in UTC.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        locker: Locker,
+        *,
+        new_id: Callable[[], UploadId],
+        max_size: int = 0,
+        extensions: Sequence[Extension] = tuple(Extension),
+        on_finish: OnFinish | None = None,
+        observers: Sequence[Observer] = (),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._locker = locker
+        self._new_id = new_id
+        self.max_size = min(max_size or store.max_size, store.max_size)
+        self.extensions = tuple(extensions)
+        self._on_finish = on_finish
+        self._observers = tuple(observers)
+        self._now = now
+
+    def execute(self, command: Command, body: Body) -> Outcome:
+        """Carry `command` out; `body` is the request's, which is read only if it is asked for.
+
+        Raises:
+            RequestError: the request cannot be fulfilled, and nothing was changed.
+            UploadLocked: another request did not let go in time.
+            BodyCutShort: less came than was announced. What came is stored.
+            Unavailable: a fault on our side. What was acknowledged is safe.
+        """
+        match command:
+            case Discover():
+                return Discovered(self.max_size, self.extensions)
+            case Inspect():
+                return self.inspect(command)
+            case Create():
+                return self.create(command, body)
+            case Append():
+                return self.append(command, body)
+            case Terminate():
+                return self.terminate(command)
+            case Download():
+                return self.download(command)
+            case _:
+                assert_never(command)
+
+    def inspect(self, command: Inspect) -> Inspected:
+        """Say how far the upload is; finish it if it is full and nobody has."""
+        with self._locked(command.id, body=None) as lock:
+            upload = self._store.open(command.id)
+            upload.measure()
+            self._finish_if_full(upload, lock)
+            return Inspected(upload.info)
+
+    def create(self, command: Create, body: Body) -> Created:
+        """Begin an upload, with its first bytes if the request brings them."""
+        announced = body.announced if command.has_data else 0
+        _check_fits(0, announced, command.length, self.max_size)
+        info = UploadInfo(
+            id=self._new_id(),
+            length=command.length,
+            metadata=command.metadata,
+            created=self._now(),
+        )
+        if command.has_data or command.length == 0:
+            with self._locked(info.id, body) as lock:
+                info = self._create_with(info, body if command.has_data else None, lock)
+        else:
+            self._store.create(info, at_once=True)
+            self._tell(UploadCreated(info.id, info.length))
+        return Created(info, command.has_data)
+
+    def append(self, command: Append, body: Body) -> Appended:
+        """Store the body at the end of the upload, and finish it with its last byte."""
+        with self._locked(command.id, body) as lock:
+            upload = self._store.open(command.id)
+            upload.measure()
+            self._check_append(command, upload.info, body)
+            if command.length is not None and upload.info.length is None:
+                lock.assert_held()
+                upload.declare_length(command.length)
+            end = self._take(upload, body, lock)
+            self._finish_if_full(upload, lock, end)
+            if end in _CUT_SHORT:
+                raise _CUT_SHORT[end](upload.info.offset)
+            return Appended(upload.info)
+
+    def terminate(self, command: Terminate) -> Terminated:
+        """Remove the upload, finished or not."""
+        with self._locked(command.id, body=None) as lock:
+            upload = self._store.open(command.id)
+            lock.assert_held()
+            upload.terminate()
+        self._tell(UploadTerminated(command.id))
+        return Terminated()
+
+    def download(self, command: Download) -> Downloadable:
+        """Hand out the finished file. It takes no lock, so any number of readers may come."""
+        upload = self._store.open(command.id)
+        if not upload.info.is_finished:
+            # Without a hook there is nobody to be told first, and a whole object is enough.
+            if self._on_finish is not None:
+                raise UploadUnfinished
+            upload.measure()
+        return Downloadable(upload.info, upload.content())
+
+    # -- in detail -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self, id: UploadId, body: Body | None) -> Iterator[Lock]:
+        """Hold the upload's lock; whoever else wants it ends our body, and so our request."""
+
+        def let_go() -> None:
+            if body is not None:
+                body.interrupt(BodyEnd.INTERRUPTED)
+
+        with self._locker.lock(id, on_release_request=let_go) as lock:
+            yield lock
+
+    def _check_append(self, command: Append, info: UploadInfo, body: Body) -> None:
+        """What must hold before the first byte is read, in the order of protocol.md 1.11."""
+        if command.offset != info.offset:
+            raise OffsetMismatch(info.offset, command.offset)
+        length = info.length
+        if command.length is not None:
+            _check_declared(command.length, info, self.max_size)
+            length = command.length
+        _check_fits(info.offset, body.announced, length, self.max_size)
+
+    def _create_with(self, info: UploadInfo, body: Body | None, lock: Lock) -> UploadInfo:
+        """Begin an upload whose first bytes, perhaps all of its none, are in the request.
+
+        A fault after the upload exists is no reason to deny it: the client learns its URL and how
+        much of it is stored, and goes on from there.
+        """
+        upload = self._store.create(info, at_once=False)
+        try:
+            end = BodyEnd.COMPLETE if body is None else self._take(upload, body, lock)
+            self._finish_if_full(upload, lock, end, lazily=self._on_finish is None)
+        except StoreUnavailable as error:
+            upload = self._found_again(info.id, error)
+            end = BodyEnd.COMPLETE
+        except UploadTooLarge:
+            upload.terminate()
+            raise
+        if end is BodyEnd.MALFORMED:
+            upload.terminate()
+            raise BodyMalformed(0)
+        self._tell(UploadCreated(info.id, info.length))
+        return upload.info
+
+    def _found_again(self, id: UploadId, error: StoreUnavailable) -> Upload:
+        log.warning("the store failed while an upload was created", exc_info=error)
+        try:
+            upload = self._store.open(id)
+            upload.measure()
+        except TusError:
+            raise error from None
+        return upload
+
+    def _take(self, upload: Upload, body: Body, lock: Lock) -> BodyEnd:
+        """Store the body, and say why it ended.
+
+        Raises:
+            UploadTooLarge: it did not say how long it is, and was longer than what is missing.
+        """
+        before = upload.info
+        limit = self.max_size if before.length is None else before.length
+        body.limit(limit - before.offset)
+        began = time.monotonic()
+        upload.append(body, lock.assert_held)
+        stored = upload.info.offset - before.offset
+        cut = None if body.end is BodyEnd.COMPLETE else body.end.name.lower()
+        seconds = time.monotonic() - began
+        self._tell(BytesStored(before.id, upload.info.offset, stored, seconds, cut))
+        if body.end is BodyEnd.TOO_LONG:
+            raise UploadTooLarge(limit, None)
+        return body.end
+
+    def _finish_if_full(
+        self,
+        upload: Upload,
+        lock: Lock,
+        end: BodyEnd = BodyEnd.COMPLETE,
+        *,
+        lazily: bool = False,
+    ) -> None:
+        """Make the object, tell the application, and only then call the upload finished."""
+        if not upload.info.is_full or upload.info.is_finished or end is BodyEnd.MALFORMED:
+            return
+        lock.assert_held()
+        made = upload.assemble()
+        if self._on_finish is not None:
+            self._call_on_finish(self._on_finish, upload)
+        lock.assert_held()
+        upload.finish(lazily=lazily)
+        if made or self._on_finish is not None:
+            self._tell(UploadFinished(upload.info.id, upload.info.offset))
+
+    def _call_on_finish(self, on_finish: OnFinish, upload: Upload) -> None:
+        info = upload.info
+        try:
+            on_finish(FinishedUpload(info.id, info.offset, info.metadata, upload.storage))
+        except Exception as error:
+            raise FinishRefused from error
+
+    def _tell(self, event: Event) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                log.exception("an observer failed")
+
+
+def _check_declared(length: int, info: UploadInfo, max_size: int) -> None:
+    if info.length is not None and length != info.length:
+        raise LengthMismatch(f"{info.length}, as declared before", length)
+    if length < info.offset:
+        raise LengthMismatch(f"at least {info.offset}, which are stored already", length)
+    if length > max_size:
+        raise UploadTooLarge(max_size, length)
+
+
+def _check_fits(offset: int, announced: int | None, length: int | None, max_size: int) -> None:
+    """Refuse a body that says in advance that it is too long."""
+    if length is not None and length > max_size:
+        raise UploadTooLarge(max_size, length)
+    limit = max_size if length is None else length
+    if announced is not None and offset + announced > limit:
+        raise UploadTooLarge(limit, offset + announced)

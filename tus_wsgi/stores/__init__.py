@@ -1,0 +1,1 @@
+"""Where uploads live: each store implements `tus_wsgi.ports.Store`."""

@@ -1,0 +1,313 @@
+"""The one door to S3: a method an operation, our errors instead of boto3's.
+
+**Only an answer that says so means absent.** `NoSuchKey`, `NoSuchUpload` and a bare 404 raise
+`Absent`; everything else is a failure and raises `StoreUnavailable`. Two answers need more thought:
+
+- 403 for a key that is not there: AWS hides absence from whoever lacks `s3:ListBucket`, which we
+  do not ask for. See `Bucket.absence_is_hidden`.
+- 412 for a conditional write whose first answer was lost and which boto3 sent again. Each
+  conditional write carries a token of its own, by which `put` recognises it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tus_wsgi.errors import LockLost, StoreUnavailable
+from tus_wsgi.parts import Part
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Payload = bytes | bytearray | IO[bytes]
+"""What boto3 takes for the bytes of an object or a part."""
+
+_ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "NotFound", "404"})
+_FORBIDDEN = frozenset({"AccessDenied", "Forbidden", "403"})
+_REFUSED = frozenset({"PreconditionFailed", "412"})
+_NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
+
+_WRITE_TOKEN = "write"  # noqa: S105 - the name of a metadata key
+
+
+class Absent(Exception):  # noqa: N818 - not an error: an answer
+    """The object, or the multipart upload, is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What S3 says of an object. `metadata` has lower-case keys; `etag` has its quotes."""
+
+    size: int
+    etag: str
+    modified: datetime
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a write may happen: the object still has `etag`; with None: there is no object."""
+
+    etag: str | None
+
+
+class Bucket:
+    """A bucket, as far as uploads need one.
+
+    Args:
+        client: made after fork and after any monkey patching.
+        name: the bucket's.
+    """
+
+    def __init__(self, client: S3Client, name: str) -> None:
+        self.name = name
+        self._client = client
+        self._can_read = False
+        self._has_conditions = True
+
+    @property
+    def absence_is_hidden(self) -> bool:
+        """Whether a 403 on reading may be taken for absence.
+
+        Only once this process has read an object of the bucket: then its credentials are good and
+        may read, and what AWS hides behind a 403 is that there is nothing to read. Before that a
+        403 may just as well be a missing permission.
+        """
+        return self._can_read
+
+    def get(self, key: str, *, etag: str | None = None) -> tuple[bytes, ObjectFacts]:
+        """The whole object; with `etag`, only if it still has that one.
+
+        Raises:
+            Absent: it is not there, or has another etag.
+        """
+        with self._reading("GetObject"):
+            condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
+            answer = self._client.get_object(Bucket=self.name, Key=key, **condition)
+            content = answer["Body"].read()
+            facts = _facts(answer)
+        self._can_read = True
+        return content, facts
+
+    def head(self, key: str) -> ObjectFacts:
+        """What there is to know of the object without reading it.
+
+        Raises:
+            Absent: it is not there.
+        """
+        with self._reading("HeadObject"):
+            return _facts(self._client.head_object(Bucket=self.name, Key=key))
+
+    def read(self, key: str, start: int, stop: int, *, etag: str, step: int) -> Iterator[bytes]:
+        """The bytes from `start` up to and without `stop`, `step` at a time.
+
+        Raises:
+            Absent: the object is not there, or has another etag. Before the first byte.
+        """
+        with self._reading("GetObject"):
+            span = f"bytes={start}-{stop - 1}"
+            answer = self._client.get_object(Bucket=self.name, Key=key, Range=span, IfMatch=etag)
+        return _pieces(answer["Body"], step)
+
+    def put(
+        self,
+        key: str,
+        content: Payload,
+        *,
+        content_type: str | None = None,
+        metadata: dict[str, str] | None = None,
+        condition: Condition | None = None,
+    ) -> str:
+        """Write the object.
+
+        Returns:
+            its etag.
+
+        Raises:
+            LockLost: the condition does not hold: somebody else has written.
+        """
+        described = dict(metadata or {})
+        conditions: dict[str, str] = {}
+        if condition is not None and self._has_conditions:
+            described[_WRITE_TOKEN] = secrets.token_hex(8)
+            conditions = _header(condition)
+        more: dict[str, Any] = {**conditions}
+        if content_type is not None:
+            more["ContentType"] = content_type
+        try:
+            with self._calling("PutObject"):
+                answer = self._client.put_object(
+                    Bucket=self.name, Key=key, Body=_body(content), Metadata=described, **more
+                )
+        except _ConditionFailed as failure:
+            return self._recognise(key, described[_WRITE_TOKEN], failure)
+        except _ConditionUnknown:
+            self._has_conditions = False
+            return self.put(key, content, content_type=content_type, metadata=metadata)
+        return answer["ETag"]
+
+    def delete(self, key: str) -> None:
+        """Remove the object. There need not be one."""
+        with self._calling("DeleteObject"):
+            self._client.delete_object(Bucket=self.name, Key=key)
+
+    def create_multipart(
+        self, key: str, *, content_type: str | None, metadata: dict[str, str]
+    ) -> str:
+        """Begin a multipart upload; returns its UploadId."""
+        more: dict[str, Any] = {} if content_type is None else {"ContentType": content_type}
+        with self._calling("CreateMultipartUpload"):
+            answer = self._client.create_multipart_upload(
+                Bucket=self.name, Key=key, Metadata=metadata, **more
+            )
+        return answer["UploadId"]
+
+    def upload_part(self, key: str, multipart: str, number: int, content: Payload) -> str:
+        """Write part `number`; returns its etag.
+
+        Raises:
+            Absent: there is no such multipart upload.
+        """
+        with self._calling("UploadPart"):
+            answer = self._client.upload_part(
+                Bucket=self.name,
+                Key=key,
+                UploadId=multipart,
+                PartNumber=number,
+                Body=_body(content),
+            )
+        return answer["ETag"]
+
+    def list_parts(self, key: str, multipart: str) -> list[Part]:
+        """Every part that is there, in no particular order, perhaps with repetitions.
+
+        Raises:
+            Absent: there is no such multipart upload.
+        """
+        parts: list[Part] = []
+        marker = 0
+        while True:
+            with self._calling("ListParts"):
+                page = self._client.list_parts(
+                    Bucket=self.name, Key=key, UploadId=multipart, PartNumberMarker=marker
+                )
+            listed = page.get("Parts", [])
+            parts += [Part(one["PartNumber"], one["Size"], one["ETag"]) for one in listed]
+            if not page.get("IsTruncated") or not listed:
+                return parts
+            marker = page.get("NextPartNumberMarker") or max(one["PartNumber"] for one in listed)
+
+    def complete(self, key: str, multipart: str, parts: list[Part]) -> None:
+        """Make the object out of `parts`.
+
+        Raises:
+            Absent: there is no such multipart upload; perhaps because this was done before.
+        """
+        manifest = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+        with self._calling("CompleteMultipartUpload"):
+            self._client.complete_multipart_upload(
+                Bucket=self.name,
+                Key=key,
+                UploadId=multipart,
+                MultipartUpload={"Parts": manifest},  # type: ignore[typeddict-item]
+            )
+
+    def abort(self, key: str, multipart: str) -> None:
+        """Forget the multipart upload and its parts. There need not be one."""
+        try:
+            with self._calling("AbortMultipartUpload"):
+                self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
+        except Absent:
+            pass
+
+    def _recognise(self, key: str, token: str, failure: Exception) -> str:
+        try:
+            facts = self.head(key)
+        except Absent:
+            facts = None
+        if facts is None or facts.metadata.get(_WRITE_TOKEN) != token:
+            raise LockLost("somebody else has written to this upload") from failure
+        return facts.etag
+
+    @contextmanager
+    def _reading(self, operation: str) -> Iterator[None]:
+        try:
+            with self._calling(operation):
+                yield
+        except _ConditionFailed as error:
+            raise Absent from error
+        except _Forbidden as error:
+            if not self.absence_is_hidden and "s3:ListBucket" not in error.message:
+                raise
+            raise Absent from error
+
+    @contextmanager
+    def _calling(self, operation: str) -> Iterator[None]:
+        try:
+            yield
+        except ClientError as error:
+            raise _translated(operation, error) from error
+        except (BotoCoreError, OSError) as error:
+            raise StoreUnavailable(operation) from error
+
+
+class _Forbidden(StoreUnavailable):
+    def __init__(self, operation: str, message: str) -> None:
+        super().__init__(operation)
+        self.message = message
+
+
+class _ConditionFailed(StoreUnavailable):
+    pass
+
+
+class _ConditionUnknown(StoreUnavailable):
+    pass
+
+
+def _translated(operation: str, error: ClientError) -> Exception:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if code in _ABSENT:
+        return Absent()
+    if code in _FORBIDDEN:
+        return _Forbidden(operation, str(error.response.get("Error", {}).get("Message", "")))
+    if code in _REFUSED:
+        return _ConditionFailed(operation)
+    if code in _NOT_IMPLEMENTED:
+        return _ConditionUnknown(operation)
+    return StoreUnavailable(operation)
+
+
+def _body(content: Payload) -> bytes | IO[bytes]:
+    # boto3 takes a bytearray as it is, without a copy; only its type stubs do not know.
+    return cast("bytes | IO[bytes]", content)
+
+
+def _header(condition: Condition) -> dict[str, str]:
+    return {"IfNoneMatch": "*"} if condition.etag is None else {"IfMatch": condition.etag}
+
+
+def _facts(answer: Any) -> ObjectFacts:  # noqa: ANN401 - two TypedDicts with the same four keys
+    return ObjectFacts(
+        size=answer["ContentLength"],
+        etag=answer["ETag"],
+        modified=answer["LastModified"],
+        metadata={key.lower(): value for key, value in answer.get("Metadata", {}).items()},
+    )
+
+
+def _pieces(body: Any, step: int) -> Iterator[bytes]:  # noqa: ANN401 - botocore's StreamingBody
+    try:
+        while piece := body.read(step):
+            yield piece
+    except (BotoCoreError, OSError) as error:
+        raise StoreUnavailable("GetObject") from error
+    finally:
+        body.close()

@@ -1,0 +1,48 @@
+"""The boto3 client for a bucket. Credentials, region and proxies are boto3's own business.
+
+Make it in the process that uses it: after fork, and after gevent has patched the sockets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds until a connection attempt is given up. A HEAD must be answered before a client's own
+patience ends: tus-js-client and Uppy give up 9 seconds after their first try."""
+
+READ_TIMEOUT = 60.0
+"""Seconds that S3 may be silent. Completing a large upload takes it a while."""
+
+SPARE_CONNECTIONS = 32
+"""Connections beside those that carry parts: for small calls and downloads."""
+
+
+def make_client(*, endpoint: str | None, parallel_parts: int) -> S3Client:
+    """A client whose pool has room for `parallel_parts` part uploads and the calls beside them.
+
+    Args:
+        endpoint: the service's URL; None for AWS, or whatever AWS_ENDPOINT_URL says. Setting one
+            implies path-style addressing, since few services have a host name for each bucket.
+        parallel_parts: parts that are uploaded at the same time.
+    """
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        # Three tries of each call, unless AWS_MAX_ATTEMPTS says otherwise.
+        retries={"mode": "standard"},
+        max_pool_connections=parallel_parts + SPARE_CONNECTIONS,
+        tcp_keepalive=True,
+        s3={"addressing_style": "auto" if endpoint is None else "path"},
+        # boto3's default checksums break several services (a 411, or worse: framing stored as
+        # data) where they are sent as a trailer. AWS's own endpoint always takes them.
+        request_checksum_calculation="when_supported" if endpoint is None else "when_required",
+        response_checksum_validation="when_required",
+    )
+    return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)

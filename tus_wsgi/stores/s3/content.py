@@ -1,0 +1,53 @@
+"""The bytes of a finished upload, as S3 hands them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from tus_wsgi.errors import UploadGone
+from tus_wsgi.model import KIB
+from tus_wsgi.stores.s3.bucket import Absent, Bucket, ObjectFacts
+
+READ_STEP = 256 * KIB
+"""Bytes that a download holds in memory at a time."""
+
+
+class S3Content:
+    """A data object. It implements `tus_wsgi.commands.Content`."""
+
+    def __init__(self, bucket: Bucket, key: str, facts: ObjectFacts) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._facts = facts
+
+    @property
+    def length(self) -> int:
+        """Bytes in all."""
+        return self._facts.size
+
+    @property
+    def etag(self) -> str:
+        """S3's own validator, without quotes."""
+        return self._facts.etag.strip('"')
+
+    @property
+    def modified(self) -> datetime:
+        """When the object was made, in UTC."""
+        return self._facts.modified
+
+    def read(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` up to and without `stop`, of the very object that was looked at.
+
+        Raises:
+            UploadGone: it was removed or replaced meanwhile. Before the first byte.
+            StoreUnavailable: S3 did not answer.
+        """
+        if start == stop:
+            return iter(())
+        try:
+            return self._bucket.read(
+                self._key, start, stop, etag=self._facts.etag, step=READ_STEP
+            )
+        except Absent as error:
+            raise UploadGone("the file was removed from the store") from error

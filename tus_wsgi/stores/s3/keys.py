@@ -1,0 +1,44 @@
+"""Which objects of the bucket belong to an upload. Names follow tusd's S3 store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tus_wsgi.model import UploadId
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of an upload's objects.
+
+    Attributes:
+        object_prefix: put before the data object's key. A slash is added where there is none.
+        metadata_prefix: put before the others' keys instead; empty for the same prefix.
+    """
+
+    object_prefix: str = ""
+    metadata_prefix: str = ""
+
+    def data(self, id: UploadId) -> str:
+        """The finished object. It exists under this key only when the upload is whole."""
+        return _with_slash(self.object_prefix) + _object_id(id)
+
+    def info(self, id: UploadId) -> str:
+        """The record of the upload."""
+        return self._side(id) + ".info"
+
+    def tail(self, id: UploadId) -> str:
+        """The newest bytes, while they do not fill a part."""
+        return self._side(id) + ".part"
+
+    def _side(self, id: UploadId) -> str:
+        return _with_slash(self.metadata_prefix or self.object_prefix) + _object_id(id)
+
+
+def _object_id(id: UploadId) -> str:
+    # tusd's ids are `objectId+UploadId`, and its objects are named by the first half.
+    return id.rpartition("+")[0] or id
+
+
+def _with_slash(prefix: str) -> str:
+    return prefix if not prefix or prefix.endswith("/") else prefix + "/"

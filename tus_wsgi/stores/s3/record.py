@@ -1,0 +1,149 @@
+"""The `.info` object: tusd's JSON and a few fields of ours, to and from values. No I/O.
+
+| field              | of   | meaning                                                           |
+|--------------------|------|-------------------------------------------------------------------|
+| ID                 | tusd | the upload's id; an info that names another id is not ours         |
+| Size               | tusd | length in bytes; 0 while deferred                                  |
+| SizeIsDeferred     | tusd | whether the length is still unknown                                |
+| Offset             | tusd | bytes stored when this was written; only a finished one is exact   |
+| MetaData           | tusd | key to value, as text                                              |
+| IsPartial, IsFinal, PartialUploads | tusd | concatenation                                      |
+| Storage            | tusd | Type, Bucket, Key; and ours: MultipartUpload, the UploadId         |
+| PartSize, PartDoubleEvery, PartDoublings | ours | the part plan                                |
+| State              | ours | receiving, finishing, finished                                     |
+| RawMetadata        | ours | the Upload-Metadata field exactly as it was sent                   |
+| Created, Expires   | ours | ISO 8601, UTC                                                      |
+
+Reading is lenient: unknown fields are ignored and missing ones have a default, so tusd's infos read
+as well as ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tus_wsgi.model import Metadata, State, UploadId, UploadInfo
+from tus_wsgi.parts import PartPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An upload as its info object describes it.
+
+    Attributes:
+        info: what is known of it.
+        bucket: where the data object is, or will be.
+        key: the data object's key.
+        multipart: the UploadId of its multipart upload; None when there is none.
+        plan: which bytes are which part.
+    """
+
+    info: UploadInfo
+    bucket: str
+    key: str
+    multipart: str | None
+    plan: PartPlan
+
+    def at(self, state: State) -> Record:
+        """The same upload in another state; a finished one is at its full length."""
+        info = self.info
+        offset = info.length if state is State.FINISHED and info.length is not None else info.offset
+        return replace(self, info=replace(info, state=state, offset=offset))
+
+    @property
+    def storage(self) -> dict[str, str]:
+        """Where the data object is, as the application is told."""
+        return {"Type": "s3store", "Bucket": self.bucket, "Key": self.key}
+
+
+def encode(record: Record) -> bytes:
+    """The content of the info object: compact UTF-8 JSON, tusd's fields first and in its order."""
+    info = record.info
+    storage = {"Bucket": record.bucket, "Key": record.key, "Type": "s3store"}
+    if record.multipart is not None:
+        storage["MultipartUpload"] = record.multipart
+    fields: dict[str, object] = {
+        "ID": info.id,
+        "Size": info.length or 0,
+        "SizeIsDeferred": info.length is None,
+        "Offset": info.offset,
+        "MetaData": {key: value.decode("utf-8", "replace") for key, value in info.metadata.pairs},
+        "IsPartial": False,
+        "IsFinal": False,
+        "PartialUploads": None,
+        "Storage": storage,
+        "PartSize": record.plan.part_size,
+        "PartDoubleEvery": record.plan.double_every,
+        "PartDoublings": record.plan.doublings,
+        "State": info.state.value,
+        "RawMetadata": info.metadata.raw,
+        "Created": None if info.created is None else info.created.isoformat(),
+        "Expires": None if info.expires is None else info.expires.isoformat(),
+    }
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode(content: bytes, *, default_plan: PartPlan) -> Record:
+    """The record that an info object holds.
+
+    Args:
+        content: the object's bytes.
+        default_plan: for an info without one.
+
+    Raises:
+        ValueError: this is no info object, or one of a shape that nobody wrote.
+    """
+    fields = json.loads(content)
+    if not isinstance(fields, dict) or not isinstance(fields.get("ID"), str):
+        raise ValueError("not an upload's info object")  # noqa: TRY004 - one error for all shapes
+    storage = fields.get("Storage") or {}
+    plan = default_plan
+    if fields.get("PartSize"):
+        plan = PartPlan(
+            int(fields["PartSize"]),
+            int(fields.get("PartDoubleEvery", 0)),
+            int(fields.get("PartDoublings", 0)),
+        )
+    info = UploadInfo(
+        id=UploadId(fields["ID"]),
+        length=None if fields.get("SizeIsDeferred") else int(fields.get("Size", 0)),
+        offset=int(fields.get("Offset", 0)),
+        metadata=_metadata(fields),
+        state=State(fields.get("State", State.RECEIVING)),
+        created=_instant(fields.get("Created")),
+        expires=_instant(fields.get("Expires")),
+    )
+    return Record(
+        info=info,
+        bucket=str(storage.get("Bucket", "")),
+        key=str(storage.get("Key", "")),
+        # In tusd's ids the UploadId is what follows the last "+".
+        multipart=storage.get("MultipartUpload") or _multipart_of_tusd(fields["ID"]),
+        plan=plan,
+    )
+
+
+def _metadata(fields: Mapping[str, object]) -> Metadata:
+    """The metadata, from the raw field where there is one: only that has every byte."""
+    raw = fields.get("RawMetadata")
+    if isinstance(raw, str):
+        words = (pair.split() for pair in raw.split(","))
+        pairs = tuple((word[0], base64.b64decode("".join(word[1:]))) for word in words)
+        return Metadata(pairs, raw)
+    texts = fields.get("MetaData") or {}
+    if not isinstance(texts, dict):
+        raise ValueError("MetaData is no object")  # noqa: TRY004 - one error for all shapes
+    return Metadata(tuple((str(key), str(value).encode()) for key, value in texts.items()))
+
+
+def _multipart_of_tusd(id: str) -> str | None:
+    _object_id, plus, multipart = id.rpartition("+")
+    return multipart if plus else None
+
+
+def _instant(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None

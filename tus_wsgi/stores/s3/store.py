@@ -1,0 +1,116 @@
+"""`S3Store`: uploads are created and found here; `upload.py` says what happens to one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tus_wsgi.errors import StoreUnavailable, UploadNotFound
+from tus_wsgi.model import MIB, UploadId, UploadInfo
+from tus_wsgi.parts import PartLimits, PartPlan, plan_for
+from tus_wsgi.spool import Spool
+from tus_wsgi.stores.s3.bucket import Absent, Bucket
+from tus_wsgi.stores.s3.headers import object_headers
+from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.record import Record, decode
+from tus_wsgi.stores.s3.tails import TailCache
+from tus_wsgi.stores.s3.upload import S3Upload, Workshop
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+DEFAULT_BUDGET = 256 * MIB
+"""Bytes of memory for parts on their way, per process."""
+
+
+class S3Store:
+    """Uploads in one bucket. It implements `tus_wsgi.ports.Store`.
+
+    Args:
+        client: a boto3 client, see `tus_wsgi.stores.s3.client.make_client`.
+        bucket: its name.
+        keys: the prefixes of the objects.
+        limits: what the service allows, and the preferred part size.
+        spool: where parts wait.
+        parallel_parts: parts that this process uploads at the same time, over all uploads.
+        tail_budget: bytes of memory for tails that need not be read back.
+    """
+
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        *,
+        keys: Keys | None = None,
+        limits: PartLimits | None = None,
+        spool: Spool | None = None,
+        parallel_parts: int = 10,
+        tail_budget: int = DEFAULT_BUDGET // 4,
+    ) -> None:
+        self._keys = keys or Keys()
+        self._limits = limits or PartLimits()
+        self._workshop = Workshop(
+            bucket=Bucket(client, bucket),
+            keys=self._keys,
+            spool=spool or Spool(DEFAULT_BUDGET),
+            executor=ThreadPoolExecutor(parallel_parts, thread_name_prefix="tus-part"),
+            tails=TailCache(tail_budget),
+        )
+
+    @property
+    def max_size(self) -> int:
+        """Bytes of the largest upload."""
+        return self._limits.max_length
+
+    def create(self, info: UploadInfo, *, at_once: bool) -> S3Upload:
+        """Begin an upload: its multipart upload if it is sure to need one, and its record.
+
+        Without `at_once` a one-part upload's record is written with its bytes, so that together
+        they cost two S3 calls.
+
+        Raises:
+            UploadTooLarge: it cannot be stored in any number of parts.
+            StoreUnavailable: nothing was begun, and nothing is left.
+        """
+        plan = plan_for(info.length, self._limits)
+        upload = self._upload(self._record(info, plan))
+        if info.length is not None and info.length > plan.part_size:
+            upload.open_multipart()
+        elif at_once:
+            upload.write_record()
+        return upload
+
+    def open(self, id: UploadId) -> S3Upload:
+        """The upload of this id. One S3 call.
+
+        Raises:
+            UploadNotFound: there is none.
+            StoreUnavailable: S3 did not answer, or the info object is broken.
+        """
+        try:
+            content, facts = self._workshop.bucket.get(self._keys.info(id))
+        except Absent as error:
+            raise UploadNotFound from error
+        try:
+            record = decode(content, default_plan=PartPlan(self._limits.part_size))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreUnavailable("reading the info object") from error
+        # Whoever asks for an object that merely lies where an info would be gets nothing.
+        if record.info.id != id:
+            raise UploadNotFound
+        if not record.key:
+            record = replace(record, key=self._keys.data(id))
+        return self._upload(record, etag=facts.etag)
+
+    def _record(self, info: UploadInfo, plan: PartPlan) -> Record:
+        return Record(
+            info=info,
+            bucket=self._workshop.bucket.name,
+            key=self._keys.data(info.id),
+            multipart=None,
+            plan=plan,
+        )
+
+    def _upload(self, record: Record, *, etag: str | None = None) -> S3Upload:
+        return S3Upload(self._workshop, record, object_headers(record.info.metadata), etag=etag)

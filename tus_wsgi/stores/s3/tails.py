@@ -1,0 +1,139 @@
+"""Tails and the memory of them: the newest bytes of an upload, while they do not fill a part."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from tus_wsgi.errors import StoreUnavailable
+from tus_wsgi.spool import SpooledPart
+from tus_wsgi.stores.s3.bucket import Absent, Bucket, Condition
+
+START = "start"
+"""The tail object's metadata key for the offset of its first byte, in decimal.
+
+tusd writes tails without it, and does not see it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """A tail that S3 has.
+
+    Attributes:
+        start: the offset of its first byte; None when nobody recorded it (tusd).
+        size: bytes.
+        etag: what S3 calls this version of it.
+    """
+
+    start: int | None
+    size: int
+    etag: str
+
+
+class TailCache:
+    """The bytes of the tails that this process wrote last, so that they need not be read back.
+
+    A tail is found by its etag, so one that another process has replaced is never taken for it.
+
+    Args:
+        budget: bytes of memory for all of them; the least recently used go first.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._size = 0
+        self._bytes: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._mutex = threading.Lock()
+
+    def keep(self, key: str, etag: str, content: bytes) -> None:
+        """Remember the object `key` in its version `etag`, if there is room for it at all."""
+        if len(content) > self._budget:
+            return
+        with self._mutex:
+            self._size += len(content) - len(self._bytes.pop((key, etag), b""))
+            self._bytes[key, etag] = content
+            while self._size > self._budget:
+                self._size -= len(self._bytes.popitem(last=False)[1])
+
+    def take(self, key: str, etag: str) -> bytes | None:
+        """Hand out what is remembered, and forget it."""
+        with self._mutex:
+            content = self._bytes.pop((key, etag), None)
+            self._size -= len(content or b"")
+        return content
+
+
+class TailObject:
+    """The tail object of one upload.
+
+    Args:
+        bucket: where it is.
+        key: its key.
+        cache: what this process remembers of tails.
+    """
+
+    def __init__(self, bucket: Bucket, key: str, cache: TailCache) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._cache = cache
+        self._tail: Tail | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is one, of whatever start, as far as is known."""
+        return self._tail is not None
+
+    def look(self) -> None:
+        """Find out whether there is one. One S3 call."""
+        try:
+            facts = self._bucket.head(self._key)
+        except Absent:
+            self._tail = None
+            return
+        start = facts.metadata.get(START, "")
+        self._tail = Tail(int(start) if start.isdecimal() else None, facts.size, facts.etag)
+
+    def size_at(self, base: int) -> int:
+        """How many bytes it has, if it begins exactly at `base`; any other counts for nothing."""
+        return self._tail.size if self._tail is not None and self._tail.start == base else 0
+
+    def read(self) -> bytes:
+        """Its bytes, from memory if this process wrote them, else from S3.
+
+        Raises:
+            StoreUnavailable: S3 did not answer, or the tail has changed.
+        """
+        assert self._tail is not None
+        kept = self._cache.take(self._key, self._tail.etag)
+        if kept is not None:
+            return kept
+        try:
+            content, _facts = self._bucket.get(self._key, etag=self._tail.etag)
+        except Absent as error:
+            raise StoreUnavailable("reading the tail") from error
+        return content
+
+    def write(self, start: int, part: SpooledPart) -> None:
+        """Replace it by the bytes of `part`, the first of which is at `start`.
+
+        Raises:
+            LockLost: somebody else has replaced it meanwhile.
+            StoreUnavailable: S3 did not answer.
+        """
+        content = part.content()
+        etag = self._bucket.put(
+            self._key,
+            content,
+            metadata={START: str(start)},
+            condition=Condition(None if self._tail is None else self._tail.etag),
+        )
+        if isinstance(content, bytes | bytearray):
+            self._cache.keep(self._key, etag, bytes(content))
+        self._tail = Tail(start, part.size, etag)
+
+    def delete(self) -> None:
+        """Remove it. There need not be one."""
+        self._bucket.delete(self._key)
+        self._tail = None

@@ -1,0 +1,1 @@
+"""The roof: where a WSGI server meets the two wings."""

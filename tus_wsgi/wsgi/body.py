@@ -1,0 +1,234 @@
+"""The request body, as servers really deliver it. It **ends, and never fails**.
+
+What servers do when a client goes away (seen under gunicorn 27 with gevent and gthread):
+
+| event                       | `wsgi.input.read(n)`                    | afterwards                       |
+|-----------------------------|-----------------------------------------|----------------------------------|
+| FIN, with a Content-Length  | short, then b"" and **no exception**    | so bytes are counted here        |
+| FIN, chunked                | raises NoMoreData                       | `read` returns what was buffered |
+| RST                         | raises ConnectionResetError             | `read` returns what was buffered |
+| silence                     | blocks for ever                         | hence the timeout on the socket  |
+| `shutdown(SHUT_RD)` of ours | raises, or ends, at once                | `read` returns what was buffered |
+
+So after an exception one more read saves every byte that has arrived.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import IO, Any
+from weakref import WeakSet
+
+from tus_wsgi.model import KIB, MIB
+from tus_wsgi.ports import BodyEnd
+
+log = logging.getLogger(__name__)
+
+STEP = 64 * KIB
+"""Bytes asked for at once. A server's read blocks until it has them all, so this is also how much
+a slow client sends before the first of it moves on."""
+
+DISCARD_BYTES = MIB
+DISCARD_SECONDS = 1.0
+"""How much of a refused body is read, and for how long, so that the client gets to read why.
+
+Closing a connection with unread data makes the kernel send a reset, which can overtake the
+response. More than this is not worth our while: tus clients take a reset for a network error."""
+
+
+class LiveBodies:
+    """The bodies that are being read in this process, so that they can all be ended at once."""
+
+    def __init__(self) -> None:
+        self._bodies: WeakSet[WsgiBody] = WeakSet()
+        self._mutex = threading.Lock()
+        self._draining = False
+
+    def add(self, body: WsgiBody) -> None:
+        """Watch a body. One that comes while draining is ended at once."""
+        with self._mutex:
+            self._bodies.add(body)
+            draining = self._draining
+        if draining:
+            body.interrupt(BodyEnd.DRAINING)
+
+    def remove(self, body: WsgiBody) -> None:
+        """Forget a body that has ended."""
+        with self._mutex:
+            self._bodies.discard(body)
+
+    def drain(self) -> None:
+        """End every body, now and from now on: this process is about to stop."""
+        with self._mutex:
+            self._draining = True
+            bodies = list(self._bodies)
+        for body in bodies:
+            body.interrupt(BodyEnd.DRAINING)
+
+
+class WsgiBody:
+    """The body of a WSGI request. It implements `tus_wsgi.ports.Body`.
+
+    Args:
+        environ: the request's.
+        timeout: seconds without a byte after which the client is taken for gone.
+        live: where the body can be ended from outside while it is being read.
+    """
+
+    def __init__(self, environ: Mapping[str, Any], *, timeout: float, live: LiveBodies) -> None:
+        self._input: IO[bytes] = environ["wsgi.input"]
+        # gunicorn's gevent and gthread workers hand the connection out. Elsewhere a body can be
+        # neither timed out nor interrupted in the middle of a read.
+        self._socket: socket.socket | None = environ.get("gunicorn.socket")
+        self.announced = _content_length(environ)
+        self._allowed: int | None = None
+        self._received = 0
+        self._end: BodyEnd | None = None
+        self._interrupted: BodyEnd | None = None
+        self._live = live
+        self._timeout = timeout
+        self._old_timeout: float | None = None
+        self._is_open = False
+
+    @property
+    def end(self) -> BodyEnd:
+        """Why the body ended.
+
+        Raises:
+            AssertionError: it has not ended yet.
+        """
+        assert self._end is not None, "asked before the body had ended"
+        return self._end
+
+    def limit(self, size: int) -> None:
+        """Hand out at most `size` bytes in all."""
+        self._allowed = size
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill `buffer` with what comes next; 0 when the body has ended."""
+        if self._end is not None or not len(buffer):
+            return 0
+        self._open()
+        room = min(len(buffer), STEP)
+        if self._allowed is not None:
+            room = min(room, self._allowed - self._received)
+        if room == 0:
+            self._end_at_limit()
+            return 0
+        data = self._read(room)
+        self._received += len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def interrupt(self, end: BodyEnd, /) -> None:
+        """End the body: a read that is going on returns at once. From any thread."""
+        self._interrupted = self._interrupted or end
+        if self._is_open:
+            self._shut()
+
+    def close(self) -> None:
+        """Give the connection back as it was."""
+        if self._is_open:
+            self._is_open = False
+            self._live.remove(self)
+            if self._socket is not None:
+                self._socket.settimeout(self._old_timeout)
+
+    def discard(self) -> None:
+        """Read a bounded part of what nobody wants, so that the response can be read.
+
+        If there is more, the connection is of no use afterwards, and is told so.
+        """
+        deadline = time.monotonic() + DISCARD_SECONDS
+        self._allowed = None
+        if self._end is BodyEnd.TOO_LONG:
+            self._end = None
+        self._timeout = DISCARD_SECONDS
+        scratch = memoryview(bytearray(STEP))
+        left = DISCARD_BYTES
+        while left > 0 and time.monotonic() < deadline and (count := self.readinto(scratch)):
+            left -= count
+        if self._end is None:
+            self._shut()
+
+    def _open(self) -> None:
+        if self._is_open:
+            return
+        self._is_open = True
+        if self._socket is not None:
+            self._old_timeout = self._socket.gettimeout()
+            self._socket.settimeout(self._timeout)
+        self._live.add(self)
+        if self._interrupted is not None:
+            self._shut()
+
+    def _read(self, size: int) -> bytes:
+        """At least one byte and at most `size`, or b"" and a reason why not."""
+        if self.announced is not None:
+            size = min(size, self.announced - self._received)
+        try:
+            data = self._input.read(size) if size else b""
+        except Exception as error:  # noqa: BLE001 - servers raise whatever they like here
+            log.debug("the request body broke off", exc_info=error)
+            self._end = self._interrupted or _reason(error)
+            return self._salvage(size)
+        if len(data) < size or not size:
+            self._end = self._interrupted or self._reason_of_eof(len(data))
+        return data
+
+    def _reason_of_eof(self, count: int) -> BodyEnd:
+        if self.announced is None or self._received + count == self.announced:
+            return BodyEnd.COMPLETE
+        return BodyEnd.DISCONNECTED
+
+    def _salvage(self, size: int) -> bytes:
+        """What had arrived before the exception, which the server still holds."""
+        self._shut()
+        try:
+            return self._input.read(size)
+        except Exception:  # noqa: BLE001 - then there is nothing more to be had
+            return b""
+
+    def _end_at_limit(self) -> None:
+        """Find out whether the body ends where it must: only a body without a length may not."""
+        if self.announced is not None:
+            more = self.announced > self._received
+        else:
+            more = bool(self._read(1))
+        if more:
+            self._end = BodyEnd.TOO_LONG
+        elif self._end is None:
+            self._end = BodyEnd.COMPLETE
+
+    def _shut(self) -> None:
+        """Receive nothing more; what has arrived can still be read, and the response written."""
+        if self._socket is not None:
+            try:
+                self._socket.shutdown(socket.SHUT_RD)
+            except OSError:
+                pass  # The connection is gone already.
+
+
+def _reason(error: Exception) -> BodyEnd:
+    if isinstance(error, TimeoutError):
+        return BodyEnd.STALLED
+    # gunicorn says NoMoreData (an OSError without an errno) when a chunked body is cut off, and
+    # other errors without an errno when its framing is broken. It is not imported, hence the name.
+    if isinstance(error, OSError) and error.errno is not None:
+        return BodyEnd.DISCONNECTED
+    return BodyEnd.DISCONNECTED if type(error).__name__ == "NoMoreData" else BodyEnd.MALFORMED
+
+
+def _content_length(environ: Mapping[str, Any]) -> int | None:
+    """Bytes that the request announces; None for a chunked one.
+
+    A request with neither field has no body (RFC 9112, section 6.3).
+    """
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        return None
+    text = environ.get("CONTENT_LENGTH") or "0"
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0

@@ -1,0 +1,127 @@
+"""`UploadMiddleware`: mine? then serve it, else pass it on. Here the two wings meet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from tus_wsgi.commands import Downloadable, Outcome
+from tus_wsgi.errors import TusError, Unavailable
+from tus_wsgi.events import RequestFailed
+from tus_wsgi.ports import Observer
+from tus_wsgi.protocol.cors import CorsPolicy
+from tus_wsgi.protocol.http import Dialect, Reply, RequestHead
+from tus_wsgi.service import UploadService
+from tus_wsgi.wsgi.body import LiveBodies, WsgiBody
+from tus_wsgi.wsgi.environ import Mount
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+LIVE_BODIES = LiveBodies()
+"""Every body that is being read in this process, whatever middleware it belongs to: a process
+stops as a whole. See `drain`."""
+
+
+def drain() -> None:
+    """End every request body of this process: what came is stored, locks are released.
+
+    For a server that was asked to stop, see `tus_wsgi.wsgi.draining`.
+    """
+    LIVE_BODIES.drain()
+
+
+class UploadMiddleware:
+    """A WSGI application that serves uploads below one path and passes the rest on.
+
+    Args:
+        app: gets every request that is not for the base path or below it, untouched.
+        service: carries commands out.
+        dialects: the protocols spoken; the last one answers what none of them speaks.
+        mount: where uploads live in the URL space.
+        cors: what browsers of other origins may do; None leaves that to somebody else.
+        network_timeout: seconds without a byte after which a client is taken for gone.
+        observers: told of faults on our side.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        service: UploadService,
+        dialects: Sequence[Dialect],
+        mount: Mount,
+        cors: CorsPolicy | None,
+        network_timeout: float = 60.0,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self._app = app
+        self._service = service
+        self._dialects = tuple(dialects)
+        self._mount = mount
+        self._cors = cors
+        self._network_timeout = network_timeout
+        self._observers = tuple(observers)
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Serve one request."""
+        if not self._mount.covers(environ):
+            return self._app(environ, start_response)
+        head = self._mount.head(environ)
+        body = WsgiBody(environ, timeout=self._network_timeout, live=LIVE_BODIES)
+        try:
+            reply, content = self._serve(environ, head, body)
+            if head.has_body:
+                body.discard()
+        finally:
+            body.close()
+        fields = reply.fields if self._cors is None else reply.fields + self._cors.fields_for(head)
+        start_response(_status_line(reply.status), fields)
+        # The server drops the body of a real HEAD; of an overridden one there is none in the reply.
+        return [reply.body] if content is None else content
+
+    def _serve(
+        self, environ: WSGIEnvironment, head: RequestHead, body: WsgiBody
+    ) -> tuple[Reply, Iterator[bytes] | None]:
+        """The reply, and the pieces of its body where that is not in the reply itself."""
+        dialect = self._dialect(head)
+        try:
+            url_of = self._mount.url_of(environ)
+            outcome = self._service.execute(dialect.parse(head), body)
+            reply = dialect.render(head, outcome, url_of)
+            return reply, _content(reply, outcome)
+        except TusError as error:
+            if isinstance(error, Unavailable):
+                self._report(error)
+            return dialect.render_error(head, error), None
+        except Exception as error:  # noqa: BLE001 - the outermost one: a bug must not leak
+            self._report(error)
+            return dialect.render_error(head, Unavailable()), None
+
+    def _dialect(self, head: RequestHead) -> Dialect:
+        speakers = (dialect for dialect in self._dialects if dialect.speaks(head))
+        return next(speakers, self._dialects[-1])
+
+    def _report(self, error: Exception) -> None:
+        for observer in self._observers:
+            try:
+                observer(RequestFailed(None, error))
+            except Exception:
+                log.exception("an observer failed")
+
+
+def _content(reply: Reply, outcome: Outcome) -> Iterator[bytes] | None:
+    if reply.content is None or not isinstance(outcome, Downloadable):
+        return None
+    start, stop = reply.content
+    return outcome.content.read(start, stop)
+
+
+def _status_line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"
