@@ -1,0 +1,1 @@
+"""What the rings with real servers share: servers, a cutting proxy, a raw HTTP client."""
