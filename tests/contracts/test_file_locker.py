@@ -1,0 +1,267 @@
+"""The file locker across processes: plain ones, and ones that gevent has patched."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.locking import KINDS, A, B, Holder, Nursery, Peer, Talk, eventually, ignore
+from tus_wsgi.errors import UploadLocked
+from tus_wsgi.lockers import file
+from tus_wsgi.lockers.file import FileLocker, place_of, seat_of
+from tus_wsgi.lockers.kernel import NAMES, LockDirectoryRefused
+
+MakePeer = Callable[..., Peer]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "locks"
+
+
+@pytest.fixture(scope="module")
+def threads() -> Iterator[Nursery]:
+    with closing(Nursery(gevent=False)) as nursery:
+        yield nursery
+
+
+@pytest.fixture(scope="module")
+def greenlets() -> Iterator[Nursery]:
+    with closing(Nursery(gevent=True)) as nursery:
+        yield nursery
+
+
+@pytest.fixture(params=["file", "file-gevent", "flock"])
+def make_peer(
+    request: pytest.FixtureRequest, directory: Path, threads: Nursery, greenlets: Nursery
+) -> Iterator[MakePeer]:
+    """Starts processes that share the lock directory."""
+    kind, _, gevent = request.param.partition("-")
+    nursery = greenlets if gevent else threads
+    with ExitStack() as stack:
+        yield lambda timeout=5.0: stack.enter_context(
+            closing(nursery.peer(directory, kind=kind, timeout=timeout))
+        )
+
+
+@pytest.fixture(params=KINDS)
+def thread_and_greenlet(
+    request: pytest.FixtureRequest, directory: Path, threads: Nursery, greenlets: Nursery
+) -> Iterator[tuple[Talk, Talk]]:
+    """Two processes, the second one patched for gevent."""
+    one = threads.peer(directory, kind=request.param)
+    two = greenlets.peer(directory, kind=request.param)
+    with closing(one), closing(two):
+        yield one.talk, two.talk
+
+
+def watchers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "tus-lock-watcher"]
+
+
+def test_processes_exclude_each_other(make_peer: MakePeer) -> None:
+    one, two = make_peer().talk, make_peer().talk
+    one.say("lock", "a")
+    one.hear("locked", "a")
+    two.say("lock", "a")
+    one.hear("asked", "a")
+    two.say("lock", "b")
+    two.hear("locked", "b")
+    one.say("release", "a")
+    released = one.hear("released", "a")
+    assert two.hear("locked", "a") - released < 0.2
+
+
+def test_a_release_request_crosses_processes_in_half_a_second(make_peer: MakePeer) -> None:
+    one, two = make_peer().talk, make_peer().talk
+    one.say("polite", "a")
+    one.hear("locked", "a")
+    before = time.monotonic()
+    two.say("lock", "a")
+    assert one.hear("asked", "a") - before < 0.5
+    one.hear("released", "a")
+    assert two.hear("locked", "a") - before < 0.5
+
+
+def test_who_waits_while_another_process_takes_over_asks_again(make_peer: MakePeer) -> None:
+    one, two, three = make_peer().talk, make_peer().talk, make_peer().talk
+    one.say("lock", "a")
+    one.hear("locked", "a")
+    two.say("polite", "a")
+    one.hear("asked", "a")
+    three.say("polite", "a")
+    one.say("release", "a")
+    one.hear("released", "a")
+    two.hear("locked", "a")
+    two.hear("asked", "a")
+    two.hear("released", "a")
+    three.hear("locked", "a")
+
+
+def test_a_request_that_persists_is_repeated_slowly(make_peer: MakePeer) -> None:
+    one, two = make_peer().talk, make_peer().talk
+    one.say("lock", "a")
+    one.hear("locked", "a")
+    two.say("lock", "a")
+    first = one.hear("asked", "a")
+    assert one.hear("asked", "a") - first > 0.5 * file.REPEAT_EVERY
+
+
+def test_killing_the_holder_frees_its_locks_at_once(make_peer: MakePeer) -> None:
+    one, two = make_peer(), make_peer().talk
+    one.talk.say("lock", "a")
+    one.talk.hear("locked", "a")
+    two.say("lock", "a")
+    one.talk.hear("asked", "a")
+    before = time.monotonic()
+    one.kill()
+    assert two.hear("locked", "a") - before < 0.2
+
+
+def test_killing_a_waiter_lets_others_wait(make_peer: MakePeer) -> None:
+    one, two, three = make_peer().talk, make_peer(), make_peer().talk
+    one.say("lock", "a")
+    one.hear("locked", "a")
+    two.talk.say("lock", "a")
+    one.hear("asked", "a")
+    two.kill()
+    three.say("lock", "a")
+    one.hear("asked", "a")
+    one.say("release", "a")
+    one.hear("released", "a")
+    three.hear("locked", "a")
+
+
+def test_waiting_for_another_process_ends_in_time(make_peer: MakePeer) -> None:
+    """The time spent in the queue of the own process counts."""
+    one, two = make_peer().talk, make_peer(timeout=0.5).talk
+    one.say("lock", "a")
+    one.hear("locked", "a")
+    before = time.monotonic()
+    two.say("lock", "a")
+    two.say("lock", "a")
+    assert 0.5 <= two.hear("refused", "a") - before < 1.0
+    assert two.hear("refused", "a") - before < 1.0
+    one.hear("asked", "a")
+    one.say("release", "a")
+    one.hear("released", "a")
+    two.say("lock", "a")
+    two.hear("locked", "a")
+
+
+def test_a_child_of_a_fork_has_locks_of_its_own(make_peer: MakePeer) -> None:
+    parent = make_peer()
+    parent.talk.say("lock", "a")
+    parent.talk.hear("locked", "a")
+    child = parent.fork()
+    child.say("lock", "a")
+    parent.talk.hear("asked", "a")
+    parent.talk.say("release", "a")
+    parent.talk.hear("released", "a")
+    child.hear("locked", "a")
+    parent.talk.say("lock", "a")
+    child.hear("asked", "a")
+
+
+def test_a_child_of_a_fork_does_not_keep_the_locks_of_a_dead_parent(make_peer: MakePeer) -> None:
+    parent, other = make_peer(), make_peer().talk
+    parent.talk.say("lock", "a")
+    parent.talk.hear("locked", "a")
+    parent.fork()
+    other.say("lock", "a")
+    parent.talk.hear("asked", "a")
+    parent.kill()
+    other.hear("locked", "a")
+
+
+def test_a_busy_process_does_not_starve_another(make_peer: MakePeer) -> None:
+    one, two = make_peer().talk, make_peer().talk
+    one.say("busy", "a")
+    before = time.monotonic()
+    two.say("lock", "a")
+    assert two.hear("locked", "a") - before < 2.0
+
+
+def test_processes_under_stress_never_overlap(make_peer: MakePeer) -> None:
+    peers = [make_peer(timeout=60.0).talk for _ in range(3)]
+    for peer in peers:
+        peer.say("stress", "8")
+    assert [peer.hear("overlaps") for peer in peers] == [0, 0, 0]
+
+
+def test_waiting_blocks_nobody_else_in_the_process(thread_and_greenlet: tuple[Talk, Talk]) -> None:
+    """With gevent, one blocking call would stop all requests of a worker."""
+    one, two = thread_and_greenlet
+    one.say("lock", "a")
+    one.hear("locked", "a")
+    two.say("lock", "b")
+    two.hear("locked", "b")
+    two.say("lock", "a")
+    one.hear("asked", "a")
+    two.say("lag", "1")
+    assert two.hear("lag") < 0.2
+
+
+def test_killing_a_greenlet_that_waits_leaves_no_trace(
+    thread_and_greenlet: tuple[Talk, Talk],
+) -> None:
+    one, two = thread_and_greenlet
+    one.say("lock", "a")
+    one.hear("locked", "a")
+    two.say("lock", "a")
+    one.hear("asked", "a")
+    two.say("cancel", "a")
+    two.hear("cancelled", "a")
+    one.say("release", "a")
+    one.hear("released", "a")
+    one.say("lock", "a")
+    one.hear("locked", "a")
+    two.say("lock", "a")
+    one.hear("asked", "a")
+
+
+def test_the_watcher_lives_while_locks_are_held(directory: Path) -> None:
+    locker = FileLocker(directory, timeout=1.0)
+    eventually(lambda: not watchers())
+    for _ in range(2):
+        with Holder(locker, A), Holder(locker, B):
+            time.sleep(2 * file.LOOK_EVERY)
+            assert len(watchers()) == 1
+        eventually(lambda: not watchers())
+
+
+def test_ids_that_share_a_place_exclude_each_other(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel would let two threads of one process in."""
+    monkeypatch.setattr(file, "place_of", lambda _: 8)
+    locker = FileLocker(directory, timeout=0.1)
+    with Holder(locker, A), pytest.raises(UploadLocked):
+        locker.lock(B, on_release_request=ignore).__enter__()
+
+
+def test_places_and_seats_do_not_meet() -> None:
+    for id in (A, B):
+        assert 0 <= place_of(id) < NAMES // 2 <= seat_of(place_of(id)) < NAMES
+    assert place_of(A) != place_of(B)
+
+
+def test_nothing_is_opened_before_a_lock_is_needed(directory: Path) -> None:
+    descriptors = Path("/dev/fd")
+    before = len(list(descriptors.iterdir()))
+    locker = FileLocker(directory, timeout=1.0)
+    assert len(list(descriptors.iterdir())) == before
+    with locker.lock(A, on_release_request=ignore):
+        assert len(list(descriptors.iterdir())) > before
+
+
+def test_an_unsafe_directory_is_refused_at_start(directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o777)
+    with pytest.raises(LockDirectoryRefused, match="TUS_LOCK_DIR"):
+        FileLocker(directory, timeout=1.0)

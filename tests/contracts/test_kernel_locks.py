@@ -1,0 +1,233 @@
+"""The kernel locks below the file locker, and the directory they are in."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import gc
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.locking import KINDS
+from tus_wsgi.lockers import kernel
+from tus_wsgi.lockers.kernel import (
+    NAMES,
+    ByteLocks,
+    KernelLocks,
+    LockDirectoryRefused,
+    OpenLocks,
+    open_directory,
+    probe,
+)
+
+
+@pytest.fixture(params=KINDS)
+def open_locks(request: pytest.FixtureRequest) -> OpenLocks:
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "locks"
+
+
+def test_a_lock_excludes_others_until_it_is_dropped(open_locks: OpenLocks, directory: Path) -> None:
+    ours, theirs = open_locks(directory), open_locks(directory)
+    assert ours.take(7)
+    assert not theirs.take(7)
+    ours.drop(7)
+    assert theirs.take(7)
+    assert not ours.take(7)
+
+
+@pytest.mark.parametrize("name", [0, 1, 2**61, NAMES - 1])
+def test_every_name_can_be_taken(open_locks: OpenLocks, directory: Path, name: int) -> None:
+    ours, theirs = open_locks(directory), open_locks(directory)
+    assert ours.take(name)
+    assert not theirs.take(name)
+    assert theirs.take((name + 1) % NAMES)
+
+
+def test_dropping_what_one_does_not_have_does_nothing(
+    open_locks: OpenLocks, directory: Path
+) -> None:
+    ours, theirs = open_locks(directory), open_locks(directory)
+    assert ours.take(7)
+    theirs.drop(7)
+    assert not theirs.take(7)
+
+
+def test_only_the_locks_of_others_are_seen(open_locks: OpenLocks, directory: Path) -> None:
+    ours, theirs = open_locks(directory), open_locks(directory)
+    assert all([ours.take(1), ours.take(8), theirs.take(5), theirs.take(9), theirs.take(12)])
+    assert ours.taken_elsewhere({1, 5, 8, 9, 10}) == {5, 9}
+    assert ours.taken_elsewhere([]) == set()
+
+
+def test_closing_gives_everything_back(open_locks: OpenLocks, directory: Path) -> None:
+    ours, theirs = open_locks(directory), open_locks(directory)
+    assert ours.take(1)
+    assert ours.take(2)
+    ours.close()
+    ours.close()
+    assert theirs.take(1)
+    ours.drop(1)
+    assert theirs.take(2)
+
+
+def test_locks_that_are_forgotten_are_given_back(open_locks: OpenLocks, directory: Path) -> None:
+    ours, theirs = open_locks(directory), open_locks(directory)
+    assert ours.take(1)
+    del ours
+    gc.collect()
+    assert theirs.take(1)
+
+
+def test_a_look_at_the_lock_file_drops_nothing(directory: Path) -> None:
+    """Which is why classic POSIX locks would not do."""
+    ours, theirs = ByteLocks(directory), ByteLocks(directory)
+    assert ours.take(1)
+    (directory / "uploads.lock").read_bytes()
+    assert not theirs.take(1)
+
+
+def test_nothing_is_left_in_the_file_system(open_locks: OpenLocks, directory: Path) -> None:
+    locks = open_locks(directory)
+    for name in range(100):
+        assert locks.take(name)
+    for name in range(100):
+        locks.drop(name)
+    probe(open_locks, directory)
+    assert [(path.name, path.stat().st_size) for path in directory.iterdir()] in (
+        [],
+        [("uploads.lock", 0)],
+    )
+
+
+def test_a_file_that_was_removed_before_it_was_locked_does_not_count(directory: Path) -> None:
+    """One waiter opens the file, the holder removes it, and another newcomer makes a new one."""
+    waiter, holder, newcomer = (KINDS["flock"](directory) for _ in range(3))
+    assert holder.take(7)
+    flock, tries = fcntl.flock, 0
+
+    def flock_late(fd: int, operation: int) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            holder.drop(7)
+            assert newcomer.take(7)
+        flock(fd, operation)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "flock", flock_late)
+        assert not waiter.take(7)
+    assert tries == 3
+
+
+def test_a_holder_whose_file_was_tidied_up_can_let_go(directory: Path) -> None:
+    locks = KINDS["flock"](directory)
+    assert locks.take(7)
+    for path in directory.iterdir():
+        path.unlink()
+    locks.drop(7)
+    assert locks.take(7)
+
+
+def test_struct_flock_is_laid_out_as_the_compiler_does_it() -> None:
+    class Flock(ctypes.Structure):
+        _fields_ = (
+            ("l_type", ctypes.c_short),
+            ("l_whence", ctypes.c_short),
+            ("l_start", ctypes.c_int64),
+            ("l_len", ctypes.c_int64),
+            ("l_pid", ctypes.c_int),
+        )
+
+    expected = Flock(l_type=1, l_whence=0, l_start=2**61 + 3, l_len=1, l_pid=0)
+    assert kernel._flock(1, 2**61 + 3) == bytes(expected)
+
+
+def test_the_directory_is_made_for_its_owner_alone(directory: Path) -> None:
+    os.close(open_directory(directory))
+    assert directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_systemd_does_not_clear_the_directory_while_locks_may_be_held(
+    open_locks: OpenLocks, directory: Path
+) -> None:
+    locks = open_locks(directory)
+    fd = os.open(directory, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    locks.close()
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(fd)
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
+def test_a_directory_that_others_can_write_to_is_refused(
+    open_locks: OpenLocks, directory: Path, mode: int
+) -> None:
+    directory.mkdir()
+    directory.chmod(mode)
+    with pytest.raises(LockDirectoryRefused, match=rf"^TUS_LOCK_DIR: .* mode {mode:o}, got '/"):
+        probe(open_locks, directory)
+
+
+def test_a_directory_of_somebody_else_is_refused(
+    open_locks: OpenLocks, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(LockDirectoryRefused, match=r"^TUS_LOCK_DIR: .* of user"):
+        probe(open_locks, directory)
+
+
+@pytest.mark.parametrize("what", ["symlink", "file", "orphan"])
+def test_what_is_no_directory_is_refused(
+    open_locks: OpenLocks, directory: Path, tmp_path: Path, what: str
+) -> None:
+    if what == "symlink":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        directory.symlink_to(tmp_path / "elsewhere")
+    elif what == "file":
+        directory.touch()
+    else:
+        directory = directory / "below nothing"
+    with pytest.raises(LockDirectoryRefused, match=r"^TUS_LOCK_DIR: expected a directory"):
+        probe(open_locks, directory)
+
+
+class Pretence:
+    """Locks of a file system that says yes to everything."""
+
+    def __init__(self, directory: Path) -> None: ...
+
+    def take(self, name: int) -> bool:
+        return True
+
+    def drop(self, name: int) -> None: ...
+
+    def taken_elsewhere(self, names: Collection[int]) -> set[int]:
+        return set()
+
+    def close(self) -> None: ...
+
+
+class Unsupported(Pretence):
+    """Locks of a file system that has none."""
+
+    def take(self, name: int) -> bool:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+@pytest.mark.parametrize("kind", [Pretence, Unsupported])
+def test_a_file_system_without_working_locks_is_refused(
+    directory: Path, kind: type[KernelLocks]
+) -> None:
+    with pytest.raises(LockDirectoryRefused, match=r"^TUS_LOCK_DIR: .* locks "):
+        probe(kind, directory)

@@ -1,0 +1,112 @@
+"""How requests of one process queue, where the contract cannot look."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+import pytest
+
+from tests.contracts.locking import PATIENCE, A, B, Holder, eventually, ignore
+from tus_wsgi.errors import UploadLocked
+from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.lockers.turns import Ticket, Turns
+
+
+class TooLate(threading.Event):
+    """Is set, and by then its waiter has given up."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        super().wait(timeout)
+        return False
+
+
+def test_a_waiter_that_gives_up_when_its_turn_comes_passes_it_on() -> None:
+    turns = Turns()
+    holder, late, next = Ticket(ignore), Ticket(ignore), Ticket(ignore)
+    late.turn = TooLate()
+    refused = threading.Event()
+
+    def wait() -> None:
+        try:
+            turns.wait(A, late, timeout=PATIENCE)
+        except UploadLocked:
+            refused.set()
+        finally:
+            turns.leave(A, late)
+
+    turns.wait(A, holder, timeout=0)
+    thread = threading.Thread(target=wait)
+    thread.start()
+    eventually(lambda: len(turns._queues[A]) == 2)
+    turns.leave(A, holder)
+    thread.join(PATIENCE)
+    assert refused.is_set()
+    turns.wait(A, next, timeout=0)
+    turns.leave(A, next)
+    assert len(turns) == 0
+
+
+def test_a_ticket_that_never_joined_can_leave() -> None:
+    turns = Turns()
+    turns.leave(A, Ticket(ignore))
+    turns._queues[A] = deque()  # interrupted between making the queue and joining it
+    turns.leave(A, Ticket(ignore))
+    assert len(turns) == 0
+
+
+def test_leaving_twice_is_leaving_once() -> None:
+    turns = Turns()
+    holder, waiter = Ticket(ignore), Ticket(ignore)
+    turns.wait(A, holder, timeout=0)
+    turns.leave(A, holder)
+    turns.wait(A, waiter, timeout=0)
+    turns.leave(A, holder)
+    with pytest.raises(UploadLocked):
+        turns.wait(A, Ticket(ignore), timeout=0)
+
+
+def test_nothing_is_remembered_of_an_id_that_nobody_uses() -> None:
+    locker = MemoryLocker(timeout=PATIENCE)
+    with Holder(locker, A) as first, Holder(locker, B):
+        second = Holder(locker, A).begin()
+        first.wait_until_asked()
+        assert len(locker._turns) == 2
+    second.let_go()
+    assert len(locker._turns) == 0
+
+
+def test_giving_back_waits_for_a_request_under_way() -> None:
+    """Otherwise it might interrupt the next request on the same connection."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        entered.set()
+        leave.wait(PATIENCE)
+
+    ticket = Ticket(slow)
+    ticket.begin()
+    asking = threading.Thread(target=ticket.ask)
+    asking.start()
+    assert entered.wait(PATIENCE)
+    ending = threading.Thread(target=ticket.end)
+    ending.start()
+    ending.join(0.1)
+    assert ending.is_alive()
+    leave.set()
+    ending.join(PATIENCE)
+    asking.join(PATIENCE)
+    assert not ending.is_alive()
+
+
+def test_a_request_may_give_the_lock_back_at_once() -> None:
+    def let_go() -> None:
+        ticket.end()
+        times.append(1)
+
+    times: list[int] = []
+    ticket = Ticket(let_go)
+    ticket.begin()
+    ticket.ask()
+    ticket.ask()
+    assert times == [1]
