@@ -1,0 +1,175 @@
+"""Which pages may read the replies."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.protocol.heads import ID, patch, plain
+from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin
+from tus_wsgi.protocol.http import RequestHead
+
+SITE = "https://example.com"
+OTHER = "https://evil.example"
+
+
+def policy(setting: str, *, credentials: bool = False) -> CorsPolicy:
+    origins = parse_allow_origin(setting)
+    return CorsPolicy(allow_origins=origins, allow_credentials=credentials)
+
+
+def fields_for(policy: CorsPolicy, head: RequestHead) -> dict[str, str]:
+    fields = policy.fields_for(head)
+    assert len(dict(fields)) == len(fields), "a field comes twice"
+    return dict(fields)
+
+
+def preflight(origin: str, method: str = "PATCH") -> RequestHead:
+    return plain("OPTIONS", ID, {"Origin": origin, "Access-Control-Request-Method": method})
+
+
+def request(origin: str) -> RequestHead:
+    return patch({"Origin": origin})
+
+
+@pytest.mark.parametrize("credentials", [False, True])
+def test_a_preflight_is_told_what_clients_send(*, credentials: bool) -> None:
+    """Section 4.2: methods and fields of every client."""
+    fields = fields_for(policy("*", credentials=credentials), preflight(SITE))
+    methods = fields["Access-Control-Allow-Methods"].split(", ")
+    assert {"POST", "HEAD", "PATCH", "DELETE", "OPTIONS"} <= set(methods)
+    headers = set(fields["Access-Control-Allow-Headers"].split(", "))
+    upload = ("Length", "Offset", "Metadata", "Defer-Length", "Concat", "Checksum", "Complete")
+    wanted = {f"Upload-{name}" for name in (*upload, "Incomplete", "Draft-Interop-Version")}
+    wanted |= {"Authorization", "Content-Type", "Tus-Resumable", "X-HTTP-Method-Override"}
+    assert wanted | {"X-Request-ID", "X-Requested-With"} == headers
+    assert fields["Access-Control-Max-Age"] == "86400"
+    assert "Access-Control-Expose-Headers" not in fields
+
+
+def test_every_other_reply_shows_its_fields() -> None:
+    """Section 4.2: or else a script cannot read the offset."""
+    for head in (request(SITE), plain("OPTIONS", None, {"Origin": SITE})):
+        fields = fields_for(policy("*"), head)
+        shown = set(fields["Access-Control-Expose-Headers"].split(", "))
+        assert {"Location", "Upload-Offset", "Upload-Length", "Upload-Metadata"} <= shown
+        assert {"Upload-Defer-Length", "Upload-Concat", "Upload-Expires"} <= shown
+        assert {"Upload-Complete", "Upload-Incomplete", "Upload-Limit"} <= shown
+        assert {"Upload-Draft-Interop-Version", "Tus-Resumable", "Tus-Version"} <= shown
+        assert {"Tus-Max-Size", "Tus-Extension", "Tus-Checksum-Algorithm"} <= shown
+        assert "Access-Control-Allow-Methods" not in fields
+
+
+def test_any_origin_is_the_same_reply_for_everybody() -> None:
+    anybody = policy("*")
+    replies = [fields_for(anybody, request(origin)) for origin in (SITE, OTHER, "null", "@")]
+    replies.append(fields_for(anybody, patch()))
+    assert all(reply == replies[0] for reply in replies)
+    assert replies[0]["Access-Control-Allow-Origin"] == "*"
+    assert "Vary" not in replies[0]
+
+
+@pytest.mark.parametrize("setting", ["*", SITE, rf"{SITE},https://.*\.example\.org", ".*"])
+def test_credentials_never_go_with_any_origin(setting: str) -> None:
+    fields = fields_for(policy(setting, credentials=True), request(SITE))
+    assert fields["Access-Control-Allow-Origin"] == SITE
+    assert fields["Access-Control-Allow-Credentials"] == "true"
+    assert fields["Vary"] == "Origin"
+
+
+def test_without_the_setting_no_credentials() -> None:
+    fields = fields_for(policy(SITE), request(SITE))
+    assert fields["Access-Control-Allow-Origin"] == SITE
+    assert "Access-Control-Allow-Credentials" not in fields
+
+
+@pytest.mark.parametrize("head", [request(OTHER), preflight(OTHER), patch()])
+def test_others_learn_nothing_but_that_it_depends(head: RequestHead) -> None:
+    assert policy(SITE).fields_for(head) == [("Vary", "Origin")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "origin", "allowed"),
+    [
+        (SITE, SITE, True),
+        (SITE, "http://example.com", False),
+        (SITE, f"{SITE}:8443", False),
+        (SITE, f"{SITE}.evil.example", False),
+        (SITE, "https://exampleXcom", False),
+        (SITE, "null", False),
+        (SITE, "", False),
+        ("HTTPS://Example.com", SITE, True),
+        (f"http://localhost:8080, {SITE}", SITE, True),
+        (f"http://localhost:8080, {SITE}", "http://localhost:8080", True),
+        ("http://[::1]:8080", "http://[::1]:8080", True),
+        ("null", "null", True),
+        ("capacitor://localhost", "capacitor://localhost", True),
+        (r"https://[a-z]+\.example\.com", "https://a.example.com", True),
+        (r"https://[a-z]+\.example\.com", SITE, False),
+        (r"https?://example\.com", "http://example.com", True),
+        (r"https?://example\.com", "https://example.com.evil.example", False),
+        (r"https?://example\.com", "xhttps://example.com", False),
+        (r"^https://example\.com$", SITE, True),
+        (r"https://a{1,3}\.example,https://b\.example", "https://aaa.example", True),
+        (r"https://a{1,3}\.example,https://b\.example", "https://b.example", True),
+        (".*", OTHER, True),
+        (".*", "https://a b", False),
+        (".*", f"{SITE}, {OTHER}", False),
+        (".*", f"{SITE}\r\nX: y", False),
+        (".*", f"{SITE}\n", False),
+    ],
+)
+def test_origins_match_as_a_whole(setting: str, origin: str, allowed: bool) -> None:
+    fields = fields_for(policy(setting), request(origin))
+    assert fields.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param(" , ", id="nothing, twice"),
+        pytest.param(f"{SITE},", id="a comma too many"),
+        pytest.param(f"{SITE}/", id="a slash too many"),
+        pytest.param(f"{SITE}/app", id="a path"),
+        pytest.param("example.com", id="no scheme"),
+        pytest.param("https://(", id="a broken regular expression"),
+        pytest.param("https://*.example.com", id="a wildcard that would not be one"),
+    ],
+)
+def test_what_would_never_match_is_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match="expected .*got "):
+        parse_allow_origin(setting)
+
+
+def test_a_setting_is_a_list() -> None:
+    parsed = parse_allow_origin(rf"*, {SITE} ,https://.+\.example")
+    assert parsed == ("*", SITE, re.compile(r"https://.+\.example", re.ASCII))
+
+
+def test_the_age_of_a_preflight_can_be_set() -> None:
+    fields = fields_for(CorsPolicy(max_age=600), preflight(SITE))
+    assert fields["Access-Control-Max-Age"] == "600"
+
+
+@pytest.mark.property
+@settings(deadline=None)
+@given(st.text())
+def test_no_setting_breaks_anything(text: str) -> None:
+    try:
+        origins = parse_allow_origin(text)
+    except ValueError:
+        return
+    assert origins
+
+
+@pytest.mark.property
+@settings(deadline=None)
+@given(st.text() | st.from_regex(r"https?://[a-z.]{1,9}(:[0-9]{1,4})?[\s\x00-\xff]?"))
+def test_what_is_echoed_is_an_origin(origin: str) -> None:
+    echoed = fields_for(policy(".*", credentials=True), request(origin))
+    if "Access-Control-Allow-Origin" in echoed:
+        assert re.fullmatch(r"[!-~]+", echoed["Access-Control-Allow-Origin"])

@@ -1,0 +1,157 @@
+"""How tus 1.0.0 says what went wrong."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from tests.protocol.heads import ID, patch, plain, post, tus, tus1, value_of
+from tus_wsgi import errors
+from tus_wsgi.errors import TusError
+from tus_wsgi.protocol.http import RequestHead
+
+SECRET = "s3://internal-bucket/key"
+
+SAMPLES: list[tuple[TusError, int]] = [
+    (errors.TusError(SECRET), 503),
+    (errors.RequestError("bad"), 400),
+    (errors.MalformedField("Upload-Offset", "it is missing"), 400),
+    (errors.UnsupportedVersion("0.2.2"), 412),
+    (errors.UnsupportedMediaType("application/offset+octet-stream", None), 415),
+    (errors.MethodNotAllowed("PUT", ("OPTIONS", "POST")), 405),
+    (errors.UploadNotFound(), 404),
+    (errors.UploadGone("the upload was removed"), 410),
+    (errors.UploadUnfinished(), 409),
+    (errors.OffsetMismatch(3, 7), 409),
+    (errors.LengthMismatch("at least 5", 3), 400),
+    (errors.UploadTooLarge(1000, None), 413),
+    (errors.UploadLocked(retry_after=3), 423),
+    (errors.BodyCutShort(5), 503),
+    (errors.BodyDisconnected(5), 503),
+    (errors.BodyStalled(5), 503),
+    (errors.BodyInterrupted(5), 423),
+    (errors.BodyDraining(5), 503),
+    (errors.BodyMalformed(5), 400),
+    (errors.Unavailable(SECRET), 503),
+    (errors.StoreUnavailable(SECRET), 503),
+    (errors.LockLost(SECRET), 503),
+    (errors.FinishRefused(), 503),
+]
+
+every_error = pytest.mark.parametrize(
+    ("error", "status"), SAMPLES, ids=[type(error).__name__ for error, _ in SAMPLES]
+)
+
+HEADS = [
+    *(tus("POST"), tus("HEAD", ID), tus("PATCH", ID), tus("DELETE", ID), plain("GET", ID)),
+    *(plain("OPTIONS"), plain("\ud800", "../x"), plain("")),
+]
+
+
+def test_every_error_has_a_sample() -> None:
+    known = {kind for _, kind in inspect.getmembers(errors, inspect.isclass)}
+    assert {type(error) for error, _ in SAMPLES} == {k for k in known if issubclass(k, TusError)}
+
+
+@every_error
+def test_every_error_has_its_status(error: TusError, status: int) -> None:
+    assert tus1().render_error(patch(), error).status == status
+
+
+@every_error
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: ascii(head.method))
+def test_every_error_can_be_said_to_everybody(
+    head: RequestHead, error: TusError, status: int
+) -> None:
+    """C-01: and nothing that is only ours to know gets out."""
+    reply = tus1().render_error(head, error)
+    assert value_of(reply, "Tus-Resumable") == "1.0.0"
+    assert value_of(reply, "X-Content-Type-Options") == "nosniff"
+    assert value_of(reply, "Cache-Control") == "no-store"
+    assert SECRET not in reply.body.decode() + repr(reply.fields)
+    assert reply.content is None
+    if head.method != "HEAD":
+        assert value_of(reply, "Content-Length") == str(len(reply.body))
+        assert value_of(reply, "Content-Type") == "text/plain; charset=utf-8"
+        assert 10 < len(reply.body) <= 300 or status == 400
+        assert reply.body.endswith(b"\n")
+
+
+@every_error
+def test_the_clients_mistakes_are_never_ours(error: TusError, status: int) -> None:
+    """1.12."""
+    if isinstance(error, errors.RequestError):
+        assert 400 <= status < 500
+
+
+@every_error
+def test_head_never_makes_a_client_start_over(error: TusError, status: int) -> None:
+    """Clients answer 5xx to HEAD with a new upload from the first byte."""
+    reply = tus1().render_error(tus("HEAD", ID), error)
+    assert reply.status == (423 if status >= 500 else status)
+    assert (reply.body, value_of(reply, "Content-Length")) == (b"", None)
+
+
+@every_error
+def test_what_can_pass_says_when_to_try_again(error: TusError, status: int) -> None:
+    for head in (patch(), tus("HEAD", ID)):
+        seconds = value_of(tus1().render_error(head, error), "Retry-After")
+        assert (seconds is not None) == (status == 423 or status >= 500)
+        assert seconds in (None, "3" if isinstance(error, errors.UploadLocked) else "1")
+
+
+def test_a_full_store_is_said_to_be_full() -> None:
+    full = errors.StoreUnavailable("UploadPart", full=True)
+    reply = tus1().render_error(patch(), full)
+    assert reply.status == 507
+    assert value_of(reply, "Retry-After") == "1"
+    assert tus1().render_error(tus("HEAD", ID), full).status == 423
+
+
+@pytest.mark.parametrize("provided", ["0.2.2", None])
+def test_a_wrong_version_is_told_the_right_one(provided: str | None) -> None:
+    """C-02."""
+    reply = tus1().render_error(post(), errors.UnsupportedVersion(provided))
+    assert value_of(reply, "Tus-Version") == "1.0.0"
+    assert b"1.0.0" in reply.body
+
+
+def test_a_wrong_method_is_told_the_right_ones() -> None:
+    """C-46."""
+    error = errors.MethodNotAllowed("PUT", ("OPTIONS", "POST"))
+    assert value_of(tus1().render_error(tus("PUT"), error), "Allow") == "OPTIONS, POST"
+
+
+def test_a_wrong_offset_is_told_the_right_one() -> None:
+    """C-33."""
+    reply = tus1().render_error(patch(), errors.OffsetMismatch(3, 7))
+    assert value_of(reply, "Upload-Offset") == "3"
+
+
+def test_a_body_that_was_cut_short_is_told_how_far_it_came() -> None:
+    """C-41."""
+    reply = tus1().render_error(patch(), errors.BodyStalled(5))
+    assert value_of(reply, "Upload-Offset") == "5"
+
+
+@pytest.mark.parametrize("error", [errors.UploadNotFound(), errors.UploadGone("removed")])
+def test_what_is_not_there_has_no_offset(error: TusError) -> None:
+    """C-24."""
+    assert value_of(tus1().render_error(tus("HEAD", ID), error), "Upload-Offset") is None
+
+
+def test_a_new_kind_of_error_has_its_parents_status() -> None:
+    class UploadExpired(errors.UploadGone):
+        """An upload that lapsed."""
+
+    reply = tus1().render_error(patch(), UploadExpired("it has expired"))
+    assert (reply.status, reply.body) == (410, b"it has expired\n")
+
+
+def test_a_malformed_field_is_named() -> None:
+    with pytest.raises(errors.MalformedField) as caught:
+        tus1().parse(patch({"Upload-Offset": "+5"}))
+    reply = tus1().render_error(patch(), caught.value)
+    expected = "Upload-Offset: expected a whole number from 0 to 9223372036854775807, got '+5'\n"
+    assert reply.body.decode() == expected

@@ -1,0 +1,296 @@
+"""The tus resumable upload protocol, version 1.0.0 (https://tus.io/protocols/resumable-upload).
+
+A request is judged in this order, and the first objection is the answer:
+
+1. OPTIONS is always answered.
+2. The version: 412, before anything that the request wants is looked at.
+3. The resource and the method: 405.
+4. The syntax of the fields: 400.
+5. The type of the body: 415.
+6. The size against the limit: 413; an id that no upload can have: 404.
+
+What needs the upload itself (404, 409, 410, 413, 423) is not known here.
+
+Where the specification leaves a choice, this is what was chosen:
+
+- HEAD may come without a version, since download managers know none; a wrong one is 412. GET is
+  no method of tus and needs none.
+- A body of another type than `application/offset+octet-stream` is refused at POST, never ignored.
+  A POST without a body may name any type, because some HTTP libraries always name one.
+- A field of an extension that is not offered is refused, so that nobody believes that a checksum
+  was verified or parts were joined.
+- `Content-Encoding` is not looked at: bytes are stored as they come.
+
+The statuses of errors are in `tus_wsgi.protocol.tus1_errors`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from tus_wsgi.commands import (
+    Append,
+    Appended,
+    Command,
+    Create,
+    Created,
+    Discover,
+    Discovered,
+    Download,
+    Downloadable,
+    Inspect,
+    Inspected,
+    Outcome,
+    Terminate,
+    Terminated,
+)
+from tus_wsgi.errors import (
+    MalformedField,
+    MethodNotAllowed,
+    TusError,
+    UnsupportedMediaType,
+    UnsupportedVersion,
+    UploadTooLarge,
+)
+from tus_wsgi.model import Extension, UploadInfo, parse_upload_id
+from tus_wsgi.protocol.download import reply_to_get
+from tus_wsgi.protocol.fields import (
+    DEFERRED,
+    build_date,
+    build_integer,
+    build_metadata,
+    check_defer_length,
+    parse_integer,
+    parse_media_type,
+    parse_metadata,
+    shown,
+)
+from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf
+from tus_wsgi.protocol.tus1_errors import VERSION, reply_to_error
+
+MEDIA_TYPE = "application/offset+octet-stream"
+
+# These change something, so the version must be right before anything happens.
+_VERSION_REQUIRED = frozenset(("POST", "PATCH", "DELETE"))
+
+# Fields that would be ignored in silence if nobody looked; each moves out with its extension.
+_NOT_OFFERED = {"Upload-Concat": "concatenation", "Upload-Checksum": "checksum"}
+
+_NEEDS_CREATION = frozenset((Extension.CREATION_WITH_UPLOAD, Extension.CREATION_DEFER_LENGTH))
+
+
+class Tus1:
+    """The dialect of tus 1.0.0, with the extensions that are offered.
+
+    Args:
+        extensions: announced in this order. Those that need `creation` come with it.
+        max_size: bytes of the largest upload.
+        downloads: whether GET gives out the content of finished uploads.
+
+    Raises:
+        ValueError: an extension is offered without the one that it builds on.
+    """
+
+    def __init__(
+        self, *, extensions: tuple[Extension, ...], max_size: int, downloads: bool
+    ) -> None:
+        creation = Extension.CREATION in extensions
+        if not creation and not _NEEDS_CREATION.isdisjoint(extensions):
+            raise ValueError(f"expected creation among the extensions, got {extensions!r}")
+        termination = Extension.TERMINATION in extensions
+        self._extensions = extensions
+        self._max_size = max_size
+        self._base_methods = ("OPTIONS", *(("POST",) if creation else ()))
+        self._upload_methods = (
+            *("OPTIONS", "HEAD", "PATCH"),
+            *(("DELETE",) if termination else ()),
+            *(("GET",) if downloads else ()),
+        )
+
+    def speaks(self, head: RequestHead) -> bool:
+        """Whether the request names a version of tus, be it the wrong one.
+
+        What names none (an OPTIONS, a GET, a stray request) is answered here as well where no
+        other dialect wants it: this is the one to put last.
+        """
+        return "Tus-Resumable" in head.fields
+
+    def parse(self, head: RequestHead) -> Command:
+        """What the request asks for, checked in the order that this module's text gives."""
+        if head.method == "OPTIONS":
+            return Discover()
+        _check_version(head)
+        allowed = self._base_methods if head.target is None else self._upload_methods
+        if head.method not in allowed:
+            raise MethodNotAllowed(head.method, allowed)
+        _check_transfer_coding(head)
+        if head.target is None:
+            return self._parse_create(head)
+        if head.method == "PATCH":
+            return _parse_append(head, head.target)
+        id = parse_upload_id(head.target)
+        if head.method == "HEAD":
+            return Inspect(id)
+        return Terminate(id) if head.method == "DELETE" else Download(id)
+
+    def _parse_create(self, head: RequestHead) -> Create:
+        _check_not_offered(head)
+        length = self._parse_length(head)
+        metadata = parse_metadata(head.fields.get("Upload-Metadata", ""))
+        has_data = self._parse_has_data(head)
+        if length is not None and length > self._max_size:
+            raise UploadTooLarge(self._max_size, length)
+        return Create(length=length, metadata=metadata, has_data=has_data)
+
+    def _parse_length(self, head: RequestHead) -> int | None:
+        """The length of the new upload; None when it is deferred. One of the two must be said."""
+        length = _parse_integer(head, "Upload-Length")
+        deferred = head.fields.get("Upload-Defer-Length")
+        if deferred is None:
+            if length is None:
+                raise MalformedField("Upload-Length", "it is missing")
+            return length
+        if length is not None:
+            raise MalformedField("Upload-Defer-Length", "it cannot be sent with Upload-Length")
+        if Extension.CREATION_DEFER_LENGTH not in self._extensions:
+            reason = "the creation-defer-length extension is not offered"
+            raise MalformedField("Upload-Defer-Length", reason)
+        check_defer_length(deferred)
+        return None
+
+    def _parse_has_data(self, head: RequestHead) -> bool:
+        """Whether the body is the beginning of the file. An empty one can be, too."""
+        provided = head.fields.get("Content-Type")
+        if not _is_offset_stream(provided):
+            if head.has_body:
+                raise UnsupportedMediaType(MEDIA_TYPE, provided)
+            return False
+        if Extension.CREATION_WITH_UPLOAD in self._extensions:
+            return True
+        if head.has_body:
+            reason = "the creation-with-upload extension is not offered; send the data with PATCH"
+            raise MalformedField("Content-Type", reason)
+        return False
+
+    def render(self, head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
+        """The words for what came of it."""
+        return _finish(head, _render_outcome(head, outcome, url_of))
+
+    def render_error(self, head: RequestHead, error: TusError) -> Reply:
+        """The words for what went wrong."""
+        return _finish(head, reply_to_error(head, error))
+
+
+def _parse_append(head: RequestHead, target: str) -> Append:
+    _check_not_offered(head)
+    offset = _parse_integer(head, "Upload-Offset")
+    if offset is None:
+        raise MalformedField("Upload-Offset", "it is missing")
+    length = _parse_integer(head, "Upload-Length")
+    provided = head.fields.get("Content-Type")
+    if not _is_offset_stream(provided):
+        raise UnsupportedMediaType(MEDIA_TYPE, provided)
+    return Append(parse_upload_id(target), offset=offset, length=length)
+
+
+def _parse_integer(head: RequestHead, field: str) -> int | None:
+    """The number in `field`; None when there is no such field. An empty one is no number."""
+    text = head.fields.get(field)
+    return None if text is None else parse_integer(field, text)
+
+
+def _check_version(head: RequestHead) -> None:
+    """Refuse what is in another version: "the Server MUST NOT process the request"."""
+    provided = head.fields.get("Tus-Resumable") or None
+    if provided == VERSION or head.method == "GET":
+        return
+    if provided is not None or head.method in _VERSION_REQUIRED:
+        raise UnsupportedVersion(provided)
+
+
+def _check_transfer_coding(head: RequestHead) -> None:
+    """Refuse `gzip, chunked`: gunicorn undoes the chunks and hands the gzip on as the data."""
+    coding = head.fields.get("Transfer-Encoding")
+    if coding is not None and coding.lower() != "chunked":
+        reason = f"only chunked is understood, got {shown(coding)}"
+        raise MalformedField("Transfer-Encoding", reason)
+
+
+def _check_not_offered(head: RequestHead) -> None:
+    for field, extension in _NOT_OFFERED.items():
+        if field in head.fields:
+            raise MalformedField(field, f"the {extension} extension is not offered")
+
+
+def _is_offset_stream(provided: str | None) -> bool:
+    return provided is not None and parse_media_type(provided) == MEDIA_TYPE
+
+
+def _render_outcome(head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
+    match outcome:
+        case Discovered():
+            return Reply(204, _offer(outcome))
+        case Inspected(info):
+            return Reply(200, [*_progress(info), *_description(info), *_expiry(info)])
+        case Created(info, has_data):
+            location = ("Location", url_of(info.id))
+            progress = _progress(info) if has_data else []
+            return Reply(201, [location, *progress, *_expiry(info)])
+        case Appended(info):
+            return Reply(204, [*_progress(info), *_expiry(info)])
+        case Terminated():
+            return Reply(204)
+        case Downloadable(info, content):
+            return reply_to_get(head, info, content)
+        case _:
+            assert_never(outcome)
+
+
+def _finish(head: RequestHead, reply: Reply) -> Reply:
+    """Add what every reply has, and the length of a body wherever a body may be."""
+    fields = [
+        ("Tus-Resumable", VERSION),
+        # Uploads come from strangers: no browser may guess what they are.
+        ("X-Content-Type-Options", "nosniff"),
+        *reply.fields,
+    ]
+    # At HEAD the length would have to be that of a GET's body (RFC 9110, section 8.6). And where
+    # HEAD is the override of a POST, the client would wait for that many bytes.
+    bodyless = reply.status in (204, 304) or head.method == "HEAD"
+    if not bodyless and reply.content is None:
+        fields.append(("Content-Length", build_integer(len(reply.body))))
+    return replace(reply, fields=fields)
+
+
+def _offer(outcome: Discovered) -> list[tuple[str, str]]:
+    """What this server can do. The lists have no white space: not every client strips it."""
+    fields = [("Tus-Version", VERSION), ("Tus-Max-Size", build_integer(outcome.max_size))]
+    if outcome.extensions:
+        fields.append(("Tus-Extension", ",".join(outcome.extensions)))
+    return fields
+
+
+def _progress(info: UploadInfo) -> list[tuple[str, str]]:
+    return [("Upload-Offset", build_integer(info.offset))]
+
+
+def _description(info: UploadInfo) -> list[tuple[str, str]]:
+    """What HEAD tells beside the offset. A cached offset would be a wrong one."""
+    fields = [("Cache-Control", "no-store")]
+    if info.length is None:
+        fields.append(("Upload-Defer-Length", DEFERRED))
+    else:
+        fields.append(("Upload-Length", build_integer(info.length)))
+    metadata = info.metadata
+    said = build_metadata(metadata.pairs) if metadata.raw is None else metadata.raw
+    if said:
+        fields.append(("Upload-Metadata", said))
+    return fields
+
+
+def _expiry(info: UploadInfo) -> list[tuple[str, str]]:
+    """When the upload lapses; a finished one never does."""
+    if info.expires is None or info.is_finished:
+        return []
+    return [("Upload-Expires", build_date(info.expires))]
