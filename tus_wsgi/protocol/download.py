@@ -38,10 +38,10 @@ INLINE_TYPES = frozenset(
 # cache keeps the bytes, and the reader's own asks first: for unchanged content a 304 is enough.
 CACHE_CONTROL = "private, no-cache, no-transform"
 
-# The sources are those that a browser's own page around an image or a film needs.
-CONTENT_SECURITY_POLICY = (
-    "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
-)
+# What is saved needs nothing. What is shown needs what the browser's own page around an image or a
+# film loads, and no sandbox: in one, Chromium asks for the film as a stranger and is refused it.
+POLICY_SAVED = "sandbox; default-src 'none'"
+POLICY_SHOWN = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 
 MAX_FILENAME = 255
 """Characters of a file's name: as many bytes as common file systems take."""
@@ -157,12 +157,15 @@ def _description(metadata: Metadata) -> list[tuple[str, str]]:
     """What kind of thing it is, and what a browser may do with it."""
     declared = metadata.text("filetype") or ""
     base = parse_media_type(declared)
-    disposition = "inline" if base in INLINE_TYPES else "attachment"
+    is_shown = base in INLINE_TYPES
     filename = metadata.text("filename") or ""
     return [
         ("Content-Type", FALLBACK_TYPE if base is None else declared),
-        ("Content-Disposition", build_content_disposition(disposition, filename)),
-        ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+        (
+            "Content-Disposition",
+            build_content_disposition("inline" if is_shown else "attachment", filename),
+        ),
+        ("Content-Security-Policy", POLICY_SHOWN if is_shown else POLICY_SAVED),
     ]
 
 
