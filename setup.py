@@ -25,6 +25,7 @@ TEST = [
     "ruff>=0.17,<0.18",
     "setuptools>=77",
     "tuspy>=1.1",
+    "types-gevent>=25.4",
     "types-psutil>=7.0",
 ]
 
