@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 TAIL_SHARE = 4
-"""A quarter of the memory budget is for tails that wait for the next request; the rest for parts."""
+"""A quarter of the memory budget is for tails that wait for a request; the rest is for parts."""
 
 
 class TusMiddleware(UploadMiddleware):

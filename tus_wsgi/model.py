@@ -20,7 +20,7 @@ GIB = 1024 * MIB
 TIB = 1024 * GIB
 
 UploadId = NewType("UploadId", str)
-"""An upload's name: URL-safe, and unguessable where it is one of ours. Whoever knows it may write."""
+"""An upload's name: URL-safe, and unguessable where it is ours. Whoever knows it may write."""
 
 ID_BITS = 128
 """Random bits in an id of ours: as many as a UUID has, and all of them random."""

@@ -55,21 +55,28 @@ class PartPlan:
         part_size: bytes of part 1.
         double_every: after this many parts the part size doubles; 0 for never (equal parts).
         doublings: how often it doubles at most.
+        parts_before: parts of any size that another server (tusd) had uploaded before there was a
+            plan. Nobody uploads them again, so it does no harm that they follow none.
+        bytes_before: bytes of those parts.
     """
 
     part_size: int
     double_every: int = 0
     doublings: int = 0
+    parts_before: int = 0
+    bytes_before: int = 0
 
     def size(self, number: int) -> int:
         """Bytes of part `number`, unless the upload ends within it."""
-        return self.part_size << self._step(number)
+        return self.part_size << self._step(number - self.parts_before)
 
     def start(self, number: int) -> int:
-        """The offset of the first byte of part `number`."""
-        step = self._step(number)
+        """The offset of the first byte of part `number`, one of those behind `parts_before`."""
+        index = number - self.parts_before
+        step = self._step(index)
         below = self.part_size * self.double_every * ((1 << step) - 1)
-        return below + (number - 1 - step * self.double_every) * (self.part_size << step)
+        within = (index - 1 - step * self.double_every) * (self.part_size << step)
+        return self.bytes_before + below + within
 
     def number_at(self, offset: int) -> int:
         """The number of the part that holds the byte at `offset`."""
@@ -91,10 +98,10 @@ class PartPlan:
         full = self.size(number)
         return full if length is None else max(0, min(full, length - self.start(number)))
 
-    def _step(self, number: int) -> int:
+    def _step(self, index: int) -> int:
         if not self.double_every:
             return 0
-        return min((number - 1) // self.double_every, self.doublings)
+        return min((index - 1) // self.double_every, self.doublings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +130,37 @@ def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
     return PartPlan(max(limits.part_size, -(-length // limits.max_parts)))
 
 
-def contiguous(plan: PartPlan, length: int | None, listed: Iterable[Part]) -> list[Part]:
+def continued(run: list[Part], length: int | None, limits: PartLimits) -> PartPlan:
+    """The plan for what follows `run`, the parts of an upload that had no plan.
+
+    Raises:
+        UploadTooLarge: the rest does not fit into the part numbers that are left.
+    """
+    done = sum(part.size for part in run)
+    left = limits.max_parts - len(run)
+    if left <= 0:
+        raise UploadTooLarge(done, length)
+    most = limits.max_object_size if length is None else length
+    size = max(limits.part_size, -(-(most - done) // left))
+    if size > limits.max_part_size:
+        raise UploadTooLarge(done + left * limits.max_part_size, length)
+    return PartPlan(size, parts_before=len(run), bytes_before=done)
+
+
+def contiguous(plan: PartPlan | None, length: int | None, listed: Iterable[Part]) -> list[Part]:
     """The parts 1, 2, ... up to the first that is missing, from those that S3 lists.
 
     Parts behind a gap count for nothing: they hold the right bytes, and will be sent again. Of
     several entries with one number (SeaweedFS lists a part twice after a lost answer) the one of
-    the plan's size counts.
+    the plan's size counts. Without a plan every size is right.
     """
-    fitting = {
-        part.number: part
-        for part in listed
-        if part.size == plan.expected_size(part.number, length) and part.size > 0
-    }
+
+    def fits(part: Part) -> bool:
+        if plan is None or part.number <= plan.parts_before:
+            return part.size > 0
+        return part.size == plan.expected_size(part.number, length) > 0
+
+    fitting = {part.number: part for part in listed if fits(part)}
     run: list[Part] = []
     while (part := fitting.get(len(run) + 1)) is not None:
         run.append(part)

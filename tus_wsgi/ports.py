@@ -96,8 +96,11 @@ class Upload(Protocol):
                 at least what it found before.
         """
 
-    def assemble(self) -> bool:
+    def assemble(self, assert_held: Callable[[], None]) -> bool:
         """Make the object out of a full upload. Doing it twice is doing it once.
+
+        Args:
+            assert_held: as in `append`.
 
         Returns:
             whether this very instance made it, here or in `append`; False when it was found made.
@@ -119,7 +122,7 @@ class Upload(Protocol):
         """Remove everything that belongs to the upload; the record of it last.
 
         Raises:
-            StoreUnavailable: something is left; the upload can still be found, and terminated again.
+            StoreUnavailable: something is left; the upload can still be found and terminated.
         """
 
     def content(self) -> Content:

@@ -181,10 +181,10 @@ class UploadService:
         """Hand out the finished file. It takes no lock, so any number of readers may come."""
         upload = self._store.open(command.id)
         if not upload.info.is_finished:
-            # Without a hook there is nobody to be told first, and a whole object is enough.
-            if self._on_finish is not None:
-                raise UploadUnfinished
             upload.measure()
+            # Without a hook there is nobody to be told first, and a whole object is enough.
+            if self._on_finish is not None and not upload.info.is_finished:
+                raise UploadUnfinished
         return Downloadable(upload.info, upload.content())
 
     # -- in detail -------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class UploadService:
         if not upload.info.is_full or upload.info.is_finished or end is BodyEnd.MALFORMED:
             return
         lock.assert_held()
-        made = upload.assemble()
+        made = upload.assemble(lock.assert_held)
         if self._on_finish is not None:
             self._call_on_finish(self._on_finish, upload)
         lock.assert_held()

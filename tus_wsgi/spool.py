@@ -37,7 +37,7 @@ class Spool:
         self._mutex = threading.Lock()
 
     def part(self, capacity: int, expected: int | None) -> SpooledPart:
-        """A place for at most `capacity` bytes, of which `expected` are to come if that is known."""
+        """A place for at most `capacity` bytes; `expected` are to come, if that is known."""
         return SpooledPart(self, capacity, expected)
 
     def take(self, size: int) -> bool:

@@ -93,8 +93,9 @@ class MemoryUpload:
             assert_held()
             self._cell.content += buffer[:count]
 
-    def assemble(self) -> bool:
+    def assemble(self, assert_held: Callable[[], None]) -> bool:
         """Take the content for the object."""
+        assert_held()
         if self._cell.info.state is State.RECEIVING:
             self._cell.info = replace(self._cell.info, state=State.FINISHING)
             self._made_here = True

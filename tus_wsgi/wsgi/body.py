@@ -20,6 +20,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, Any
 from weakref import WeakSet
 
@@ -172,7 +173,7 @@ class WsgiBody:
             size = min(size, self.announced - self._received)
         try:
             data = self._input.read(size) if size else b""
-        except Exception as error:  # noqa: BLE001 - servers raise whatever they like here
+        except Exception as error:  # servers raise whatever they like here
             log.debug("the request body broke off", exc_info=error)
             self._end = self._interrupted or _reason(error)
             return self._salvage(size)
@@ -190,7 +191,7 @@ class WsgiBody:
         self._shut()
         try:
             return self._input.read(size)
-        except Exception:  # noqa: BLE001 - then there is nothing more to be had
+        except Exception:  # then there is nothing more to be had
             return b""
 
     def _end_at_limit(self) -> None:
@@ -207,10 +208,8 @@ class WsgiBody:
     def _shut(self) -> None:
         """Receive nothing more; what has arrived can still be read, and the response written."""
         if self._socket is not None:
-            try:
+            with suppress(OSError):  # The connection may be gone already.
                 self._socket.shutdown(socket.SHUT_RD)
-            except OSError:
-                pass  # The connection is gone already.
 
 
 def _reason(error: Exception) -> BodyEnd:

@@ -67,9 +67,7 @@ class UploadMiddleware:
         self._network_timeout = network_timeout
         self._observers = tuple(observers)
 
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         if not self._mount.covers(environ):
             return self._app(environ, start_response)

@@ -37,7 +37,7 @@ _NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
 _WRITE_TOKEN = "write"  # noqa: S105 - the name of a metadata key
 
 
-class Absent(Exception):  # noqa: N818 - not an error: an answer
+class Absent(Exception):
     """The object, or the multipart upload, is not there."""
 
 
@@ -146,7 +146,10 @@ class Bucket:
                 answer = self._client.put_object(
                     Bucket=self.name, Key=key, Body=_body(content), Metadata=described, **more
                 )
-        except _ConditionFailed as failure:
+        except (_ConditionFailed, Absent) as failure:
+            # If-Match on an object that was removed is a 412 here and a 404 there.
+            if not conditions:
+                raise StoreUnavailable("PutObject") from failure
             return self._recognise(key, described[_WRITE_TOKEN], failure)
         except _ConditionUnknown:
             self._has_conditions = False

@@ -46,8 +46,6 @@ class S3Content:
         if start == stop:
             return iter(())
         try:
-            return self._bucket.read(
-                self._key, start, stop, etag=self._facts.etag, step=READ_STEP
-            )
+            return self._bucket.read(self._key, start, stop, etag=self._facts.etag, step=READ_STEP)
         except Absent as error:
             raise UploadGone("the file was removed from the store") from error

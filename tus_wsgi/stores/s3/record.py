@@ -9,7 +9,7 @@
 | MetaData           | tusd | key to value, as text                                              |
 | IsPartial, IsFinal, PartialUploads | tusd | concatenation                                      |
 | Storage            | tusd | Type, Bucket, Key; and ours: MultipartUpload, the UploadId         |
-| PartSize, PartDoubleEvery, PartDoublings | ours | the part plan                                |
+| PartPlan           | ours | the fields of `tus_wsgi.parts.PartPlan`, in their order            |
 | State              | ours | receiving, finishing, finished                                     |
 | RawMetadata        | ours | the Upload-Metadata field exactly as it was sent                   |
 | Created, Expires   | ours | ISO 8601, UTC                                                      |
@@ -23,7 +23,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 
 from tus_wsgi.model import Metadata, State, UploadId, UploadInfo
@@ -39,14 +39,14 @@ class Record:
         bucket: where the data object is, or will be.
         key: the data object's key.
         multipart: the UploadId of its multipart upload; None when there is none.
-        plan: which bytes are which part.
+        plan: which bytes are which part; None for one of tusd's, whose parts have any size.
     """
 
     info: UploadInfo
     bucket: str
     key: str
     multipart: str | None
-    plan: PartPlan
+    plan: PartPlan | None
 
     def at(self, state: State) -> Record:
         """The same upload in another state; a finished one is at its full length."""
@@ -76,9 +76,7 @@ def encode(record: Record) -> bytes:
         "IsFinal": False,
         "PartialUploads": None,
         "Storage": storage,
-        "PartSize": record.plan.part_size,
-        "PartDoubleEvery": record.plan.double_every,
-        "PartDoublings": record.plan.doublings,
+        "PartPlan": None if record.plan is None else astuple(record.plan),
         "State": info.state.value,
         "RawMetadata": info.metadata.raw,
         "Created": None if info.created is None else info.created.isoformat(),
@@ -87,12 +85,8 @@ def encode(record: Record) -> bytes:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def decode(content: bytes, *, default_plan: PartPlan) -> Record:
+def decode(content: bytes) -> Record:
     """The record that an info object holds.
-
-    Args:
-        content: the object's bytes.
-        default_plan: for an info without one.
 
     Raises:
         ValueError: this is no info object, or one of a shape that nobody wrote.
@@ -101,13 +95,7 @@ def decode(content: bytes, *, default_plan: PartPlan) -> Record:
     if not isinstance(fields, dict) or not isinstance(fields.get("ID"), str):
         raise ValueError("not an upload's info object")  # noqa: TRY004 - one error for all shapes
     storage = fields.get("Storage") or {}
-    plan = default_plan
-    if fields.get("PartSize"):
-        plan = PartPlan(
-            int(fields["PartSize"]),
-            int(fields.get("PartDoubleEvery", 0)),
-            int(fields.get("PartDoublings", 0)),
-        )
+    plan = fields.get("PartPlan")
     info = UploadInfo(
         id=UploadId(fields["ID"]),
         length=None if fields.get("SizeIsDeferred") else int(fields.get("Size", 0)),
@@ -123,7 +111,7 @@ def decode(content: bytes, *, default_plan: PartPlan) -> Record:
         key=str(storage.get("Key", "")),
         # In tusd's ids the UploadId is what follows the last "+".
         multipart=storage.get("MultipartUpload") or _multipart_of_tusd(fields["ID"]),
-        plan=plan,
+        plan=None if plan is None else PartPlan(*map(int, plan)),
     )
 
 

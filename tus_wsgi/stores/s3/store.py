@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tus_wsgi.errors import StoreUnavailable, UploadNotFound
+from tus_wsgi.errors import UploadNotFound
 from tus_wsgi.model import MIB, UploadId, UploadInfo
-from tus_wsgi.parts import PartLimits, PartPlan, plan_for
+from tus_wsgi.parts import PartLimits, plan_for
 from tus_wsgi.spool import Spool
 from tus_wsgi.stores.s3.bucket import Absent, Bucket
-from tus_wsgi.stores.s3.headers import object_headers
+from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
-from tus_wsgi.stores.s3.record import Record, decode
+from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailCache
 from tus_wsgi.stores.s3.upload import S3Upload, Workshop
 
@@ -53,6 +53,7 @@ class S3Store:
         self._workshop = Workshop(
             bucket=Bucket(client, bucket),
             keys=self._keys,
+            limits=self._limits,
             spool=spool or Spool(DEFAULT_BUDGET),
             executor=ThreadPoolExecutor(parallel_parts, thread_name_prefix="tus-part"),
             tails=TailCache(tail_budget),
@@ -73,12 +74,15 @@ class S3Store:
             UploadTooLarge: it cannot be stored in any number of parts.
             StoreUnavailable: nothing was begun, and nothing is left.
         """
-        plan = plan_for(info.length, self._limits)
-        upload = self._upload(self._record(info, plan))
-        if info.length is not None and info.length > plan.part_size:
-            upload.open_multipart()
-        elif at_once:
-            upload.write_record()
+        record = Record(
+            info=info,
+            bucket=self._workshop.bucket.name,
+            key=self._keys.data(info.id),
+            multipart=None,
+            plan=plan_for(info.length, self._limits),
+        )
+        upload = S3Upload(self._workshop, record, self._info_object(info.id))
+        upload.begin(at_once=at_once)
         return upload
 
     def open(self, id: UploadId) -> S3Upload:
@@ -88,29 +92,17 @@ class S3Store:
             UploadNotFound: there is none.
             StoreUnavailable: S3 did not answer, or the info object is broken.
         """
+        object = self._info_object(id)
         try:
-            content, facts = self._workshop.bucket.get(self._keys.info(id))
+            record = object.read()
         except Absent as error:
             raise UploadNotFound from error
-        try:
-            record = decode(content, default_plan=PartPlan(self._limits.part_size))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StoreUnavailable("reading the info object") from error
         # Whoever asks for an object that merely lies where an info would be gets nothing.
         if record.info.id != id:
             raise UploadNotFound
         if not record.key:
             record = replace(record, key=self._keys.data(id))
-        return self._upload(record, etag=facts.etag)
+        return S3Upload(self._workshop, record, object)
 
-    def _record(self, info: UploadInfo, plan: PartPlan) -> Record:
-        return Record(
-            info=info,
-            bucket=self._workshop.bucket.name,
-            key=self._keys.data(info.id),
-            multipart=None,
-            plan=plan,
-        )
-
-    def _upload(self, record: Record, *, etag: str | None = None) -> S3Upload:
-        return S3Upload(self._workshop, record, object_headers(record.info.metadata), etag=etag)
+    def _info_object(self, id: UploadId) -> InfoObject:
+        return InfoObject(self._workshop.bucket, self._keys.info(id))

@@ -22,12 +22,12 @@ class Tail:
     """A tail that S3 has.
 
     Attributes:
-        start: the offset of its first byte; None when nobody recorded it (tusd).
+        start: the offset of its first byte.
         size: bytes.
         etag: what S3 calls this version of it.
     """
 
-    start: int | None
+    start: int
     size: int
     etag: str
 
@@ -85,15 +85,20 @@ class TailObject:
         """Whether there is one, of whatever start, as far as is known."""
         return self._tail is not None
 
-    def look(self) -> None:
-        """Find out whether there is one. One S3 call."""
+    def look(self, *, unrecorded_start: int) -> None:
+        """Find out whether there is one. One S3 call.
+
+        Args:
+            unrecorded_start: where one begins that does not say so; tusd's do not.
+        """
         try:
             facts = self._bucket.head(self._key)
         except Absent:
             self._tail = None
             return
         start = facts.metadata.get(START, "")
-        self._tail = Tail(int(start) if start.isdecimal() else None, facts.size, facts.etag)
+        begins = int(start) if start.isdecimal() else unrecorded_start
+        self._tail = Tail(begins, facts.size, facts.etag)
 
     def size_at(self, base: int) -> int:
         """How many bytes it has, if it begins exactly at `base`; any other counts for nothing."""

@@ -3,11 +3,11 @@
 The rules that keep bytes safe:
 
 - The offset is the parts 1, 2, ... without a gap, and the tail if it begins exactly behind them.
-- A tail is replaced or removed only after the part that swallowed it is confirmed.
-- What lies behind a gap counts for nothing, and neither does a tail of another start.
+  What lies behind a gap counts for nothing, and neither does a tail of another start.
+- A tail is replaced or removed only after what swallowed it is confirmed: a part, or the object.
 - The record says `finished` only after the object is there and has the right size.
-- Every write is preceded by a look at the lock, and writes to the record and the tail happen only
-  if nobody else has written (where the service knows conditional writes).
+- Every write is preceded by a look at the lock, and the record and the tail are written only if
+  nobody else has written them meanwhile (where the service knows conditional writes).
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from tus_wsgi.errors import UploadGone, UploadUnfinished
+from tus_wsgi.errors import LockLost, Unavailable, UploadGone, UploadUnfinished
 from tus_wsgi.model import State, UploadInfo
-from tus_wsgi.parts import Part, contiguous
+from tus_wsgi.parts import Part, PartLimits, PartPlan, contiguous, continued
 from tus_wsgi.ports import Body
 from tus_wsgi.spool import Spool, SpooledPart
-from tus_wsgi.stores.s3.bucket import Absent, Bucket, Condition, Payload
+from tus_wsgi.stores.s3.bucket import Absent, Bucket, Payload
 from tus_wsgi.stores.s3.content import S3Content
-from tus_wsgi.stores.s3.headers import ObjectHeaders
+from tus_wsgi.stores.s3.headers import object_headers
+from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.pipeline import PartPipeline
-from tus_wsgi.stores.s3.record import Record, encode
+from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailCache, TailObject
 
 AssertHeld = Callable[[], None]
+
+_PARTS_GONE = "the parts of this upload were removed from the store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Workshop:
 
     bucket: Bucket
     keys: Keys
+    limits: PartLimits
     spool: Spool
     executor: Executor
     tails: TailCache
@@ -49,20 +53,17 @@ class S3Upload:
     Args:
         shop: what all uploads share.
         record: the upload as its info object describes it, or is going to.
-        headers: of its data object.
-        etag: the info object's; None when it has not been written yet.
+        object: the info object.
     """
 
-    def __init__(
-        self, shop: Workshop, record: Record, headers: ObjectHeaders, *, etag: str | None = None
-    ) -> None:
+    def __init__(self, shop: Workshop, record: Record, object: InfoObject) -> None:
         self._shop = shop
         self._record = record
-        self._headers = headers
-        self._etag = etag
-        self._offset = record.info.offset if record.info.is_finished else 0
-        self._run: list[Part] = []
+        self._object = object
+        self._headers = object_headers(record.info.metadata)
         self._tail = TailObject(shop.bucket, shop.keys.tail(record.info.id), shop.tails)
+        self._run: list[Part] = []
+        self._offset = record.info.offset if record.info.is_finished else 0
         self._is_assembled = record.info.is_finished
         self._made_here = False
 
@@ -76,10 +77,68 @@ class S3Upload:
         """The type of the store, the bucket, and the data object's key."""
         return self._record.storage
 
+    # -- the record ------------------------------------------------------------------------------
+
+    def begin(self, *, at_once: bool) -> None:
+        """Write what a new upload needs to be found; with `at_once` in any case.
+
+        Raises:
+            StoreUnavailable: S3 did not answer, and nothing is left.
+        """
+        length, plan = self._record.info.length, self._plan
+        if length is not None and length > plan.part_size:
+            self._open_multipart()
+        elif at_once:
+            self._object.write(self._record)
+
+    def declare_length(self, length: int) -> None:
+        """Record the length of an upload that was begun without one. One S3 call."""
+        self._write(replace(self._record, info=replace(self._record.info, length=length)))
+
+    def _write(self, record: Record) -> None:
+        self._object.write(record)
+        self._record = record
+
+    def _open_multipart(self) -> None:
+        """Begin the multipart upload and record it."""
+        bucket, record = self._shop.bucket, self._record
+        is_new = not self._object.exists
+        multipart = bucket.create_multipart(
+            record.key,
+            content_type=self._headers.content_type,
+            metadata=self._headers.metadata,
+        )
+        try:
+            self._write(replace(record, multipart=multipart))
+        except Unavailable as error:
+            # If the record might name it, and somebody knows of the upload, it has to stay.
+            if is_new or isinstance(error, NotWritten | LockLost):
+                bucket.abort(record.key, multipart)
+            raise
+
+    @property
+    def _plan(self) -> PartPlan:
+        """Which bytes are which part."""
+        assert self._record.plan is not None
+        return self._record.plan
+
+    def _adopt(self) -> None:
+        """Give an upload of tusd's a plan for what follows the parts that it has."""
+        plan = continued(self._run, self._record.info.length, self._shop.limits)
+        self._write(replace(self._record, plan=plan))
+
+    @property
+    def _is_one_part(self) -> bool:
+        """Whether the object is written in one piece, without a multipart upload."""
+        length = self._record.info.length
+        return (
+            self._record.multipart is None and length is not None and length <= self._plan.size(1)
+        )
+
     # -- how far it is ---------------------------------------------------------------------------
 
     def measure(self) -> None:
-        """Find out how many bytes are stored. At most two S3 calls, and one for 1,000 parts.
+        """Find out how many bytes are stored. Two S3 calls, and one more for each 1,000 parts.
 
         Raises:
             UploadGone: the multipart upload is gone, and there is no object of the right size.
@@ -87,22 +146,21 @@ class S3Upload:
         """
         if self._is_assembled:
             return
-        if self._was_assembled_elsewhere():
+        is_whole = self._list_parts()
+        plan = self._record.plan
+        self._tail.look(unrecorded_start=self._base if plan is None else plan.bytes_before)
+        if is_whole:
             self._note_object()
-            return
-        self._tail.look()
-        self._offset = self._base + self._tail.size_at(self._base)
+        else:
+            self._offset = self._base + self._tail.size_at(self._base)
 
     @property
     def _base(self) -> int:
         """Where the parts end and a tail has to begin."""
-        if not self._run:
-            return 0
-        last = self._run[-1]
-        return self._record.plan.start(last.number) + last.size
+        return sum(part.size for part in self._run)
 
-    def _was_assembled_elsewhere(self) -> bool:
-        """List the parts, and notice when they have become an object meanwhile."""
+    def _list_parts(self) -> bool:
+        """Find the parts that count; returns whether they have become the object already."""
         record = self._record
         if record.multipart is None:
             # One part is one object, and only a record in this state was written before it.
@@ -110,9 +168,12 @@ class S3Upload:
         try:
             listed = self._shop.bucket.list_parts(record.key, record.multipart)
         except Absent:
-            if self._has_whole_object():
-                return True
-            raise UploadGone("the parts of this upload were removed from the store") from None
+            if not self._has_whole_object():
+                raise UploadGone(_PARTS_GONE) from None
+            if record.plan is None:
+                # tusd finished it and told whom it had to tell; it just never writes that down.
+                self._record = record.at(State.FINISHED)
+            return True
         self._run = contiguous(record.plan, record.info.length, listed)
         return False
 
@@ -123,51 +184,9 @@ class S3Upload:
             return False
         return facts.size == self._record.info.length
 
-    # -- the record ------------------------------------------------------------------------------
-
-    def open_multipart(self) -> None:
-        """Begin the multipart upload and record it; on failure nothing of it is left.
-
-        Raises:
-            StoreUnavailable: S3 did not answer.
-        """
-        bucket, record = self._shop.bucket, self._record
-        multipart = bucket.create_multipart(
-            record.key,
-            content_type=self._headers.content_type,
-            metadata=self._headers.metadata,
-        )
-        self._record = replace(record, multipart=multipart)
-        try:
-            self.write_record()
-        except BaseException:
-            self._record = record
-            bucket.abort(record.key, multipart)
-            raise
-
-    def write_record(self) -> None:
-        """Write the info object, if nobody else has written it meanwhile.
-
-        Raises:
-            LockLost: somebody has.
-            StoreUnavailable: S3 did not answer.
-        """
-        self._etag = self._shop.bucket.put(
-            self._shop.keys.info(self._record.info.id),
-            encode(self._record),
-            content_type="application/json",
-            condition=None if self._etag is None else Condition(self._etag),
-        )
-
-    def declare_length(self, length: int) -> None:
-        """Record the length of an upload that was begun without one. One S3 call."""
-        record = self._record
-        self._record = replace(record, info=replace(record.info, length=length))
-        try:
-            self.write_record()
-        except BaseException:
-            self._record = record
-            raise
+    def _note_object(self) -> None:
+        self._is_assembled = True
+        self._offset = self._record.info.length or 0
 
     # -- bytes -----------------------------------------------------------------------------------
 
@@ -176,23 +195,30 @@ class S3Upload:
 
         Raises:
             LockLost: the upload is somebody else's now.
+            UploadGone: the multipart upload was removed behind our back.
+            UploadTooLarge: tusd has used up the part numbers.
             StoreUnavailable: something could not be stored.
         """
         if self._is_assembled:
             _read_end(body)
             return
+        if self._record.plan is None:
+            assert_held()
+            self._adopt()
 
         def upload(number: int, part: SpooledPart) -> Part:
             assert_held()
-            return self._upload_part(number, part)
+            return self._upload_part(number, part.content(), part.size)
 
         with PartPipeline(self._shop.executor, upload) as pipeline:
             number, part = self._receive(body, pipeline, assert_held)
             with part:
                 self._run += pipeline.wait()
-                self._settle_tail(number, part, assert_held)
-        if self._etag is None:
-            self.write_record()
+                if not self._is_assembled:
+                    self._settle_tail(number, part, assert_held)
+        if not self._object.exists:
+            assert_held()
+            self._object.write(self._record)
 
     def _receive(
         self, body: Body, pipeline: PartPipeline, assert_held: AssertHeld
@@ -200,24 +226,24 @@ class S3Upload:
         """Read the body to its end, handing on each part that is full; returns the last one."""
         number = len(self._run) + 1
         part = self._begin_part(number, body)
-        while True:
-            try:
+        try:
+            while True:
                 part.fill(body)
-            except BaseException:
-                part.close()
-                raise
-            if not part.is_full or part.capacity == 0:
-                break
-            self._hand_on(number, part, pipeline, assert_held)
-            number += 1
-            part = self._begin_part(number, body)
+                if not part.is_full or part.capacity == 0:
+                    break
+                self._hand_on(number, part, pipeline, assert_held)
+                number += 1
+                part = self._begin_part(number, body)
+        except BaseException:
+            part.close()
+            raise
         _read_end(body)
         return number, part
 
     def _begin_part(self, number: int, body: Body) -> SpooledPart:
         """An empty part; or, where there is a tail to go on from, one that begins with it."""
-        capacity = self._record.plan.expected_size(number, self._record.info.length)
-        begun = self._tail.size_at(self._record.plan.start(number))
+        capacity = self._plan.expected_size(number, self._record.info.length)
+        begun = self._tail.size_at(self._plan.start(number))
         expected = None if body.announced is None else begun + body.announced
         part = self._shop.spool.part(capacity, expected)
         if begun:
@@ -230,41 +256,31 @@ class S3Upload:
         """Store a full part: as the object itself if it is all there is, else as a part."""
         if self._is_one_part:
             with part:
-                assert_held()
-                self._put_object(part.content())
+                self._put_object(part.content(), assert_held)
             self._run = [Part(number, part.size, "")]
             return
         if self._record.multipart is None:
             assert_held()
-            self.open_multipart()
+            self._open_multipart()
         pipeline.submit(number, part)
 
-    @property
-    def _is_one_part(self) -> bool:
-        record = self._record
-        length = record.info.length
-        return record.multipart is None and length is not None and length <= record.plan.part_size
-
-    def _upload_part(self, number: int, part: SpooledPart) -> Part:
+    def _upload_part(self, number: int, content: Payload, size: int) -> Part:
         assert self._record.multipart is not None
         try:
             etag = self._shop.bucket.upload_part(
-                self._record.key, self._record.multipart, number, part.content()
+                self._record.key, self._record.multipart, number, content
             )
         except Absent as error:
-            raise UploadGone("the parts of this upload were removed from the store") from error
-        return Part(number, part.size, etag)
+            raise UploadGone(_PARTS_GONE) from error
+        return Part(number, size, etag)
 
     def _settle_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
         """Write what does not fill a part as the tail; every part before it is confirmed."""
-        if self._is_assembled:
-            # Until the record says so, the tail is all that anybody else knows of these bytes.
-            return
         if part.size > self._tail.size_at(self._base):
             assert_held()
-            if self._etag is None:
-                self.write_record()
-            self._tail.write(self._record.plan.start(number), part)
+            if not self._object.exists:
+                self._object.write(self._record)
+            self._tail.write(self._plan.start(number), part)
         elif part.size == 0 and self._tail.exists and self._run:
             assert_held()
             self._tail.delete()
@@ -272,29 +288,35 @@ class S3Upload:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def assemble(self) -> bool:
+    def assemble(self, assert_held: AssertHeld) -> bool:
         """Make the data object; returns whether this instance made it.
 
         Raises:
+            LockLost: the upload is somebody else's now.
             UploadGone: the parts are gone, or what S3 made of them is not what was sent.
             StoreUnavailable: S3 did not answer.
         """
         assert self.info.is_full
-        if self._is_assembled:
-            return self._made_here
-        tail = self._tail.read() if self._tail.size_at(self._base) else b""
-        if self._is_one_part:
-            self._put_object(tail)
-        else:
-            self._complete(tail)
+        if not self._is_assembled:
+            if self._record.plan is None:
+                self._adopt()
+            tail = self._tail.read() if self._tail.size_at(self._base) else b""
+            if self._is_one_part:
+                self._put_object(tail, assert_held)
+            else:
+                self._complete(tail, assert_held)
         return self._made_here
 
-    def _put_object(self, content: Payload) -> None:
-        """Write the data object in one piece."""
-        if self._etag is None:
-            # Whoever finds this record looks for the object itself, so it need not be written again.
-            self._record = self._record.at(State.FINISHING)
-            self.write_record()
+    def _put_object(self, content: Payload, assert_held: AssertHeld) -> None:
+        """Write the data object in one piece.
+
+        If there is no record yet, or a tail that has to be removed afterwards, the record says
+        before it that the object may be there: then whoever finds it looks.
+        """
+        if not self._object.exists or self._tail.exists:
+            assert_held()
+            self._write(self._record.at(State.FINISHING))
+        assert_held()
         self._shop.bucket.put(
             self._record.key,
             content,
@@ -304,43 +326,41 @@ class S3Upload:
         self._made_here = True
         self._note_object()
 
-    def _complete(self, tail: bytes) -> None:
+    def _complete(self, tail: bytes, assert_held: AssertHeld) -> None:
         """Make the data object out of the parts, and of the tail if it is the last of them."""
         bucket, key, multipart = self._shop.bucket, self._record.key, self._record.multipart
         assert multipart is not None
-        parts = list(self._run)
         if tail:
-            number = len(parts) + 1
-            parts.append(Part(number, len(tail), bucket.upload_part(key, multipart, number, tail)))
-        assert sum(part.size for part in parts) == self._record.info.length
+            assert_held()
+            self._run.append(self._upload_part(len(self._run) + 1, tail, len(tail)))
+        if self._tail.exists:
+            assert_held()
+            self._tail.delete()
+        assert self._base == self._record.info.length
+        assert_held()
         try:
-            bucket.complete(key, multipart, parts)
+            bucket.complete(key, multipart, self._run)
             self._made_here = True
         except Absent:
             # Perhaps this was done before and the answer was lost: the object tells.
             pass
         if not self._has_whole_object():
-            raise UploadGone("the parts of this upload were removed from the store")
+            raise UploadGone(_PARTS_GONE)
         self._note_object()
 
-    def _note_object(self) -> None:
-        self._is_assembled = True
-        self._offset = self._record.info.length or 0
-
     def finish(self, *, lazily: bool) -> None:
-        """Record that the upload is finished; then its tail is of no use any more.
+        """Record that the upload is finished, and remove a tail that its object has swallowed.
 
         Raises:
             LockLost, StoreUnavailable: it is not recorded. Whoever looks next does it again.
         """
-        if lazily and self._record.info.state is State.FINISHING:
-            return
         if self._record.info.is_finished:
             return
-        self._record = self._record.at(State.FINISHED)
-        self.write_record()
         if self._tail.exists:
             self._tail.delete()
+        elif lazily and self._record.info.state is State.FINISHING:
+            return
+        self._write(self._record.at(State.FINISHED))
 
     def terminate(self) -> None:
         """Remove the upload. The record goes last, so that what failed can be tried again.
@@ -353,7 +373,7 @@ class S3Upload:
             bucket.abort(record.key, record.multipart)
         self._tail.delete()
         bucket.delete(record.key)
-        bucket.delete(self._shop.keys.info(record.info.id))
+        self._object.delete()
 
     def content(self) -> S3Content:
         """The bytes of the data object. One S3 call here and one for each reading.

@@ -1,0 +1,82 @@
+"""The info object in the bucket: reading the record of an upload, and writing it once at a time."""
+
+from __future__ import annotations
+
+from tus_wsgi.errors import StoreUnavailable
+from tus_wsgi.stores.s3.bucket import Absent, Bucket, Condition
+from tus_wsgi.stores.s3.record import Record, decode, encode
+
+
+class NotWritten(StoreUnavailable):
+    """The store failed, and the record is certainly as it was before."""
+
+
+class InfoObject:
+    """The info object of one upload.
+
+    Args:
+        bucket: where it is.
+        key: its key.
+    """
+
+    def __init__(self, bucket: Bucket, key: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._etag: str | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether it has been read or written here."""
+        return self._etag is not None
+
+    def read(self) -> Record:
+        """The record that it holds. One S3 call.
+
+        Raises:
+            Absent: there is none.
+            StoreUnavailable: S3 did not answer, or what is there is no info object.
+        """
+        content, facts = self._bucket.get(self._key)
+        try:
+            record = decode(content)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreUnavailable("reading the info object") from error
+        self._etag = facts.etag
+        return record
+
+    def write(self, record: Record) -> None:
+        """Replace the record, or write the first one. One S3 call.
+
+        Raises:
+            LockLost: somebody else has written it meanwhile.
+            NotWritten: it is not written.
+            StoreUnavailable: nobody can tell whether it is written.
+        """
+        content = encode(record)
+        condition = None if self._etag is None else Condition(self._etag)
+        try:
+            self._etag = self._bucket.put(
+                self._key, content, content_type="application/json", condition=condition
+            )
+        except StoreUnavailable as failure:
+            self._etag = self._find(content, failure)
+
+    def delete(self) -> None:
+        """Remove it. There need not be one."""
+        self._bucket.delete(self._key)
+
+    def _find(self, content: bytes, failure: StoreUnavailable) -> str:
+        """The etag of what was written although the answer was lost.
+
+        Without this look nobody could tell whether a multipart upload that the record names is
+        still needed, and the client would begin a second upload beside the first.
+        """
+        try:
+            found, facts = self._bucket.get(self._key)
+        except Absent:
+            raise NotWritten("PutObject") from failure
+        except StoreUnavailable:
+            raise failure from None
+        if found != content:
+            raise NotWritten("PutObject") from failure
+        return facts.etag
