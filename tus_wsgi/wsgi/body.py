@@ -2,13 +2,13 @@
 
 What servers do when a client goes away (seen under gunicorn 27 with gevent and gthread):
 
-| event                       | `wsgi.input.read(n)`                    | afterwards                       |
-|-----------------------------|-----------------------------------------|----------------------------------|
-| FIN, with a Content-Length  | short, then b"" and **no exception**    | so bytes are counted here        |
-| FIN, chunked                | raises NoMoreData                       | `read` returns what was buffered |
-| RST                         | raises ConnectionResetError             | `read` returns what was buffered |
-| silence                     | blocks for ever                         | hence the timeout on the socket  |
-| `shutdown(SHUT_RD)` of ours | raises, or ends, at once                | `read` returns what was buffered |
+| event                       | `wsgi.input.read(n)`            | afterwards                       |
+|-----------------------------|---------------------------------|----------------------------------|
+| FIN, with a Content-Length  | short, then b"", no exception   | so bytes are counted here        |
+| FIN, chunked                | raises NoMoreData               | `read` returns what was buffered |
+| RST                         | raises ConnectionResetError     | `read` returns what was buffered |
+| silence                     | blocks for ever                 | hence the timeout on the socket  |
+| `shutdown(SHUT_RD)` of ours | raises, or ends, at once        | `read` returns what was buffered |
 
 So after an exception one more read saves every byte that has arrived.
 """
@@ -191,7 +191,7 @@ class WsgiBody:
         self._shut()
         try:
             return self._input.read(size)
-        except Exception:  # then there is nothing more to be had
+        except Exception:  # noqa: BLE001 - then there is nothing more to be had
             return b""
 
     def _end_at_limit(self) -> None:

@@ -2,11 +2,11 @@
 
 Three objects at most belong to an upload:
 
-| object | key                          | life                                                      |
-|--------|------------------------------|-----------------------------------------------------------|
-| data   | object prefix + id           | a multipart upload until finished, then the object        |
-| info   | metadata prefix + id + .info | from creation on; kept after finish; removed last         |
-| tail   | metadata prefix + id + .part | only while the newest bytes do not fill a part            |
+| object | key                          | life                                                    |
+|--------|------------------------------|---------------------------------------------------------|
+| data   | object prefix + id           | a multipart upload until finished, then the object      |
+| info   | metadata prefix + id + .info | from creation on; kept after finish; removed last       |
+| tail   | metadata prefix + id + .part | only while the newest bytes do not fill a part          |
 
 Names and JSON fields follow tusd, so its tools can read them.
 
