@@ -81,7 +81,8 @@ class UploadMiddleware:
             body.close()
         fields = reply.fields if self._cors is None else reply.fields + self._cors.fields_for(head)
         start_response(_status_line(reply.status), fields)
-        # The server drops the body of a real HEAD; of an overridden one there is none in the reply.
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return []  # It may have been overridden to a method whose replies have a body.
         return [reply.body] if content is None else content
 
     def _serve(
