@@ -49,8 +49,8 @@ class Mount:
 
     Attributes:
         base_path: with a leading and without a trailing slash; empty for everything.
-        public_url: what clients see in front of the base path, without a trailing slash; None to
-            take it from each request. Set it where a proxy changes scheme, host or path: forwarded
+        public_url: the base path's URL as clients see it, without a trailing slash; None to take
+            it from each request. Set it where a proxy changes scheme, host or path: forwarded
             headers are never trusted here (werkzeug's ProxyFix can be told which are).
     """
 
@@ -89,5 +89,5 @@ class Mount:
             if not host:
                 raise MalformedField("Host", "expected a host, perhaps with a port")
             script = quote(environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1"))
-            base = f"{environ['wsgi.url_scheme']}://{host}{script}"
-        return lambda id: f"{base}{self.base_path}/{id}"
+            base = f"{environ['wsgi.url_scheme']}://{host}{script}{self.base_path}"
+        return lambda id: f"{base}/{id}"
