@@ -22,6 +22,8 @@ FIRST_BUFFER = 256 * KIB
 DISK_STEP = 256 * KIB
 """Bytes that cross from a socket to a temporary file at once."""
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 
 class Spool:
     """A process's memory budget for parts, and the directory for what exceeds it.
@@ -54,8 +56,15 @@ class Spool:
             self._left += size
 
     def file(self) -> IO[bytes]:
-        """A temporary file that has no name, so nothing is left of it whatever happens."""
-        return tempfile.TemporaryFile(dir=self._directory, buffering=0)
+        """A temporary file that has no name, so nothing is left of it whatever happens.
+
+        Raises:
+            StoreUnavailable: the directory takes no file.
+        """
+        try:
+            return tempfile.TemporaryFile(dir=self._directory, buffering=0)
+        except OSError as error:
+            raise _failure(error) from error
 
 
 class SpooledPart:
@@ -154,4 +163,8 @@ class SpooledPart:
             while data:
                 data = data[self._file.write(data) :]
         except OSError as error:
-            raise StoreUnavailable("spool", full=error.errno == errno.ENOSPC) from error
+            raise _failure(error) from error
+
+
+def _failure(error: OSError) -> StoreUnavailable:
+    return StoreUnavailable("spool", full=error.errno in _FULL)
