@@ -10,7 +10,8 @@ What servers do when a client goes away (seen under gunicorn 27 with gevent and 
 | silence                     | blocks for ever                 | hence the timeout on the socket  |
 | `shutdown(SHUT_RD)` of ours | raises, or ends, at once        | `read` returns what was buffered |
 
-So after an exception one more read saves every byte that has arrived.
+So after an exception reading goes on until there is nothing more, and no byte that arrived is lost.
+Straight from gunicorn's socket (`sources.py`) it is the same, and nothing is buffered elsewhere.
 """
 
 from __future__ import annotations
@@ -21,19 +22,17 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 from weakref import WeakSet
 
 from tus_wsgi.model import KIB, MIB
 from tus_wsgi.ports import BodyEnd
+from tus_wsgi.wsgi.sources import source_of
 
 log = logging.getLogger(__name__)
 
-STEP = 64 * KIB
-"""Bytes asked for at once. A server's read blocks until it has them all, so this is also how much
-a slow client sends before the first of it moves on."""
-
 DISCARD_BYTES = MIB
+DISCARD_STEP = 64 * KIB
 DISCARD_SECONDS = 1.0
 """How much of a refused body is read, and for how long, so that the client gets to read why.
 
@@ -81,15 +80,16 @@ class WsgiBody:
     """
 
     def __init__(self, environ: Mapping[str, Any], *, timeout: float, live: LiveBodies) -> None:
-        self._input: IO[bytes] = environ["wsgi.input"]
         # gunicorn's gevent and gthread workers hand the connection out. Elsewhere a body can be
         # neither timed out nor interrupted in the middle of a read.
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
         self.announced = _content_length(environ)
+        self._source = source_of(environ, self.announced)
         self._allowed: int | None = None
         self._received = 0
         self._end: BodyEnd | None = None
         self._interrupted: BodyEnd | None = None
+        self._broken: BodyEnd | None = None
         self._live = live
         self._timeout = timeout
         self._old_timeout: float | None = None
@@ -114,16 +114,16 @@ class WsgiBody:
         if self._end is not None or not len(buffer):
             return 0
         self._open()
-        room = min(len(buffer), STEP)
         if self._allowed is not None:
-            room = min(room, self._allowed - self._received)
-        if room == 0:
-            self._end_at_limit()
-            return 0
-        data = self._read(room)
-        self._received += len(data)
-        buffer[: len(data)] = data
-        return len(data)
+            buffer = buffer[: self._allowed - self._received]
+            if not len(buffer):
+                self._end = self._end_at_limit()
+                return 0
+        count = self._receive(buffer)
+        self._received += count
+        if count == 0 or self._received == self.announced:
+            self._end = self._reason()
+        return count
 
     def interrupt(self, end: BodyEnd, /) -> None:
         """End the body: a read that is going on returns at once. From any thread."""
@@ -149,7 +149,7 @@ class WsgiBody:
         if self._end is BodyEnd.TOO_LONG:
             self._end = None
         self._timeout = DISCARD_SECONDS
-        scratch = memoryview(bytearray(STEP))
+        scratch = memoryview(bytearray(DISCARD_STEP))
         left = DISCARD_BYTES
         while left > 0 and time.monotonic() < deadline and (count := self.readinto(scratch)):
             left -= count
@@ -167,43 +167,35 @@ class WsgiBody:
         if self._interrupted is not None:
             self._shut()
 
-    def _read(self, size: int) -> bytes:
-        """At least one byte and at most `size`, or b"" and a reason why not."""
+    def _receive(self, buffer: memoryview) -> int:
+        """At least one byte, or 0; what the server raises is noted, and then what it still has."""
         if self.announced is not None:
-            size = min(size, self.announced - self._received)
+            buffer = buffer[: self.announced - self._received]
+        if not len(buffer) or (self._interrupted and self._socket is None):
+            return 0
         try:
-            data = self._input.read(size) if size else b""
+            return self._source.readinto(buffer)
         except Exception as error:  # servers raise whatever they like here
             log.debug("the request body broke off", exc_info=error)
-            self._end = self._interrupted or _reason(error)
-            return self._salvage(size)
-        if len(data) < size or not size:
-            self._end = self._interrupted or self._reason_of_eof(len(data))
-        return data
+            is_first = self._broken is None
+            self._broken = self._broken or _reason_of(error)
+            self._shut()
+            return self._receive(buffer) if is_first else 0
 
-    def _reason_of_eof(self, count: int) -> BodyEnd:
-        if self.announced is None or self._received + count == self.announced:
+    def _reason(self) -> BodyEnd:
+        """Why there is nothing more to be had."""
+        if self.announced is not None and self._received == self.announced:
             return BodyEnd.COMPLETE
-        return BodyEnd.DISCONNECTED
+        whole = BodyEnd.COMPLETE if self.announced is None else BodyEnd.DISCONNECTED
+        return self._interrupted or self._broken or whole
 
-    def _salvage(self, size: int) -> bytes:
-        """What had arrived before the exception, which the server still holds."""
-        self._shut()
-        try:
-            return self._input.read(size)
-        except Exception:  # noqa: BLE001 - then there is nothing more to be had
-            return b""
-
-    def _end_at_limit(self) -> None:
-        """Find out whether the body ends where it must: only a body without a length may not."""
+    def _end_at_limit(self) -> BodyEnd:
+        """Whether the body ends where it must: only one without a length may turn out too long."""
         if self.announced is not None:
             more = self.announced > self._received
         else:
-            more = bool(self._read(1))
-        if more:
-            self._end = BodyEnd.TOO_LONG
-        elif self._end is None:
-            self._end = BodyEnd.COMPLETE
+            more = self._receive(memoryview(bytearray(1))) > 0
+        return BodyEnd.TOO_LONG if more else self._reason()
 
     def _shut(self) -> None:
         """Receive nothing more; what has arrived can still be read, and the response written."""
@@ -212,7 +204,7 @@ class WsgiBody:
                 self._socket.shutdown(socket.SHUT_RD)
 
 
-def _reason(error: Exception) -> BodyEnd:
+def _reason_of(error: Exception) -> BodyEnd:
     if isinstance(error, TimeoutError):
         return BodyEnd.STALLED
     # gunicorn says NoMoreData (an OSError without an errno) when a chunked body is cut off, and
