@@ -222,6 +222,8 @@ class UploadService:
             self._finish_if_full(upload, lock, end, lazily=self._on_finish is None)
         except StoreUnavailable as error:
             upload = self._found_again(info.id, error)
+            # A client that reads its own length as the offset goes away, and nobody looks again.
+            self._finish_if_full(upload, lock)
             end = BodyEnd.COMPLETE
         except UploadTooLarge:
             upload.terminate()
