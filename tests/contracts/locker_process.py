@@ -24,8 +24,11 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from tests.contracts.locking import KINDS
 from tus_wsgi.errors import UploadLocked
@@ -49,7 +52,7 @@ class Server:
         self._mutex = threading.Lock()
 
     def say(self, *words: object) -> None:
-        with self._mutex:
+        with self._mutex, suppress(ConnectionError):
             self._connection.sendall(" ".join(map(str, words)).encode() + b"\n")
 
     def serve(self, childs_fd: int) -> None:
@@ -58,8 +61,7 @@ class Server:
             verb, *arguments = line.split()
             if verb == "fork":
                 if os.fork() == 0:
-                    Server(self._locker, self._directory, childs_fd).serve(-1)
-                    os._exit(0)
+                    serve(Server(self._locker, self._directory, childs_fd), -1)
             else:
                 getattr(self, verb)(*arguments)
 
@@ -144,6 +146,18 @@ class Server:
         threading.Thread(target=run, daemon=True).start()
 
 
+def serve(server: Server, childs_fd: int) -> NoReturn:
+    """Serve until the other side hangs up, and end this process whatever its threads do."""
+    try:
+        server.serve(childs_fd)
+    except ConnectionError:
+        pass
+    except BaseException:  # noqa: BLE001 - it would end the nursery otherwise
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
 def main() -> None:
     """Fork a server for each order that comes, with two sockets, over a control socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
@@ -155,7 +169,6 @@ def main() -> None:
             kind, timeout, directory = order.decode().split(" ", 2)
             path = Path(directory)
             locker = FileLocker(path, timeout=float(timeout), open_locks=KINDS[kind])
-            Server(locker, path, fds[0]).serve(fds[1])
-            os._exit(0)
+            serve(Server(locker, path, fds[0]), fds[1])
         for fd in fds:
             os.close(fd)

@@ -44,7 +44,7 @@ def assert_free(locker: Locker, id: UploadId = A) -> None:
     """Nobody holds or waits for the lock, and nobody is remembered to have done so."""
     before = time.monotonic()
     with locker.lock(id, on_release_request=lambda: pytest.fail("somebody wants it")):
-        assert time.monotonic() - before < 0.1
+        assert time.monotonic() - before < 1.0
 
 
 def test_a_lock_is_held_until_the_block_ends(locker: Locker) -> None:
@@ -163,7 +163,7 @@ def test_a_stubborn_holder_makes_the_waiter_fail_in_time(hasty: Locker) -> None:
         before = time.monotonic()
         with pytest.raises(UploadLocked):
             hasty.lock(A, on_release_request=ignore).__enter__()
-        assert 0.15 <= time.monotonic() - before < 1.0
+        assert 0.15 <= time.monotonic() - before < 2.0
 
 
 def test_a_waiter_that_fails_leaves_no_trace(hasty: Locker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 
 import pytest
 
@@ -23,27 +24,32 @@ class TooLate(threading.Event):
 
 def test_a_waiter_that_gives_up_when_its_turn_comes_passes_it_on() -> None:
     turns = Turns()
-    holder, late, next = Ticket(ignore), Ticket(ignore), Ticket(ignore)
+    holder, late, last = Ticket(ignore), Ticket(ignore), Ticket(ignore)
     late.turn = TooLate()
-    refused = threading.Event()
+    ends: list[str] = []
 
-    def wait() -> None:
+    def wait(ticket: Ticket) -> None:
         try:
-            turns.wait(A, late, timeout=PATIENCE)
+            turns.wait(A, ticket, timeout=PATIENCE)
+            ends.append("served")
         except UploadLocked:
-            refused.set()
+            ends.append("refused")
         finally:
-            turns.leave(A, late)
+            turns.leave(A, ticket)
+
+    def in_line(length: int) -> Callable[[], bool]:
+        return lambda: len(turns._queues[A]) == length
 
     turns.wait(A, holder, timeout=0)
-    thread = threading.Thread(target=wait)
-    thread.start()
-    eventually(lambda: len(turns._queues[A]) == 2)
+    threads = [threading.Thread(target=wait, args=(ticket,)) for ticket in (late, last)]
+    for length, thread in enumerate(threads, start=2):
+        thread.start()
+        eventually(in_line(length))
     turns.leave(A, holder)
-    thread.join(PATIENCE)
-    assert refused.is_set()
-    turns.wait(A, next, timeout=0)
-    turns.leave(A, next)
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert late.turn.is_set()
+    assert ends == ["refused", "served"]
     assert len(turns) == 0
 
 
