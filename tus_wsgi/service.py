@@ -38,7 +38,6 @@ from tus_wsgi.errors import (
     BodyMalformed,
     BodyStalled,
     FinishRefused,
-    LengthMismatch,
     OffsetMismatch,
     StoreUnavailable,
     TusError,
@@ -55,6 +54,7 @@ from tus_wsgi.events import (
 from tus_wsgi.hooks import FinishedUpload, OnFinish
 from tus_wsgi.model import Extension, UploadId, UploadInfo
 from tus_wsgi.ports import Body, BodyEnd, Lock, Locker, Observer, Store, Upload
+from tus_wsgi.rules import check_declared, check_fits
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class UploadService:
     def create(self, command: Create, body: Body) -> Created:
         """Begin an upload, with its first bytes if the request brings them."""
         announced = body.announced if command.has_data else 0
-        _check_fits(0, announced, command.length, self.max_size)
+        check_fits(0, announced, command.length, self.max_size)
         info = UploadInfo(
             id=self._new_id(),
             length=command.length,
@@ -206,9 +206,9 @@ class UploadService:
             raise OffsetMismatch(info.offset, command.offset)
         length = info.length
         if command.length is not None:
-            _check_declared(command.length, info, self.max_size)
+            check_declared(command.length, info, self.max_size)
             length = command.length
-        _check_fits(info.offset, body.announced, length, self.max_size)
+        check_fits(info.offset, body.announced, length, self.max_size)
 
     def _create_with(self, info: UploadInfo, body: Body | None, lock: Lock) -> UploadInfo:
         """Begin an upload whose first bytes, perhaps all of its none, are in the request.
@@ -295,21 +295,3 @@ class UploadService:
                 observer(event)
             except Exception:
                 log.exception("an observer failed")
-
-
-def _check_declared(length: int, info: UploadInfo, max_size: int) -> None:
-    if info.length is not None and length != info.length:
-        raise LengthMismatch(f"{info.length}, as declared before", length)
-    if length < info.offset:
-        raise LengthMismatch(f"at least {info.offset}, which are stored already", length)
-    if length > max_size:
-        raise UploadTooLarge(max_size, length)
-
-
-def _check_fits(offset: int, announced: int | None, length: int | None, max_size: int) -> None:
-    """Refuse a body that says in advance that it is too long."""
-    if length is not None and length > max_size:
-        raise UploadTooLarge(max_size, length)
-    limit = max_size if length is None else length
-    if announced is not None and offset + announced > limit:
-        raise UploadTooLarge(limit, offset + announced)
