@@ -25,7 +25,7 @@ from tus_wsgi.service import UploadService
 from tus_wsgi.settings import LockerKind, Settings
 from tus_wsgi.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
-from tus_wsgi.stores.s3.client import make_client
+from tus_wsgi.stores.s3.client import Checksum, make_client
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.wsgi.environ import Mount
 from tus_wsgi.wsgi.middleware import UploadMiddleware
@@ -129,13 +129,16 @@ def make_store(settings: Settings) -> S3Store:
     directory = None if settings.spool_dir is None else str(settings.spool_dir)
     return S3Store(
         make_client(
-            endpoint=settings.s3_endpoint, parallel_parts=settings.s3_concurrent_part_uploads
+            endpoint=settings.s3_endpoint,
+            parallel_parts=settings.s3_concurrent_part_uploads,
+            checksum=settings.s3_checksum,
         ),
         settings.s3_bucket,
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         limits=settings.part_limits,
         spool=Spool(settings.memory_budget - tails, directory),
         parallel_parts=settings.s3_concurrent_part_uploads,
+        has_checksums=settings.s3_checksum is not Checksum.OFF,
         tail_budget=tails,
     )
 

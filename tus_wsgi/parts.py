@@ -106,11 +106,12 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part that S3 has. `etag` is as S3 wrote it, with its quotes."""
+    """A part that S3 has. `etag` and `crc32` are as S3 writes them; `crc32` is not always told."""
 
     number: int
     size: int
     etag: str
+    crc32: str | None = None
 
 
 def plan_for(length: int | None, limits: PartLimits) -> PartPlan:

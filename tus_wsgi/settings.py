@@ -29,6 +29,7 @@ from tus_wsgi.model import GIB, MIB, TIB
 from tus_wsgi.observers.log import LogFormat
 from tus_wsgi.parts import PartLimits
 from tus_wsgi.protocol.cors import parse_allow_origin
+from tus_wsgi.stores.s3.client import Checksum
 from tus_wsgi.units import build_duration, build_size, parse_duration, parse_size
 
 PREFIX = "TUS_"
@@ -149,6 +150,10 @@ class Settings:
     )
     s3_concurrent_part_uploads: int = _setting(
         "parts that a process sends at the same time", default=10, gt=0
+    )
+    s3_checksum: Checksum = _setting(
+        "what S3 verifies: `auto` (CRC-32), `required` (SHA-256 too), `off` (where it is refused)",
+        default=Checksum.AUTO,
     )
     memory_budget: _Bytes = _setting(
         "memory for parts on their way, per process; beyond it they wait on disk",

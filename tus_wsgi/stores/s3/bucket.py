@@ -20,14 +20,14 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tus_wsgi.crc import build_crc32
 from tus_wsgi.errors import LockLost, StoreUnavailable
 from tus_wsgi.parts import Part
+from tus_wsgi.spool import Payload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-Payload = bytes | bytearray | IO[bytes]
-"""What boto3 takes for the bytes of an object or a part."""
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 _ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "NotFound", "404"})
 _FORBIDDEN = frozenset({"AccessDenied", "Forbidden", "403"})
@@ -64,10 +64,13 @@ class Bucket:
     Args:
         client: made after fork and after any monkey patching.
         name: the bucket's.
+        has_checksums: whether each object and each part is sent with its CRC-32, for the service
+            to verify.
     """
 
-    def __init__(self, client: S3Client, name: str) -> None:
+    def __init__(self, client: S3Client, name: str, *, has_checksums: bool = True) -> None:
         self.name = name
+        self._has_checksums = has_checksums
         self._client = client
         self._can_read = False
         self._has_conditions = True
@@ -119,7 +122,7 @@ class Bucket:
     def put(
         self,
         key: str,
-        content: Payload,
+        payload: Payload,
         *,
         content_type: str | None = None,
         metadata: dict[str, str] | None = None,
@@ -138,13 +141,13 @@ class Bucket:
         if condition is not None and self._has_conditions:
             described[_WRITE_TOKEN] = secrets.token_hex(8)
             conditions = _header(condition)
-        more: dict[str, Any] = {**conditions}
+        more: dict[str, Any] = {**conditions, **self._sum(payload)}
         if content_type is not None:
             more["ContentType"] = content_type
         try:
             with self._calling("PutObject"):
                 answer = self._client.put_object(
-                    Bucket=self.name, Key=key, Body=_body(content), Metadata=described, **more
+                    Bucket=self.name, Key=key, Body=_body(payload), Metadata=described, **more
                 )
         except (_ConditionFailed, Absent) as failure:
             # If-Match on an object that was removed is a 412 here and a 404 there.
@@ -153,7 +156,7 @@ class Bucket:
             return self._recognise(key, described[_WRITE_TOKEN], failure)
         except _ConditionUnknown:
             self._has_conditions = False
-            return self.put(key, content, content_type=content_type, metadata=metadata)
+            return self.put(key, payload, content_type=content_type, metadata=metadata)
         return answer["ETag"]
 
     def delete(self, key: str) -> None:
@@ -166,14 +169,18 @@ class Bucket:
     ) -> str:
         """Begin a multipart upload; returns its UploadId."""
         more: dict[str, Any] = {} if content_type is None else {"ContentType": content_type}
+        if self._has_checksums:
+            # Of the whole object: a sum of sums would have to be given part by part at the end, and
+            # not every service lists those of parts that another process uploaded.
+            more |= {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
         with self._calling("CreateMultipartUpload"):
             answer = self._client.create_multipart_upload(
                 Bucket=self.name, Key=key, Metadata=metadata, **more
             )
         return answer["UploadId"]
 
-    def upload_part(self, key: str, multipart: str, number: int, content: Payload) -> str:
-        """Write part `number`; returns its etag.
+    def upload_part(self, key: str, multipart: str, number: int, payload: Payload) -> Part:
+        """Write part `number`.
 
         Raises:
             Absent: there is no such multipart upload.
@@ -184,9 +191,10 @@ class Bucket:
                 Key=key,
                 UploadId=multipart,
                 PartNumber=number,
-                Body=_body(content),
+                Body=_body(payload),
+                **self._sum(payload),
             )
-        return answer["ETag"]
+        return Part(number, payload.size, answer["ETag"], answer.get("ChecksumCRC32"))
 
     def list_parts(self, key: str, multipart: str) -> list[Part]:
         """Every part that is there, in no particular order, perhaps with repetitions.
@@ -202,7 +210,10 @@ class Bucket:
                     Bucket=self.name, Key=key, UploadId=multipart, PartNumberMarker=marker
                 )
             listed = page.get("Parts", [])
-            parts += [Part(one["PartNumber"], one["Size"], one["ETag"]) for one in listed]
+            parts += [
+                Part(one["PartNumber"], one["Size"], one["ETag"], one.get("ChecksumCRC32"))
+                for one in listed
+            ]
             if not page.get("IsTruncated") or not listed:
                 return parts
             marker = page.get("NextPartNumberMarker") or max(one["PartNumber"] for one in listed)
@@ -213,13 +224,12 @@ class Bucket:
         Raises:
             Absent: there is no such multipart upload; perhaps because this was done before.
         """
-        manifest = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
         with self._calling("CompleteMultipartUpload"):
             self._client.complete_multipart_upload(
                 Bucket=self.name,
                 Key=key,
                 UploadId=multipart,
-                MultipartUpload={"Parts": manifest},  # type: ignore[typeddict-item]
+                MultipartUpload={"Parts": [_entry(part) for part in parts]},
             )
 
     def abort(self, key: str, multipart: str) -> None:
@@ -229,6 +239,9 @@ class Bucket:
                 self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
         except Absent:
             pass
+
+    def _sum(self, payload: Payload) -> dict[str, Any]:
+        return {"ChecksumCRC32": build_crc32(payload.crc32)} if self._has_checksums else {}
 
     def _recognise(self, key: str, token: str, failure: Exception) -> str:
         try:
@@ -288,9 +301,17 @@ def _translated(operation: str, error: ClientError) -> Exception:
     return StoreUnavailable(operation)
 
 
-def _body(content: Payload) -> bytes | IO[bytes]:
+def _body(payload: Payload) -> bytes | IO[bytes]:
     # boto3 takes a bytearray as it is, without a copy; only its type stubs do not know.
-    return cast("bytes | IO[bytes]", content)
+    return cast("bytes | IO[bytes]", payload.content)
+
+
+def _entry(part: Part) -> CompletedPartTypeDef:
+    """What Complete wants to know of a part; its sum too, where it is known."""
+    entry: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": part.etag}
+    if part.crc32 is not None:
+        entry["ChecksumCRC32"] = part.crc32
+    return entry
 
 
 def _header(condition: Condition) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tus_wsgi.errors import StoreUnavailable
+from tus_wsgi.spool import Payload
 from tus_wsgi.stores.s3.bucket import Absent, Bucket, Condition
 from tus_wsgi.stores.s3.record import Record, decode, encode
 
@@ -56,7 +57,7 @@ class InfoObject:
         condition = None if self._etag is None else Condition(self._etag)
         try:
             self._etag = self._bucket.put(
-                self._key, content, content_type="application/json", condition=condition
+                self._key, Payload.of(content), content_type="application/json", condition=condition
             )
         except StoreUnavailable as failure:
             self._etag = self._find(content, failure)

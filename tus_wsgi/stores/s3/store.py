@@ -15,13 +15,18 @@ from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailCache
-from tus_wsgi.stores.s3.upload import S3Upload, Workshop
+from tus_wsgi.stores.s3.upload import S3Upload
+from tus_wsgi.stores.s3.workshop import Workshop
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 DEFAULT_BUDGET = 256 * MIB
 """Bytes of memory for parts on their way, per process."""
+
+
+SIDE_CALLS = 32
+"""Small calls that run beside another one of the same request, over all uploads of the process."""
 
 
 class S3Store:
@@ -34,6 +39,7 @@ class S3Store:
         limits: what the service allows, and the preferred part size.
         spool: where parts wait.
         parallel_parts: parts that this process uploads at the same time, over all uploads.
+        has_checksums: whether the service is to verify the CRC-32 of what it gets.
         tail_budget: bytes of memory for tails that need not be read back.
     """
 
@@ -46,16 +52,18 @@ class S3Store:
         limits: PartLimits | None = None,
         spool: Spool | None = None,
         parallel_parts: int = 10,
+        has_checksums: bool = True,
         tail_budget: int = DEFAULT_BUDGET // 4,
     ) -> None:
         self._keys = keys or Keys()
         self._limits = limits or PartLimits()
         self._workshop = Workshop(
-            bucket=Bucket(client, bucket),
+            bucket=Bucket(client, bucket, has_checksums=has_checksums),
             keys=self._keys,
             limits=self._limits,
             spool=spool or Spool(DEFAULT_BUDGET),
             executor=ThreadPoolExecutor(parallel_parts, thread_name_prefix="tus-part"),
+            side=ThreadPoolExecutor(SIDE_CALLS, thread_name_prefix="tus-look"),
             tails=TailCache(tail_budget),
         )
 

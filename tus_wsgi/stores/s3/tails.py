@@ -22,12 +22,12 @@ class Tail:
     """A tail that S3 has.
 
     Attributes:
-        start: the offset of its first byte.
+        start: the offset of its first byte; None where nobody recorded it (tusd).
         size: bytes.
         etag: what S3 calls this version of it.
     """
 
-    start: int
+    start: int | None
     size: int
     etag: str
 
@@ -85,24 +85,27 @@ class TailObject:
         """Whether there is one, of whatever start, as far as is known."""
         return self._tail is not None
 
-    def look(self, *, unrecorded_start: int) -> None:
-        """Find out whether there is one. One S3 call.
-
-        Args:
-            unrecorded_start: where one begins that does not say so; tusd's do not.
-        """
+    def look(self) -> None:
+        """Find out whether there is one. One S3 call."""
         try:
             facts = self._bucket.head(self._key)
         except Absent:
             self._tail = None
             return
         start = facts.metadata.get(START, "")
-        begins = int(start) if start.isdecimal() else unrecorded_start
-        self._tail = Tail(begins, facts.size, facts.etag)
+        self._tail = Tail(int(start) if start.isdecimal() else None, facts.size, facts.etag)
 
-    def size_at(self, base: int) -> int:
-        """How many bytes it has, if it begins exactly at `base`; any other counts for nothing."""
-        return self._tail.size if self._tail is not None and self._tail.start == base else 0
+    def size_at(self, base: int, *, unrecorded_start: int) -> int:
+        """How many bytes it has, if it begins exactly at `base`; any other counts for nothing.
+
+        Args:
+            base: where it has to begin.
+            unrecorded_start: where one begins that does not say so; tusd's do not.
+        """
+        if self._tail is None:
+            return 0
+        start = unrecorded_start if self._tail.start is None else self._tail.start
+        return self._tail.size if start == base else 0
 
     def read(self) -> bytes:
         """Its bytes, from memory if this process wrote them, else from S3.
@@ -127,15 +130,15 @@ class TailObject:
             LockLost: somebody else has replaced it meanwhile.
             StoreUnavailable: S3 did not answer.
         """
-        content = part.content()
+        payload = part.payload()
         etag = self._bucket.put(
             self._key,
-            content,
+            payload,
             metadata={START: str(start)},
             condition=Condition(None if self._tail is None else self._tail.etag),
         )
-        if isinstance(content, bytes | bytearray):
-            self._cache.keep(self._key, etag, bytes(content))
+        if isinstance(payload.content, bytes | bytearray):
+            self._cache.keep(self._key, etag, bytes(payload.content))
         self._tail = Tail(start, part.size, etag)
 
     def delete(self) -> None:

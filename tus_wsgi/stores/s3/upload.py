@@ -13,38 +13,26 @@ The rules that keep bytes safe:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from concurrent.futures import wait
+from dataclasses import replace
 
 from tus_wsgi.errors import LockLost, Unavailable, UploadGone, UploadUnfinished
 from tus_wsgi.model import State, UploadInfo
-from tus_wsgi.parts import Part, PartLimits, PartPlan, contiguous, continued
+from tus_wsgi.parts import Part, PartPlan, contiguous, continued
 from tus_wsgi.ports import Body
-from tus_wsgi.spool import Spool, SpooledPart
-from tus_wsgi.stores.s3.bucket import Absent, Bucket, Payload
+from tus_wsgi.spool import Payload, SpooledPart
+from tus_wsgi.stores.s3.bucket import Absent
 from tus_wsgi.stores.s3.content import S3Content
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
-from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
-from tus_wsgi.stores.s3.tails import TailCache, TailObject
+from tus_wsgi.stores.s3.tails import TailObject
+from tus_wsgi.stores.s3.workshop import Workshop
 
 AssertHeld = Callable[[], None]
 
 _PARTS_GONE = "the parts of this upload were removed from the store"
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What all uploads of a store share."""
-
-    bucket: Bucket
-    keys: Keys
-    limits: PartLimits
-    spool: Spool
-    executor: Executor
-    tails: TailCache
 
 
 class S3Upload:
@@ -146,18 +134,29 @@ class S3Upload:
         """
         if self._is_assembled:
             return
-        is_whole = self._list_parts()
-        plan = self._record.plan
-        self._tail.look(unrecorded_start=self._base if plan is None else plan.bytes_before)
+        # A look at the tail at the same time, since neither call needs the other.
+        look = self._shop.side.submit(self._tail.look)
+        try:
+            is_whole = self._list_parts()
+        finally:
+            wait([look])
+        look.result()
         if is_whole:
             self._note_object()
         else:
-            self._offset = self._base + self._tail.size_at(self._base)
+            self._offset = self._base + self._tail_size
 
     @property
     def _base(self) -> int:
         """Where the parts end and a tail has to begin."""
         return sum(part.size for part in self._run)
+
+    @property
+    def _tail_size(self) -> int:
+        """Bytes of the tail that count."""
+        plan = self._record.plan
+        unrecorded = self._base if plan is None else plan.bytes_before
+        return self._tail.size_at(self._base, unrecorded_start=unrecorded)
 
     def _list_parts(self) -> bool:
         """Find the parts that count; returns whether they have become the object already."""
@@ -208,7 +207,7 @@ class S3Upload:
 
         def upload(number: int, part: SpooledPart) -> Part:
             assert_held()
-            return self._upload_part(number, part.content(), part.size)
+            return self._upload_part(number, part.payload())
 
         with PartPipeline(self._shop.executor, upload) as pipeline:
             number, part = self._receive(body, pipeline, assert_held)
@@ -243,7 +242,7 @@ class S3Upload:
     def _begin_part(self, number: int, body: Body) -> SpooledPart:
         """An empty part; or, where there is a tail to go on from, one that begins with it."""
         capacity = self._plan.expected_size(number, self._record.info.length)
-        begun = self._tail.size_at(self._plan.start(number))
+        begun = self._tail_size if number == len(self._run) + 1 else 0
         expected = None if body.announced is None else begun + body.announced
         part = self._shop.spool.part(capacity, expected)
         if begun:
@@ -256,7 +255,7 @@ class S3Upload:
         """Store a full part: as the object itself if it is all there is, else as a part."""
         if self._is_one_part:
             with part:
-                self._put_object(part.content(), assert_held)
+                self._put_object(part.payload(), assert_held)
             self._run = [Part(number, part.size, "")]
             return
         if self._record.multipart is None:
@@ -264,19 +263,17 @@ class S3Upload:
             self._open_multipart()
         pipeline.submit(number, part)
 
-    def _upload_part(self, number: int, content: Payload, size: int) -> Part:
-        assert self._record.multipart is not None
+    def _upload_part(self, number: int, payload: Payload) -> Part:
+        bucket, key, multipart = self._shop.bucket, self._record.key, self._record.multipart
+        assert multipart is not None
         try:
-            etag = self._shop.bucket.upload_part(
-                self._record.key, self._record.multipart, number, content
-            )
+            return bucket.upload_part(key, multipart, number, payload)
         except Absent as error:
             raise UploadGone(_PARTS_GONE) from error
-        return Part(number, size, etag)
 
     def _settle_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
         """Write what does not fill a part as the tail; every part before it is confirmed."""
-        if part.size > self._tail.size_at(self._base):
+        if part.size > self._tail_size:
             assert_held()
             if not self._object.exists:
                 self._object.write(self._record)
@@ -300,14 +297,14 @@ class S3Upload:
         if not self._is_assembled:
             if self._record.plan is None:
                 self._adopt()
-            tail = self._tail.read() if self._tail.size_at(self._base) else b""
+            tail = self._tail.read() if self._tail_size else b""
             if self._is_one_part:
-                self._put_object(tail, assert_held)
+                self._put_object(Payload.of(tail), assert_held)
             else:
                 self._complete(tail, assert_held)
         return self._made_here
 
-    def _put_object(self, content: Payload, assert_held: AssertHeld) -> None:
+    def _put_object(self, payload: Payload, assert_held: AssertHeld) -> None:
         """Write the data object in one piece.
 
         If there is no record yet, or a tail that has to be removed afterwards, the record says
@@ -319,7 +316,7 @@ class S3Upload:
         assert_held()
         self._shop.bucket.put(
             self._record.key,
-            content,
+            payload,
             content_type=self._headers.content_type,
             metadata=self._headers.metadata,
         )
@@ -332,7 +329,7 @@ class S3Upload:
         assert multipart is not None
         if tail:
             assert_held()
-            self._run.append(self._upload_part(len(self._run) + 1, tail, len(tail)))
+            self._run.append(self._upload_part(len(self._run) + 1, Payload.of(tail)))
         if self._tail.exists:
             assert_held()
             self._tail.delete()
