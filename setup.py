@@ -60,7 +60,7 @@ setup(
         "pydantic>=2.11",
         "python-json-logger>=3.3",
         "werkzeug>=3.1",
-    "zlib-ng>=1.0",
+        "zlib-ng>=1.0",
     ],
     extras_require={
         "gunicorn": GUNICORN,

@@ -69,6 +69,7 @@ class TusMiddleware(UploadMiddleware):
             locker or make_locker(settings),
             new_id=lambda: new_upload_id(secrets.token_urlsafe),
             max_size=settings.max_size,
+            lifetime=settings.expires,
             extensions=_extensions(settings),
             on_finish=on_finish,
             observers=everyone,
@@ -165,7 +166,10 @@ def default_lock_dir() -> Path:
 
 
 def _extensions(settings: Settings) -> list[Extension]:
-    without = {Extension.TERMINATION} if settings.disable_termination else set()
+    without = {
+        *((Extension.TERMINATION,) if settings.disable_termination else ()),
+        *(() if settings.expires else (Extension.EXPIRATION,)),
+    }
     return [extension for extension in Extension if extension not in without]
 
 

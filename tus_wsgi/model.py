@@ -52,6 +52,7 @@ class Extension(StrEnum):
     CREATION = "creation"
     CREATION_WITH_UPLOAD = "creation-with-upload"
     CREATION_DEFER_LENGTH = "creation-defer-length"
+    EXPIRATION = "expiration"
     TERMINATION = "termination"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from enum import Enum, auto
 from typing import Protocol
 
@@ -83,6 +84,9 @@ class Upload(Protocol):
 
     def declare_length(self, length: int) -> None:
         """Record the length of an upload that was begun without one. The caller checked it."""
+
+    def prolong(self, expires: datetime) -> None:
+        """Record a later instant at which the upload lapses. The caller decided that it is due."""
 
     def append(self, body: Body, assert_held: Callable[[], None]) -> None:
         """Store the body at the end, as much of it as comes. `info.offset` tells how much that was.

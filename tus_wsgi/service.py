@@ -41,6 +41,7 @@ from tus_wsgi.errors import (
     OffsetMismatch,
     StoreUnavailable,
     TusError,
+    UploadGone,
     UploadTooLarge,
     UploadUnfinished,
 )
@@ -51,6 +52,7 @@ from tus_wsgi.events import (
     UploadFinished,
     UploadTerminated,
 )
+from tus_wsgi.expiry import expiry, has_lapsed, prolonged
 from tus_wsgi.hooks import FinishedUpload, OnFinish
 from tus_wsgi.model import Extension, UploadId, UploadInfo
 from tus_wsgi.ports import Body, BodyEnd, Lock, Locker, Observer, Store, Upload
@@ -75,6 +77,7 @@ class UploadService:
         locker: who may change one.
         new_id: makes a fresh upload id.
         max_size: bytes of the largest upload; 0 for whatever the store can hold.
+        lifetime: seconds after which an unfinished upload lapses; 0 for never.
         extensions: those that are offered.
         on_finish: the application's hook, see `tus_wsgi.hooks`.
         observers: told what happened.
@@ -88,6 +91,7 @@ class UploadService:
         *,
         new_id: Callable[[], UploadId],
         max_size: int = 0,
+        lifetime: float = 0.0,
         extensions: Sequence[Extension] = tuple(Extension),
         on_finish: OnFinish | None = None,
         observers: Sequence[Observer] = (),
@@ -97,6 +101,7 @@ class UploadService:
         self._locker = locker
         self._new_id = new_id
         self.max_size = min(max_size or store.max_size, store.max_size)
+        self._lifetime = lifetime
         self.extensions = tuple(extensions)
         self._on_finish = on_finish
         self._observers = tuple(observers)
@@ -130,8 +135,7 @@ class UploadService:
     def inspect(self, command: Inspect) -> Inspected:
         """Say how far the upload is; finish it if it is full and nobody has."""
         with self._locked(command.id, body=None) as lock:
-            upload = self._store.open(command.id)
-            upload.measure()
+            upload = self._found(command.id)
             self._finish_if_full(upload, lock)
             return Inspected(upload.info)
 
@@ -139,11 +143,13 @@ class UploadService:
         """Begin an upload, with its first bytes if the request brings them."""
         announced = body.announced if command.has_data else 0
         check_fits(0, announced, command.length, self.max_size)
+        now = self._now()
         info = UploadInfo(
             id=self._new_id(),
             length=command.length,
             metadata=command.metadata,
-            created=self._now(),
+            created=now,
+            expires=expiry(now, self._lifetime),
         )
         if command.has_data or command.length == 0:
             with self._locked(info.id, body) as lock:
@@ -156,14 +162,17 @@ class UploadService:
     def append(self, command: Append, body: Body) -> Appended:
         """Store the body at the end of the upload, and finish it with its last byte."""
         with self._locked(command.id, body) as lock:
-            upload = self._store.open(command.id)
-            upload.measure()
+            upload = self._found(command.id)
             self._check_append(command, upload.info, body)
             if command.length is not None and upload.info.length is None:
                 lock.assert_held()
                 upload.declare_length(command.length)
+            # Before the bytes, so that they are not swept away while they come; and behind them,
+            # since they may have come slowly.
+            self._prolong(upload, lock)
             end = self._take(upload, body, lock)
             self._finish_if_full(upload, lock, end)
+            self._prolong(upload, lock)
             if end in _CUT_SHORT:
                 raise _CUT_SHORT[end](upload.info.offset)
             return Appended(upload.info)
@@ -181,7 +190,7 @@ class UploadService:
         """Hand out the finished file. It takes no lock, so any number of readers may come."""
         upload = self._store.open(command.id)
         if not upload.info.is_finished:
-            upload.measure()
+            self._measure(upload)
             # Without a hook there is nobody to be told first, and a whole object is enough.
             if self._on_finish is not None and not upload.info.is_finished:
                 raise UploadUnfinished
@@ -199,6 +208,23 @@ class UploadService:
 
         with self._locker.lock(id, on_release_request=let_go) as lock:
             yield lock
+
+    def _found(self, id: UploadId) -> Upload:
+        upload = self._store.open(id)
+        self._measure(upload)
+        return upload
+
+    def _measure(self, upload: Upload) -> None:
+        """Find out how far the upload is, and that its time is not over."""
+        upload.measure()
+        if has_lapsed(upload.info, self._now()):
+            raise UploadGone("the upload has expired")
+
+    def _prolong(self, upload: Upload, lock: Lock) -> None:
+        expires = prolonged(upload.info, self._now(), self._lifetime)
+        if expires is not None:
+            lock.assert_held()
+            upload.prolong(expires)
 
     def _check_append(self, command: Append, info: UploadInfo, body: Body) -> None:
         """What must hold before the first byte is read, in the order of protocol.md 1.11."""

@@ -174,6 +174,9 @@ class Settings:
     max_size: _Bytes = _setting(
         "largest upload that is accepted; 0 for what the service can hold", default=0, ge=0
     )
+    expires: _Seconds = _setting(
+        "life of an unfinished upload, moved on by its requests; 0 for ever", default=0.0, ge=0
+    )
     network_timeout: _Seconds = _setting(
         "silence of a client after which its request is ended; what came is kept",
         default=60.0,

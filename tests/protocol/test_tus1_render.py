@@ -79,7 +79,7 @@ def test_discovery_tells_what_is_offered() -> None:
     assert reply.status == 204
     assert value_of(reply, "Tus-Version") == "1.0.0"
     assert value_of(reply, "Tus-Max-Size") == "1000"
-    extensions = "creation,creation-with-upload,creation-defer-length,termination"
+    extensions = "creation,creation-with-upload,creation-defer-length,expiration,termination"
     assert value_of(reply, "Tus-Extension") == extensions
     assert value_of(reply, "Tus-Checksum-Algorithm") is None
 

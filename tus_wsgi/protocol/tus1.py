@@ -290,7 +290,7 @@ def _description(info: UploadInfo) -> list[tuple[str, str]]:
 
 
 def _expiry(info: UploadInfo) -> list[tuple[str, str]]:
-    """When the upload lapses; a finished one never does."""
-    if info.expires is None or info.is_finished:
+    """When the upload lapses; a full one never does."""
+    if info.expires is None or info.is_full:
         return []
     return [("Upload-Expires", build_date(info.expires))]

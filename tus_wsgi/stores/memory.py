@@ -86,6 +86,10 @@ class MemoryUpload:
         """Record the length."""
         self._cell.info = replace(self._cell.info, length=length)
 
+    def prolong(self, expires: datetime) -> None:
+        """Record when it lapses."""
+        self._cell.info = replace(self._cell.info, expires=expires)
+
     def append(self, body: Body, assert_held: Callable[[], None]) -> None:
         """Store the body behind what is there."""
         buffer = bytearray(STEP)

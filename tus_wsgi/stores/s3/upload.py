@@ -12,9 +12,10 @@ The rules that keep bytes safe:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import wait
 from dataclasses import replace
+from datetime import datetime
 
 from tus_wsgi.errors import LockLost, Unavailable, UploadGone, UploadUnfinished
 from tus_wsgi.model import State, UploadInfo
@@ -28,9 +29,7 @@ from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailObject
-from tus_wsgi.stores.s3.workshop import Workshop
-
-AssertHeld = Callable[[], None]
+from tus_wsgi.stores.s3.workshop import AssertHeld, Workshop
 
 _PARTS_GONE = "the parts of this upload were removed from the store"
 
@@ -82,6 +81,10 @@ class S3Upload:
     def declare_length(self, length: int) -> None:
         """Record the length of an upload that was begun without one. One S3 call."""
         self._write(replace(self._record, info=replace(self._record.info, length=length)))
+
+    def prolong(self, expires: datetime) -> None:
+        """Record a later instant at which the upload lapses. One S3 call."""
+        self._write(replace(self._record, info=replace(self._record.info, expires=expires)))
 
     def _write(self, record: Record) -> None:
         self._object.write(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from tus_wsgi.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.tails import TailCache
+
+AssertHeld = Callable[[], None]
+"""Raises `LockLost` when the upload has become somebody else's: called before each write."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""Requests for uploads without HTTP: a service over any store, with a clock that tests move."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.harness.bodies import ScriptedBody
+from tus_wsgi.commands import (
+    Append,
+    Appended,
+    Create,
+    Created,
+    Download,
+    Downloadable,
+    Inspect,
+    Inspected,
+    Terminate,
+)
+from tus_wsgi.events import Event
+from tus_wsgi.hooks import FinishedUpload
+from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.model import Metadata, UploadId, UploadInfo
+from tus_wsgi.ports import Body, Store
+from tus_wsgi.service import UploadService
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+METADATA = Metadata((("filename", b"a.txt"),), "filename YS50eHQ=")
+
+
+class Uploads:
+    """The uploads of a store, and what is asked of them.
+
+    Args:
+        store: where they live.
+        options: more of the service's.
+
+    Attributes:
+        clock: what time it is.
+        finished: what `on_finish` was called with.
+        refusals: what it raises next.
+        events: what observers were told.
+    """
+
+    def __init__(self, store: Store, **options: Any) -> None:
+        self.store = store
+        self.clock = NOW
+        self.finished: list[FinishedUpload] = []
+        self.refusals: list[Exception] = []
+        self.events: list[Event] = []
+        prefix = secrets.token_hex(8)
+        ids = (UploadId(f"{prefix}-{number}") for number in itertools.count())
+        self.service = UploadService(
+            store,
+            MemoryLocker(timeout=options.pop("patience", 0.2)),
+            new_id=lambda: next(ids),
+            on_finish=self._on_finish,
+            observers=[self.events.append],
+            now=lambda: self.clock,
+            **options,
+        )
+
+    def _on_finish(self, upload: FinishedUpload) -> None:
+        self.finished.append(upload)
+        if self.refusals:
+            raise self.refusals.pop(0)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock += timedelta(seconds=seconds)
+
+    def create(self, length: int | None, data: Body | bytes | None = None, **more: Any) -> UploadId:
+        return self.created(length, data, **more).id
+
+    def created(
+        self, length: int | None, data: Body | bytes | None = None, **more: Any
+    ) -> UploadInfo:
+        """Begin an upload, with its first bytes if there are any."""
+        body = ScriptedBody(data or b"") if isinstance(data, bytes | None) else data
+        command = Create(length, METADATA, has_data=data is not None, **more)
+        outcome = self.service.execute(command, body)
+        assert isinstance(outcome, Created)
+        return outcome.info
+
+    def append(self, id: UploadId, offset: int, data: Body | bytes, **more: Any) -> UploadInfo:
+        body = ScriptedBody(data) if isinstance(data, bytes) else data
+        outcome = self.service.execute(Append(id, offset, **more), body)
+        assert isinstance(outcome, Appended)
+        return outcome.info
+
+    def look(self, id: UploadId) -> UploadInfo:
+        outcome = self.service.execute(Inspect(id), ScriptedBody())
+        assert isinstance(outcome, Inspected)
+        return outcome.info
+
+    def content(self, id: UploadId) -> bytes:
+        outcome = self.service.execute(Download(id), ScriptedBody())
+        assert isinstance(outcome, Downloadable)
+        return b"".join(outcome.content.read(0, outcome.content.length))
+
+    def terminate(self, id: UploadId) -> None:
+        self.service.execute(Terminate(id), ScriptedBody())
+
+
+def whenever(action: Callable[[], None]) -> Callable[[], None]:
+    """`action` once, at the first call of what this returns."""
+    left = [action]
+
+    def act() -> None:
+        if left:
+            left.pop()()
+
+    return act
