@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tus_wsgi.dev.seaweedfs import SeaweedFS, start_seaweedfs
+
+if TYPE_CHECKING:
+    from tests.harness.site import Site
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +19,21 @@ def s3(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Ite
     """A real S3 server for the whole run. Tests keep apart by prefixes of their own."""
     with start_seaweedfs(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture
+def new_site(
+    s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Site]]:
+    """Makes sites; arguments are settings. They end with the test."""
+    # Here, because the pure rings should not have to load it.
+    from tests.harness.site import Site
+
+    with ExitStack() as sites:
+
+        def make(**settings: str) -> Site:
+            site = Site(s3, tmp_path_factory.mktemp("site"), **settings)
+            sites.callback(site.close)
+            return site
+
+        yield make

@@ -1,0 +1,184 @@
+"""gunicorn as its users start it: in the project's directory, with the project's configuration.
+
+Warnings are errors in it too, and every server keeps its log. Seconds are `float`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+from gunicorn.config import KNOWN_SETTINGS
+
+from tests.harness.http import Connection
+from tus_wsgi.dev.process import ChildProcess
+
+ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.1"
+
+START_SECONDS = 30.0
+"""A start takes about a second; this is for a machine that does much else."""
+
+STOP_SECONDS = 40.0
+"""Longer than `graceful_timeout`, so that a server that does not stop in time is seen not to."""
+
+_LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
+
+
+class Gunicorn:
+    """A running server. Leaving its context stops it.
+
+    Args:
+        environ: variables beside those of this process.
+        directory: for its logs; made if it is missing.
+        workers: how many processes serve.
+        app: what is served, if it is not what `gunicorn.conf.py` says.
+        arguments: more of gunicorn's.
+        port: where it listens; 0 for a free one.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        directory: Path,
+        workers: int = 2,
+        app: str | None = None,
+        arguments: Sequence[str] = (),
+        port: int = 0,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.log = directory / "gunicorn.log"
+        self.access_log = directory / "access.log"
+        command = [
+            *(sys.executable, "-W", "error", "-m", "gunicorn"),
+            *("--bind", f"{HOST}:{port}", "--workers", str(workers)),
+            *("--access-logfile", str(self.access_log)),
+            *_without_control_socket(),
+            *arguments,
+            *([] if app is None else [app]),
+        ]
+        self._process = ChildProcess(command, environ={**os.environ, **environ}, log=self.log)
+        try:
+            self.port = self._wait_for_port()
+            self._wait_for_answer()
+        except BaseException:
+            self._process.stop(grace=0)
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The master's process id."""
+        return self._process.pid
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        return [child.pid for child in psutil.Process(self.pid).children()]
+
+    def worker_of(self, connection: socket.socket) -> int:
+        """The worker that has accepted a connection of ours, waiting until one has."""
+        ours = connection.getsockname()
+        found: list[int] = []
+
+        def accepted() -> bool:
+            found[:] = [
+                pid
+                for pid in self.workers()
+                for theirs in psutil.Process(pid).net_connections("tcp")
+                if theirs.raddr == ours
+            ]
+            return bool(found)
+
+        wait_until(accepted, seconds=5)
+        return found[0]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the master."""
+        os.kill(self.pid, number)
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.running()
+
+    def wait(self, seconds: float) -> int:
+        """What it exited with, or a failure if it did not within so many seconds."""
+        wait_until(lambda: not self.running(), seconds=seconds)
+        code = self._process.exit_code()
+        assert code is not None
+        return code
+
+    def stop(self) -> None:
+        """End it, in good order if it knows any. A second call does nothing."""
+        self._process.stop(grace=STOP_SECONDS)
+
+    def kill(self) -> None:
+        """End it and all workers at once."""
+        self._process.stop(grace=0)
+
+    def said(self) -> str:
+        """Its whole log."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def complaints(self) -> list[str]:
+        """What no server should have to say: tracebacks, warnings of Python's, broken hooks."""
+        bad = re.compile(r"Traceback|Warning:|\[(ERROR|CRITICAL)\]|WORKER TIMEOUT|graceful timeout")
+        return [line for line in self.said().splitlines() if bad.search(line)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def _wait_for_port(self) -> int:
+        port: list[str] = []
+
+        def listening() -> bool:
+            assert self._process.running(), f"gunicorn did not start:\n{self.said()}"
+            port[:] = _LISTENING.findall(self.said())
+            return bool(port)
+
+        wait_until(listening, seconds=START_SECONDS)
+        return int(port[0])
+
+    def _wait_for_answer(self) -> None:
+        """Whatever is served answers something; until then the connection waits in the kernel."""
+        with Connection(self.port, timeout=START_SECONDS) as connection:
+            try:
+                connection.request("OPTIONS", "/files")
+                assert connection.response().status < 500, self.said()
+            except OSError as error:
+                raise AssertionError(f"gunicorn did not start:\n{self.said()}") from error
+
+
+def wait_until(condition: Callable[[], object], *, seconds: float) -> float:
+    """Wait until something holds, and return how long that took.
+
+    Raises:
+        AssertionError: it did not within so many seconds.
+    """
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def _without_control_socket() -> list[str]:
+    """Newer gunicorns open a socket in the home directory, the same one for all of them."""
+    known = {flag for setting in KNOWN_SETTINGS for flag in setting.cli or ()}
+    return ["--no-control-socket"] if "--no-control-socket" in known else []
