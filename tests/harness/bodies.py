@@ -33,7 +33,7 @@ class ScriptedBody:
         stalls: bool = False,
         on_read: Callable[[], None] | None = None,
     ) -> None:
-        self._pieces = [piece for piece in pieces if piece]
+        self._pieces = [memoryview(piece) for piece in pieces if piece]
         total = sum(map(len, pieces))
         self.announced = total if announced == self.SUM else announced
         self._ending = ending

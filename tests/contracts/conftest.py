@@ -1,0 +1,7 @@
+"""The fixtures of the rings that look at stores on a real S3 server."""
+
+from __future__ import annotations
+
+from tests.harness.stores import admin, place, recorded
+
+__all__ = ["admin", "place", "recorded"]

@@ -1,0 +1,445 @@
+"""What every store promises, whatever it is made of.
+
+After each step the upload is opened anew in a store that remembers nothing, as the next request in
+another process would: what counts is what is stored, and not what somebody knows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.harness.bodies import ScriptedBody, sliced
+from tests.harness.stores import PART, Place
+from tus_wsgi.errors import LockLost, UploadNotFound, UploadTooLarge, UploadUnfinished
+from tus_wsgi.model import Metadata, State, UploadId, UploadInfo
+from tus_wsgi.ports import BodyEnd, Store, Upload
+from tus_wsgi.stores.memory import MemoryStore
+
+A = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
+B = UploadId("B")
+METADATA = Metadata(
+    (("filename", "Menü.txt".encode()), ("flag", b""), ("binary", bytes(range(256)))),
+    "filename TWVuw7wudHh0,flag,binary AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKiss"
+    "LS4vMDEyMzQ1Njc4OTo7PD0+P0BBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWltcXV5fYGFiY2RlZmdoaWprbG1ub3Bx"
+    "cnN0dXZ3eHl6e3x9fn+AgYKDhIWGh4iJiouMjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqq6ytrq+wsbKztLW2"
+    "t7i5uru8vb6/wMHCw8TFxsfIycrLzM3Oz9DR0tPU1dbX2Nna29zd3t/g4eLj5OXm5+jp6uvs7e7v8PHy8/T19vf4+fr7"
+    "/P3+/w==",
+)
+CREATED = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
+
+SMALL = random.Random(1).randbytes(1000)
+LARGE = random.Random(2).randbytes(2 * PART + 777)
+FILES = {"one part": SMALL, "three parts": LARGE, "full parts": LARGE[: 2 * PART]}
+
+
+def held() -> None:
+    """The lock is ours."""
+
+
+def lost() -> None:
+    """The lock is not ours any more."""
+    raise LockLost("somebody else has it")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """One kind of store.
+
+    Attributes:
+        fresh: a store that remembers nothing, over the same uploads each time.
+        leftovers: what there is at all, in the store's own words.
+    """
+
+    fresh: Callable[[], Store]
+    leftovers: Callable[[], list[str]]
+
+    def create(self, length: int | None, *, id: UploadId = A, at_once: bool = True) -> Upload:
+        info = UploadInfo(id, length, metadata=METADATA, created=CREATED)
+        return self.fresh().create(info, at_once=at_once)
+
+    def open(self, id: UploadId = A) -> Upload:
+        """The upload, as another process finds it."""
+        upload = self.fresh().open(id)
+        upload.measure()
+        return upload
+
+    def append(self, body: ScriptedBody) -> int:
+        """What another request does; and the offset as a third one finds it.
+
+        A request that brings the last byte finishes the upload before it says so: only then has
+        anybody else to know of these bytes.
+        """
+        upload = self.open()
+        before = upload.info.offset
+        if upload.info.length is not None:
+            body.limit(upload.info.length - before)
+        upload.append(body, held)
+        assert body.has_ended
+        assert upload.info.offset == before + body.received
+        if upload.info.is_full:
+            upload.assemble(held)
+            upload.finish(lazily=False)
+        found = self.open().info.offset
+        assert found == upload.info.offset
+        return found
+
+    def finish(self) -> None:
+        upload = self.open()
+        upload.assemble(held)
+        upload.finish(lazily=False)
+
+    def content(self) -> bytes:
+        content = self.open().content()
+        return b"".join(content.read(0, content.length))
+
+
+@pytest.fixture(params=["memory", "s3"])
+def shop(request: pytest.FixtureRequest) -> Shop:
+    if request.param == "memory":
+        store = MemoryStore()
+        return Shop(lambda: store, lambda: [str(id) for id in store._cells])
+    place: Place = request.getfixturevalue("place")
+    return Shop(place.store, lambda: [*place.names(), *place.multiparts()])
+
+
+# -- existence -------------------------------------------------------------------------------------
+
+
+def test_an_id_that_nobody_has_is_not_found(shop: Shop) -> None:
+    shop.create(10, id=B)
+    with pytest.raises(UploadNotFound):
+        shop.fresh().open(A)
+
+
+@pytest.mark.parametrize("length", [None, 10, len(LARGE)])
+def test_an_upload_is_found_from_its_creation_on(shop: Shop, length: int | None) -> None:
+    created = shop.create(length).info
+    assert created == UploadInfo(A, length, 0, METADATA, State.RECEIVING, CREATED)
+    assert shop.open().info == created
+
+
+@pytest.mark.parametrize("length", [None, 10, len(LARGE)])
+@pytest.mark.parametrize("data", [b"", b"abc"])
+def test_an_upload_that_begins_with_data_is_found_behind_it(
+    shop: Shop, length: int | None, data: bytes
+) -> None:
+    shop.create(length, at_once=False).append(ScriptedBody(data), held)
+    assert shop.open().info == UploadInfo(A, length, len(data), METADATA, created=CREATED)
+
+
+def test_an_upload_may_begin_and_end_in_one_request(shop: Shop) -> None:
+    for data in FILES.values():
+        upload = shop.create(len(data), at_once=False)
+        upload.append(ScriptedBody(data), held)
+        assert upload.assemble(held)
+        upload.finish(lazily=True)
+        assert shop.content() == data
+
+
+def test_uploads_do_not_disturb_each_other(shop: Shop) -> None:
+    shop.create(3)
+    other = shop.create(3, id=B)
+    shop.append(ScriptedBody(b"abc"))
+    other.append(ScriptedBody(b"xyz"), held)
+    shop.open(B).terminate()
+    assert shop.content() == b"abc"
+
+
+def test_what_can_never_be_stored_is_refused_at_once(shop: Shop) -> None:
+    most = shop.fresh().max_size
+    with pytest.raises(UploadTooLarge) as caught:
+        shop.create(most + 1)
+    assert (caught.value.limit, caught.value.provided) == (most, most + 1)
+    assert shop.leftovers() == []
+
+
+# -- bytes -----------------------------------------------------------------------------------------
+
+SLICES: dict[str, tuple[bytes, list[int]]] = {
+    "whole": (SMALL, []),
+    "byte by byte": (SMALL[:7], [1, 2, 3, 4, 5, 6]),
+    "halves": (SMALL, [500]),
+    "whole parts": (LARGE, []),
+    "at the seams": (LARGE, [PART, 2 * PART]),
+    "around a seam": (LARGE, [PART - 1, PART + 1]),
+    "over two seams": (LARGE, [3, 2 * PART + 1]),
+    "tails only": (LARGE[: PART + 1], [1, 2, PART - 1, PART]),
+    "without a last piece": (LARGE[: 2 * PART], [PART + 5]),
+}
+
+
+@pytest.mark.parametrize("announces", [True, False])
+@pytest.mark.parametrize("slices", SLICES.values(), ids=SLICES.keys())
+def test_any_slicing_gives_the_same_object(
+    shop: Shop, *, slices: tuple[bytes, list[int]], announces: bool
+) -> None:
+    data, cuts = slices
+    shop.create(len(data))
+    offset = 0
+    for request in sliced(data, cuts):
+        announced = len(request) if announces else None
+        body = ScriptedBody(*sliced(request, [1, 70_000, PART + 9]), announced=announced)
+        offset = shop.append(body)
+    assert offset == len(data)
+    assert shop.content() == data
+
+
+@pytest.mark.parametrize("cuts", [[], [9], [PART], [5, PART + 5, 2 * PART + 5]])
+def test_a_length_may_be_declared_with_the_last_bytes(shop: Shop, cuts: list[int]) -> None:
+    shop.create(None)
+    for request in sliced(LARGE, cuts):
+        shop.append(ScriptedBody(request))
+    assert shop.open().info.length is None
+    shop.open().declare_length(len(LARGE))
+    assert shop.open().info == UploadInfo(A, len(LARGE), len(LARGE), METADATA, created=CREATED)
+    shop.append(ScriptedBody())
+    assert shop.content() == LARGE
+
+
+@pytest.mark.parametrize("data", [b"", SMALL, LARGE, LARGE[:PART]], ids=len)
+def test_a_length_that_was_declared_may_turn_out_to_be_reached(shop: Shop, data: bytes) -> None:
+    """Whoever looks next finishes the upload, without another append."""
+    shop.create(None)
+    shop.append(ScriptedBody(data))
+    shop.open().declare_length(len(data))
+    shop.finish()
+    assert shop.content() == data
+
+
+def test_a_length_may_be_declared_before_the_bytes(shop: Shop) -> None:
+    shop.create(None)
+    shop.append(ScriptedBody(LARGE[: PART + 3]))
+    shop.open().declare_length(len(LARGE))
+    assert shop.open().info.offset == PART + 3
+    shop.append(ScriptedBody(LARGE[PART + 3 :]))
+    assert shop.content() == LARGE
+
+
+@pytest.mark.parametrize(
+    ("came", "end"),
+    [
+        (0, BodyEnd.DISCONNECTED),
+        (1, BodyEnd.STALLED),
+        (PART - 1, BodyEnd.DISCONNECTED),
+        (PART, BodyEnd.INTERRUPTED),
+        (PART + 1, BodyEnd.DRAINING),
+        (2 * PART + 700, BodyEnd.MALFORMED),
+    ],
+)
+def test_what_came_of_a_cut_body_is_stored(shop: Shop, came: int, end: BodyEnd) -> None:
+    shop.create(len(LARGE))
+    assert shop.append(ScriptedBody(LARGE[:came], announced=len(LARGE), ending=end)) == came
+    shop.append(ScriptedBody(LARGE[came:]))
+    assert shop.content() == LARGE
+
+
+@pytest.mark.parametrize("came", [0, 5, PART, PART + 5])
+def test_an_empty_append_changes_nothing(shop: Shop, came: int) -> None:
+    shop.create(len(LARGE))
+    shop.append(ScriptedBody(LARGE[:came]))
+    assert shop.append(ScriptedBody()) == came
+
+
+def test_looking_changes_nothing(shop: Shop) -> None:
+    shop.create(len(LARGE))
+    shop.append(ScriptedBody(LARGE[: PART + 5]))
+    upload = shop.open()
+    upload.measure()
+    assert upload.info == shop.open().info
+    assert shop.append(ScriptedBody(LARGE[PART + 5 :])) == len(LARGE)
+
+
+def test_nothing_is_written_once_the_lock_is_lost(shop: Shop) -> None:
+    shop.create(len(LARGE))
+    shop.append(ScriptedBody(LARGE[:5]))
+    for data in (LARGE[5:50], LARGE[5:]):
+        upload = shop.open()
+        with pytest.raises(LockLost):
+            upload.append(ScriptedBody(data), lost)
+        assert shop.open().info.offset == 5
+    shop.open().append(ScriptedBody(LARGE[5:]), held)
+    full = shop.open()
+    with pytest.raises(LockLost):
+        full.assemble(lost)
+    with pytest.raises(UploadUnfinished):
+        shop.open().content()
+    shop.finish()
+    assert shop.content() == LARGE
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", FILES.values(), ids=FILES.keys())
+def test_assembling_twice_is_assembling_once(shop: Shop, data: bytes) -> None:
+    upload = shop.create(len(data))
+    upload.append(ScriptedBody(data), held)
+    assert upload.assemble(held)
+    assert upload.assemble(held)
+    upload.finish(lazily=False)
+    upload.finish(lazily=False)
+    again = shop.open()
+    assert again.info.is_finished
+    assert not again.assemble(held)
+    assert shop.content() == data
+
+
+@pytest.mark.parametrize("lazily", [True, False])
+@pytest.mark.parametrize("data", FILES.values(), ids=FILES.keys())
+def test_a_finished_upload_is_finished_for_everybody(
+    shop: Shop, *, data: bytes, lazily: bool
+) -> None:
+    upload = shop.create(len(data), at_once=False)
+    upload.append(ScriptedBody(data), held)
+    upload.assemble(held)
+    upload.finish(lazily=lazily)
+    found = shop.open()
+    assert (found.info.offset, found.info.is_full) == (len(data), True)
+    assert found.info.is_finished or lazily
+    found.assemble(held)
+    found.finish(lazily=False)
+    info = shop.fresh().open(A).info
+    assert info == UploadInfo(A, len(data), len(data), METADATA, State.FINISHED, CREATED)
+
+
+def test_a_whole_object_is_found_by_whoever_looks(shop: Shop) -> None:
+    """The one who made it died before it could write that down."""
+    for data in FILES.values():
+        upload = shop.create(len(data))
+        upload.append(ScriptedBody(data), held)
+        upload.assemble(held)
+        found = shop.open()
+        found.append(ScriptedBody(data[found.info.offset :]), held)
+        found.assemble(held)
+        found.finish(lazily=False)
+        assert shop.content() == data
+        shop.open().terminate()
+
+
+def test_an_empty_upload_has_an_empty_object(shop: Shop) -> None:
+    upload = shop.create(0, at_once=False)
+    assert upload.info.is_full
+    assert upload.assemble(held)
+    upload.finish(lazily=True)
+    found = shop.open()
+    assert found.info.is_full
+    assert found.content().length == 0
+    assert shop.content() == b""
+
+
+def test_a_body_for_a_whole_object_is_read_to_its_end(shop: Shop) -> None:
+    shop.create(3)
+    shop.append(ScriptedBody(b"abc"))
+    body = ScriptedBody()
+    shop.open().append(body, held)
+    assert body.end is BodyEnd.COMPLETE
+    surplus = ScriptedBody(b"x", announced=None)
+    assert shop.append(surplus) == 3
+    assert surplus.end is BodyEnd.TOO_LONG
+    assert shop.content() == b"abc"
+
+
+# -- content ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        (0, 0),
+        (0, 1),
+        (5, 5),
+        (0, len(LARGE)),
+        (PART - 3, PART + 3),
+        (len(LARGE) - 1, len(LARGE)),
+        (len(LARGE), len(LARGE)),
+    ],
+)
+def test_content_is_read_in_ranges(shop: Shop, start: int, stop: int) -> None:
+    shop.create(len(LARGE))
+    shop.append(ScriptedBody(LARGE))
+    content = shop.open().content()
+    assert content.length == len(LARGE)
+    assert b"".join(content.read(start, stop)) == LARGE[start:stop]
+    assert max(map(len, content.read(0, content.length))) <= 256 * 1024
+
+
+def test_content_has_a_validator_and_a_date(shop: Shop) -> None:
+    for id, data in ((A, b"abc"), (B, b"abd")):
+        upload = shop.create(3, id=id)
+        upload.append(ScriptedBody(data), held)
+        upload.assemble(held)
+        upload.finish(lazily=False)
+    content, again, other = shop.open().content(), shop.open().content(), shop.open(B).content()
+    assert content.etag == again.etag != other.etag
+    assert '"' not in content.etag
+    assert content.modified == again.modified
+    assert content.modified.tzinfo is not None
+    assert content.modified <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("came", [0, 5, PART])
+def test_an_upload_has_no_content_before_its_object_is_whole(shop: Shop, came: int) -> None:
+    shop.create(len(LARGE))
+    shop.append(ScriptedBody(LARGE[:came]))
+    with pytest.raises(UploadUnfinished):
+        shop.open().content()
+
+
+def test_a_full_upload_has_no_content_before_it_is_assembled(shop: Shop) -> None:
+    shop.create(len(LARGE)).append(ScriptedBody(LARGE), held)
+    with pytest.raises(UploadUnfinished):
+        shop.open().content()
+    shop.finish()
+    assert shop.content() == LARGE
+
+
+# -- termination -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [None, len(LARGE)])
+@pytest.mark.parametrize("came", [0, 5, PART, PART + 5])
+def test_nothing_is_left_of_an_upload_that_was_terminated(
+    shop: Shop, came: int, length: int | None
+) -> None:
+    shop.create(length)
+    shop.append(ScriptedBody(LARGE[:came]))
+    shop.open().terminate()
+    assert shop.leftovers() == []
+    with pytest.raises(UploadNotFound):
+        shop.fresh().open(A)
+
+
+@pytest.mark.parametrize("lazily", [True, False])
+@pytest.mark.parametrize("data", [b"", *FILES.values()], ids=len)
+def test_nothing_is_left_of_a_finished_upload_that_was_terminated(
+    shop: Shop, *, data: bytes, lazily: bool
+) -> None:
+    upload = shop.create(len(data), at_once=False)
+    upload.append(ScriptedBody(data), held)
+    upload.assemble(held)
+    upload.finish(lazily=lazily)
+    shop.fresh().open(A).terminate()
+    assert shop.leftovers() == []
+
+
+def test_terminating_twice_is_terminating_once(shop: Shop) -> None:
+    shop.create(len(LARGE))
+    shop.append(ScriptedBody(LARGE[: PART + 5]))
+    upload, same = shop.open(), shop.open()
+    upload.terminate()
+    upload.terminate()
+    same.terminate()
+    assert shop.leftovers() == []
+
+
+def test_an_id_may_be_used_again(shop: Shop) -> None:
+    shop.create(len(LARGE)).append(ScriptedBody(LARGE[: PART + 5]), held)
+    shop.open().terminate()
+    shop.create(3)
+    shop.append(ScriptedBody(b"abc"))
+    assert shop.content() == b"abc"
