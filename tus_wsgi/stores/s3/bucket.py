@@ -155,6 +155,8 @@ class Bucket:
                 raise StoreUnavailable("PutObject") from failure
             return self._recognise(key, described[_WRITE_TOKEN], failure)
         except _ConditionUnknown:
+            if not conditions:
+                raise
             self._has_conditions = False
             return self.put(key, payload, content_type=content_type, metadata=metadata)
         return answer["ETag"]
@@ -302,6 +304,9 @@ def _translated(operation: str, error: ClientError) -> Exception:
 
 
 def _body(payload: Payload) -> bytes | IO[bytes]:
+    # From its start: an earlier try may have read it, and boto3 sends what it has not.
+    if not isinstance(payload.content, bytes | bytearray):
+        payload.content.seek(0)
     # boto3 takes a bytearray as it is, without a copy; only its type stubs do not know.
     return cast("bytes | IO[bytes]", payload.content)
 

@@ -12,7 +12,18 @@ from tus_wsgi.model import KIB, Metadata
 
 USER_METADATA_LIMIT = 2 * KIB
 """Bytes of all keys and values together, see
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html."""
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html. MinIO's code counts the
+names of the header fields, with the prefix that each of them has, so they are counted here."""
+
+PREFIX = "x-amz-meta-"
+"""What the name of a metadata's header field begins with."""
+
+PAIRS_LIMIT = 48
+"""Pairs of one object. Swift takes 90, and whoever reads an answer of more than 100 fields with
+Python's `http.client`, as boto3 does, gets an error instead of the object."""
+
+KEY_LIMIT = 128
+"""Bytes of one key that every service takes: OpenStack Swift refuses more."""
 
 VALUE_LIMIT = 256
 """Bytes of one value that every service takes: OpenStack Swift refuses more."""
@@ -44,15 +55,21 @@ def object_headers(metadata: Metadata) -> ObjectHeaders:
     room = USER_METADATA_LIMIT
     for key, value in metadata.pairs:
         text = _printable(value)
-        if not _TOKEN.fullmatch(key) or len(text) > VALUE_LIMIT or len(key) + len(text) > room:
+        size = len(PREFIX) + len(key) + len(text)
+        if not _fits(key, text) or size > room or len(kept) == PAIRS_LIMIT:
             continue
         # Header names ignore case, and so do S3's keys: of `a` and `A` the first one stays.
         if key.lower() not in kept:
             kept[key.lower()] = text
-            room -= len(key) + len(text)
+            room -= size
     filetype = metadata.text("filetype")
-    fits = filetype is not None and _MEDIA_TYPE.fullmatch(filetype) is not None
-    return ObjectHeaders(filetype if fits else None, kept)
+    is_type = filetype is not None and _MEDIA_TYPE.fullmatch(filetype) is not None
+    return ObjectHeaders(filetype if is_type else None, kept)
+
+
+def _fits(key: str, text: str) -> bool:
+    is_token = _TOKEN.fullmatch(key) is not None
+    return is_token and len(key) <= KEY_LIMIT and len(text) <= VALUE_LIMIT
 
 
 def _printable(value: bytes) -> str:
