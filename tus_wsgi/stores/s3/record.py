@@ -23,6 +23,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 
@@ -119,13 +120,22 @@ def _metadata(fields: Mapping[str, object]) -> Metadata:
     """The metadata, from the raw field where there is one: only that has every byte."""
     raw = fields.get("RawMetadata")
     if isinstance(raw, str):
-        words = (pair.split() for pair in raw.split(","))
-        pairs = tuple((word[0], base64.b64decode("".join(word[1:]))) for word in words)
-        return Metadata(pairs, raw)
+        return Metadata(tuple(_pair(item.strip(" ")) for item in raw.split(",")), raw)
     texts = fields.get("MetaData") or {}
     if not isinstance(texts, dict):
         raise ValueError("MetaData is no object")  # noqa: TRY004 - one error for all shapes
     return Metadata(tuple((str(key), str(value).encode()) for key, value in texts.items()))
+
+
+def _pair(item: str) -> tuple[str, bytes]:
+    """A key and its value, read as in `tus_wsgi.protocol.fields`, which has checked them.
+
+    Not with `split`: the octets 0x85 and 0xA0 of a key are white space to Python.
+    """
+    key, _, value = item.partition(" ")
+    with suppress(UnicodeError):  # otherwise it is as it was sent
+        key = key.encode("latin-1").decode("utf-8")
+    return key, base64.b64decode(value)
 
 
 def _multipart_of_tusd(id: str) -> str | None:
