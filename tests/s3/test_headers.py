@@ -1,0 +1,177 @@
+"""What the client's metadata becomes on the S3 object."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.stores import Place
+from tus_wsgi.model import Metadata, UploadId
+from tus_wsgi.stores.s3.headers import (
+    USER_METADATA_LIMIT,
+    VALUE_LIMIT,
+    ObjectHeaders,
+    object_headers,
+)
+
+
+def headers(*pairs: tuple[str, bytes]) -> ObjectHeaders:
+    return object_headers(Metadata(pairs))
+
+
+def text_of(value: bytes) -> str | None:
+    return headers(("name", value)).metadata.get("name")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b"a.txt", "a.txt"),
+        ("Menü".encode(), "Men?"),
+        (b"a\tb", "a\tb"),
+        (b"~ !\"%,;=\\'", "~ !\"%,;=\\'"),
+        (b"a\rb", "a?b"),
+        (b"a\nb", "a?b"),
+        (b"a\r\nSet-Cookie: b=c", "a??Set-Cookie: b=c"),
+        (b"a\x00b\x1f\x7f", "a?b??"),
+        ("a😀b".encode(), "a?b"),
+        ("é😀\t\r\na".encode() + b"\xffb", "??\t??a?b"),
+        (b"\xc3", "?"),
+        (b"\xff\xfe\xfd", "???"),
+        ("\x80\u2028\ufffd".encode(), "???"),
+        (b"", ""),
+        (b"  a b  ", "a b"),
+    ],
+)
+def test_values_are_ascii_as_in_tusd(value: bytes, text: str) -> None:
+    """CM-08: no value can end its header field and begin another."""
+    assert text_of(value) == text
+
+
+@pytest.mark.parametrize("key", ["filename", "x-y_z.1", "!#$%&'*+-.^_`|~", "UPPER", "0", "k" * 100])
+def test_keys_that_are_tokens_are_kept_in_lower_case(key: str) -> None:
+    assert headers((key, b"v")).metadata == {key.lower(): "v"}
+
+
+@pytest.mark.parametrize("key", ["a b", "a:b", "a/b", "a=b", "é", "a\n", "(a)", '"a"', ""])
+def test_keys_that_are_no_tokens_stay_in_the_info(key: str) -> None:
+    """CM-09."""
+    assert headers((key, b"v"), ("other", b"w")).metadata == {"other": "w"}
+
+
+def test_of_keys_that_differ_in_case_the_first_one_stays() -> None:
+    assert headers(("Name", b"a"), ("name", b"b"), ("NAME", b"c")).metadata == {"name": "a"}
+
+
+@pytest.mark.parametrize(("size", "kept"), [(VALUE_LIMIT, True), (VALUE_LIMIT + 1, False)])
+def test_a_value_that_some_service_refuses_stays_in_the_info(*, size: int, kept: bool) -> None:
+    assert ("name" in headers(("name", b"v" * size)).metadata) is kept
+
+
+def test_three_kilobytes_leave_room_for_what_follows() -> None:
+    found = headers(("large", b"v" * 3 * 1024), ("filename", b"a.txt")).metadata
+    assert found == {"filename": "a.txt"}
+
+
+def test_pairs_past_the_limit_of_all_stay_in_the_info() -> None:
+    pairs = [(f"key{number:02}", b"v" * 250) for number in range(20)]
+    found = headers(*pairs, ("small", b"")).metadata
+    assert 5 <= len(found) <= 9
+    assert list(found)[:5] == [key for key, _ in pairs[:5]]
+    assert "small" in found, "a later pair may still fit"
+
+
+@pytest.mark.property
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=150), st.binary(max_size=300)),
+        max_size=80,
+        unique_by=lambda p: p[0],
+    )
+)
+def test_whatever_is_sent_can_be_stored(pairs: list[tuple[str, bytes]]) -> None:
+    found = object_headers(Metadata(tuple(pairs)))
+    total = sum(len(key) + len(value) for key, value in found.metadata.items())
+    assert total <= USER_METADATA_LIMIT
+    for key, value in found.metadata.items():
+        assert key.isascii()
+        assert key.islower() or not any(c.isalpha() for c in key)
+        assert all(c == "\t" or " " <= c <= "~" for c in value)
+        assert value == value.strip()
+
+
+@pytest.mark.parametrize(
+    "filetype",
+    [
+        "image/png",
+        "text/plain; charset=utf-8",
+        "text/plain;charset=utf-8",
+        'text/plain; charset="utf 8"; format=flowed',
+        "text/plain \t;\t charset=utf-8",
+        "application/vnd.a+json",
+        "Image/PNG",
+    ],
+)
+def test_a_filetype_is_the_content_type(filetype: str) -> None:
+    found = headers(("filetype", filetype.encode()))
+    assert found.content_type == filetype
+    assert found.metadata == {"filetype": filetype}
+
+
+@pytest.mark.parametrize(
+    "filetype",
+    [
+        "",
+        "image",
+        "image/",
+        "/png",
+        "image/png/x",
+        "image/ png",
+        "image/png;",
+        "image/png; q",
+        "text/plain; charset=\u00fc",
+        "text/plain\r\nSet-Cookie: a=b",
+        "text/plain;\r\n a=b",
+        "text/plain;\n a=b",
+        "text/plain;\x0b a=b",
+        "text/plain;\u00a0a=b",
+        "text/plain; a=b\n",
+        'text/plain; a="\n"',
+        "text/plain, text/html",
+        "texté/plain",
+        "*",
+    ],
+)
+def test_a_filetype_that_is_no_media_type_stays_in_the_info(filetype: str) -> None:
+    """Above all one that would begin a header field of its own."""
+    assert headers(("filetype", filetype.encode())).content_type is None
+
+
+def test_without_a_filetype_the_service_has_its_default() -> None:
+    assert headers(("filename", b"a")) == ObjectHeaders(None, {"filename": "a"})
+    assert headers() == ObjectHeaders(None, {})
+    assert headers(("FileType", b"image/png")).content_type is None
+
+
+def test_s3_gives_back_what_it_was_given(place: Place) -> None:
+    """The server signs and stores every character that is let through."""
+    given = headers(
+        ("filename", "Menü  of\tthe day.pdf".encode()),
+        ("filetype", b'application/pdf; name="a b"'),
+        ("!#$%&'*+-.^_`|~09aZ", b"~ !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}"),
+        ("long", b"v" * VALUE_LIMIT),
+        *((f"key{number}", b"v" * 200) for number in range(9)),
+    )
+    key = place.keys.data(UploadId("a"))
+    bucket, client = place.bucket, place.client
+    client.put_object(
+        Bucket=bucket,
+        Key=key,
+        Body=b"x",
+        Metadata=given.metadata,
+        ContentType=given.content_type or "",
+    )
+    found = client.head_object(Bucket=bucket, Key=key)
+    assert found["Metadata"] == given.metadata
+    assert found["ContentType"] == given.content_type

@@ -1,0 +1,252 @@
+"""The info object: tusd's JSON and a few fields of ours, written strictly and read leniently."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tus_wsgi.model import MIB, Metadata, State, UploadId, UploadInfo
+from tus_wsgi.parts import PartLimits, PartPlan, plan_for
+from tus_wsgi.stores.s3.record import Record, decode, encode
+
+ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
+CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+GOLDEN = Record(
+    info=UploadInfo(
+        ID,
+        500,
+        metadata=Metadata(
+            (("filename", "menü\r\nhi".encode()), ("binary", b"\xff"), ("flag", b"")),
+            "filename bWVuw7wNCmhp, binary /w==,flag",
+        ),
+        created=CREATED,
+    ),
+    bucket="bucket",
+    key="uploads/" + ID,
+    multipart="VXBsb2Fk",
+    plan=PartPlan(16 * MIB),
+)
+
+GOLDEN_TEXT = (
+    '{"ID":"Q1Hf2sVtT0m3bYwXyZ_-09","Size":500,"SizeIsDeferred":false,"Offset":0,'
+    '"MetaData":{"filename":"menü\\r\\nhi","binary":"\ufffd","flag":""},'
+    '"IsPartial":false,"IsFinal":false,"PartialUploads":null,'
+    '"Storage":{"Bucket":"bucket","Key":"uploads/Q1Hf2sVtT0m3bYwXyZ_-09","Type":"s3store",'
+    '"MultipartUpload":"VXBsb2Fk"},'
+    '"PartPlan":[16777216,0,0,0,0],"State":"receiving",'
+    '"RawMetadata":"filename bWVuw7wNCmhp, binary /w==,flag",'
+    '"Created":"2026-01-02T03:04:05+00:00","Expires":null}'
+)
+
+
+def test_an_info_is_compact_json_with_tusd_s_fields_first() -> None:
+    assert encode(GOLDEN).decode() == GOLDEN_TEXT
+    assert list(json.loads(encode(GOLDEN)))[:9] == [
+        "ID",
+        "Size",
+        "SizeIsDeferred",
+        "Offset",
+        "MetaData",
+        "IsPartial",
+        "IsFinal",
+        "PartialUploads",
+        "Storage",
+    ]
+
+
+def test_an_info_that_was_written_long_ago_is_still_read() -> None:
+    """Uploads outlive versions: whoever changes the format has to read this one, too."""
+    assert decode(GOLDEN_TEXT.encode()) == GOLDEN
+
+
+def test_an_info_without_metadata_has_an_empty_object_as_tusd_has_it() -> None:
+    fields = json.loads(encode(Record(UploadInfo(ID, None), "b", "k", None, PartPlan(1))))
+    assert fields["MetaData"] == {}
+    assert fields["RawMetadata"] is None
+    assert (fields["Size"], fields["SizeIsDeferred"]) == (0, True)
+    assert "MultipartUpload" not in fields["Storage"]
+
+
+# -- there and back --------------------------------------------------------------------------------
+
+KEY_OCTETS = bytes({*range(0x21, 0x100)} - {0x2C, 0x7F})
+keys = st.lists(st.sampled_from(KEY_OCTETS), min_size=1, max_size=12).map(bytes)
+values = st.binary(max_size=40)
+instants = st.datetimes(
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))])
+).filter(lambda instant: instant.year >= 1970)
+
+
+@st.composite
+def some_metadata(draw: st.DrawFn) -> Metadata:
+    """Metadata as `protocol.fields` makes it: keys of any octets, values of any bytes."""
+    pairs: dict[str, bytes] = {}
+    written: list[str] = []
+    for octets in draw(st.lists(keys, max_size=5)):
+        text = octets.decode("latin-1")
+        try:
+            key = octets.decode()
+        except UnicodeDecodeError:
+            key = text
+        if key in pairs:
+            continue
+        pairs[key] = draw(values)
+        value = b64encode(pairs[key]).decode()
+        item = f"{text} {value}" if value or draw(st.booleans()) else text
+        written.append(draw(st.sampled_from(["", " "])) + item)
+    return Metadata(tuple(pairs.items()), ",".join(written)) if pairs else Metadata()
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    length = draw(st.one_of(st.none(), st.integers(0, PartLimits().max_length)))
+    plan = draw(
+        st.one_of(
+            st.just(plan_for(length, PartLimits())),
+            st.builds(PartPlan, *[st.integers(0, 2**50)] * 5),
+            st.none(),
+        )
+    )
+    return Record(
+        info=UploadInfo(
+            id=ID,
+            length=length,
+            offset=draw(st.integers(0, length or 0)),
+            metadata=draw(some_metadata()),
+            state=draw(st.sampled_from(State)),
+            created=draw(st.one_of(st.none(), instants)),
+            expires=draw(st.one_of(st.none(), instants)),
+        ),
+        bucket=draw(st.text("abc-", min_size=3, max_size=20)),
+        key=draw(st.text(min_size=1, max_size=20)),
+        multipart=draw(st.one_of(st.none(), st.text("aB1._~-", min_size=1, max_size=20))),
+        plan=plan,
+    )
+
+
+@pytest.mark.property
+@given(records())
+def test_what_is_written_is_read(record: Record) -> None:
+    """Every byte of the metadata, the raw field, and the plan to the last digit."""
+    content = encode(record)
+    assert decode(content) == record
+    assert encode(decode(content)) == content
+    assert b"\n" not in content
+
+
+@pytest.mark.parametrize(
+    ("octets", "key"),
+    [
+        ("à".encode(), "à"),
+        ("日本".encode(), "日本"),
+        (b"x\xa0y", "x\xa0y"),
+        (b"\x85", "\x85"),
+        (b"\xff\xfe", "\xff\xfe"),
+        (b"a=b;c", "a=b;c"),
+    ],
+)
+def test_a_key_that_is_not_ascii_is_read_back(octets: bytes, key: str) -> None:
+    """Some of its octets are white space to Python."""
+    raw = octets.decode("latin-1") + " dmFsdWU="
+    record = Record(
+        UploadInfo(ID, 1, metadata=Metadata(((key, b"value"),), raw)), "b", "k", None, None
+    )
+    assert decode(encode(record)) == record
+
+
+def test_a_finished_record_has_its_full_length() -> None:
+    finished = GOLDEN.at(State.FINISHED)
+    assert (finished.info.state, finished.info.offset) == (State.FINISHED, 500)
+    assert GOLDEN.at(State.FINISHING).info.offset == 0
+    assert decode(encode(finished)) == finished
+
+
+def test_the_application_is_told_where_the_object_is_and_nothing_else() -> None:
+    assert GOLDEN.storage == {"Type": "s3store", "Bucket": "bucket", "Key": "uploads/" + ID}
+
+
+# -- infos of others -------------------------------------------------------------------------------
+
+OF_TUSD = (
+    '{"ID":"uploadId+multipartId","Size":500,"SizeIsDeferred":false,"Offset":0,'
+    '"MetaData":{"bar":"menü\\r\\nhi","filetype":"application/pdf","foo":"hello"},'
+    '"IsPartial":false,"IsFinal":false,"PartialUploads":null,'
+    '"Storage":{"Bucket":"bucket","Key":"uploadId","Type":"s3store"}}'
+)
+
+
+def test_an_info_of_tusd_s_is_read() -> None:
+    assert decode(OF_TUSD.encode()) == Record(
+        info=UploadInfo(
+            UploadId("uploadId+multipartId"),
+            500,
+            metadata=Metadata(
+                (
+                    ("bar", "menü\r\nhi".encode()),
+                    ("filetype", b"application/pdf"),
+                    ("foo", b"hello"),
+                )
+            ),
+        ),
+        bucket="bucket",
+        key="uploadId",
+        multipart="multipartId",
+        plan=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ('{"ID":"a+b"}', 0),
+        ('{"ID":"a+b","Size":7}', 7),
+        ('{"ID":"a+b","Size":7,"MetaData":null,"Storage":null}', 7),
+        ('{"ID":"a+b","Size":0,"SizeIsDeferred":true,"Offset":12}', None),
+        ('{"ID":"a+b","Size":7,"IsFinal":true,"PartialUploads":["x+y"],"New":[1]}', 7),
+    ],
+)
+def test_fields_may_be_missing_empty_or_unknown(text: str, length: int | None) -> None:
+    record = decode(text.encode())
+    assert record.info.length == length
+    assert record.info.metadata == Metadata()
+    assert (record.bucket, record.key, record.multipart) == ("", "", "b")
+
+
+def test_html_escapes_of_tusd_s_are_read() -> None:
+    text = '{"ID":"a+b","MetaData":{"name":"\\u003ca\\u003e \\u0026 \\u2028"}}'
+    assert decode(text.encode()).info.metadata.text("name") == "<a> & \u2028"
+
+
+def test_an_upload_id_is_what_follows_the_last_plus() -> None:
+    assert decode(b'{"ID":"a+b+c"}').multipart == "c"
+    assert decode(b'{"ID":"abc"}').multipart is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"{}",
+        b'{"ID":null}',
+        b'{"ID":7}',
+        b"\xff\xfe",
+        b'{"ID":"a","Size":"many"}',
+        b'{"ID":"a","State":"asleep"}',
+        b'{"ID":"a","MetaData":[1]}',
+        b'{"ID":"a","PartPlan":["x"]}',
+        b'{"ID":"a","Created":"yesterday"}',
+    ],
+)
+def test_what_is_no_info_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError):
+        decode(content)
