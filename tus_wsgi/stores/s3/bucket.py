@@ -36,6 +36,10 @@ _NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
 
 _WRITE_TOKEN = "write"  # noqa: S105 - the name of a metadata key
 
+_UNKNOWN_TYPE = "application/octet-stream"
+"""What is said of content of no known type. Where nothing is said, some services (SeaweedFS) look
+into the bytes and say what they find, be it a page with a script."""
+
 
 class Absent(Exception):
     """The object, or the multipart upload, is not there."""
@@ -142,12 +146,15 @@ class Bucket:
             described[_WRITE_TOKEN] = secrets.token_hex(8)
             conditions = _header(condition)
         more: dict[str, Any] = {**conditions, **self._sum(payload)}
-        if content_type is not None:
-            more["ContentType"] = content_type
         try:
             with self._calling("PutObject"):
                 answer = self._client.put_object(
-                    Bucket=self.name, Key=key, Body=_body(payload), Metadata=described, **more
+                    Bucket=self.name,
+                    Key=key,
+                    Body=_body(payload),
+                    ContentType=content_type or _UNKNOWN_TYPE,
+                    Metadata=described,
+                    **more,
                 )
         except (_ConditionFailed, Absent) as failure:
             # If-Match on an object that was removed is a 412 here and a 404 there.
@@ -170,14 +177,18 @@ class Bucket:
         self, key: str, *, content_type: str | None, metadata: dict[str, str]
     ) -> str:
         """Begin a multipart upload; returns its UploadId."""
-        more: dict[str, Any] = {} if content_type is None else {"ContentType": content_type}
+        more: dict[str, Any] = {}
         if self._has_checksums:
             # Of the whole object: a sum of sums would have to be given part by part at the end, and
             # not every service lists those of parts that another process uploaded.
-            more |= {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
+            more = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
         with self._calling("CreateMultipartUpload"):
             answer = self._client.create_multipart_upload(
-                Bucket=self.name, Key=key, Metadata=metadata, **more
+                Bucket=self.name,
+                Key=key,
+                ContentType=content_type or _UNKNOWN_TYPE,
+                Metadata=metadata,
+                **more,
             )
         return answer["UploadId"]
 
