@@ -7,11 +7,9 @@ one of them by chance between the look and the use.
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 from tus_wsgi.dev.process import DevError
 
@@ -19,20 +17,6 @@ HOST = "127.0.0.1"
 
 RANGE = range(12_000, 22_000)
 """The ports to choose from; companions of a port may lie above it."""
-
-
-def remembered_ports(file: Path, distances: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """The ports that `file` names if they are free, else others, which it names from then on.
-
-    Args:
-        file: written as JSON; may be missing or damaged.
-        distances: as in `free_ports`.
-    """
-    ports = _read(file)
-    if ports.keys() != distances.keys() or not _all_free(ports, distances):
-        ports = free_ports(distances)
-        file.write_text(json.dumps(ports), encoding="ascii")
-    return ports
 
 
 def free_ports(distances: Mapping[str, Sequence[int]]) -> dict[str, int]:
@@ -56,33 +40,8 @@ def _hold_first(held: contextlib.ExitStack, candidates: Iterator[int], above: Se
     """The first candidate that is free, with its companions; all are bound until `held` closes."""
     for port in candidates:
         with contextlib.suppress(OSError), contextlib.ExitStack() as attempt:
-            _hold(attempt, [port, *(port + distance for distance in above)])
+            for distance in (0, *above):
+                attempt.enter_context(socket.socket()).bind((HOST, port + distance))
             held.enter_context(attempt.pop_all())
             return port
     raise DevError(f"no free port from {RANGE.start} to {RANGE.stop} on {HOST}")
-
-
-def _all_free(ports: Mapping[str, int], distances: Mapping[str, Sequence[int]]) -> bool:
-    with contextlib.suppress(OSError), contextlib.ExitStack() as attempt:
-        for name, port in ports.items():
-            _hold(attempt, [port, *(port + distance for distance in distances[name])])
-        return True
-    return False
-
-
-def _hold(held: contextlib.ExitStack, ports: Iterable[int]) -> None:
-    for port in ports:
-        taken = held.enter_context(socket.socket())
-        # A server that ended a moment ago leaves connections that wait; they are in nobody's way.
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind((HOST, port))
-
-
-def _read(file: Path) -> dict[str, int]:
-    try:
-        found = json.loads(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {str(name): port for name, port in found.items() if isinstance(port, int)}

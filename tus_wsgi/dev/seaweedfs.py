@@ -33,7 +33,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tus_wsgi.dev.ports import HOST, remembered_ports
+from tus_wsgi.dev.ports import HOST, free_ports
 from tus_wsgi.dev.process import ChildProcess, DevError
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ _PORTS: dict[str, tuple[int, ...]] = {
     "admin.port": (_ADMIN_GRPC,),
 }
 
+_PROBE = ".ready"
+
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, without dots.
 # SeaweedFS drops other names without a word.
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -113,14 +115,15 @@ class SeaweedFS:
         self.log = directory / "seaweedfs.log"
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(_directory_lock(directory))
-            self._ports = _ports(directory)
+            _forget_master(directory)
+            self._ports = _ports()
             self.endpoint = f"http://{HOST}:{self._ports['s3.port']}"
             # Not in `directory`: a socket's path may have 107 bytes, and these are secrets.
             runtime = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="tus-weed-")))
             undo.callback(_remove_sockets, self._ports)
             self._process = self._launch(directory, runtime, lock)
             undo.callback(self._process.stop, grace=0)
-            _wait_until_writable(self)
+            _wait_until_ready(self)
             self._undo = undo.pop_all()
 
     @property
@@ -206,7 +209,7 @@ class SeaweedFS:
 
 
 def start_seaweedfs(directory: Path, *, bucket: str = "uploads") -> SeaweedFS:
-    """Start a server that keeps its data in `directory`, and wait until it takes writes.
+    """Start a server that keeps its data in `directory`, and wait until it serves.
 
     Args:
         directory: made when it is missing; what an earlier server left in it is served again.
@@ -272,11 +275,20 @@ def _directory_lock(directory: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def _ports(directory: Path) -> dict[str, int]:
-    """Flags and ports: those of the last start if they are free, because the server keeps
-    its counters in a folder that has the master's port in its name.
+def _forget_master(directory: Path) -> None:
+    """Remove what the master remembers of the last run; it learns of volumes from their server.
+
+    With its memory one start in ten took 21 s, and reads failed meanwhile: the volume server called
+    before the master had found that it leads itself, and called again only later.
     """
-    ports = remembered_ports(directory / ".ports.json", _PORTS)
+    for path in directory.glob("m*"):
+        if path.is_dir() and path.name[1:].isdigit():  # its port
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _ports() -> dict[str, int]:
+    """Flags and free ports."""
+    ports = free_ports(_PORTS)
     return {**ports, "admin.port.grpc": ports["admin.port"] + _ADMIN_GRPC}
 
 
@@ -355,15 +367,20 @@ def _environ() -> dict[str, str]:
     return {**inherited, "GOMEMLIMIT": "200MiB", "GOGC": "50"}
 
 
-def _wait_until_writable(server: SeaweedFS) -> None:
-    """Wait for the first PutObject to succeed: the bucket is listed before it takes writes."""
+def _wait_until_ready(server: SeaweedFS) -> None:
+    """Wait until an object can be written, read and deleted.
+
+    Nothing less will do: the bucket is listed before it takes writes, an empty object needs no
+    volume, and the first reads after a start may fail because the volumes are not known yet.
+    """
     client = server.client()
     deadline = time.monotonic() + START_SECONDS
     failure: Exception | None = None
     while server.running() and time.monotonic() < deadline:
         try:
-            client.put_object(Bucket=server.bucket, Key=".ready", Body=b"")
-            client.delete_object(Bucket=server.bucket, Key=".ready")
+            client.put_object(Bucket=server.bucket, Key=_PROBE, Body=b"ready")
+            client.get_object(Bucket=server.bucket, Key=_PROBE)["Body"].close()
+            client.delete_object(Bucket=server.bucket, Key=_PROBE)
         except (BotoCoreError, ClientError) as error:
             failure = error
             time.sleep(0.05)
