@@ -96,10 +96,8 @@ class Spool:
                     return None
                 self._changed.wait(wait)
             self._left -= size
-            kept = self._kept[size]
-            if kept:
-                self._kept_size -= size
-                return kept.pop()
+            if size in self._kept:
+                return self._pop_kept(size)
             self._forget_surplus()
         return bytearray(size)
 
@@ -137,9 +135,15 @@ class Spool:
     def _forget_surplus(self) -> None:
         """Free kept buffers until they and what is taken are within the budget together."""
         while self._kept_size > self._left:
-            size = next(size for size, buffers in self._kept.items() if buffers)
-            self._kept[size].pop()
-            self._kept_size -= size
+            self._pop_kept(next(iter(self._kept)))
+
+    def _pop_kept(self, size: int) -> bytearray:
+        buffers = self._kept[size]
+        if len(buffers) == 1:
+            # There are as many sizes as there are lengths of uploads.
+            del self._kept[size]
+        self._kept_size -= size
+        return buffers.pop()
 
 
 class SpooledPart:
