@@ -7,6 +7,9 @@ import io
 import os
 import random
 import threading
+import time
+import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -16,9 +19,9 @@ from hypothesis import strategies as st
 
 from tests.harness.bodies import ScriptedBody, sliced
 from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.model import KIB
+from tus_wsgi.model import KIB, MIB
 from tus_wsgi.ports import BodyEnd
-from tus_wsgi.spool import DISK_STEP, FIRST_BUFFER, Spool, SpooledPart
+from tus_wsgi.spool import DISK_STEP, FIRST_BUFFER, KEPT_FROM, PATIENCE, Spool, SpooledPart
 
 BUDGET = 1000
 
@@ -222,6 +225,87 @@ def test_threads_share_the_budget_exactly(spool: Spool) -> None:
     for thread in threads:
         thread.join()
     assert left(spool) == BUDGET
+
+
+@pytest.mark.property
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.one_of(st.none(), st.integers(0, 30))), max_size=8)
+)
+def test_the_sum_is_that_of_the_bytes_wherever_they_wait(
+    sizes: list[tuple[int, int | None]],
+) -> None:
+    spool = Spool(40)
+    with ExitStack() as parts:
+        for number, (size, expected) in enumerate(sizes):
+            data = bytes([number]) * size
+            part = parts.enter_context(spool.part(size + 1, expected))
+            part.fill(ScriptedBody(*sliced(data, [size // 2])))
+            payload = part.payload()
+            assert (payload.size, payload.crc32) == (size, zlib.crc32(data))
+    assert left(spool) == 40
+
+
+# -- buffers that are kept -------------------------------------------------------------------------
+
+
+def test_a_large_buffer_is_used_again_and_tells_nothing_of_its_past() -> None:
+    spool = Spool(4 * KEPT_FROM)
+    with spool.part(KEPT_FROM, KEPT_FROM) as part:
+        part.write(b"secret" * 1000)
+        first = part._memory
+    with spool.part(KEPT_FROM, KEPT_FROM) as part:
+        assert part._memory is first
+        assert content_of(part) == b""
+        part.write(b"abc")
+        assert content_of(part) == b"abc"
+    assert left(spool) == 4 * KEPT_FROM
+
+
+def test_a_buffer_is_never_two_parts_at_once() -> None:
+    spool = Spool(4 * KEPT_FROM)
+    spool.part(KEPT_FROM, KEPT_FROM).close()
+    with spool.part(KEPT_FROM, KEPT_FROM) as one, spool.part(KEPT_FROM, KEPT_FROM) as other:
+        one.write(b"1" * KEPT_FROM)
+        other.write(b"2" * KEPT_FROM)
+        assert set(content_of(one)) == set(b"1")
+
+
+def test_kept_buffers_and_those_in_use_stay_within_the_budget() -> None:
+    spool = Spool(4 * MIB)
+    for size in (MIB, MIB + 1, 2 * MIB, 3 * MIB, MIB + 2, 4 * MIB):
+        with spool.part(size, size):
+            assert spool._kept_size <= left(spool)
+    for buffers in spool._kept.values():
+        assert buffers, "there are as many sizes as uploads: what is empty must not stay"
+    assert spool._kept_size == sum(map(len, (b for kept in spool._kept.values() for b in kept)))
+
+
+def test_sizes_that_were_seen_once_are_forgotten() -> None:
+    spool = Spool(MIB)
+    for size in range(1000):
+        spool.part(size, size).close()
+    assert len(spool._kept) == 0
+
+
+# -- waiting for memory ----------------------------------------------------------------------------
+
+
+def test_memory_that_is_coming_back_is_waited_for(spool: Spool) -> None:
+    spool.part(1, 1).close()
+    first = spool.part(800, 800)
+    timer = threading.Timer(PATIENCE / 5, first.close)
+    timer.start()
+    with spool.part(800, 800) as second:
+        assert not is_on_disk(second)
+    timer.join()
+
+
+def test_memory_that_nobody_gives_back_is_not_waited_for(spool: Spool) -> None:
+    with spool.part(800, 800):
+        began = time.monotonic()
+        with spool.part(800, 800) as second:
+            assert is_on_disk(second)
+    assert time.monotonic() - began < PATIENCE
 
 
 # -- the disk --------------------------------------------------------------------------------------
