@@ -21,6 +21,7 @@ from tus_wsgi.observers.log import LogObserver, configure_logging
 from tus_wsgi.ports import Locker, Observer, Store
 from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin
 from tus_wsgi.protocol.tus1 import Tus1
+from tus_wsgi.quarantine import Quarantine
 from tus_wsgi.service import UploadService
 from tus_wsgi.settings import LockerKind, Settings
 from tus_wsgi.spool import Spool
@@ -64,13 +65,15 @@ class TusMiddleware(UploadMiddleware):
         locker: Locker | None = None,
     ) -> None:
         everyone = (LogObserver(), *observers)
+        spool = make_spool(settings)
         service = UploadService(
-            store or make_store(settings),
+            store or make_store(settings, spool),
             locker or make_locker(settings),
             new_id=lambda: new_upload_id(secrets.token_urlsafe),
             max_size=settings.max_size,
             lifetime=settings.expires,
             extensions=_extensions(settings),
+            quarantine=Quarantine(spool),
             on_finish=on_finish,
             observers=everyone,
         )
@@ -124,10 +127,23 @@ def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
     return TusMiddleware(_nothing_here, settings=settings)
 
 
-def make_store(settings: Settings) -> S3Store:
-    """The S3 store that the settings describe."""
-    tails = settings.memory_budget // TAIL_SHARE
+def make_spool(settings: Settings) -> Spool:
+    """The memory and the disk for bytes on their way, one for each process."""
     directory = None if settings.spool_dir is None else str(settings.spool_dir)
+    return Spool(settings.memory_budget - _tail_budget(settings), directory)
+
+
+def _tail_budget(settings: Settings) -> int:
+    return settings.memory_budget // TAIL_SHARE
+
+
+def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
+    """The S3 store that the settings describe.
+
+    Args:
+        settings: what can be set.
+        spool: where its parts wait; None for a new one.
+    """
     return S3Store(
         make_client(
             endpoint=settings.s3_endpoint,
@@ -137,10 +153,10 @@ def make_store(settings: Settings) -> S3Store:
         settings.s3_bucket,
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         limits=settings.part_limits,
-        spool=Spool(settings.memory_budget - tails, directory),
+        spool=spool or make_spool(settings),
         parallel_parts=settings.s3_concurrent_part_uploads,
         has_checksums=settings.s3_checksum is not Checksum.OFF,
-        tail_budget=tails,
+        tail_budget=_tail_budget(settings),
     )
 
 

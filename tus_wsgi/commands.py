@@ -14,12 +14,36 @@ Both unions at the end are closed: match on them with `assert_never`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from tus_wsgi.checksums import Checksum
 from tus_wsgi.model import Extension, Metadata, UploadId, UploadInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What the body's checksum has to be. No byte of the body counts before it is found right.
+
+    Attributes:
+        announced: what was said in front of the body; None if nothing was.
+        trailing: makes what was said behind it out of the trailer fields, by lower-case names;
+            None if nothing was. It raises `MalformedField`.
+    """
+
+    announced: Checksum | None
+    trailing: Callable[[Mapping[str, str]], Checksum | None]
+
+    def checksums(self, trailers: Mapping[str, str]) -> list[Checksum]:
+        """All that was said, once the body is here.
+
+        Raises:
+            MalformedField: what was said behind it cannot be read, or is missing.
+        """
+        said = (self.announced, self.trailing(trailers))
+        return [checksum for checksum in said if checksum is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +66,13 @@ class Create:
         length: bytes of the whole file; None when the client will say later.
         metadata: what the client says of the file.
         has_data: whether the request's body is the beginning of the file.
+        verification: what the body is checked against first; None for nothing.
     """
 
     length: int | None
     metadata: Metadata
     has_data: bool
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +83,13 @@ class Append:
         id: the upload.
         offset: where the client believes that the end is.
         length: bytes of the whole file where this request says so; None where it does not.
+        verification: what the body is checked against first; None for nothing.
     """
 
     id: UploadId
     offset: int
     length: int | None = None
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True)

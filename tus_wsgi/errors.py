@@ -14,7 +14,8 @@ mistake can be a bare 409 in one protocol and a 409 with a problem document in t
     │   ├── UploadUnfinished           its content was asked for too early
     │   ├── OffsetMismatch             the client and the server disagree about what is stored
     │   ├── LengthMismatch             a length that contradicts an earlier one
-    │   └── UploadTooLarge             more bytes than the upload, or the server, may hold
+    │   ├── UploadTooLarge             more bytes than the upload, or the server, may hold
+    │   └── ChecksumMismatch           the bytes that came are not those that were meant
     ├── UploadLocked               somebody else is at it and did not let go in time
     ├── BodyCutShort               the body ended early: what came is stored
     │   ├── BodyDisconnected           the client went away
@@ -127,6 +128,14 @@ class UploadTooLarge(RequestError):
         super().__init__(f"at most {limit} bytes are accepted, got {got}")
         self.limit = limit
         self.provided = provided
+
+
+class ChecksumMismatch(RequestError):
+    """What came has another checksum, by `algorithm`, than the client said. None of it is kept."""
+
+    def __init__(self, algorithm: str) -> None:
+        super().__init__(f"the {algorithm} checksum is another one; nothing of it is stored")
+        self.algorithm = algorithm
 
 
 class UploadLocked(TusError):

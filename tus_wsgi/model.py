@@ -53,6 +53,8 @@ class Extension(StrEnum):
     CREATION_WITH_UPLOAD = "creation-with-upload"
     CREATION_DEFER_LENGTH = "creation-defer-length"
     EXPIRATION = "expiration"
+    CHECKSUM = "checksum"
+    CHECKSUM_TRAILER = "checksum-trailer"
     TERMINATION = "termination"
 
 

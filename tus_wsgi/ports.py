@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Protocol
 
+from tus_wsgi.checksums import Algorithm
 from tus_wsgi.commands import Content
 from tus_wsgi.events import Event
 from tus_wsgi.model import UploadId, UploadInfo
@@ -61,6 +62,33 @@ class Body(Protocol):
 
     def interrupt(self, end: BodyEnd, /) -> None:
         """End the body now, from any thread: the reader gets what has arrived, and then 0."""
+
+    def trailers(self) -> Mapping[str, str]:
+        """The fields that followed a complete body, by lower-case names.
+
+        Empty where there were none, and where the server keeps them to itself.
+        """
+
+
+class HeldBody(Body, Protocol):
+    """A body that is not handed on before all of it is here."""
+
+    def receive(self) -> BodyEnd:
+        """Read all of it, and say why it ended. Then `readinto` hands it on.
+
+        Raises:
+            StoreUnavailable: there is no room for it.
+        """
+
+    def digest(self, algorithm: Algorithm) -> bytes:
+        """The checksum of all that was received."""
+
+
+class Quarantine(Protocol):
+    """Where bodies wait for their checksums to be found right."""
+
+    def __call__(self, body: Body, /) -> AbstractContextManager[HeldBody]:
+        """Hold a body back. Leaving the context frees what it takes."""
 
 
 class Upload(Protocol):

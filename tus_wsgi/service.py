@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import assert_never
 
+from tus_wsgi.bodies import check_complete, receive_verified
 from tus_wsgi.commands import (
     Append,
     Appended,
@@ -29,14 +31,10 @@ from tus_wsgi.commands import (
     Outcome,
     Terminate,
     Terminated,
+    Verification,
 )
 from tus_wsgi.errors import (
-    BodyCutShort,
-    BodyDisconnected,
-    BodyDraining,
-    BodyInterrupted,
     BodyMalformed,
-    BodyStalled,
     FinishRefused,
     OffsetMismatch,
     StoreUnavailable,
@@ -55,18 +53,22 @@ from tus_wsgi.events import (
 from tus_wsgi.expiry import expiry, has_lapsed, prolonged
 from tus_wsgi.hooks import FinishedUpload, OnFinish
 from tus_wsgi.model import Extension, UploadId, UploadInfo
-from tus_wsgi.ports import Body, BodyEnd, Lock, Locker, Observer, Store, Upload
+from tus_wsgi.ports import (
+    Body,
+    BodyEnd,
+    Lock,
+    Locker,
+    Observer,
+    Quarantine,
+    Store,
+    Upload,
+)
 from tus_wsgi.rules import check_declared, check_fits
 
 log = logging.getLogger(__name__)
 
-_CUT_SHORT: dict[BodyEnd, type[BodyCutShort]] = {
-    BodyEnd.DISCONNECTED: BodyDisconnected,
-    BodyEnd.STALLED: BodyStalled,
-    BodyEnd.INTERRUPTED: BodyInterrupted,
-    BodyEnd.DRAINING: BodyDraining,
-    BodyEnd.MALFORMED: BodyMalformed,
-}
+Verify = Callable[[int, int], None]
+"""Receives the whole body and finds it right, given the upload's offset and its limit."""
 
 
 class UploadService:
@@ -79,6 +81,8 @@ class UploadService:
         max_size: bytes of the largest upload; 0 for whatever the store can hold.
         lifetime: seconds after which an unfinished upload lapses; 0 for never.
         extensions: those that are offered.
+        quarantine: where bodies wait whose checksum is to be verified; needed where the extension
+            is offered.
         on_finish: the application's hook, see `tus_wsgi.hooks`.
         observers: told what happened.
         now: the time, in UTC.
@@ -93,6 +97,7 @@ class UploadService:
         max_size: int = 0,
         lifetime: float = 0.0,
         extensions: Sequence[Extension] = tuple(Extension),
+        quarantine: Quarantine | None = None,
         on_finish: OnFinish | None = None,
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -103,6 +108,7 @@ class UploadService:
         self.max_size = min(max_size or store.max_size, store.max_size)
         self._lifetime = lifetime
         self.extensions = tuple(extensions)
+        self._quarantine = quarantine
         self._on_finish = on_finish
         self._observers = tuple(observers)
         self._now = now
@@ -151,30 +157,33 @@ class UploadService:
             created=now,
             expires=expiry(now, self._lifetime),
         )
-        if command.has_data or command.length == 0:
-            with self._locked(info.id, body) as lock:
-                info = self._create_with(info, body if command.has_data else None, lock)
-        else:
-            self._store.create(info, at_once=True)
-            self._tell(UploadCreated(info.id, info.length))
+        with self._held(command.verification, body) as (taken, verify):
+            verify(0, self._limit(command.length))
+            if command.has_data or command.length == 0:
+                with self._locked(info.id, taken) as lock:
+                    info = self._create_with(info, taken if command.has_data else None, lock)
+            else:
+                self._store.create(info, at_once=True)
+                self._tell(UploadCreated(info.id, info.length))
         return Created(info, command.has_data)
 
     def append(self, command: Append, body: Body) -> Appended:
         """Store the body at the end of the upload, and finish it with its last byte."""
-        with self._locked(command.id, body) as lock:
+        held = self._held(command.verification, body)
+        with held as (taken, verify), self._locked(command.id, taken) as lock:
             upload = self._found(command.id)
-            self._check_append(command, upload.info, body)
+            length = self._check_append(command, upload.info, taken)
+            verify(upload.info.offset, self._limit(length))
             if command.length is not None and upload.info.length is None:
                 lock.assert_held()
                 upload.declare_length(command.length)
             # Before the bytes, so that they are not swept away while they come; and behind them,
             # since they may have come slowly.
             self._prolong(upload, lock)
-            end = self._take(upload, body, lock)
+            end = self._take(upload, taken, lock)
             self._finish_if_full(upload, lock, end)
             self._prolong(upload, lock)
-            if end in _CUT_SHORT:
-                raise _CUT_SHORT[end](upload.info.offset)
+            check_complete(end, upload.info.offset)
             return Appended(upload.info)
 
     def terminate(self, command: Terminate) -> Terminated:
@@ -226,8 +235,26 @@ class UploadService:
             lock.assert_held()
             upload.prolong(expires)
 
-    def _check_append(self, command: Append, info: UploadInfo, body: Body) -> None:
-        """What must hold before the first byte is read, in the order of protocol.md 1.11."""
+    @contextmanager
+    def _held(self, verification: Verification | None, body: Body) -> Iterator[tuple[Body, Verify]]:
+        """The body to go on with, and what to call before anything is changed."""
+        if verification is None:
+            yield body, lambda _offset, _limit: None
+            return
+        assert self._quarantine is not None, "checksums are offered, and nothing to hold bodies"
+        with self._quarantine(body) as held:
+            yield held, partial(receive_verified, held, verification)
+
+    def _limit(self, length: int | None) -> int:
+        """Bytes that an upload of this length may hold."""
+        return self.max_size if length is None else length
+
+    def _check_append(self, command: Append, info: UploadInfo, body: Body) -> int | None:
+        """What must hold before the first byte is read, in the order of protocol.md 1.11.
+
+        Returns:
+            the upload's length, as far as it is known now.
+        """
         if command.offset != info.offset:
             raise OffsetMismatch(info.offset, command.offset)
         length = info.length
@@ -235,6 +262,7 @@ class UploadService:
             check_declared(command.length, info, self.max_size)
             length = command.length
         check_fits(info.offset, body.announced, length, self.max_size)
+        return length
 
     def _create_with(self, info: UploadInfo, body: Body | None, lock: Lock) -> UploadInfo:
         """Begin an upload whose first bytes, perhaps all of its none, are in the request.
@@ -276,7 +304,7 @@ class UploadService:
             UploadTooLarge: it did not say how long it is, and was longer than what is missing.
         """
         before = upload.info
-        limit = self.max_size if before.length is None else before.length
+        limit = self._limit(before.length)
         body.limit(limit - before.offset)
         began = time.monotonic()
         upload.append(body, lock.assert_held)

@@ -189,6 +189,20 @@ class SpooledPart:
         while not self.is_full and self._fill_some(body):
             pass
 
+    def read_into(self, buffer: memoryview, start: int) -> int:
+        """Copy what is here from offset `start` on into `buffer`; returns how many bytes."""
+        count = max(0, min(len(buffer), self.size - start))
+        if self._file is None:
+            buffer[:count] = memoryview(self._memory)[start : start + count]
+            return count
+        try:
+            self._file.seek(start)
+            data = self._file.read(count)
+        except OSError as error:
+            raise _failure(error) from error
+        buffer[: len(data)] = data
+        return len(data)
+
     def payload(self) -> Payload:
         """Everything that is here, with its sum."""
         return Payload(self.content(), self.size, self.crc32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from tus_wsgi.ports import BodyEnd
 
@@ -21,6 +21,7 @@ class ScriptedBody:
         ending: how the body ends behind its last piece.
         stalls: whether it waits there until it is interrupted.
         on_read: called before each read.
+        trailers: the fields behind it, by lower-case names.
     """
 
     SUM = -1
@@ -32,7 +33,9 @@ class ScriptedBody:
         ending: BodyEnd = BodyEnd.COMPLETE,
         stalls: bool = False,
         on_read: Callable[[], None] | None = None,
+        trailers: Mapping[str, str] | None = None,
     ) -> None:
+        self._trailers = trailers or {}
         self._pieces = [memoryview(piece) for piece in pieces if piece]
         total = sum(map(len, pieces))
         self.announced = total if announced == self.SUM else announced
@@ -84,6 +87,10 @@ class ScriptedBody:
     def interrupt(self, end: BodyEnd, /) -> None:
         self._interruption = self._interruption or end
         self._interrupted.set()
+
+    def trailers(self) -> Mapping[str, str]:
+        assert self.end is BodyEnd.COMPLETE
+        return self._trailers
 
     def _how_it_ends(self) -> BodyEnd:
         self.waiting.set()

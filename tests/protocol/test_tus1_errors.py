@@ -26,6 +26,7 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.OffsetMismatch(3, 7), 409),
     (errors.LengthMismatch("at least 5", 3), 400),
     (errors.UploadTooLarge(1000, None), 413),
+    (errors.ChecksumMismatch("sha1"), 460),
     (errors.UploadLocked(retry_after=3), 423),
     (errors.BodyCutShort(5), 503),
     (errors.BodyDisconnected(5), 503),

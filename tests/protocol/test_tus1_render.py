@@ -79,9 +79,11 @@ def test_discovery_tells_what_is_offered() -> None:
     assert reply.status == 204
     assert value_of(reply, "Tus-Version") == "1.0.0"
     assert value_of(reply, "Tus-Max-Size") == "1000"
-    extensions = "creation,creation-with-upload,creation-defer-length,expiration,termination"
+    extensions = (
+        "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination"
+    )
     assert value_of(reply, "Tus-Extension") == extensions
-    assert value_of(reply, "Tus-Checksum-Algorithm") is None
+    assert value_of(reply, "Tus-Checksum-Algorithm") == "sha1,sha256,sha512,md5,crc32"
 
 
 def test_without_extensions_there_is_no_such_field() -> None:

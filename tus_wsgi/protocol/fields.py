@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from werkzeug.http import http_date
 from werkzeug.http import parse_date as werkzeug_parse_date
 
+from tus_wsgi.checksums import Algorithm, Checksum
 from tus_wsgi.errors import MalformedField
 from tus_wsgi.model import Metadata
 
@@ -37,6 +38,8 @@ _METADATA_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e\x80-\xff]+")
 
 # Not b64decode(validate=True) alone: before Python 3.13 it takes "YWJj=".
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+_ALGORITHMS = frozenset(Algorithm)
 
 _OWS = " \t"
 _TCHARS = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
@@ -137,6 +140,35 @@ def build_metadata(pairs: Iterable[tuple[str, bytes]]) -> str:
         if _METADATA_KEY.fullmatch(octets):
             written.append(f"{octets} {b64encode(value).decode()}" if value else octets)
     return ",".join(written)
+
+
+def parse_checksum(text: str) -> Checksum:
+    """The checksum that an `Upload-Checksum` field says.
+
+    Raises:
+        MalformedField: it is not the name of an algorithm, one space, and a checksum of that
+            algorithm's size in padded base64.
+    """
+    name, _, value = text.partition(" ")
+    if name not in _ALGORITHMS:
+        reason = f"expected one of {', '.join(Algorithm)}, got {shown(name)}"
+        raise MalformedField("Upload-Checksum", reason)
+    algorithm = Algorithm(name)
+    digest = b64decode(value) if _BASE64.fullmatch(value) else b""
+    if len(digest) != algorithm.size:
+        reason = f"expected {algorithm.size} bytes in padded base64, got {shown(value)}"
+        raise MalformedField("Upload-Checksum", reason)
+    return Checksum(algorithm, digest)
+
+
+def build_checksum(checksum: Checksum) -> str:
+    """The `Upload-Checksum` field of a checksum."""
+    return f"{checksum.algorithm} {b64encode(checksum.digest).decode()}"
+
+
+def parse_field_names(text: str) -> frozenset[str]:
+    """The names in a list of fields such as `Trailer`, in lower case. Empty entries are none."""
+    return frozenset(name for entry in text.split(",") if (name := entry.strip(_OWS).lower()))
 
 
 def parse_media_type(text: str) -> str | None:

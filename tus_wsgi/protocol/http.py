@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Protocol
 
 from tus_wsgi.commands import Command, Outcome
@@ -25,12 +26,14 @@ class RequestHead:
             None when the request is for the base path itself (with or without a slash).
         fields: header fields; lookup ignores case. A field that was sent twice is joined by ",".
         has_body: whether the request has a body that is not known to be empty.
+        can_have_trailers: whether the server hands out the fields behind a chunked body.
     """
 
     method: str
     target: str | None
     fields: Mapping[str, str]
     has_body: bool
+    can_have_trailers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Reply:
     """A response.
 
     Attributes:
-        status: with its reason phrase where it has one of its own (`460 Checksum Mismatch`).
+        status: the code; see `status_line`.
         fields: header fields in order, without those of CORS.
         body: sent as it is, unless `content` says otherwise.
         content: the range of the upload's content that is the body instead, as offsets
@@ -49,6 +52,15 @@ class Reply:
     fields: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
     content: tuple[int, int] | None = None
+
+
+# Statuses of the protocols' own, which no registry has.
+_REASONS = {460: "Checksum Mismatch"}
+
+
+def status_line(status: int) -> str:
+    """A status as WSGI wants it: the code and its reason phrase."""
+    return f"{status} {_REASONS.get(status) or HTTPStatus(status).phrase}"
 
 
 UrlOf = Callable[[UploadId], str]

@@ -26,9 +26,11 @@ The statuses of errors are in `tus_wsgi.protocol.tus1_errors`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
+from tus_wsgi.checksums import Algorithm, Checksum
 from tus_wsgi.commands import (
     Append,
     Appended,
@@ -44,6 +46,7 @@ from tus_wsgi.commands import (
     Outcome,
     Terminate,
     Terminated,
+    Verification,
 )
 from tus_wsgi.errors import (
     MalformedField,
@@ -61,6 +64,8 @@ from tus_wsgi.protocol.fields import (
     build_integer,
     build_metadata,
     check_defer_length,
+    parse_checksum,
+    parse_field_names,
     parse_integer,
     parse_media_type,
     parse_metadata,
@@ -75,16 +80,20 @@ MEDIA_TYPE = "application/offset+octet-stream"
 _VERSION_REQUIRED = frozenset(("POST", "PATCH", "DELETE"))
 
 # Fields that would be ignored in silence if nobody looked; each moves out with its extension.
-_NOT_OFFERED = {"Upload-Concat": "concatenation", "Upload-Checksum": "checksum"}
+_NOT_OFFERED = {"Upload-Concat": "concatenation"}
 
-_NEEDS_CREATION = frozenset((Extension.CREATION_WITH_UPLOAD, Extension.CREATION_DEFER_LENGTH))
+_BUILDS_ON = {
+    Extension.CREATION_WITH_UPLOAD: Extension.CREATION,
+    Extension.CREATION_DEFER_LENGTH: Extension.CREATION,
+    Extension.CHECKSUM_TRAILER: Extension.CHECKSUM,
+}
 
 
 class Tus1:
     """The dialect of tus 1.0.0, with the extensions that are offered.
 
     Args:
-        extensions: announced in this order. Those that need `creation` come with it.
+        extensions: announced in this order; `checksum-trailer` only where the server can do it.
         max_size: bytes of the largest upload.
         downloads: whether GET gives out the content of finished uploads.
 
@@ -95,9 +104,11 @@ class Tus1:
     def __init__(
         self, *, extensions: tuple[Extension, ...], max_size: int, downloads: bool
     ) -> None:
+        for extension in extensions:
+            base = _BUILDS_ON.get(extension, extension)
+            if base not in extensions:
+                raise ValueError(f"expected {base} among the extensions, got {extensions!r}")
         creation = Extension.CREATION in extensions
-        if not creation and not _NEEDS_CREATION.isdisjoint(extensions):
-            raise ValueError(f"expected creation among the extensions, got {extensions!r}")
         termination = Extension.TERMINATION in extensions
         self._extensions = extensions
         self._max_size = max_size
@@ -128,7 +139,7 @@ class Tus1:
         if head.target is None:
             return self._parse_create(head)
         if head.method == "PATCH":
-            return _parse_append(head, head.target)
+            return self._parse_append(head, head.target)
         id = parse_upload_id(head.target)
         if head.method == "HEAD":
             return Inspect(id)
@@ -138,10 +149,11 @@ class Tus1:
         _check_not_offered(head)
         length = self._parse_length(head)
         metadata = parse_metadata(head.fields.get("Upload-Metadata", ""))
+        verification = self._parse_verification(head)
         has_data = self._parse_has_data(head)
         if length is not None and length > self._max_size:
             raise UploadTooLarge(self._max_size, length)
-        return Create(length=length, metadata=metadata, has_data=has_data)
+        return Create(length, metadata, has_data, verification=verification)
 
     def _parse_length(self, head: RequestHead) -> int | None:
         """The length of the new upload; None when it is deferred. One of the two must be said."""
@@ -173,6 +185,41 @@ class Tus1:
             raise MalformedField("Content-Type", reason)
         return False
 
+    def _parse_append(self, head: RequestHead, target: str) -> Append:
+        _check_not_offered(head)
+        offset = _parse_integer(head, "Upload-Offset")
+        if offset is None:
+            raise MalformedField("Upload-Offset", "it is missing")
+        length = _parse_integer(head, "Upload-Length")
+        verification = self._parse_verification(head)
+        provided = head.fields.get("Content-Type")
+        if not _is_offset_stream(provided):
+            raise UnsupportedMediaType(MEDIA_TYPE, provided)
+        return Append(parse_upload_id(target), offset, length, verification=verification)
+
+    def _parse_verification(self, head: RequestHead) -> Verification | None:
+        """What the body is checked against: in front of it, behind it, or both.
+
+        A checksum behind the body that was not announced is ignored where the body need not be
+        held back for another reason: it comes too late. "They MUST be announced using the Trailer
+        header" (tus 1.0.0, Checksum).
+        """
+        said = head.fields.get("Upload-Checksum")
+        follows = "upload-checksum" in parse_field_names(head.fields.get("Trailer", ""))
+        if said is None and not follows:
+            return None
+        if Extension.CHECKSUM not in self._extensions:
+            raise MalformedField("Upload-Checksum", "the checksum extension is not offered")
+        if follows and not self._can_have_trailers(head):
+            raise MalformedField("Trailer", "the checksum-trailer extension is not offered")
+        checksum = None if said is None else parse_checksum(said)
+        return Verification(
+            checksum, _read_announced_checksum if follows else _read_trailing_checksum
+        )
+
+    def _can_have_trailers(self, head: RequestHead) -> bool:
+        return head.can_have_trailers and Extension.CHECKSUM_TRAILER in self._extensions
+
     def render(self, head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
         """The words for what came of it."""
         return _finish(head, _render_outcome(head, outcome, url_of))
@@ -182,16 +229,18 @@ class Tus1:
         return _finish(head, reply_to_error(head, error))
 
 
-def _parse_append(head: RequestHead, target: str) -> Append:
-    _check_not_offered(head)
-    offset = _parse_integer(head, "Upload-Offset")
-    if offset is None:
-        raise MalformedField("Upload-Offset", "it is missing")
-    length = _parse_integer(head, "Upload-Length")
-    provided = head.fields.get("Content-Type")
-    if not _is_offset_stream(provided):
-        raise UnsupportedMediaType(MEDIA_TYPE, provided)
-    return Append(parse_upload_id(target), offset=offset, length=length)
+def _read_trailing_checksum(trailers: Mapping[str, str]) -> Checksum | None:
+    """The checksum in the trailer fields, if there is one. All the others are nobody's business."""
+    text = trailers.get("upload-checksum")
+    return None if text is None else parse_checksum(text)
+
+
+def _read_announced_checksum(trailers: Mapping[str, str]) -> Checksum | None:
+    """The checksum that the `Trailer` field promised."""
+    checksum = _read_trailing_checksum(trailers)
+    if checksum is None:
+        raise MalformedField("Upload-Checksum", "it was announced as a trailer, and did not come")
+    return checksum
 
 
 def _parse_integer(head: RequestHead, field: str) -> int | None:
@@ -230,7 +279,7 @@ def _is_offset_stream(provided: str | None) -> bool:
 def _render_outcome(head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
     match outcome:
         case Discovered():
-            return Reply(204, _offer(outcome))
+            return Reply(204, _offer(head, outcome))
         case Inspected(info):
             return Reply(200, [*_progress(info), *_description(info), *_expiry(info)])
         case Created(info, has_data):
@@ -263,11 +312,16 @@ def _finish(head: RequestHead, reply: Reply) -> Reply:
     return replace(reply, fields=fields)
 
 
-def _offer(outcome: Discovered) -> list[tuple[str, str]]:
+def _offer(head: RequestHead, outcome: Discovered) -> list[tuple[str, str]]:
     """What this server can do. The lists have no white space: not every client strips it."""
+    extensions = list(outcome.extensions)
+    if not head.can_have_trailers and Extension.CHECKSUM_TRAILER in extensions:
+        extensions.remove(Extension.CHECKSUM_TRAILER)
     fields = [("Tus-Version", VERSION), ("Tus-Max-Size", build_integer(outcome.max_size))]
-    if outcome.extensions:
-        fields.append(("Tus-Extension", ",".join(outcome.extensions)))
+    if extensions:
+        fields.append(("Tus-Extension", ",".join(extensions)))
+    if Extension.CHECKSUM in extensions:
+        fields.append(("Tus-Checksum-Algorithm", ",".join(Algorithm)))
     return fields
 
 

@@ -15,6 +15,7 @@ from tus_wsgi.errors import (
     BodyCutShort,
     BodyInterrupted,
     BodyMalformed,
+    ChecksumMismatch,
     LengthMismatch,
     MalformedField,
     MethodNotAllowed,
@@ -50,6 +51,7 @@ _STATUS: Mapping[type, int] = {
     OffsetMismatch: 409,
     LengthMismatch: 400,
     UploadTooLarge: 413,
+    ChecksumMismatch: 460,
     UploadLocked: 423,
     BodyCutShort: 503,  # not 408, after which clients give up
     BodyInterrupted: 423,

@@ -28,6 +28,7 @@ from weakref import WeakSet
 from tus_wsgi.model import KIB, MIB
 from tus_wsgi.ports import BodyEnd
 from tus_wsgi.wsgi.sources import source_of
+from tus_wsgi.wsgi.trailers import trailers_of
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class WsgiBody:
         # gunicorn's gevent and gthread workers hand the connection out. Elsewhere a body can be
         # neither timed out nor interrupted in the middle of a read.
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
+        self._environ = environ
         self.announced = _content_length(environ)
         self._source = source_of(environ, self.announced)
         self._allowed: int | None = None
@@ -130,6 +132,10 @@ class WsgiBody:
         self._interrupted = self._interrupted or end
         if self._is_open:
             self._shut()
+
+    def trailers(self) -> Mapping[str, str]:
+        """The fields that followed a complete body, by lower-case names."""
+        return trailers_of(self._environ) if self.end is BodyEnd.COMPLETE else {}
 
     def close(self) -> None:
         """Give the connection back as it was."""

@@ -11,6 +11,7 @@ from werkzeug.wsgi import get_host
 
 from tus_wsgi.errors import MalformedField
 from tus_wsgi.protocol.http import RequestHead, UrlOf, effective_method
+from tus_wsgi.wsgi.trailers import hands_out_trailers
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -73,6 +74,7 @@ class Mount:
             target=environ.get("PATH_INFO", "")[len(self.base_path) + 1 :] or None,
             fields=fields,
             has_body=length != "0" or bool(environ.get("HTTP_TRANSFER_ENCODING")),
+            can_have_trailers=hands_out_trailers(environ),
         )
 
     def url_of(self, environ: WSGIEnvironment) -> UrlOf:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from tus_wsgi.commands import Downloadable, Outcome
@@ -12,7 +11,7 @@ from tus_wsgi.errors import TusError, Unavailable
 from tus_wsgi.events import RequestFailed
 from tus_wsgi.ports import Observer
 from tus_wsgi.protocol.cors import CorsPolicy
-from tus_wsgi.protocol.http import Dialect, Reply, RequestHead
+from tus_wsgi.protocol.http import Dialect, Reply, RequestHead, status_line
 from tus_wsgi.service import UploadService
 from tus_wsgi.wsgi.body import LiveBodies, WsgiBody
 from tus_wsgi.wsgi.environ import Mount
@@ -80,7 +79,7 @@ class UploadMiddleware:
         finally:
             body.close()
         fields = reply.fields if self._cors is None else reply.fields + self._cors.fields_for(head)
-        start_response(_status_line(reply.status), fields)
+        start_response(status_line(reply.status), fields)
         if environ["REQUEST_METHOD"] == "HEAD":
             return []  # It may have been overridden to a method whose replies have a body.
         return [reply.body] if content is None else content
@@ -120,7 +119,3 @@ def _content(reply: Reply, outcome: Outcome) -> Iterator[bytes] | None:
         return None
     start, stop = reply.content
     return outcome.content.read(start, stop)
-
-
-def _status_line(status: int) -> str:
-    return f"{status} {HTTPStatus(status).phrase}"

@@ -1,0 +1,115 @@
+"""Checksums through gunicorn: its own status line, and the trailers that WSGI has no place for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+
+import pytest
+
+from tests.harness.gunicorn import Gunicorn
+from tests.harness.http import Connection, Response
+from tests.harness.site import Site
+from tests.harness.tus import Tus, patch_fields
+
+pytestmark = pytest.mark.live
+
+DATA = b"0123456789" * 10_000
+
+
+def sha1(data: bytes) -> str:
+    return f"sha1 {base64.b64encode(hashlib.sha1(data).digest()).decode()}"
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, new_site: Callable[..., Site]) -> Gunicorn:
+    """A server with workers of the kind that the test names, else gevent's."""
+    kind = ("--worker-class", getattr(request, "param", "gevent"), "--threads", "4")
+    return new_site().start(workers=1, arguments=kind)
+
+
+def send(
+    connection: Connection, path: str, offset: int, data: bytes, *trailers: bytes, announce: bool
+) -> Response:
+    """A chunked PATCH with trailers."""
+    named = {"Trailer": "Upload-Checksum"} if announce else {}
+    fields = {**patch_fields(offset), "Transfer-Encoding": "chunked", **named}
+    connection.begin("PATCH", path, fields)
+    middle = len(data) // 3
+    connection.chunk(data[:middle])
+    connection.chunk(data[middle:])
+    connection.send(b"0\r\n" + b"".join(line + b"\r\n" for line in trailers) + b"\r\n")
+    return connection.response()
+
+
+def trailer(data: bytes) -> bytes:
+    return b"Upload-Checksum: " + sha1(data).encode()
+
+
+@pytest.mark.parametrize("server", ["gevent", "gthread"], indirect=True)
+def test_trailers_are_offered_and_verified(server: Gunicorn) -> None:
+    """CT-01, CT-03, CT-05, CK-03, C-05: on one connection, which goes on after each of them."""
+    tus = Tus(server.port)
+    offer = tus.ask("OPTIONS", tus.base)
+    assert {"checksum", "checksum-trailer"} <= set(offer["Tus-Extension"].split(","))
+    path = tus.create(2 * len(DATA))
+    with Connection(server.port) as connection:
+        wrong = send(connection, path, 0, DATA, trailer(b"other"), announce=True)
+        assert wrong.status == 460
+        missing = send(connection, path, 0, DATA, b"Expires: 0", announce=True)
+        assert missing.status == 400
+        bad = send(connection, path, 0, DATA, b"Upload-Checksum: ?", announce=True)
+        assert bad.status == 400
+        assert tus.offset(path) == 0
+        more = (b"Upload-Offset: 7", trailer(DATA), b"Upload-Length: 1")
+        right = send(connection, path, 0, DATA, *more, announce=True)
+        assert right.status == 204
+        assert right["Upload-Offset"] == str(len(DATA))
+        # CT-04: what nobody announced comes too late to be looked at.
+        stray = send(connection, path, len(DATA), DATA, trailer(b"other"), announce=False)
+        assert stray.status == 204
+    assert tus.ask("GET", path).body == 2 * DATA
+
+
+def test_a_trailer_that_gunicorn_refuses_discards_the_body(server: Gunicorn) -> None:
+    """CT-05: some names may not stand behind a body at all."""
+    tus = Tus(server.port)
+    path = tus.create(len(DATA))
+    with Connection(server.port) as connection:
+        lines = (trailer(DATA), b"Authorization: me")
+        assert send(connection, path, 0, DATA, *lines, announce=True).status == 400
+    assert tus.offset(path) == 0
+
+
+def test_a_mismatch_has_its_own_words_on_the_wire(server: Gunicorn) -> None:
+    """CK-03: no client library has to guess what 460 is."""
+    tus = Tus(server.port)
+    path = tus.create(len(DATA))
+    with Connection(server.port) as connection:
+        fields = {**patch_fields(0), "Upload-Checksum": sha1(b"other"), "Connection": "close"}
+        connection.begin("PATCH", path, {**fields, "Content-Length": str(len(DATA))})
+        connection.send(DATA)
+        assert connection.rest().startswith(b"HTTP/1.1 460 Checksum Mismatch\r\n")
+    right = tus.ask("PATCH", path, {**patch_fields(0), "Upload-Checksum": sha1(DATA)}, DATA)
+    assert right.status == 204
+    assert tus.ask("GET", path).body == DATA
+
+
+def test_a_checksummed_body_that_is_cut_is_discarded(server: Gunicorn) -> None:
+    """CK-08."""
+    tus = Tus(server.port)
+    path = tus.create(len(DATA))
+    for announced in ({"Upload-Checksum": sha1(DATA)}, {"Trailer": "Upload-Checksum"}):
+        with Connection(server.port) as connection:
+            length = {} if "Trailer" in announced else {"Content-Length": str(len(DATA))}
+            coding = {"Transfer-Encoding": "chunked"} if "Trailer" in announced else {}
+            connection.begin("PATCH", path, {**patch_fields(0), **announced, **length, **coding})
+            if coding:
+                connection.chunk(DATA[:1000])
+            else:
+                connection.send(DATA[:1000])
+            connection.delivered()
+            connection.half_close()
+            connection.rest()
+        assert tus.offset(path) == 0
