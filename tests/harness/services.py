@@ -1,0 +1,42 @@
+"""The S3 services of a test run, as fixtures. pytest loads this as a plugin (`pyproject.toml`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.juicefs import running_juicefs
+from tests.harness.service import Service, service_of
+from tests.harness.swift import running_swift
+from tus_wsgi.dev.seaweedfs import SeaweedFS
+
+SERVICES = ("seaweedfs", "swift", "juicefs")
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(s3: SeaweedFS) -> Service:
+    """The server of the other rings, seen by an identity that may do everything."""
+    return service_of(s3)
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[Service]:
+    """OpenStack Swift for the whole run. Tests keep apart by prefixes of their own."""
+    with running_swift(tmp_path_factory.mktemp("swift")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def juicefs(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[Service]:
+    """The gateway of JuiceFS for the whole run. Tests keep apart by prefixes of their own."""
+    with running_juicefs(tmp_path_factory.mktemp("juicefs")) as service:
+        yield service
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest) -> Service:
+    """Each of the services in turn. One that no test asks for is not started."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Service)
+    return found
