@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -121,7 +121,7 @@ class Bucket:
         with self._reading("GetObject"):
             span = f"bytes={start}-{stop - 1}"
             answer = self._client.get_object(Bucket=self.name, Key=key, Range=span, IfMatch=etag)
-        return _pieces(answer["Body"], step)
+        return _Pieces(answer["Body"], step)
 
     def put(
         self,
@@ -343,11 +343,32 @@ def _facts(answer: Any) -> ObjectFacts:  # noqa: ANN401 - two TypedDicts with th
     )
 
 
-def _pieces(body: Any, step: int) -> Iterator[bytes]:  # noqa: ANN401 - botocore's StreamingBody
-    try:
-        while piece := body.read(step):
-            yield piece
-    except (BotoCoreError, OSError) as error:
-        raise StoreUnavailable("GetObject") from error
-    finally:
-        body.close()
+class _Pieces:
+    """The rest of an answer. Other than a generator's, its `close` works before the first piece.
+
+    Args:
+        body: botocore's StreamingBody.
+        step: bytes of a piece.
+    """
+
+    def __init__(self, body: Any, step: int) -> None:  # noqa: ANN401 - it comes without types
+        self._body = body
+        self._step = step
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            piece: bytes = self._body.read(self._step)
+        except (BotoCoreError, OSError) as error:
+            self.close()
+            raise StoreUnavailable("GetObject") from error
+        if not piece:
+            self.close()
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        """Give the connection back; a WSGI server does it when its client has gone."""
+        self._body.close()
