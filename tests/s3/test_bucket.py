@@ -1,0 +1,420 @@
+"""The one door to S3: what its answers mean.
+
+Codes that the real server gives are asked of it. The others, those that only AWS gives and those
+of a server in trouble, come from botocore's Stubber, behind the very same client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
+
+from tests.harness.stores import Place
+from tus_wsgi.errors import LockLost, StoreUnavailable, TusError
+from tus_wsgi.parts import Part
+from tus_wsgi.spool import Payload
+from tus_wsgi.stores.s3.bucket import Absent, Bucket, Condition
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+KEY = "key"
+
+
+@pytest.fixture
+def bucket(place: Place) -> Bucket:
+    return Bucket(place.client, place.bucket)
+
+
+def payload(data: bytes) -> Payload:
+    return Payload.of(data)
+
+
+# -- what the real server answers ------------------------------------------------------------------
+
+
+def test_what_was_put_is_there(place: Place, bucket: Bucket) -> None:
+    key = place.prefix + KEY
+    etag = bucket.put(key, payload(b"abc"), content_type="text/x-a", metadata={"a": "B"})
+    content, facts = bucket.get(key)
+    assert content == b"abc"
+    assert facts == bucket.head(key)
+    assert (facts.size, facts.etag) == (3, etag)
+    assert facts.metadata == {"a": "B"}
+    assert facts.modified.tzinfo is not None
+    found = place.admin.head_object(Bucket=place.bucket, Key=key)
+    assert found["ContentType"] == "text/x-a"
+
+
+def test_what_is_not_there_is_absent(place: Place, bucket: Bucket) -> None:
+    key = place.prefix + KEY
+    for ask in (
+        lambda: bucket.get(key),
+        lambda: bucket.head(key),
+        lambda: bucket.read(key, 0, 1, etag='"x"', step=10),
+        lambda: bucket.list_parts(key, "0" * 32),
+        lambda: bucket.upload_part(key, "0" * 32, 1, payload(b"x")),
+        lambda: bucket.complete(key, "0" * 32, [Part(1, 1, '"x"')]),
+    ):
+        with pytest.raises(Absent):
+            ask()
+
+
+def test_removing_what_is_not_there_is_nothing(place: Place, bucket: Bucket) -> None:
+    bucket.delete(place.prefix + KEY)
+    bucket.abort(place.prefix + KEY, "0" * 32)
+
+
+def test_another_version_is_absent(place: Place, bucket: Bucket) -> None:
+    key = place.prefix + KEY
+    etag = bucket.put(key, payload(b"abc"))
+    assert bucket.get(key, etag=etag)[0] == b"abc"
+    assert b"".join(bucket.read(key, 1, 3, etag=etag, step=1)) == b"bc"
+    bucket.put(key, payload(b"xyz"))
+    with pytest.raises(Absent):
+        bucket.get(key, etag=etag)
+    with pytest.raises(Absent):
+        bucket.read(key, 0, 1, etag=etag, step=1)
+
+
+def test_pieces_are_no_larger_than_asked_for(place: Place, bucket: Bucket) -> None:
+    key = place.prefix + KEY
+    etag = bucket.put(key, payload(b"0123456789"))
+    pieces = list(bucket.read(key, 0, 10, etag=etag, step=4))
+    assert b"".join(pieces) == b"0123456789"
+    assert max(map(len, pieces)) <= 4
+
+
+def test_a_condition_that_does_not_hold_is_a_lost_lock(place: Place, bucket: Bucket) -> None:
+    key = place.prefix + KEY
+    etag = bucket.put(key, payload(b"first"), condition=Condition(None))
+    with pytest.raises(LockLost):
+        bucket.put(key, payload(b"second"), condition=Condition(None))
+    bucket.put(key, payload(b"third"), condition=Condition(etag))
+    with pytest.raises(LockLost):
+        bucket.put(key, payload(b"fourth"), condition=Condition(etag))
+    bucket.delete(key)
+    with pytest.raises(LockLost):
+        bucket.put(key, payload(b"fifth"), condition=Condition(etag))
+    assert place.names() == []
+
+
+def test_the_bytes_of_another_write_are_not_taken_for_ours(place: Place, bucket: Bucket) -> None:
+    """Even where they are the same bytes: each write has a token of its own."""
+    key = place.prefix + KEY
+    etag = bucket.put(key, payload(b"same"), condition=Condition(None))
+    with pytest.raises(LockLost):
+        bucket.put(key, payload(b"same"), condition=Condition(None))
+    assert bucket.head(key).etag == etag
+
+
+def test_parts_are_listed_and_become_an_object(place: Place, bucket: Bucket) -> None:
+    key = place.prefix + KEY
+    multipart = bucket.create_multipart(key, content_type=None, metadata={})
+    assert bucket.list_parts(key, multipart) == []
+    part = bucket.upload_part(key, multipart, 1, payload(b"abc"))
+    assert (part.number, part.size) == (1, 3)
+    assert [(one.number, one.size, one.etag) for one in bucket.list_parts(key, multipart)] == [
+        (1, 3, part.etag)
+    ]
+    bucket.complete(key, multipart, [part])
+    assert place.get(key) == b"abc"
+
+
+def test_bytes_that_changed_on_their_way_are_not_stored(place: Place, bucket: Bucket) -> None:
+    key = place.prefix + KEY
+    wrong = Payload(b"abc", 3, Payload.of(b"abd").crc32)
+    with pytest.raises(StoreUnavailable):
+        bucket.put(key, wrong)
+    multipart = bucket.create_multipart(key, content_type=None, metadata={})
+    with pytest.raises(StoreUnavailable):
+        bucket.upload_part(key, multipart, 1, wrong)
+    assert bucket.list_parts(key, multipart) == []
+    assert place.names() == []
+
+
+def test_what_the_identity_may_not_do_is_a_failure_and_not_absence(place: Place) -> None:
+    other = Bucket(place.client, "another-bucket")
+    for ask in (
+        lambda: other.head(KEY),
+        lambda: other.get(KEY),
+        lambda: other.put(KEY, payload(b"")),
+        lambda: other.delete(KEY),
+        lambda: other.list_parts(KEY, "x"),
+    ):
+        with pytest.raises(StoreUnavailable):
+            ask()
+
+
+def test_a_server_that_cannot_be_reached_is_a_failure(place: Place, bucket: Bucket) -> None:
+    with (
+        place.calls.failing(EndpointConnectionError(endpoint_url="x"), "HeadObject"),
+        pytest.raises(StoreUnavailable, match="HeadObject") as caught,
+    ):
+        bucket.head(place.prefix + KEY)
+    assert isinstance(caught.value.__cause__, EndpointConnectionError)
+
+
+# -- answers that no server here gives -------------------------------------------------------------
+
+
+class Stubbed:
+    """A bucket whose service answers what it is told to."""
+
+    def __init__(self, client: S3Client) -> None:
+        self.stub = Stubber(client)
+        self.bucket = Bucket(client, "bucket")
+
+    def refuse(self, operation: str, code: str, status: int, message: str = "") -> None:
+        self.stub.add_client_error(operation, code, message, http_status_code=status)
+
+    def answer(self, operation: str, **answer: Any) -> None:
+        self.stub.add_response(operation, answer)
+
+    def have_read(self) -> None:
+        """Let the bucket read something, so that its credentials are known to be good."""
+        self.answer("get_object", **FACTS, Body=Empty())
+        self.bucket.get("something")
+
+
+class Empty:
+    """A body without bytes."""
+
+    def read(self, size: int = -1) -> bytes:
+        return b""
+
+
+FACTS: dict[str, Any] = {"ContentLength": 0, "ETag": '"e"', "LastModified": "2026-01-02T03:04:05Z"}
+
+
+@pytest.fixture(scope="module")
+def nowhere() -> S3Client:
+    """A client that never gets as far as a connection."""
+    return boto3.session.Session().client(
+        "s3",
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
+@pytest.fixture
+def stubbed(nowhere: S3Client) -> Iterator[Stubbed]:
+    stubbed = Stubbed(nowhere)
+    with stubbed.stub:
+        yield stubbed
+    stubbed.stub.assert_no_pending_responses()
+
+
+Ask = Callable[[Bucket], object]
+
+READS: dict[str, Ask] = {
+    "get_object": lambda bucket: bucket.get(KEY),
+    "head_object": lambda bucket: bucket.head(KEY),
+}
+
+
+LISTS: dict[str, Ask] = {"list_parts": lambda bucket: bucket.list_parts(KEY, "m")}
+
+WRITES: dict[str, Ask] = {
+    "put_object": lambda bucket: bucket.put(KEY, payload(b""), condition=Condition(None)),
+    "delete_object": lambda bucket: bucket.delete(KEY),
+    "create_multipart_upload": lambda bucket: bucket.create_multipart(
+        KEY, content_type=None, metadata={}
+    ),
+    "upload_part": lambda bucket: bucket.upload_part(KEY, "m", 1, payload(b"")),
+    "complete_multipart_upload": lambda bucket: bucket.complete(KEY, "m", []),
+    "abort_multipart_upload": lambda bucket: bucket.abort(KEY, "m"),
+}
+
+
+@pytest.mark.parametrize("operation", READS)
+@pytest.mark.parametrize("code", ["AccessDenied", "403", "Forbidden"])
+def test_a_403_is_a_failure_until_something_was_read(
+    stubbed: Stubbed, operation: str, code: str
+) -> None:
+    """A missing permission must not look like an empty bucket."""
+    stubbed.refuse(operation, code, 403)
+    with pytest.raises(StoreUnavailable):
+        READS[operation](stubbed.bucket)
+
+
+@pytest.mark.parametrize("operation", READS)
+@pytest.mark.parametrize("code", ["AccessDenied", "403", "Forbidden"])
+def test_a_403_is_absence_once_something_was_read(
+    stubbed: Stubbed, operation: str, code: str
+) -> None:
+    """AWS hides absence from whoever may not list the bucket."""
+    stubbed.have_read()
+    stubbed.refuse(operation, code, 403)
+    with pytest.raises(Absent):
+        READS[operation](stubbed.bucket)
+
+
+@pytest.mark.parametrize("operation", READS)
+def test_a_403_that_names_the_permission_to_list_is_absence(
+    stubbed: Stubbed, operation: str
+) -> None:
+    """AWS says so where there is nothing to read, and only there."""
+    message = "User: x is not authorized to perform: s3:ListBucket on resource: y"
+    stubbed.refuse(operation, "AccessDenied", 403, message)
+    with pytest.raises(Absent):
+        READS[operation](stubbed.bucket)
+
+
+def test_a_403_to_anything_but_reading_is_a_failure(stubbed: Stubbed) -> None:
+    stubbed.have_read()
+    message = "not authorized to perform: s3:ListBucket"
+    for operation, ask in {**WRITES, **LISTS}.items():
+        stubbed.refuse(operation, "AccessDenied", 403, message)
+        with pytest.raises(StoreUnavailable):
+            ask(stubbed.bucket)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("InternalError", 500),
+        ("SlowDown", 503),
+        ("500", 500),
+        ("RequestTimeout", 400),
+        ("NoSuchBucket", 404),
+        ("InvalidAccessKeyId", 403),
+        ("ExpiredToken", 400),
+        ("PermanentRedirect", 301),
+        ("", 502),
+    ],
+)
+def test_everything_else_is_a_failure_and_never_absence(
+    stubbed: Stubbed, code: str, status: int
+) -> None:
+    stubbed.have_read()
+    for operation, ask in {**READS, **WRITES, **LISTS}.items():
+        stubbed.refuse(operation, code, status)
+        with pytest.raises(StoreUnavailable):
+            ask(stubbed.bucket)
+
+
+@pytest.mark.parametrize("condition", [Condition(None), Condition('"old"')])
+@pytest.mark.parametrize(
+    ("code", "status"), [("PreconditionFailed", 412), ("412", 412), ("NoSuchKey", 404)]
+)
+def test_a_refusal_of_our_own_first_try_is_recognised_by_its_token(
+    stubbed: Stubbed, condition: Condition, code: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 sent it again, because the first answer was lost. It did happen."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: "ours")
+    stubbed.refuse("put_object", code, status)
+    stubbed.answer("head_object", **FACTS, Metadata={"Write": "ours"})
+    assert stubbed.bucket.put(KEY, payload(b""), condition=condition) == '"e"'
+    stubbed.refuse("put_object", code, status)
+    stubbed.answer("head_object", **FACTS, Metadata={"write": "theirs"})
+    with pytest.raises(LockLost):
+        stubbed.bucket.put(KEY, payload(b""), condition=condition)
+    stubbed.refuse("put_object", code, status)
+    stubbed.refuse("head_object", "404", 404)
+    with pytest.raises(LockLost):
+        stubbed.bucket.put(KEY, payload(b""), condition=condition)
+
+
+def test_a_refusal_that_nobody_can_look_into_is_a_failure(stubbed: Stubbed) -> None:
+    stubbed.refuse("put_object", "PreconditionFailed", 412)
+    stubbed.refuse("head_object", "500", 500)
+    with pytest.raises(StoreUnavailable):
+        stubbed.bucket.put(KEY, payload(b""), condition=Condition(None))
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("PreconditionFailed", 412), ("NoSuchKey", 404), ("NotImplemented", 501)]
+)
+def test_an_odd_refusal_of_a_plain_write_is_a_failure(
+    stubbed: Stubbed, code: str, status: int
+) -> None:
+    stubbed.refuse("put_object", code, status)
+    with pytest.raises(TusError) as caught:
+        stubbed.bucket.put(KEY, payload(b""))
+    assert isinstance(caught.value, StoreUnavailable)
+
+
+def test_a_service_without_conditional_writes_is_asked_for_them_once(stubbed: Stubbed) -> None:
+    """Swift says 501."""
+    seen: list[set[str]] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        seen.append({"IfMatch", "IfNoneMatch"} & set(params))
+
+    events = stubbed.bucket._client.meta.events
+    events.register("provide-client-params.s3.PutObject", note, unique_id="note")
+    stubbed.refuse("put_object", "NotImplemented", 501)
+    stubbed.answer("put_object", ETag='"1"')
+    assert stubbed.bucket.put(KEY, payload(b""), condition=Condition('"0"')) == '"1"'
+    stubbed.answer("put_object", ETag='"2"')
+    assert stubbed.bucket.put(KEY, payload(b""), condition=Condition(None)) == '"2"'
+    events.unregister("provide-client-params.s3.PutObject", unique_id="note")
+    assert seen == [{"IfMatch"}, set(), set()]
+
+
+def test_parts_are_listed_page_by_page(stubbed: Stubbed) -> None:
+    """With the marker, or without one; and without a word about more pages (rclone)."""
+
+    def page(*numbers: int, **more: Any) -> None:
+        parts = [{"PartNumber": number, "Size": 10, "ETag": '"e"'} for number in numbers]
+        stubbed.answer("list_parts", Parts=parts, **more)
+
+    page(1, 2, IsTruncated=True, NextPartNumberMarker=2)
+    page(3, IsTruncated=True)
+    page(4)
+    listed = stubbed.bucket.list_parts(KEY, "m")
+    assert [part.number for part in listed] == [1, 2, 3, 4]
+    stubbed.answer("list_parts", IsTruncated=True)
+    assert stubbed.bucket.list_parts(KEY, "m") == []
+
+
+@pytest.mark.parametrize("error", [OSError("reset"), EndpointConnectionError(endpoint_url="x")])
+def test_a_download_that_breaks_off_is_a_failure(stubbed: Stubbed, error: Exception) -> None:
+    class Breaking:
+        closed = False
+
+        def read(self, size: int) -> bytes:
+            if not hasattr(self, "begun"):
+                self.begun = True
+                return b"x"
+            raise error
+
+        def close(self) -> None:
+            self.closed = True
+
+    body = Breaking()
+    stubbed.answer("get_object", **FACTS, Body=body)
+    pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', step=4)
+    assert next(pieces) == b"x"
+    with pytest.raises(StoreUnavailable):
+        next(pieces)
+    assert body.closed
+
+
+def test_a_download_that_nobody_reads_on_gives_its_connection_back(stubbed: Stubbed) -> None:
+    class Closing:
+        closed = False
+
+        def read(self, size: int) -> bytes:
+            return b"x"
+
+        def close(self) -> None:
+            self.closed = True
+
+    for started in (True, False):
+        body = Closing()
+        stubbed.answer("get_object", **FACTS, Body=body)
+        pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', step=4)
+        if started:
+            next(pieces)
+        pieces.close()  # type: ignore[attr-defined]
+        assert body.closed, f"{started=}"

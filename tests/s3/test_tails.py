@@ -1,0 +1,184 @@
+"""The newest bytes of an upload, and the memory of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness.stores import Place
+from tus_wsgi.errors import LockLost, StoreUnavailable
+from tus_wsgi.model import UploadId
+from tus_wsgi.spool import Spool, SpooledPart
+from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.tails import TailCache, TailObject
+
+ID = UploadId("a")
+
+
+def test_what_was_kept_is_taken_once() -> None:
+    cache = TailCache(100)
+    cache.keep("a.part", '"1"', b"abc")
+    assert cache.take("a.part", '"1"') == b"abc"
+    assert cache.take("a.part", '"1"') is None
+
+
+def test_a_tail_that_another_process_has_replaced_is_not_taken_for_ours() -> None:
+    cache = TailCache(100)
+    cache.keep("a.part", '"1"', b"abc")
+    assert cache.take("a.part", '"2"') is None
+    assert cache.take("b.part", '"1"') is None
+
+
+def test_the_oldest_go_when_there_is_no_room() -> None:
+    cache = TailCache(10)
+    for name in ("a", "b", "c"):
+        cache.keep(name, "", b"x" * 4)
+    assert [cache.take(name, "") is None for name in ("a", "b", "c")] == [True, False, False]
+
+
+def test_what_is_larger_than_the_budget_is_not_kept_and_pushes_nothing_out() -> None:
+    cache = TailCache(10)
+    cache.keep("a", "", b"x" * 10)
+    cache.keep("b", "", b"x" * 11)
+    assert cache.take("b", "") is None
+    assert cache.take("a", "") == b"x" * 10
+
+
+@pytest.mark.property
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from("12"), st.integers(0, 12), st.booleans())
+    )
+)
+def test_the_memory_of_tails_is_bounded(
+    steps: list[tuple[str, str, int, bool]],
+) -> None:
+    cache = TailCache(20)
+    for key, etag, size, keeps in steps:
+        if keeps:
+            cache.keep(key, etag, bytes(size))
+        else:
+            cache.take(key, etag)
+        assert cache._size == sum(map(len, cache._bytes.values())) <= 20
+
+
+# -- in the bucket ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def part() -> SpooledPart:
+    return spooled(b"0123456789")
+
+
+def spooled(data: bytes) -> SpooledPart:
+    part = Spool(1000).part(100, len(data))
+    part.write(data)
+    return part
+
+
+def tail_of(place: Place, cache: TailCache | None = None) -> TailObject:
+    bucket = Bucket(place.client, place.bucket)
+    return TailObject(bucket, place.keys.tail(ID), cache or TailCache(1000))
+
+
+def looked(place: Place, cache: TailCache | None = None) -> TailObject:
+    tail = tail_of(place, cache)
+    tail.look()
+    return tail
+
+
+def size_at(tail: TailObject, base: int) -> int:
+    return tail.size_at(base, unrecorded_start=10**9)
+
+
+def test_where_there_is_no_tail_there_are_no_bytes(place: Place) -> None:
+    tail = looked(place)
+    assert not tail.exists
+    assert size_at(tail, 0) == 0
+
+
+@pytest.mark.parametrize("start", [0, 7, 5 * 2**40])
+def test_a_tail_counts_where_it_begins_and_nowhere_else(
+    place: Place, part: SpooledPart, start: int
+) -> None:
+    tail_of(place).write(start, part)
+    tail = looked(place)
+    assert tail.exists
+    assert size_at(tail, start) == 10
+    assert size_at(tail, start + 1) == 0
+    assert tail.read() == b"0123456789"
+
+
+@pytest.mark.parametrize("start", ["", "x", "-1", "1.5"])
+def test_a_tail_that_does_not_say_where_it_begins_is_behind_the_parts(
+    place: Place, start: str
+) -> None:
+    """tusd's do not say."""
+    metadata = {"start": start} if start else {}
+    place.put(place.keys.tail(ID), b"tusd", Metadata=metadata)
+    tail = looked(place)
+    assert tail.size_at(12, unrecorded_start=12) == 4
+    assert tail.size_at(0, unrecorded_start=12) == 0
+    assert tail.read() == b"tusd"
+
+
+def test_who_wrote_a_tail_need_not_read_it_back(place: Place, part: SpooledPart) -> None:
+    cache = TailCache(1000)
+    tail_of(place, cache).write(0, part)
+    tail = looked(place, cache)
+    place.calls.clear()
+    assert tail.read() == b"0123456789"
+    assert place.calls.begun == []
+    assert tail.read() == b"0123456789"
+    assert place.calls.begun == ["GetObject tail"]
+
+
+def test_a_tail_on_disk_is_stored_and_not_kept_in_memory(place: Place) -> None:
+    cache = TailCache(1000)
+    with Spool(0).part(100, 10) as part:
+        part.write(b"0123456789")
+        tail_of(place, cache).write(0, part)
+    assert cache._size == 0
+    assert looked(place).read() == b"0123456789"
+
+
+def test_a_tail_that_somebody_replaced_is_not_overwritten(place: Place, part: SpooledPart) -> None:
+    mine, theirs = looked(place), looked(place)
+    theirs.write(0, part)
+    with pytest.raises(LockLost):
+        mine.write(0, spooled(b"mine"))
+    late = looked(place)
+    theirs.write(0, spooled(b"theirs"))
+    with pytest.raises(LockLost):
+        late.write(0, spooled(b"late"))
+    assert place.get(place.keys.tail(ID)) == b"theirs"
+
+
+def test_a_tail_that_somebody_removed_is_not_written_again(place: Place, part: SpooledPart) -> None:
+    """The upload was finished or terminated meanwhile."""
+    tail_of(place).write(0, part)
+    late = looked(place)
+    place.delete(place.keys.tail(ID))
+    with pytest.raises(LockLost):
+        late.write(0, spooled(b"late"))
+    assert place.names() == []
+
+
+def test_a_tail_that_changed_behind_the_look_is_not_read(place: Place, part: SpooledPart) -> None:
+    tail_of(place).write(0, part)
+    tail = looked(place)
+    place.put(place.keys.tail(ID), b"another")
+    with pytest.raises(StoreUnavailable):
+        tail.read()
+
+
+def test_a_tail_is_replaced_and_removed(place: Place, part: SpooledPart) -> None:
+    tail = looked(place)
+    tail.write(0, part)
+    tail.write(3, spooled(b"abc"))
+    assert (size_at(tail, 3), size_at(tail, 0)) == (3, 0)
+    tail.delete()
+    tail.delete()
+    assert not tail.exists
+    assert place.names() == []
