@@ -4,7 +4,8 @@ The rules that keep bytes safe:
 
 - The offset is the parts 1, 2, ... without a gap, and the tail if it begins exactly behind them.
   What lies behind a gap counts for nothing, and neither does a tail of another start.
-- A tail is replaced or removed only after what swallowed it is confirmed: a part, or the object.
+- A tail is replaced only after the part that swallowed it is confirmed, and removed only when
+  every byte is in a part or in the object: no tail is written after that, so no removal is late.
 - The record says `finished` only after the object is there and has the right size.
 - Every write is preceded by a look at the lock, and the record and the tail are written only if
   nobody else has written them meanwhile (where the service knows conditional writes).
@@ -275,15 +276,16 @@ class S3Upload:
             raise UploadGone(_PARTS_GONE) from error
 
     def _settle_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
-        """Write what does not fill a part as the tail; every part before it is confirmed."""
+        """Write what does not fill a part as the tail; every part before it is confirmed.
+
+        A tail that a part has swallowed stays until the next one replaces it, or the end: it counts
+        for nothing, and a removal that reaches S3 late would remove the next one.
+        """
         if part.size > self._tail_size:
             assert_held()
             if not self._object.exists:
                 self._object.write(self._record)
             self._tail.write(self._plan.start(number), part)
-        elif part.size == 0 and self._tail.exists and self._run:
-            assert_held()
-            self._tail.delete()
         self._offset = self._base + part.size
 
     # -- the end ---------------------------------------------------------------------------------
