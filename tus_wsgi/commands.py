@@ -66,12 +66,16 @@ class Create:
         length: bytes of the whole file; None when the client will say later.
         metadata: what the client says of the file.
         has_data: whether the request's body is the beginning of the file.
+        is_open: the upload does not end at its length but when the client says so.
+        completes: it says so now: with this request's last byte the upload is complete.
         verification: what the body is checked against first; None for nothing.
     """
 
     length: int | None
     metadata: Metadata
     has_data: bool
+    is_open: bool = False
+    completes: bool = False
     verification: Verification | None = None
 
 
@@ -83,12 +87,16 @@ class Append:
         id: the upload.
         offset: where the client believes that the end is.
         length: bytes of the whole file where this request says so; None where it does not.
+        completes: with this request's last byte the upload is complete, if it is an open one.
+        overrun_is_fatal: a body that is longer than what is missing makes an end of the upload.
         verification: what the body is checked against first; None for nothing.
     """
 
     id: UploadId
     offset: int
     length: int | None = None
+    completes: bool = False
+    overrun_is_fatal: bool = False
     verification: Verification | None = None
 
 

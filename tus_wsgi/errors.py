@@ -15,6 +15,7 @@ mistake can be a bare 409 in one protocol and a 409 with a problem document in t
     │   ├── OffsetMismatch             the client and the server disagree about what is stored
     │   ├── LengthMismatch             a length that contradicts an earlier one
     │   ├── UploadTooLarge             more bytes than the upload, or the server, may hold
+    │   │   └── UploadComplete             it has them all, and they are final
     │   └── ChecksumMismatch           the bytes that came are not those that were meant
     ├── UploadLocked               somebody else is at it and did not let go in time
     ├── BodyCutShort               the body ended early: what came is stored
@@ -25,6 +26,7 @@ mistake can be a bare 409 in one protocol and a 409 with a problem document in t
     │   └── BodyMalformed              the framing of the body was broken
     └── Unavailable                a fault on our side: try again
         ├── StoreUnavailable           the store failed
+        ├── LockerUnavailable          the service where locks live failed
         ├── LockLost                   the lock passed to somebody else meanwhile
         └── FinishRefused              the application's `on_finish` raised
 """
@@ -130,6 +132,10 @@ class UploadTooLarge(RequestError):
         self.provided = provided
 
 
+class UploadComplete(UploadTooLarge):
+    """The upload is finished with its `limit` bytes, and there is no going on from there."""
+
+
 class ChecksumMismatch(RequestError):
     """What came has another checksum, by `algorithm`, than the client said. None of it is kept."""
 
@@ -197,6 +203,14 @@ class StoreUnavailable(Unavailable):
         super().__init__(f"the store failed at {operation}")
         self.operation = operation
         self.full = full
+
+
+class LockerUnavailable(Unavailable):
+    """The service where locks live failed at `operation`; the cause says how."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"the service where locks live failed at {operation}")
+        self.operation = operation
 
 
 class LockLost(Unavailable):

@@ -102,6 +102,8 @@ class UploadInfo:
         state: how far it is.
         created: when; None for an upload that another server created.
         expires: when it lapses unless it is finished by then; None for never.
+        is_open: more may follow even at its full length, until the client says that this was all.
+            In tus an upload ends with its last byte; in the IETF's protocol it ends when told to.
     """
 
     id: UploadId
@@ -111,11 +113,12 @@ class UploadInfo:
     state: State = State.RECEIVING
     created: datetime | None = None
     expires: datetime | None = None
+    is_open: bool = False
 
     @property
     def is_full(self) -> bool:
-        """Whether every byte has arrived. It may still have to be finished."""
-        return self.length is not None and self.offset == self.length
+        """Whether every byte has arrived and no more may follow. It may have to be finished yet."""
+        return self.length is not None and self.offset == self.length and not self.is_open
 
     @property
     def is_finished(self) -> bool:

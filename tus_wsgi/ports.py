@@ -110,18 +110,29 @@ class Upload(Protocol):
             StoreUnavailable: the store did not answer.
         """
 
-    def declare_length(self, length: int) -> None:
-        """Record the length of an upload that was begun without one. The caller checked it."""
+    def declare_length(self, length: int, *, is_open: bool = False) -> None:
+        """Record the length of an upload that was begun without one, or that was open.
+
+        Args:
+            length: the caller has checked it.
+            is_open: whether more may follow all the same.
+        """
 
     def prolong(self, expires: datetime) -> None:
         """Record a later instant at which the upload lapses. The caller decided that it is due."""
 
-    def append(self, body: Body, assert_held: Callable[[], None]) -> None:
+    def append(
+        self,
+        body: Body,
+        assert_held: Callable[[], None],
+        on_stored: Callable[[int], None] | None = None,
+    ) -> None:
         """Store the body at the end, as much of it as comes. `info.offset` tells how much that was.
 
         Args:
             body: read until it ends. It hands out no more than what is missing.
             assert_held: raises `LockLost` when the lock has passed on; called before each write.
+            on_stored: told the offset that is stored for good, now and then while the body comes.
 
         Raises:
             StoreUnavailable: something could not be stored. What `measure` finds afterwards is
@@ -218,6 +229,7 @@ class Locker(Protocol):
 
         Raises:
             UploadLocked: on entering, when the holder did not let go in time.
+            LockerUnavailable: on entering, when it cannot be known who holds the lock.
         """
 
 

@@ -8,14 +8,14 @@ offset that it answers with is one that the next request can go on from.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import assert_never
 
-from tus_wsgi.bodies import check_complete, receive_verified
+from tus_wsgi.audience import Audience
+from tus_wsgi.bodies import receive_verified
 from tus_wsgi.commands import (
     Append,
     Appended,
@@ -35,23 +35,23 @@ from tus_wsgi.commands import (
 )
 from tus_wsgi.errors import (
     BodyMalformed,
-    FinishRefused,
+    LengthMismatch,
     OffsetMismatch,
     StoreUnavailable,
     TusError,
+    UploadComplete,
     UploadGone,
     UploadTooLarge,
     UploadUnfinished,
 )
 from tus_wsgi.events import (
-    BytesStored,
-    Event,
     UploadCreated,
-    UploadFinished,
     UploadTerminated,
 )
 from tus_wsgi.expiry import expiry, has_lapsed, prolonged
-from tus_wsgi.hooks import FinishedUpload, OnFinish
+from tus_wsgi.finishing import Finisher
+from tus_wsgi.hooks import OnFinish
+from tus_wsgi.intake import CUT_SHORT, Intake, OnProgress
 from tus_wsgi.model import Extension, UploadId, UploadInfo
 from tus_wsgi.ports import (
     Body,
@@ -109,12 +109,20 @@ class UploadService:
         self._lifetime = lifetime
         self.extensions = tuple(extensions)
         self._quarantine = quarantine
-        self._on_finish = on_finish
-        self._observers = tuple(observers)
+        self._audience = Audience(observers)
+        self._finisher = Finisher(on_finish, self._audience)
         self._now = now
 
-    def execute(self, command: Command, body: Body) -> Outcome:
+    def execute(
+        self, command: Command, body: Body, on_progress: OnProgress | None = None
+    ) -> Outcome:
         """Carry `command` out; `body` is the request's, which is read only if it is asked for.
+
+        Args:
+            command: what to do.
+            body: the request's.
+            on_progress: told of an upload as soon as others can find it, before its first byte is
+                read, and then now and then how many bytes are stored for good.
 
         Raises:
             RequestError: the request cannot be fulfilled, and nothing was changed.
@@ -128,9 +136,9 @@ class UploadService:
             case Inspect():
                 return self.inspect(command)
             case Create():
-                return self.create(command, body)
+                return self.create(command, body, on_progress)
             case Append():
-                return self.append(command, body)
+                return self.append(command, body, on_progress)
             case Terminate():
                 return self.terminate(command)
             case Download():
@@ -142,10 +150,10 @@ class UploadService:
         """Say how far the upload is; finish it if it is full and nobody has."""
         with self._locked(command.id, body=None) as lock:
             upload = self._found(command.id)
-            self._finish_if_full(upload, lock)
+            self._finisher.finish_if_full(upload, lock)
             return Inspected(upload.info)
 
-    def create(self, command: Create, body: Body) -> Created:
+    def create(self, command: Create, body: Body, on_progress: OnProgress | None = None) -> Created:
         """Begin an upload, with its first bytes if the request brings them."""
         announced = body.announced if command.has_data else 0
         check_fits(0, announced, command.length, self.max_size)
@@ -156,34 +164,36 @@ class UploadService:
             metadata=command.metadata,
             created=now,
             expires=expiry(now, self._lifetime),
+            is_open=command.is_open,
         )
         with self._held(command.verification, body) as (taken, verify):
             verify(0, self._limit(command.length))
             if command.has_data or command.length == 0:
                 with self._locked(info.id, taken) as lock:
-                    info = self._create_with(info, taken if command.has_data else None, lock)
+                    intake = self._intake(command, taken, lock, on_progress)
+                    info = self._create_with(info, intake)
             else:
                 self._store.create(info, at_once=True)
-                self._tell(UploadCreated(info.id, info.length))
+                self._audience.tell(UploadCreated(info.id, info.length))
         return Created(info, command.has_data)
 
-    def append(self, command: Append, body: Body) -> Appended:
+    def append(
+        self, command: Append, body: Body, on_progress: OnProgress | None = None
+    ) -> Appended:
         """Store the body at the end of the upload, and finish it with its last byte."""
         held = self._held(command.verification, body)
         with held as (taken, verify), self._locked(command.id, taken) as lock:
             upload = self._found(command.id)
-            length = self._check_append(command, upload.info, taken)
-            verify(upload.info.offset, self._limit(length))
-            if command.length is not None and upload.info.length is None:
-                lock.assert_held()
-                upload.declare_length(command.length)
-            # Before the bytes, so that they are not swept away while they come; and behind them,
-            # since they may have come slowly.
-            self._prolong(upload, lock)
-            end = self._take(upload, taken, lock)
-            self._finish_if_full(upload, lock, end)
-            self._prolong(upload, lock)
-            check_complete(end, upload.info.offset)
+            intake = self._intake(command, taken, lock, on_progress)
+            try:
+                length = self._check_append(command, upload.info, taken)
+                verify(upload.info.offset, self._limit(length))
+                end = self._append(upload, intake)
+            except (UploadTooLarge, LengthMismatch):
+                self._end_if_overrun(upload, intake)
+                raise
+            if end in CUT_SHORT:
+                raise CUT_SHORT[end](upload.info.offset)
             return Appended(upload.info)
 
     def terminate(self, command: Terminate) -> Terminated:
@@ -192,7 +202,7 @@ class UploadService:
             upload = self._store.open(command.id)
             lock.assert_held()
             upload.terminate()
-        self._tell(UploadTerminated(command.id))
+        self._audience.tell(UploadTerminated(command.id))
         return Terminated()
 
     def download(self, command: Download) -> Downloadable:
@@ -201,7 +211,7 @@ class UploadService:
         if not upload.info.is_finished:
             self._measure(upload)
             # Without a hook there is nobody to be told first, and a whole object is enough.
-            if self._on_finish is not None and not upload.info.is_finished:
+            if self._finisher.has_hook and not upload.info.is_finished:
                 raise UploadUnfinished
         return Downloadable(upload.info, upload.content())
 
@@ -261,31 +271,60 @@ class UploadService:
         if command.length is not None:
             check_declared(command.length, info, self.max_size)
             length = command.length
+        if info.is_finished and body.announced:
+            raise UploadComplete(info.offset, info.offset + body.announced)
         check_fits(info.offset, body.announced, length, self.max_size)
         return length
 
-    def _create_with(self, info: UploadInfo, body: Body | None, lock: Lock) -> UploadInfo:
+    def _append(self, upload: Upload, intake: Intake) -> BodyEnd:
+        """Store the body of an append that may be, and finish the upload with its last byte."""
+        length, lock = intake.command.length, intake.lock
+        if length is not None and upload.info.length is None:
+            lock.assert_held()
+            upload.declare_length(length, is_open=upload.info.is_open)
+        # Before the bytes, so that they are not swept away while they come; and behind them,
+        # since they may have come slowly.
+        self._prolong(upload, lock)
+        end = intake.take(upload)
+        if end is not BodyEnd.MALFORMED:
+            self._finisher.finish_if_full(upload, lock)
+        self._prolong(upload, lock)
+        return end
+
+    def _end_if_overrun(self, upload: Upload, intake: Intake) -> None:
+        if intake.ends(upload.info):
+            intake.lock.assert_held()
+            upload.terminate()
+            self._audience.tell(UploadTerminated(upload.info.id))
+
+    def _create_with(self, info: UploadInfo, intake: Intake) -> UploadInfo:
         """Begin an upload whose first bytes, perhaps all of its none, are in the request.
 
         A fault after the upload exists is no reason to deny it: the client learns its URL and how
         much of it is stored, and goes on from there.
         """
-        upload = self._store.create(info, at_once=False)
+        lock, on_progress = intake.lock, intake.on_progress
+        upload = self._store.create(info, at_once=on_progress is not None)
+        if on_progress is not None:
+            on_progress(info)
+        end = BodyEnd.COMPLETE
         try:
-            end = BodyEnd.COMPLETE if body is None else self._take(upload, body, lock)
-            self._finish_if_full(upload, lock, end, lazily=self._on_finish is None)
+            if intake.has_data:
+                end = intake.take(upload)
+            if end is not BodyEnd.MALFORMED:
+                self._finisher.finish_if_full(upload, lock, is_new=True)
         except StoreUnavailable as error:
             upload = self._found_again(info.id, error)
             # A client that reads its own length as the offset goes away, and nobody looks again.
-            self._finish_if_full(upload, lock)
+            self._finisher.finish_if_full(upload, lock)
             end = BodyEnd.COMPLETE
-        except UploadTooLarge:
+        except (UploadTooLarge, LengthMismatch):
             upload.terminate()
             raise
         if end is BodyEnd.MALFORMED:
             upload.terminate()
             raise BodyMalformed(0)
-        self._tell(UploadCreated(info.id, info.length))
+        self._audience.tell(UploadCreated(info.id, info.length))
         return upload.info
 
     def _found_again(self, id: UploadId, error: StoreUnavailable) -> Upload:
@@ -297,55 +336,11 @@ class UploadService:
             raise error from None
         return upload
 
-    def _take(self, upload: Upload, body: Body, lock: Lock) -> BodyEnd:
-        """Store the body, and say why it ended.
-
-        Raises:
-            UploadTooLarge: it did not say how long it is, and was longer than what is missing.
-        """
-        before = upload.info
-        limit = self._limit(before.length)
-        body.limit(limit - before.offset)
-        began = time.monotonic()
-        upload.append(body, lock.assert_held)
-        stored = upload.info.offset - before.offset
-        cut = None if body.end is BodyEnd.COMPLETE else body.end.name.lower()
-        seconds = time.monotonic() - began
-        self._tell(BytesStored(before.id, upload.info.offset, stored, seconds, cut))
-        if body.end is BodyEnd.TOO_LONG:
-            raise UploadTooLarge(limit, None)
-        return body.end
-
-    def _finish_if_full(
+    def _intake(
         self,
-        upload: Upload,
+        command: Create | Append,
+        body: Body,
         lock: Lock,
-        end: BodyEnd = BodyEnd.COMPLETE,
-        *,
-        lazily: bool = False,
-    ) -> None:
-        """Make the object, tell the application, and only then call the upload finished."""
-        if not upload.info.is_full or upload.info.is_finished or end is BodyEnd.MALFORMED:
-            return
-        lock.assert_held()
-        made = upload.assemble(lock.assert_held)
-        if self._on_finish is not None:
-            self._call_on_finish(self._on_finish, upload)
-        lock.assert_held()
-        upload.finish(lazily=lazily)
-        if made or self._on_finish is not None:
-            self._tell(UploadFinished(upload.info.id, upload.info.offset))
-
-    def _call_on_finish(self, on_finish: OnFinish, upload: Upload) -> None:
-        info = upload.info
-        try:
-            on_finish(FinishedUpload(info.id, info.offset, info.metadata, upload.storage))
-        except Exception as error:
-            raise FinishRefused from error
-
-    def _tell(self, event: Event) -> None:
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:
-                log.exception("an observer failed")
+        on_progress: OnProgress | None,
+    ) -> Intake:
+        return Intake(command, body, lock, self.max_size, self._audience, on_progress)

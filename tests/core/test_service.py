@@ -108,13 +108,18 @@ class FragileUpload(MemoryUpload):
     def measure(self) -> None:
         self._store.step("measure")
 
-    def declare_length(self, length: int) -> None:
+    def declare_length(self, length: int, *, is_open: bool = False) -> None:
         self._store.step("declare")
-        super().declare_length(length)
+        super().declare_length(length, is_open=is_open)
 
-    def append(self, body: Body, assert_held: Callable[[], None]) -> None:
+    def append(
+        self,
+        body: Body,
+        assert_held: Callable[[], None],
+        on_stored: Callable[[int], None] | None = None,
+    ) -> None:
         self._store.step("append")
-        super().append(body, assert_held)
+        super().append(body, assert_held, on_stored)
         self._store.step("appended")
 
     def assemble(self, assert_held: Callable[[], None]) -> bool:

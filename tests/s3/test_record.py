@@ -41,7 +41,7 @@ GOLDEN_TEXT = (
     '"MultipartUpload":"VXBsb2Fk"},'
     '"PartPlan":[16777216,0,0,0,0],"State":"receiving",'
     '"RawMetadata":"filename bWVuw7wNCmhp, binary /w==,flag",'
-    '"Created":"2026-01-02T03:04:05+00:00","Expires":null}'
+    '"IsOpen":false,"Created":"2026-01-02T03:04:05+00:00","Expires":null}'
 )
 
 

@@ -82,6 +82,17 @@ def check_defer_length(text: str) -> None:
         raise MalformedField("Upload-Defer-Length", f"expected {DEFERRED!r}, got {shown(text)}")
 
 
+def check_transfer_coding(text: str | None) -> None:
+    """Refuse `gzip, chunked`: gunicorn undoes the chunks and hands the gzip on as the data.
+
+    Raises:
+        MalformedField: `text` is there and is not `chunked`.
+    """
+    if text is not None and text.lower() != "chunked":
+        reason = f"only chunked is understood, got {shown(text)}"
+        raise MalformedField("Transfer-Encoding", reason)
+
+
 def parse_metadata(text: str) -> Metadata:
     """What an `Upload-Metadata` field says; `raw` is `text` itself, so that it can be echoed.
 

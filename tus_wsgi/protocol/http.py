@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tus_wsgi.commands import Command, Outcome
 from tus_wsgi.errors import TusError
-from tus_wsgi.model import UploadId
+from tus_wsgi.model import UploadId, UploadInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,9 @@ def status_line(status: int) -> str:
 UrlOf = Callable[[UploadId], str]
 """The absolute URL of an upload, as this request's client sees it."""
 
+Interim = Callable[[UploadInfo], Reply | None]
+"""What to send before the final response, as soon as so much is stored; perhaps nothing."""
+
 
 class Dialect(Protocol):
     """One protocol, or one version of one."""
@@ -82,6 +85,12 @@ class Dialect(Protocol):
 
     def render(self, head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
         """The words for what came of it."""
+
+    def interim(self, head: RequestHead, url_of: UrlOf) -> Interim | None:
+        """How to report progress before the final response; None where nobody may be told.
+
+        It takes the record of a new upload to be written before its first byte, so it has a price.
+        """
 
     def render_error(self, head: RequestHead, error: TusError) -> Reply:
         """The words for what went wrong, without anything that is only ours to know."""

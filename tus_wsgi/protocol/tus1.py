@@ -64,12 +64,12 @@ from tus_wsgi.protocol.fields import (
     build_integer,
     build_metadata,
     check_defer_length,
+    check_transfer_coding,
     parse_checksum,
     parse_field_names,
     parse_integer,
     parse_media_type,
     parse_metadata,
-    shown,
 )
 from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf
 from tus_wsgi.protocol.tus1_errors import VERSION, reply_to_error
@@ -135,7 +135,7 @@ class Tus1:
         allowed = self._base_methods if head.target is None else self._upload_methods
         if head.method not in allowed:
             raise MethodNotAllowed(head.method, allowed)
-        _check_transfer_coding(head)
+        check_transfer_coding(head.fields.get("Transfer-Encoding"))
         if head.target is None:
             return self._parse_create(head)
         if head.method == "PATCH":
@@ -224,6 +224,9 @@ class Tus1:
         """The words for what came of it."""
         return _finish(head, _render_outcome(head, outcome, url_of))
 
+    def interim(self, head: RequestHead, url_of: UrlOf) -> None:
+        """Nothing: tus 1.0.0 knows no interim responses."""
+
     def render_error(self, head: RequestHead, error: TusError) -> Reply:
         """The words for what went wrong."""
         return _finish(head, reply_to_error(head, error))
@@ -256,14 +259,6 @@ def _check_version(head: RequestHead) -> None:
         return
     if provided is not None or head.method in _VERSION_REQUIRED:
         raise UnsupportedVersion(provided)
-
-
-def _check_transfer_coding(head: RequestHead) -> None:
-    """Refuse `gzip, chunked`: gunicorn undoes the chunks and hands the gzip on as the data."""
-    coding = head.fields.get("Transfer-Encoding")
-    if coding is not None and coding.lower() != "chunked":
-        reason = f"only chunked is understood, got {shown(coding)}"
-        raise MalformedField("Transfer-Encoding", reason)
 
 
 def _check_not_offered(head: RequestHead) -> None:

@@ -82,20 +82,27 @@ class MemoryUpload:
     def measure(self) -> None:
         """Do nothing: the offset is always certain here."""
 
-    def declare_length(self, length: int) -> None:
+    def declare_length(self, length: int, *, is_open: bool = False) -> None:
         """Record the length."""
-        self._cell.info = replace(self._cell.info, length=length)
+        self._cell.info = replace(self._cell.info, length=length, is_open=is_open)
 
     def prolong(self, expires: datetime) -> None:
         """Record when it lapses."""
         self._cell.info = replace(self._cell.info, expires=expires)
 
-    def append(self, body: Body, assert_held: Callable[[], None]) -> None:
+    def append(
+        self,
+        body: Body,
+        assert_held: Callable[[], None],
+        on_stored: Callable[[int], None] | None = None,
+    ) -> None:
         """Store the body behind what is there."""
         buffer = bytearray(STEP)
         while count := body.readinto(memoryview(buffer)):
             assert_held()
             self._cell.content += buffer[:count]
+            if on_stored is not None:
+                on_stored(len(self._cell.content))
 
     def assemble(self, assert_held: Callable[[], None]) -> bool:
         """Take the content for the object."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tus_wsgi.audience import Audience
 from tus_wsgi.commands import Downloadable, Outcome
 from tus_wsgi.errors import TusError, Unavailable
 from tus_wsgi.events import RequestFailed
@@ -15,6 +16,7 @@ from tus_wsgi.protocol.http import Dialect, Reply, RequestHead, status_line
 from tus_wsgi.service import UploadService
 from tus_wsgi.wsgi.body import LiveBodies, WsgiBody
 from tus_wsgi.wsgi.environ import Mount
+from tus_wsgi.wsgi.interim import interim_sender
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -64,7 +66,7 @@ class UploadMiddleware:
         self._mount = mount
         self._cors = cors
         self._network_timeout = network_timeout
-        self._observers = tuple(observers)
+        self._audience = Audience(observers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -91,27 +93,21 @@ class UploadMiddleware:
         dialect = self._dialect(head)
         try:
             url_of = self._mount.url_of(environ)
-            outcome = self._service.execute(dialect.parse(head), body)
+            interim = interim_sender(environ, dialect.interim(head, url_of))
+            outcome = self._service.execute(dialect.parse(head), body, interim)
             reply = dialect.render(head, outcome, url_of)
             return reply, _content(reply, outcome)
         except TusError as error:
             if isinstance(error, Unavailable):
-                self._report(error)
+                self._audience.tell(RequestFailed(None, error))
             return dialect.render_error(head, error), None
         except Exception as error:  # noqa: BLE001 - the outermost one: a bug must not leak
-            self._report(error)
+            self._audience.tell(RequestFailed(None, error))
             return dialect.render_error(head, Unavailable()), None
 
     def _dialect(self, head: RequestHead) -> Dialect:
         speakers = (dialect for dialect in self._dialects if dialect.speaks(head))
         return next(speakers, self._dialects[-1])
-
-    def _report(self, error: Exception) -> None:
-        for observer in self._observers:
-            try:
-                observer(RequestFailed(None, error))
-            except Exception:
-                log.exception("an observer failed")
 
 
 def _content(reply: Reply, outcome: Outcome) -> Iterator[bytes] | None:

@@ -19,6 +19,9 @@ meanwhile; beyond this the client has to wait, which is all the back-pressure th
 UploadPart = Callable[[int, SpooledPart], Part]
 """Uploads a part and says what S3 made of it. It runs in the executor."""
 
+OnParts = Callable[[list[Part]], None]
+"""Told the parts that S3 has, from the first one on and without a gap. It runs in the request."""
+
 
 class PartPipeline:
     """Uploads parts in the background. Leaving the context waits for those that have begun.
@@ -29,11 +32,14 @@ class PartPipeline:
     Args:
         executor: shared by all uploads of the process.
         upload: what to do with each part.
+        on_parts: told now and then how far S3 has the parts.
     """
 
-    def __init__(self, executor: Executor, upload: UploadPart) -> None:
+    def __init__(self, executor: Executor, upload: UploadPart, on_parts: OnParts) -> None:
         self._executor = executor
         self._upload = upload
+        self._on_parts = on_parts
+        self._first: int | None = None
         self._failed = threading.Event()
         self._running: set[Future[Part]] = set()
         self._done: list[Part] = []
@@ -46,9 +52,11 @@ class PartPipeline:
         Raises:
             StoreUnavailable, LockLost: an earlier part failed. This one is closed all the same.
         """
+        self._first = number if self._first is None else self._first
         try:
             while len(self._running) >= PARTS_IN_FLIGHT:
                 self._collect(wait(self._running, return_when=FIRST_COMPLETED).done)
+            self._collect({one for one in self._running if one.done()})
         except BaseException:
             part.close()
             raise
@@ -61,7 +69,7 @@ class PartPipeline:
             StoreUnavailable, LockLost: the first failure that there was.
         """
         self._collect(wait(self._running).done)
-        return sorted(self._done, key=lambda part: part.number)
+        return self._run_of_done()
 
     def __enter__(self) -> Self:
         return self
@@ -94,3 +102,10 @@ class PartPipeline:
         if failures:
             self._failed.set()
             raise failures[0]
+        if finished:
+            self._on_parts(self._run_of_done())
+
+    def _run_of_done(self) -> list[Part]:
+        self._done.sort(key=lambda part: part.number)
+        numbered = enumerate(self._done, self._first or 1)
+        return [part for number, part in numbered if part.number == number]

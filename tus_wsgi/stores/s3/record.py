@@ -13,6 +13,7 @@
 | State              | ours | receiving, finishing, finished                                     |
 | RawMetadata        | ours | the Upload-Metadata field exactly as it was sent                   |
 | Created, Expires   | ours | ISO 8601, UTC                                                      |
+| IsOpen             | ours | it ends when the client says so, and not at its length             |
 
 Reading is lenient: unknown fields are ignored and missing ones have a default, so tusd's infos read
 as well as ours.
@@ -80,6 +81,7 @@ def encode(record: Record) -> bytes:
         "PartPlan": None if record.plan is None else astuple(record.plan),
         "State": info.state.value,
         "RawMetadata": info.metadata.raw,
+        "IsOpen": info.is_open,
         "Created": None if info.created is None else info.created.isoformat(),
         "Expires": None if info.expires is None else info.expires.isoformat(),
     }
@@ -103,6 +105,7 @@ def decode(content: bytes) -> Record:
         offset=int(fields.get("Offset", 0)),
         metadata=_metadata(fields),
         state=State(fields.get("State", State.RECEIVING)),
+        is_open=fields.get("IsOpen") is True,
         created=_instant(fields.get("Created")),
         expires=_instant(fields.get("Expires")),
     )

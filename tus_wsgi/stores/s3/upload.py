@@ -30,7 +30,7 @@ from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailObject
-from tus_wsgi.stores.s3.workshop import AssertHeld, Workshop
+from tus_wsgi.stores.s3.workshop import AssertHeld, OnStored, Workshop
 
 _PARTS_GONE = "the parts of this upload were removed from the store"
 
@@ -79,9 +79,10 @@ class S3Upload:
         elif at_once:
             self._object.write(self._record)
 
-    def declare_length(self, length: int) -> None:
+    def declare_length(self, length: int, *, is_open: bool = False) -> None:
         """Record the length of an upload that was begun without one. One S3 call."""
-        self._write(replace(self._record, info=replace(self._record.info, length=length)))
+        info = replace(self._record.info, length=length, is_open=is_open)
+        self._write(replace(self._record, info=info))
 
     def prolong(self, expires: datetime) -> None:
         """Record a later instant at which the upload lapses. One S3 call."""
@@ -193,7 +194,9 @@ class S3Upload:
 
     # -- bytes -----------------------------------------------------------------------------------
 
-    def append(self, body: Body, assert_held: AssertHeld) -> None:
+    def append(
+        self, body: Body, assert_held: AssertHeld, on_stored: OnStored | None = None
+    ) -> None:
         """Store the body behind what is there: full parts as parts, the rest as the tail.
 
         Raises:
@@ -213,7 +216,11 @@ class S3Upload:
             assert_held()
             return self._upload_part(number, part.payload())
 
-        with PartPipeline(self._shop.executor, upload) as pipeline:
+        def stored(parts: list[Part]) -> None:
+            if on_stored is not None:
+                on_stored(self._base + sum(part.size for part in parts))
+
+        with PartPipeline(self._shop.executor, upload, stored) as pipeline:
             number, part = self._receive(body, pipeline, assert_held)
             with part:
                 self._run += pipeline.wait()

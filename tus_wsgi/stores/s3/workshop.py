@@ -15,6 +15,9 @@ from tus_wsgi.stores.s3.tails import TailCache
 AssertHeld = Callable[[], None]
 """Raises `LockLost` when the upload has become somebody else's: called before each write."""
 
+OnStored = Callable[[int], None]
+"""Told the offset that is stored for good, while a body comes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
