@@ -1,0 +1,461 @@
+"""Resumable uploads for HTTP: what each interop version asks for, and how it is answered."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.protocol.heads import ID, Fields
+from tests.protocol.test_tus1_errors import SAMPLES
+from tus_wsgi import errors
+from tus_wsgi.commands import (
+    Append,
+    Appended,
+    Create,
+    Created,
+    Discover,
+    Discovered,
+    Download,
+    Inspect,
+    Inspected,
+    Terminate,
+    Terminated,
+)
+from tus_wsgi.errors import (
+    LengthMismatch,
+    MalformedField,
+    MethodNotAllowed,
+    OffsetMismatch,
+    RequestError,
+    UnsupportedMediaType,
+    UploadComplete,
+    UploadGone,
+    UploadTooLarge,
+)
+from tus_wsgi.model import UploadId, UploadInfo
+from tus_wsgi.protocol.http import Dialect, Reply, RequestHead
+from tus_wsgi.protocol.rufh import MEDIA_TYPE, Rufh
+from tus_wsgi.protocol.rufh_drafts import DRAFTS
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+MAX_SIZE = 1000
+OLD = [3, 5, 6]
+NEW = [8, 9]
+ALL = [*OLD, *NEW]
+NAMED = UploadId(ID)
+
+
+def rufh(interop: int) -> Rufh:
+    draft = next(draft for draft in DRAFTS if draft.interop == interop)
+    return Rufh(draft, is_newest=draft is DRAFTS[0], max_size=MAX_SIZE, now=lambda: NOW)
+
+
+def head(method: str, target: str | None, fields: dict[str, str], size: int = 0) -> RequestHead:
+    length = {} if "Transfer-Encoding" in fields else {"Content-Length": str(size)}
+    return RequestHead(method, target, Fields({**length, **fields}), has_body=size > 0)
+
+
+def named(interop: int, **fields: str) -> dict[str, str]:
+    written = {name.replace("_", "-"): value for name, value in fields.items()}
+    return {"Upload-Draft-Interop-Version": str(interop), **written}
+
+
+def completeness(interop: int, *, complete: bool) -> dict[str, str]:
+    if interop == 3:
+        return {"Upload-Incomplete": "?0" if complete else "?1"}
+    return {"Upload-Complete": "?1" if complete else "?0"}
+
+
+def creation(interop: int, *, complete: bool, size: int = 0, **more: str) -> RequestHead:
+    fields = {**named(interop, **more), **completeness(interop, complete=complete)}
+    return head("POST", None, fields, size)
+
+
+def append(
+    interop: int, *, complete: bool | None, offset: str = "3", size: int = 2, **more: str
+) -> RequestHead:
+    fields = {"Upload-Offset": offset, "Content-Type": MEDIA_TYPE, **named(interop, **more)}
+    if complete is not None:
+        fields |= completeness(interop, complete=complete)
+    return head("PATCH", ID, fields, size)
+
+
+def url_of(id: UploadId) -> str:
+    return f"https://example.com/files/{id}"
+
+
+def field(reply: Reply, name: str) -> str | None:
+    found = [value for key, value in reply.fields if key.lower() == name.lower()]
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+def info(**facts: object) -> UploadInfo:
+    return UploadInfo(**{"id": NAMED, "length": 10, **facts})  # type: ignore[arg-type]
+
+
+# -- who speaks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_a_version_is_spoken_by_who_names_it(interop: int) -> None:
+    dialect: Dialect = rufh(interop)
+    assert dialect.speaks(head("HEAD", ID, named(interop)))
+    assert not dialect.speaks(head("HEAD", ID, named(interop + 100)))
+    assert not dialect.speaks(head("HEAD", ID, {**named(interop), "Tus-Resumable": "1.0.0"}))
+
+
+def test_who_names_none_is_spoken_to_in_the_newest() -> None:
+    bare = head("POST", None, {"Upload-Complete": "?1"})
+    assert [rufh(interop).speaks(bare) for interop in ALL] == [False] * 4 + [True]
+    assert rufh(9).speaks(head("HEAD", ID, {}))
+    assert not rufh(9).speaks(head("POST", None, {}))
+
+
+# -- requests --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interop", ALL)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_a_creation_that_completes_has_the_length_of_its_content(interop: int, method: str) -> None:
+    """R-10, R-14, R-21"""
+    fields = {**named(interop), **completeness(interop, complete=True)}
+    command = rufh(interop).parse(head(method, None, fields, 7))
+    assert isinstance(command, Create)
+    assert (command.length, command.is_open, command.completes) == (7, False, True)
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_a_creation_that_does_not_complete_stays_open(interop: int) -> None:
+    """R-12, R-13: it ends when the client says so, also at its length."""
+    command = rufh(interop).parse(creation(interop, complete=False, size=3, Upload_Length="10"))
+    assert isinstance(command, Create)
+    assert (command.length, command.is_open, command.completes) == (10, True, False)
+    command = rufh(interop).parse(creation(interop, complete=False))
+    assert isinstance(command, Create)
+    assert (command.length, command.has_data) == (None, True)
+
+
+def test_a_creation_without_a_length_says_at_its_end_that_this_was_all() -> None:
+    fields = {"Transfer-Encoding": "chunked", "Upload-Complete": "?1"}
+    command = rufh(9).parse(head("POST", None, fields, 1))
+    assert isinstance(command, Create)
+    assert (command.length, command.is_open, command.completes) == (None, True, True)
+
+
+def test_lengths_that_contradict_each_other_are_refused() -> None:
+    """R-06"""
+    with pytest.raises(LengthMismatch):
+        rufh(9).parse(creation(9, complete=True, size=7, Upload_Length="8"))
+    with pytest.raises(LengthMismatch):
+        rufh(9).parse(append(9, complete=True, size=2, Upload_Length="6"))
+
+
+def test_what_is_too_large_is_refused_at_creation() -> None:
+    """R-16"""
+    with pytest.raises(UploadTooLarge):
+        rufh(9).parse(creation(9, complete=False, Upload_Length=str(MAX_SIZE + 1)))
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1.0"])
+def test_a_length_that_cannot_be_read_is_ignored(text: str) -> None:
+    """R-03"""
+    command = rufh(9).parse(creation(9, complete=False, Upload_Length=text))
+    assert isinstance(command, Create)
+    assert command.length is None
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_a_creation_has_to_say_whether_it_completes(interop: int) -> None:
+    """R-02"""
+    with pytest.raises(MalformedField):
+        rufh(interop).parse(head("POST", None, named(interop, Upload_Complete="true")))
+
+
+def test_the_request_describes_its_content() -> None:
+    """R-21"""
+    command = rufh(6).parse(
+        creation(
+            6,
+            complete=True,
+            size=1,
+            Content_Type="video/mp4",
+            Content_Disposition="inline; filename=\"a.mp4\"; filename*=UTF-8''Men%C3%BC.mp4",
+        )
+    )
+    assert isinstance(command, Create)
+    assert dict(command.metadata.pairs) == {
+        "filetype": b"video/mp4",
+        "filename": "Menü.mp4".encode(),
+    }
+
+
+def test_the_type_of_a_partial_upload_is_not_the_type_of_the_file() -> None:
+    fields = {"Content_Type": MEDIA_TYPE, "Upload_Metadata": "filename d29ybGQ="}
+    command = rufh(6).parse(creation(6, complete=True, size=1, **fields))
+    assert isinstance(command, Create)
+    assert dict(command.metadata.pairs) == {"filename": b"world"}
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_an_append(interop: int) -> None:
+    """R-37"""
+    command = rufh(interop).parse(append(interop, complete=False))
+    assert isinstance(command, Append)
+    assert (command.id, command.offset, command.length, command.completes) == (ID, 3, None, False)
+    command = rufh(interop).parse(append(interop, complete=True))
+    assert isinstance(command, Append)
+    assert (command.length, command.completes) == (5, True)
+
+
+@pytest.mark.parametrize(("interop", "completes"), [(3, True), (5, False), (6, False)])
+def test_what_an_append_means_that_does_not_say(*, interop: int, completes: bool) -> None:
+    command = rufh(interop).parse(append(interop, complete=None))
+    assert isinstance(command, Append)
+    assert command.completes is completes
+
+
+@pytest.mark.parametrize("interop", NEW)
+def test_an_append_has_to_say_whether_it_completes(interop: int) -> None:
+    """R-34"""
+    with pytest.raises(MalformedField):
+        rufh(interop).parse(append(interop, complete=None))
+
+
+@pytest.mark.parametrize("interop", ALL)
+@pytest.mark.parametrize("offset", ["abc", "-1", "", "1, 2"])
+def test_an_append_has_to_say_where(interop: int, offset: str) -> None:
+    """R-34"""
+    with pytest.raises(MalformedField, match="Upload-Offset"):
+        rufh(interop).parse(append(interop, complete=True, offset=offset))
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_the_type_of_an_append_matters_since_version_6(interop: int) -> None:
+    """R-35"""
+    request = append(interop, complete=True, Content_Type="video/mp4")
+    if interop < 6:
+        assert isinstance(rufh(interop).parse(request), Append)
+    else:
+        with pytest.raises(UnsupportedMediaType):
+            rufh(interop).parse(request)
+
+
+@pytest.mark.parametrize("interop", ALL)
+@pytest.mark.parametrize("method", ["HEAD", "DELETE"])
+def test_fields_of_an_append_have_no_place_elsewhere_in_old_versions(
+    interop: int, method: str
+) -> None:
+    """R-33b"""
+    request = head(method, ID, named(interop, Upload_Offset="3"))
+    if interop in OLD:
+        with pytest.raises(MalformedField):
+            rufh(interop).parse(request)
+    else:
+        assert isinstance(rufh(interop).parse(request), Inspect | Terminate)
+
+
+def test_the_other_methods() -> None:
+    """R-50, R-60"""
+    dialect = rufh(9)
+    assert dialect.parse(head("HEAD", ID, {})) == Inspect(NAMED)
+    assert dialect.parse(head("DELETE", ID, {})) == Terminate(NAMED)
+    assert dialect.parse(head("GET", ID, named(9))) == Download(NAMED)
+    assert dialect.parse(head("OPTIONS", None, named(9))) == Discover()
+    with pytest.raises(MethodNotAllowed):
+        dialect.parse(head("DELETE", None, named(9)))
+    with pytest.raises(MethodNotAllowed):
+        dialect.parse(head("POST", ID, named(9)))
+
+
+_TEXT = st.text(st.characters(max_codepoint=255), max_size=20)
+
+
+@pytest.mark.property
+@given(
+    st.sampled_from(ALL),
+    st.sampled_from(["POST", "PUT", "PATCH", "HEAD", "DELETE", "GET", "OPTIONS", "BREW", ""]),
+    st.none() | st.just(ID) | _TEXT,
+    st.dictionaries(
+        st.sampled_from(
+            [
+                *("Upload-Offset", "Upload-Complete", "Upload-Incomplete", "Upload-Length"),
+                *("Content-Type", "Content-Length", "Content-Disposition", "Upload-Metadata"),
+            ]
+        ),
+        st.sampled_from(["?0", "?1", "0", "5", MEDIA_TYPE, "inline; filename=a"]) | _TEXT,
+    ),
+)
+def test_no_request_is_too_strange(
+    interop: int, method: str, target: str | None, fields: dict[str, str]
+) -> None:
+    request = RequestHead(method, target, Fields({**named(interop), **fields}), has_body=True)
+    reply = Reply(404)
+    try:
+        rufh(interop).parse(request)
+    except RequestError as error:
+        reply = rufh(interop).render_error(request, error)
+    assert 400 <= reply.status < 500
+
+
+# -- replies ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_the_offset_is_told_with_everything_else(interop: int) -> None:
+    """R-30, R-31"""
+    reply = rufh(interop).render(
+        head("HEAD", ID, named(interop)), Inspected(info(offset=4, is_open=True)), url_of
+    )
+    assert reply.status == 204
+    assert field(reply, "Upload-Offset") == "4"
+    assert field(reply, "Cache-Control") == "no-store"
+    assert field(reply, "Upload-Draft-Interop-Version") == str(interop)
+    if interop == 3:
+        assert field(reply, "Upload-Incomplete") == "?1"
+    else:
+        assert field(reply, "Upload-Complete") == "?0"
+    assert (field(reply, "Upload-Limit") is not None) == (interop >= 6)
+    assert field(reply, "Upload-Length") == ("10" if interop >= 6 else None)
+
+
+def test_full_is_not_complete_until_the_client_says_so() -> None:
+    request = head("HEAD", ID, named(9))
+    full = info(offset=10, is_open=True)
+    assert field(rufh(9).render(request, Inspected(full), url_of), "Upload-Complete") == "?0"
+    done = info(offset=10)
+    assert field(rufh(9).render(request, Inspected(done), url_of), "Upload-Complete") == "?1"
+
+
+def test_the_time_that_is_left_is_a_limit() -> None:
+    lapsing = info(expires=NOW + timedelta(seconds=90))
+    for interop, key in ((6, "expires"), (8, "max-age"), (9, "max-age")):
+        request = head("HEAD", ID, named(interop))
+        reply = rufh(interop).render(request, Inspected(lapsing), url_of)
+        assert field(reply, "Upload-Limit") == f"max-size={MAX_SIZE}, min-size=0, {key}=90"
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_a_creation_is_answered_with_the_location(interop: int) -> None:
+    """R-12"""
+    request = creation(interop, complete=False)
+    outcome = Created(info(length=None, is_open=True), has_data=True)
+    reply = rufh(interop).render(request, outcome, url_of)
+    assert (reply.status, field(reply, "Location")) == (201, url_of(NAMED))
+    assert field(reply, "Upload-Offset") == "0"
+
+
+@pytest.mark.parametrize(("interop", "status"), [(3, 201), (5, 201), (6, 201), (8, 204), (9, 204)])
+def test_an_append_is_answered_with_the_offset(interop: int, status: int) -> None:
+    """R-37, R-38: tus-js-client needs the offset in every version."""
+    reply = rufh(interop).render(
+        append(interop, complete=True), Appended(info(length=5, offset=5)), url_of
+    )
+    assert (reply.status, field(reply, "Upload-Offset")) == (status, "5")
+    name, value = ("Upload-Incomplete", "?0") if interop == 3 else ("Upload-Complete", "?1")
+    assert field(reply, name) == value
+
+
+def test_the_rest_of_the_answers() -> None:
+    """R-50, R-60"""
+    reply = rufh(9).render(head("DELETE", ID, {}), Terminated(), url_of)
+    assert reply.status == 204
+    reply = rufh(9).render(head("OPTIONS", None, named(9)), Discovered(MAX_SIZE, ()), url_of)
+    assert field(reply, "Upload-Limit") == f"max-size={MAX_SIZE}, min-size=0"
+
+
+# -- interim responses -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_a_creation_is_told_where_it_is_and_how_far(interop: int) -> None:
+    """R-10, R-15, R-42"""
+    render = rufh(interop).interim(creation(interop, complete=True, size=9), url_of)
+    assert render is not None
+    first = render(info())
+    assert first is not None
+    assert (first.status, field(first, "Location")) == (104, url_of(NAMED))
+    assert field(first, "Upload-Draft-Interop-Version") == str(interop)
+    later = render(info(offset=5))
+    if interop == 3:
+        assert later is None
+    else:
+        assert later is not None
+        assert (field(later, "Upload-Offset"), field(later, "Location")) == ("5", None)
+
+
+def test_who_names_no_version_gets_no_interim_response() -> None:
+    """R-11: many libraries take a 104 for the final response."""
+    bare = head("POST", None, {"Upload-Complete": "?1"}, 9)
+    assert rufh(9).interim(bare, url_of) is None
+    assert rufh(3).interim(append(3, complete=True), url_of) is None
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_the_wrong_offset(interop: int) -> None:
+    """R-36"""
+    reply = rufh(interop).render_error(append(interop, complete=False), OffsetMismatch(5, 3))
+    assert (reply.status, field(reply, "Upload-Offset")) == (409, "5")
+    assert "?0" in (field(reply, "Upload-Complete"), field(reply, "Upload-Incomplete")) or (
+        interop == 3 and field(reply, "Upload-Incomplete") == "?1"
+    )
+    if interop >= 6:
+        assert field(reply, "Content-Type") == "application/problem+json"
+        problem = json.loads(reply.body)
+        assert problem["type"].endswith("#mismatching-upload-offset")
+        assert (problem["expected-offset"], problem["provided-offset"]) == (5, 3)
+
+
+def test_an_append_past_the_length_contradicts_it() -> None:
+    """R-06, R-40"""
+    for error in (LengthMismatch("5", 6), UploadTooLarge(5, 6)):
+        reply = rufh(9).render_error(append(9, complete=True), error)
+        assert reply.status == 400
+        assert json.loads(reply.body)["type"].endswith("#inconsistent-upload-length")
+
+
+def test_an_append_to_what_is_complete() -> None:
+    """R-43"""
+    for interop, name in ((6, "completed-upload"), (9, "inconsistent-upload-length")):
+        reply = rufh(interop).render_error(append(interop, complete=True), UploadComplete(5, 6))
+        assert reply.status == 400
+        assert json.loads(reply.body)["type"].endswith(f"#{name}")
+
+
+@pytest.mark.parametrize(("interop", "status"), [(3, 404), (5, 404), (6, 404), (8, 410), (9, 410)])
+def test_what_is_no_more(interop: int, status: int) -> None:
+    """R-33"""
+    reply = rufh(interop).render_error(head("HEAD", ID, named(interop)), UploadGone("expired"))
+    assert (reply.status, field(reply, "Upload-Offset")) == (status, None)
+
+
+def test_a_creation_that_is_too_large_is_told_the_limit() -> None:
+    """R-16"""
+    reply = rufh(9).render_error(creation(9, complete=False), UploadTooLarge(MAX_SIZE, 2000))
+    assert (reply.status, field(reply, "Upload-Limit")) == (413, f"max-size={MAX_SIZE}")
+
+
+@pytest.mark.parametrize("interop", ALL)
+@pytest.mark.parametrize(
+    "error", [error for error, _ in SAMPLES], ids=lambda error: type(error).__name__
+)
+def test_every_error_can_be_told(interop: int, error: errors.TusError) -> None:
+    for request in (append(interop, complete=True), head("HEAD", ID, named(interop))):
+        reply = rufh(interop).render_error(request, error)
+        assert 400 <= reply.status < 600
+        assert not (request.method == "HEAD" and (reply.body or reply.status >= 500))
+        if isinstance(error, RequestError):
+            assert reply.status < 500
+
+
+def test_every_version_is_a_row() -> None:
+    assert [draft.interop for draft in DRAFTS] == sorted(ALL, reverse=True)
+    assert inspect.getdoc(Rufh)
