@@ -256,8 +256,12 @@ class S3Upload:
         begun = self._tail_size if number == len(self._run) + 1 else 0
         expected = None if body.announced is None else begun + body.announced
         part = self._shop.spool.part(capacity, expected)
-        if begun:
-            part.write(self._tail.read())
+        try:
+            if begun:
+                part.write(self._tail.read())
+        except BaseException:
+            part.close()
+            raise
         return part
 
     def _hand_on(
