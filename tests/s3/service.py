@@ -1,0 +1,81 @@
+"""Requests to the service over a real bucket, as short as they can be written."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from tests.harness.bodies import ScriptedBody
+from tests.harness.stores import Place
+from tus_wsgi.commands import (
+    Append,
+    Appended,
+    Create,
+    Created,
+    Download,
+    Downloadable,
+    Inspect,
+    Inspected,
+    Terminate,
+)
+from tus_wsgi.hooks import FinishedUpload
+from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.model import Metadata, UploadId, UploadInfo
+from tus_wsgi.service import UploadService
+from tus_wsgi.stores.s3 import S3Store
+
+
+class Desk:
+    """A process that serves uploads, in a place of the bucket.
+
+    Args:
+        place: where.
+        store: another one than the place's own.
+        on_finish: the application's hook.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        store: S3Store | None = None,
+        on_finish: Callable[[FinishedUpload], None] | None = None,
+    ) -> None:
+        ids = (UploadId(f"id{number}") for number in itertools.count())
+        self.service = UploadService(
+            store or place.store(),
+            MemoryLocker(timeout=5),
+            new_id=lambda: next(ids),
+            on_finish=on_finish,
+        )
+
+    def create(self, length: int | None, data: bytes | None = None) -> UploadInfo:
+        """A POST, perhaps with data."""
+        command = Create(length, Metadata(), has_data=data is not None)
+        created = self.service.execute(command, ScriptedBody(data or b""))
+        assert isinstance(created, Created)
+        return created.info
+
+    def append(
+        self, id: UploadId, data: bytes, *, offset: int = 0, length: int | None = None
+    ) -> UploadInfo:
+        """A PATCH."""
+        appended = self.service.execute(Append(id, offset, length), ScriptedBody(data))
+        assert isinstance(appended, Appended)
+        return appended.info
+
+    def look(self, id: UploadId) -> UploadInfo:
+        """A HEAD."""
+        inspected = self.service.execute(Inspect(id), ScriptedBody())
+        assert isinstance(inspected, Inspected)
+        return inspected.info
+
+    def terminate(self, id: UploadId) -> None:
+        """A DELETE."""
+        self.service.execute(Terminate(id), ScriptedBody())
+
+    def download(self, id: UploadId) -> bytes:
+        """A GET."""
+        outcome = self.service.execute(Download(id), ScriptedBody())
+        assert isinstance(outcome, Downloadable)
+        return b"".join(outcome.content.read(0, outcome.content.length))

@@ -1,0 +1,238 @@
+"""What each request costs in S3 calls, pinned: they are money, and most of the time it takes."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.harness.stores import PART, Place
+from tests.s3.service import Desk
+from tus_wsgi.model import UploadId
+
+SMALL = b"0123456789"
+LARGE = random.Random(3).randbytes(2 * PART + 777)
+
+MEASURE = ["GetObject info", "HeadObject tail"]
+MEASURE_PARTS = [*MEASURE, "ListParts data"]
+COMPLETE = ["CompleteMultipartUpload data", "HeadObject data", "PutObject info"]
+PARTS = ["UploadPart 1", "UploadPart 2", "UploadPart 3"]
+
+
+class Counter:
+    """Counts what the requests since the last look have cost."""
+
+    def __init__(self, place: Place) -> None:
+        self._calls = place.calls
+
+    def cost(self, *expected: str) -> None:
+        """Compare with `expected`, in any order: some calls go at the same time."""
+        assert sorted(self._calls.begun) == sorted(expected)
+        self._calls.clear()
+
+
+@pytest.fixture
+def counter(place: Place) -> Counter:
+    return Counter(place)
+
+
+@pytest.fixture
+def desk(place: Place) -> Desk:
+    return Desk(place)
+
+
+@pytest.mark.parametrize("data", [b"x", SMALL], ids=len)
+def test_a_small_file_in_one_request_costs_two_calls(
+    desk: Desk, counter: Counter, data: bytes
+) -> None:
+    desk.create(len(data), data)
+    counter.cost("PutObject info", "PutObject data")
+
+
+def test_a_file_of_exactly_one_part_costs_two_calls(desk: Desk, counter: Counter) -> None:
+    desk.create(PART, LARGE[:PART])
+    counter.cost("PutObject info", "PutObject data")
+
+
+def test_an_empty_upload_costs_two_calls(desk: Desk, counter: Counter) -> None:
+    desk.create(0)
+    counter.cost("PutObject info", "PutObject data")
+
+
+def test_a_hook_costs_one_more(place: Place, counter: Counter) -> None:
+    Desk(place, on_finish=lambda _: None).create(len(SMALL), SMALL)
+    counter.cost("PutObject info", "PutObject data", "PutObject info")
+
+
+def test_a_small_file_in_two_requests_costs_five_calls(desk: Desk, counter: Counter) -> None:
+    id = desk.create(len(SMALL)).id
+    counter.cost("PutObject info")
+    desk.append(id, SMALL)
+    counter.cost(*MEASURE, "PutObject data", "PutObject info")
+
+
+def test_a_large_file_in_one_request_costs_a_call_for_each_part_and_five(
+    desk: Desk, counter: Counter
+) -> None:
+    desk.create(len(LARGE), LARGE)
+    counter.cost("CreateMultipartUpload data", "PutObject info", *PARTS, *COMPLETE)
+
+
+def test_a_large_file_in_two_requests(desk: Desk, counter: Counter) -> None:
+    id = desk.create(len(LARGE)).id
+    counter.cost("CreateMultipartUpload data", "PutObject info")
+    desk.append(id, LARGE)
+    counter.cost(*MEASURE_PARTS, *PARTS, *COMPLETE)
+
+
+def test_bytes_that_fill_no_part_cost_one_write_and_no_reading_back(
+    desk: Desk, counter: Counter
+) -> None:
+    id = desk.create(len(LARGE)).id
+    counter.cost("CreateMultipartUpload data", "PutObject info")
+    for offset in (0, 3, 6):
+        desk.append(id, LARGE[offset : offset + 3], offset=offset)
+        counter.cost(*MEASURE_PARTS, "PutObject tail")
+
+
+def test_another_process_reads_the_tail_back(place: Place, counter: Counter) -> None:
+    id = Desk(place).create(len(LARGE)).id
+    Desk(place).append(id, LARGE[:3])
+    place.calls.clear()
+    Desk(place).append(id, LARGE[3:6], offset=3)
+    counter.cost(*MEASURE_PARTS, "GetObject tail", "PutObject tail")
+
+
+def test_a_part_that_swallows_the_tail(desk: Desk, counter: Counter, place: Place) -> None:
+    id = desk.create(len(LARGE)).id
+    desk.append(id, LARGE[:3])
+    place.calls.clear()
+    desk.append(id, LARGE[3:], offset=3)
+    counter.cost(*MEASURE_PARTS, *PARTS, "DeleteObject tail", *COMPLETE)
+
+
+def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
+    desk: Desk, counter: Counter, place: Place
+) -> None:
+    id = desk.create(len(SMALL)).id
+    for offset in range(len(SMALL) - 1):
+        desk.append(id, SMALL[offset : offset + 1], offset=offset)
+    desk.look(id)
+    assert not [call for call in place.calls.begun if "Part" in call]
+    place.calls.clear()
+    desk.append(id, SMALL[-1:], offset=len(SMALL) - 1)
+    counter.cost(
+        *MEASURE, "PutObject info", "PutObject data", "DeleteObject tail", "PutObject info"
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "came", "cost"),
+    [
+        (10, 0, MEASURE),
+        (10, 3, MEASURE),
+        (None, 3, MEASURE),
+        (len(LARGE), 3, MEASURE_PARTS),
+        (len(LARGE), PART, MEASURE_PARTS),
+        (10, 10, ["GetObject info"]),
+    ],
+)
+def test_a_look_costs_up_to_three_calls(
+    place: Place, *, length: int | None, came: int, cost: list[str]
+) -> None:
+    desk = Desk(place)
+    id = desk.create(length).id
+    desk.append(id, LARGE[:came])
+    place.calls.clear()
+    desk.look(id)
+    Counter(place).cost(*cost)
+
+
+def test_the_first_look_at_a_small_file_records_that_it_is_finished(
+    desk: Desk, counter: Counter, place: Place
+) -> None:
+    id = desk.create(len(SMALL), SMALL).id
+    place.calls.clear()
+    desk.look(id)
+    counter.cost(*MEASURE, "HeadObject data", "PutObject info")
+    desk.look(id)
+    counter.cost("GetObject info")
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=len)
+def test_a_download_costs_three_calls(
+    desk: Desk, counter: Counter, place: Place, data: bytes
+) -> None:
+    id = desk.create(len(data)).id
+    desk.append(id, data)
+    place.calls.clear()
+    assert desk.download(id) == data
+    counter.cost("GetObject info", "HeadObject data", "GetObject data")
+
+
+@pytest.mark.parametrize(
+    ("length", "came", "aborts"),
+    [(len(SMALL), 3, False), (len(LARGE), PART, True), (None, 3, False), (3, 3, False)],
+)
+def test_a_termination_costs_five_calls(
+    desk: Desk,
+    counter: Counter,
+    place: Place,
+    *,
+    length: int | None,
+    came: int,
+    aborts: bool,
+) -> None:
+    """Abort first, the record last."""
+    id = desk.create(length).id
+    desk.append(id, LARGE[:came])
+    place.calls.clear()
+    desk.terminate(id)
+    begun = place.calls.begun
+    assert begun == [
+        "GetObject info",
+        *(["AbortMultipartUpload data"] if aborts else []),
+        "DeleteObject tail",
+        "DeleteObject data",
+        "DeleteObject info",
+    ]
+
+
+def test_what_does_not_exist_costs_one_call(desk: Desk, counter: Counter) -> None:
+    with pytest.raises(Exception, match="no such upload"):
+        desk.look(UploadId("unknown"))
+    counter.cost("GetObject info")
+
+
+def test_a_deferred_length_opens_its_multipart_upload_with_the_first_part(
+    desk: Desk, counter: Counter, place: Place
+) -> None:
+    id = desk.create(None).id
+    counter.cost("PutObject info")
+    desk.append(id, LARGE[:7])
+    counter.cost(*MEASURE, "PutObject tail")
+    assert place.multiparts() == []
+    desk.append(id, LARGE[7 : PART + 7], offset=7)
+    counter.cost(
+        *MEASURE, "CreateMultipartUpload data", "PutObject info", "UploadPart 1", "PutObject tail"
+    )
+    assert len(place.multiparts()) == 1
+    desk.append(id, b"", offset=PART + 7, length=PART + 7)
+    counter.cost(*MEASURE_PARTS, "PutObject info", "UploadPart 2", "DeleteObject tail", *COMPLETE)
+
+
+def test_a_deferred_length_of_one_part_never_opens_one(
+    desk: Desk, counter: Counter, place: Place
+) -> None:
+    id = desk.create(None, SMALL[:4]).id
+    counter.cost("PutObject info", "PutObject tail")
+    desk.append(id, SMALL[4:], offset=4, length=len(SMALL))
+    counter.cost(
+        *MEASURE,
+        "PutObject info",
+        "PutObject info",
+        "PutObject data",
+        "DeleteObject tail",
+        "PutObject info",
+    )
+    assert place.data(id) == SMALL
