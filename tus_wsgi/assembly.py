@@ -6,16 +6,23 @@ after fork, and after gevent has patched what boto3 is going to use.
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, assert_never
 
+from tus_wsgi.events import Event
 from tus_wsgi.hooks import OnFinish
+from tus_wsgi.lockers.dynamodb import DynamoDBRecords
 from tus_wsgi.lockers.file import FileLocker
+from tus_wsgi.lockers.lease import LeaseLocker
 from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.lockers.s3 import S3Records
+from tus_wsgi.lockers.telling import TellingLocker
 from tus_wsgi.model import Extension, new_upload_id
 from tus_wsgi.observers.log import LogObserver, configure_logging
 from tus_wsgi.ports import Locker, Observer, Store
@@ -23,7 +30,7 @@ from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin
 from tus_wsgi.protocol.tus1 import Tus1
 from tus_wsgi.quarantine import Quarantine
 from tus_wsgi.service import UploadService
-from tus_wsgi.settings import LockerKind, Settings
+from tus_wsgi.settings import Hosts, LockerKind, Settings, SettingsError
 from tus_wsgi.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import Checksum, make_client
@@ -56,6 +63,7 @@ class TusMiddleware(UploadMiddleware):
 
     def __init__(
         self,
+        LockerRefused: the service that TUS_LOCKER names cannot be used for locks.
         app: WSGIApplication,
         *,
         settings: Settings,
@@ -68,7 +76,7 @@ class TusMiddleware(UploadMiddleware):
         spool = make_spool(settings)
         service = UploadService(
             store or make_store(settings, spool),
-            locker or make_locker(settings),
+            locker or make_locker(settings, everyone),
             new_id=lambda: new_upload_id(secrets.token_urlsafe),
             max_size=settings.max_size,
             lifetime=settings.expires,
@@ -95,6 +103,17 @@ class TusMiddleware(UploadMiddleware):
     @classmethod
     def from_env(
         cls,
+        self._is_for_one_process = locker is None and settings.locker is LockerKind.MEMORY
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request.
+
+        Raises:
+            SettingsError: TUS_LOCKER is `memory`, and the server says that there are more workers.
+        """
+        if self._is_for_one_process and environ.get("wsgi.multiprocess"):
+            raise SettingsError(["TUS_LOCKER: memory is for one process, and this server has more"])
+        return super().__call__(environ, start_response)
         app: WSGIApplication,
         *,
         environ: Mapping[str, str] | None = None,
@@ -160,24 +179,58 @@ def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
     )
 
 
-def make_locker(settings: Settings) -> Locker:
+def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locker:
     """The locker that the settings describe.
 
     Raises:
         LockDirectoryRefused: TUS_LOCK_DIR cannot be used.
     """
     match settings.locker:
+    Args:
+        settings: what can be set.
+        observers: told of every lock.
+
         case LockerKind.MEMORY:
-            return MemoryLocker(timeout=settings.acquire_lock_timeout)
+            locker = MemoryLocker(timeout=timeout)
+        LockerRefused: the service that TUS_LOCKER names cannot be used for locks.
         case LockerKind.FILE:
-            directory = settings.lock_dir or default_lock_dir()
-            return FileLocker(directory, timeout=settings.acquire_lock_timeout)
+    tell = functools.partial(_tell, tuple(observers))
+    timeout = settings.acquire_lock_timeout
+    locker: Locker
+            if settings.hosts is Hosts.MANY:
+                log.warning("TUS_HOSTS is many, and TUS_LOCKER=file excludes nobody on other hosts")
+            locker = FileLocker(settings.lock_dir or default_lock_dir(), timeout=timeout)
+        case LockerKind.DYNAMODB:
+            table = functools.partial(DynamoDBRecords, settings.lock_table)
+            locker = LeaseLocker(table, timeout=timeout, tell=tell)
+        case LockerKind.S3:
+            locker = LeaseLocker(_lock_objects(settings), timeout=timeout, tell=tell)
         case _:
             assert_never(settings.locker)
 
 
 def default_lock_dir() -> Path:
     """A directory of this user's, the same for all of a host's workers."""
+    return TellingLocker(locker, tell)
+
+
+def _lock_objects(settings: Settings) -> Callable[[], S3Records]:
+    # An upload's id is all of its key behind the prefix and has no slash, so no key meets these.
+    beside = Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix).lock_prefix
+    return functools.partial(
+        S3Records,
+        settings.s3_bucket,
+        settings.s3_lock_object_prefix or beside,
+        endpoint=settings.s3_endpoint,
+    )
+
+
+def _tell(observers: tuple[Observer, ...], event: Event) -> None:
+    for observer in observers:
+        try:
+            observer(event)
+        except Exception:
+            log.exception("an observer failed")
     return Path(tempfile.gettempdir()) / f"tus-wsgi-{os.getuid()}"
 
 

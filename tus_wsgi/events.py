@@ -55,4 +55,49 @@ class RequestFailed:
     error: BaseException
 
 
-Event = UploadCreated | BytesStored | UploadFinished | UploadTerminated | RequestFailed
+@dataclass(frozen=True, slots=True)
+class LockAcquired:
+    """A request has the upload's lock, after waiting `seconds` for it."""
+
+    id: UploadId
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockReleased:
+    """A request has given the upload's lock back, `seconds` after it got it."""
+
+    id: UploadId
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockRefused:
+    """A request waited `seconds` for the upload's lock, and its holder did not let go."""
+
+    id: UploadId
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockTakenOver:
+    """A request took the upload's lock from a holder that had fallen silent.
+
+    `fence` is the lock's new number: it has risen with each of its holders.
+    """
+
+    id: UploadId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockWasLost:
+    """A request no longer has the lock that it works under, and is ended. `reason` says why."""
+
+    id: UploadId
+    reason: str
+
+
+LockEvent = LockAcquired | LockReleased | LockRefused | LockTakenOver | LockWasLost
+
+Event = UploadCreated | BytesStored | UploadFinished | UploadTerminated | RequestFailed | LockEvent

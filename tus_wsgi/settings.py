@@ -52,6 +52,19 @@ class LockerKind(StrEnum):
     """In this process: for a single worker."""
     FILE = "file"
     """In the kernel: for any number of workers on one host."""
+    DYNAMODB = "dynamodb"
+    """In a table of DynamoDB: for any number of hosts."""
+    S3 = "s3"
+    """In the bucket, where it keeps conditional writes: for any number of hosts."""
+
+
+class Hosts(StrEnum):
+    """How many hosts serve the same uploads."""
+
+    ONE = "one"
+    """All workers run on one host."""
+    MANY = "many"
+    """There are several, and a client may reach any of them."""
 
 
 def _parse_base_path(text: str) -> str:
@@ -164,12 +177,27 @@ class Settings:
         "temporary directory for parts that wait on disk", default=None, unset="the system's"
     )
     locker: LockerKind = _setting(
-        "where locks live: `file` (one host) or `memory` (one process)", default=LockerKind.FILE
+        "where locks live: `file` (one host), `dynamodb` or `s3` (many), `memory` (one process)",
+        default=LockerKind.FILE,
     )
     lock_dir: Path | None = _setting(
-        "directory of the locks, the same for all workers",
+        "directory of the locks of `file`, the same for all workers",
         default=None,
         unset="ours, in the system's",
+    )
+    lock_table: str = _setting(
+        "table of the locks of `dynamodb`, the same for all hosts; `tus-wsgi create-lock-table`",
+        default="",
+        unset="required for `dynamodb`",
+    )
+    s3_lock_object_prefix: str = _setting(
+        "prefix of the keys of the locks of `s3`, the same for all hosts; for nothing else",
+        default="",
+        unset="`locks/` after the prefix of `.info` objects",
+    )
+    hosts: Hosts = _setting(
+        "`many` where several hosts serve the same uploads, so that the locker is checked for it",
+        default=Hosts.ONE,
     )
     max_size: _Bytes = _setting(
         "largest upload that is accepted; 0 for what the service can hold", default=0, ge=0
@@ -217,6 +245,22 @@ class Settings:
             raise ValueError(f"is {build_size(size)}, less than {variable_of(other)} ({least})")
         return size
 
+    @field_validator("lock_table")
+    @classmethod
+    def _is_there_for_dynamodb(cls, table: str, info: ValidationInfo) -> str:
+        if info.data.get("locker") is LockerKind.DYNAMODB and not table:
+            name = variable_of("locker")
+            raise ValueError(f"it is required with {name}=dynamodb, and not set")
+        return table
+
+    @field_validator("hosts")
+    @classmethod
+    def _reaches_all_hosts(cls, hosts: Hosts, info: ValidationInfo) -> Hosts:
+        if hosts is Hosts.MANY and info.data.get("locker") is LockerKind.MEMORY:
+            name = variable_of("locker")
+            raise ValueError(f"is many, and {name}=memory excludes nobody in other processes")
+        return hosts
+
     @field_validator("max_size")
     @classmethod
     def _fits_the_service(cls, size: int, info: ValidationInfo) -> int:
@@ -256,6 +300,9 @@ class Settings:
         except ValidationError as error:
             details = error.errors(include_url=False)
             raise SettingsError([*mistakes, *map(_mistake, details)]) from None
+        if settings.locker is LockerKind.MEMORY and _workers(environ) > 1:
+            name = variable_of("locker")
+            mistakes.append(f"{name}: memory is for one process, and WEB_CONCURRENCY asks for more")
         if mistakes:
             raise SettingsError(mistakes)
         return settings
@@ -314,6 +361,12 @@ def _fields() -> dict[str, FieldInfo]:
     return fields
 
 
+def _workers(environ: Mapping[str, str]) -> int:
+    """How many workers gunicorn and its kind start, as far as the environment tells."""
+    text = environ.get("WEB_CONCURRENCY", "")
+    return int(text) if text.isascii() and text.isdigit() else 1
+
+
 def _limits(values: Mapping[str, int]) -> PartLimits:
     return PartLimits(
         part_size=values["s3_part_size"],
@@ -346,5 +399,6 @@ def _mistake(detail: ErrorDetails) -> str:
         return f"{name}: it is required, and not set"
     if detail["type"] == "value_error":
         return f"{name}: {detail['ctx']['error']}"
-    rule = detail["msg"].partition(",")[0].replace("Input should be", "must be")
+    said = detail["msg"] if detail["type"] == "enum" else detail["msg"].partition(",")[0]
+    rule = said.replace("Input should be", "must be")
     return f"{name}: {rule}, got {detail['input']!r}"

@@ -10,6 +10,11 @@ from tus_wsgi.errors import StoreUnavailable
 from tus_wsgi.events import (
     BytesStored,
     Event,
+    LockAcquired,
+    LockRefused,
+    LockReleased,
+    LockTakenOver,
+    LockWasLost,
     RequestFailed,
     UploadCreated,
     UploadFinished,
@@ -36,7 +41,20 @@ EVENTS: list[tuple[Event, str]] = [
     (UploadTerminated(ID), "event=upload_terminated upload=#"),
     (RequestFailed(ID, KeyError("x")), "event=request_failed upload=# error=KeyError"),
     (RequestFailed(None, KeyError("x")), "event=request_failed error=KeyError"),
+    (LockAcquired(ID, 0.0123456), "event=lock_acquired upload=# seconds=0.012"),
+    (LockReleased(ID, 3.0), "event=lock_released upload=# seconds=3.0"),
+    (LockRefused(ID, 5.0001), "event=lock_refused upload=# seconds=5.0"),
+    (LockTakenOver(ID, 7), "event=lock_taken_over upload=# fence=7"),
+    (LockWasLost(ID, "it was late"), "event=lock_was_lost upload=# reason='it was late'"),
 ]
+
+LEVELS: dict[type[Event], int] = {
+    RequestFailed: logging.ERROR,
+    LockTakenOver: logging.WARNING,
+    LockWasLost: logging.WARNING,
+    LockAcquired: logging.DEBUG,
+    LockReleased: logging.DEBUG,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +90,8 @@ def test_an_event_is_one_line_of_fields(
 def test_only_faults_are_errors(event: Event, _line: str, caplog: pytest.LogCaptureFixture) -> None:
     LogObserver()(event)
     (record,) = caplog.records
-    is_fault = isinstance(event, RequestFailed)
-    assert record.levelno == (logging.ERROR if is_fault else logging.INFO)
-    assert bool(record.exc_info) == is_fault
+    assert record.levelno == LEVELS.get(type(event), logging.INFO)
+    assert bool(record.exc_info) == isinstance(event, RequestFailed)
 
 
 def test_nothing_is_written_below_the_level(

@@ -110,7 +110,7 @@ def test_all_mistakes_are_named_at_once() -> None:
         "  TUS_S3_MIN_PART_SIZE: expected a size such as 16MiB or 5242880, got '5,5MiB'",
         "  TUS_S3_MAX_MULTIPART_PARTS: must be a valid integer, got '1.5'",
         "  TUS_S3_CONCURRENT_PART_UPLOADS: must be greater than 0, got '0'",
-        "  TUS_LOCKER: must be 'memory' or 'file', got 'redis'",
+        "  TUS_LOCKER: must be 'memory', 'file', 'dynamodb' or 's3', got 'redis'",
         "  TUS_NETWORK_TIMEOUT: expected a duration such as 90, 60s or 1m30s, got '5 parsecs'",
         "  TUS_DISABLE_CORS: must be a valid boolean, got 'maybe'",
     ]
@@ -240,3 +240,32 @@ class TestCommand:
     def test_the_version_is_that_of_the_distribution(self) -> None:
         run = CliRunner().invoke(main, ["--version"])
         assert re.fullmatch(r"tus-wsgi \d+\.\d+\.\d+\S*\n", run.output)
+
+
+def test_a_locker_in_dynamodb_needs_a_table() -> None:
+    assert mistakes(TUS_LOCKER="dynamodb") == (
+        "TUS_LOCK_TABLE: it is required with TUS_LOCKER=dynamodb, and not set",
+    )
+    settings = Settings.from_environ({**ENOUGH, "TUS_LOCKER": "dynamodb", "TUS_LOCK_TABLE": "t"})
+    assert settings.lock_table == "t"
+
+
+@pytest.mark.parametrize(("workers", "is_refused"), [("", False), ("1", False), ("2", True)])
+def test_memory_is_refused_with_more_than_one_worker(workers: str, is_refused: bool) -> None:
+    environ = {"TUS_LOCKER": "memory", "WEB_CONCURRENCY": workers}
+    if is_refused:
+        assert mistakes(**environ) == (
+            "TUS_LOCKER: memory is for one process, and WEB_CONCURRENCY asks for more",
+        )
+    else:
+        assert Settings.from_environ(ENOUGH | environ).locker is LockerKind.MEMORY
+
+
+def test_other_lockers_do_not_mind_how_many_workers_there_are() -> None:
+    Settings.from_environ({**ENOUGH, "WEB_CONCURRENCY": "8"})
+
+
+def test_memory_is_refused_with_many_hosts() -> None:
+    assert mistakes(TUS_LOCKER="memory", TUS_HOSTS="many") == (
+        "TUS_HOSTS: is many, and TUS_LOCKER=memory excludes nobody in other processes",
+    )

@@ -19,6 +19,12 @@ from urllib.parse import quote
 from tus_wsgi.events import (
     BytesStored,
     Event,
+    LockAcquired,
+    LockEvent,
+    LockRefused,
+    LockReleased,
+    LockTakenOver,
+    LockWasLost,
     RequestFailed,
     UploadCreated,
     UploadFinished,
@@ -46,6 +52,15 @@ def fingerprint(id: UploadId) -> str:
     return blake2b(id.encode()).hexdigest()[:8]
 
 
+_LEVELS = {
+    RequestFailed: logging.ERROR,
+    LockTakenOver: logging.WARNING,
+    LockWasLost: logging.WARNING,
+    LockAcquired: logging.DEBUG,
+    LockReleased: logging.DEBUG,
+}
+
+
 class LogObserver:
     """Logs each event: its name in `event=`, and its facts as fields. Bytes and seconds."""
 
@@ -53,21 +68,22 @@ class LogObserver:
         self._logger = logger or logging.getLogger(LOGGER)
 
     def __call__(self, event: Event, /) -> None:
-        """Write the line. A fault on our side is an error with its traceback, the rest is info."""
+        """Write the line. A fault on our side is an error with its traceback, most else is info.
+
+        Locks come and go with each request (debug); that one was lost is unusual (warning).
+        """
+        level = _LEVELS.get(type(event), logging.INFO)
+        if not self._logger.isEnabledFor(level):
+            return
         name, fields = _facts(event)
         if event.id is not None:
             fields = {"upload": fingerprint(event.id), **fields}
-        if isinstance(event, RequestFailed):
-            self._log(logging.ERROR, name, fields, event)
-        else:
-            self._log(logging.INFO, name, fields)
+        self._log(level, name, fields, event if isinstance(event, RequestFailed) else None)
 
     def _log(
         self, level: int, name: str, fields: dict[str, Field], failed: RequestFailed | None = None
     ) -> None:
         logger = self._logger
-        if not logger.isEnabledFor(level):
-            return
         fields = {"event": name, **fields}
         message = " ".join(f"{key}={value}" for key, value in fields.items())
         error = failed.error if failed else None
@@ -111,6 +127,23 @@ def _facts(event: Event) -> tuple[str, dict[str, Field]]:
             return "upload_terminated", {}
         case RequestFailed(error=error):
             return "request_failed", {"error": type(error).__name__}
+        case _:
+            return _facts_of_lock(event)
+
+
+def _facts_of_lock(event: LockEvent) -> tuple[str, dict[str, Field]]:
+    match event:
+        case LockAcquired(seconds=seconds):
+            return "lock_acquired", {"seconds": round(seconds, 3)}
+        case LockReleased(seconds=seconds):
+            return "lock_released", {"seconds": round(seconds, 3)}
+        case LockRefused(seconds=seconds):
+            return "lock_refused", {"seconds": round(seconds, 3)}
+        case LockTakenOver(fence=fence):
+            return "lock_taken_over", {"fence": fence}
+        case LockWasLost(reason=reason):
+            # In quotes, because it is a sentence.
+            return "lock_was_lost", {"reason": repr(reason)}
         case _:
             assert_never(event)
 

@@ -21,7 +21,7 @@ class Keys:
 
     def data(self, id: UploadId) -> str:
         """The finished object. It exists under this key only when the upload is whole."""
-        return _with_slash(self.object_prefix) + _object_id(id)
+        return self.data_prefix + _object_id(id)
 
     def info(self, id: UploadId) -> str:
         """The record of the upload."""
@@ -31,8 +31,23 @@ class Keys:
         """The newest bytes, while they do not fill a part."""
         return self._side(id) + ".part"
 
+    @property
+    def data_prefix(self) -> str:
+        """What the keys of data objects begin with."""
+        return _with_slash(self.object_prefix)
+
+    @property
+    def side_prefix(self) -> str:
+        """What the keys of all other objects begin with."""
+        return _with_slash(self.metadata_prefix or self.object_prefix)
+
+    @property
+    def lock_prefix(self) -> str:
+        """What the keys of locks begin with, where they live in the bucket too."""
+        return self.side_prefix + "locks/"
+
     def _side(self, id: UploadId) -> str:
-        return _with_slash(self.metadata_prefix or self.object_prefix) + _object_id(id)
+        return self.side_prefix + _object_id(id)
 
 
 def _object_id(id: UploadId) -> str:

