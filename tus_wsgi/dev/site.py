@@ -22,11 +22,11 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
-# Everything comes from this server. Uppy shows previews of pictures as blobs, and draws its icons
-# and sizes with inline styles.
+# Everything comes from this server. Uppy shows previews of pictures as blobs, and has its icons in
+# its style sheet.
 _SECURITY = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; "
         "img-src 'self' blob: data:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
