@@ -41,6 +41,8 @@ from tus_wsgi.wsgi.middleware import UploadMiddleware
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+log = logging.getLogger(__name__)
+
 TAIL_SHARE = 4
 """A quarter of the memory budget is for tails that wait for a request; the rest is for parts."""
 
@@ -59,11 +61,11 @@ class TusMiddleware(UploadMiddleware):
 
     Raises:
         LockDirectoryRefused: TUS_LOCK_DIR cannot be used.
+        LockerRefused: the service that TUS_LOCKER names cannot be used for locks.
     """
 
     def __init__(
         self,
-        LockerRefused: the service that TUS_LOCKER names cannot be used for locks.
         app: WSGIApplication,
         *,
         settings: Settings,
@@ -93,16 +95,12 @@ class TusMiddleware(UploadMiddleware):
         super().__init__(
             app,
             service=service,
-            dialects=[dialect],
+            dialects=[*_rufh(service.max_size), dialect],
             mount=Mount(settings.base_path.rstrip("/"), settings.public_url),
             cors=None if settings.disable_cors else _cors(settings),
             network_timeout=settings.network_timeout,
             observers=everyone,
         )
-
-    @classmethod
-    def from_env(
-        cls,
         self._is_for_one_process = locker is None and settings.locker is LockerKind.MEMORY
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -114,6 +112,10 @@ class TusMiddleware(UploadMiddleware):
         if self._is_for_one_process and environ.get("wsgi.multiprocess"):
             raise SettingsError(["TUS_LOCKER: memory is for one process, and this server has more"])
         return super().__call__(environ, start_response)
+
+    @classmethod
+    def from_env(
+        cls,
         app: WSGIApplication,
         *,
         environ: Mapping[str, str] | None = None,
@@ -182,21 +184,21 @@ def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
 def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locker:
     """The locker that the settings describe.
 
-    Raises:
-        LockDirectoryRefused: TUS_LOCK_DIR cannot be used.
-    """
-    match settings.locker:
     Args:
         settings: what can be set.
         observers: told of every lock.
 
-        case LockerKind.MEMORY:
-            locker = MemoryLocker(timeout=timeout)
+    Raises:
+        LockDirectoryRefused: TUS_LOCK_DIR cannot be used.
         LockerRefused: the service that TUS_LOCKER names cannot be used for locks.
-        case LockerKind.FILE:
+    """
     tell = functools.partial(_tell, tuple(observers))
     timeout = settings.acquire_lock_timeout
     locker: Locker
+    match settings.locker:
+        case LockerKind.MEMORY:
+            locker = MemoryLocker(timeout=timeout)
+        case LockerKind.FILE:
             if settings.hosts is Hosts.MANY:
                 log.warning("TUS_HOSTS is many, and TUS_LOCKER=file excludes nobody on other hosts")
             locker = FileLocker(settings.lock_dir or default_lock_dir(), timeout=timeout)
@@ -207,10 +209,6 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
             locker = LeaseLocker(_lock_objects(settings), timeout=timeout, tell=tell)
         case _:
             assert_never(settings.locker)
-
-
-def default_lock_dir() -> Path:
-    """A directory of this user's, the same for all of a host's workers."""
     return TellingLocker(locker, tell)
 
 
@@ -231,6 +229,10 @@ def _tell(observers: tuple[Observer, ...], event: Event) -> None:
             observer(event)
         except Exception:
             log.exception("an observer failed")
+
+
+def default_lock_dir() -> Path:
+    """A directory of this user's, the same for all of a host's workers."""
     return Path(tempfile.gettempdir()) / f"tus-wsgi-{os.getuid()}"
 
 
@@ -240,6 +242,11 @@ def _extensions(settings: Settings) -> list[Extension]:
         *(() if settings.expires else (Extension.EXPIRATION,)),
     }
     return [extension for extension in Extension if extension not in without]
+
+
+def _rufh(max_size: int) -> list[Rufh]:
+    newest = DRAFTS[0]
+    return [Rufh(draft, is_newest=draft is newest, max_size=max_size) for draft in DRAFTS]
 
 
 def _cors(settings: Settings) -> CorsPolicy:
