@@ -27,6 +27,8 @@ from tus_wsgi.model import Extension, new_upload_id
 from tus_wsgi.observers.log import LogObserver, configure_logging
 from tus_wsgi.ports import Locker, Observer, Store
 from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin
+from tus_wsgi.protocol.rufh import Rufh
+from tus_wsgi.protocol.rufh_drafts import DRAFTS
 from tus_wsgi.protocol.tus1 import Tus1
 from tus_wsgi.quarantine import Quarantine
 from tus_wsgi.service import UploadService
