@@ -156,6 +156,8 @@ class WsgiBody:
         if self._end is BodyEnd.TOO_LONG:
             self._end = None
         self._timeout = DISCARD_SECONDS
+        if self._is_open and self._socket is not None:
+            self._socket.settimeout(self._timeout)
         scratch = memoryview(bytearray(DISCARD_STEP))
         left = DISCARD_BYTES
         while left > 0 and time.monotonic() < deadline and (count := self.readinto(scratch)):
