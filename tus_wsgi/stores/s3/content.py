@@ -21,6 +21,19 @@ class S3Content:
         self._key = key
         self._facts = facts
 
+    @classmethod
+    def of(cls, bucket: Bucket, key: str) -> S3Content:
+        """The object as it is now. One S3 call.
+
+        Raises:
+            UploadGone: it was removed.
+            StoreUnavailable: S3 did not answer.
+        """
+        try:
+            return cls(bucket, key, bucket.head(key))
+        except Absent as error:
+            raise UploadGone("the file was removed from the store") from error
+
     @property
     def length(self) -> int:
         """Bytes in all."""

@@ -18,7 +18,7 @@ from concurrent.futures import wait
 from dataclasses import replace
 from datetime import datetime
 
-from tus_wsgi.errors import LockLost, Unavailable, UploadGone, UploadUnfinished
+from tus_wsgi.errors import UploadGone, UploadUnfinished
 from tus_wsgi.model import State, UploadInfo
 from tus_wsgi.parts import Part, PartPlan, contiguous, continued
 from tus_wsgi.ports import Body
@@ -26,7 +26,8 @@ from tus_wsgi.spool import Payload, SpooledPart
 from tus_wsgi.stores.s3.bucket import Absent
 from tus_wsgi.stores.s3.content import S3Content
 from tus_wsgi.stores.s3.headers import object_headers
-from tus_wsgi.stores.s3.info import InfoObject, NotWritten
+from tus_wsgi.stores.s3.info import InfoObject
+from tus_wsgi.stores.s3.multipart import begin_multipart
 from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailObject
@@ -75,7 +76,7 @@ class S3Upload:
         """
         length, plan = self._record.info.length, self._plan
         if length is not None and length > plan.part_size:
-            self._open_multipart()
+            self._record = begin_multipart(self._shop.bucket, self._object, self._record)
         elif at_once:
             self._object.write(self._record)
 
@@ -92,23 +93,6 @@ class S3Upload:
         self._object.write(record)
         self._record = record
 
-    def _open_multipart(self) -> None:
-        """Begin the multipart upload and record it."""
-        bucket, record = self._shop.bucket, self._record
-        is_new = not self._object.exists
-        multipart = bucket.create_multipart(
-            record.key,
-            content_type=self._headers.content_type,
-            metadata=self._headers.metadata,
-        )
-        try:
-            self._write(replace(record, multipart=multipart))
-        except Unavailable as error:
-            # If the record might name it, and somebody knows of the upload, it has to stay.
-            if is_new or isinstance(error, NotWritten | LockLost):
-                bucket.abort(record.key, multipart)
-            raise
-
     @property
     def _plan(self) -> PartPlan:
         """Which bytes are which part."""
@@ -123,10 +107,13 @@ class S3Upload:
     @property
     def _is_one_part(self) -> bool:
         """Whether the object is written in one piece, without a multipart upload."""
-        length = self._record.info.length
-        return (
-            self._record.multipart is None and length is not None and length <= self._plan.size(1)
-        )
+        end = self._end
+        return self._record.multipart is None and end is not None and end <= self._plan.size(1)
+
+    @property
+    def _end(self) -> int | None:
+        """Where the last part ends; None while nobody can say that it is the last one."""
+        return None if self._record.info.is_open else self._record.info.length
 
     # -- how far it is ---------------------------------------------------------------------------
 
@@ -178,15 +165,11 @@ class S3Upload:
                 # tusd finished it and told whom it had to tell; it just never writes that down.
                 self._record = record.at(State.FINISHED)
             return True
-        self._run = contiguous(record.plan, record.info.length, listed)
+        self._run = contiguous(record.plan, self._end, listed)
         return False
 
     def _has_whole_object(self) -> bool:
-        try:
-            facts = self._shop.bucket.head(self._record.key)
-        except Absent:
-            return False
-        return facts.size == self._record.info.length
+        return self._shop.bucket.size(self._record.key) == self._record.info.length
 
     def _note_object(self) -> None:
         self._is_assembled = True
@@ -252,7 +235,7 @@ class S3Upload:
 
     def _begin_part(self, number: int, body: Body) -> SpooledPart:
         """An empty part; or, where there is a tail to go on from, one that begins with it."""
-        capacity = self._plan.expected_size(number, self._record.info.length)
+        capacity = self._plan.expected_size(number, self._end)
         begun = self._tail_size if number == len(self._run) + 1 else 0
         expected = None if body.announced is None else begun + body.announced
         part = self._shop.spool.part(capacity, expected)
@@ -275,7 +258,7 @@ class S3Upload:
             return
         if self._record.multipart is None:
             assert_held()
-            self._open_multipart()
+            self._record = begin_multipart(self._shop.bucket, self._object, self._record)
         pipeline.submit(number, part)
 
     def _upload_part(self, number: int, payload: Payload) -> Part:
@@ -398,11 +381,7 @@ class S3Upload:
         """
         if not self._is_assembled:
             raise UploadUnfinished
-        try:
-            facts = self._shop.bucket.head(self._record.key)
-        except Absent as error:
-            raise UploadGone("the file was removed from the store") from error
-        return S3Content(self._shop.bucket, self._record.key, facts)
+        return S3Content.of(self._shop.bucket, self._record.key)
 
 
 def _read_end(body: Body) -> None:
