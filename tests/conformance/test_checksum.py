@@ -1,0 +1,209 @@
+"""Upload-Checksum in the head of a PATCH."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from contextlib import suppress
+
+import pytest
+
+from .rules import PRACTICE, needs, rule
+from .server import Offer, Server, Upload, encoded, refused, some_bytes
+from .wire import NoResponse
+
+pytestmark = needs("creation", "checksum")
+
+NOTHING = "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk="
+
+
+def digest(algorithm: str, data: bytes) -> bytes:
+    if algorithm == "crc32":
+        return zlib.crc32(data).to_bytes(4, "big")
+    return hashlib.new(algorithm, data).digest()
+
+
+def checksum(data: bytes, algorithm: str = "sha1") -> str:
+    """The field for some data."""
+    return f"{algorithm} {encoded(digest(algorithm, data))}"
+
+
+@pytest.fixture
+def upload(server: Server) -> Upload:
+    """An upload with 2 of 5 bytes."""
+    upload = server.create(5)
+    upload.append(b"he")
+    return upload
+
+
+every_algorithm = pytest.mark.parametrize(
+    "algorithm",
+    [
+        pytest.param(name, marks=needs(f"algorithm:{name}"))
+        for name in ("sha1", "md5", "sha256", "sha384", "sha512", "crc32")
+    ],
+)
+
+
+@rule("CK-01")
+def test_sha1_is_always_there(offer: Offer) -> None:
+    assert "sha1" in offer.algorithms
+
+
+@rule("CK-01")
+def test_names_are_in_lower_case(offer: Offer) -> None:
+    assert all(name.isascii() and name == name.lower() for name in offer.algorithms)
+
+
+@rule("CK-02")
+@every_algorithm
+def test_the_right_checksum_is_204(upload: Upload, algorithm: str) -> None:
+    upload.append(b"llo", 2, {"Upload-Checksum": checksum(b"llo", algorithm)})
+    upload.holds(b"hello")
+
+
+@rule("CK-03", "C-25")
+@every_algorithm
+def test_a_wrong_checksum_is_460_and_changes_nothing(upload: Upload, algorithm: str) -> None:
+    with upload.unchanged():
+        response = upload.patch(b"llo", 2, {"Upload-Checksum": checksum(b"llO", algorithm)})
+    assert response.status == 460
+    upload.append(b"llo", 2, {"Upload-Checksum": checksum(b"llo", algorithm)})
+    upload.holds(b"hello")
+
+
+@rule("CK-03", "CK-10")
+@pytest.mark.parametrize("size", [1, 100_000, 6_000_000])
+def test_a_wrong_checksum_of_any_size_is_460(server: Server, size: int) -> None:
+    content = some_bytes(size)
+    upload = server.create(size)
+    with upload.unchanged():
+        assert upload.patch(content, 0, {"Upload-Checksum": NOTHING}).status == 460
+    upload.append(content, 0, {"Upload-Checksum": checksum(content)})
+    upload.holds(content)
+
+
+@rule("CK-03", "CK-10")
+def test_a_wrong_checksum_of_the_whole_does_not_complete_it(server: Server) -> None:
+    upload = server.create(5)
+    with upload.unchanged():
+        assert upload.patch(b"HELLO", 0, {"Upload-Checksum": checksum(b"hello")}).status == 460
+    upload.append(b"hello")
+    upload.holds(b"hello")
+
+
+UNKNOWN = ["sha999 AAAA", "SHA1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=", "Sha1 YQ==", "rot13 YQ=="]
+
+
+@rule("CK-04", "C-25")
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_an_unknown_algorithm_changes_nothing(upload: Upload, text: str) -> None:
+    """ "The uploaded chunk MUST be discarded.\""""
+    with upload.unchanged():
+        refused(upload.patch(b"llo", 2, {"Upload-Checksum": text}))
+
+
+@rule("CK-04", level=PRACTICE)
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_an_unknown_algorithm_is_400(upload: Upload, text: str) -> None:
+    assert upload.patch(b"llo", 2, {"Upload-Checksum": text}).status == 400
+
+
+RIGHT = encoded(digest("sha1", b"llo"))
+MALFORMED = {
+    "no-digest": "sha1",
+    "empty-digest": "sha1 ",
+    "signs": "sha1 !!!",
+    "hexadecimal": f"sha1 {digest('sha1', b'llo').hex()}",
+    "too-short": "sha1 YWJj",
+    "no-padding": f"sha1 {RIGHT.rstrip('=')}",
+    "two": f"sha1 {RIGHT},sha1 {RIGHT}",
+    "more-words": f"sha1 {RIGHT} x",
+    "two-spaces": f"sha1  {RIGHT}",
+    "equals": f"sha1={RIGHT}",
+    "empty": "",
+    "digest-only": RIGHT,
+}
+
+
+@rule("CK-05", level=PRACTICE)
+@pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
+def test_a_field_that_is_none_is_400_and_changes_nothing(upload: Upload, text: str) -> None:
+    with upload.unchanged():
+        assert upload.patch(b"llo", 2, {"Upload-Checksum": text}).status == 400
+
+
+@rule("CK-06", level=PRACTICE)
+def test_nothing_has_a_checksum_too(upload: Upload) -> None:
+    with upload.unchanged():
+        upload.append(b"", 2, {"Upload-Checksum": NOTHING})
+        assert upload.patch(b"", 2, {"Upload-Checksum": checksum(b"x")}).status == 460
+
+
+@rule("CK-07")
+def test_each_request_has_a_checksum_of_its_own(server: Server) -> None:
+    content = some_bytes(3000)
+    upload = server.create(len(content))
+    for offset in range(0, 3000, 1000):
+        piece = content[offset : offset + 1000]
+        upload.append(piece, offset, {"Upload-Checksum": checksum(piece)})
+    upload.holds(content)
+
+
+@rule("CK-07", level=PRACTICE)
+def test_it_is_that_of_the_chunks_content(upload: Upload) -> None:
+    fields = {"Upload-Checksum": checksum(b"llo")}
+    response = upload.patch(offset=2, fields=fields, chunks=[b"l", b"lo"])
+    assert response.status == 204
+    upload.holds(b"hello")
+
+
+@rule("CK-08")
+@pytest.mark.parametrize("way", ["close", "half-close", "reset"])
+def test_a_cut_leaves_nothing_wrong_behind(server: Server, way: str) -> None:
+    content = some_bytes(100_000)
+    upload = server.create(len(content))
+    cut_short(upload, content, way)
+    upload.go_on(content)
+    upload.holds(content)
+
+
+@rule("CK-08", level=PRACTICE)
+@pytest.mark.parametrize("way", ["close", "half-close", "reset"])
+def test_what_cannot_be_verified_is_not_kept(server: Server, way: str) -> None:
+    content = some_bytes(100_000)
+    upload = server.create(len(content))
+    cut_short(upload, content, way)
+    assert upload.offset() == 0
+
+
+def cut_short(upload: Upload, content: bytes, way: str) -> None:
+    """Send half of the content with the checksum of the whole, and go away."""
+    with upload.connect() as connection:
+        fields = {"Upload-Checksum": checksum(content), "Content-Length": str(len(content))}
+        sent = upload.server.fields(upload.patch_fields(0, dict(fields)))
+        connection.begin("PATCH", upload.target, sent)
+        connection.send(content[:50_000])
+        connection.wait_until_delivered()
+        if way == "reset":
+            connection.reset()
+        elif way == "half-close":
+            connection.finish()
+            with suppress(NoResponse):
+                assert connection.response("PATCH").status != 204
+
+
+@rule("CK-09", level=PRACTICE)
+def test_other_objections_come_first(server: Server, upload: Upload) -> None:
+    wrong = {"Upload-Checksum": NOTHING}
+    assert upload.patch(b"llo", 1, wrong).status == 409
+    assert upload.patch(b"llo", 2, {**wrong, "Content-Type": "text/plain"}).status == 415
+    assert Upload(server, server.unknown()).patch(b"llo", 0, wrong).status == 404
+
+
+@rule("CK-10", needs="content")
+def test_unverified_bytes_are_never_seen(server: Server) -> None:
+    upload = server.create(5)
+    upload.patch(b"HELLO", 0, {"Upload-Checksum": NOTHING})
+    assert upload.offset() == 0
+    assert server.send("GET", upload.url).body != b"HELLO"

@@ -1,0 +1,137 @@
+"""Upload-Checksum behind the chunks of a PATCH."""
+
+from __future__ import annotations
+
+import pytest
+
+from .rules import PRACTICE, needs, rule
+from .server import MIB, Server, Upload, refused, some_bytes
+from .test_checksum import NOTHING, checksum
+from .wire import Fields, Response
+
+pytestmark = needs("creation", "checksum", "checksum-trailer")
+
+ANNOUNCED = {"Trailer": "Upload-Checksum"}
+
+
+@pytest.fixture
+def upload(server: Server) -> Upload:
+    """An upload with 2 of 5 bytes."""
+    upload = server.create(5)
+    upload.append(b"he")
+    return upload
+
+
+def patch(upload: Upload, trailers: Fields, **fields: str) -> Response:
+    """The rest of "hello", with trailers."""
+    named = {name.replace("_", "-"): value for name, value in fields.items()}
+    sent = {**ANNOUNCED, **named}
+    return upload.patch(offset=2, fields=sent, chunks=[b"l", b"lo"], trailers=trailers)
+
+
+@rule("CT-01")
+def test_the_right_checksum_is_204(upload: Upload) -> None:
+    response = patch(upload, {"Upload-Checksum": checksum(b"llo")})
+    assert (response.status, response.get("Upload-Offset")) == (204, "5")
+    upload.holds(b"hello")
+
+
+@rule("CT-01")
+def test_a_wrong_one_is_460_and_changes_nothing(upload: Upload) -> None:
+    with upload.unchanged():
+        assert patch(upload, {"Upload-Checksum": NOTHING}).status == 460
+    assert patch(upload, {"Upload-Checksum": checksum(b"llo")}).status == 204
+    upload.holds(b"hello")
+
+
+@rule("CT-01")
+@pytest.mark.parametrize("text", ["sha999 AAAA", "SHA1 YQ=="])
+def test_an_unknown_algorithm_changes_nothing(upload: Upload, text: str) -> None:
+    with upload.unchanged():
+        refused(patch(upload, {"Upload-Checksum": text}))
+
+
+@rule("CT-01", level=PRACTICE)
+@pytest.mark.parametrize("text", ["", "sha1", "sha1 !!!", "sha1 YWJj"])
+def test_a_field_that_is_none_changes_nothing(upload: Upload, text: str) -> None:
+    with upload.unchanged():
+        assert patch(upload, {"Upload-Checksum": text}).status == 400
+
+
+@rule("CT-01", level=PRACTICE)
+def test_the_name_may_be_in_any_letters(upload: Upload) -> None:
+    assert patch(upload, {"upload-checksum": checksum(b"llo")}).status == 204
+
+
+@rule("CT-01", level=PRACTICE)
+def test_a_long_body_is_verified_too(server: Server) -> None:
+    content = some_bytes(6 * MIB)
+    upload = server.create(len(content))
+    pieces = [content[at : at + 100_000] for at in range(0, len(content), 100_000)]
+    for text, status in ((NOTHING, 460), (checksum(content), 204)):
+        trailers = {"Upload-Checksum": text}
+        response = upload.patch(offset=0, fields=ANNOUNCED, chunks=pieces, trailers=trailers)
+        assert response.status == status
+    upload.holds(content)
+
+
+@rule("CT-02", level=PRACTICE)
+def test_of_two_checksums_both_must_match(upload: Upload) -> None:
+    right = checksum(b"llo")
+    for head, trailer in ((right, NOTHING), (NOTHING, right)):
+        with upload.unchanged():
+            response = patch(upload, {"Upload-Checksum": trailer}, Upload_Checksum=head)
+        assert response.status in {400, 460}
+    response = patch(upload, {"Upload-Checksum": right}, Upload_Checksum=right)
+    assert response.status in {204, 400}
+
+
+@rule("CT-03", level=PRACTICE)
+def test_one_that_was_announced_must_come(upload: Upload) -> None:
+    with upload.unchanged():
+        assert patch(upload, {}).status == 400
+
+
+@rule("CT-04", level=PRACTICE)
+def test_one_that_was_not_announced_counts_or_means_nothing(upload: Upload) -> None:
+    trailers = {"Upload-Checksum": NOTHING}
+    response = upload.patch(offset=2, chunks=[b"llo"], trailers=trailers)
+    assert response.status in {204, 460}
+    assert upload.offset() == (5 if response.status == 204 else 2)
+
+
+@rule("CT-05", level=PRACTICE)
+@pytest.mark.parametrize(
+    "trailer",
+    [
+        ("Upload-Offset", "0"),
+        ("Upload-Length", "2"),
+        ("Tus-Resumable", "2.0.0"),
+        ("X-HTTP-Method-Override", "DELETE"),
+        ("Upload-Metadata", "a YQ=="),
+    ],
+    ids=lambda pair: str(pair[0]),
+)
+def test_other_fields_mean_nothing_there(upload: Upload, trailer: tuple[str, str]) -> None:
+    response = patch(upload, [("Upload-Checksum", checksum(b"llo")), trailer])
+    assert response.status in {204, 400}
+    head = upload.head()
+    assert (head["Upload-Offset"], head["Upload-Length"]) in {("2", "5"), ("5", "5")}
+    assert "Upload-Metadata" not in head
+
+
+@rule("CT-01", "CK-08")
+@pytest.mark.parametrize("way", ["close", "reset"])
+def test_a_cut_before_the_trailer_leaves_nothing_wrong_behind(server: Server, way: str) -> None:
+    content = some_bytes(10_000)
+    upload = server.create(len(content))
+    with upload.connect() as connection:
+        fields = {"Transfer-Encoding": "chunked", **ANNOUNCED}
+        sent = server.fields(upload.patch_fields(0, dict(fields)))
+        connection.begin("PATCH", upload.target, sent)
+        connection.send(b"%x\r\n%b\r\n" % (5000, content[:5000]))
+        connection.wait_until_delivered()
+        if way == "reset":
+            connection.reset()
+    upload.go_on(content)
+    upload.holds(content)

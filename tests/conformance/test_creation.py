@@ -1,0 +1,179 @@
+"""POST: new uploads."""
+
+from __future__ import annotations
+
+import pytest
+
+from .odd import NO_NUMBERS, ODD_NUMBERS
+from .rules import PRACTICE, needs, rule
+from .server import STREAM, Offer, Server, refused
+from .wire import Value
+
+pytestmark = needs("creation")
+
+
+@rule("CR-01", "CR-02", "C-20", "C-21")
+@pytest.mark.parametrize("length", [1, 5, 10_000_000])
+def test_a_new_upload_has_a_place_and_is_empty(server: Server, length: int) -> None:
+    response = server.post({"Upload-Length": str(length)})
+    assert response.status == 201
+    assert response["Location"]
+    head = server.created(response).head()
+    assert (head["Upload-Offset"], head["Upload-Length"]) == ("0", str(length))
+
+
+@rule("CR-01", level=PRACTICE)
+def test_the_place_is_an_absolute_url(server: Server) -> None:
+    """Not all clients can resolve a relative one (aiotus 1.1.0)."""
+    location = server.post({"Upload-Length": "5"})["Location"]
+    assert location.startswith(("http://", "https://"))
+
+
+@rule("CR-01", level=PRACTICE)
+def test_the_place_follows_the_host_that_was_asked(server: Server) -> None:
+    """Otherwise nobody behind a second name gets there."""
+    with server.connect() as connection:
+        fields = server.fields({"Upload-Length": "5", "Host": "uploads.example:81"}, body=b"")
+        location = connection.ask("POST", server.path, fields)["Location"]
+    assert not location.startswith("http") or location.startswith("http://uploads.example:81/")
+
+
+@rule("CR-03", level=PRACTICE)
+def test_without_a_length_nothing_is_made(server: Server) -> None:
+    response = server.post()
+    assert response.status == 400
+    assert "Location" not in response
+
+
+@rule("CR-04", level=PRACTICE)
+def test_two_kinds_of_length_are_one_too_many(server: Server) -> None:
+    assert server.post({"Upload-Length": "5", "Upload-Defer-Length": "1"}).status == 400
+
+
+@rule("CR-05")
+@pytest.mark.parametrize("length", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_a_length_that_is_none_makes_nothing(server: Server, length: Value) -> None:
+    """ "The value MUST be a non-negative integer." """
+    response = server.post({"Upload-Length": length})
+    assert response.status >= 400
+    assert "Location" not in response
+
+
+@rule("CR-05", level=PRACTICE)
+@pytest.mark.parametrize(
+    "length", [*NO_NUMBERS.values(), *ODD_NUMBERS.values()], ids=[*NO_NUMBERS, *ODD_NUMBERS]
+)
+def test_a_length_that_is_none_is_400(server: Server, length: Value) -> None:
+    """One that is only too large may be 413, and a field that is too long 431."""
+    response = server.post({"Upload-Length": length})
+    allowed = {400}
+    if len(length) > 18:
+        allowed |= {413, 431}
+    assert response.status in allowed
+
+
+@rule("CR-05", level=PRACTICE)
+def test_two_lengths_are_none(server: Server) -> None:
+    response = server.post([("Upload-Length", "5"), ("Upload-Length", "6")])
+    assert response.status == 400
+
+
+@rule("CR-06", needs="max-size")
+def test_the_largest_upload_may_be_made(server: Server, offer: Offer) -> None:
+    assert offer.max_size is not None
+    head = server.create(offer.max_size).head()
+    assert head["Upload-Length"] == str(offer.max_size)
+
+
+@rule("CR-06", needs="max-size")
+@pytest.mark.parametrize("more", [1, 10**15])
+def test_a_larger_one_is_413(server: Server, offer: Offer, more: int) -> None:
+    assert offer.max_size is not None
+    response = server.post({"Upload-Length": str(offer.max_size + more)})
+    assert response.status == 413
+    assert "Location" not in response
+
+
+@rule("CR-07", "C-20")
+def test_an_empty_upload_is_complete_at_once(server: Server) -> None:
+    upload = server.create(0)
+    head = upload.head()
+    assert (head["Upload-Offset"], head["Upload-Length"]) == ("0", "0")
+
+
+@rule("CR-07", "GET", level=PRACTICE, needs="content")
+def test_an_empty_upload_is_an_empty_file(server: Server) -> None:
+    assert server.create(0).read() == b""
+
+
+@rule("CR-07", "C-40", level=PRACTICE)
+def test_an_empty_upload_takes_an_empty_patch_and_no_other(server: Server) -> None:
+    upload = server.create(0)
+    assert upload.append(b"") == 0
+    with upload.unchanged():
+        refused(upload.patch(b"x", 0))
+
+
+@rule("CR-09", level=PRACTICE)
+@pytest.mark.parametrize("suffix", ["-elsewhere", "/no/such/place"])
+def test_nothing_is_made_elsewhere(server: Server, suffix: str) -> None:
+    response = server.send("POST", server.url + suffix, {"Upload-Length": "5"}, b"")
+    assert response.status in {404, 405}
+
+
+@rule("CR-09", level=PRACTICE)
+def test_nothing_is_made_within_an_upload(server: Server) -> None:
+    upload = server.create()
+    with upload.unchanged():
+        response = server.send("POST", upload.url, {"Upload-Length": "5"}, b"")
+    assert response.status in {404, 405}
+
+
+@rule("CR-10", level=PRACTICE)
+@pytest.mark.parametrize("type", ["application/octet-stream", "text/plain", ""])
+def test_without_a_body_its_type_means_nothing(server: Server, type: str) -> None:
+    """aiohttp's clients name one with every POST."""
+    assert server.create(5, {"Content-Type": type}).offset() == 0
+
+
+@rule("CR-10", level=PRACTICE)
+@pytest.mark.parametrize("type", ["text/plain", "application/octet-stream", None])
+def test_a_body_of_another_type_is_ignored_or_refused(server: Server, type: str | None) -> None:
+    response = server.post({"Upload-Length": "5", "Content-Type": type}, b"hello")
+    if response.status == 201:
+        assert server.created(response).offset() == 0
+    else:
+        assert response.status in {400, 415}
+
+
+@rule("CR-10", level=PRACTICE, needs="not:creation-with-upload")
+def test_data_at_post_is_ignored_or_refused_when_it_is_not_offered(server: Server) -> None:
+    response = server.post({"Upload-Length": "5", "Content-Type": STREAM}, b"hello")
+    if response.status == 201:
+        assert server.created(response).offset() == 0
+    else:
+        refused(response)
+
+
+@rule("CR-11", level=PRACTICE)
+def test_the_same_request_twice_makes_two_uploads(server: Server) -> None:
+    fields = {"Upload-Metadata": "filename eA=="}
+    one, two = server.create(5, fields), server.create(5, fields)
+    assert one.url != two.url
+    one.append(b"hello")
+    assert two.offset() == 0
+
+
+@rule("CR-02", level=PRACTICE)
+def test_a_place_is_hard_to_guess(server: Server) -> None:
+    """Who knows it may write: consecutive numbers would give everybody's away."""
+    ids = [server.create().id for _ in range(3)]
+    assert all(len(id) >= 16 for id in ids)
+    assert len({id[:12] for id in ids}) == 3
+
+
+@rule("CR-01", level=PRACTICE)
+def test_a_slash_at_the_end_makes_no_difference(server: Server) -> None:
+    """@uppy/tus and others are often configured with one."""
+    response = server.send("POST", server.url.rstrip("/") + "/", {"Upload-Length": "5"}, b"")
+    assert response.status == 201

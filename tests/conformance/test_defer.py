@@ -1,0 +1,217 @@
+"""Uploads whose length is not known at first."""
+
+from __future__ import annotations
+
+import pytest
+
+from .rules import PRACTICE, SHOULD, needs, rule
+from .server import MIB, Offer, Server, Upload, refused, some_bytes
+
+DEFERRED = needs("creation", "creation-defer-length")
+
+
+@pytest.fixture
+def upload(server: Server) -> Upload:
+    """A deferred upload with two bytes."""
+    upload = server.create(None)
+    upload.append(b"he")
+    return upload
+
+
+def told(length: int | str) -> dict[str, str]:
+    return {"Upload-Length": str(length)}
+
+
+@DEFERRED
+@rule("DL-01", "C-20")
+def test_a_length_may_be_deferred(server: Server) -> None:
+    head = server.create(None).head()
+    assert head["Upload-Defer-Length"] == "1"
+    assert head["Upload-Offset"] == "0"
+    assert "Upload-Length" not in head
+
+
+@DEFERRED
+@rule("DL-02", level=SHOULD)
+@pytest.mark.parametrize("value", ["0", "2", "01", "true", "", "1,1", "1 1", "+1", "1.0"])
+def test_any_other_value_is_400(server: Server, value: str) -> None:
+    response = server.post({"Upload-Defer-Length": value})
+    assert response.status == 400
+    assert "Location" not in response
+
+
+@DEFERRED
+@rule("DL-03")
+def test_the_length_may_stay_unknown_while_data_comes(server: Server) -> None:
+    upload = server.create(None)
+    offset = 0
+    for size in (1, 1000, 70_000):
+        offset = upload.append(some_bytes(size), offset)
+        head = upload.head()
+        assert (head["Upload-Defer-Length"], head["Upload-Offset"]) == ("1", str(offset))
+        assert "Upload-Length" not in head
+
+
+@DEFERRED
+@rule("DL-04")
+@pytest.mark.parametrize("data", [b"l", b"llo"], ids=["before-the-end", "at-the-end"])
+def test_a_patch_tells_the_length(upload: Upload, data: bytes) -> None:
+    upload.append(data, 2, told(5))
+    head = upload.head()
+    assert head["Upload-Length"] == "5"
+    assert "Upload-Defer-Length" not in head
+    upload.go_on(b"hello")
+    upload.holds(b"hello")
+
+
+@DEFERRED
+@rule("DL-04")
+def test_the_first_patch_may_tell_the_length(server: Server) -> None:
+    upload = server.create(None)
+    upload.append(b"hello", 0, told(5))
+    upload.holds(b"hello")
+
+
+@DEFERRED
+@rule("DL-04", level=PRACTICE)
+def test_a_long_file_of_unknown_length_arrives_whole(server: Server) -> None:
+    content = some_bytes(12 * MIB)
+    upload = server.create(None)
+    offset = 0
+    for end in (5 * MIB, 5 * MIB + 1, 11 * MIB):
+        offset = upload.append(content[offset:end], offset)
+    upload.append(content[offset:], offset, told(len(content)))
+    upload.holds(content)
+
+
+@DEFERRED
+@rule("DL-05")
+@pytest.mark.parametrize("other", [3, 4, 6, 100])
+def test_a_length_once_told_does_not_change(upload: Upload, other: int) -> None:
+    """ "Once set the length MUST NOT be changed." """
+    upload.append(b"l", 2, told(5))
+    upload.patch(b"", 3, told(other))
+    assert upload.head()["Upload-Length"] == "5"
+
+
+@DEFERRED
+@rule("DL-05", level=PRACTICE)
+def test_another_length_is_400_and_the_same_one_is_fine(upload: Upload) -> None:
+    upload.append(b"l", 2, told(5))
+    with upload.unchanged():
+        assert upload.patch(b"", 3, told(6)).status == 400
+    upload.append(b"lo", 3, told(5))
+    upload.holds(b"hello")
+
+
+@DEFERRED
+@rule("DL-06")
+def test_a_length_below_the_offset_is_none(upload: Upload) -> None:
+    with upload.unchanged():
+        refused(upload.patch(b"", 2, told(1)))
+
+
+@DEFERRED
+@rule("DL-06", level=PRACTICE)
+def test_a_length_below_the_end_of_the_body_is_refused(upload: Upload) -> None:
+    with upload.unchanged():
+        assert upload.patch(b"llo", 2, told(4)).status in {400, 413}
+
+
+@DEFERRED
+@rule("DL-06", level=PRACTICE, needs="max-size")
+def test_a_length_over_the_limit_is_413(upload: Upload, offer: Offer) -> None:
+    assert offer.max_size is not None
+    with upload.unchanged():
+        assert upload.patch(b"llo", 2, told(offer.max_size + 1)).status == 413
+
+
+@DEFERRED
+@rule("DL-06", level=PRACTICE)
+@pytest.mark.parametrize("length", ["abc", "-1", "5.0", "", "5,5"])
+def test_a_length_that_is_none_is_400(upload: Upload, length: str) -> None:
+    with upload.unchanged():
+        assert upload.patch(b"llo", 2, told(length)).status == 400
+
+
+@DEFERRED
+@rule("DL-07", level=PRACTICE)
+def test_an_empty_patch_may_tell_the_length(upload: Upload) -> None:
+    upload.append(b"", 2, told(2))
+    upload.holds(b"he")
+
+
+@DEFERRED
+@rule("DL-07", level=PRACTICE)
+def test_an_empty_file_may_be_told_at_last(server: Server) -> None:
+    upload = server.create(None)
+    upload.append(b"", 0, told(0))
+    upload.holds(b"")
+
+
+@DEFERRED
+@rule("DL-08")
+@pytest.mark.parametrize(
+    ("offset", "fields"),
+    [
+        pytest.param(1, {}, id="409"),
+        pytest.param(2, {"Content-Type": "text/plain"}, id="415"),
+        pytest.param(2, {"Tus-Resumable": "2.0.0"}, id="412"),
+        pytest.param(
+            2, {"Upload-Checksum": f"sha1 {'A' * 27}="}, id="460", marks=needs("checksum")
+        ),
+    ],
+)
+def test_a_patch_that_fails_tells_nothing(
+    upload: Upload, offset: int, fields: dict[str, str]
+) -> None:
+    with upload.unchanged():
+        refused(upload.patch(b"llo", offset, {**told(5), **fields}))
+
+
+@DEFERRED
+@rule("DL-09", needs="small-max-size")
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_deferring_is_no_way_around_the_limit(server: Server, offer: Offer, framing: str) -> None:
+    assert offer.max_size is not None
+    upload = server.create(None)
+    piece = some_bytes(MIB)
+    pieces = [piece] * (offer.max_size // MIB) + [piece[: offer.max_size % MIB + 1]]
+    try:
+        if framing == "chunked":
+            response = upload.patch(offset=0, chunks=pieces)
+        else:
+            response = upload.patch(b"".join(pieces), 0)
+    except ConnectionError:
+        pass  # It was hung up on.
+    else:
+        assert response.status == 413
+    assert upload.offset() <= offer.max_size
+
+
+@rule("DL-10", level=PRACTICE, needs=("creation", "not:creation-defer-length"))
+def test_it_is_refused_where_it_is_not_offered(server: Server) -> None:
+    assert server.post({"Upload-Defer-Length": "1"}).status in {400, 501}
+
+
+@rule("DL-11", level=PRACTICE, needs="creation")
+def test_a_known_length_may_be_said_again(server: Server) -> None:
+    upload = server.create(5)
+    assert upload.patch(b"he", 0, told(5)).status in {204, 400}
+    upload.go_on(b"hello")
+    upload.holds(b"hello")
+
+
+@rule("DL-11", "C-21", needs="creation")
+@pytest.mark.parametrize("length", [0, 2, 4, 6])
+def test_a_known_length_does_not_change(server: Server, length: int) -> None:
+    upload = server.create(5)
+    upload.patch(b"he", 0, told(length))
+    assert upload.head()["Upload-Length"] == "5"
+
+
+@rule("DL-11", level=PRACTICE, needs="creation")
+def test_another_length_for_a_known_one_is_400(server: Server) -> None:
+    upload = server.create(5)
+    with upload.unchanged():
+        assert upload.patch(b"he", 0, told(6)).status == 400

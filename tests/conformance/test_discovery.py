@@ -1,0 +1,111 @@
+"""What OPTIONS says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .rules import PRACTICE, SHOULD, rule
+from .server import Offer, Server, listed, refused
+
+FIELDS_OF_LISTS = ["Tus-Version", "Tus-Extension", "Tus-Checksum-Algorithm"]
+
+KNOWN = {
+    *("creation", "creation-with-upload", "creation-defer-length", "expiration", "termination"),
+    *("checksum", "checksum-trailer", "concatenation", "concatenation-unfinished"),
+}
+
+BUILT_ON = {
+    "creation-with-upload": "creation",
+    "creation-defer-length": "creation",
+    "concatenation": "creation",
+    "checksum-trailer": "checksum",
+    "concatenation-unfinished": "concatenation",
+}
+
+
+@rule("C-05")
+def test_options_names_the_version(server: Server) -> None:
+    response = server.options()
+    assert response.status in {200, 204}
+    assert "1.0.0" in listed(response["Tus-Version"])
+
+
+@rule("C-06")
+@pytest.mark.parametrize("version", ["1.0.0", "9.9.9", "0.2.2", "abc", ""])
+def test_options_is_answered_whatever_its_version(server: Server, version: str) -> None:
+    response = server.options({"Tus-Resumable": version})
+    assert response.status in {200, 204}
+    assert "1.0.0" in listed(response["Tus-Version"])
+
+
+@rule("C-07")
+@pytest.mark.parametrize("field", FIELDS_OF_LISTS)
+def test_lists_have_no_empty_items(server: Server, field: str) -> None:
+    text = server.options().get(field)
+    if text is not None:
+        assert all(item.strip() for item in text.split(",")), text
+
+
+@rule("C-07", level=PRACTICE)
+@pytest.mark.parametrize("field", FIELDS_OF_LISTS)
+def test_lists_have_no_white_space_since_not_all_clients_strip_it(
+    server: Server, field: str
+) -> None:
+    assert not re.search(r"\s", server.options().get(field) or "")
+
+
+@rule("C-07")
+def test_the_extensions_are_those_of_the_text(offer: Offer) -> None:
+    """Those that a server adds of its own would have names of its own; none is known today."""
+    assert set(offer.extensions) <= KNOWN
+    assert len(set(offer.extensions)) == len(offer.extensions)
+
+
+@rule("C-08", "CW-01")
+@pytest.mark.parametrize(("extension", "base"), BUILT_ON.items(), ids=list(BUILT_ON))
+def test_no_extension_comes_without_its_base(offer: Offer, extension: str, base: str) -> None:
+    assert extension not in offer.extensions or base in offer.extensions
+
+
+@rule("C-08")
+def test_algorithms_are_named_just_when_checksums_are_offered(offer: Offer) -> None:
+    assert bool(offer.algorithms) == ("checksum" in offer.extensions)
+
+
+@rule("C-09")
+def test_the_largest_size_is_a_whole_number(server: Server) -> None:
+    text = server.options().get("Tus-Max-Size")
+    assert text is None or re.fullmatch("[0-9]+", text, re.ASCII)
+
+
+@rule("C-09", level=PRACTICE)
+def test_the_largest_size_is_said(server: Server) -> None:
+    """Every store has a limit."""
+    assert "Tus-Max-Size" in server.options()
+
+
+@rule("C-12", level=PRACTICE, needs="creation")
+def test_options_of_an_upload_is_answered(server: Server) -> None:
+    upload = server.create()
+    with upload.unchanged():
+        assert server.options(url=upload.url).status in {200, 204, 404}
+
+
+@rule("C-12", level=PRACTICE)
+def test_options_of_everything_is_answered(server: Server) -> None:
+    with server.connect() as connection:
+        response = connection.ask("OPTIONS", "*", [*server.access.fields.items()])
+    assert response.status in {200, 204} or 400 <= response.status < 500 or response.status == 501
+
+
+@rule("C-24", "C-46", level=PRACTICE)
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "GET"])
+def test_the_place_of_creation_is_no_upload(server: Server, method: str) -> None:
+    refused(server.send(method, fields={"Upload-Offset": "0"}))
+
+
+@rule("C-09", level=SHOULD, needs="max-size")
+def test_the_limit_that_is_said_allows_an_upload(offer: Offer) -> None:
+    assert offer.max_size

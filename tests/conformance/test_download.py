@@ -1,0 +1,79 @@
+"""GET of an upload, where a server gives files out. tus says nothing of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from .rules import PRACTICE, needs, rule
+from .server import Server, encoded, some_bytes
+
+pytestmark = needs("creation", "get")
+
+
+@rule("GET", level=PRACTICE)
+def test_no_version_is_needed(server: Server) -> None:
+    upload = server.upload(b"hello")
+    response = server.send("GET", upload.url, {"Tus-Resumable": None})
+    assert (response.status, response.body) == (200, b"hello")
+
+
+@rule("GET", level=PRACTICE)
+def test_the_content_is_the_whole_file(server: Server) -> None:
+    content = some_bytes(3_000_000)
+    assert server.upload(content).read() == content
+
+
+@rule("GET", level=PRACTICE)
+@pytest.mark.parametrize("sent", [b"", b"he"], ids=["empty", "mid-way"])
+def test_an_unfinished_file_is_not_given_out_as_a_whole_one(server: Server, sent: bytes) -> None:
+    upload = server.create(5)
+    if sent:
+        upload.append(sent)
+    with upload.unchanged():
+        response = server.send("GET", upload.url)
+    assert response.status >= 400 or response.status == 206
+
+
+@rule("GET", level=PRACTICE)
+def test_an_unknown_file_is_404(server: Server) -> None:
+    assert server.send("GET", server.unknown()).status in {404, 410}
+
+
+@rule("GET", level=PRACTICE)
+@pytest.mark.parametrize(
+    ("ranges", "status", "body"),
+    [
+        ("bytes=0-1", 206, b"he"),
+        ("bytes=2-", 206, b"llo"),
+        ("bytes=-2", 206, b"lo"),
+        ("bytes=0-99", 206, b"hello"),
+        ("bytes=5-", 416, None),
+        ("bytes=x", 200, b"hello"),
+        ("lines=1-2", 200, b"hello"),
+    ],
+)
+def test_a_range_is_that_range_or_the_whole(
+    server: Server, ranges: str, status: int, body: bytes | None
+) -> None:
+    """RFC 9110, section 14.2: a server may ignore ranges, and may refuse none that it can read."""
+    upload = server.upload(b"hello")
+    response = server.send("GET", upload.url, {"Range": ranges})
+    if response.status == 200:
+        assert response.body == b"hello"
+    else:
+        assert response.status == status or (status == 200 and response.status == 416)
+        assert body is None or response.body == body or response.status == 416
+
+
+@rule("GET", level=PRACTICE)
+@pytest.mark.parametrize("type", ["text/html", "image/svg+xml", "application/xhtml+xml"])
+def test_a_file_cannot_run_in_the_page_of_the_server(server: Server, type: str) -> None:
+    """Otherwise whoever may upload may act as whoever looks at it."""
+    metadata = f"filename {encoded('x.html')},filetype {encoded(type)},type {encoded(type)}"
+    upload = server.upload(b"<script>1</script>", {"Upload-Metadata": metadata})
+    response = server.send("GET", upload.url)
+    inert = (response.get("Content-Type") or "").partition(";")[0] != type
+    saved = (response.get("Content-Disposition") or "").startswith("attachment")
+    assert inert or saved or "sandbox" in (response.get("Content-Security-Policy") or "")
+    sniffs = response.get("X-Content-Type-Options") != "nosniff"
+    assert saved or not sniffs

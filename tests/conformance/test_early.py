@@ -1,0 +1,151 @@
+"""Answers that come before the body has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from .rules import PRACTICE, needs, rule
+from .server import KIB, MIB, Server, Upload, some_bytes
+from .wire import Fields, NoResponse, Response
+
+pytestmark = needs("creation")
+
+LONG = 10 * MIB
+
+
+def _case(*, offset: int = 0, fields: dict[str, str] | None = None) -> Callable[[Upload], Fields]:
+    return lambda upload: upload.patch_fields(offset, fields or {})
+
+
+CASES: dict[str, Callable[[Upload], Fields]] = {
+    "409": _case(offset=7),
+    "412": _case(fields={"Tus-Resumable": "2.0.0"}),
+    "413": _case(),
+    "415": _case(fields={"Content-Type": "text/plain"}),
+    "400": _case(fields={"Upload-Offset": "x"}),
+}
+STATUSES = {"413": {413, 400}}
+
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+def statuses(case: str) -> set[int]:
+    return STATUSES.get(case, {int(case)})
+
+
+def send_all(upload: Upload, case: str, body: bytes) -> Response:
+    """Write everything, and only then read."""
+    fields = upload.server.fields(CASES[case](upload), body=body)
+    with upload.connect() as connection:
+        return connection.ask("PATCH", upload.target, fields, body)
+
+
+@rule("EARLY", level=PRACTICE)
+@every_case
+def test_a_client_that_looks_early_gets_its_answer(server: Server, case: str) -> None:
+    upload = server.create(1000)
+    body = some_bytes(LONG)
+    with upload.unchanged(), upload.connect() as connection:
+        fields = server.fields(CASES[case](upload), body=body)
+        connection.begin("PATCH", upload.target, fields)
+        connection.send_until_answer(body)
+        assert connection.response("PATCH").status in statuses(case)
+
+
+@rule("EARLY", level=PRACTICE)
+@every_case
+def test_a_client_that_writes_first_gets_its_answer(server: Server, case: str) -> None:
+    upload = server.create(1000)
+    with upload.unchanged():
+        assert send_all(upload, case, some_bytes(500 * KIB)).status in statuses(case)
+
+
+@rule("EARLY", level=PRACTICE)
+@every_case
+def test_a_long_body_does_no_harm(server: Server, case: str) -> None:
+    """Whether the answer arrives is up to the network; that nothing changes is not."""
+    upload = server.create(1000)
+    with upload.unchanged(), suppress(NoResponse, ConnectionResetError):
+        assert send_all(upload, case, some_bytes(LONG)).status in statuses(case)
+
+
+@rule("EARLY", "FRAMING")
+@every_case
+@pytest.mark.parametrize("padding", [0, 100_000, 2 * MIB])
+def test_the_rest_of_a_body_is_never_taken_for_a_request(
+    server: Server, case: str, padding: int
+) -> None:
+    """RFC 9112, section 6.3: otherwise the body of one user is the request of another."""
+    upload, victim = server.create(3), server.create(5)
+    inner = smuggled(victim)
+    body = some_bytes(padding) + inner + some_bytes(1000)
+    with victim.unchanged(), upload.connect() as connection:
+        fields = server.fields(CASES[case](upload), body=body)
+        try:
+            connection.begin("PATCH", upload.target, fields)
+            connection.send(body)
+            connection.response("PATCH")
+            connection.ends_within(0.5)
+        except (OSError, AssertionError):
+            pass
+
+
+@rule("EARLY", "FRAMING")
+@every_case
+def test_the_rest_of_a_chunked_body_is_never_taken_for_a_request(server: Server, case: str) -> None:
+    upload, victim = server.create(3), server.create(5)
+    inner = smuggled(victim)
+    with victim.unchanged(), upload.connect() as connection:
+        fields = [("Transfer-Encoding", "chunked"), *CASES[case](upload)]
+        try:
+            connection.begin("PATCH", upload.target, server.fields(fields))
+            connection.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(inner), inner))
+            connection.response("PATCH")
+            connection.ends_within(0.5)
+        except (OSError, AssertionError):
+            pass
+
+
+def smuggled(victim: Upload) -> bytes:
+    """A whole request for another upload, as the text of a body."""
+    lines = [
+        f"PATCH {victim.target} HTTP/1.1",
+        "Host: x",
+        "Tus-Resumable: 1.0.0",
+        "Upload-Offset: 0",
+        "Content-Type: application/offset+octet-stream",
+        "Content-Length: 5",
+    ]
+    return "\r\n".join([*lines, "", "hello"]).encode()
+
+
+@rule("EARLY", level=PRACTICE)
+@every_case
+def test_the_connection_is_used_again_or_closed(server: Server, case: str) -> None:
+    upload = server.create(3)
+    body = b"hello world"
+    with upload.connect() as connection:
+        fields = server.fields(CASES[case](upload), body=body)
+        first = connection.ask("PATCH", upload.target, fields, body)
+        assert first.status in statuses(case)
+        try:
+            connection.begin("HEAD", upload.target, server.fields())
+            again = connection.response("HEAD")
+        except (NoResponse, OSError):
+            return
+    assert again["Upload-Offset"] == "0"
+
+
+@rule("EARLY", level=PRACTICE)
+def test_an_answer_does_not_wait_for_the_body(server: Server) -> None:
+    """The client sends a head and nothing else."""
+    upload = server.create(1000)
+    with upload.connect() as connection:
+        fields = {"Content-Length": str(LONG)}
+        connection.begin(
+            "PATCH", upload.target, server.fields(upload.patch_fields(7, dict(fields)))
+        )
+        assert connection.response("PATCH").status == 409

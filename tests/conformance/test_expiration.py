@@ -1,0 +1,117 @@
+"""Uploads that do not live for ever."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from .options import Options
+from .rules import PRACTICE, SHOULD, needs, rule
+from .server import Server
+
+pytestmark = needs("creation", "expiration", "expires")
+
+# RFC 9110, section 5.6.7: IMF-fixdate.
+DATE = (
+    r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} "
+    r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
+)
+
+
+def instant(text: str | None) -> datetime:
+    """The date that a field names."""
+    assert text is not None, "there is no Upload-Expires"
+    assert re.fullmatch(DATE, text), f"this is no date of HTTP: {text!r}"
+    return parsedate_to_datetime(text)
+
+
+def soon(text: str | None, options: Options) -> None:
+    """Fail unless a field names an instant that fits the server's `--tus-expires`."""
+    assert options.expires is not None
+    left = (instant(text) - datetime.now(UTC)).total_seconds()
+    assert -2 <= left <= options.expires + 2
+
+
+@rule("EX-03", "EX-04")
+def test_a_creation_says_when(expiring: Server, options: Options) -> None:
+    soon(expiring.post({"Upload-Length": "5"}).get("Upload-Expires"), options)
+
+
+@rule("EX-02", "EX-04")
+def test_every_patch_says_when(expiring: Server, options: Options) -> None:
+    upload = expiring.create(5)
+    for offset in range(4):
+        soon(upload.patch(b"x", offset).get("Upload-Expires"), options)
+
+
+@rule("EX-07", level=PRACTICE)
+def test_head_says_when(expiring: Server, options: Options) -> None:
+    soon(expiring.create(5).head().get("Upload-Expires"), options)
+
+
+@rule("EX-03", "EX-04", level=PRACTICE, needs="creation-defer-length")
+def test_an_upload_of_unknown_length_says_when(expiring: Server, options: Options) -> None:
+    soon(expiring.post({"Upload-Defer-Length": "1"}).get("Upload-Expires"), options)
+
+
+def expired(expiring: Server, options: Options, sent: bytes = b"he") -> list[int]:
+    """The statuses of HEAD and PATCH for an upload that has expired."""
+    assert options.expires is not None
+    upload = expiring.create(5)
+    if sent:
+        upload.append(sent)
+    time.sleep(options.expires + 1.5)
+    head = upload.head()
+    assert "Upload-Offset" not in head
+    return [head.status, upload.patch(b"llo", len(sent)).status]
+
+
+@rule("EX-05", "EX-01", level=SHOULD)
+@pytest.mark.parametrize("sent", [b"", b"he"], ids=["empty", "begun"])
+def test_afterwards_it_is_gone(expiring: Server, options: Options, sent: bytes) -> None:
+    assert set(expired(expiring, options, sent)) <= {404, 410}
+
+
+@rule("EX-06", level=PRACTICE)
+def test_a_complete_upload_stays(expiring: Server, options: Options) -> None:
+    assert options.expires is not None
+    upload = expiring.upload(b"hello")
+    time.sleep(options.expires + 1.5)
+    upload.holds(b"hello")
+
+
+@rule("EX-06", level=PRACTICE)
+def test_who_goes_on_does_not_expire(expiring: Server, options: Options) -> None:
+    """The date may move, and then it has to be kept to."""
+    assert options.expires is not None
+    upload = expiring.create(5)
+    deadline = instant(upload.head().get("Upload-Expires"))
+    for offset, octet in enumerate(b"hello"):
+        response = upload.patch(bytes((octet,)), offset)
+        if datetime.now(UTC) > deadline:
+            assert response.status in {204, 404, 410}
+            return
+        assert response.status == 204
+        said = response.get("Upload-Expires")
+        deadline = instant(said) if said else deadline
+        time.sleep(options.expires / 3)
+
+
+@rule("EX-08", level=PRACTICE)
+def test_a_patch_at_that_moment_wins_or_loses_whole(expiring: Server, options: Options) -> None:
+    assert options.expires is not None
+    upload = expiring.create(5)
+    with upload.connect() as connection:
+        upload.begin_patch(connection, b"he", 0, announced=5)
+        time.sleep(options.expires + 1)
+        connection.send(b"llo")
+        status = connection.response("PATCH").status
+    if status == 204:
+        upload.holds(b"hello")
+    else:
+        assert status in {404, 410}
+        upload.is_gone()

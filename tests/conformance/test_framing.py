@@ -1,0 +1,231 @@
+"""Requests that are broken on purpose: nothing may happen that nobody meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from .rules import PRACTICE, SHOULD, needs, rule
+from .server import Server, Upload
+from .wire import NoResponse, Response, combined, request_head
+
+pytestmark = needs("creation")
+
+
+def answer(upload: Upload, raw: bytes) -> Response | None:
+    """What comes back for bytes; None when the server hangs up."""
+    with upload.connect() as connection:
+        try:
+            connection.send(raw)
+            connection.finish()
+            return connection.response("PATCH")
+        except (NoResponse, OSError):
+            return None
+
+
+def patch(upload: Upload, fields: list[tuple[str, str | bytes]], body: bytes) -> bytes:
+    """The bytes of a PATCH with such framing."""
+    sent = upload.server.fields(upload.patch_fields(2, fields))
+    return request_head("PATCH", upload.target, combined({"Host": "x"}, sent)) + body
+
+
+@pytest.fixture
+def upload(server: Server) -> Upload:
+    """An upload with 2 of 5 bytes."""
+    upload = server.create(5)
+    upload.append(b"he")
+    return upload
+
+
+LENGTHS: dict[str, list[tuple[str, str | bytes]]] = {
+    "two-lengths": [("Content-Length", "3"), ("Content-Length", "4")],
+    "list": [("Content-Length", "3, 4")],
+    "plus": [("Content-Length", "+3")],
+    "negative": [("Content-Length", "-3")],
+    "hexadecimal": [("Content-Length", "0x3")],
+    "underscore": [("Content-Length", "0_3")],
+    "empty": [("Content-Length", "")],
+    "word": [("Content-Length", "three")],
+    "huge": [("Content-Length", "9" * 40)],
+    "arabic": [("Content-Length", "٣")],
+}
+
+
+@rule("FRAMING", level=SHOULD)
+@pytest.mark.parametrize("fields", LENGTHS.values(), ids=LENGTHS)
+def test_a_length_that_is_none_is_refused(
+    upload: Upload, fields: list[tuple[str, str | bytes]]
+) -> None:
+    """RFC 9112, section 6.3: 400, and the connection is closed."""
+    with upload.unchanged():
+        response = answer(upload, patch(upload, fields, b"llo"))
+    assert response is None or 400 <= response.status < 500
+    upload.server.works()
+
+
+CODINGS = {
+    "gzip": "gzip, chunked",
+    "identity": "identity",
+    "twice": "chunked, chunked",
+    "not-last": "chunked, gzip",
+    "unknown": "xchunked",
+    "obs-text": b"chunked\xff",
+    "quoted": '"chunked"',
+    "vertical-tab": b"\x0bchunked",
+}
+
+
+@rule("FRAMING", level=SHOULD)
+@pytest.mark.parametrize("coding", CODINGS.values(), ids=CODINGS)
+def test_another_transfer_coding_is_refused(upload: Upload, coding: str | bytes) -> None:
+    """Otherwise what is stored is not what was sent."""
+    with upload.unchanged():
+        raw = patch(upload, [("Transfer-Encoding", coding)], b"3\r\nllo\r\n0\r\n\r\n")
+        response = answer(upload, raw)
+    assert response is None or 400 <= response.status < 500 or response.status == 501
+    upload.server.works()
+
+
+@rule("FRAMING", level=SHOULD)
+@pytest.mark.parametrize("order", ["length-first", "coding-first"])
+def test_a_length_and_a_coding_are_one_too_many(upload: Upload, order: str) -> None:
+    """RFC 9112, section 6.1: to be refused, or the coding wins and the connection is closed."""
+    fields: list[tuple[str, str | bytes]] = [
+        ("Content-Length", "3"),
+        ("Transfer-Encoding", "chunked"),
+    ]
+    if order == "coding-first":
+        fields.reverse()
+    response = answer(upload, patch(upload, fields, b"3\r\nllo\r\n0\r\n\r\n"))
+    if response is not None and response.status == 204:
+        upload.holds(b"hello")
+    else:
+        assert response is None or 400 <= response.status < 500
+        assert upload.offset() == 2
+
+
+CHUNKS = {
+    "no-size": b"\r\nllo\r\n0\r\n\r\n",
+    "word": b"xyz\r\nllo\r\n0\r\n\r\n",
+    "negative": b"-3\r\nllo\r\n0\r\n\r\n",
+    "plus": b"+3\r\nllo\r\n0\r\n\r\n",
+    "prefix": b"0x3\r\nllo\r\n0\r\n\r\n",
+    "underscore": b"0_3\r\nllo\r\n0\r\n\r\n",
+    "huge": b"ffffffffffffffffff\r\nllo\r\n0\r\n\r\n",
+    "too-long": b"3\r\nllox\r\n0\r\n\r\n",
+    "no-line-end": b"3\r\nllo0\r\n\r\n",
+    "bare-line-feed": b"3\nllo\n0\n\n",
+}
+
+
+@rule("FRAMING", level=SHOULD)
+@pytest.mark.parametrize("body", CHUNKS.values(), ids=CHUNKS)
+def test_broken_chunks_do_not_complete_an_upload(upload: Upload, body: bytes) -> None:
+    """What came before the break may be kept."""
+    raw = patch(upload, [("Transfer-Encoding", "chunked")], body)
+    response = answer(upload, raw)
+    assert response is None or response.status == 204 or response.status >= 400
+    assert upload.offset() in {2, 5}
+    upload.go_on(b"hello")
+    upload.holds(b"hello")
+
+
+@rule("FRAMING", level=PRACTICE)
+@pytest.mark.parametrize("body", CHUNKS.values(), ids=CHUNKS)
+def test_broken_chunks_are_400_or_the_end(upload: Upload, body: bytes) -> None:
+    """A bare line feed may be taken for a line's end, or for no end at all."""
+    response = answer(upload, patch(upload, [("Transfer-Encoding", "chunked")], body))
+    allowed = {400, 413}
+    if body == CHUNKS["bare-line-feed"]:
+        allowed |= {204, 408, 503}
+    assert response is None or response.status in allowed
+
+
+@rule("FRAMING", level=PRACTICE)
+def test_an_extension_of_a_chunk_means_nothing(upload: Upload) -> None:
+    raw = patch(upload, [("Transfer-Encoding", "chunked")], b'3;a=b;c="d"\r\nllo\r\n0\r\n\r\n')
+    response = answer(upload, raw)
+    assert response is not None
+    assert response.status in {204, 400}
+    assert upload.offset() == (5 if response.status == 204 else 2)
+
+
+@rule("FRAMING", level=PRACTICE)
+def test_trailers_nobody_asked_for_do_no_harm(upload: Upload) -> None:
+    lines = b"".join(b"X-%d: %b\r\n" % (at, b"y" * 100) for at in range(50))
+    raw = patch(upload, [("Transfer-Encoding", "chunked")], b"3\r\nllo\r\n0\r\n" + lines + b"\r\n")
+    response = answer(upload, raw)
+    assert response is None or response.status == 204 or 400 <= response.status < 500
+    upload.go_on(b"hello")
+
+
+@rule("FRAMING", level=PRACTICE)
+def test_endless_trailers_come_to_an_end(upload: Upload) -> None:
+    with upload.connect() as connection:
+        connection.send(patch(upload, [("Transfer-Encoding", "chunked")], b"3\r\nllo\r\n0\r\n"))
+        try:
+            for at in range(2000):
+                connection.send(b"X-%d: %b\r\n" % (at, b"y" * 500))
+            connection.send(b"\r\n")
+            connection.response("PATCH")
+        except (NoResponse, OSError):
+            pass
+    upload.go_on(b"hello")
+    upload.server.works()
+
+
+HEADS: dict[str, bytes] = {
+    "no-host": b"OPTIONS / HTTP/1.1\r\n\r\n",
+    "two-hosts": b"OPTIONS / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "bad-host": b"OPTIONS / HTTP/1.1\r\nHost: a b/\r\n\r\n",
+    "folded": b"OPTIONS / HTTP/1.1\r\nHost: a\r\nUpload-Length: 1\r\n 2\r\n\r\n",
+    "space-before-colon": b"OPTIONS / HTTP/1.1\r\nHost: a\r\nUpload-Length : 1\r\n\r\n",
+    "nul": b"OPTIONS / HTTP/1.1\r\nHost: a\r\nUpload-Metadata: a\0b\r\n\r\n",
+    "bare-cr": b"OPTIONS / HTTP/1.1\r\nHost: a\r\nUpload-Metadata: a\rb\r\n\r\n",
+    "no-colon": b"OPTIONS / HTTP/1.1\r\nHost: a\r\nUpload-Length\r\n\r\n",
+    "no-version": b"OPTIONS /\r\n\r\n",
+    "http-3": b"OPTIONS / HTTP/3.0\r\nHost: a\r\n\r\n",
+    "garbage": bytes(range(256)),
+    "tls": bytes.fromhex("16030100c8010000c40303"),
+    "long-line": b"OPTIONS /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "many-fields": b"OPTIONS / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+}
+
+
+@rule("FRAMING", level=PRACTICE)
+@pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS)
+def test_a_broken_head_does_no_harm(upload: Upload, raw: bytes) -> None:
+    with upload.unchanged():
+        try:
+            response = answer(upload, raw)
+        except AssertionError:
+            response = None  # What came is no response of HTTP/1.1.
+    assert response is None or response.status < 500 or response.status in {501, 505}
+    upload.server.works()
+
+
+@rule("FRAMING", level=PRACTICE)
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+def test_a_body_of_http_1_0_has_a_length(upload: Upload, version: str) -> None:
+    raw = patch(upload, [("Content-Length", "3"), ("Connection", "close")], b"llo")
+    response = answer(upload, raw.replace(b"HTTP/1.1", version.encode(), 1))
+    assert response is not None
+    assert response.status == 204
+    upload.holds(b"hello")
+
+
+@rule("FRAMING", "C-34", level=PRACTICE)
+@pytest.mark.parametrize(
+    "value", [b"2\0", b"2\xff", b"\xc3\xa9", b"2\t", b"2\x0b"], ids=["nul", "ff", "e", "tab", "vt"]
+)
+@pytest.mark.parametrize(
+    "field", ["Upload-Offset", "Tus-Resumable", "Content-Type", "Upload-Length"]
+)
+def test_odd_octets_in_a_field_do_no_harm(upload: Upload, field: str, value: bytes) -> None:
+    raw = patch(upload, [(field, value), ("Content-Length", "3")], b"llo")
+    try:
+        response = answer(upload, raw)
+    except AssertionError:
+        response = None
+    assert response is None or 200 <= response.status < 500
+    upload.go_on(b"hello")
+    upload.holds(b"hello")

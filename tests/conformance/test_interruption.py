@@ -1,0 +1,229 @@
+"""Connections that are lost in the middle of a PATCH."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from .options import Options
+from .rules import PRACTICE, SHOULD, needs, rule
+from .server import KIB, MIB, Server, Upload, some_bytes
+from .wire import Connection
+
+pytestmark = needs("creation")
+
+SIZE = MIB
+CONTENT = some_bytes(SIZE, seed=41)
+CUTS = [0, 1, SIZE // 2, SIZE - 1]
+
+SLACK = 64 * KIB
+"""What a lenient judge lets be lost in buffers."""
+
+
+@contextmanager
+def _closed(connection: Connection) -> Iterator[None]:
+    connection.close()
+    yield
+
+
+@contextmanager
+def _half_closed(connection: Connection) -> Iterator[None]:
+    connection.finish()
+    yield
+    connection.close()
+
+
+@contextmanager
+def _reset(connection: Connection) -> Iterator[None]:
+    connection.reset()
+    yield
+
+
+@contextmanager
+def _silent(connection: Connection) -> Iterator[None]:
+    yield
+    connection.close()
+
+
+WAYS: dict[str, Callable[[Connection], object]] = {
+    "close": _closed,
+    "half-close": _half_closed,
+    "reset": _reset,
+    "silence": _silent,
+}
+
+every_way = pytest.mark.parametrize("way", WAYS)
+every_cut = pytest.mark.parametrize("cut", CUTS)
+every_framing = pytest.mark.parametrize("framing", ["length", "chunked"])
+
+
+@contextmanager
+def cut_off(server: Server, way: str, cut: int, framing: str) -> Iterator[Upload]:
+    """An upload whose first PATCH was lost after so many bytes."""
+    upload = server.create(SIZE)
+    connection = upload.connect()
+    announced = SIZE if framing == "length" else None
+    upload.begin_patch(connection, CONTENT[:cut], 0, announced=announced)
+    how = {"close": _closed, "half-close": _half_closed, "reset": _reset, "silence": _silent}[way]
+    with how(connection):
+        yield upload
+
+
+@rule("C-41", "C-25")
+@every_way
+@every_cut
+@every_framing
+def test_a_cut_upload_goes_on_to_the_same_bytes(
+    server: Server, way: str, cut: int, framing: str
+) -> None:
+    with cut_off(server, way, cut, framing) as upload:
+        assert 0 <= upload.offset() <= cut
+        upload.go_on(CONTENT)
+        upload.holds(CONTENT)
+
+
+def offset_after(upload: Upload, *, at_least: int) -> int:
+    """The offset, once the server has noticed; it may take a moment to."""
+    deadline = time.monotonic() + 5
+    while (offset := upload.offset()) < at_least and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return offset
+
+
+@rule("C-41", level=SHOULD)
+@every_way
+@every_framing
+def test_as_much_as_possible_is_kept(server: Server, way: str, framing: str) -> None:
+    """ "The Server SHOULD always attempt to store as much of the received data as possible." """
+    cut = SIZE // 2
+    with cut_off(server, way, cut, framing) as upload:
+        assert cut - SLACK <= offset_after(upload, at_least=cut - SLACK) <= cut
+
+
+@rule("C-41", level=PRACTICE)
+@every_way
+@every_cut
+@every_framing
+def test_every_byte_is_kept(server: Server, way: str, cut: int, framing: str) -> None:
+    with cut_off(server, way, cut, framing) as upload:
+        assert offset_after(upload, at_least=cut) == cut
+
+
+@rule("C-41", "C-43", level=PRACTICE)
+@every_way
+@every_framing
+def test_the_next_request_does_not_wait(
+    server: Server, way: str, framing: str, measure: Callable[[str, float], None]
+) -> None:
+    """Common clients give up after about nine seconds."""
+    with cut_off(server, way, SIZE // 2, framing) as upload:
+        began = time.monotonic()
+        upload.go_on(CONTENT)
+        seconds = time.monotonic() - began
+        measure(f"on again after {way}, {framing}", seconds)
+    assert seconds < 9
+
+
+@rule("C-41")
+def test_an_upload_survives_many_cuts(server: Server) -> None:
+    """Each piece is cut off in another way, and the offset never falls."""
+    content = CONTENT[: 300 * KIB]
+    upload = server.create(len(content))
+    offset = 0
+    for number, how in enumerate((_closed, _reset, _half_closed, _silent, _reset, _closed)):
+        connection = upload.connect()
+        rest = len(content) - offset
+        piece = content[offset : offset + 40_001 + number]
+        upload.begin_patch(connection, piece, offset, announced=rest)
+        with how(connection):
+            now = upload.offset()
+            assert offset <= now <= offset + len(piece)
+        offset = upload.offset()
+        assert offset >= now
+    upload.go_on(content)
+    upload.holds(content)
+
+
+@rule("C-41", "FRAMING", level=PRACTICE)
+@pytest.mark.parametrize("how", [_closed, _reset, _half_closed], ids=["close", "reset", "half"])
+@pytest.mark.parametrize("text", [b"", b"PAT", b"PATCH /x HTTP/1.1\r\nHost: x\r\nUplo"])
+def test_half_a_head_does_no_harm(
+    server: Server, text: bytes, how: Callable[[Connection], object]
+) -> None:
+    connection = server.connect()
+    connection.send(text)
+    connection.close() if how is not _reset else connection.reset()
+    server.works()
+
+
+@rule("C-42", level=SHOULD, needs="stall")
+@every_framing
+def test_silence_ends_and_what_came_is_kept(
+    server: Server, options: Options, framing: str, measure: Callable[[str, float], None]
+) -> None:
+    assert options.stall is not None
+    upload = server.create(SIZE)
+    with upload.connect() as connection:
+        announced = SIZE if framing == "length" else None
+        upload.begin_patch(connection, CONTENT[:100_000], 0, announced=announced)
+        began = time.monotonic()
+        assert connection.ends_within(options.stall + 15)
+        measure(f"given up after, {framing}", time.monotonic() - began)
+    assert 100_000 - SLACK <= upload.offset() <= 100_000
+    upload.go_on(CONTENT)
+    upload.holds(CONTENT)
+
+
+@rule("C-42", level=PRACTICE, needs="stall")
+def test_a_slow_client_is_no_silent_one(server: Server, options: Options) -> None:
+    """A byte now and then is enough to be waited for."""
+    assert options.stall is not None
+    upload = server.create(6)
+    with upload.connect() as connection:
+        upload.begin_patch(connection, b"", 0, announced=6)
+        for octet in b"slowly":
+            time.sleep(options.stall / 2)
+            connection.send(bytes((octet,)))
+        assert connection.response("PATCH").status == 204
+    upload.holds(b"slowly")
+
+
+@rule("C-44", needs="second-url")
+def test_an_offset_holds_for_every_worker(server: Server, second: Server) -> None:
+    upload = server.create(SIZE)
+    there = upload.on(second)
+    assert there.offset() == 0
+    offset = upload.append(CONTENT[:1000])
+    assert there.offset() == offset
+    offset = there.append(CONTENT[offset : SIZE // 2], offset)
+    assert upload.offset() == offset
+    upload.append(CONTENT[offset:], offset)
+    there.holds(CONTENT)
+
+
+@rule("C-44", needs="kill")
+@pytest.mark.parametrize("sent", [0, 1, SIZE // 2, SIZE])
+def test_an_offset_holds_after_a_crash(server: Server, kill: Callable[[], None], sent: int) -> None:
+    upload = server.create(SIZE)
+    upload.append(CONTENT[:sent])
+    kill()
+    assert upload.offset() == sent
+    upload.go_on(CONTENT)
+    upload.holds(CONTENT)
+
+
+@rule("C-44", "C-41", needs="kill")
+def test_a_crash_in_the_middle_of_a_patch_loses_nothing_that_was_said(
+    server: Server, kill: Callable[[], None]
+) -> None:
+    upload = server.create(SIZE)
+    upload.append(CONTENT[:100])
+    with upload.connect() as connection:
+        upload.begin_patch(connection, CONTENT[100 : SIZE // 2], 100, announced=SIZE - 100)
+        kill()
+    assert upload.offset() >= 100
+    upload.go_on(CONTENT)
+    upload.holds(CONTENT)

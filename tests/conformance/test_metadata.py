@@ -1,0 +1,214 @@
+"""Upload-Metadata: what is accepted, what is said again, and what does no harm."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+
+import pytest
+
+from .rules import PRACTICE, SHOULD, needs, rule
+from .server import Server, encoded, refused
+from .wire import Value
+
+pytestmark = needs("creation")
+
+GOOD = {
+    "one": "filename d29ybGQ=",
+    "two": "a YQ==,b Yg==",
+    "order": "b Yg==,a YQ==,c Yw==",
+    "long-value": f"a {encoded('x' * 3000)}",
+    "same-value": "a YQ==,b YQ==",
+    "case": "Name YQ==,name Yg==",
+}
+
+FLAGS = {
+    "alone": "flag",
+    "with-a-space": "flag ",
+    "last": "a YQ==,flag",
+    "first": "flag,a YQ==",
+    "tus-js-client": "empty ,utf8 w7w=",
+}
+
+ODD_KEYS: dict[str, Value] = {
+    "non-ascii": "schlüssel YQ==",
+    "obs-text": b"schl\xfcssel YQ==",
+    "signs": '=;"/\\ YQ==',
+    "slash": "../../x YQ==",
+    "long": f"{'k' * 1000} YQ==",
+    "field-name": "Content-Type YQ==",
+}
+
+EMPTY_KEYS = {
+    "comma": ",",
+    "in-the-middle": "a YQ==,,b Yg==",
+    "at-the-end": "a YQ==,",
+    "at-the-end-with-a-space": "a YQ==, ",
+}
+
+NO_BASE64 = {
+    "signs": "a @@@",
+    "no-padding": "a YQ",
+    "url-alphabet": "a _-8=",
+    "two-values": "a YQ== YQ==",
+    "two-spaces": "a  YQ==",
+    "tab": "a\tYQ==",
+    "inner-padding": "a YQ==YQ==",
+}
+
+VALUES = {
+    "nul": b"a\0b",
+    "line-break": b"x\r\nX-Injected: yes\r\n\r\nbody",
+    "quote": b'a"; filename="evil.html',
+    "utf-8": "Menü – 文件.pdf".encode(),
+    "latin-1": bytes(range(0x80, 0x100)),
+    "path": b"../../../etc/passwd",
+    "4KiB": b"x" * 4096,
+}
+
+
+def as_map(text: str | None) -> dict[str, bytes]:
+    """The pairs of a field, leniently."""
+    pairs = (item.strip(" \t").partition(" ") for item in (text or "").split(",") if item.strip())
+    return {key: b64decode(value) for key, _, value in pairs}
+
+
+@rule("CM-01", "CR-08")
+@pytest.mark.parametrize("text", GOOD.values(), ids=GOOD)
+def test_metadata_are_said_again(server: Server, text: str) -> None:
+    head = server.create(5, {"Upload-Metadata": text}).head()
+    assert as_map(head["Upload-Metadata"]) == as_map(text)
+
+
+@rule("CM-01", "CR-08")
+def test_metadata_stay_while_data_comes(server: Server) -> None:
+    upload = server.create(5, {"Upload-Metadata": GOOD["two"]})
+    for offset, data in ((0, b"he"), (2, b"llo")):
+        upload.append(data, offset)
+        assert as_map(upload.head()["Upload-Metadata"]) == as_map(GOOD["two"])
+
+
+@rule("CM-02", "CR-08")
+@pytest.mark.parametrize("text", FLAGS.values(), ids=FLAGS)
+def test_a_value_may_be_empty(server: Server, text: str) -> None:
+    head = server.create(5, {"Upload-Metadata": text}).head()
+    assert as_map(head["Upload-Metadata"]) == as_map(text)
+
+
+@rule("CR-08", level=PRACTICE)
+@pytest.mark.parametrize("text", [*GOOD.values(), *FLAGS.values()], ids=[*GOOD, *FLAGS])
+def test_metadata_are_the_same_text(server: Server, text: str) -> None:
+    """ "Its value as specified by the Client": not another way to write it."""
+    head = server.create(5, {"Upload-Metadata": text}).head()
+    assert head["Upload-Metadata"] == text.strip(" ")
+
+
+@rule("CM-03", level=PRACTICE)
+@pytest.mark.parametrize("text", ["", " "], ids=["empty", "space"])
+def test_an_empty_field_is_none(server: Server, text: str) -> None:
+    """tuspy sends one when it has no metadata."""
+    assert not server.create(5, {"Upload-Metadata": text}).head().get("Upload-Metadata")
+
+
+@rule("CM-04", level=PRACTICE)
+@pytest.mark.parametrize("text", ["a YQ==, b Yg==", "a YQ== ,b Yg==", "a YQ== , b Yg=="])
+def test_white_space_around_commas_is_none(server: Server, text: str) -> None:
+    head = server.create(5, {"Upload-Metadata": text}).head()
+    assert as_map(head["Upload-Metadata"]) == {"a": b"a", "b": b"b"}
+
+
+@rule("CM-04", level=PRACTICE)
+def test_two_lines_are_one_list(server: Server) -> None:
+    fields = [("Upload-Metadata", "a YQ=="), ("Upload-Metadata", "b Yg==")]
+    assert as_map(server.create(5, fields).head()["Upload-Metadata"]) == {"a": b"a", "b": b"b"}
+
+
+@rule("CM-05", level=PRACTICE)
+def test_a_key_that_comes_twice_is_400(server: Server) -> None:
+    """ "All keys MUST be unique.\""""
+    assert server.post({"Upload-Length": "5", "Upload-Metadata": "a YQ==,a Yg=="}).status == 400
+
+
+@rule("CM-06", level=PRACTICE)
+@pytest.mark.parametrize("text", EMPTY_KEYS.values(), ids=EMPTY_KEYS)
+def test_an_empty_key_is_400_or_ignored(server: Server, text: str) -> None:
+    response = server.post({"Upload-Length": "5", "Upload-Metadata": text})
+    assert response.status in {201, 400}
+
+
+@rule("CM-07", level=PRACTICE)
+@pytest.mark.parametrize("text", NO_BASE64.values(), ids=NO_BASE64)
+def test_a_value_that_is_no_base64_is_400(server: Server, text: str) -> None:
+    assert server.post({"Upload-Length": "5", "Upload-Metadata": text}).status == 400
+
+
+@rule("CM-08", "CR-08")
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_a_value_may_be_any_bytes(server: Server, value: bytes) -> None:
+    upload = server.create(5, {"Upload-Metadata": f"filename {encoded(value)}"})
+    upload.append(b"hello")
+    upload.holds(b"hello")
+    assert as_map(upload.head()["Upload-Metadata"]) == {"filename": value}
+
+
+@rule("CM-08", "GET", level=SHOULD, needs="get")
+@pytest.mark.parametrize("key", ["filename", "filetype", "name", "type", "contentType"])
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_a_value_adds_nothing_to_a_response(server: Server, key: str, value: bytes) -> None:
+    """ "Values SHOULD be validated", since they may be put into fields when a file is served."""
+    upload = server.upload(b"hello", {"Upload-Metadata": f"{key} {encoded(value)}"})
+    response = server.send("GET", upload.url)
+    assert (response.status, response.body) == (200, b"hello")
+    assert "X-Injected" not in response
+    said = " ".join(text for _, text in response.fields)
+    assert "\0" not in said
+    assert 'filename="evil.html' not in said
+
+
+@rule("CM-09", level=PRACTICE)
+@pytest.mark.parametrize("text", ODD_KEYS.values(), ids=ODD_KEYS)
+def test_an_odd_key_is_accepted_or_400(server: Server, text: Value) -> None:
+    response = server.post({"Upload-Length": "5", "Upload-Metadata": text})
+    assert response.status in {201, 400}
+    if response.status == 201:
+        upload = server.created(response)
+        upload.append(b"hello")
+        upload.holds(b"hello")
+
+
+@rule("CM-10", level=PRACTICE)
+def test_four_kilobytes_are_accepted(server: Server) -> None:
+    text = f"a {encoded('x' * 2900)},b YQ=="
+    head = server.create(5, {"Upload-Metadata": text}).head()
+    assert as_map(head["Upload-Metadata"]) == as_map(text)
+
+
+@rule("CM-10", "FRAMING", level=PRACTICE)
+def test_a_field_of_100_000_bytes_is_refused_or_accepted(server: Server) -> None:
+    try:
+        response = server.post({"Upload-Length": "5", "Upload-Metadata": f"a {'YWJj' * 25_000}"})
+    except ConnectionError:
+        pass  # Its HTTP server hung up.
+    else:
+        assert response.status == 201 or 400 <= response.status < 500
+    server.works()
+
+
+@rule("CM-11", level=PRACTICE)
+@pytest.mark.parametrize("text", ["c Yw==", "a @@@"], ids=["other", "malformed"])
+def test_metadata_at_patch_change_nothing(server: Server, text: str) -> None:
+    upload = server.create(5, {"Upload-Metadata": "a YQ=="})
+    response = upload.patch(b"hello", 0, {"Upload-Metadata": text})
+    assert response.status == 204 or 400 <= response.status < 500
+    assert as_map(upload.head()["Upload-Metadata"]) == {"a": b"a"}
+
+
+@rule("CM-05", "CM-06", "CM-07")
+@pytest.mark.parametrize("text", ["a YQ==,a Yg==", ",", "a @@@", " , , "])
+def test_metadata_that_are_none_do_no_harm(server: Server, text: str) -> None:
+    response = server.post({"Upload-Length": "5", "Upload-Metadata": text})
+    if response.status == 201:
+        upload = server.created(response)
+        upload.append(b"hello")
+        upload.holds(b"hello")
+    else:
+        refused(response)

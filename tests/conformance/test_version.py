@@ -1,0 +1,117 @@
+"""Tus-Resumable, in requests and in responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from .rules import PRACTICE, needs, rule
+from .server import Server, Upload, listed
+from .wire import Response
+
+pytestmark = needs("creation")
+
+OTHERS = ["0.2.2", "2.0.0", "1.0", "1.0.0.0", "abc", "1.0.0,1.0.0"]
+
+METHODS = [
+    "HEAD",
+    "PATCH",
+    "POST",
+    pytest.param("DELETE", marks=needs("termination")),
+]
+
+
+def ask(upload: Upload, method: str, version: str | None) -> Response:
+    """A request that would be right in version 1.0.0."""
+    server = upload.server
+    said = {"Tus-Resumable": version}
+    if method == "POST":
+        return server.post({"Upload-Length": "5", **said})
+    if method == "PATCH":
+        return upload.patch(b"llo", 2, said)
+    return server.send(method, upload.url, said)
+
+
+@pytest.fixture
+def upload(server: Server) -> Upload:
+    upload = server.create(5)
+    upload.append(b"he")
+    return upload
+
+
+@rule("C-02")
+@pytest.mark.parametrize("version", OTHERS)
+@pytest.mark.parametrize("method", METHODS)
+def test_another_version_is_412(upload: Upload, method: str, version: str) -> None:
+    assert ask(upload, method, version).status == 412
+
+
+@rule("C-02")
+@pytest.mark.parametrize("method", METHODS)
+def test_the_412_names_the_versions(upload: Upload, method: str) -> None:
+    """ "The Server MUST … include the Tus-Version header into the response." """
+    assert "1.0.0" in listed(ask(upload, method, "0.2.2").get("Tus-Version"))
+
+
+@rule("C-02", "C-25")
+@pytest.mark.parametrize("version", OTHERS)
+@pytest.mark.parametrize("method", METHODS)
+def test_another_version_does_nothing(upload: Upload, method: str, version: str) -> None:
+    with upload.unchanged():
+        response = ask(upload, method, version)
+    assert not 200 <= response.status < 300
+    assert "Location" not in response
+
+
+@rule("C-03", level=PRACTICE)
+@pytest.mark.parametrize("version", [None, ""], ids=["absent", "empty"])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_version_is_412(upload: Upload, method: str, version: str | None) -> None:
+    """HEAD may be answered: download managers know no versions."""
+    with upload.unchanged():
+        status = ask(upload, method, version).status
+    assert status == 412 or (method == "HEAD" and status in {200, 204})
+
+
+OBJECTIONS: dict[str, Callable[[Upload], Response]] = {
+    "unknown-upload": lambda u: u.server.send("HEAD", u.url + "x", {"Tus-Resumable": "2.0.0"}),
+    "other-type": lambda u: u.patch(
+        b"", 2, {"Tus-Resumable": "2.0.0", "Content-Type": "text/plain"}
+    ),
+    "other-offset": lambda u: u.patch(b"", 1, {"Tus-Resumable": "2.0.0"}),
+    "no-offset": lambda u: u.patch(b"", "x", {"Tus-Resumable": "2.0.0"}),
+    "no-length": lambda u: u.server.post({"Tus-Resumable": "2.0.0"}),
+}
+
+
+@rule("C-04", level=PRACTICE)
+@pytest.mark.parametrize("objection", OBJECTIONS)
+def test_the_version_is_the_first_objection(upload: Upload, objection: str) -> None:
+    assert OBJECTIONS[objection](upload).status == 412
+
+
+RESPONSES: dict[str, Callable[[Upload], Response]] = {
+    "POST": lambda u: u.server.post({"Upload-Length": "5"}),
+    "HEAD": lambda u: u.head(),
+    "PATCH": lambda u: u.patch(b"llo", 2),
+    "HEAD-unknown": lambda u: u.server.send("HEAD", u.server.unknown()),
+    "PATCH-unknown": lambda u: Upload(u.server, u.server.unknown()).patch(b"", 0),
+    "PATCH-other-offset": lambda u: u.patch(b"", 1),
+    "PATCH-other-type": lambda u: u.patch(b"", 2, {"Content-Type": "text/plain"}),
+    "PATCH-too-long": lambda u: u.patch(b"1234", 2),
+    "PATCH-no-offset": lambda u: u.patch(b"", "x"),
+    "POST-no-length": lambda u: u.server.post(),
+    "POST-bad-metadata": lambda u: u.server.post(
+        {"Upload-Length": "5", "Upload-Metadata": "a @@@"}
+    ),
+    "other-version": lambda u: u.head({"Tus-Resumable": "2.0.0"}),
+    "no-version": lambda u: u.server.post({"Tus-Resumable": None, "Upload-Length": "5"}),
+    "other-method": lambda u: u.server.send("PUT", u.url),
+}
+
+
+@rule("C-01")
+@pytest.mark.parametrize("name", RESPONSES)
+def test_every_response_names_the_version(upload: Upload, name: str) -> None:
+    assert RESPONSES[name](upload).get("Tus-Resumable") == "1.0.0"
