@@ -1,0 +1,182 @@
+"""From environs to requests, and from ids to the URLs that clients see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from werkzeug.test import create_environ
+
+from tus_wsgi.errors import MalformedField
+from tus_wsgi.model import UploadId
+from tus_wsgi.wsgi.environ import Fields, Mount
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
+FILES = Mount("/files")
+ROOT = Mount("")
+
+
+def environ(path: str = "/files", method: str = "POST", **more: str) -> WSGIEnvironment:
+    return {**create_environ(method=method), "PATH_INFO": path, **more}
+
+
+# -- what is covered -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/files", None),
+        ("/files/", None),
+        ("/files/a", "a"),
+        ("/files/a/b", "a/b"),
+        ("/files//", "/"),
+        ("/files//a", "/a"),
+        ("/files/a/", "a/"),
+        ("/files/../x", "../x"),
+        ("/files/\xe9", "\xe9"),
+    ],
+)
+def test_the_base_path_and_what_is_below_it_is_ours(path: str, target: str | None) -> None:
+    assert FILES.covers(environ(path))
+    assert FILES.head(environ(path)).target == target
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/file", "/files-x", "/filesx", "/Files", "//files", "/x/files", "files"]
+)
+def test_everything_else_is_the_application_s(path: str) -> None:
+    assert not FILES.covers(environ(path))
+
+
+@pytest.mark.parametrize(
+    ("path", "target"), [("", None), ("/", None), ("/a", "a"), ("/files/a", "files/a")]
+)
+def test_without_a_base_path_everything_is_ours(path: str, target: str | None) -> None:
+    assert ROOT.covers(environ(path))
+    assert ROOT.head(environ(path)).target == target
+
+
+def test_a_base_path_may_be_deep() -> None:
+    deep = Mount("/api/v1/files")
+    assert deep.covers(environ("/api/v1/files/a"))
+    assert deep.head(environ("/api/v1/files/a")).target == "a"
+    assert not deep.covers(environ("/api/v1"))
+
+
+# -- heads -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "override", "meant"),
+    [
+        ("POST", "PATCH", "PATCH"),
+        ("POST", "DELETE", "DELETE"),
+        ("GET", "HEAD", "HEAD"),
+        ("POST", "patch", "patch"),
+        ("POST", "", "POST"),
+        ("OPTIONS", "PATCH", "OPTIONS"),
+    ],
+)
+def test_the_method_may_be_overridden(method: str, override: str, meant: str) -> None:
+    """C-10, C-11."""
+    head = FILES.head(environ(method=method, HTTP_X_HTTP_METHOD_OVERRIDE=override))
+    assert head.method == meant
+
+
+@pytest.mark.parametrize(
+    ("more", "has_body"),
+    [
+        ({}, False),
+        ({"CONTENT_LENGTH": ""}, False),
+        ({"CONTENT_LENGTH": "0"}, False),
+        ({"CONTENT_LENGTH": "1"}, True),
+        ({"CONTENT_LENGTH": "9" * 40}, True),
+        ({"HTTP_TRANSFER_ENCODING": "chunked"}, True),
+        ({"HTTP_TRANSFER_ENCODING": ""}, False),
+    ],
+)
+def test_a_request_has_a_body_when_it_says_so(*, more: dict[str, str], has_body: bool) -> None:
+    assert FILES.head(environ(**more)).has_body is has_body
+
+
+def test_fields_are_found_in_any_case() -> None:
+    fields = FILES.head(
+        environ(HTTP_UPLOAD_OFFSET="5", CONTENT_TYPE="a/b", CONTENT_LENGTH="7")
+    ).fields
+    for name in ("Upload-Offset", "upload-offset", "UPLOAD-OFFSET"):
+        assert fields[name] == "5"
+    assert fields["content-TYPE"] == "a/b"
+    assert fields["Content-Length"] == "7"
+    assert "Upload-Length" not in fields
+    assert fields.get("Upload-Length") is None
+    with pytest.raises(KeyError):
+        fields["Upload-Length"]
+
+
+def test_fields_can_be_listed() -> None:
+    fields = Fields({"HTTP_HOST": "a", "HTTP_X_B": "", "CONTENT_TYPE": "", "wsgi.input": None})
+    assert sorted(fields) == ["Host", "X-B"]
+    assert len(fields) == 2
+    assert dict(fields) == {"Host": "a", "X-B": ""}
+
+
+# -- URLs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mount", "more", "url"),
+    [
+        (FILES, {"HTTP_HOST": "example.com"}, "http://example.com/files/"),
+        (FILES, {"HTTP_HOST": "example.com:8080"}, "http://example.com:8080/files/"),
+        (FILES, {"HTTP_HOST": "[::1]:8080"}, "http://[::1]:8080/files/"),
+        (FILES, {"HTTP_HOST": "a", "wsgi.url_scheme": "https"}, "https://a/files/"),
+        (FILES, {"HTTP_HOST": "a", "SCRIPT_NAME": "/app"}, "http://a/app/files/"),
+        (FILES, {"HTTP_HOST": "a", "SCRIPT_NAME": "/app/"}, "http://a/app/files/"),
+        (FILES, {"HTTP_HOST": "a", "SCRIPT_NAME": "/\xc3\xa4 b"}, "http://a/%C3%A4%20b/files/"),
+        (ROOT, {"HTTP_HOST": "a"}, "http://a/"),
+        (ROOT, {"HTTP_HOST": "a", "SCRIPT_NAME": "/app"}, "http://a/app/"),
+        (Mount("/files", "https://up.example.com"), {"HTTP_HOST": "a"}, "https://up.example.com/"),
+        (
+            Mount("/files", "https://example.com/app/files"),
+            {"HTTP_HOST": "a", "SCRIPT_NAME": "/inner"},
+            "https://example.com/app/files/",
+        ),
+    ],
+)
+def test_urls_are_absolute_and_as_the_client_sees_them(
+    mount: Mount, more: dict[str, str], url: str
+) -> None:
+    assert mount.url_of(environ(**more))(ID) == url + ID
+
+
+def test_without_a_host_the_server_s_own_name_is_good_enough() -> None:
+    """HTTP/1.0 has no Host."""
+    request = environ(SERVER_NAME="inner", SERVER_PORT="81")
+    request.pop("HTTP_HOST", None)
+    assert FILES.url_of(request)(ID) == f"http://inner:81/files/{ID}"
+
+
+@pytest.mark.parametrize("host", ["a b", "a/b", "a@b", "a\\b", "<a>", "a?b", "a#b", "ü"])
+def test_a_host_that_is_none_is_refused(host: str) -> None:
+    """It would be sent back in the Location, where it could be anything."""
+    with pytest.raises(MalformedField) as caught:
+        FILES.url_of(environ(HTTP_HOST=host))
+    assert caught.value.field == "Host"
+
+
+def test_a_public_url_needs_no_host() -> None:
+    mount = Mount("/files", "https://example.com/files")
+    assert mount.url_of(environ(HTTP_HOST="a b"))(ID) == f"https://example.com/files/{ID}"
+
+
+def test_forwarded_fields_are_not_believed() -> None:
+    forged = {
+        "HTTP_X_FORWARDED_HOST": "evil.example",
+        "HTTP_X_FORWARDED_PROTO": "ftp",
+        "HTTP_FORWARDED": "host=evil.example;proto=ftp",
+    }
+    assert FILES.url_of(environ(HTTP_HOST="a", **forged))(ID) == f"http://a/files/{ID}"
