@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tus_wsgi.dev import seaweedfs
+from tus_wsgi.dev.identities import Credentials
 from tus_wsgi.dev.ports import free_ports
 from tus_wsgi.dev.process import DevError
 from tus_wsgi.dev.seaweedfs import SeaweedFS, find_weed, start_seaweedfs
@@ -67,7 +68,7 @@ def test_the_administrator_sees_everything(server: SeaweedFS) -> None:
 
 
 def test_a_wrong_secret_is_refused(server: SeaweedFS) -> None:
-    stranger = seaweedfs.Credentials.new(server.admin.access_key)
+    stranger = Credentials.new(server.admin.access_key)
     with pytest.raises(ClientError) as error:
         server.client(stranger).put_object(Bucket="here", Key="k", Body=b"")
     assert status(error) == 403

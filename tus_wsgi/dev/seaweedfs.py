@@ -5,8 +5,8 @@ development only: its inner ports (filer, volume, master) ask for no password, t
 on the loopback interface alone.
 
 Two identities exist. `least_privilege` may do what this package needs and nothing else, the five
-actions of `ACTIONS`; `admin` may do everything, for those who want to look at what was stored.
-The secrets are new at every start.
+actions of `ACTIONS`; `admin` may do everything, for those who want to look at what was stored. The
+secrets are new at every start.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import json
 import os
 import platform
 import re
-import secrets
 import shutil
 import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
@@ -33,22 +31,23 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tus_wsgi.dev.identities import ACTIONS, Credentials, identities
 from tus_wsgi.dev.ports import HOST, free_ports
 from tus_wsgi.dev.process import ChildProcess, DevError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-REGION = "us-east-1"
+__all__ = [
+    "ACTIONS",
+    "REGION",
+    "Credentials",
+    "SeaweedFS",
+    "find_weed",
+    "start_seaweedfs",
+]
 
-ACTIONS = (
-    "s3:AbortMultipartUpload",
-    "s3:DeleteObject",
-    "s3:GetObject",
-    "s3:ListMultipartUploadParts",
-    "s3:PutObject",
-)
-"""All that a server needs to be allowed, on the bucket's objects."""
+REGION = "us-east-1"
 
 START_SECONDS = 30.0
 """A start takes 1.2 s on a laptop; this is for a machine that does much else."""
@@ -82,19 +81,6 @@ _PROBE = ".ready"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A key pair for S3."""
-
-    access_key: str
-    secret_key: str
-
-    @classmethod
-    def new(cls, access_key: str) -> Credentials:
-        """A pair with a fresh secret."""
-        return cls(access_key, secrets.token_hex(20))
-
-
 class SeaweedFS:
     """A running server. A context manager: leaving it kills the server, which loses no data.
 
@@ -103,7 +89,7 @@ class SeaweedFS:
         region: the region to sign for; the server takes any.
         bucket: the bucket that is there from the start.
         admin: an identity that may do everything.
-        least_privilege: an identity that may do `ACTIONS` on the bucket's objects.
+        least_privilege: an identity that may do the five actions on the bucket's objects.
         log: the file that the server writes its log to.
     """
 
@@ -200,7 +186,8 @@ class SeaweedFS:
         self.stop()
 
     def _launch(self, directory: Path, runtime: Path, lock: int) -> ChildProcess:
-        (runtime / "s3.json").write_text(json.dumps(_identities(self)), encoding="ascii")
+        who = identities(self.bucket, admin=self.admin, least_privilege=self.least_privilege)
+        (runtime / "s3.json").write_text(json.dumps(who), encoding="ascii")
         command = [str(find_weed()), *_arguments(self, self._ports, directory, runtime)]
         try:
             return ChildProcess(command, environ=_environ(), log=self.log, pass_fds=[lock])
@@ -303,39 +290,6 @@ def _remove_sockets(ports: Mapping[str, int]) -> None:
         if name.endswith(".grpc"):
             for path in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):  # noqa: S108
                 path.unlink(missing_ok=True)
-
-
-def _identities(server: SeaweedFS) -> dict[str, object]:
-    """The server's `-s3.config`: who there is, and what they may do."""
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": list(ACTIONS),
-                "Resource": f"arn:aws:s3:::{server.bucket}/*",
-            }
-        ],
-    }
-    return {
-        "identities": [
-            {
-                "name": "admin",
-                "credentials": [_pair(server.admin)],
-                "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-            },
-            {
-                "name": "tus",
-                "credentials": [_pair(server.least_privilege)],
-                "policyNames": ["five-actions"],
-            },
-        ],
-        "policies": [{"name": "five-actions", "content": json.dumps(policy)}],
-    }
-
-
-def _pair(credentials: Credentials) -> dict[str, str]:
-    return {"accessKey": credentials.access_key, "secretKey": credentials.secret_key}
 
 
 def _arguments(
