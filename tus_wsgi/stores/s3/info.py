@@ -12,6 +12,10 @@ class NotWritten(StoreUnavailable):
     """The store failed, and the record is certainly as it was before."""
 
 
+class NoInfo(StoreUnavailable):
+    """What is there is no info object, or one of a shape that nobody wrote."""
+
+
 class InfoObject:
     """The info object of one upload.
 
@@ -35,13 +39,14 @@ class InfoObject:
 
         Raises:
             Absent: there is none.
-            StoreUnavailable: S3 did not answer, or what is there is no info object.
+            NoInfo: what is there is something else.
+            StoreUnavailable: S3 did not answer.
         """
         content, facts = self._bucket.get(self._key)
         try:
             record = decode(content)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StoreUnavailable("reading the info object") from error
+            raise NoInfo("reading the info object") from error
         self._etag = facts.etag
         return record
 

@@ -1,0 +1,33 @@
+"""Taking permissions away from the server's own identity, where one test works and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tus_wsgi.dev.seaweedfs import SeaweedFS
+
+# SeaweedFS's only account, and the name of its identity with the least privilege.
+_PRINCIPAL = "arn:aws:iam::000000000000:user/tus"
+
+
+@contextmanager
+def denying(server: SeaweedFS, action: str, prefix: str) -> Iterator[None]:
+    """Deny `action` (an IAM name) on what is below `prefix`, until the block ends.
+
+    There is one policy for a bucket, so blocks must not overlap.
+    """
+    statement = {
+        "Effect": "Deny",
+        "Principal": {"AWS": _PRINCIPAL},
+        "Action": [action],
+        "Resource": f"arn:aws:s3:::{server.bucket}/{prefix}*",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    admin = server.client()
+    admin.put_bucket_policy(Bucket=server.bucket, Policy=policy)
+    try:
+        yield
+    finally:
+        admin.delete_bucket_policy(Bucket=server.bucket)
