@@ -102,6 +102,8 @@ def make_finisher(on_finish: str | None, *, has_hook: bool) -> Finisher | None:
     Raises:
         ValueError: there is no such function.
     """
+    if on_finish is not None and not has_hook:
+        raise ValueError("--on-finish and --no-hook: an application has a hook or has none")
     if on_finish is None:
         return None if has_hook else Finisher(None, Audience(()))
     return Finisher(_load(on_finish), Audience(()))

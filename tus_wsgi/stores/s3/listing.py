@@ -44,11 +44,13 @@ class Listing:
     Args:
         client: its credentials may list.
         bucket: its name.
+        page: entries of one answer, 1,000 at most.
     """
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
+    def __init__(self, client: S3Client, bucket: str, *, page: int = 1000) -> None:
         self._client = client
         self._bucket = bucket
+        self._page = page
 
     def objects(self, prefix: str) -> Iterator[ListedObject]:
         """The objects right below `prefix`, and none below a further slash.
@@ -60,7 +62,7 @@ class Listing:
         while True:
             with _calling("ListObjectsV2"):
                 page = self._client.list_objects_v2(
-                    Bucket=self._bucket, Prefix=prefix, Delimiter="/", **more
+                    Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=self._page, **more
                 )
             for one in page.get("Contents", []):
                 yield ListedObject(one["Key"], one["Size"], one["LastModified"])
@@ -90,7 +92,7 @@ class Listing:
         while True:
             with _calling("ListMultipartUploads"):
                 page = self._client.list_multipart_uploads(
-                    Bucket=self._bucket, Prefix=prefix, **more
+                    Bucket=self._bucket, Prefix=prefix, MaxUploads=self._page, **more
                 )
             for one in page.get("Uploads", []):
                 yield ListedMultipart(one["Key"], one["UploadId"], one["Initiated"])
