@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.harness.service import Service, find_program, wait_until_writable
+from tus_wsgi.dev.identities import Credentials
 from tus_wsgi.dev.ports import HOST, free_ports
 from tus_wsgi.dev.process import ChildProcess, DevError
-from tus_wsgi.dev.seaweedfs import Credentials
 
 
 @contextlib.contextmanager

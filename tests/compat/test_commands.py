@@ -1,0 +1,88 @@
+"""`tus-wsgi check` and `tus-wsgi sweep` on each S3 service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.compat.shop import PART, Shop, append, finish, new_id
+from tests.harness.data import some_bytes
+from tus_wsgi.cli import main
+from tus_wsgi.model import UploadInfo
+from tus_wsgi.stores.s3.upload import S3Upload
+
+pytestmark = pytest.mark.compat
+
+PAST = datetime.now(UTC) - timedelta(days=1)
+
+
+@pytest.fixture
+def run(shop: Shop, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    def run(*arguments: str) -> dict[str, str]:
+        """What the command says of each name."""
+        environ = {
+            **shop.service.environ(),
+            "TUS_S3_OBJECT_PREFIX": shop.keys.object_prefix,
+            "TUS_LOCK_DIR": str(tmp_path / "locks"),
+        }
+        ran = CliRunner().invoke(main, [*arguments, "--json"], env=environ)
+        assert ran.exit_code == 0, ran.output
+        found = json.loads(ran.stdout)
+        if isinstance(found, dict):
+            return {one["name"]: one["deed"] for one in found["deeds"]}
+        return {one["check"]: one["verdict"] for one in found}
+
+    return run
+
+
+def lapsed(shop: Shop, length: int) -> S3Upload:
+    return shop.store().create(UploadInfo(new_id(), length, expires=PAST), at_once=True)
+
+
+def test_a_bucket_of_each_service_is_found_good(
+    shop: Shop, run: Callable[..., dict[str, str]]
+) -> None:
+    assert set(run("check").values()) == {"ok"}
+    assert shop.list_keys() == shop.list_multiparts() == []
+
+
+def test_a_sweep_finds_what_nobody_goes_on_with_and_leaves_all_else(
+    shop: Shop, run: Callable[..., dict[str, str]]
+) -> None:
+    content = some_bytes(PART + 10)
+    going_on, over, done, full = (
+        shop.create(PART + 10),
+        lapsed(shop, PART + 10),
+        shop.create(5),
+        shop.create(PART + 10),
+    )
+    append(going_on, content[: PART + 5])
+    append(over, content[:5])
+    append(done, b"12345")
+    finish(done)
+    append(full, content)
+    stray = shop.keys.data(new_id())
+    shop.client.create_multipart_upload(Bucket=shop.service.bucket, Key=stray)
+    said = {over.info.id: "expired", full.info.id: "finished"}
+    assert run("sweep", "--no-hook", "--dry-run") == said
+    assert run("sweep", "--no-hook") == said
+    assert run("sweep", "--no-hook", "--min-age", "0") == {stray: "aborted"}
+    assert run("sweep", "--no-hook", "--min-age", "0") == {}
+    ids = [going_on.info.id, done.info.id, full.info.id]
+    assert set(shop.list_keys()) == {
+        *(f"{id}.info" for id in ids),
+        f"{going_on.info.id}.part",
+        done.info.id,
+        full.info.id,
+    }
+    assert shop.stored(full) == content
+    again = shop.reopen(going_on)
+    assert again.info.offset == PART + 5
+    append(again, content[PART + 5 :])
+    finish(again)
+    assert shop.stored(going_on) == content
