@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_CONCATENATION = (Extension.CONCATENATION, Extension.CONCATENATION_UNFINISHED)
+
 TAIL_SHARE = 4
 """A quarter of the memory budget is for tails that wait for a request; the rest is for parts."""
 
@@ -86,6 +88,7 @@ class TusMiddleware(UploadMiddleware):
             lifetime=settings.expires,
             extensions=_extensions(settings),
             quarantine=Quarantine(spool),
+            delete_partials=settings.delete_partials,
             on_finish=on_finish,
             observers=everyone,
         )
@@ -242,6 +245,7 @@ def _extensions(settings: Settings) -> list[Extension]:
     without = {
         *((Extension.TERMINATION,) if settings.disable_termination else ()),
         *(() if settings.expires else (Extension.EXPIRATION,)),
+        *(_CONCATENATION if settings.disable_concatenation else ()),
     }
     return [extension for extension in Extension if extension not in without]
 

@@ -1,13 +1,14 @@
 """What a request asks for and what came of it, in no protocol's words.
 
-| command     | tus 1.0.0                  | parsed in       | carried out by                     |
-|-------------|----------------------------|-----------------|------------------------------------|
-| `Discover`  | OPTIONS                    | `protocol.tus1` | `service.UploadService.execute`    |
-| `Inspect`   | HEAD                       | `protocol.tus1` | `service.UploadService.inspect`    |
-| `Create`    | POST                       | `protocol.tus1` | `service.UploadService.create`     |
-| `Append`    | PATCH                      | `protocol.tus1` | `service.UploadService.append`     |
-| `Terminate` | DELETE                     | `protocol.tus1` | `service.UploadService.terminate`  |
-| `Download`  | GET (of every protocol)    | `protocol.tus1` | `service.UploadService.download`   |
+| command       | tus 1.0.0                | parsed in       | carried out by                      |
+|---------------|--------------------------|-----------------|-------------------------------------|
+| `Discover`    | OPTIONS                  | `protocol.tus1` | `service.UploadService.execute`     |
+| `Inspect`     | HEAD                     | `protocol.tus1` | `service.UploadService.inspect`     |
+| `Create`      | POST                     | `protocol.tus1` | `service.UploadService.create`      |
+| `Concatenate` | POST                     | `protocol.tus1` | `service.UploadService.concatenate` |
+| `Append`      | PATCH                    | `protocol.tus1` | `service.UploadService.append`      |
+| `Terminate`   | DELETE                   | `protocol.tus1` | `service.UploadService.terminate`   |
+| `Download`    | GET (of every protocol)  | `protocol.tus1` | `service.UploadService.download`    |
 
 Both unions at the end are closed: match on them with `assert_never`.
 """
@@ -20,7 +21,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tus_wsgi.checksums import Checksum
-from tus_wsgi.model import Extension, Metadata, UploadId, UploadInfo
+from tus_wsgi.model import Extension, Final, Metadata, UploadId, UploadInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Create:
         is_open: the upload does not end at its length but when the client says so.
         completes: it says so now: with this request's last byte the upload is complete.
         verification: what the body is checked against first; None for nothing.
+        is_partial: it is there to be joined with others.
     """
 
     length: int | None
@@ -77,6 +79,20 @@ class Create:
     is_open: bool = False
     completes: bool = False
     verification: Verification | None = None
+    is_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenate:
+    """Make an upload of others.
+
+    Attributes:
+        final: which ones.
+        metadata: what the client says of the whole file. Nothing is taken over from the others.
+    """
+
+    final: Final
+    metadata: Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +130,7 @@ class Download:
     id: UploadId
 
 
-Command = Discover | Inspect | Create | Append | Terminate | Download
+Command = Discover | Inspect | Create | Concatenate | Append | Terminate | Download
 
 
 class Content(Protocol):

@@ -16,7 +16,9 @@ mistake can be a bare 409 in one protocol and a 409 with a problem document in t
     │   ├── LengthMismatch             a length that contradicts an earlier one
     │   ├── UploadTooLarge             more bytes than the upload, or the server, may hold
     │   │   └── UploadComplete             it has them all, and they are final
-    │   └── ChecksumMismatch           the bytes that came are not those that were meant
+    │   ├── ChecksumMismatch           the bytes that came are not those that were meant
+    │   ├── UploadFinal                its bytes are those of others: it takes none of its own
+    │   └── PartialUnusable            a final upload names one that it cannot be made of
     ├── UploadLocked               somebody else is at it and did not let go in time
     ├── BodyCutShort               the body ended early: what came is stored
     │   ├── BodyDisconnected           the client went away
@@ -142,6 +144,21 @@ class ChecksumMismatch(RequestError):
     def __init__(self, algorithm: str) -> None:
         super().__init__(f"the {algorithm} checksum is another one; nothing of it is stored")
         self.algorithm = algorithm
+
+
+class UploadFinal(RequestError):
+    """The upload is made of others, and takes no bytes of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("a final upload is made of its partial ones and takes no data itself")
+
+
+class PartialUnusable(RequestError):
+    """A final upload cannot be made of what it names: `reason` says of what, and why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class UploadLocked(TusError):

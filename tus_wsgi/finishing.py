@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable
+
 from tus_wsgi.audience import Audience
-from tus_wsgi.errors import FinishRefused
+from tus_wsgi.errors import FinishRefused, StoreUnavailable
 from tus_wsgi.events import UploadFinished
 from tus_wsgi.hooks import FinishedUpload, OnFinish
+from tus_wsgi.model import Final, Partial, UploadId
 from tus_wsgi.ports import Lock, Upload
+
+log = logging.getLogger(__name__)
 
 
 class Finisher:
@@ -15,11 +21,19 @@ class Finisher:
     Args:
         on_finish: the application's hook; None for none.
         audience: told of each upload that is finished.
+        discard: removes what a final upload was made of, once it is finished; None to keep it.
     """
 
-    def __init__(self, on_finish: OnFinish | None, audience: Audience) -> None:
+    def __init__(
+        self,
+        on_finish: OnFinish | None,
+        audience: Audience,
+        *,
+        discard: Callable[[Iterable[UploadId]], None] | None = None,
+    ) -> None:
         self._on_finish = on_finish
         self._audience = audience
+        self._discard = discard
 
     @property
     def has_hook(self) -> bool:
@@ -36,20 +50,36 @@ class Finisher:
 
         Raises:
             FinishRefused: the application's hook raised.
+            PartialUnusable: a partial one of a final upload was removed meanwhile.
             LockLost, StoreUnavailable: somebody else will have to do it.
             UploadGone: what was stored is there no more.
         """
         if not upload.info.is_full or upload.info.is_finished:
             return
+        concat = upload.info.concat
+        # A partial upload is no file of the application's. And whoever joins it wants to see at
+        # once that it is finished.
+        on_finish = None if isinstance(concat, Partial) else self._on_finish
         lock.assert_held()
         made = upload.assemble(lock.assert_held)
-        if self._on_finish is not None:
-            _call(self._on_finish, upload)
+        if on_finish is not None:
+            _call(on_finish, upload)
         lock.assert_held()
         # A hook would run again if the record were left for whoever looks next.
-        upload.finish(lazily=is_new and not self.has_hook)
-        if made or self.has_hook:
+        upload.finish(lazily=is_new and on_finish is None and concat is None)
+        if (made or on_finish is not None) and not isinstance(concat, Partial):
             self._audience.tell(UploadFinished(upload.info.id, upload.info.offset))
+        if isinstance(concat, Final) and self._discard is not None:
+            self._discard_partials(concat, self._discard)
+
+    def _discard_partials(
+        self, final: Final, discard: Callable[[Iterable[UploadId]], None]
+    ) -> None:
+        """Remove what nobody needs any more. If that fails, the file is there all the same."""
+        try:
+            discard(final.partials)
+        except StoreUnavailable as error:
+            log.warning("some partial uploads could not be removed", exc_info=error)
 
 
 def _call(on_finish: OnFinish, upload: Upload) -> None:

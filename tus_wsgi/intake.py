@@ -8,28 +8,10 @@ from dataclasses import dataclass, replace
 
 from tus_wsgi.audience import Audience
 from tus_wsgi.commands import Append, Create
-from tus_wsgi.errors import (
-    BodyCutShort,
-    BodyDisconnected,
-    BodyDraining,
-    BodyInterrupted,
-    BodyMalformed,
-    BodyStalled,
-    LengthMismatch,
-    UploadTooLarge,
-)
+from tus_wsgi.errors import LengthMismatch, UploadTooLarge
 from tus_wsgi.events import BytesStored
 from tus_wsgi.model import UploadInfo
 from tus_wsgi.ports import Body, BodyEnd, Lock, Upload
-
-CUT_SHORT: dict[BodyEnd, type[BodyCutShort]] = {
-    BodyEnd.DISCONNECTED: BodyDisconnected,
-    BodyEnd.STALLED: BodyStalled,
-    BodyEnd.INTERRUPTED: BodyInterrupted,
-    BodyEnd.DRAINING: BodyDraining,
-    BodyEnd.MALFORMED: BodyMalformed,
-}
-"""How a body that ended early is reported."""
 
 OnProgress = Callable[[UploadInfo], None]
 """Told how far an upload is while its bytes come."""

@@ -56,6 +56,8 @@ class Extension(StrEnum):
     CHECKSUM = "checksum"
     CHECKSUM_TRAILER = "checksum-trailer"
     TERMINATION = "termination"
+    CONCATENATION = "concatenation"
+    CONCATENATION_UNFINISHED = "concatenation-unfinished"
 
 
 class State(StrEnum):
@@ -91,6 +93,25 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
+class Partial:
+    """That an upload is there to be joined with others. The application is not told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """That an upload has no bytes of its own: its file is made of others'.
+
+    Attributes:
+        partials: the uploads that it is made of, in their order; one may come twice.
+        raw: the `Upload-Concat` field exactly as it was sent, so that it can be echoed exactly;
+            None for an upload that tusd created.
+    """
+
+    partials: tuple[UploadId, ...]
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UploadInfo:
     """What is known of one upload.
 
@@ -104,6 +125,9 @@ class UploadInfo:
         expires: when it lapses unless it is finished by then; None for never.
         is_open: more may follow even at its full length, until the client says that this was all.
             In tus an upload ends with its last byte; in the IETF's protocol it ends when told to.
+        concat: its place in a concatenation; None for an upload like any other. The length of a
+            final one is None while not all of its partials' are known, and its offset counts the
+            bytes of those that are finished.
     """
 
     id: UploadId
@@ -114,6 +138,7 @@ class UploadInfo:
     created: datetime | None = None
     expires: datetime | None = None
     is_open: bool = False
+    concat: Partial | Final | None = None
 
     @property
     def is_full(self) -> bool:

@@ -5,7 +5,7 @@ One suite in `tests/contracts` proves each implementation of `Store` and of `Loc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import Enum, auto
@@ -107,6 +107,7 @@ class Upload(Protocol):
 
         Raises:
             UploadGone: its bytes were removed behind our back.
+            PartialUnusable: a final one names an upload that is not there, or is no partial one.
             StoreUnavailable: the store did not answer.
         """
 
@@ -149,6 +150,7 @@ class Upload(Protocol):
             whether this very instance made it, here or in `append`; False when it was found made.
 
         Raises:
+            PartialUnusable: one of a final upload's partial ones was removed meanwhile.
             UploadGone: its bytes were removed behind our back.
             StoreUnavailable: the store did not answer; try again.
         """
@@ -189,13 +191,20 @@ class Store(Protocol):
         """Begin an upload.
 
         Args:
-            info: what is known of it.
+            info: what is known of it. A final upload's length becomes known when it is measured.
             at_once: when this returns, any process finds the upload. Otherwise its bytes follow in
                 this very request, and it is found once `append`, `assemble` or `finish` returns.
 
         Raises:
             UploadTooLarge: no upload of this length can be stored.
             StoreUnavailable: nothing was begun.
+        """
+
+    def discard(self, ids: Iterable[UploadId]) -> None:
+        """Remove uploads that nobody is to change any more, without their locks.
+
+        Raises:
+            StoreUnavailable: some of them are left.
         """
 
     def open(self, id: UploadId) -> Upload:

@@ -14,7 +14,7 @@ from typing import Self
 from tus_wsgi.checksums import Algorithm, digest
 from tus_wsgi.model import KIB
 from tus_wsgi.ports import Body, BodyEnd
-from tus_wsgi.spool import Spool, SpooledPart
+from tus_wsgi.spool import Spool, SpooledPart, read_end
 
 STEP = 256 * KIB
 """Bytes that are read from the spool at once. Between two steps others get their turn."""
@@ -76,8 +76,7 @@ class HeldBody:
         # Nothing is expected, so that memory is taken as bytes come: a client may announce much.
         self._part = self._spool.part(capacity, None)
         self._part.fill(self._body)
-        # A full part does not ask whether there is more.
-        self._body.readinto(memoryview(bytearray(1)))
+        read_end(self._body)
         return self._body.end
 
     def digest(self, algorithm: Algorithm) -> bytes:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import assert_never
 
 from tus_wsgi.audience import Audience
-from tus_wsgi.bodies import receive_verified
+from tus_wsgi.bodies import check_complete, receive_verified
 from tus_wsgi.commands import (
     Append,
     Appended,
     Command,
+    Concatenate,
     Create,
     Created,
     Discover,
@@ -40,6 +42,7 @@ from tus_wsgi.errors import (
     StoreUnavailable,
     TusError,
     UploadComplete,
+    UploadFinal,
     UploadGone,
     UploadTooLarge,
     UploadUnfinished,
@@ -51,8 +54,9 @@ from tus_wsgi.events import (
 from tus_wsgi.expiry import expiry, has_lapsed, prolonged
 from tus_wsgi.finishing import Finisher
 from tus_wsgi.hooks import OnFinish
-from tus_wsgi.intake import CUT_SHORT, Intake, OnProgress
-from tus_wsgi.model import Extension, UploadId, UploadInfo
+from tus_wsgi.intake import Intake, OnProgress
+from tus_wsgi.joining import Joiner, lost_partials_are_final
+from tus_wsgi.model import Extension, Final, Metadata, Partial, UploadId, UploadInfo
 from tus_wsgi.ports import (
     Body,
     BodyEnd,
@@ -83,6 +87,7 @@ class UploadService:
         extensions: those that are offered.
         quarantine: where bodies wait whose checksum is to be verified; needed where the extension
             is offered.
+        delete_partials: whether partial uploads are removed once a final one is made of them.
         on_finish: the application's hook, see `tus_wsgi.hooks`.
         observers: told what happened.
         now: the time, in UTC.
@@ -98,6 +103,7 @@ class UploadService:
         lifetime: float = 0.0,
         extensions: Sequence[Extension] = tuple(Extension),
         quarantine: Quarantine | None = None,
+        delete_partials: bool = False,
         on_finish: OnFinish | None = None,
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -110,10 +116,17 @@ class UploadService:
         self.extensions = tuple(extensions)
         self._quarantine = quarantine
         self._audience = Audience(observers)
-        self._finisher = Finisher(on_finish, self._audience)
+        discard = store.discard if delete_partials else None
+        self._finisher = Finisher(on_finish, self._audience, discard=discard)
+        self._joiner = Joiner(
+            store,
+            self._finisher,
+            may_wait=Extension.CONCATENATION_UNFINISHED in self.extensions,
+            max_size=self.max_size,
+        )
         self._now = now
 
-    def execute(
+    def execute(  # noqa: PLR0911 - a line for each command
         self, command: Command, body: Body, on_progress: OnProgress | None = None
     ) -> Outcome:
         """Carry `command` out; `body` is the request's, which is read only if it is asked for.
@@ -137,6 +150,8 @@ class UploadService:
                 return self.inspect(command)
             case Create():
                 return self.create(command, body, on_progress)
+            case Concatenate():
+                return self.concatenate(command)
             case Append():
                 return self.append(command, body, on_progress)
             case Terminate():
@@ -148,23 +163,24 @@ class UploadService:
 
     def inspect(self, command: Inspect) -> Inspected:
         """Say how far the upload is; finish it if it is full and nobody has."""
-        with self._locked(command.id, body=None) as lock:
-            upload = self._found(command.id)
+        with self._locked(command.id, body=None) as lock, lost_partials_are_final():
+            upload = self._store.open(command.id)
+            self._measure(upload)
             self._finisher.finish_if_full(upload, lock)
+            if isinstance(upload.info.concat, Final):
+                # Nobody writes to it, so whoever looks keeps it alive while its partials come.
+                self._prolong(upload, lock)
             return Inspected(upload.info)
 
     def create(self, command: Create, body: Body, on_progress: OnProgress | None = None) -> Created:
         """Begin an upload, with its first bytes if the request brings them."""
         announced = body.announced if command.has_data else 0
         check_fits(0, announced, command.length, self.max_size)
-        now = self._now()
-        info = UploadInfo(
-            id=self._new_id(),
+        info = replace(
+            self._new_info(command.metadata),
             length=command.length,
-            metadata=command.metadata,
-            created=now,
-            expires=expiry(now, self._lifetime),
             is_open=command.is_open,
+            concat=Partial() if command.is_partial else None,
         )
         with self._held(command.verification, body) as (taken, verify):
             verify(0, self._limit(command.length))
@@ -177,13 +193,24 @@ class UploadService:
                 self._audience.tell(UploadCreated(info.id, info.length))
         return Created(info, command.has_data)
 
+    def concatenate(self, command: Concatenate) -> Created:
+        """Begin an upload that is made of others, and make it if they are finished."""
+        info = replace(self._new_info(command.metadata), concat=command.final)
+        with self._locked(info.id, body=None) as lock:
+            info = self._joiner.begin(info, lock)
+        self._audience.tell(UploadCreated(info.id, info.length))
+        return Created(info, has_data=False)
+
     def append(
         self, command: Append, body: Body, on_progress: OnProgress | None = None
     ) -> Appended:
         """Store the body at the end of the upload, and finish it with its last byte."""
         held = self._held(command.verification, body)
         with held as (taken, verify), self._locked(command.id, taken) as lock:
-            upload = self._found(command.id)
+            upload = self._store.open(command.id)
+            if isinstance(upload.info.concat, Final):
+                raise UploadFinal
+            self._measure(upload)
             intake = self._intake(command, taken, lock, on_progress)
             try:
                 length = self._check_append(command, upload.info, taken)
@@ -192,8 +219,7 @@ class UploadService:
             except (UploadTooLarge, LengthMismatch):
                 self._end_if_overrun(upload, intake)
                 raise
-            if end in CUT_SHORT:
-                raise CUT_SHORT[end](upload.info.offset)
+            check_complete(end, upload.info.offset)
             return Appended(upload.info)
 
     def terminate(self, command: Terminate) -> Terminated:
@@ -228,14 +254,18 @@ class UploadService:
         with self._locker.lock(id, on_release_request=let_go) as lock:
             yield lock
 
-    def _found(self, id: UploadId) -> Upload:
-        upload = self._store.open(id)
-        self._measure(upload)
-        return upload
+    def _new_info(self, metadata: Metadata) -> UploadInfo:
+        """An upload that begins now, of unknown length."""
+        now = self._now()
+        expires = expiry(now, self._lifetime)
+        return UploadInfo(self._new_id(), None, metadata=metadata, created=now, expires=expires)
 
     def _measure(self, upload: Upload) -> None:
-        """Find out how far the upload is, and that its time is not over."""
-        upload.measure()
+        """Find out how far the upload is, that it fits, and that its time is not over."""
+        with lost_partials_are_final():
+            upload.measure()
+        if isinstance(upload.info.concat, Final):
+            check_fits(0, None, upload.info.length, self.max_size)
         if has_lapsed(upload.info, self._now()):
             raise UploadGone("the upload has expired")
 

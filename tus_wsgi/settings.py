@@ -215,6 +215,10 @@ class Settings:
     )
     disable_download: bool = _setting("refuse GET", default=False)
     disable_termination: bool = _setting("refuse DELETE", default=False)
+    disable_concatenation: bool = _setting("refuse partial and final uploads", default=False)
+    delete_partials: bool = _setting(
+        "remove partial uploads once a final one is made of them", default=False
+    )
     disable_cors: bool = _setting("send no CORS fields and answer no preflight", default=False)
     cors_allow_origin: Annotated[str, _reader(_origins)] = _setting(
         "origins that may upload, with commas between: `*`, origins, regexes (matched whole)",

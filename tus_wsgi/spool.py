@@ -278,5 +278,11 @@ class SpooledPart:
             raise _failure(error) from error
 
 
+def read_end(body: Body) -> None:
+    """Let the body learn that it has ended, which it does from a read behind its last byte."""
+    count = body.readinto(memoryview(bytearray(1)))
+    assert count == 0
+
+
 def _failure(error: OSError) -> StoreUnavailable:
     return StoreUnavailable("spool", full=error.errno in _FULL)

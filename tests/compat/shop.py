@@ -48,6 +48,9 @@ class Bytes:
     def interrupt(self, end: BodyEnd) -> None:
         raise AssertionError(f"nobody else is here, got {end}")
 
+    def trailers(self) -> dict[str, str]:
+        return {}
+
 
 def held() -> None:
     """Say that the lock is held, as `Lock.assert_held` does by returning."""

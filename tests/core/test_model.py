@@ -130,5 +130,5 @@ def test_only_the_last_state_is_finished() -> None:
 def test_the_extensions_have_the_specification_s_names() -> None:
     """C-07, C-08: what builds on another comes behind it."""
     assert ",".join(Extension) == (
-        "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,termination"
+        "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,termination,concatenation,concatenation-unfinished"
     )

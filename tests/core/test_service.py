@@ -102,7 +102,7 @@ class FragileUpload(MemoryUpload):
     """An upload of such a store."""
 
     def __init__(self, store: Fragile, id: UploadId) -> None:
-        super().__init__(store._cells, id)
+        super().__init__(store._cells, store._cells[id])
         self._store = store
 
     def measure(self) -> None:

@@ -40,6 +40,7 @@ ALLOWED = frozenset(
         "ListParts",
         "PutObject",
         "UploadPart",
+        "UploadPartCopy",
     )
 )
 """Every operation that a store may use: what the five permissions of its identity are for."""

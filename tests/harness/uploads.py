@@ -12,6 +12,7 @@ from tests.harness.bodies import ScriptedBody
 from tus_wsgi.commands import (
     Append,
     Appended,
+    Concatenate,
     Create,
     Created,
     Download,
@@ -23,7 +24,7 @@ from tus_wsgi.commands import (
 from tus_wsgi.events import Event
 from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import Metadata, UploadId, UploadInfo
+from tus_wsgi.model import Final, Metadata, UploadId, UploadInfo
 from tus_wsgi.ports import Body, Store
 from tus_wsgi.service import UploadService
 
@@ -83,6 +84,18 @@ class Uploads:
         command = Create(length, METADATA, has_data=data is not None, **more)
         outcome = self.service.execute(command, body)
         assert isinstance(outcome, Created)
+        return outcome.info
+
+    def partial(self, data: bytes) -> UploadId:
+        """A finished partial upload of these bytes."""
+        return self.create(len(data), data, is_partial=True)
+
+    def join(self, *partials: UploadId, metadata: Metadata = METADATA) -> UploadInfo:
+        """Begin a final upload."""
+        final = Final(partials, "final;" + " ".join(partials))
+        outcome = self.service.execute(Concatenate(final, metadata), ScriptedBody())
+        assert isinstance(outcome, Created)
+        assert not outcome.has_data
         return outcome.info
 
     def append(self, id: UploadId, offset: int, data: Body | bytes, **more: Any) -> UploadInfo:

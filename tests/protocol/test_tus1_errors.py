@@ -28,6 +28,8 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.UploadTooLarge(1000, None), 413),
     (errors.UploadComplete(1000, 1001), 413),
     (errors.ChecksumMismatch("sha1"), 460),
+    (errors.UploadFinal(), 403),
+    (errors.PartialUnusable("the partial upload x is not there"), 400),
     (errors.UploadLocked(retry_after=3), 423),
     (errors.LockerUnavailable("UpdateItem"), 503),
     (errors.BodyCutShort(5), 503),

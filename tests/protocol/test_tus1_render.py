@@ -80,7 +80,8 @@ def test_discovery_tells_what_is_offered() -> None:
     assert value_of(reply, "Tus-Version") == "1.0.0"
     assert value_of(reply, "Tus-Max-Size") == "1000"
     extensions = (
-        "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination"
+        "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,"
+        "concatenation,concatenation-unfinished"
     )
     assert value_of(reply, "Tus-Extension") == extensions
     assert value_of(reply, "Tus-Checksum-Algorithm") == "sha1,sha256,sha512,md5,crc32"

@@ -19,7 +19,8 @@ from tests.harness.stores import Place
 from tus_wsgi.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.parts import Part
 from tus_wsgi.spool import Payload
-from tus_wsgi.stores.s3.bucket import Absent, Bucket, Condition
+from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.stores.s3.bucket import Bucket, Condition
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tus_wsgi.model import MIB, Metadata, State, UploadId, UploadInfo
+from tus_wsgi.model import MIB, Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.parts import PartLimits, PartPlan, plan_for
 from tus_wsgi.stores.s3.record import Record, decode, encode
 
@@ -122,6 +122,7 @@ def records(draw: st.DrawFn) -> Record:
             state=draw(st.sampled_from(State)),
             created=draw(st.one_of(st.none(), instants)),
             expires=draw(st.one_of(st.none(), instants)),
+            concat=draw(st.sampled_from([None, Partial(), Final((ID, ID), "final;a b")])),
         ),
         bucket=draw(st.text("abc-", min_size=3, max_size=20)),
         key=draw(st.text(min_size=1, max_size=20)),
@@ -216,6 +217,22 @@ def test_fields_may_be_missing_empty_or_unknown(text: str, length: int | None) -
     assert record.info.length == length
     assert record.info.metadata == Metadata()
     assert (record.bucket, record.key, record.multipart) == ("", "", "b")
+
+
+def test_an_info_says_what_an_upload_is_made_of_as_tusd_says_it() -> None:
+    """CO-01, CO-03: and keeps the field, which tusd does not."""
+    info = UploadInfo(ID, 7, concat=Final((UploadId("a"), UploadId("b+c")), "final;/files/a b+c"))
+    fields = json.loads(encode(Record(info, "b", "k", None, PartPlan(1))))
+    assert (fields["IsPartial"], fields["IsFinal"]) == (False, True)
+    assert fields["PartialUploads"] == ["a", "b+c"]
+    partial = UploadInfo(ID, 7, concat=Partial())
+    fields = json.loads(encode(Record(partial, "b", "k", None, PartPlan(1))))
+    assert (fields["IsPartial"], fields["IsFinal"]) == (True, False)
+    of_tusd = '{"ID":"a+b","Size":7,"IsFinal":true,"PartialUploads":["x+y","z"]}'
+    assert decode(of_tusd.encode()).info.concat == Final((UploadId("x+y"), UploadId("z")))
+    assert decode(b'{"ID":"a+b","IsPartial":true}').info.concat == Partial()
+    with pytest.raises(ValueError, match="PartialUploads"):
+        decode(b'{"ID":"a+b","IsFinal":true,"PartialUploads":"x"}')
 
 
 def test_html_escapes_of_tusd_s_are_read() -> None:

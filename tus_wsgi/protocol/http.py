@@ -26,6 +26,8 @@ class RequestHead:
             None when the request is for the base path itself (with or without a slash).
         fields: header fields; lookup ignores case. A field that was sent twice is joined by ",".
         has_body: whether the request has a body that is not known to be empty.
+        base_url: the absolute URL of the base path as this request's client sees it, without a
+            slash at its end.
         can_have_trailers: whether the server hands out the fields behind a chunked body.
     """
 
@@ -33,6 +35,7 @@ class RequestHead:
     target: str | None
     fields: Mapping[str, str]
     has_body: bool
+    base_url: str = ""
     can_have_trailers: bool = False
 
 

@@ -21,31 +21,25 @@ Where the specification leaves a choice, this is what was chosen:
   was verified or parts were joined.
 - `Content-Encoding` is not looked at: bytes are stored as they come.
 
-The statuses of errors are in `tus_wsgi.protocol.tus1_errors`.
+The statuses of errors are in `tus_wsgi.protocol.tus1_errors`, the fields of all other replies in
+`tus_wsgi.protocol.tus1_replies`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import assert_never
 
-from tus_wsgi.checksums import Algorithm, Checksum
+from tus_wsgi.checksums import Checksum
 from tus_wsgi.commands import (
     Append,
-    Appended,
     Command,
+    Concatenate,
     Create,
-    Created,
     Discover,
-    Discovered,
     Download,
-    Downloadable,
     Inspect,
-    Inspected,
     Outcome,
     Terminate,
-    Terminated,
     Verification,
 )
 from tus_wsgi.errors import (
@@ -56,13 +50,10 @@ from tus_wsgi.errors import (
     UnsupportedVersion,
     UploadTooLarge,
 )
-from tus_wsgi.model import Extension, UploadInfo, parse_upload_id
-from tus_wsgi.protocol.download import reply_to_get
+from tus_wsgi.model import Extension, Final, Partial, parse_upload_id
+from tus_wsgi.protocol.concat import FIELD as CONCAT
+from tus_wsgi.protocol.concat import parse_concat
 from tus_wsgi.protocol.fields import (
-    DEFERRED,
-    build_date,
-    build_integer,
-    build_metadata,
     check_defer_length,
     check_transfer_coding,
     parse_checksum,
@@ -73,19 +64,19 @@ from tus_wsgi.protocol.fields import (
 )
 from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf
 from tus_wsgi.protocol.tus1_errors import VERSION, reply_to_error
+from tus_wsgi.protocol.tus1_replies import finished, reply_to_outcome
 
 MEDIA_TYPE = "application/offset+octet-stream"
 
 # These change something, so the version must be right before anything happens.
 _VERSION_REQUIRED = frozenset(("POST", "PATCH", "DELETE"))
 
-# Fields that would be ignored in silence if nobody looked; each moves out with its extension.
-_NOT_OFFERED = {"Upload-Concat": "concatenation"}
-
 _BUILDS_ON = {
     Extension.CREATION_WITH_UPLOAD: Extension.CREATION,
     Extension.CREATION_DEFER_LENGTH: Extension.CREATION,
     Extension.CHECKSUM_TRAILER: Extension.CHECKSUM,
+    Extension.CONCATENATION: Extension.CREATION,
+    Extension.CONCATENATION_UNFINISHED: Extension.CONCATENATION,
 }
 
 
@@ -145,15 +136,36 @@ class Tus1:
             return Inspect(id)
         return Terminate(id) if head.method == "DELETE" else Download(id)
 
-    def _parse_create(self, head: RequestHead) -> Create:
-        _check_not_offered(head)
+    def _parse_create(self, head: RequestHead) -> Create | Concatenate:
+        concat = self._parse_concat(head)
+        if isinstance(concat, Final):
+            return self._parse_final(head, concat)
         length = self._parse_length(head)
         metadata = parse_metadata(head.fields.get("Upload-Metadata", ""))
         verification = self._parse_verification(head)
         has_data = self._parse_has_data(head)
         if length is not None and length > self._max_size:
             raise UploadTooLarge(self._max_size, length)
-        return Create(length, metadata, has_data, verification=verification)
+        is_partial = concat is not None
+        return Create(length, metadata, has_data, verification=verification, is_partial=is_partial)
+
+    def _parse_concat(self, head: RequestHead) -> Partial | Final | None:
+        said = head.fields.get(CONCAT)
+        if said is None:
+            return None
+        if Extension.CONCATENATION not in self._extensions:
+            raise MalformedField(CONCAT, "the concatenation extension is not offered")
+        return parse_concat(said, head.base_url)
+
+    def _parse_final(self, head: RequestHead, final: Final) -> Concatenate:
+        """A final upload. Whatever says something of bytes says it of none: they are elsewhere."""
+        for field in ("Upload-Length", "Upload-Defer-Length"):
+            if field in head.fields:
+                raise MalformedField(field, "a final upload is as long as its partial ones")
+        metadata = parse_metadata(head.fields.get("Upload-Metadata", ""))
+        if head.has_body or self._parse_verification(head) is not None:
+            raise MalformedField(CONCAT, "the request for a final upload has no body of its own")
+        return Concatenate(final, metadata)
 
     def _parse_length(self, head: RequestHead) -> int | None:
         """The length of the new upload; None when it is deferred. One of the two must be said."""
@@ -186,7 +198,6 @@ class Tus1:
         return False
 
     def _parse_append(self, head: RequestHead, target: str) -> Append:
-        _check_not_offered(head)
         offset = _parse_integer(head, "Upload-Offset")
         if offset is None:
             raise MalformedField("Upload-Offset", "it is missing")
@@ -222,14 +233,14 @@ class Tus1:
 
     def render(self, head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
         """The words for what came of it."""
-        return _finish(head, _render_outcome(head, outcome, url_of))
+        return finished(head, reply_to_outcome(head, outcome, url_of))
 
     def interim(self, head: RequestHead, url_of: UrlOf) -> None:
         """Nothing: tus 1.0.0 knows no interim responses."""
 
     def render_error(self, head: RequestHead, error: TusError) -> Reply:
         """The words for what went wrong."""
-        return _finish(head, reply_to_error(head, error))
+        return finished(head, reply_to_error(head, error))
 
 
 def _read_trailing_checksum(trailers: Mapping[str, str]) -> Checksum | None:
@@ -261,85 +272,5 @@ def _check_version(head: RequestHead) -> None:
         raise UnsupportedVersion(provided)
 
 
-def _check_not_offered(head: RequestHead) -> None:
-    for field, extension in _NOT_OFFERED.items():
-        if field in head.fields:
-            raise MalformedField(field, f"the {extension} extension is not offered")
-
-
 def _is_offset_stream(provided: str | None) -> bool:
     return provided is not None and parse_media_type(provided) == MEDIA_TYPE
-
-
-def _render_outcome(head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
-    match outcome:
-        case Discovered():
-            return Reply(204, _offer(head, outcome))
-        case Inspected(info):
-            return Reply(200, [*_progress(info), *_description(info), *_expiry(info)])
-        case Created(info, has_data):
-            location = ("Location", url_of(info.id))
-            progress = _progress(info) if has_data else []
-            return Reply(201, [location, *progress, *_expiry(info)])
-        case Appended(info):
-            return Reply(204, [*_progress(info), *_expiry(info)])
-        case Terminated():
-            return Reply(204)
-        case Downloadable(info, content):
-            return reply_to_get(head, info, content)
-        case _:
-            assert_never(outcome)
-
-
-def _finish(head: RequestHead, reply: Reply) -> Reply:
-    """Add what every reply has, and the length of a body wherever a body may be."""
-    fields = [
-        ("Tus-Resumable", VERSION),
-        # Uploads come from strangers: no browser may guess what they are.
-        ("X-Content-Type-Options", "nosniff"),
-        *reply.fields,
-    ]
-    # At HEAD the length would have to be that of a GET's body (RFC 9110, section 8.6). And where
-    # HEAD is the override of a POST, the client would wait for that many bytes.
-    bodyless = reply.status in (204, 304) or head.method == "HEAD"
-    if not bodyless and reply.content is None:
-        fields.append(("Content-Length", build_integer(len(reply.body))))
-    return replace(reply, fields=fields)
-
-
-def _offer(head: RequestHead, outcome: Discovered) -> list[tuple[str, str]]:
-    """What this server can do. The lists have no white space: not every client strips it."""
-    extensions = list(outcome.extensions)
-    if not head.can_have_trailers and Extension.CHECKSUM_TRAILER in extensions:
-        extensions.remove(Extension.CHECKSUM_TRAILER)
-    fields = [("Tus-Version", VERSION), ("Tus-Max-Size", build_integer(outcome.max_size))]
-    if extensions:
-        fields.append(("Tus-Extension", ",".join(extensions)))
-    if Extension.CHECKSUM in extensions:
-        fields.append(("Tus-Checksum-Algorithm", ",".join(Algorithm)))
-    return fields
-
-
-def _progress(info: UploadInfo) -> list[tuple[str, str]]:
-    return [("Upload-Offset", build_integer(info.offset))]
-
-
-def _description(info: UploadInfo) -> list[tuple[str, str]]:
-    """What HEAD tells beside the offset. A cached offset would be a wrong one."""
-    fields = [("Cache-Control", "no-store")]
-    if info.length is None:
-        fields.append(("Upload-Defer-Length", DEFERRED))
-    else:
-        fields.append(("Upload-Length", build_integer(info.length)))
-    metadata = info.metadata
-    said = build_metadata(metadata.pairs) if metadata.raw is None else metadata.raw
-    if said:
-        fields.append(("Upload-Metadata", said))
-    return fields
-
-
-def _expiry(info: UploadInfo) -> list[tuple[str, str]]:
-    """When the upload lapses; a full one never does."""
-    if info.expires is None or info.is_full:
-        return []
-    return [("Upload-Expires", build_date(info.expires))]

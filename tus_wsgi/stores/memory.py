@@ -6,12 +6,12 @@ Nothing survives the process, and nothing is bounded: it is no store for real up
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tus_wsgi.errors import UploadNotFound, UploadTooLarge, UploadUnfinished
-from tus_wsgi.model import KIB, MIB, State, UploadId, UploadInfo
+from tus_wsgi.errors import PartialUnusable, UploadNotFound, UploadTooLarge, UploadUnfinished
+from tus_wsgi.model import KIB, MIB, Final, Partial, State, UploadId, UploadInfo
 from tus_wsgi.ports import Body
 
 STEP = 64 * KIB
@@ -39,16 +39,18 @@ class MemoryStore:
         """Bytes of the largest upload."""
         return self._max_size
 
-    def create(self, info: UploadInfo, *, at_once: bool) -> MemoryUpload:  # noqa: ARG002 - it is
-        """Begin an upload.
+    def create(self, info: UploadInfo, *, at_once: bool) -> MemoryUpload:
+        """Begin an upload. It is there at once, but for a final one, which may come to nothing.
 
         Raises:
             UploadTooLarge: it is longer than `max_size`.
         """
         if info.length is not None and info.length > self._max_size:
             raise UploadTooLarge(self._max_size, info.length)
-        self._cells[info.id] = _Cell(info)
-        return self.open(info.id)
+        cell = _Cell(info)
+        if at_once or not isinstance(info.concat, Final):
+            self._cells[info.id] = cell
+        return self._upload(cell)
 
     def open(self, id: UploadId) -> MemoryUpload:
         """The upload of this id.
@@ -58,15 +60,24 @@ class MemoryStore:
         """
         if id not in self._cells:
             raise UploadNotFound
-        return MemoryUpload(self._cells, id)
+        return self._upload(self._cells[id])
+
+    def discard(self, ids: Iterable[UploadId]) -> None:
+        """Remove uploads."""
+        for id in ids:
+            self._cells.pop(id, None)
+
+    def _upload(self, cell: _Cell) -> MemoryUpload:
+        kind = MemoryFinal if isinstance(cell.info.concat, Final) else MemoryUpload
+        return kind(self._cells, cell)
 
 
 class MemoryUpload:
     """An upload in a dictionary. It implements `tus_wsgi.ports.Upload`."""
 
-    def __init__(self, cells: dict[UploadId, _Cell], id: UploadId) -> None:
+    def __init__(self, cells: dict[UploadId, _Cell], cell: _Cell) -> None:
         self._cells = cells
-        self._cell = cells[id]
+        self._cell = cell
         self._made_here = False
 
     @property
@@ -129,6 +140,50 @@ class MemoryUpload:
         if self._cell.info.state is State.RECEIVING:
             raise UploadUnfinished
         return MemoryContent(bytes(self._cell.content))
+
+
+class MemoryFinal(MemoryUpload):
+    """A final upload in a dictionary: its bytes are taken over when it is assembled."""
+
+    _there = 0
+
+    @property
+    def info(self) -> UploadInfo:
+        """What is known of the upload, with the bytes of its finished partials."""
+        if self._cell.info.state is State.RECEIVING:
+            return replace(self._cell.info, offset=self._there)
+        return super().info
+
+    def measure(self) -> None:
+        """Add up what its partials have.
+
+        Raises:
+            PartialUnusable: one is not there, or is none.
+        """
+        if self._cell.info.state is State.RECEIVING:
+            infos = [cell.info for cell in self._partials()]
+            lengths = [info.length for info in infos if info.length is not None]
+            length = sum(lengths) if len(lengths) == len(infos) else None
+            self._there = sum(info.length or 0 for info in infos if info.is_finished)
+            self._cell.info = replace(self._cell.info, length=length)
+
+    def assemble(self, assert_held: Callable[[], None]) -> bool:
+        """Take over the bytes."""
+        if self._cell.info.state is State.RECEIVING:
+            self._cell.content = bytearray(b"".join(cell.content for cell in self._partials()))
+            self._cells[self._cell.info.id] = self._cell
+        return super().assemble(assert_held)
+
+    def _partials(self) -> list[_Cell]:
+        final = self._cell.info.concat
+        assert isinstance(final, Final)
+        for id in final.partials:
+            cell = self._cells.get(id)
+            if cell is None:
+                raise PartialUnusable(f"the partial upload {id} is not there")
+            if not isinstance(cell.info.concat, Partial):
+                raise PartialUnusable(f"the partial upload {id} was not created as a partial one")
+        return [self._cells[id] for id in final.partials]
 
 
 class MemoryContent:

@@ -74,6 +74,7 @@ class Mount:
             target=environ.get("PATH_INFO", "")[len(self.base_path) + 1 :] or None,
             fields=fields,
             has_body=length != "0" or bool(environ.get("HTTP_TRANSFER_ENCODING")),
+            base_url=self._base_url(environ),
             can_have_trailers=hands_out_trailers(environ),
         )
 
@@ -85,11 +86,14 @@ class Mount:
         Raises:
             MalformedField: the Host field is none (RFC 9112, section 3.2, asks for a 400).
         """
-        base = self.public_url
-        if base is None:
-            host = get_host(environ)
-            if not host:
-                raise MalformedField("Host", "expected a host, perhaps with a port")
-            script = quote(environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1"))
-            base = f"{environ['wsgi.url_scheme']}://{host}{script}{self.base_path}"
+        if self.public_url is None and not get_host(environ):
+            raise MalformedField("Host", "expected a host, perhaps with a port")
+        base = self._base_url(environ)
         return lambda id: f"{base}/{id}"
+
+    def _base_url(self, environ: WSGIEnvironment) -> str:
+        """The base path's URL, without a host where the Host field is none."""
+        if self.public_url is not None:
+            return self.public_url
+        script = quote(environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1"))
+        return f"{environ['wsgi.url_scheme']}://{get_host(environ)}{script}{self.base_path}"

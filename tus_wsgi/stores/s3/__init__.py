@@ -14,7 +14,9 @@ Permissions: exactly `s3:AbortMultipartUpload`, `s3:DeleteObject`, `s3:GetObject
 `s3:ListMultipartUploadParts` and `s3:PutObject`, on the objects of the bucket.
 
 Costs, in S3 calls: creation 1, or 2 with a multipart upload; a HEAD 1 to 3; a PATCH of k parts at
-most k + 3, one more to read a tail back and one more to write or remove it, and 2 to finish.
+most k + 3, one more to read a tail back and one more to write or remove it, and 2 to finish. A
+final upload of n partial ones and k parts: 2 n to look at them, k, one for each piece of a part
+across a seam, and 5. (UploadPartCopy needs `s3:GetObject` and `s3:PutObject`, no more.)
 """
 
 from tus_wsgi.stores.s3.store import S3Store

@@ -1,7 +1,6 @@
 """The one door to S3: a method an operation, our errors instead of boto3's.
 
-**Only an answer that says so means absent.** `NoSuchKey`, `NoSuchUpload` and a bare 404 raise
-`Absent`; everything else is a failure and raises `StoreUnavailable`. Two answers need more thought:
+What its error answers mean is in `answers.py`. Two of them need more thought:
 
 - 403 for a key that is not there: AWS hides absence from whoever lacks `s3:ListBucket`, which we
   do not ask for. See `Bucket.absence_is_hidden`.
@@ -24,25 +23,24 @@ from tus_wsgi.crc import build_crc32
 from tus_wsgi.errors import LockLost, StoreUnavailable
 from tus_wsgi.parts import Part
 from tus_wsgi.spool import Payload
+from tus_wsgi.stores.s3.answers import (
+    Absent,
+    ConditionFailed,
+    ConditionUnknown,
+    Forbidden,
+    translated,
+)
+from tus_wsgi.stores.s3.copies import Copy, SourceGone
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
-
-_ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "NotFound", "404"})
-_FORBIDDEN = frozenset({"AccessDenied", "Forbidden", "403"})
-_REFUSED = frozenset({"PreconditionFailed", "412"})
-_NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
 
 _WRITE_TOKEN = "write"  # noqa: S105 - the name of a metadata key
 
 _UNKNOWN_TYPE = "application/octet-stream"
 """What is said of content of no known type. Where nothing is said, some services (SeaweedFS) look
 into the bytes and say what they find, be it a page with a script."""
-
-
-class Absent(Exception):
-    """The object, or the multipart upload, is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +161,12 @@ class Bucket:
                     Metadata=described,
                     **more,
                 )
-        except (_ConditionFailed, Absent) as failure:
+        except (ConditionFailed, Absent) as failure:
             # If-Match on an object that was removed is a 412 here and a 404 there.
             if not conditions:
                 raise StoreUnavailable("PutObject") from failure
             return self._recognise(key, described[_WRITE_TOKEN], failure)
-        except _ConditionUnknown:
+        except ConditionUnknown:
             if not conditions:
                 raise
             self._has_conditions = False
@@ -215,6 +213,45 @@ class Bucket:
                 **self._sum(payload),
             )
         return Part(number, payload.size, answer["ETag"], answer.get("ChecksumCRC32"))
+
+    def copy_part(
+        self, key: str, multipart: str, number: int, copy: Copy
+    ) -> tuple[str, str | None]:
+        """Let S3 make part `number` of bytes that it has; returns its etag and its CRC-32.
+
+        Raises:
+            SourceGone: the bytes are not there.
+            Absent: there is no such multipart upload.
+        """
+        more: dict[str, Any] = {}
+        if copy.span is not None:
+            more["CopySourceRange"] = f"bytes={copy.span[0]}-{copy.span[1] - 1}"
+        try:
+            with self._calling("UploadPartCopy"):
+                answer = self._client.upload_part_copy(
+                    Bucket=self.name,
+                    Key=key,
+                    UploadId=multipart,
+                    PartNumber=number,
+                    CopySource={"Bucket": self.name, "Key": copy.key},
+                    CopySourceIfMatch=copy.etag,
+                    **more,
+                )
+        except (Absent, ConditionFailed, Forbidden):
+            # The answer does not say which of the two is missing, and may hide that one is.
+            if not self._is_still(copy):
+                raise SourceGone from None
+            raise
+        result = answer.get("CopyPartResult", {})
+        if "ETag" not in result:  # rclone knows no such call, and says so by doing nothing
+            raise StoreUnavailable("UploadPartCopy")
+        return result["ETag"], result.get("ChecksumCRC32")
+
+    def _is_still(self, copy: Copy) -> bool:
+        try:
+            return self.head(copy.key).etag == copy.etag
+        except Absent:
+            return False
 
     def list_parts(self, key: str, multipart: str) -> list[Part]:
         """Every part that is there, in no particular order, perhaps with repetitions.
@@ -277,9 +314,9 @@ class Bucket:
         try:
             with self._calling(operation):
                 yield
-        except _ConditionFailed as error:
+        except ConditionFailed as error:
             raise Absent from error
-        except _Forbidden as error:
+        except Forbidden as error:
             if not self.absence_is_hidden and "s3:ListBucket" not in error.message:
                 raise
             raise Absent from error
@@ -289,36 +326,9 @@ class Bucket:
         try:
             yield
         except ClientError as error:
-            raise _translated(operation, error) from error
+            raise translated(operation, error) from error
         except (BotoCoreError, OSError) as error:
             raise StoreUnavailable(operation) from error
-
-
-class _Forbidden(StoreUnavailable):
-    def __init__(self, operation: str, message: str) -> None:
-        super().__init__(operation)
-        self.message = message
-
-
-class _ConditionFailed(StoreUnavailable):
-    pass
-
-
-class _ConditionUnknown(StoreUnavailable):
-    pass
-
-
-def _translated(operation: str, error: ClientError) -> Exception:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in _ABSENT:
-        return Absent()
-    if code in _FORBIDDEN:
-        return _Forbidden(operation, str(error.response.get("Error", {}).get("Message", "")))
-    if code in _REFUSED:
-        return _ConditionFailed(operation)
-    if code in _NOT_IMPLEMENTED:
-        return _ConditionUnknown(operation)
-    return StoreUnavailable(operation)
 
 
 def _body(payload: Payload) -> bytes | IO[bytes]:

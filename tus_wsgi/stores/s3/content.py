@@ -7,7 +7,8 @@ from datetime import datetime
 
 from tus_wsgi.errors import UploadGone
 from tus_wsgi.model import KIB
-from tus_wsgi.stores.s3.bucket import Absent, Bucket, ObjectFacts
+from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.stores.s3.bucket import Bucket, ObjectFacts
 
 READ_STEP = 256 * KIB
 """Bytes that a download holds in memory at a time."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tus_wsgi.errors import StoreUnavailable
 from tus_wsgi.spool import Payload
-from tus_wsgi.stores.s3.bucket import Absent, Bucket, Condition
+from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.record import Record, decode, encode
 
 

@@ -13,7 +13,8 @@ from enum import StrEnum
 from tus_wsgi.errors import LockLost, StoreUnavailable
 from tus_wsgi.model import UploadId
 from tus_wsgi.spool import Payload
-from tus_wsgi.stores.s3.bucket import Absent, Bucket, Condition
+from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.explain import Address, explain, is_denied, may_be_done
 from tus_wsgi.stores.s3.keys import Keys
 

@@ -12,6 +12,7 @@
 | PartPlan           | ours | the fields of `tus_wsgi.parts.PartPlan`, in their order            |
 | State              | ours | receiving, finishing, finished                                     |
 | RawMetadata        | ours | the Upload-Metadata field exactly as it was sent                   |
+| RawConcat          | ours | the Upload-Concat field of a final upload exactly as it was sent   |
 | Created, Expires   | ours | ISO 8601, UTC                                                      |
 | IsOpen             | ours | it ends when the client says so, and not at its length             |
 
@@ -28,7 +29,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 
-from tus_wsgi.model import Metadata, State, UploadId, UploadInfo
+from tus_wsgi.model import Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.parts import PartPlan
 
 
@@ -65,6 +66,7 @@ class Record:
 def encode(record: Record) -> bytes:
     """The content of the info object: compact UTF-8 JSON, tusd's fields first and in its order."""
     info = record.info
+    final = info.concat if isinstance(info.concat, Final) else None
     storage = {"Bucket": record.bucket, "Key": record.key, "Type": "s3store"}
     if record.multipart is not None:
         storage["MultipartUpload"] = record.multipart
@@ -74,9 +76,9 @@ def encode(record: Record) -> bytes:
         "SizeIsDeferred": info.length is None,
         "Offset": info.offset,
         "MetaData": {key: value.decode("utf-8", "replace") for key, value in info.metadata.pairs},
-        "IsPartial": False,
-        "IsFinal": False,
-        "PartialUploads": None,
+        "IsPartial": isinstance(info.concat, Partial),
+        "IsFinal": final is not None,
+        "PartialUploads": None if final is None else final.partials,
         "Storage": storage,
         "PartPlan": None if record.plan is None else astuple(record.plan),
         "State": info.state.value,
@@ -85,6 +87,8 @@ def encode(record: Record) -> bytes:
         "Created": None if info.created is None else info.created.isoformat(),
         "Expires": None if info.expires is None else info.expires.isoformat(),
     }
+    if final is not None:
+        fields["RawConcat"] = final.raw
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -108,6 +112,7 @@ def decode(content: bytes) -> Record:
         is_open=fields.get("IsOpen") is True,
         created=_instant(fields.get("Created")),
         expires=_instant(fields.get("Expires")),
+        concat=_concat(fields),
     )
     return Record(
         info=info,
@@ -139,6 +144,16 @@ def _pair(item: str) -> tuple[str, bytes]:
     with suppress(UnicodeError):  # otherwise it is as it was sent
         key = key.encode("latin-1").decode("utf-8")
     return key, base64.b64decode(value)
+
+
+def _concat(fields: Mapping[str, object]) -> Partial | Final | None:
+    if fields.get("IsFinal"):
+        partials, raw = fields.get("PartialUploads") or (), fields.get("RawConcat")
+        if not isinstance(partials, list | tuple):
+            raise ValueError("PartialUploads is no list")
+        ids = tuple(UploadId(str(id)) for id in partials)
+        return Final(ids, raw if isinstance(raw, str) else None)
+    return Partial() if fields.get("IsPartial") else None
 
 
 def _multipart_of_tusd(id: str) -> str | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tus_wsgi.errors import UploadNotFound
-from tus_wsgi.model import MIB, UploadId, UploadInfo
+from tus_wsgi.model import MIB, Final, UploadId, UploadInfo
 from tus_wsgi.parts import PartLimits, plan_for
 from tus_wsgi.spool import Spool
-from tus_wsgi.stores.s3.bucket import Absent, Bucket
+from tus_wsgi.stores.s3.ahead import ahead
+from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.concat import S3Final
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import Record
@@ -89,7 +93,7 @@ class S3Store:
             multipart=None,
             plan=plan_for(info.length, self._limits),
         )
-        upload = S3Upload(self._workshop, record, self._info_object(info.id))
+        upload = self._upload(record, self._workshop.info_object(info.id))
         upload.begin(at_once=at_once)
         return upload
 
@@ -100,17 +104,25 @@ class S3Store:
             UploadNotFound: there is none.
             StoreUnavailable: S3 did not answer, or the info object is broken.
         """
-        object = self._info_object(id)
         try:
-            record = object.read()
+            return self._upload(*self._workshop.find(id))
         except Absent as error:
             raise UploadNotFound from error
-        # Whoever asks for an object that merely lies where an info would be gets nothing.
-        if record.info.id != id:
-            raise UploadNotFound
-        if not record.key:
-            record = replace(record, key=self._keys.data(id))
-        return S3Upload(self._workshop, record, object)
 
-    def _info_object(self, id: UploadId) -> InfoObject:
-        return InfoObject(self._workshop.bucket, self._keys.info(id))
+    def discard(self, ids: Iterable[UploadId]) -> None:
+        """Remove uploads, several at once. Four S3 calls each.
+
+        Raises:
+            StoreUnavailable: S3 did not answer, and some of them are left.
+        """
+        with ahead(self._workshop.executor, self._discard, dict.fromkeys(ids)) as removed:
+            for _ in removed:
+                pass
+
+    def _discard(self, id: UploadId) -> None:
+        with suppress(UploadNotFound):
+            self.open(id).terminate()
+
+    def _upload(self, record: Record, object: InfoObject) -> S3Upload:
+        kind = S3Final if isinstance(record.info.concat, Final) else S3Upload
+        return kind(self._workshop, record, object)

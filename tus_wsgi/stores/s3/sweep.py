@@ -26,6 +26,7 @@ from enum import StrEnum
 from functools import partial
 
 from tus_wsgi.errors import (
+    PartialUnusable,
     StoreUnavailable,
     TusError,
     UploadGone,
@@ -36,7 +37,8 @@ from tus_wsgi.expiry import has_lapsed
 from tus_wsgi.finishing import Finisher
 from tus_wsgi.model import ID_BITS, MIB, UploadId, UploadInfo, parse_upload_id
 from tus_wsgi.ports import Lock, Locker
-from tus_wsgi.stores.s3.bucket import Absent, Bucket
+from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.info import InfoObject, NoInfo
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.listing import ListedMultipart, Listing
@@ -215,8 +217,9 @@ class Sweep:
 
     def _due(self, upload: S3Upload) -> Deed | None:
         """What is to be done with the upload. It may be asked without the lock; then ask again."""
-        # One that is gone stays as long as any other, so that its client is told.
-        with suppress(UploadGone):
+        # One that is gone stays as long as any other, so that its client is told; and so does a
+        # final one without one of its partials.
+        with suppress(UploadGone, PartialUnusable):
             upload.measure()
         info = upload.info
         if has_lapsed(info, self._rules.now):

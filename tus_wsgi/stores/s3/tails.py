@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tus_wsgi.errors import StoreUnavailable
 from tus_wsgi.spool import SpooledPart
-from tus_wsgi.stores.s3.bucket import Absent, Bucket, Condition
+from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.stores.s3.bucket import Bucket, Condition
 
 START = "start"
 """The tail object's metadata key for the offset of its first byte, in decimal.

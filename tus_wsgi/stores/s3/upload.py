@@ -22,8 +22,8 @@ from tus_wsgi.errors import UploadGone, UploadUnfinished
 from tus_wsgi.model import State, UploadInfo
 from tus_wsgi.parts import Part, PartPlan, contiguous, continued
 from tus_wsgi.ports import Body
-from tus_wsgi.spool import Payload, SpooledPart
-from tus_wsgi.stores.s3.bucket import Absent
+from tus_wsgi.spool import Payload, SpooledPart, read_end
+from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.content import S3Content
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject
@@ -31,9 +31,7 @@ from tus_wsgi.stores.s3.multipart import begin_multipart
 from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailObject
-from tus_wsgi.stores.s3.workshop import AssertHeld, OnStored, Workshop
-
-_PARTS_GONE = "the parts of this upload were removed from the store"
+from tus_wsgi.stores.s3.workshop import PARTS_GONE, AssertHeld, OnStored, Workshop
 
 
 class S3Upload:
@@ -160,7 +158,7 @@ class S3Upload:
             listed = self._shop.bucket.list_parts(record.key, record.multipart)
         except Absent:
             if not self._has_whole_object():
-                raise UploadGone(_PARTS_GONE) from None
+                raise UploadGone(PARTS_GONE) from None
             if record.plan is None:
                 # tusd finished it and told whom it had to tell; it just never writes that down.
                 self._record = record.at(State.FINISHED)
@@ -189,7 +187,7 @@ class S3Upload:
             StoreUnavailable: something could not be stored.
         """
         if self._is_assembled:
-            _read_end(body)
+            read_end(body)
             return
         if self._record.plan is None:
             assert_held()
@@ -230,7 +228,7 @@ class S3Upload:
         except BaseException:
             part.close()
             raise
-        _read_end(body)
+        read_end(body)
         return number, part
 
     def _begin_part(self, number: int, body: Body) -> SpooledPart:
@@ -267,7 +265,7 @@ class S3Upload:
         try:
             return bucket.upload_part(key, multipart, number, payload)
         except Absent as error:
-            raise UploadGone(_PARTS_GONE) from error
+            raise UploadGone(PARTS_GONE) from error
 
     def _settle_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
         """Write what does not fill a part as the tail; every part before it is confirmed.
@@ -341,7 +339,7 @@ class S3Upload:
             # Perhaps this was done before and the answer was lost: the object tells.
             pass
         if not self._has_whole_object():
-            raise UploadGone(_PARTS_GONE)
+            raise UploadGone(PARTS_GONE)
         self._note_object()
 
     def finish(self, *, lazily: bool) -> None:
@@ -382,9 +380,3 @@ class S3Upload:
         if not self._is_assembled:
             raise UploadUnfinished
         return S3Content.of(self._shop.bucket, self._record.key)
-
-
-def _read_end(body: Body) -> None:
-    """Let the body learn that it has ended, which it does from a read behind its last byte."""
-    count = body.readinto(memoryview(bytearray(1)))
-    assert count == 0

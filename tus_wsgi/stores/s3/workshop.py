@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tus_wsgi.model import UploadId
 from tus_wsgi.parts import PartLimits
 from tus_wsgi.spool import Spool
+from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailCache
+
+PARTS_GONE = "the parts of this upload were removed from the store"
+"""Why an upload is gone whose multipart upload is."""
 
 AssertHeld = Callable[[], None]
 """Raises `LockLost` when the upload has become somebody else's: called before each write."""
@@ -40,3 +47,21 @@ class Workshop:
     executor: Executor
     side: Executor
     tails: TailCache
+
+    def info_object(self, id: UploadId) -> InfoObject:
+        """The info object of this upload, be there one or not."""
+        return InfoObject(self.bucket, self.keys.info(id))
+
+    def find(self, id: UploadId) -> tuple[Record, InfoObject]:
+        """The record of this upload, and the info object that it was read from. One S3 call.
+
+        Raises:
+            Absent: there is no such upload.
+            StoreUnavailable: S3 did not answer, or the info object is broken.
+        """
+        object = self.info_object(id)
+        record = object.read()
+        # Whoever asks for an object that merely lies where an info would be gets nothing.
+        if record.info.id != id:
+            raise Absent
+        return (record if record.key else replace(record, key=self.keys.data(id))), object

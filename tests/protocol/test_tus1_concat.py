@@ -1,0 +1,248 @@
+"""The extensions `concatenation` and `concatenation-unfinished`, as header text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.protocol.heads import ID, OCTETS, patch, tus, tus1, value_of
+from tus_wsgi.commands import Append, Concatenate, Create, Created, Inspected
+from tus_wsgi.errors import MalformedField, PartialUnusable, UploadFinal
+from tus_wsgi.model import Extension, Final, Metadata, Partial, State, UploadId, UploadInfo
+from tus_wsgi.protocol.concat import build_concat, parse_concat
+from tus_wsgi.protocol.http import Reply, RequestHead
+
+BASE = "https://example.com/api/files"
+A, B = UploadId("a-_1"), UploadId("b")
+
+PARTIAL_INFO = UploadInfo(ID, length=10, offset=5, concat=Partial())
+FINAL = Final((A, B), "final;/api/files/a-_1 b")
+
+ids = st.from_regex(r"[A-Za-z0-9_-]{1,30}", fullmatch=True).map(UploadId)
+
+
+def url_of(id: UploadId) -> str:
+    return f"{BASE}/{id}"
+
+
+def final(concat: str, **fields: str) -> RequestHead:
+    """A request for a final upload."""
+    named = {name.replace("_", "-"): value for name, value in fields.items()}
+    return replace(tus("POST", None, {"Upload-Concat": concat, **named}), base_url=BASE)
+
+
+# -- requests --------------------------------------------------------------------------------------
+
+
+@pytest.mark.property
+@given(st.lists(ids, min_size=1, max_size=8))
+def test_a_final_field_is_read_as_it_was_written(partials: list[UploadId]) -> None:
+    """CO-02, CO-06: in the order of the list, and one may come twice."""
+    written = build_concat(Final(tuple(partials)), url_of)
+    assert parse_concat(written, BASE) == Final(tuple(partials), written)
+    assert build_concat(parse_concat(written, BASE), url_of) == written
+
+
+@pytest.mark.property
+@given(st.text() | st.text("partial;fn:/ .%?#@[]0"), st.sampled_from([BASE, "http://h", ""]))
+def test_whatever_comes_is_understood_or_malformed(text: str, base_url: str) -> None:
+    for value in (text, "final;" + text):
+        try:
+            concat = parse_concat(value, base_url)
+        except MalformedField:
+            continue
+        assert build_concat(concat, url_of) == value
+        assert value.isascii()
+        assert value.isprintable()
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "https://example.com/api/files/a-_1",
+        "http://example.com/api/files/a-_1",
+        "https://EXAMPLE.com:443/api/files/a-_1",
+        "http://example.com:80/api/files/a-_1",
+        "//example.com/api/files/a-_1",
+        "/api/files/a-_1",
+        "files/a-_1",
+        "a-_1",
+        "/api/files/a-_1?token=x%20y",
+        "a-_1?token=x",
+        "/api/%66iles/a%2D_1",
+        "/api/files/../files/a-_1",
+        "a%2D_1",
+    ],
+)
+def test_an_upload_may_be_named_in_many_ways(reference: str) -> None:
+    """CO-07."""
+    assert parse_concat(f"final;{reference}", BASE) == Final((A,), f"final;{reference}")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        *("https://other.example/api/files/a", "https://example.com:444/api/files/a"),
+        *("http://example.com:443/api/files/a", "https://example.com.evil/api/files/a"),
+        *("https://user@other/api/files/a", "ftp://example.com/api/files/a", "file:///api/files/a"),
+        *("/files/a", "/api/files", "/api/files/", "/api/files-x/a", "/api/files//a", "/a", "./a"),
+        *("/api/files/a/b", "/api/files/a.info", "a.info", "../a", "a/b"),
+        *("https://[/api/files/a", "https://example.com:x/api/files/a", "https://", "javascript:a"),
+        *("a%00", "a%2Fb", "a%", "%C3%A4", "\xe4", "a\tb", "x" * 300, "#a", "?a"),
+    ],
+)
+def test_what_is_no_upload_here_is_refused(reference: str) -> None:
+    """CO-07: other hosts, other paths, and what can be no id."""
+    with pytest.raises(MalformedField) as caught:
+        parse_concat(f"final;{reference}", BASE)
+    assert caught.value.field == "Upload-Concat"
+    assert len(caught.value.reason) < 200
+
+
+def test_urls_are_those_of_this_request_s_client() -> None:
+    for base in ("http://127.0.0.1:8080/files", "http://[::1]/files", "http://h"):
+        raw = f"final;{base}/a-_1 {base}/b"
+        assert parse_concat(raw, base) == Final((A, B), raw)
+        with pytest.raises(MalformedField):
+            parse_concat(raw, BASE)
+
+
+@pytest.mark.parametrize("value", ["final; a-_1 b", "final;a-_1   b", "final;a-_1 b "])
+def test_more_spaces_than_needed_do_no_harm(value: str) -> None:
+    """CO-10: and the field is still sent back as it came."""
+    assert parse_concat(value, BASE) == Final((A, B), value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", " ", "final", "final;", "final; ", "final ;a", "Final;a", "FINAL;a", "final:a"),
+        *("partial;a", "partial ", " partial", "PARTIAL", "Partial", "partial,partial", "foo"),
+        *("final;a,b/c d", "final;a;b", "final;a\tb", "final;a\nb"),
+    ],
+)
+def test_there_are_two_forms_and_no_others(value: str) -> None:
+    """CO-09, CO-10."""
+    with pytest.raises(MalformedField):
+        tus1().parse(final(value, Upload_Length="1"))
+
+
+def test_a_partial_upload_is_an_upload_that_says_so() -> None:
+    """CO-01, CW-10."""
+    fields = {"Upload-Concat": "partial", "Content-Type": OCTETS}
+    head = tus("POST", None, {**fields, "Upload-Length": "10"}, has_body=True)
+    assert tus1().parse(head) == Create(10, Metadata(), has_data=True, is_partial=True)
+    deferred = tus("POST", None, {**fields, "Upload-Defer-Length": "1"})
+    assert tus1().parse(deferred) == Create(None, Metadata(), has_data=True, is_partial=True)
+
+
+def test_a_final_upload_names_its_partials_and_has_metadata_of_its_own() -> None:
+    """CO-02, CO-05."""
+    head = final("final;/api/files/a-_1 b", Upload_Metadata="a YQ==")
+    expected = Concatenate(FINAL, Metadata((("a", b"a"),), "a YQ=="))
+    assert tus1().parse(head) == expected
+    typed = final("final;/api/files/a-_1 b", Upload_Metadata="a YQ==", Content_Type="text/plain")
+    assert tus1().parse(typed) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("Upload-Length", "10"),
+        ("Upload-Defer-Length", "1"),
+        ("Upload-Checksum", "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk="),
+        ("Upload-Metadata", "a YQ==,a YQ=="),
+    ],
+)
+def test_a_final_upload_has_no_bytes_to_speak_of(field: str, value: str) -> None:
+    """CO-11."""
+    with pytest.raises(MalformedField):
+        tus1().parse(final("final;a", **{field: value}))
+
+
+def test_a_final_upload_brings_no_body() -> None:
+    """CO-11, CW-10."""
+    for type in ({}, {"Content_Type": OCTETS}):
+        with pytest.raises(MalformedField):
+            tus1().parse(replace(final("final;a", **type), has_body=True))
+
+
+def test_where_it_is_not_offered_it_is_refused() -> None:
+    bare = tus1(extensions=(Extension.CREATION,))
+    for value in ("partial", "final;a"):
+        with pytest.raises(MalformedField):
+            bare.parse(final(value, Upload_Length="1"))
+
+
+def test_the_field_means_nothing_elsewhere() -> None:
+    """Only a creation is one of the three kinds of uploads."""
+    assert tus1().parse(patch({"Upload-Concat": "?"})) == Append(ID, 0)
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        (Extension.CONCATENATION,),
+        (Extension.CREATION, Extension.CONCATENATION_UNFINISHED),
+    ],
+)
+def test_the_extensions_come_with_what_they_build_on(extensions: tuple[Extension, ...]) -> None:
+    """C-08."""
+    with pytest.raises(ValueError, match="expected"):
+        tus1(extensions=extensions)
+
+
+# -- replies ---------------------------------------------------------------------------------------
+
+
+def head_of(info: UploadInfo) -> Reply:
+    return tus1().render(tus("HEAD", ID), Inspected(info), url_of)
+
+
+def test_a_partial_upload_says_so_and_how_far_it_is() -> None:
+    """CO-01."""
+    reply = head_of(PARTIAL_INFO)
+    assert value_of(reply, "Upload-Concat") == "partial"
+    assert value_of(reply, "Upload-Offset") == "5"
+
+
+@pytest.mark.parametrize("length", [10, None])
+def test_a_final_upload_that_waits_has_no_offset(length: int | None) -> None:
+    """CU-01."""
+    reply = head_of(UploadInfo(ID, length, 5, concat=FINAL))
+    assert reply.status == 200
+    assert value_of(reply, "Upload-Concat") == FINAL.raw
+    assert value_of(reply, "Upload-Offset") is None
+    assert value_of(reply, "Upload-Length") == (None if length is None else "10")
+    assert value_of(reply, "Upload-Defer-Length") is None
+
+
+def test_a_final_upload_that_is_done_is_like_any_other() -> None:
+    """CO-03."""
+    reply = head_of(UploadInfo(ID, 10, 10, state=State.FINISHED, concat=FINAL))
+    assert value_of(reply, "Upload-Concat") == FINAL.raw
+    assert value_of(reply, "Upload-Offset") == value_of(reply, "Upload-Length") == "10"
+
+
+def test_a_final_upload_of_tusd_s_gets_absolute_urls() -> None:
+    reply = head_of(UploadInfo(ID, 10, 10, concat=Final((A, B))))
+    assert value_of(reply, "Upload-Concat") == f"final;{BASE}/a-_1 {BASE}/b"
+
+
+def test_a_creation_says_where_it_is() -> None:
+    info = UploadInfo(ID, 10, 0, concat=FINAL)
+    reply = tus1().render(final("final;a"), Created(info, has_data=False), url_of)
+    assert reply.status == 201
+    assert value_of(reply, "Location") == url_of(ID)
+    assert value_of(reply, "Upload-Offset") is None
+
+
+def test_the_refusals_are_final() -> None:
+    """CO-04, CO-08, CO-09: clients do not try these again."""
+    assert tus1().render_error(patch(), UploadFinal()).status == 403
+    refused = tus1().render_error(final("final;a"), PartialUnusable("the partial upload a is gone"))
+    assert refused.status == 400
+    assert b"upload a is gone" in refused.body

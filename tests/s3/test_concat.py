@@ -1,0 +1,430 @@
+"""How a file is made of others in S3: what is copied, what is sent, and what breaks on the way."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from tests.harness.stores import PART, Call, Place
+from tests.harness.uploads import Uploads, whenever
+from tus_wsgi.audience import Audience
+from tus_wsgi.errors import FinishRefused, PartialUnusable, StoreUnavailable, UploadGone
+from tus_wsgi.finishing import Finisher
+from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.model import KIB, Final, Metadata, Partial, State, UploadId, UploadInfo
+from tus_wsgi.parts import PartPlan
+from tus_wsgi.spool import Spool
+from tus_wsgi.stores.s3.ahead import AHEAD, ahead
+from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.listing import Listing
+from tus_wsgi.stores.s3.record import Record, encode
+from tus_wsgi.stores.s3.sweep import Deed, Rules, Sweep
+
+DATA = random.Random(4).randbytes(3 * PART + 2 * KIB)
+
+SIZES = [2 * PART + 1, 3, 0, PART + 5]
+"""Four partials whose whole has four parts: two inside the first, one with two seams, one inside
+the last."""
+
+UNREACHABLE = EndpointConnectionError(endpoint_url="http://s3")
+
+
+def cut(sizes: list[int]) -> list[bytes]:
+    """The first bytes of DATA in pieces of these sizes."""
+    pieces, start = [], 0
+    for size in sizes:
+        pieces.append(DATA[start : start + size])
+        start += size
+    return pieces
+
+
+@pytest.fixture
+def uploads(place: Place) -> Uploads:
+    return Uploads(place.store())
+
+
+def partials(uploads: Uploads, sizes: list[int]) -> list[UploadId]:
+    made = [uploads.partial(piece) for piece in cut(sizes)]
+    uploads.events.clear()
+    return made
+
+
+def anew(uploads: Uploads, place: Place) -> Uploads:
+    """The same uploads as another process sees them."""
+    other = Uploads(place.store())
+    other.clock = uploads.clock
+    return other
+
+
+# -- what is copied, and what is sent --------------------------------------------------------------
+
+
+def test_s3_copies_what_lies_in_one_partial_and_only_seams_are_sent(
+    uploads: Uploads, place: Place
+) -> None:
+    """CO-02, CO-14: ranges of a large partial, two seams in one part, an empty one in between."""
+    named = partials(uploads, SIZES)
+    place.calls.clear()
+    info = uploads.join(*named)
+    begun = sorted(call for call in place.calls.begun if call[:10] == "UploadPart")
+    assert begun == ["UploadPart 3", "UploadPartCopy 1", "UploadPartCopy 2", "UploadPartCopy 4"]
+    assert place.calls.begun.count("GetObject data") == 3
+    assert info.is_finished
+    assert place.data(info.id) == b"".join(cut(SIZES))
+
+
+def test_a_seam_that_falls_on_the_end_of_a_part_needs_no_bytes(
+    uploads: Uploads, place: Place
+) -> None:
+    """A partial of exactly a part's size is copied whole: it is too small for a range."""
+    named = partials(uploads, [PART, PART, 100])
+    place.calls.clear()
+    info = uploads.join(*named)
+    assert not any(call.startswith(("UploadPart ", "GetObject data")) for call in place.calls.begun)
+    assert place.data(info.id) == b"".join(cut([PART, PART, 100]))
+
+
+def test_what_fits_in_one_part_is_written_in_one_piece(uploads: Uploads, place: Place) -> None:
+    named = partials(uploads, [3, 0, 5])
+    place.calls.clear()
+    info = uploads.join(*named)
+    assert place.calls.begun.count("PutObject data") == 1
+    assert not any("Part" in call or "Multipart" in call for call in place.calls.begun)
+    assert place.multiparts() == []
+    assert place.data(info.id) == DATA[:8]
+
+
+@pytest.mark.parametrize("sizes", [SIZES, [3, 4]], ids=["parts", "one part"])
+def test_the_object_has_the_type_and_the_metadata_of_the_whole(
+    uploads: Uploads, place: Place, sizes: list[int]
+) -> None:
+    """CO-05; tusd loses both where a partial is small."""
+    metadata = Metadata((("filetype", b"video/mp4"), ("name", b"x")), "filetype dg==,name eA==")
+    info = uploads.join(*partials(uploads, sizes), metadata=metadata)
+    object = place.admin.head_object(Bucket=place.bucket, Key=place.keys.data(info.id))
+    assert object["ContentType"] == "video/mp4"
+    described = {key.lower(): value for key, value in object["Metadata"].items()}
+    assert described == {"filetype": "video/mp4", "name": "x"}
+
+
+def test_looking_at_a_whole_that_waits_costs_a_call_for_each_partial(
+    uploads: Uploads, place: Place
+) -> None:
+    running = uploads.create(3, is_partial=True)
+    info = uploads.join(*partials(uploads, [1, 2]), running)
+    place.calls.clear()
+    assert not uploads.look(info.id).is_full
+    assert place.calls.begun == ["GetObject info"] * 4
+
+
+def test_a_partial_of_tusd_s_can_be_joined(uploads: Uploads, place: Place) -> None:
+    """It never writes down that it finished one."""
+    id = UploadId("tusd1+" + "0" * 32)
+    info = UploadInfo(id, 3, concat=Partial())
+    record = Record(info, place.bucket, place.keys.data(id), "0" * 32, plan=None)
+    place.put(place.keys.info(id), encode(record))
+    place.put(place.keys.data(id), b"abc")
+    joined = uploads.join(id, uploads.partial(b"d"))
+    assert place.data(joined.id) == b"abcd"
+
+
+def test_a_whole_that_tusd_made_is_found_finished(uploads: Uploads, place: Place) -> None:
+    id = UploadId("tusd2+" + "0" * 32)
+    info = UploadInfo(id, 3, concat=Final((UploadId("gone"),)))
+    record = Record(info, place.bucket, place.keys.data(id), "0" * 32, plan=None)
+    place.put(place.keys.info(id), encode(record))
+    place.put(place.keys.data(id), b"abc")
+    assert uploads.look(id).is_finished
+
+
+def test_hundreds_of_partials_are_joined(uploads: Uploads, place: Place) -> None:
+    """CO-13: each of them looked at and read, several at once; three S3 calls each."""
+    size, count = 11, 200
+    pieces = [DATA[start : start + size] for start in range(0, count * size, size)]
+    ids = [UploadId(f"p{number}") for number in range(count)]
+
+    def write(id: UploadId, piece: bytes) -> None:
+        info = UploadInfo(id, size, size, state=State.FINISHED, concat=Partial())
+        record = Record(info, place.bucket, place.keys.data(id), None, PartPlan(PART))
+        place.put(place.keys.info(id), encode(record))
+        place.put(place.keys.data(id), piece)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, ids, pieces))
+    place.calls.clear()
+    info = uploads.join(*ids)
+    assert place.data(info.id) == b"".join(pieces)
+    assert len(place.calls.begun) <= 3 * count + 5
+
+
+def test_no_more_than_a_part_is_held_for_a_seam(place: Place, tmp_path: Path) -> None:
+    """With no memory for parts, they are on disk; and only pieces are in memory."""
+    uploads = Uploads(place.store(spool=Spool(0, str(tmp_path))))
+    named = partials(uploads, SIZES)
+    tracemalloc.start()
+    try:
+        info = uploads.join(*named)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < PART // 2
+    assert place.data(info.id) == b"".join(cut(SIZES))
+
+
+# -- what breaks on the way ------------------------------------------------------------------------
+
+
+class Died(BaseException):
+    """The process ended here."""
+
+
+CALLS = [
+    *("HeadObject data", "CreateMultipartUpload data", "PutObject info", "UploadPartCopy 2"),
+    *("GetObject data", "UploadPart 3", "CompleteMultipartUpload data"),
+]
+
+
+@pytest.mark.parametrize("call", ["GetObject info", *CALLS])
+def test_a_fault_leaves_the_partials_and_nothing_else(
+    uploads: Uploads, place: Place, call: str
+) -> None:
+    """The client knows no URL to go on with, so it will begin again."""
+    named = partials(uploads, SIZES)
+    names = place.names()
+    with place.calls.failing(UNREACHABLE, call), pytest.raises(StoreUnavailable):
+        uploads.join(*named)
+    assert place.multiparts() == []
+    assert place.names() == names
+    assert uploads.finished == []
+    assert uploads.join(*named).is_finished
+
+
+@pytest.mark.parametrize("call", CALLS[3:])
+def test_whoever_looks_after_a_death_goes_on(uploads: Uploads, place: Place, call: str) -> None:
+    """The record names the partials; what is there already is not copied again."""
+    named = partials(uploads, SIZES)
+
+    def die(one: Call) -> None:
+        if str(one) == call:
+            raise Died
+
+    place.calls.before = die
+    with pytest.raises(Died):
+        uploads.join(*named)
+    place.calls.before = None
+    (id,) = {UploadId(name[:-5]) for name in place.names() if name.endswith(".info")} - {*named}
+    place.calls.clear()
+    other = anew(uploads, place)
+    assert other.look(id).is_finished
+    if call == "CompleteMultipartUpload data":
+        assert not any(one.startswith("UploadPart") for one in place.calls.begun)
+    assert place.data(id) == b"".join(cut(SIZES))
+    assert [one.id for one in other.finished] == [id]
+    assert place.multiparts() == []
+
+
+def test_a_death_after_the_object_was_made_costs_no_second_one(
+    uploads: Uploads, place: Place
+) -> None:
+    """Also where the partials are gone by then."""
+    named = partials(uploads, SIZES)
+    completed: list[Call] = []
+
+    def die(one: Call) -> None:
+        if one.operation == "CompleteMultipartUpload":
+            completed.append(one)
+        elif completed:
+            raise Died
+
+    place.calls.before = die
+    with pytest.raises(Died):
+        uploads.join(*named)
+    place.calls.before = None
+    id = UploadId(completed[0].key.removeprefix(place.prefix))
+    for name in named:
+        uploads.terminate(name)
+    assert anew(uploads, place).look(id).is_finished
+    assert place.data(id) == b"".join(cut(SIZES))
+
+
+@pytest.mark.parametrize("sizes", [SIZES, [3, 4]], ids=["parts", "one part"])
+@pytest.mark.parametrize("doing", ["remove", "replace"])
+def test_a_partial_that_goes_meanwhile_never_gets_into_the_object(
+    uploads: Uploads, place: Place, sizes: list[int], doing: str
+) -> None:
+    """Every copy and every reading names the version that was looked at."""
+    named = partials(uploads, sizes)
+    key = place.keys.data(named[0])
+
+    def change() -> None:
+        if doing == "remove":
+            place.delete(key)
+        else:
+            place.put(key, bytes(sizes[0]))
+
+    once = whenever(change)
+    first = "CreateMultipartUpload" if len(sizes) > 2 else "GetObject data"
+    place.calls.before = lambda call: once() if first in (str(call), call.operation) else None
+    names = place.names()
+    with pytest.raises(PartialUnusable, match=named[0]):
+        uploads.join(*named)
+    assert place.multiparts() == []
+    assert set(place.names()) <= set(names)
+
+
+def test_a_partial_that_goes_while_the_whole_waits_makes_an_end_of_it(
+    uploads: Uploads, place: Place
+) -> None:
+    """CU-03: also in the moment when it is made."""
+    running = uploads.create(3, is_partial=True)
+    info = uploads.join(*partials(uploads, SIZES), running)
+    uploads.append(running, 0, b"abc")
+    final = uploads.look(running)
+    assert final.is_finished
+    key = place.keys.data(running)
+    once = whenever(lambda: place.delete(key))
+    place.calls.before = lambda call: once() if call.operation == "UploadPartCopy" else None
+    with pytest.raises(UploadGone, match=running):
+        uploads.look(info.id)
+
+
+def test_a_partial_whose_object_is_not_what_was_uploaded_is_refused(
+    uploads: Uploads, place: Place
+) -> None:
+    (partial,) = partials(uploads, [10])
+    place.put(place.keys.data(partial), b"short")
+    with pytest.raises(PartialUnusable, match=partial):
+        uploads.join(partial)
+    assert set(place.names()) == {partial, partial + ".info"}
+
+
+def test_a_refusal_of_the_application_leaves_the_object_to_be_tried_again(
+    uploads: Uploads, place: Place
+) -> None:
+    named = partials(uploads, SIZES)
+    uploads.refusals = [RuntimeError("not today")]
+    with pytest.raises(FinishRefused):
+        uploads.join(*named)
+    (refused,) = uploads.finished
+    place.calls.clear()
+    assert anew(uploads, place).look(refused.id).is_finished
+    assert not any(call.startswith("UploadPart") for call in place.calls.begun)
+
+
+def test_the_record_is_there_before_the_first_part(uploads: Uploads, place: Place) -> None:
+    named = partials(uploads, SIZES)
+    place.calls.clear()
+    uploads.join(*named)
+    log = [(what, str(call)) for what, call in place.calls.log]
+    written = log.index(("end", "PutObject info"))
+    first = min(i for i, (what, call) in enumerate(log) if call.startswith("UploadPart"))
+    assert written < first
+
+
+# -- several calls at once -------------------------------------------------------------------------
+
+
+def test_results_come_in_order_and_not_too_many_at_once() -> None:
+    running: list[int] = []
+    most: list[int] = []
+    mutex = threading.Lock()
+
+    def square(number: int) -> int:
+        with mutex:
+            running.append(number)
+            most.append(len(running))
+        time.sleep(0.001 * (number % 3))
+        with mutex:
+            running.remove(number)
+        return number * number
+
+    with ThreadPoolExecutor(3 * AHEAD) as pool, ahead(pool, square, range(100)) as results:
+        assert list(results) == [number * number for number in range(100)]
+    assert max(most) <= AHEAD
+
+
+def test_nothing_begins_after_a_failure() -> None:
+    begun: list[int] = []
+
+    def fail(number: int) -> None:
+        begun.append(number)
+        if number == 3:
+            raise ValueError(number)
+
+    with (
+        ThreadPoolExecutor(2) as pool,
+        pytest.raises(ValueError, match="3"),
+        ahead(pool, fail, range(1000)) as results,
+    ):
+        list(results)
+    assert len(begun) <= 4 + AHEAD
+
+
+def test_whoever_stops_listening_waits_for_what_has_begun() -> None:
+    ended: list[int] = []
+
+    def slow(number: int) -> int:
+        time.sleep(0.02)
+        ended.append(number)
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        with ahead(pool, slow, range(1000)) as results:
+            assert next(results) == 0
+        count = len(ended)
+        time.sleep(0.05)
+        assert len(ended) == count <= AHEAD + 1
+
+
+# -- the sweep -------------------------------------------------------------------------------------
+
+
+def sweep(uploads: Uploads, place: Place) -> dict[str, Deed]:
+    """What one sweep does, by the names of the uploads."""
+    rules = Rules(
+        now=uploads.clock,
+        min_age=0.0,
+        finisher=Finisher(uploads.finished.append, Audience([])),
+        is_dry=False,
+    )
+    actions = Sweep(
+        place.store(),
+        MemoryLocker(timeout=1.0),
+        Bucket(place.admin, place.bucket),
+        keys=place.keys,
+        listing=Listing(place.admin, place.bucket),
+        rules=rules,
+    ).run()
+    return {action.name: action.deed for action in actions}
+
+
+def test_the_sweep_makes_a_whole_whose_parts_are_all_there(uploads: Uploads, place: Place) -> None:
+    """CU-02: for a client that does not come back to look."""
+    running = uploads.create(3, is_partial=True)
+    info = uploads.join(uploads.partial(b"abc"), running)
+    assert sweep(uploads, place) == {}
+    uploads.append(running, 0, b"def")
+    assert sweep(uploads, place) == {info.id: Deed.FINISHED}
+    assert place.data(info.id) == b"abcdef"
+    assert [one.id for one in uploads.finished] == [info.id]
+    assert sweep(uploads, place) == {}
+
+
+def test_the_sweep_removes_what_has_lapsed_and_no_finished_part(place: Place) -> None:
+    """EX-01, CU-03: a whole that waits in vain, with its parts or without."""
+    uploads = Uploads(place.store(), lifetime=100.0)
+    finished, running = uploads.partial(b"abc"), uploads.create(3, is_partial=True)
+    lost = uploads.create(3, is_partial=True)
+    whole, without = uploads.join(finished, running), uploads.join(lost)
+    uploads.terminate(lost)
+    assert sweep(uploads, place) == {}
+    uploads.wait(101)
+    assert sweep(uploads, place) == dict.fromkeys([running, whole.id, without.id], Deed.EXPIRED)
+    assert place.names() == [finished, finished + ".info"]
