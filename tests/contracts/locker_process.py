@@ -1,13 +1,15 @@
-"""A process with a file locker that does what it is told, line by line, over a socket.
+"""A process with a locker that does what it is told, line by line, over a socket.
 
     lock ID     take the lock in a thread of its own; says `locked ID TIME`, then `asked ID TIME` at
                 each request to let go, and keeps it; or says `refused ID TIME`
     release ID  give it back; says `released ID TIME`
     polite ID   like `lock`, but give it back when asked to
+    check ID    says `held ID TIME`, or `lost ID TIME` if the lock is no longer its own
     cancel ID   kill the greenlet that waits for it (only with gevent); says `cancelled ID TIME`
     busy ID     take it and give it back without end, in four threads
     stress N    N threads take and release random locks, and look for overlaps; says `overlaps N`
     lag SECS    says `lag SECONDS`: the longest time for which another thread could not run
+    jump SECS   from now on the wall clock is wrong by so much
     fork        let a child listen to the second socket, and begin
 
 It begins with `ready PID`, and ends when the other side hangs up. TIME is the monotonic clock,
@@ -30,10 +32,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from tests.contracts.locking import KINDS
-from tus_wsgi.errors import UploadLocked
-from tus_wsgi.lockers.file import FileLocker
+from tests.harness.lockers import Place
+from tus_wsgi.errors import LockLost, UploadLocked
 from tus_wsgi.model import UploadId
+from tus_wsgi.ports import Lock, Locker
 
 
 class Cancelled(BaseException):
@@ -43,9 +45,10 @@ class Cancelled(BaseException):
 class Server:
     """Does what one socket says."""
 
-    def __init__(self, locker: FileLocker, directory: Path, fd: int) -> None:
+    def __init__(self, locker: Locker, place: Place, fd: int) -> None:
         self._locker = locker
-        self._directory = directory
+        self._place = place
+        self._locks: dict[str, Lock] = {}
         self._connection = socket.socket(fileno=fd)
         self._releases: dict[str, threading.Event] = {}
         self._kill: dict[str, Callable[[], None]] = {}
@@ -61,7 +64,7 @@ class Server:
             verb, *arguments = line.split()
             if verb == "fork":
                 if os.fork() == 0:
-                    serve(Server(self._locker, self._directory, childs_fd), -1)
+                    serve(Server(self._locker, self._place, childs_fd), -1)
             else:
                 getattr(self, verb)(*arguments)
 
@@ -85,7 +88,8 @@ class Server:
                 release.set()
 
         try:
-            with self._locker.lock(UploadId(id), on_release_request=asked):
+            with self._locker.lock(UploadId(id), on_release_request=asked) as lock:
+                self._locks[id] = lock
                 self.say("locked", id, time.monotonic())
                 release.wait()
             self.say("released", id, time.monotonic())
@@ -96,6 +100,18 @@ class Server:
 
     def release(self, id: str) -> None:
         self._releases[id].set()
+
+    def check(self, id: str) -> None:
+        try:
+            self._locks[id].assert_held()
+        except LockLost:
+            self.say("lost", id, time.monotonic())
+        else:
+            self.say("held", id, time.monotonic())
+
+    def jump(self, seconds: str) -> None:
+        real = time.time
+        time.time = lambda: real() + float(seconds)
 
     def cancel(self, id: str) -> None:
         self._kill[id]()
@@ -117,7 +133,7 @@ class Server:
             for _ in range(10):
                 id = f"upload{random.randrange(5)}"
                 with self._locker.lock(UploadId(id), on_release_request=lambda: None):
-                    inside = self._directory.with_name(f"{id}.inside")
+                    inside = Path(self._place.at).with_name(f"{id}.inside")
                     try:
                         inside.touch(exist_ok=False)
                     except FileExistsError:
@@ -166,9 +182,9 @@ def main() -> None:
         if not order:
             return
         if os.fork() == 0:
-            kind, timeout, directory = order.decode().split(" ", 2)
-            path = Path(directory)
-            locker = FileLocker(path, timeout=float(timeout), open_locks=KINDS[kind])
-            serve(Server(locker, path, fds[0]), fds[1])
+            timeout, description = order.decode().split(" ", 1)
+            place = Place.from_json(description)
+            os.environ.update(place.environ)
+            serve(Server(place.locker(float(timeout)), place, fds[0]), fds[1])
         for fd in fds:
             os.close(fd)

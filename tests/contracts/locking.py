@@ -14,17 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.harness.lockers import Place
 from tus_wsgi.errors import TusError
-from tus_wsgi.lockers.flock import FlockLocks
-from tus_wsgi.lockers.kernel import ByteLocks, OpenLocks
 from tus_wsgi.model import UploadId
 from tus_wsgi.ports import Locker
 
 PATIENCE = 20.0
 """Seconds until a test gives up on something that ought to happen soon."""
-
-KINDS: dict[str, OpenLocks] = {"file": ByteLocks, "flock": FlockLocks}
-"""The kinds of kernel locks that the file locker can stand on."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,12 +122,12 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
             )
 
-    def peer(self, directory: Path, *, kind: str, timeout: float = 5.0) -> Peer:
-        """A new process with a file locker in `directory`."""
+    def peer(self, place: Place, *, timeout: float = 5.0) -> Peer:
+        """A new process with a locker for `place`."""
         talk, theirs = socket.socketpair()
         forks, childs = socket.socketpair()
         with theirs, childs:
-            order = f"{kind} {timeout} {directory}".encode()
+            order = f"{timeout} {place.to_json()}".encode()
             socket.send_fds(self._control, [order], [theirs.fileno(), childs.fileno()])
         return Peer(Talk(talk), Talk(forks))
 
@@ -142,7 +138,7 @@ class Nursery:
 
 
 class Peer:
-    """Another process with a file locker of its own."""
+    """Another process with a locker of its own."""
 
     def __init__(self, talk: Talk, forks: Talk) -> None:
         self.talk = talk
@@ -158,6 +154,14 @@ class Peer:
     def kill(self) -> None:
         """Kill the process, which gets no chance to tidy up."""
         os.kill(self._pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Let the process stand still. It knows nothing of it."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it run again."""
+        os.kill(self._pid, signal.SIGCONT)
 
     def close(self) -> None:
         """Hang up, upon which the process and its child end."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.locking import KINDS, A, B, Holder, Nursery, Peer, Talk, eventually, ignore
+from tests.contracts.locking import A, B, Holder, Nursery, Peer, Talk, eventually, ignore
+from tests.harness.lockers import KINDS, Place
 from tus_wsgi.errors import UploadLocked
 from tus_wsgi.lockers import file
 from tus_wsgi.lockers.file import FileLocker, place_of, seat_of
@@ -48,7 +49,7 @@ def make_peer(
     nursery = greenlets if gevent else threads
     with ExitStack() as stack:
         yield lambda timeout=5.0: stack.enter_context(
-            closing(nursery.peer(directory, kind=kind, timeout=timeout))
+            closing(nursery.peer(Place(kind=kind, at=str(directory)), timeout=timeout))
         )
 
 
@@ -57,8 +58,8 @@ def thread_and_greenlet(
     request: pytest.FixtureRequest, directory: Path, threads: Nursery, greenlets: Nursery
 ) -> Iterator[tuple[Talk, Talk]]:
     """Two processes, the second one patched for gevent."""
-    one = threads.peer(directory, kind=request.param)
-    two = greenlets.peer(directory, kind=request.param)
+    place = Place(kind=request.param, at=str(directory))
+    one, two = threads.peer(place), greenlets.peer(place)
     with closing(one), closing(two):
         yield one.talk, two.talk
 

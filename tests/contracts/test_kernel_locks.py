@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.locking import KINDS
+from tests.harness.lockers import KINDS
 from tus_wsgi.lockers import kernel
 from tus_wsgi.lockers.kernel import (
     NAMES,

@@ -11,23 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.locking import KINDS, PATIENCE, A, B, Holder, eventually, ignore
+from tests.contracts.locking import PATIENCE, A, B, Holder, eventually, ignore
+from tests.harness.lockers import ALL, new_place
 from tus_wsgi.errors import LockLost, UploadLocked
-from tus_wsgi.lockers.file import FileLocker
-from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.lockers.lease import LeaseLocker
 from tus_wsgi.model import UploadId
 from tus_wsgi.ports import Locker
 
 MakeLocker = Callable[[float], Locker]
 
 
-@pytest.fixture(params=["memory", *KINDS])
-def make_locker(request: pytest.FixtureRequest, tmp_path: Path) -> MakeLocker:
+@pytest.fixture(params=ALL)
+def make_locker(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MakeLocker:
     """Makes a locker of each kind, with a timeout in seconds."""
-    if request.param == "memory":
-        return lambda timeout: MemoryLocker(timeout=timeout)
-    kind = KINDS[request.param]
-    return lambda timeout: FileLocker(tmp_path / "locks", timeout=timeout, open_locks=kind)
+    place = new_place(request.param, request, tmp_path)
+    for name, value in place.environ.items():
+        monkeypatch.setenv(name, value)
+    return place.locker
 
 
 @pytest.fixture
@@ -219,6 +221,7 @@ def test_an_interrupted_waiter_leaves_no_trace(locker: Locker) -> None:
 
 
 def test_fifty_threads_on_twenty_ids_never_overlap(locker: Locker) -> None:
+    rounds = 3 if isinstance(locker, LeaseLocker) else 10  # two calls over the network each
     ids = [UploadId(f"upload{number}") for number in range(20)]
     inside = dict.fromkeys(ids, 0)
     overlaps: list[UploadId] = []
@@ -226,7 +229,7 @@ def test_fifty_threads_on_twenty_ids_never_overlap(locker: Locker) -> None:
 
     def run(seed: int) -> None:
         chance = random.Random(seed)
-        for _ in range(10):
+        for _ in range(rounds):
             id = chance.choice(ids)
             with locker.lock(id, on_release_request=ignore):
                 inside[id] += 1

@@ -11,6 +11,7 @@ import pytest
 from tus_wsgi.dev.seaweedfs import SeaweedFS, start_seaweedfs
 
 if TYPE_CHECKING:
+    from tests.harness.dynamodb import DynamoDB
     from tests.harness.site import Site
 
 
@@ -19,6 +20,24 @@ def s3(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Ite
     """A real S3 server for the whole run. Tests keep apart by prefixes of their own."""
     with start_seaweedfs(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def dynamodb(
+    tmp_path_factory: pytest.TempPathFactory, clean_environment: None
+) -> Iterator[DynamoDB]:
+    """A real DynamoDB for the whole run."""
+    # Here, because the pure rings should not have to load it.
+    from tests.harness.dynamodb import running_dynamodb
+
+    with running_dynamodb(tmp_path_factory.mktemp("dynamodb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def lock_table(dynamodb: DynamoDB) -> str:
+    """A table for the locks of all tests that leave none behind."""
+    return dynamodb.new_table()
 
 
 @pytest.fixture

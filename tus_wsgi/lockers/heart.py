@@ -8,16 +8,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 _log = logging.getLogger(__name__)
 
 MOST_THREADS = 8
-"""One thread is enough while the service answers in milliseconds. The others are there for the
-time when it does not: without them, one answer that is lost would delay all that come after it."""
-
-LATE = 0.2
-"""Seconds by which something may be late before one more thread is started."""
+"""Two are enough while the service answers in milliseconds: one at work, and one that looks out for
+what is due next. The others are there for the time when it does not: without them, a single answer
+that is lost would delay all that come after it."""
 
 Beat = Callable[[], float | None]
 """Something to do. It says in how many seconds it wants to be done again; None for never."""
@@ -35,6 +32,7 @@ class Heart:
         self._waiting: list[tuple[float, int, Beat]] = []
         self._numbers = itertools.count()
         self._threads = 0
+        self._idle = 0  # of them, those that look out for what is due
 
     def schedule(self, beat: Beat, *, after: float) -> None:
         """Call `beat` in `after` seconds.
@@ -42,14 +40,24 @@ class Heart:
         Raises:
             RuntimeError: there can be no more threads, and there is none to do this.
         """
-        due = time.monotonic() + after
         with self._changed:
-            heapq.heappush(self._waiting, (due, next(self._numbers), beat))
-            must_start = self._threads == 0
-            self._threads += must_start
-            self._changed.notify()
+            self._push(beat, after)
+            must_start = self._hire()
         if must_start:
             self._start()
+
+    def _push(self, beat: Beat, after: float) -> None:
+        due = time.monotonic() + after
+        heapq.heappush(self._waiting, (due, next(self._numbers), beat))
+        self._changed.notify()
+
+    def _hire(self) -> bool:
+        """Whether one more thread has to be started, because all are at work."""
+        if self._idle > 0 or self._threads == MOST_THREADS:
+            return False
+        self._threads += 1
+        self._idle += 1
+        return True
 
     def _start(self) -> None:
         try:
@@ -57,7 +65,10 @@ class Heart:
         except RuntimeError:
             with self._changed:
                 self._threads -= 1
-            raise
+                self._idle -= 1
+                is_alone = self._threads == 0
+            if is_alone:
+                raise
 
     def _run(self) -> None:
         while (beat := self._next()) is not None:
@@ -66,23 +77,24 @@ class Heart:
                 after = beat()
             except Exception:  # noqa: BLE001 - or all other locks of the process would be lost
                 _log.exception("a lock could not be kept")
-            if after is not None:
-                self.schedule(beat, after=after)
+            with self._changed:
+                self._idle += 1
+                if after is not None:
+                    self._push(beat, after)
 
     def _next(self) -> Beat | None:
         """Wait until something is due; None when there is nothing left to do."""
         with self._changed:
             while self._waiting and (early := self._waiting[0][0] - time.monotonic()) > 0:
                 self._changed.wait(early)
+            self._idle -= 1
             if not self._waiting:
                 self._threads -= 1
                 # Others may wait for what is no longer there.
                 self._changed.notify()
                 return None
-            due, _, beat = heapq.heappop(self._waiting)
-            needs_help = time.monotonic() - due > LATE and self._threads < MOST_THREADS
-            self._threads += needs_help
-        if needs_help:
-            with suppress(RuntimeError):  # no more threads: then this one does it all
-                self._start()
+            _, _, beat = heapq.heappop(self._waiting)
+            must_start = bool(self._waiting) and self._hire()
+        if must_start:
+            self._start()
         return beat

@@ -1,5 +1,9 @@
 """Lease records in a bucket: a small JSON object for each lock that is held, and for no other.
 
+The JSON is the object's content, from which its ETag comes, and its metadata as well, from where it
+is read: a service may be caught between two contents (SeaweedFS then sends none), while metadata
+and ETag are read at once.
+
 Every write has a condition: `If-None-Match: *` for a lock of which there is no object, `If-Match`
 with the object's ETag for all others, and for its removal. `check` refuses services that do not
 keep them.
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +39,8 @@ have to be two tries in the 3.5 s that a missed heartbeat leaves of a lease."""
 
 CONNECTIONS = 64
 """Each request makes one call at a time."""
+
+_FIELD = "lock"
 
 TRIES = 4
 """How often a write is repeated when somebody else has changed the object just before."""
@@ -82,6 +89,9 @@ class S3Records:
         except LockerUnavailable as error:
             said = f"TUS_LOCKER: the bucket {self._bucket!r} cannot be used ({error.__cause__})"
             raise LockerRefused(said) from error
+        finally:
+            with suppress(ClientError, BotoCoreError):
+                self.client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
     def _check(self, name: str) -> None:
         first = self._put(name, Record(beat="1"), None)
@@ -91,19 +101,17 @@ class S3Records:
                 self._put(name, Record(beat="2"), condition)
             except _ConditionFailed:
                 continue
-            self.client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
             header = "If-None-Match" if condition is None else "If-Match"
             raise _Refused(f"the service takes {header} for no condition of a PUT")
         second = self._put(name, Record(beat="2"), first)
-        if self._get(name).etag != second.etag:
+        if self._get(name) != second:
             raise _Refused("an object that was written cannot be read back")
         try:
             self._delete(name, first)
         except _ConditionFailed:
-            self._delete(name, second)
+            self._removes = True
         except _Refused:
             self._removes = False
-            self.client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
         else:
             # Then locks that were given back stay as objects that say so.
             self._removes = False
@@ -166,29 +174,34 @@ class S3Records:
 
     def _get(self, name: str) -> Record:
         try:
-            answer = self.client.get_object(Bucket=self._bucket, Key=self._prefix + name)
-            content, etag = answer["Body"].read(), answer["ETag"]
+            answer = self.client.head_object(Bucket=self._bucket, Key=self._prefix + name)
         except ClientError as error:
             # AWS hides absence behind a 403. That we may read at all, `check` has seen.
             if _code(error) in _ABSENT:
                 return Record()
-            raise _translated("GetObject", error) from error
+            raise _translated("HeadObject", error) from error
         except (BotoCoreError, OSError) as error:
-            raise Unanswered("GetObject") from error
-        return Record(**json.loads(content), etag=etag)
+            raise Unanswered("HeadObject") from error
+        metadata = {key.lower(): value for key, value in answer["Metadata"].items()}
+        try:
+            return Record(**json.loads(metadata[_FIELD]), etag=answer["ETag"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise LockerUnavailable("HeadObject") from error  # whatever it is, it is no lock
 
     def _put(self, name: str, record: Record, now: Record | None) -> Record:
         """Write the record if it is still as it was in `now`; None for: if there is none."""
         fields = asdict(record)
         del fields["etag"]
+        text = json.dumps(fields, separators=(",", ":"))
         etag = now.etag if now else ""
         condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         try:
             answer = self.client.put_object(
                 Bucket=self._bucket,
                 Key=self._prefix + name,
-                Body=json.dumps(fields, separators=(",", ":")).encode(),
+                Body=text.encode("ascii"),
                 ContentType="application/json",
+                Metadata={_FIELD: text},
                 **condition,
             )
         except ClientError as error:
@@ -224,7 +237,7 @@ def _translated(operation: str, error: ClientError) -> Exception:
     code = _code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     # If-Match on an object that was removed is a 412 here and a 404 there.
-    if code in _REFUSED or (code in {"NoSuchKey", "404"} and operation != "GetObject"):
+    if code in _REFUSED or (code in {"NoSuchKey", "404"} and operation != "HeadObject"):
         return _ConditionFailed(operation)
     if code in _NOT_IMPLEMENTED:
         return _Refused(f"the service has no conditional {operation}")

@@ -1,0 +1,245 @@
+"""The lockers for many hosts, on their real services. Each process stands for a host."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.locking import A, B, Holder, Nursery, Peer, eventually
+from tests.harness.lockers import LEASES, QUICK, Place, new_place
+from tus_wsgi.errors import LockLost
+from tus_wsgi.events import LockEvent, LockTakenOver, LockWasLost
+from tus_wsgi.lockers.heart import MOST_THREADS, Heart
+from tus_wsgi.lockers.lease import LeaseLocker
+
+MakePeer = Callable[..., Peer]
+
+LONG = 30.0
+"""Seconds, for whoever must not give up."""
+
+
+@pytest.fixture(scope="module")
+def threads() -> Iterator[Nursery]:
+    with closing(Nursery(gevent=False)) as nursery:
+        yield nursery
+
+
+@pytest.fixture(scope="module")
+def greenlets() -> Iterator[Nursery]:
+    with closing(Nursery(gevent=True)) as nursery:
+        yield nursery
+
+
+@pytest.fixture(params=LEASES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return new_place(request.param, request, tmp_path, times=QUICK)
+
+
+@pytest.fixture
+def make_peer(place: Place, threads: Nursery, greenlets: Nursery) -> Iterator[MakePeer]:
+    """Starts processes that share the place, with threads and with greenlets in turn."""
+    with ExitStack() as stack:
+        nurseries = [threads, greenlets]
+
+        def make(timeout: float = LONG) -> Peer:
+            nurseries.reverse()
+            return stack.enter_context(closing(nurseries[0].peer(place, timeout=timeout)))
+
+        yield make
+
+
+@pytest.fixture
+def environ(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lockers in this very process need."""
+    for name, value in place.environ.items():
+        monkeypatch.setenv(name, value)
+
+
+def hearts() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "tus-lock-heart"]
+
+
+def test_processes_exclude_each_other(make_peer: MakePeer) -> None:
+    one, two = make_peer().talk, make_peer().talk
+    one.say("lock", "a")
+    one.hear("locked", "a")
+    two.say("lock", "a")
+    one.hear("asked", "a")
+    two.say("lock", "b")
+    two.hear("locked", "b")
+    one.say("release", "a")
+    one.hear("released", "a")
+    two.hear("locked", "a")
+
+
+def test_a_lock_outlives_its_lease_while_its_holder_lives(make_peer: MakePeer) -> None:
+    one, two = make_peer().talk, make_peer().talk
+    one.say("lock", "a")
+    began = one.hear("locked", "a")
+    two.say("lock", "a")
+    while one.hear("asked", "a") - began < 3 * QUICK.lease:
+        pass
+    one.say("check", "a")
+    one.hear("held", "a")
+    one.say("release", "a")
+    assert two.hear("locked", "a") > began + 3 * QUICK.lease
+
+
+def test_a_release_request_crosses_hosts_with_the_next_heartbeat(make_peer: MakePeer) -> None:
+    one, two = make_peer().talk, make_peer().talk
+    times = []
+    for id in ("x", "y", "z"):
+        one.say("polite", id)
+        one.hear("locked", id)
+        before = time.monotonic()
+        two.say("lock", id)
+        one.hear("asked", id)
+        one.hear("released", id)
+        times.append(two.hear("locked", id) - before)
+    assert min(times) < QUICK.heartbeat + 2 * QUICK.poll + 0.2
+
+
+def test_a_killed_holder_is_succeeded_after_one_lease(make_peer: MakePeer) -> None:
+    one, two = make_peer(), make_peer().talk
+    one.talk.say("lock", "a")
+    one.talk.hear("locked", "a")
+    one.kill()
+    before = time.monotonic()
+    two.say("lock", "a")
+    assert QUICK.lease - QUICK.heartbeat < two.hear("locked", "a") - before < 2 * QUICK.lease
+
+
+def test_a_stopped_holder_knows_that_it_lost_the_lock(make_peer: MakePeer) -> None:
+    one, two = make_peer(), make_peer().talk
+    one.talk.say("lock", "a")
+    one.talk.hear("locked", "a")
+    one.stop()
+    two.say("lock", "a")
+    two.hear("locked", "a")
+    one.go_on()
+    one.talk.say("check", "a")
+    one.talk.hear("lost", "a")
+    # And its end is not that of its successor.
+    one.talk.say("release", "a")
+    one.talk.hear("released", "a")
+    two.say("check", "a")
+    two.hear("held", "a")
+
+
+def test_a_wall_clock_that_jumps_changes_nothing(make_peer: MakePeer) -> None:
+    one, two = make_peer().talk, make_peer().talk
+    for id, jump in (("a", "7200"), ("b", "-50000")):
+        one.say("lock", id)
+        one.hear("locked", id)
+        one.say("jump", jump)
+        two.say("jump", jump)
+        two.say("lock", id)
+        one.hear("asked", id)
+        time.sleep(QUICK.lease)
+        one.say("check", id)
+        one.hear("held", id)
+        one.say("release", id)
+        one.hear("released", id)
+        two.hear("locked", id)
+
+
+def test_a_child_of_a_fork_has_locks_of_its_own(make_peer: MakePeer) -> None:
+    parent = make_peer()
+    parent.talk.say("lock", "a")
+    parent.talk.hear("locked", "a")
+    child = parent.fork()
+    child.say("lock", "a")
+    parent.talk.hear("asked", "a")
+    parent.talk.say("release", "a")
+    parent.talk.hear("released", "a")
+    child.hear("locked", "a")
+
+
+def test_a_busy_process_does_not_starve_another(make_peer: MakePeer) -> None:
+    one, two = make_peer().talk, make_peer().talk
+    one.say("busy", "a")
+    before = time.monotonic()
+    two.say("lock", "a")
+    assert two.hear("locked", "a") - before < 6.0
+
+
+def test_killing_a_greenlet_that_waits_leaves_no_trace(make_peer: MakePeer) -> None:
+    peers = [make_peer(), make_peer()]
+    greenlet, thread = (peer.talk for peer in peers)
+    thread.say("lock", "a")
+    thread.hear("locked", "a")
+    greenlet.say("lock", "a")
+    thread.hear("asked", "a")
+    greenlet.say("cancel", "a")
+    greenlet.hear("cancelled", "a")
+    thread.say("release", "a")
+    thread.hear("released", "a")
+    thread.say("lock", "a")
+    thread.hear("locked", "a")
+
+
+def test_observers_learn_of_takeover_and_loss(place: Place, environ: None) -> None:
+    told: list[LockEvent] = []
+    first, second = place.locker(LONG, told.append), place.locker(LONG, told.append)
+    assert isinstance(first, LeaseLocker)
+    asked = threading.Event()
+    with first.lock(A, on_release_request=asked.set) as lock:
+        first._process.heart._waiting.clear()  # as if this process stood still
+        with Holder(second):
+            assert [type(one) for one in told] == [LockTakenOver]
+            with pytest.raises(LockLost):
+                lock.assert_held()
+            assert asked.is_set(), "nobody ended the request's body"
+    assert told[1:] == [LockWasLost(A, "the lock could not be renewed in time")]
+
+
+def test_the_heart_beats_while_locks_are_held(place: Place, environ: None) -> None:
+    locker = place.locker(LONG)
+    eventually(lambda: not hearts())
+    for _ in range(2):
+        with Holder(locker, A), Holder(locker, B):
+            time.sleep(2 * QUICK.heartbeat)
+            assert 1 <= len(hearts()) <= 2
+        eventually(lambda: not hearts())
+
+
+def test_a_call_that_hangs_delays_no_other() -> None:
+    heart = Heart()
+    stuck = threading.Event()
+    done: list[int] = []
+    for _ in range(MOST_THREADS - 1):
+        heart.schedule(lambda: void(stuck.wait(LONG)), after=0.0)
+    heart.schedule(lambda: done.append(1), after=0.1)
+    eventually(lambda: bool(done))
+    for _ in range(30):
+        heart.schedule(lambda: void(stuck.wait(LONG)), after=0.0)
+    time.sleep(0.2)
+    assert len(hearts()) <= MOST_THREADS
+    stuck.set()
+    eventually(lambda: not hearts())
+
+
+def test_one_thread_works_and_one_looks_out_while_all_goes_well() -> None:
+    heart = Heart()
+    beats: list[int] = []
+
+    def beat() -> float | None:
+        beats.append(len(hearts()))
+        return 0.001 if len(beats) < 100 else None
+
+    heart.schedule(beat, after=0.0)
+    eventually(lambda: not hearts())
+    assert max(beats) == 1
+    heart.schedule(beat, after=0.05)
+    heart.schedule(beat, after=1.0)
+    eventually(lambda: not hearts())
+    assert max(beats) <= 2
+
+
+def void(_: object) -> None:
+    pass

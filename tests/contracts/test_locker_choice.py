@@ -1,0 +1,126 @@
+"""Which locker the settings describe, and what they refuse."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from werkzeug.test import create_environ, run_wsgi_app
+
+from tests.contracts.locking import Holder, ignore
+from tests.harness.dynamodb import DynamoDB
+from tus_wsgi import Settings, SettingsError, TusMiddleware
+from tus_wsgi.assembly import make_locker
+from tus_wsgi.dev.seaweedfs import SeaweedFS
+from tus_wsgi.errors import UploadLocked
+from tus_wsgi.events import Event, LockAcquired, LockRefused, LockReleased
+from tus_wsgi.lockers.records import LockerRefused
+from tus_wsgi.model import UploadId
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+A = UploadId("a")
+
+
+@pytest.fixture
+def region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("204 No Content", [])
+    return []
+
+
+def memory(**more: Any) -> TusMiddleware:
+    environ = {"TUS_S3_BUCKET": "uploads", "TUS_LOCKER": "memory", **more}
+    return TusMiddleware.from_env(app, environ=environ)
+
+
+def options(middleware: TusMiddleware, *, multiprocess: bool) -> str:
+    environ = create_environ(
+        "/files", method="OPTIONS", multiprocess=multiprocess, input_stream=io.BytesIO()
+    )
+    return run_wsgi_app(middleware, environ)[1]
+
+
+def test_memory_serves_one_process_and_no_more(region: None) -> None:
+    """Not every server says in the environment how many workers it has."""
+    middleware = memory()
+    assert options(middleware, multiprocess=False).startswith("204")
+    with pytest.raises(SettingsError, match="TUS_LOCKER: memory is for one process"):
+        options(middleware, multiprocess=True)
+
+
+def test_a_file_that_is_to_serve_many_hosts_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    environ = {"TUS_S3_BUCKET": "uploads", "TUS_LOCK_DIR": str(tmp_path / "locks")}
+    make_locker(Settings.from_environ(environ))
+    assert not caplog.records
+    make_locker(Settings.from_environ({**environ, "TUS_HOSTS": "many"}))
+    assert "TUS_LOCKER=file excludes nobody on other hosts" in caplog.text
+
+
+def test_dynamodb_is_used_as_the_settings_say(
+    dynamodb: DynamoDB, lock_table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in dynamodb.environ().items():
+        monkeypatch.setenv(name, value)
+    environ = {"TUS_S3_BUCKET": "b", "TUS_LOCKER": "dynamodb", "TUS_LOCK_TABLE": lock_table}
+    with make_locker(Settings.from_environ(environ)).lock(A, on_release_request=ignore):
+        assert [one for one in dynamodb.items(lock_table) if "holder" in one]
+    with pytest.raises(LockerRefused, match="TUS_LOCK_TABLE"):
+        make_locker(Settings.from_environ({**environ, "TUS_LOCK_TABLE": "nowhere"}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "prefix"),
+    [
+        ({}, "locks/"),
+        ({"TUS_S3_OBJECT_PREFIX": "up"}, "up/locks/"),
+        ({"TUS_S3_OBJECT_PREFIX": "up/", "TUS_S3_METADATA_OBJECT_PREFIX": "m"}, "m/locks/"),
+        ({"TUS_S3_LOCK_OBJECT_PREFIX": "elsewhere-"}, "elsewhere-"),
+    ],
+)
+def test_locks_in_the_bucket_have_a_prefix_of_their_own(
+    s3: SeaweedFS, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], prefix: str
+) -> None:
+    for name, value in s3.environ().items():
+        monkeypatch.setenv(name, value)
+    environ = {
+        "TUS_S3_BUCKET": s3.bucket,
+        "TUS_S3_ENDPOINT": s3.endpoint,
+        "TUS_LOCKER": "s3",
+        **settings,
+    }
+
+    def keys() -> list[str]:
+        listed = s3.client().list_objects_v2(Bucket=s3.bucket, Prefix=prefix)
+        return [one["Key"] for one in listed.get("Contents", [])]
+
+    with make_locker(Settings.from_environ(environ)).lock(A, on_release_request=ignore):
+        assert len(keys()) == 1
+    assert keys() == []
+
+
+def test_observers_are_told_of_every_lock(region: None) -> None:
+    told: list[Event] = []
+    environ = {
+        "TUS_S3_BUCKET": "uploads",
+        "TUS_LOCKER": "memory",
+        "TUS_ACQUIRE_LOCK_TIMEOUT": "0",
+    }
+    locker = make_locker(Settings.from_environ(environ), [told.append])
+    with Holder(locker):
+        with pytest.raises(UploadLocked):
+            locker.lock(A, on_release_request=ignore).__enter__()
+        assert [type(one) for one in told] == [LockAcquired, LockRefused]
+    assert isinstance(told[-1], LockReleased)
+    with pytest.raises(KeyError), locker.lock(A, on_release_request=ignore):
+        raise KeyError
+    assert [type(one) for one in told[3:]] == [LockAcquired, LockReleased]
