@@ -1,0 +1,78 @@
+"""What a server costs: CPU seconds and memory of a process and its children, nobody else's."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tus_wsgi.model import KIB
+
+_FORGET_PEAK = "5"
+"""https://docs.kernel.org/filesystems/proc.html, `clear_refs`: the peak is what is there now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was used since a meter was made.
+
+    Attributes:
+        cpu: seconds in user and system mode, of the process and all its children together.
+        peak_rss: bytes of the largest of these processes at its largest.
+    """
+
+    cpu: float
+    peak_rss: int
+
+
+class Meter:
+    """Reads what a process and its children use from now on."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+        for process in self._tree():
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{process.pid}/clear_refs").write_text(_FORGET_PEAK, encoding="ascii")
+        self._before = self._cpu()
+
+    def read(self) -> Usage:
+        """What was used so far."""
+        return Usage(self._cpu() - self._before, max(map(_peak, self._tree())))
+
+    def _tree(self) -> list[psutil.Process]:
+        return [self._root, *self._root.children(recursive=True)]
+
+    def _cpu(self) -> float:
+        seconds = 0.0
+        for process in self._tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                # Those of children that have ended are in their parent's times.
+                times = process.cpu_times()
+                seconds += times.user + times.system + times.children_user + times.children_system
+        return seconds
+
+
+def open_temporary_files(pid: int) -> int:
+    """How many files without a name a process and its children hold open."""
+    root = psutil.Process(pid)
+    count = 0
+    for process in [root, *root.children(recursive=True)]:
+        for entry in Path(f"/proc/{process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                count += str(entry.readlink()).endswith(" (deleted)") and _has_bytes(entry)
+    return count
+
+
+def _has_bytes(entry: Path) -> bool:
+    # gunicorn's heart beats in an unlinked file too, which is empty.
+    return entry.stat().st_size > 0
+
+
+def _peak(process: psutil.Process) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * KIB
+    return 0
