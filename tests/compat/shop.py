@@ -64,11 +64,13 @@ class Shop:
         service: whose bucket it is.
         client: as the application has it.
         keys: the corner's prefixes.
+        has_checksums: see `Bucket`.
     """
 
     service: Service
     client: S3Client
     keys: Keys
+    has_checksums: bool = True
 
     def store(self, *, memory: int = 64 * MIB) -> S3Store:
         """A store that knows nothing of an earlier one, as in a new process."""
@@ -79,6 +81,7 @@ class Shop:
             limits=LIMITS,
             spool=Spool(memory),
             parallel_parts=4,
+            has_checksums=self.has_checksums,
         )
 
     def create(
