@@ -89,8 +89,8 @@ def far(stage: Stage) -> Result:
 
     what = (
         f"{build_size(options.size)} in one PATCH, through a proxy that adds "
-        f"{options.delay * 1000:.0f} ms to each call and limits each connection to {options.rate / 1e6:.0f} MB/s. The line "
-        f"allows {line_limit(stage):.2f} s: parts of {build_size(options.part_size)}, "
+        f"{options.delay * 1000:.0f} ms to each call and limits each connection to "
+        f"{options.rate / 1e6:.0f} MB/s. The line allows {line_limit(stage):.2f} s: parts of {build_size(options.part_size)}, "
         f"{options.parallel} at once."
     )
     return Result("far S3", what, list(in_turn(options.rounds, measures)))
