@@ -43,7 +43,8 @@ class Joiner:
     def begin(self, info: UploadInfo, lock: Lock) -> UploadInfo:
         """Begin the final upload `info`, and make it if all its partials are finished.
 
-        The client does not learn the URL of one that could not be made, so nothing is left of it.
+        The client does not learn the URL of one that could not be made, so nothing is left of it;
+        but once its file is there the application may know of it, and then it stays.
 
         Raises:
             PartialUnusable: it cannot be made of these.
@@ -57,20 +58,32 @@ class Joiner:
         check_fits(0, None, length, self._max_size)
         if upload.info.is_full:
             self._make(upload, lock)
-            return upload.info
+            return self._finished(upload, lock).info
         if not self._may_wait:
             raise PartialUnusable("not every partial upload is finished")
         return self._store.create(replace(info, length=length), at_once=True).info
 
     def _make(self, upload: Upload, lock: Lock) -> None:
+        lock.assert_held()
         try:
-            self._finisher.finish_if_full(upload, lock)
+            upload.assemble(lock.assert_held)
         except (PartialUnusable, StoreUnavailable, UploadGone):
             try:
                 upload.terminate()
             except StoreUnavailable as error:
                 log.warning("something is left of a final upload", exc_info=error)
             raise
+
+    def _finished(self, upload: Upload, lock: Lock) -> Upload:
+        """Finish what is made. A second try is cheaper than what the client would do: all again."""
+        try:
+            self._finisher.finish_if_full(upload, lock)
+        except StoreUnavailable as error:
+            log.warning("the store failed while a final upload was finished", exc_info=error)
+            upload = self._store.open(upload.info.id)
+            upload.measure()
+            self._finisher.finish_if_full(upload, lock)
+        return upload
 
 
 @contextmanager

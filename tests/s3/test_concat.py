@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
 import tracemalloc
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -206,6 +209,58 @@ def test_a_fault_leaves_the_partials_and_nothing_else(
     assert uploads.join(*named).is_finished
 
 
+@contextmanager
+def breaking(place: Place, number: int, how: str) -> Iterator[None]:
+    """Let the call of this number fail before it reaches S3, or let its answer be lost."""
+    count = itertools.count()
+    event = "before-call.s3" if how == "refused" else "after-call.s3"
+
+    def strike(**_: object) -> None:
+        if next(count) == number:
+            raise UNREACHABLE
+
+    events = place.client.meta.events
+    events.register_first(event, strike)
+    try:
+        yield
+    finally:
+        events.unregister(event, strike)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", ["refused", "lost"])
+def test_any_call_may_fail(uploads: Uploads, place: Place, how: str) -> None:
+    """Whatever is left of the attempt becomes the file, or is nothing; and no fault is final."""
+    sizes = [2 * PART + 1, 3, PART + 5]
+    named, data = partials(uploads, sizes), b"".join(cut(sizes))
+    place.calls.clear()
+    uploads.join(*named)
+    calls = len(place.calls.begun)
+    assert 15 < calls < 30
+    known = ids_of(place)
+    for number in range(calls):
+        told = len(uploads.finished)
+        try:
+            with breaking(place, number, how):
+                done = uploads.join(*named)
+        except StoreUnavailable:
+            for id in ids_of(place) - known:
+                assert anew(uploads, place).look(id).is_finished
+        else:
+            assert done.is_finished
+        for id in ids_of(place) - known:
+            assert place.data(id) == data
+        for one in uploads.finished[told:]:
+            assert place.data(one.id) == data
+        known |= ids_of(place)
+
+
+def ids_of(place: Place) -> set[UploadId]:
+    """The uploads that anybody can find."""
+    return {UploadId(name[:-5]) for name in place.names() if name.endswith(".info")}
+
+
 @pytest.mark.parametrize("call", CALLS[3:])
 def test_whoever_looks_after_a_death_goes_on(uploads: Uploads, place: Place, call: str) -> None:
     """The record names the partials; what is there already is not copied again."""
@@ -219,7 +274,7 @@ def test_whoever_looks_after_a_death_goes_on(uploads: Uploads, place: Place, cal
     with pytest.raises(Died):
         uploads.join(*named)
     place.calls.before = None
-    (id,) = {UploadId(name[:-5]) for name in place.names() if name.endswith(".info")} - {*named}
+    (id,) = ids_of(place) - {*named}
     place.calls.clear()
     other = anew(uploads, place)
     assert other.look(id).is_finished
