@@ -40,7 +40,8 @@ def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is
         sweep = make_sweep(
             settings,
             min_age=parse_duration(min_age),
-            finisher=make_finisher(on_finish, has_hook=has_hook),
+            hook=_load(on_finish) if on_finish else None,
+            has_hook=has_hook,
             is_dry=is_dry,
         )
     except (ValueError, BotoCoreError) as error:
@@ -51,8 +52,6 @@ def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is
         actions.append(action)
         if not is_json:
             click.echo(line(action, settings))
-        if sys.stderr.isatty():
-            click.echo(f"{sweep.examined} looked at\r", nl=False, err=True)
     if is_json:
         click.echo(as_json(actions, sweep.examined, is_dry=is_dry, settings=settings))
     else:
@@ -61,20 +60,25 @@ def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is
 
 
 def make_sweep(
-    settings: Settings, *, min_age: float, finisher: Finisher | None, is_dry: bool
+    settings: Settings, *, min_age: float, hook: OnFinish | None, has_hook: bool, is_dry: bool
 ) -> Sweep:
     """The sweep over the bucket that the settings describe.
 
     Args:
         settings: those of the server.
         min_age: see `Rules`.
-        finisher: see `Rules`.
+        hook: the application's.
+        has_hook: whether the application has one. If so, and it is not here, the server has to
+            finish what is full.
         is_dry: see `Rules`.
 
     Raises:
+        ValueError: there is a hook, and there is none.
         SettingsError: the server's locks are out of reach.
         LockDirectoryRefused, LockerRefused: see `make_locker`.
     """
+    if hook is not None and not has_hook:
+        raise ValueError("--on-finish and --no-hook: an application has a hook or has none")
     if settings.locker is LockerKind.MEMORY and not is_dry:
         raise SettingsError(
             ["TUS_LOCKER: memory is for one process: stop that server, and sweep with another one"]
@@ -82,34 +86,33 @@ def make_sweep(
     client = make_client(
         endpoint=settings.s3_endpoint, parallel_parts=AT_ONCE, checksum=settings.s3_checksum
     )
+    store = make_store(settings)
+    finisher = None
+    if hook is not None or not has_hook:
+        discard = store.discard if settings.delete_partials else None
+        finisher = Finisher(hook, Audience(()), discard=discard)
     return Sweep(
-        make_store(settings),
+        store,
         make_locker(settings),
         Bucket(client, settings.s3_bucket, has_checksums=settings.s3_checksum is not Checksum.OFF),
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         listing=Listing(client, settings.s3_bucket),
         rules=Rules(now=datetime.now(UTC), min_age=min_age, finisher=finisher, is_dry=is_dry),
+        on_progress=_show_progress,
     )
 
 
-def make_finisher(on_finish: str | None, *, has_hook: bool) -> Finisher | None:
-    """What finishes uploads, or None if that is left to the server.
-
-    Args:
-        on_finish: where the application's hook is, as `module:function`.
-        has_hook: whether the application has one at all.
-
-    Raises:
-        ValueError: there is no such function.
-    """
-    if on_finish is not None and not has_hook:
-        raise ValueError("--on-finish and --no-hook: an application has a hook or has none")
-    if on_finish is None:
-        return None if has_hook else Finisher(None, Audience(()))
-    return Finisher(_load(on_finish), Audience(()))
+def _show_progress(examined: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"{examined} looked at\r", nl=False, err=True)
 
 
 def _load(name: str) -> OnFinish:
+    """The function that `module:function` names.
+
+    Raises:
+        ValueError: there is none.
+    """
     module, _, function = name.partition(":")
     # As gunicorn does: an application need not be installed.
     sys.path.insert(0, str(Path.cwd()))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Mapping
 
 import pytest
 
-from tests.compat.shop import PART, Shop, append, finish, held
+from tests.compat.shop import PART, Shop, append, finish, held, new_id
 from tests.harness.data import some_bytes
-from tus_wsgi.errors import Unavailable, UploadGone, UploadNotFound
-from tus_wsgi.model import KIB, Metadata
+from tus_wsgi.errors import PartialUnusable, Unavailable, UploadGone, UploadNotFound
+from tus_wsgi.model import KIB, Final, Metadata, Partial, UploadId, UploadInfo
 from tus_wsgi.spool import Payload
 from tus_wsgi.stores.s3.upload import S3Upload
 
@@ -273,6 +274,38 @@ def expected(upload: S3Upload) -> tuple[str, dict[str, str]]:
 def comparable(metadata: Mapping[str, str]) -> dict[str, str]:
     """SeaweedFS drops empty values; Swift has hyphens for underscores after a multipart upload."""
     return {key.lower().replace("_", "-"): value for key, value in metadata.items() if value}
+
+
+def partial(shop: Shop, content: bytes) -> UploadId:
+    info = UploadInfo(new_id(), len(content), concat=Partial())
+    upload = shop.store().create(info, at_once=True)
+    append(upload, content)
+    finish(upload)
+    return info.id
+
+
+def test_uploads_in_pieces_become_one_file(shop: Shop) -> None:
+    """Parts within one partial are copied by the service, those across a seam are sent."""
+    content = some_bytes(3 * PART + 50)
+    cuts = [0, PART, PART + 20, 3 * PART + 40, len(content)]
+    ids = [partial(shop, content[start:stop]) for start, stop in itertools.pairwise(cuts)]
+    final = shop.store().create(UploadInfo(new_id(), None, concat=Final((*ids,))), at_once=True)
+    final.measure()
+    finish(final)
+    assert shop.stored(final) == content
+    assert shop.list_multiparts() == []
+
+
+def test_a_partial_that_is_removed_meanwhile_never_gets_into_the_file(shop: Shop) -> None:
+    content = some_bytes(2 * PART)
+    ids = [partial(shop, content[:PART]), partial(shop, content[PART:])]
+    final = shop.store().create(UploadInfo(new_id(), None, concat=Final((*ids,))), at_once=True)
+    final.measure()
+    for id in ids:
+        shop.client.delete_object(Bucket=shop.service.bucket, Key=shop.keys.data(id))
+    with pytest.raises(PartialUnusable):
+        finish(final)
+    assert final.info.id not in shop.list_keys()
 
 
 def test_a_finished_file_is_read_in_ranges(shop: Shop) -> None:

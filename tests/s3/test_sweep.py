@@ -23,7 +23,7 @@ from tus_wsgi.dev.seaweedfs import SeaweedFS
 from tus_wsgi.finishing import Finisher
 from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import UploadId, UploadInfo
+from tus_wsgi.model import Final, Partial, UploadId, UploadInfo
 from tus_wsgi.parts import PartPlan
 from tus_wsgi.ports import Lock
 from tus_wsgi.stores.s3.bucket import Bucket
@@ -413,6 +413,32 @@ def test_a_dry_run_says_it_all_and_does_nothing(yard: Yard) -> None:
     assert yard.locker.asked == []
     assert yard.deeds() == said
     assert yard.deeds() == {}
+
+
+def test_a_final_upload_without_its_partials_stays_until_it_lapses(yard: Yard) -> None:
+    """Its client is told until then that it cannot be made any more."""
+    id = UploadId(secrets.token_urlsafe(16))
+    final = UploadInfo(id, None, expires=FUTURE, concat=Final((UploadId("gone"),)))
+    yard.place.store().create(final, at_once=True)
+    assert yard.deeds() == {}
+    assert [action.deed for action in yard.sweep(now=FUTURE)] == [Deed.EXPIRED]
+    assert yard.place.names() == []
+
+
+def test_a_final_upload_is_made_when_its_last_partial_is_there(yard: Yard) -> None:
+    store = yard.place.store()
+    ids = [UploadId(secrets.token_urlsafe(16)) for _ in range(2)]
+    for id in ids:
+        partial = store.create(UploadInfo(id, 3, concat=Partial()), at_once=True)
+        partial.append(ScriptedBody(b"abc"), held)
+        partial.assemble(held)
+        partial.finish(lazily=False)
+    final = UploadId(secrets.token_urlsafe(16))
+    store.create(UploadInfo(final, None, concat=Final((*ids,))), at_once=True)
+    finisher = Finisher(None, Audience(()), discard=store.discard)
+    assert [action.name for action in yard.sweep(finisher=finisher)] == [final]
+    assert yard.place.data(final) == b"abcabc"
+    assert yard.place.names() == [final, f"{final}.info"]
 
 
 def test_every_page_of_the_listing_is_swept(yard: Yard) -> None:

@@ -122,9 +122,10 @@ class Sweep:
         keys: the prefixes.
         listing: of the same bucket.
         rules: how to go about it.
+        on_progress: told now and then how many infos, tails and multipart uploads were looked at.
 
     Attributes:
-        examined: how many infos, tails and multipart uploads were looked at so far.
+        examined: how many that were.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Sweep:
         keys: Keys,
         listing: Listing,
         rules: Rules,
+        on_progress: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._store = store
         self._locker = locker
@@ -143,6 +145,7 @@ class Sweep:
         self._keys = keys
         self._listing = listing
         self._rules = rules
+        self._on_progress = on_progress
         self.examined = 0
 
     def run(self) -> Iterator[Action]:
@@ -154,6 +157,7 @@ class Sweep:
                     while page := list(itertools.islice(entries, PAGE)):
                         yield from filter(None, executor.map(self._carefully, page))
                         self.examined += len(page)
+                        self._on_progress(self.examined)
                 except StoreUnavailable as error:
                     yield Action(Deed.FAILED, "listing", str(error), error)
 
