@@ -18,6 +18,7 @@ RINGS = (
     "s3",
     "wsgi",
     "live",
+    "locks",
     "compat",
     "faults",
     "conformance",

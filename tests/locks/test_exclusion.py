@@ -1,0 +1,202 @@
+"""Nobody is inside with another, whatever is killed, stopped, lost, late, or wrong about the time.
+
+    LOCKS=full script/test tests/locks/test_exclusion.py
+
+runs the long form: 8 processes of 50 greenlets for 30 seconds on 20 locks, with leases of 6 s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.faults.proxy import Call, Fault, FaultProxy
+from tests.harness.lockers import LEASES, QUICK, Place, new_place
+from tests.locks.swarm import Plan
+from tus_wsgi.lockers.records import Times
+
+pytestmark = [pytest.mark.locks, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+
+FULL = os.environ.get("LOCKS") == "full"
+
+TIMES = Times() if FULL else QUICK
+
+PLAN = Plan(
+    place="",
+    directory="",
+    processes=8 if FULL else 4,
+    greenlets=50 if FULL else 8,
+    ids=20 if FULL else 5,
+    seconds=30.0 if FULL else 15.0,
+    timeout=TIMES.lease * 5 / 6,
+    clocks_jump=True,
+)
+
+FAULTS = (Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.STALL_AFTER, Fault.LATE, Fault.ERROR)
+
+FAULT_RATE = 0.01
+
+
+@contextmanager
+def swarm(plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
+    script = "from gevent import monkey; monkey.patch_all(); "
+    script += "from tests.locks.swarm import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, plan.to_json()], cwd=ROOT, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def alive(plan: Plan) -> list[int]:
+    with suppress(FileNotFoundError):
+        return [int(path.name) for path in Path(plan.directory, "alive").iterdir()]
+    return []
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def disturb(plan: Plan, process: subprocess.Popen[bytes], seed: int) -> Counter[str]:
+    """Kill some and stop some, until the swarm ends; how often each was done."""
+    chance = random.Random(seed)
+    done: Counter[str] = Counter()
+    wake: list[threading.Timer] = []
+    last = time.monotonic() + plan.seconds * 0.6
+    while process.poll() is None:
+        time.sleep(chance.uniform(0.3, 1.0) * TIMES.lease)
+        pids = alive(plan)
+        if not pids or time.monotonic() > last:
+            continue
+        pid = chance.choice(pids)
+        # Both at least once.
+        if done["stopped"] > done["killed"] or chance.random() < 0.2:
+            done["killed"] += 1
+            send(pid, signal.SIGKILL)
+        else:
+            done["stopped"] += 1
+            send(pid, signal.SIGSTOP)
+            timer = threading.Timer(
+                TIMES.lease * chance.uniform(0.8, 1.5), send, args=(pid, signal.SIGCONT)
+            )
+            timer.start()
+            wake.append(timer)
+    for timer in wake:
+        timer.join()
+    return done
+
+
+def outcome(plan: Plan) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for path in Path(plan.directory, "told").iterdir():
+        counts.update(json.loads(path.read_text()))
+    return counts
+
+
+def assert_no_overlap(plan: Plan) -> None:
+    overlaps = Path(plan.directory, "overlaps")
+    assert not overlaps.exists(), overlaps.read_text()
+
+
+def assert_all_free(place: Place, plan: Plan) -> None:
+    """What the killed have left can be had after a lease, and what was given back at once."""
+    locker = place.locker(3 * TIMES.lease)
+    for number in range(plan.ids):
+        with locker.lock(f"upload{number}", on_release_request=lambda: None):  # type: ignore[arg-type]
+            pass
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    seed = int(os.environ.get("LOCKS_SEED", random.randrange(10**6)))
+    print(f"LOCKS_SEED={seed}")
+    return seed
+
+
+def test_greenlets_of_one_process_never_overlap(tmp_path: Path) -> None:
+    place = Place(kind="memory").to_json()
+    plan = replace(PLAN, place=place, directory=str(tmp_path), processes=1, seconds=5.0)
+    with swarm(plan) as process:
+        assert process.wait(60) == 0
+    assert_no_overlap(plan)
+    assert outcome(plan)["acquired"] > 100
+
+
+def test_processes_of_one_host_never_overlap(tmp_path: Path, seed: int) -> None:
+    place = Place(kind="file", at=str(tmp_path / "locks"))
+    plan = replace(PLAN, place=place.to_json(), directory=str(tmp_path))
+    with swarm(plan) as process:
+        done = disturb(plan, process, seed)
+    assert_no_overlap(plan)
+    assert process.returncode == 0
+    assert outcome(plan)["acquired"] > 100
+    assert done["killed"]
+    assert done["stopped"]
+    assert_all_free(place, plan)
+
+
+@pytest.mark.parametrize("kind", LEASES)
+def test_processes_of_many_hosts_never_overlap(
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through a network that loses calls and answers, and delivers some of them late."""
+    place = new_place(kind, request, tmp_path, times=TIMES)
+    variable = "AWS_ENDPOINT_URL_DYNAMODB"
+    endpoint = place.environ[variable] if kind == "dynamodb" else place.endpoint
+    chance = random.Random(seed)
+
+    def fault(call: Call) -> Fault | None:
+        return chance.choice(FAULTS) if chance.random() < FAULT_RATE else None
+
+    with FaultProxy(urlsplit(endpoint).port or 0) as proxy:
+        through = replace(
+            place,
+            endpoint=proxy.endpoint,
+            environ={**place.environ, variable: proxy.endpoint},
+        )
+        plan = replace(PLAN, place=through.to_json(), directory=str(tmp_path))
+        with swarm(plan) as process:
+            for _ in range(1000):
+                if alive(plan):
+                    break
+                time.sleep(0.02)
+            time.sleep(1)
+            proxy.begin(fault)
+            done = disturb(plan, process, seed)
+        faults = [call for call in proxy.calls if call.fault is not None]
+    assert_no_overlap(plan)
+    counts = outcome(plan)
+    print(kind, dict(counts), dict(done), f"{len(faults)} of {len(proxy.calls)} calls failed")
+    assert process.returncode == 0
+    assert counts["acquired"] > 20
+    assert done["killed"]
+    assert done["stopped"]
+    assert faults
+    for name, value in place.environ.items():
+        monkeypatch.setenv(name, value)
+    assert_all_free(place, plan)
