@@ -18,24 +18,28 @@ from tus_wsgi.stores.s3.upload import S3Upload
 
 pytestmark = pytest.mark.compat
 
+HONEST = "SeaweedFS"
+"""The only one of the three that honours conditions on writes."""
+
 PAST = datetime.now(UTC) - timedelta(days=1)
 
 
 @pytest.fixture
 def run(shop: Shop, tmp_path: Path) -> Callable[..., dict[str, str]]:
-    def run(*arguments: str) -> dict[str, str]:
+    def run(*arguments: str, code: int = 0, **changes: str) -> dict[str, str]:
         """What the command says of each name."""
         environ = {
             **shop.service.environ(),
             "TUS_S3_OBJECT_PREFIX": shop.keys.object_prefix,
             "TUS_LOCK_DIR": str(tmp_path / "locks"),
+            **changes,
         }
         ran = CliRunner().invoke(main, [*arguments, "--json"], env=environ)
-        assert ran.exit_code == 0, ran.output
+        assert ran.exit_code == code, ran.output
         found = json.loads(ran.stdout)
         if isinstance(found, dict):
             return {one["name"]: one["deed"] for one in found["deeds"]}
-        return {one["check"]: one["verdict"] for one in found}
+        return {one["check"]: f"{one['verdict']} {one['detail']}" for one in found}
 
     return run
 
@@ -47,8 +51,34 @@ def lapsed(shop: Shop, length: int) -> S3Upload:
 def test_a_bucket_of_each_service_is_found_good(
     shop: Shop, run: Callable[..., dict[str, str]]
 ) -> None:
-    assert set(run("check").values()) == {"ok"}
+    said = run("check")
+    assert {words.split()[0] for words in said.values()} == {"ok"}
+    assert ("not honoured" in said["conditional writes"]) == (shop.service.name != HONEST)
     assert shop.list_keys() == shop.list_multiparts() == []
+
+
+def test_locks_in_the_bucket_are_refused_where_conditions_do_not_hold(
+    shop: Shop, run: Callable[..., dict[str, str]]
+) -> None:
+    if shop.service.name == HONEST:
+        assert run("check", TUS_LOCKER="s3")["locker"] == "ok s3"
+    else:
+        assert "s3 cannot be used here" in run("check", code=1, TUS_LOCKER="s3")["locker"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"TUS_S3_BUCKET": "nowhere"}, "there is no bucket 'nowhere'"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "check AWS_SECRET_ACCESS_KEY"),
+        # Swift says the same of both keys.
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "access key"),
+    ],
+)
+def test_mistakes_are_explained_on_each_service(
+    run: Callable[..., dict[str, str]], changes: dict[str, str], words: str
+) -> None:
+    assert words in run("check", code=1, **changes)["one-part upload"]
 
 
 def test_a_sweep_finds_what_nobody_goes_on_with_and_leaves_all_else(
