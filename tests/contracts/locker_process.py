@@ -4,6 +4,7 @@
                 each request to let go, and keeps it; or says `refused ID TIME`
     release ID  give it back; says `released ID TIME`
     polite ID   like `lock`, but give it back when asked to
+    stalled ID  like `polite`, but it waits for a client that is silent, until its body is ended
     check ID    says `held ID TIME`, or `lost ID TIME` if the lock is no longer its own
     cancel ID   kill the greenlet that waits for it (only with gevent); says `cancelled ID TIME`
     busy ID     take it and give it back without end, in four threads
@@ -74,6 +75,26 @@ class Server:
 
     def polite(self, id: str) -> None:
         self.lock(id, polite=True)
+
+    def stalled(self, id: str) -> None:
+        self._releases[id] = threading.Event()
+        threading.Thread(target=self._stall, args=(id,), daemon=True).start()
+
+    def _stall(self, id: str) -> None:
+        client, body = socket.socketpair()
+
+        def asked() -> None:
+            with suppress(OSError):
+                body.shutdown(socket.SHUT_RD)
+
+        try:
+            with client, body, self._locker.lock(UploadId(id), on_release_request=asked):
+                self.say("locked", id, time.monotonic())
+                with suppress(OSError):  # gevent's way of ending the wait
+                    body.recv(1)
+            self.say("released", id, time.monotonic())
+        except UploadLocked:
+            self.say("refused", id, time.monotonic())
 
     def _hold(self, id: str, polite: bool) -> None:
         release = self._releases[id]

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -143,7 +144,7 @@ class Peer:
     def __init__(self, talk: Talk, forks: Talk) -> None:
         self.talk = talk
         self._forks = forks
-        self._pid = int(talk.hear("ready"))
+        self.pid = int(talk.hear("ready"))
 
     def fork(self) -> Talk:
         """Let the process fork; the conversation with the child."""
@@ -153,15 +154,15 @@ class Peer:
 
     def kill(self) -> None:
         """Kill the process, which gets no chance to tidy up."""
-        os.kill(self._pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Let the process stand still. It knows nothing of it."""
-        os.kill(self._pid, signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
         """Let it run again."""
-        os.kill(self._pid, signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def close(self) -> None:
         """Hang up, upon which the process and its child end."""
@@ -192,6 +193,18 @@ class Talk:
                 return float(number)
             assert heard[0] == "asked", f"expected {words}, got {heard}"
 
+    def lines(self) -> Iterator[str]:
+        """All that is still to come, for whoever reads instead of `hear`."""
+        with suppress(ValueError, OSError):  # closed by another thread
+            yield from self._lines
+
+    def set_patience(self, seconds: float | None) -> None:
+        """How long to wait for the next line; None for ever."""
+        self._connection.settimeout(seconds)
+
     def close(self) -> None:
+        # It wakes whoever reads.
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._lines.close()
         self._connection.close()

@@ -22,9 +22,10 @@ from tests.harness.records import MemoryRecords
 from tus_wsgi.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.events import LockEvent, LockTakenOver, LockWasLost
 from tus_wsgi.lockers import lease as module
-from tus_wsgi.lockers.lease import Lease, Watch
+from tus_wsgi.lockers.lease import Lease
 from tus_wsgi.lockers.records import Claim, Record, Times, Unanswered
 from tus_wsgi.lockers.turns import Ticket
+from tus_wsgi.lockers.watch import Watch
 from tus_wsgi.model import UploadId
 
 ID = UploadId("a")

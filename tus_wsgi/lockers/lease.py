@@ -39,13 +39,11 @@ from tus_wsgi.events import LockEvent, LockTakenOver, LockWasLost
 from tus_wsgi.lockers.heart import Heart
 from tus_wsgi.lockers.records import Claim, LeaseRecords, Record, Times, Unanswered
 from tus_wsgi.lockers.turns import Ticket, Turns
+from tus_wsgi.lockers.watch import SOON, Watch
 from tus_wsgi.model import UploadId
 from tus_wsgi.ports import Lock
 
 _log = logging.getLogger(__name__)
-
-SOON = 0.02
-"""Seconds until a call that went unanswered is tried again for the first time."""
 
 Tell = Callable[[LockEvent], None]
 
@@ -278,7 +276,8 @@ class Lease:
             left = deadline - time.monotonic()
             if left <= 0:
                 self._give_up(watch, error)
-            time.sleep(min(SOON if failures == 1 else self._times.poll, left))
+            pause = SOON if failures == 1 else watch.next_look(time.monotonic())
+            time.sleep(min(pause, left))
 
     def _try(self, watch: Watch) -> Unanswered | None:
         """Take the lock if it can be had, else ask its holder; what went wrong, if anything."""
@@ -347,44 +346,3 @@ class Lease:
     def release_again(self) -> float | None:
         """Like `release`, for the heart: the seconds until the next try."""
         return None if self.release() else self._times.poll
-
-
-class Watch:
-    """What a waiter has seen of a record, and for how long, on its own clock.
-
-    Args:
-        seat: the waiter's.
-        times: how long everything takes.
-
-    Attributes:
-        seen: the record as it was last; None before it was seen.
-        stood: seconds for which its beat has stood at least.
-        was_silent: whether the lock was had, when it was last tried, because its holder is gone.
-    """
-
-    def __init__(self, seat: str, times: Times) -> None:
-        self.seen: Record | None = None
-        self.stood = 0.0
-        self.was_silent = False
-        self._seat = seat
-        self._times = times
-        self._at = 0.0
-
-    def look(self, record: Record, now: float) -> None:
-        """Take note of what the record was when its service answered, at `now` or before."""
-        if self.seen is None or self.seen.beat != record.beat:
-            self.stood = record.stood
-        else:
-            self.stood = max(record.stood, self.stood + now - self._at)
-        self.seen, self._at = record, now
-
-    def has_expired(self, now: float) -> bool:
-        """Whether the beat has stood for so long that its writer, or who was next, is gone."""
-        seen = self.seen
-        if seen is None or not (seen.holder or seen.wanted not in {"", self._seat}):
-            self.was_silent = False
-            return False
-        term = self._times.lease if seen.holder else self._times.reserve
-        has_expired = self.stood + now - self._at >= term
-        self.was_silent = has_expired and bool(seen.holder)
-        return has_expired
