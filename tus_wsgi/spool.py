@@ -214,7 +214,8 @@ class SpooledPart:
             return self._file
         if self.size == len(self._memory):
             return self._memory
-        return bytes(memoryview(self._memory)[: self.size])
+        # No `bytes`, of which boto3 would make a file; see `Bucket`.
+        return bytearray(memoryview(self._memory)[: self.size])
 
     def close(self) -> None:
         """Free the memory, or the disk. Closing twice is closing once."""

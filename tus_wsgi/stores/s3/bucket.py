@@ -332,11 +332,16 @@ class Bucket:
 
 
 def _body(payload: Payload) -> bytes | IO[bytes]:
-    # From its start: an earlier try may have read it, and boto3 sends what it has not.
-    if not isinstance(payload.content, bytes | bytearray):
-        payload.content.seek(0)
+    content = payload.content
+    if isinstance(content, bytes):
+        # boto3 makes a file of bytes, sends a file with `Expect: 100-continue`, and waits for the
+        # answer to that: one way to S3 and back more for each small object.
+        content = bytearray(content)
+    elif not isinstance(content, bytearray):
+        # From its start: an earlier try may have read it, and boto3 sends what it has not.
+        content.seek(0)
     # boto3 takes a bytearray as it is, without a copy; only its type stubs do not know.
-    return cast("bytes | IO[bytes]", payload.content)
+    return cast("bytes | IO[bytes]", content)
 
 
 def _entry(part: Part) -> CompletedPartTypeDef:
