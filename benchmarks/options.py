@@ -56,6 +56,7 @@ class Options:
         rate: bytes a second that a connection to a far S3 carries.
         has_peers: whether @tus/server takes part.
         others: more targets.
+        direct: the ways of uploading with boto3 alone, of `direct.KINDS`; all of them if empty.
         s3: URL and bucket of an S3 to use instead of one of our own; the credentials are those of
             the environment.
     """
@@ -74,4 +75,5 @@ class Options:
     rate: float = 40_000_000
     has_peers: bool = True
     others: tuple[Elsewhere, ...] = ()
+    direct: tuple[str, ...] = ()
     s3: tuple[str, str] | None = None

@@ -90,8 +90,8 @@ def far(stage: Stage) -> Result:
     what = (
         f"{build_size(options.size)} in one PATCH, through a proxy that adds "
         f"{options.delay * 1000:.0f} ms to each call and limits each connection to "
-        f"{options.rate / 1e6:.0f} MB/s. The line allows {line_limit(stage):.2f} s: parts of {build_size(options.part_size)}, "
-        f"{options.parallel} at once."
+        f"{options.rate / 1e6:.0f} MB/s. The line allows {line_limit(stage):.2f} s: parts of "
+        f"{build_size(options.part_size)}, {options.parallel} at once."
     )
     return Result("far S3", what, list(in_turn(options.rounds, measures)))
 
@@ -130,7 +130,7 @@ def _direct(
         )
         return _figures(options.size, cost.wall, Usage(cost.cpu, cost.peak_rss))
 
-    return {kind: partial(run, kind) for kind in kinds or direct.KINDS}
+    return {kind: partial(run, kind) for kind in kinds or stage.options.direct or direct.KINDS}
 
 
 def _many(stage: Stage, target: Target) -> dict[str, float]:

@@ -1,0 +1,76 @@
+"""The benchmarks run and yield figures. What the figures are is no test's business."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import SCENARIOS, run, write
+from benchmarks.options import Options
+from benchmarks.proxy import operation
+from tus_wsgi.dev.seaweedfs import SeaweedFS
+from tus_wsgi.model import KIB, MIB
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def options(s3: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    """As little as each scenario can do with."""
+    for name, text in s3.environ(s3.admin).items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, text)
+    return Options(
+        directory=tmp_path,
+        rounds=1,
+        size=6 * MIB,
+        many=(2, MIB),
+        small=(4, KIB),
+        connections=2,
+        slow=(3, 64 * KIB),
+        part_size=5 * MIB,
+        has_peers=False,
+        direct=("boto3, as here",),
+        s3=(s3.endpoint, s3.bucket),
+    )
+
+
+@pytest.mark.timeout(300)
+def test_every_scenario_yields_figures(options: Options, tmp_path: Path) -> None:
+    results = run(options)
+    assert len(results) == len(SCENARIOS)
+    for result in results:
+        assert result.figures()
+        values = [value for sample in result.samples for value in sample.figures.values()]
+        assert all(math.isfinite(value) and value >= 0 for value in values)
+    by_name = {result.name: result for result in results}
+    assert by_name["large"].median("tus_wsgi", "CPU s/GiB") > 0
+    assert by_name["large"].median("boto3, as here", "CPU s/GiB") > 0
+    assert by_name["many"].median("tus_wsgi", "failed") == 0
+    assert by_name["many"].median("tus_wsgi", "temporary files left") == 0
+    assert by_name["far S3"].median("tus_wsgi", "x of the line's limit") > 1
+    assert by_name["S3 calls"].median("tus_wsgi", "100KiB, POST with the bytes") == 2
+    write(results, tmp_path / "out", "a command")
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    assert "a command" in (tmp_path / "out" / "results.md").read_text()
+    assert (tmp_path / "out" / "results.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "name"),
+    [
+        ("PUT", "/b/k", "PutObject"),
+        ("HEAD", "/b/k", "HeadObject"),
+        ("PUT", "/b/k?partNumber=1&uploadId=x", "UploadPart"),
+        ("POST", "/b/k?uploads", "CreateMultipartUpload"),
+        ("POST", "/b/k?uploadId=x", "CompleteMultipartUpload"),
+        ("GET", "/b/k?uploadId=x&max-parts=1000", "ListParts"),
+        ("DELETE", "/b/k?uploadId=x", "AbortMultipartUpload"),
+        ("POST", "/b?delete=", "DeleteObjects"),
+    ],
+)
+def test_calls_are_counted_by_their_names(method: str, target: str, name: str) -> None:
+    assert operation(method, target) == name
