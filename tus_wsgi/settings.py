@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass as validated
@@ -25,6 +24,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 
+from tus_wsgi.addresses import parse_base_path, parse_url
 from tus_wsgi.model import GIB, MIB, TIB
 from tus_wsgi.observers.log import LogFormat
 from tus_wsgi.parts import PartLimits
@@ -67,29 +67,6 @@ class Hosts(StrEnum):
     """There are several, and a client may reach any of them."""
 
 
-def _parse_base_path(text: str) -> str:
-    path = "/" + text.strip("/")
-    if "//" in path or not path.isascii() or any(c in path for c in " ?#%\\"):
-        raise ValueError(f"expected a path such as /files, got {text!r}")
-    return path
-
-
-def _parse_url(text: str) -> str:
-    # A URL may hold a password by mistake, so what is wrong is said without showing it.
-    try:
-        url = urlsplit(text)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        raise ValueError("expected a URL such as https://example.com") from None
-    if url.scheme not in {"http", "https"} or not host:
-        raise ValueError("expected a URL such as https://example.com")
-    if "@" in url.netloc:
-        raise ValueError("expected a URL without a user or a password")
-    if "?" in text or "#" in text:
-        raise ValueError("expected a URL without a query or a fragment")
-    return text.rstrip("/")
-
-
 def _origins(text: str) -> str:
     parse_allow_origin(text)
     return text
@@ -109,7 +86,7 @@ class _Writer:
 
 _Bytes = Annotated[int, _reader(parse_size), _Writer(build_size)]
 _Seconds = Annotated[float, _reader(parse_duration), _Writer(build_duration)]
-_Url = Annotated[str, _reader(_parse_url)]
+_Url = Annotated[str, _reader(parse_url)]
 
 
 # Like Field's own, its type has to go with every field's.
@@ -128,7 +105,7 @@ class Settings:
     A field is checked against those above it, so the order matters.
     """
 
-    base_path: Annotated[str, _reader(_parse_base_path)] = _setting(
+    base_path: Annotated[str, _reader(parse_base_path)] = _setting(
         "path of the uploads: requests for it and below it are answered here", default="/files"
     )
     public_url: _Url | None = _setting(

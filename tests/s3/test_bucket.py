@@ -417,5 +417,5 @@ def test_a_download_that_nobody_reads_on_gives_its_connection_back(stubbed: Stub
         pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', step=4)
         if started:
             next(pieces)
-        pieces.close()  # type: ignore[attr-defined]
+        pieces.close()
         assert body.closed, f"{started=}"

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,6 +31,7 @@ from tus_wsgi.stores.s3.answers import (
     translated,
 )
 from tus_wsgi.stores.s3.copies import Copy, SourceGone
+from tus_wsgi.stores.s3.pieces import Pieces
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -117,7 +118,7 @@ class Bucket:
         except Absent:
             return None
 
-    def read(self, key: str, start: int, stop: int, *, etag: str, step: int) -> Iterator[bytes]:
+    def read(self, key: str, start: int, stop: int, *, etag: str, step: int) -> Pieces:
         """The bytes from `start` up to and without `stop`, `step` at a time.
 
         Raises:
@@ -126,7 +127,7 @@ class Bucket:
         with self._reading("GetObject"):
             span = f"bytes={start}-{stop - 1}"
             answer = self._client.get_object(Bucket=self.name, Key=key, Range=span, IfMatch=etag)
-        return _Pieces(answer["Body"], step)
+        return Pieces(answer["Body"], step)
 
     def put(
         self,
@@ -150,17 +151,8 @@ class Bucket:
         if condition is not None and self._has_conditions:
             described[_WRITE_TOKEN] = secrets.token_hex(8)
             conditions = _header(condition)
-        more: dict[str, Any] = {**conditions, **self._sum(payload)}
         try:
-            with self._calling("PutObject"):
-                answer = self._client.put_object(
-                    Bucket=self.name,
-                    Key=key,
-                    Body=_body(payload),
-                    ContentType=content_type or _UNKNOWN_TYPE,
-                    Metadata=described,
-                    **more,
-                )
+            return self._put(key, payload, content_type, described, conditions)
         except (ConditionFailed, Absent) as failure:
             # If-Match on an object that was removed is a 412 here and a 404 there.
             if not conditions:
@@ -171,6 +163,25 @@ class Bucket:
                 raise
             self._has_conditions = False
             return self.put(key, payload, content_type=content_type, metadata=metadata)
+
+    def _put(
+        self,
+        key: str,
+        payload: Payload,
+        content_type: str | None,
+        metadata: dict[str, str],
+        conditions: dict[str, str],
+    ) -> str:
+        more: dict[str, Any] = {**conditions, **self._sum(payload)}
+        with self._calling("PutObject"):
+            answer = self._client.put_object(
+                Bucket=self.name,
+                Key=key,
+                Body=_body(payload),
+                ContentType=content_type or _UNKNOWN_TYPE,
+                Metadata=metadata,
+                **more,
+            )
         return answer["ETag"]
 
     def delete(self, key: str) -> None:
@@ -363,34 +374,3 @@ def _facts(answer: Any) -> ObjectFacts:  # noqa: ANN401 - two TypedDicts with th
         modified=answer["LastModified"],
         metadata={key.lower(): value for key, value in answer.get("Metadata", {}).items()},
     )
-
-
-class _Pieces:
-    """The rest of an answer. Other than a generator's, its `close` works before the first piece.
-
-    Args:
-        body: botocore's StreamingBody.
-        step: bytes of a piece.
-    """
-
-    def __init__(self, body: Any, step: int) -> None:  # noqa: ANN401 - it comes without types
-        self._body = body
-        self._step = step
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            piece: bytes = self._body.read(self._step)
-        except (BotoCoreError, OSError) as error:
-            self.close()
-            raise StoreUnavailable("GetObject") from error
-        if not piece:
-            self.close()
-            raise StopIteration
-        return piece
-
-    def close(self) -> None:
-        """Give the connection back; a WSGI server does it when its client has gone."""
-        self._body.close()

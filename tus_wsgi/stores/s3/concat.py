@@ -15,9 +15,10 @@ sent. No more of a seam is held than its part.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
-from tus_wsgi.errors import PartialUnusable, UploadGone
+from tus_wsgi.errors import PartialUnusable, StoreUnavailable, UploadGone
 from tus_wsgi.model import Final, Partial, UploadId
 from tus_wsgi.parts import Part, plan_for
 from tus_wsgi.splices import Slice, Splice, copied, splices
@@ -199,15 +200,20 @@ class S3Final(S3Upload):
         except BaseException:
             part.close()
             raise
+        if part.size != splice.size:  # a service that ends an answer too early, and says nothing
+            part.close()
+            raise StoreUnavailable("GetObject")
         return part
 
     def _pieces(self, slice: Slice, source: Source) -> Iterator[bytes]:
         try:
-            yield from self._shop.bucket.read(
+            pieces = self._shop.bucket.read(
                 source.key, slice.start, slice.stop, etag=source.etag, step=READ_STEP
             )
         except Absent as error:
             raise _unusable(source.id, "was removed") from error
+        with closing(pieces):
+            yield from pieces
 
 
 def _unusable(id: UploadId, what: str) -> PartialUnusable:
