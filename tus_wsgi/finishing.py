@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from tus_wsgi.audience import Audience
-from tus_wsgi.errors import FinishRefused, StoreUnavailable
+from tus_wsgi.errors import FinishRefused, StoreUnavailable, Unavailable
 from tus_wsgi.events import UploadFinished
 from tus_wsgi.hooks import FinishedUpload, OnFinish
 from tus_wsgi.model import Final, Partial, UploadId
@@ -63,7 +64,7 @@ class Finisher:
         lock.assert_held()
         made = upload.assemble(lock.assert_held)
         if on_finish is not None:
-            _call(on_finish, upload)
+            _call(on_finish, upload, lock)
         lock.assert_held()
         # A hook would run again if the record were left for whoever looks next.
         upload.finish(lazily=is_new and on_finish is None and concat is None)
@@ -82,9 +83,13 @@ class Finisher:
             log.warning("some partial uploads could not be removed", exc_info=error)
 
 
-def _call(on_finish: OnFinish, upload: Upload) -> None:
+def _call(on_finish: OnFinish, upload: Upload, lock: Lock) -> None:
     info = upload.info
     try:
         on_finish(FinishedUpload(info.id, info.offset, info.metadata, upload.storage))
     except Exception as error:
+        # If this fails too, the client sends the last request once more.
+        with suppress(Unavailable):
+            lock.assert_held()
+            upload.note_whole()
         raise FinishRefused from error

@@ -155,6 +155,15 @@ class Upload(Protocol):
             StoreUnavailable: the store did not answer; try again.
         """
 
+    def note_whole(self) -> None:
+        """Record that the object is whole, although the application does not know yet.
+
+        Whoever looks next finds the upload full, and no byte has to be sent again.
+
+        Raises:
+            LockLost, StoreUnavailable: it is not recorded.
+        """
+
     def finish(self, *, lazily: bool) -> None:
         """Record that the object is whole and the application knows.
 

@@ -456,14 +456,7 @@ def test_a_late_part_of_a_finished_upload_is_refused(place: Place) -> None:
     ("data", "at_creation"),
     [
         pytest.param(SMALL, True, id="small-POST"),
-        pytest.param(
-            SMALL,
-            False,
-            id="small-PATCH",
-            marks=pytest.mark.xfail(
-                reason="the object is there, but no record says so before `finish`"
-            ),
-        ),
+        pytest.param(SMALL, False, id="small-PATCH"),
         pytest.param(LARGE, True, id="large-POST"),
         pytest.param(LARGE, False, id="large-PATCH"),
     ],

@@ -123,6 +123,9 @@ class MemoryUpload:
             self._made_here = True
         return self._made_here
 
+    def note_whole(self) -> None:
+        """Do nothing: `assemble` has recorded it."""
+
     def finish(self, *, lazily: bool) -> None:  # noqa: ARG002 - writing costs nothing here
         """Record that the upload is finished."""
         self._cell.info = replace(self._cell.info, state=State.FINISHED)

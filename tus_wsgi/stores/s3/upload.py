@@ -342,6 +342,15 @@ class S3Upload:
             raise UploadGone(PARTS_GONE)
         self._note_object()
 
+    def note_whole(self) -> None:
+        """Record that the object is whole. One S3 call, or none: one made of parts is noticed.
+
+        Raises:
+            LockLost, StoreUnavailable: it is not recorded.
+        """
+        if self._record.multipart is None and self._record.info.state is State.RECEIVING:
+            self._write(self._record.at(State.FINISHING))
+
     def finish(self, *, lazily: bool) -> None:
         """Record that the upload is finished, and remove a tail that its object has swallowed.
 
