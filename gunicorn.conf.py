@@ -23,6 +23,9 @@ graceful_timeout = 30
 # Seconds that an idle connection is kept: longer than most proxies' own patience would be wasted.
 keepalive = 5
 
+# gunicorn 27 opens a socket in the home directory, to be steered by. Nobody asked for it here.
+control_socket_disable = True
+
 
 def post_worker_init(worker):
     """Cut running uploads in good order when the worker is asked to stop."""
