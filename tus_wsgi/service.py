@@ -252,7 +252,12 @@ class UploadService:
                 body.interrupt(BodyEnd.INTERRUPTED)
 
         with self._locker.lock(id, on_release_request=let_go) as lock:
-            yield lock
+            try:
+                yield lock
+            except UploadGone:
+                # To one who came too late, what a successor has finished looks removed.
+                lock.assert_held()
+                raise
 
     def _new_info(self, metadata: Metadata) -> UploadInfo:
         """An upload that begins now, of unknown length."""
