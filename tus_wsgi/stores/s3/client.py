@@ -60,7 +60,7 @@ def make_client(
         tcp_keepalive=True,
         # What is passed is known to be right, and looking costs CPU in each call.
         parameter_validation=False,
-        # botocore's own is put together anew twice in each call, out of 16 pieces.
+        # botocore's own is put together anew, twice in each call.
         user_agent=f"tus-wsgi-s3 Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         s3={
             "addressing_style": "auto" if endpoint is None else "path",
