@@ -44,6 +44,7 @@ class Gunicorn:
         app: what is served, if it is not what `gunicorn.conf.py` says.
         arguments: more of gunicorn's.
         port: where it listens; 0 for a free one.
+        ignored: beginnings of warnings that are others' to mend; the rest are errors.
     """
 
     def __init__(
@@ -55,12 +56,15 @@ class Gunicorn:
         app: str | None = None,
         arguments: Sequence[str] = (),
         port: int = 0,
+        ignored: Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.log = directory / "gunicorn.log"
         self.access_log = directory / "access.log"
         command = [
-            *(sys.executable, "-W", "error", "-m", "gunicorn"),
+            *(sys.executable, "-W", "error"),
+            *(f"-Wignore:{message}" for message in ignored),
+            *("-m", "gunicorn"),
             *("--bind", f"{HOST}:{port}", "--workers", str(workers)),
             *("--access-logfile", str(self.access_log)),
             *_without_control_socket(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,8 @@ class Site:
         workers: int = 2,
         app: str | None = None,
         arguments: Sequence[str] = (),
-        settings: dict[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
+        ignored: Sequence[str] = (),
     ) -> Gunicorn:
         """Start one more server; it ends with the site."""
         server = Gunicorn(
@@ -66,6 +67,7 @@ class Site:
             workers=workers,
             app=app,
             arguments=arguments,
+            ignored=ignored,
         )
         self.servers.append(server)
         return server
