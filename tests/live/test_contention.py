@@ -1,0 +1,165 @@
+"""Two workers want the same upload: one of them gets it, and no byte is a mixture."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from tests.harness.data import some_bytes
+from tests.harness.http import Connection, Response
+from tests.harness.site import PART_SIZE, Site
+from tests.harness.tus import Tus, patch_fields
+from tus_wsgi.model import MIB
+
+pytestmark = pytest.mark.live
+
+SIZES = {"tail": 40_000, "part": PART_SIZE, "parts": 2 * PART_SIZE + 40_000}
+
+
+@pytest.fixture(scope="module")
+def pair(site: Site) -> tuple[Tus, Tus]:
+    """Two servers with one worker each, which share bucket and locks: two workers for certain."""
+    first, second = site.start(workers=1), site.start(workers=1)
+    return Tus(first.port), Tus(second.port)
+
+
+def race(*requests: Callable[[], Response | None]) -> list[Response | None]:
+    """Carry out requests at the same moment; None for a connection that was closed."""
+    barrier = threading.Barrier(len(requests))
+
+    def run(request: Callable[[], Response | None]) -> Response | None:
+        barrier.wait(10)
+        try:
+            return request()
+        except (OSError, EOFError):
+            return None
+
+    with ThreadPoolExecutor(len(requests)) as threads:
+        return list(threads.map(run, requests))
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("attempt", range(4))
+def test_two_patches_at_the_same_offset_never_mix(
+    size: int, attempt: int, pair: tuple[Tus, Tus], site: Site
+) -> None:
+    """C-43: at most one 204, and what is stored is a beginning of one of the two bodies."""
+    bodies = [some_bytes(size, seed=seed) for seed in (1, 2)]
+    assert bodies[0][0] != bodies[1][0]
+    path = pair[0].create(size)
+    answers = race(
+        *(
+            lambda tus=tus, body=body: tus.patch(path, 0, body)
+            for tus, body in zip(pair, bodies, strict=True)
+        )
+    )
+    statuses = [None if answer is None else answer.status for answer in answers]
+    assert statuses.count(204) <= 1, statuses
+    assert set(statuses) <= {204, 409, 423, None}
+    offset = pair[0].offset(path)
+    if 204 in statuses:
+        assert offset == size
+    for answer in answers:
+        if answer is not None and answer.status == 423:
+            assert int(answer["Upload-Offset"]) <= offset
+    if offset < size:
+        pair[1].send(path, offset, bodies[0][offset:])
+    stored = site.stored(path)
+    assert stored[:offset] in {body[:offset] for body in bodies}
+    assert stored[offset:] == bodies[0][offset:]
+
+
+def test_many_writers_at_the_same_offset_make_one_file(pair: tuple[Tus, Tus], site: Site) -> None:
+    """C-43"""
+    bodies = [some_bytes(3 * MIB, seed=seed) for seed in range(8)]
+    path = pair[0].create(3 * MIB)
+    answers = race(
+        *(
+            lambda number=number, body=body: pair[number % 2].patch(path, 0, body)
+            for number, body in enumerate(bodies)
+        )
+    )
+    statuses = [None if answer is None else answer.status for answer in answers]
+    assert statuses.count(204) <= 1, statuses
+    assert set(statuses) <= {204, 409, 423, None}
+    offset = pair[0].offset(path)
+    pair[1].patch(path, offset, bodies[0][offset:])
+    stored = site.stored(path)
+    assert stored[:offset] in {body[:offset] for body in bodies}
+
+
+@pytest.mark.parametrize("sent", [0, 40_000, PART_SIZE + 40_000])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same-worker", "other-worker"])
+def test_a_delete_ends_a_patch_and_the_upload_never_comes_back(
+    sent: int, elsewhere: bool, pair: tuple[Tus, Tus], site: Site
+) -> None:
+    """TE-04, TE-05"""
+    here, other = pair
+    size = 3 * PART_SIZE
+    body = some_bytes(size)
+    path = here.create(size)
+    with Connection(here.port) as connection:
+        connection.begin("PATCH", path, patch_fields(0, Content_Length=str(size)))
+        connection.send(body[:sent])
+        connection.delivered()
+        site.wait_for_lock(path)
+        began = time.monotonic()
+        assert (other if elsewhere else here).delete(path).status == 204
+        assert time.monotonic() - began < 2
+        assert connection.response().status == 423
+    for tus in pair:
+        assert tus.head(path).status == 404
+        assert tus.patch(path, sent, body[sent:]).status == 404
+    assert [key for key in site.listing() if site.key(path) in key] == []
+
+
+def test_two_deletes_at_once_leave_nothing(pair: tuple[Tus, Tus], site: Site) -> None:
+    """TE-06: one 204, and one 204 or 404."""
+    path = pair[0].create(3 * PART_SIZE)
+    pair[0].send(path, 0, some_bytes(PART_SIZE + 5))
+    answers = race(*(lambda tus=tus: tus.delete(path) for tus in pair))
+    statuses = {answer.status for answer in answers if answer is not None}
+    assert 204 in statuses
+    assert statuses <= {204, 404}
+    assert [key for key in site.listing() if site.key(path) in key] == []
+
+
+def test_a_storm_of_heads_never_sees_an_offset_shrink(pair: tuple[Tus, Tus], site: Site) -> None:
+    """C-25, C-26: whatever was said to be stored is stored for good."""
+    size = 2 * PART_SIZE + 1
+    body = some_bytes(size)
+    path = pair[0].create(size)
+    done = threading.Event()
+    seen: list[list[int]] = [[], []]
+
+    def watch(number: int) -> None:
+        while not done.is_set():
+            response = pair[number].head(path)
+            assert response.status in (200, 423)
+            if response.status == 200:
+                seen[number].append(int(response["Upload-Offset"]))
+            time.sleep(0.15)
+
+    with ThreadPoolExecutor(2) as threads:
+        watchers = [threads.submit(watch, number) for number in range(2)]
+        offset = 0
+        try:
+            deadline = time.monotonic() + 60
+            while offset < size:
+                assert time.monotonic() < deadline, "the HEADs starve the upload"
+                race(partial(pair[0].patch, path, offset, body[offset:]))
+                now = pair[1].offset(path)
+                assert now >= offset
+                offset = now
+        finally:
+            done.set()
+        for watcher in watchers:
+            watcher.result()
+    for offsets in seen:
+        assert offsets == sorted(offsets)
+    assert site.stored(path) == body

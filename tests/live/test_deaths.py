@@ -1,0 +1,210 @@
+"""Workers that die, and servers that are told to stop: uploads go on where they were."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+import pytest
+
+from tests.harness.data import some_bytes
+from tests.harness.gunicorn import wait_until
+from tests.harness.http import Connection, Response
+from tests.harness.site import PART_SIZE, Site
+from tests.harness.tus import Tus, patch_fields
+from tus_wsgi.model import MIB
+
+pytestmark = pytest.mark.live
+
+FILE = some_bytes(4 * PART_SIZE + 1234)
+
+AT_ONCE = 2.0
+"""Seconds."""
+
+STOPPED = 10.0
+"""Seconds, of the 30 that `graceful_timeout` allows."""
+
+
+def begin_patch(site: Site, port: int, path: str, offset: int, count: int) -> Connection:
+    """A PATCH for the whole rest, of which so many bytes have reached the server."""
+    connection = Connection(port)
+    length = str(len(FILE) - offset)
+    connection.begin("PATCH", path, patch_fields(offset, Content_Length=length))
+    connection.send(FILE[offset : offset + count])
+    connection.delivered()
+    site.wait_for_lock(path)
+    return connection
+
+
+def go_on(tus: Tus, path: str, offset: int, count: int | None = None) -> int:
+    """HEAD, then PATCH, as clients do; returns the offset that was acknowledged.
+
+    A part that a dead worker had sent to S3 may be stored a moment after the HEAD has looked. Then
+    the PATCH is refused, and the next HEAD says more: never less than `offset`, nor than before.
+    """
+    for _ in range(5):
+        now = tus.offset(path)
+        assert now >= offset
+        offset = now
+        stop = len(FILE) if count is None else min(len(FILE), offset + count)
+        response = tus.patch(path, offset, FILE[offset:stop])
+        if response.status == 204:
+            assert response["Upload-Offset"] == str(stop)
+            return stop
+        assert response.status == 409
+        assert int(response["Upload-Offset"]) > offset
+    pytest.fail("five HEADs in a row named an offset that was refused")
+
+
+@pytest.mark.parametrize("count", [10, 3 * PART_SIZE + 10], ids=["tail", "parts"])
+def test_after_a_killed_worker_the_next_request_is_answered_at_once(
+    count: int, new_site: Callable[..., Site]
+) -> None:
+    """C-44: what was acknowledged is there; the lock died with its holder."""
+    site = new_site()
+    site.excused = r"was sent SIGKILL"
+    server = site.start(workers=2)
+    tus = Tus(server.port)
+    acknowledged = 2 * MIB
+    path = tus.create(len(FILE))
+    tus.send(path, 0, FILE[:acknowledged])
+    with begin_patch(site, server.port, path, acknowledged, count) as connection:
+        os.kill(server.worker_of(connection.socket), signal.SIGKILL)
+        began = time.monotonic()
+        offset = tus.offset(path)
+        assert time.monotonic() - began < AT_ONCE
+        assert acknowledged <= offset <= acknowledged + count
+        go_on(tus, path, offset)
+    assert site.stored(path) == FILE
+
+
+def test_a_server_whose_only_worker_was_killed_comes_back(new_site: Callable[..., Site]) -> None:
+    site = new_site()
+    site.excused = r"was sent SIGKILL"
+    server = site.start(workers=1)
+    tus = Tus(server.port)
+    path = tus.create(len(FILE))
+    with begin_patch(site, server.port, path, 0, PART_SIZE + 10) as connection:
+        os.kill(server.worker_of(connection.socket), signal.SIGKILL)
+        go_on(tus, path, 0)
+    assert site.stored(path) == FILE
+
+
+def test_an_upload_that_workers_die_under_again_and_again_is_whole(
+    new_site: Callable[..., Site],
+) -> None:
+    site = new_site()
+    site.excused = r"was sent SIGKILL"
+    server = site.start(workers=2)
+    tus = Tus(server.port)
+    path, offset = tus.create(len(FILE)), 0
+    for step in (1, PART_SIZE - 1, 2 * PART_SIZE, 500_000):
+        with begin_patch(site, server.port, path, offset, step) as holder:
+            os.kill(server.worker_of(holder.socket), signal.SIGKILL)
+        # Each death is followed by an acknowledged step, which no later one may undo.
+        offset = go_on(tus, path, offset, 400_000)
+    go_on(tus, path, offset)
+    assert site.stored(path) == FILE
+
+
+class Sender(threading.Thread):
+    """A client that sends as long as it can, and then reads the response."""
+
+    def __init__(self, connection: Connection, rest: bytes) -> None:
+        super().__init__(daemon=True)
+        self._connection = connection
+        self._rest = rest
+        self.response: Response | None = None
+
+    def run(self) -> None:
+        with suppress(OSError):
+            for start in range(0, len(self._rest), 10_000):
+                self._connection.send(self._rest[start : start + 10_000])
+                time.sleep(0.02)
+        with suppress(OSError, EOFError):
+            self.response = self._connection.response()
+
+
+def test_a_server_that_is_told_to_stop_stores_what_came_and_ends_soon(
+    new_site: Callable[..., Site],
+) -> None:
+    """A silent upload, one in chunks and one that is being sent: none waits for its end."""
+    site = new_site()
+    server = site.start(workers=2)
+    tus = Tus(server.port)
+    paths = [tus.create(len(FILE)) for _ in range(3)]
+    silent, chunked, running = paths
+    with ExitStack() as connections:
+        first = connections.enter_context(begin_patch(site, server.port, silent, 0, PART_SIZE + 99))
+        second = connections.enter_context(Connection(server.port))
+        second.begin("PATCH", chunked, patch_fields(0, Transfer_Encoding="chunked"))
+        second.chunk(FILE[: PART_SIZE + 98])
+        second.delivered()
+        third = connections.enter_context(begin_patch(site, server.port, running, 0, 5_000))
+        sender = Sender(third, FILE[5_000:])
+        sender.start()
+        site.wait_for_lock(chunked)
+        time.sleep(0.3)
+
+        server.signal(signal.SIGTERM)
+        began = time.monotonic()
+        told = {silent: first.response(), chunked: second.response()}
+        assert server.wait(STOPPED) == 0
+        print(f"stopped after {time.monotonic() - began:.2f} s")
+        sender.join(5)
+
+    offsets = {path: int(response["Upload-Offset"]) for path, response in told.items()}
+    assert offsets == {silent: PART_SIZE + 99, chunked: PART_SIZE + 98}
+    assert {response.status for response in told.values()} == {503}
+    again = Tus(site.start(workers=2).port)
+    for path, offset in offsets.items():
+        assert again.offset(path) == offset
+    stored = again.offset(running)
+    assert stored >= 5_000
+    if sender.response is not None:
+        assert (sender.response.status, sender.response["Upload-Offset"]) == (503, str(stored))
+    for path in paths:
+        offset = again.offset(path)
+        again.send(path, offset, FILE[offset:])
+        assert site.stored(path) == FILE
+
+
+def test_a_stopping_server_finishes_small_requests(new_site: Callable[..., Site]) -> None:
+    """A request whose last byte has come is answered as ever."""
+    site = new_site()
+    server = site.start(workers=1)
+    tus = Tus(server.port)
+    path = tus.create(len(FILE))
+    with Connection(server.port) as connection:
+        connection.request("PATCH", path, patch_fields(0), FILE)
+        server.signal(signal.SIGTERM)
+        response = connection.response()
+        offset = int(response["Upload-Offset"])
+        assert (response.status, offset == len(FILE)) in [(204, True), (503, False)]
+    assert server.wait(STOPPED) == 0
+    again = Tus(site.start(workers=1).port)
+    assert again.offset(path) == offset
+    again.send(path, offset, FILE[offset:])
+    assert site.stored(path) == FILE
+
+
+def test_a_stopped_server_takes_no_more_connections(new_site: Callable[..., Site]) -> None:
+    site = new_site()
+    server = site.start(workers=1)
+    server.signal(signal.SIGTERM)
+    assert server.wait(STOPPED) == 0
+
+    def refused() -> bool:
+        with (
+            suppress(ConnectionRefusedError),
+            socket.create_connection(("127.0.0.1", server.port), 1),
+        ):
+            return False
+        return True
+
+    wait_until(refused, seconds=1)

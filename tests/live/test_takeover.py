@@ -1,0 +1,194 @@
+"""A resume never waits: a client that fell silent is superseded in less than two seconds.
+
+Not one byte is lost that had reached the server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.harness.data import some_bytes
+from tests.harness.gunicorn import Gunicorn, wait_until
+from tests.harness.http import Connection
+from tests.harness.site import PART_SIZE, Site
+from tests.harness.tus import Tus, patch_fields
+from tus_wsgi.model import KIB
+
+pytestmark = pytest.mark.live
+
+SOON = 2.0
+"""Seconds."""
+
+FILE = some_bytes(2 * PART_SIZE + 70_000)
+
+SENT = [0, 1, 70_001, PART_SIZE, PART_SIZE + 70_001]
+"""How much a client sends before it falls silent: nothing, a tail, a part, and both."""
+
+framings = pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+
+
+@contextmanager
+def stalled(site: Site, port: int, path: str, sent: int, *, chunked: bool) -> Iterator[Connection]:
+    """A PATCH of which `sent` bytes have reached the server, and no more come."""
+    with Connection(port) as connection:
+        if chunked:
+            connection.begin("PATCH", path, patch_fields(0, Transfer_Encoding="chunked"))
+            for start in range(0, sent, 100 * KIB):
+                connection.chunk(FILE[start : min(start + 100 * KIB, sent)])
+        else:
+            connection.begin("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
+            connection.send(FILE[:sent])
+        connection.delivered()
+        site.wait_for_lock(path)
+        yield connection
+
+
+def supersede(site: Site, tus: Tus, path: str, sent: int, holder: Connection) -> None:
+    """HEAD, then PATCH, in time; the file is whole, and the old request learns what happened."""
+    began = time.monotonic()
+    assert tus.offset(path) == sent
+    assert time.monotonic() - began < SOON
+    with Connection(tus.port) as connection:
+        began = time.monotonic()
+        connection.request("PATCH", path, patch_fields(sent), FILE[sent : sent + 1000])
+        assert connection.response().status == 204
+        assert time.monotonic() - began < SOON
+    told = holder.response()
+    assert (told.status, told["Upload-Offset"]) == (423, str(sent))
+    tus.send(path, sent + 1000, FILE[sent + 1000 :])
+    assert site.stored(path) == FILE
+
+
+@pytest.fixture(scope="module")
+def pair(site: Site) -> tuple[Tus, Tus]:
+    """Two servers with one worker each, which share bucket and locks: two workers for certain."""
+    first, second = site.start(workers=1), site.start(workers=1)
+    return Tus(first.port), Tus(second.port)
+
+
+@framings
+@pytest.mark.parametrize("sent", SENT)
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same-worker", "other-worker"])
+def test_a_silent_client_is_superseded_at_once(
+    elsewhere: bool, sent: int, chunked: bool, pair: tuple[Tus, Tus], site: Site
+) -> None:
+    """C-41, C-42: every byte that was sent counts."""
+    here, other = pair
+    path = here.create(len(FILE))
+    with stalled(site, here.port, path, sent, chunked=chunked) as holder:
+        supersede(site, other if elsewhere else here, path, sent, holder)
+
+
+def test_it_is_superseded_by_either_worker_of_one_server(
+    site: Site, server: Gunicorn, tus: Tus
+) -> None:
+    sent = PART_SIZE + 1
+    served = set[bool]()
+    for _ in range(60):
+        path = tus.create(len(FILE))
+        with stalled(site, server.port, path, sent, chunked=False) as holder:
+            theirs = server.worker_of(holder.socket)
+            with Connection(server.port) as connection:
+                began = time.monotonic()
+                connection.request("HEAD", path, {"Tus-Resumable": "1.0.0"})
+                response = connection.response()
+                assert time.monotonic() - began < SOON
+                assert response["Upload-Offset"] == str(sent)
+                served.add(server.worker_of(connection.socket) == theirs)
+            assert holder.response().status == 423
+        if served == {True, False}:
+            return
+    pytest.fail(f"60 requests went to the same worker, or all to the other one: {served}")
+
+
+def test_a_patch_supersedes_without_a_head(pair: tuple[Tus, Tus], site: Site) -> None:
+    here, other = pair
+    path = here.create(len(FILE))
+    with stalled(site, here.port, path, 70_001, chunked=False):
+        began = time.monotonic()
+        other.send(path, 70_001, FILE[70_001:])
+        assert time.monotonic() - began < SOON + 1, "superseding, and ten megabytes"
+    assert site.stored(path) == FILE
+
+
+@framings
+def test_a_head_during_a_patch_has_an_offset_to_go_on_from(
+    chunked: bool, pair: tuple[Tus, Tus], site: Site
+) -> None:
+    """C-25, C-26: the offset never shrinks, though each HEAD cuts the PATCH before it short."""
+    here, other = pair
+    path, offset = here.create(len(FILE)), 0
+    with ExitStack() as connections:
+        for step in (1, 100_000, PART_SIZE, 300_000):
+            connection = connections.enter_context(Connection(here.port))
+            if chunked:
+                fields = patch_fields(offset, Transfer_Encoding="chunked")
+                connection.begin("PATCH", path, fields)
+                connection.chunk(FILE[offset : offset + step])
+            else:
+                length = str(len(FILE) - offset)
+                connection.begin("PATCH", path, patch_fields(offset, Content_Length=length))
+                connection.send(FILE[offset : offset + step])
+            connection.delivered()
+            site.wait_for_lock(path)
+            offset += step
+            assert other.offset(path) == offset
+    here.send(path, offset, FILE[offset:])
+    assert site.stored(path) == FILE
+
+
+def test_silence_is_ended_by_the_network_timeout(new_site: Callable[..., Site]) -> None:
+    """C-42: what came is stored, and the upload is not left locked."""
+    site = new_site(TUS_NETWORK_TIMEOUT="500ms")
+    tus = Tus(site.start(workers=1).port)
+    path = tus.create(len(FILE))
+    with stalled(site, tus.port, path, PART_SIZE + 5, chunked=False) as holder:
+        began = time.monotonic()
+        response = holder.response()
+        assert 0.3 < time.monotonic() - began < 3
+        assert (response.status, response["Upload-Offset"]) == (503, str(PART_SIZE + 5))
+        assert holder.rest() == b"", "a connection with half a request in it is of no use"
+    assert tus.offset(path) == PART_SIZE + 5
+
+
+def test_a_slow_client_is_no_silent_one(new_site: Callable[..., Site]) -> None:
+    site = new_site(TUS_NETWORK_TIMEOUT="600ms")
+    tus = Tus(site.start(workers=1).port)
+    path = tus.create(10)
+    with Connection(tus.port) as connection:
+        connection.begin("PATCH", path, patch_fields(0, Content_Length="10"))
+        for byte in b"0123456789":
+            connection.send(bytes([byte]))
+            time.sleep(0.15)
+        assert connection.response().status == 204
+    assert site.stored(path) == b"0123456789"
+
+
+def test_ten_silent_clients_hold_up_nobody(pair: tuple[Tus, Tus], site: Site) -> None:
+    """More than there are slots for part uploads: none is held while a client is waited for."""
+    here, _ = pair
+    with ExitStack() as holders:
+        for _ in range(12):
+            path = here.create(len(FILE))
+            holders.enter_context(stalled(site, here.port, path, PART_SIZE + 1, chunked=False))
+        began = time.monotonic()
+        path = here.upload(FILE)
+        assert time.monotonic() - began < 5
+    assert site.stored(path) == FILE
+
+
+def test_the_response_to_a_superseded_client_needs_no_reader(
+    pair: tuple[Tus, Tus], site: Site
+) -> None:
+    """A half-open connection: the client is gone, and nobody told the server."""
+    here, other = pair
+    path = here.create(len(FILE))
+    with stalled(site, here.port, path, 1000, chunked=False) as holder:
+        holder.reset()
+        wait_until(lambda: other.offset(path) == 1000, seconds=SOON)
+    other.send(path, 1000, FILE[1000:])
+    assert site.stored(path) == FILE
