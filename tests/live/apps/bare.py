@@ -1,0 +1,29 @@
+"""A WSGI callable without any framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tests.live.apps.mounting import at_two_places
+from tus_wsgi import TusMiddleware
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+
+def hello(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == "/hello":
+        text = f"hello from {environ['SCRIPT_NAME']}".encode()
+    elif environ["PATH_INFO"] == "/echo":
+        text = environ["wsgi.input"].read()
+    elif environ["PATH_INFO"] == "/files-x":
+        text = b"mine"
+    else:
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"not here"]
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))])
+    return [text]
+
+
+application = at_two_places(TusMiddleware.from_env(hello))

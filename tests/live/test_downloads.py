@@ -1,0 +1,145 @@
+"""GET of finished uploads: bytes come from S3, whole or in ranges, and only if they are wanted."""
+
+from __future__ import annotations
+
+import base64
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+
+import pytest
+
+from tests.harness.data import some_bytes
+from tests.harness.http import Connection, Response
+from tests.harness.site import PART_SIZE, Site
+from tests.harness.tus import VERSION, Tus
+
+pytestmark = pytest.mark.live
+
+FILE = some_bytes(2 * PART_SIZE + 123)
+SIZE = len(FILE)
+
+
+@pytest.fixture(scope="module")
+def path(site: Site) -> str:
+    """An upload in three parts, of a type that browsers may show."""
+    tus = Tus(site.servers[0].port)
+    pairs = {"filename": "Menü.png", "filetype": "image/png"}
+    said = ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in pairs.items())
+    path = tus.create(SIZE, {"Upload-Metadata": said})
+    tus.send(path, 0, FILE)
+    return path
+
+
+def get(tus: Tus, path: str, **fields: str) -> Response:
+    return tus.ask("GET", path, {name.replace("_", "-"): text for name, text in fields.items()})
+
+
+def test_the_whole_file_comes_with_its_name_and_type(path: str, tus: Tus) -> None:
+    response = get(tus, path)
+    assert (response.status, response.body) == (200, FILE)
+    assert response["Content-Length"] == str(SIZE)
+    assert response["Content-Type"] == "image/png"
+    assert "filename*=UTF-8''Men%C3%BC.png" in response["Content-Disposition"]
+    assert response["Accept-Ranges"] == "bytes"
+    assert response["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=5-", 5, SIZE),
+        ("bytes=-5", SIZE - 5, SIZE),
+        ("bytes=0-", 0, SIZE),
+        (f"bytes={PART_SIZE - 1}-{PART_SIZE}", PART_SIZE - 1, PART_SIZE + 1),
+        (f"bytes={PART_SIZE}-{2 * PART_SIZE}", PART_SIZE, 2 * PART_SIZE + 1),
+        (f"bytes={SIZE - 1}-", SIZE - 1, SIZE),
+        (f"bytes=10-{10 * SIZE}", 10, SIZE),
+        (f"bytes=-{10 * SIZE}", 0, SIZE),
+    ],
+)
+def test_a_range_is_served_as_it_was_asked_for(
+    asked: str, start: int, stop: int, path: str, tus: Tus
+) -> None:
+    response = get(tus, path, Range=asked)
+    assert response.status == 206
+    assert response["Content-Range"] == f"bytes {start}-{stop - 1}/{SIZE}"
+    assert response["Content-Length"] == str(stop - start)
+    assert response.body == FILE[start:stop]
+
+
+@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}"])
+def test_a_range_behind_the_end_is_416(asked: str, path: str, tus: Tus) -> None:
+    response = get(tus, path, Range=asked)
+    assert response.status == 416
+    assert response["Content-Range"] == f"bytes */{SIZE}"
+
+
+@pytest.mark.parametrize(
+    "asked", ["bytes=0-1,5-6", "lines=1-2", "bytes=b-a", "bytes=5-1", "bytes=-0"]
+)
+def test_what_is_no_single_range_gets_the_whole_file(asked: str, path: str, tus: Tus) -> None:
+    response = get(tus, path, Range=asked)
+    assert (response.status, response.body) == (200, FILE)
+
+
+def test_a_reader_that_has_the_file_is_told_so(path: str, tus: Tus) -> None:
+    first = get(tus, path, Range="bytes=0-0")
+    etag, modified = first["ETag"], first["Last-Modified"]
+    for condition in ({"If_None_Match": etag}, {"If_None_Match": f'"x", W/{etag}'}):
+        response = get(tus, path, **condition)
+        assert (response.status, response.body) == (304, b"")
+        assert response["ETag"] == etag
+    assert get(tus, path, If_Modified_Since=modified).status == 304
+    assert get(tus, path, If_None_Match='"x"', Range="bytes=1-2").body == FILE[1:3]
+
+
+def test_a_reader_that_has_another_file_is_told_so(path: str, tus: Tus) -> None:
+    modified = get(tus, path, Range="bytes=0-0")["Last-Modified"]
+    before = format_datetime(parsedate_to_datetime(modified) - timedelta(days=1), usegmt=True)
+    assert get(tus, path, If_Match='"x"').status == 412
+    assert get(tus, path, If_Unmodified_Since=before).status == 412
+    assert get(tus, path, If_Modified_Since=before, Range="bytes=0-3").status == 206
+
+
+def test_an_interrupted_download_goes_on_only_with_the_same_file(path: str, tus: Tus) -> None:
+    etag = get(tus, path, Range="bytes=0-0")["ETag"]
+    assert get(tus, path, Range="bytes=7-9", If_Range=etag).body == FILE[7:10]
+    assert get(tus, path, Range="bytes=7-9", If_Range='"x"').body == FILE
+
+
+def test_an_unfinished_upload_has_no_content_yet(tus: Tus) -> None:
+    path = tus.create(10)
+    tus.send(path, 0, b"12345")
+    assert get(tus, path).status == 409
+
+
+def test_an_empty_file_is_an_empty_body(tus: Tus) -> None:
+    path = tus.create(0)
+    response = get(tus, path, Range="bytes=0-")
+    assert (response.status, response.body) == (200, b"")
+
+
+def test_a_removed_file_is_not_found(tus: Tus) -> None:
+    path = tus.upload(b"hello")
+    assert get(tus, path).body == b"hello"
+    assert tus.delete(path).status == 204
+    assert get(tus, path).status == 404
+
+
+def test_a_reader_needs_no_word_of_tus(path: str, tus: Tus) -> None:
+    with Connection(tus.port) as connection:
+        connection.request("GET", path, {"Range": "bytes=0-9"})
+        assert connection.response().body == FILE[:10]
+        connection.request("HEAD", path, VERSION)
+        assert connection.response()["Upload-Offset"] == str(SIZE)
+
+
+def test_a_reader_that_leaves_hurts_nobody(path: str, tus: Tus, site: Site) -> None:
+    for _ in range(3):
+        with Connection(tus.port) as connection:
+            connection.begin("GET", path)
+            assert connection.line().startswith(b"HTTP/1.1 200")
+            connection.reset()
+    assert get(tus, path, Range="bytes=-1").body == FILE[-1:]
+    assert site.servers[0].complaints() == []

@@ -1,0 +1,67 @@
+"""The library knows nothing of gevent: it does the same in gunicorn's threads."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness.data import some_bytes
+from tests.harness.gunicorn import wait_until
+from tests.harness.http import Connection
+from tests.harness.site import PART_SIZE, Site
+from tests.harness.tus import Tus, patch_fields
+
+pytestmark = pytest.mark.live
+
+FILE = some_bytes(2 * PART_SIZE + 50_000)
+
+THREADS = ["--config", str(Path(__file__).parent / "apps" / "gthread_conf.py")]
+
+
+def test_uploads_cuts_takeovers_and_stops_work_in_threads(new_site: Callable[..., Site]) -> None:
+    site = new_site()
+    server = site.start(workers=2, arguments=THREADS)
+    assert "Using worker: gthread" in server.said()
+    tus = Tus(server.port)
+
+    path = tus.upload(FILE)
+    assert site.stored(path) == FILE
+    assert tus.ask("GET", path).body == FILE
+
+    path, sent = tus.create(len(FILE)), PART_SIZE + 1
+    with Connection(server.port) as stalled:
+        stalled.begin("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
+        stalled.send(FILE[:sent])
+        stalled.delivered()
+        site.wait_for_lock(path)
+        began = time.monotonic()
+        assert tus.offset(path) == sent
+        assert time.monotonic() - began < 2
+        assert stalled.response().status == 423
+
+    with Connection(server.port) as cut:
+        cut.begin("PATCH", path, patch_fields(sent, Transfer_Encoding="chunked"))
+        cut.chunk(FILE[sent : sent + 777])
+        cut.close()
+    wait_until(lambda: tus.offset(path) == sent + 777, seconds=5)
+
+    with Connection(server.port) as running:
+        offset = sent + 777
+        length = str(len(FILE) - offset)
+        running.begin("PATCH", path, patch_fields(offset, Content_Length=length))
+        running.send(FILE[offset : offset + 10])
+        running.delivered()
+        site.wait_for_lock(path)
+        server.signal(signal.SIGTERM)
+        response = running.response()
+        assert (response.status, response["Upload-Offset"]) == (503, str(offset + 10))
+    assert server.wait(10) == 0
+
+    again = Tus(site.start(workers=1, arguments=THREADS).port)
+    assert again.offset(path) == offset + 10
+    again.send(path, offset + 10, FILE[offset + 10 :])
+    assert site.stored(path) == FILE
