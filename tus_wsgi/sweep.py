@@ -19,6 +19,7 @@ from tus_wsgi.assembly import make_locker, make_store
 from tus_wsgi.audience import Audience
 from tus_wsgi.finishing import Finisher
 from tus_wsgi.hooks import OnFinish
+from tus_wsgi.ports import Store
 from tus_wsgi.settings import LockerKind, Settings, SettingsError
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import Checksum, make_client
@@ -87,10 +88,8 @@ def make_sweep(
         endpoint=settings.s3_endpoint, parallel_parts=AT_ONCE, checksum=settings.s3_checksum
     )
     store = make_store(settings)
-    finisher = None
-    if hook is not None or not has_hook:
-        discard = store.discard if settings.delete_partials else None
-        finisher = Finisher(hook, Audience(()), discard=discard)
+    is_ours_to_finish = hook is not None or not has_hook
+    finisher = _finisher(settings, store, hook) if is_ours_to_finish else None
     return Sweep(
         store,
         make_locker(settings),
@@ -100,6 +99,11 @@ def make_sweep(
         rules=Rules(now=datetime.now(UTC), min_age=min_age, finisher=finisher, is_dry=is_dry),
         on_progress=_show_progress,
     )
+
+
+def _finisher(settings: Settings, store: Store, hook: OnFinish | None) -> Finisher:
+    discard = store.discard if settings.delete_partials else None
+    return Finisher(hook, Audience(()), discard=discard)
 
 
 def _show_progress(examined: int) -> None:
