@@ -156,9 +156,6 @@ def test_a_part_that_fails_costs_what_is_behind_it_and_nothing_else(
 
 
 def test_a_gap_ends_the_run(place: Place) -> None:
-    begin(place, 95)
-    upload = found(place, place.store(limits=TINY))
-    assert upload.info.offset == 0
     tiny = place.store(limits=TINY).create(UploadInfo(ID, 95), at_once=True)
     tiny.append(ScriptedBody(SMALL * 2), held)
     multipart = str(info_of(place)["Storage"]["MultipartUpload"])  # type: ignore[index]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tus_wsgi.errors import StoreUnavailable
+from botocore.exceptions import ClientError
+
+from tus_wsgi.errors import LockLost, StoreUnavailable
 from tus_wsgi.spool import Payload
 from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
@@ -60,20 +62,26 @@ class InfoObject:
             StoreUnavailable: nobody can tell whether it is written.
         """
         content = encode(record)
-        condition = None if self._etag is None else Condition(self._etag)
         try:
-            self._etag = self._bucket.put(
-                self._key, Payload.of(content), content_type="application/json", condition=condition
-            )
+            self._etag = self._put(content)
         except StoreUnavailable as failure:
-            self._etag = self._find(content, failure)
+            self._etag = self._find(content, failure) or self._put_again(content, failure)
 
     def delete(self) -> None:
         """Remove it. There need not be one."""
         self._bucket.delete(self._key)
 
-    def _find(self, content: bytes, failure: StoreUnavailable) -> str:
-        """The etag of what was written although the answer was lost.
+    def _put(self, content: bytes) -> str:
+        return self._bucket.put(
+            self._key,
+            Payload.of(content),
+            content_type="application/json",
+            # The first one too: should it come late, it must not undo what was written after it.
+            condition=Condition(self._etag),
+        )
+
+    def _find(self, content: bytes, failure: StoreUnavailable) -> str | None:
+        """The etag of what was written although the answer was lost; None if it is not there.
 
         Without this look nobody could tell whether a multipart upload that the record names is
         still needed, and the client would begin a second upload beside the first.
@@ -81,9 +89,25 @@ class InfoObject:
         try:
             found, facts = self._bucket.get(self._key)
         except Absent:
-            raise NotWritten("PutObject") from failure
+            return None
         except StoreUnavailable:
             raise failure from None
-        if found != content:
+        return facts.etag if found == content else None
+
+    def _put_again(self, content: bytes, failure: StoreUnavailable) -> str:
+        """Write what is not there yet, if the first try was met by silence and may come late.
+
+        Once this is written, the condition of the late one does not hold any more. Without it, a
+        record could turn up that names a multipart upload which was aborted in the belief that
+        nobody knew of it.
+        """
+        if isinstance(failure.__cause__, ClientError):
             raise NotWritten("PutObject") from failure
-        return facts.etag
+        try:
+            return self._put(content)
+        except (StoreUnavailable, LockLost) as second:
+            # It may be the first one by which the condition does not hold any more.
+            etag = self._find(content, failure)
+            if etag is None:
+                raise second from failure
+            return etag

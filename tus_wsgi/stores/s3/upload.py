@@ -167,7 +167,9 @@ class S3Upload:
         return False
 
     def _has_whole_object(self) -> bool:
-        return self._shop.bucket.size(self._record.key) == self._record.info.length
+        length = self._record.info.length
+        # Without a length there is no whole object, and None would equal the size of none.
+        return length is not None and self._shop.bucket.size(self._record.key) == length
 
     def _note_object(self) -> None:
         self._is_assembled = True
