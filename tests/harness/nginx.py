@@ -1,0 +1,98 @@
+"""nginx in front of several servers, as Debian's package has it: round robin, and no stickiness."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tus_wsgi.dev.ports import HOST, free_ports
+from tus_wsgi.dev.process import ChildProcess, DevError
+
+START_SECONDS = 30.0
+
+_CONFIGURATION = """
+{user}
+worker_processes 1;
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx-error.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    upstream uploads {{
+{servers}
+    }}
+    server {{
+        listen {host}:{port};
+        # Bytes go on as they come: a part that was sent is not sent for nothing.
+        client_max_body_size 0;
+        proxy_request_buffering off;
+        proxy_buffering off;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Connection "";
+        location / {{ proxy_pass http://uploads; }}
+    }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def running_nginx(directory: Path, servers: Sequence[int]) -> Iterator[int]:
+    """The port of an nginx in front of the servers at these ports, until the block ends."""
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is missing: Debian's package is nginx-light")
+    port = free_ports({"nginx": ()})["nginx"]
+    file = directory / "nginx.conf"
+    file.write_text(
+        _CONFIGURATION.format(
+            # Only root can become another; the temporary directory is its own.
+            user=f"user {getpass.getuser()};" if os.getuid() == 0 else "",
+            directory=directory,
+            servers="\n".join(f"        server {HOST}:{one} max_fails=0;" for one in servers),
+            host=HOST,
+            port=port,
+        )
+    )
+    command: list[str | Path] = [
+        program,
+        "-p",
+        directory,
+        "-e",
+        directory / "nginx-error.log",
+        "-c",
+        file,
+    ]
+    process = ChildProcess(command, environ=os.environ, log=directory / "nginx.log")
+    try:
+        _wait_until_listening(port, process)
+        yield port
+    finally:
+        process.stop(grace=0)
+
+
+def _wait_until_listening(port: int, process: ChildProcess) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection((HOST, port)).close()
+        except OSError:
+            if not process.running() or time.monotonic() > deadline:
+                raise DevError(f"nginx did not start:\n{process.last_words()}") from None
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,223 @@
+"""Everything together: three hosts behind a load balancer, a bad network, and servers that die.
+
+    LOCKS=full script/test tests/locks/test_system.py
+
+runs the long form: 100 clients for two minutes, with each locker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from tusclient.client import TusClient
+
+from tests.harness.data import write_file
+from tests.harness.dynamodb import DynamoDB
+from tests.harness.gunicorn import Gunicorn
+from tests.harness.lockers import LEASES
+from tests.harness.nginx import running_nginx
+from tests.harness.node import node_packages, run_node
+from tests.harness.proxy import CuttingProxy
+from tus_wsgi.dev.ports import free_ports
+from tus_wsgi.dev.seaweedfs import SeaweedFS
+from tus_wsgi.lockers.records import Times
+from tus_wsgi.lockers.s3 import S3Records
+from tus_wsgi.model import KIB, MIB
+
+pytestmark = [pytest.mark.locks, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+FULL = os.environ.get("LOCKS") == "full"
+SECONDS = 120.0 if FULL else 25.0
+CLIENTS = 92 if FULL else 5
+NODE_CLIENTS = 8 if FULL else 1
+TUS_JS_CLIENT = "tus-js-client@4.3.1"
+
+SIZE = 12 * MIB
+CHUNK = 700 * KIB
+"""Bytes of a PATCH. No multiple of anything, so that there are tails all the time."""
+
+CUT_EVERY = 9_000_000
+"""Bytes from the clients between two connections that are cut."""
+
+RETRY_DELAYS = [0, 1000, 3000, 5000]
+"""Milliseconds: tus-js-client's own, which begin anew with each success."""
+
+
+class Hosts:
+    """Three servers, each with temporary directories of its own, as on hosts of their own."""
+
+    def __init__(self, directory: Path, environ: dict[str, str]) -> None:
+        self.ports = list(free_ports({"one": (), "two": (), "three": ()}).values())
+        self.deaths = 0
+        self._directory = directory
+        self._environ = environ
+        self._starts = 0
+        self._servers = [self._start(number) for number in range(3)]
+
+    def _start(self, number: int) -> Gunicorn:
+        home = self._directory / f"host{number}"
+        own = home / "tmp"
+        own.mkdir(parents=True, exist_ok=True)
+        self._starts += 1
+        return Gunicorn(
+            {**self._environ, "TMPDIR": str(own), "TUS_SPOOL_DIR": str(own)},
+            directory=home / f"start{self._starts}",
+            workers=2,
+            port=self.ports[number],
+        )
+
+    def kill_one(self) -> None:
+        """Kill a server with all its workers, and start it again."""
+        number = random.randrange(3)
+        self._servers[number].kill()
+        self.deaths += 1
+        self._servers[number] = self._start(number)
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.kill()
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text() for path in self._directory.glob("host*/start*/*.log"))
+
+
+class Clients:
+    """Clients that upload one file after the other until it is time to stop."""
+
+    def __init__(self, endpoint: str, file: Path, end: float) -> None:
+        self.urls: list[str] = []
+        self.failures: list[Exception] = []
+        self._endpoint = endpoint
+        self._file = file
+        self._end = end
+        self._threads = [
+            threading.Thread(target=self._run, args=(upload,))
+            for upload, count in ((self._tuspy, CLIENTS), (self._tus_js, NODE_CLIENTS))
+            for _ in range(count)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, upload: object) -> None:
+        assert callable(upload)
+        while time.monotonic() < self._end:
+            try:
+                self.urls.append(upload())
+            except Exception as error:  # noqa: BLE001 - the test tells of it
+                self.failures.append(error)
+                return
+
+    def _tuspy(self) -> str:
+        # It knows one delay only: so many seconds as tus-js-client spends on its four tries.
+        with self._file.open("rb") as stream:
+            uploader = TusClient(self._endpoint).uploader(
+                file_stream=stream, chunk_size=CHUNK, retries=9, retry_delay=1
+            )
+            uploader.upload()
+        return str(uploader.url)
+
+    def _tus_js(self) -> str:
+        options = {
+            "endpoint": self._endpoint,
+            "file": str(self._file),
+            "size": SIZE,
+            "chunkSize": CHUNK,
+            "metadata": {"filename": "file.bin"},
+            "options": {"retryDelays": RETRY_DELAYS},
+        }
+        script = ROOT / "tests" / "live" / "clients" / "tus_js.cjs"
+        modules = node_packages(TUS_JS_CLIENT)
+        return str(run_node(script, options, modules=modules, seconds=200)["url"])
+
+
+@contextmanager
+def system(
+    kind: str, s3: SeaweedFS, dynamodb: DynamoDB, directory: Path
+) -> Iterator[tuple[Hosts, CuttingProxy]]:
+    """The whole of it, from the network that breaks to the bucket."""
+    environ = {
+        **dynamodb.environ(),
+        **s3.environ(),
+        "TUS_S3_OBJECT_PREFIX": f"{directory.name}/",
+        "TUS_S3_PART_SIZE": "5MiB",
+        "TUS_LOCKER": kind,
+        "TUS_HOSTS": "many",
+    }
+    if kind == "dynamodb":
+        environ["TUS_LOCK_TABLE"] = dynamodb.new_table()
+    with ExitStack() as stack:
+        hosts = Hosts(directory, environ)
+        stack.callback(hosts.close)
+        balancer = stack.enter_context(running_nginx(directory, hosts.ports))
+        cuts = range(CUT_EVERY, 2000 * CUT_EVERY, CUT_EVERY)
+        proxy = stack.enter_context(CuttingProxy(balancer, cuts=cuts))
+        yield hosts, proxy
+    if kind == "dynamodb":
+        assert_free_in_dynamodb(dynamodb, environ["TUS_LOCK_TABLE"])
+    else:
+        assert_free_in_s3(s3, f"{directory.name}/locks/")
+
+
+def assert_free_in_dynamodb(dynamodb: DynamoDB, table: str) -> None:
+    items = dynamodb.items(table)
+    assert items
+    assert [item for item in items if "holder" in item] == []
+
+
+def assert_free_in_s3(s3: SeaweedFS, prefix: str) -> None:
+    """At most records that say so are left, where the one who was next did not come."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.environ().items():
+            patch.setenv(name, value)
+        records = S3Records(s3.bucket, prefix, endpoint=s3.endpoint)
+        listed = s3.client().list_objects_v2(Bucket=s3.bucket, Prefix=prefix)
+        for one in listed.get("Contents", []):
+            assert records._get(one["Key"].removeprefix(prefix)).holder == ""
+
+
+@pytest.mark.parametrize("kind", LEASES)
+def test_every_file_arrives_whatever_dies(
+    kind: str, s3: SeaweedFS, dynamodb: DynamoDB, tmp_path: Path
+) -> None:
+    file = tmp_path / "file.bin"
+    digest = write_file(file, SIZE)
+    if NODE_CLIENTS:
+        node_packages(TUS_JS_CLIENT)
+    with system(kind, s3, dynamodb, tmp_path) as (hosts, proxy):
+        end = time.monotonic() + SECONDS
+        clients = Clients(f"http://127.0.0.1:{proxy.port}/files/", file, end)
+        clients.start()
+        while time.monotonic() < end:
+            time.sleep(random.uniform(2, 5))
+            hosts.kill_one()
+        clients.join()
+        cuts = proxy.cut_count
+        logs = hosts.logs()
+        print(
+            f"{kind}: {len(clients.urls)} files, {hosts.deaths} deaths, {cuts} cuts,",
+            f"{logs.count('lock_taken_over')} taken over, {logs.count('lock_refused')} refused",
+        )
+        assert clients.failures == [], logs[-20_000:]
+        assert len(clients.urls) >= CLIENTS + NODE_CLIENTS
+        assert hosts.deaths >= 2
+        assert cuts
+        time.sleep(Times().poll)
+    for url in clients.urls:
+        key = f"{tmp_path.name}/{url.rpartition('/')[2]}"
+        content = s3.client().get_object(Bucket=s3.bucket, Key=key)["Body"].read()
+        assert hashlib.sha256(content).hexdigest() == digest
