@@ -2,7 +2,7 @@
 
 It speaks HTTP to a URL, imports nothing of any server, and needs only pytest:
 
-    pytest tests/conformance --tus-url http://127.0.0.1:8000/files
+    pytest tests/conformance --tus-url=http://127.0.0.1:8000/files
 
 The folder is a package of its own with its own `pytest.ini`, and may be copied anywhere.
 
@@ -13,5 +13,6 @@ The folder is a package of its own with its own `pytest.ini`, and may be copied 
     selection.py   which tests apply to this server
     deviations.py  where a server is known to differ, and why
     report.py      what came out: JSON, and a table in Markdown
+    rufh.py        a client of the IETF's resumable uploads
     test_*.py      the rules, by subject
 """

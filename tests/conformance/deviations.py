@@ -9,7 +9,7 @@ A file in TOML. A test that it names is expected to fail, and is reported if it 
     reason = "it never says Tus-Version"
 
 `tests` are names as pytest prints them, without folders; `*` stands for anything. A bracket means
-itself.
+itself. With `sometimes = true` they may pass as well: races are not won every time.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Deviation:
 
     tests: tuple[str, ...]
     reason: str
+    sometimes: bool = False
 
     def covers(self, name: str) -> bool:
         """Whether a test is one of those."""
@@ -44,7 +45,10 @@ def read_deviations(path: Path | None) -> list[Deviation]:
         return []
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("deviation", [])
-        found = [Deviation(tuple(entry["tests"]), entry["reason"]) for entry in entries]
+        found = [
+            Deviation(tuple(entry["tests"]), entry["reason"], entry.get("sometimes", False))
+            for entry in entries
+        ]
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise pytest.UsageError(f"--tus-deviations: {path}: {error!r}") from error
     if not all(one.tests and one.reason.strip() for one in found):

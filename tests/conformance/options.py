@@ -29,6 +29,8 @@ class Options:
         reports: files to write.
         name: of the server, for the report.
         timeout: seconds for each send or receive.
+        interop: versions of the IETF's resumable uploads that the server speaks.
+        settle: seconds to see whether the server survives a connection that was abandoned.
     """
 
     url: str
@@ -44,6 +46,8 @@ class Options:
     reports: tuple[Path, ...]
     name: str
     timeout: float
+    settle: float
+    interop: tuple[str, ...]
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -65,6 +69,8 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add("--tus-name", metavar="NAME", help="the server's name and version, for the report")
     add("--tus-timeout", metavar="SECONDS", type=float, default=15.0, help="for any one answer")
+    add("--tus-settle", metavar="SECONDS", type=float, default=0.0, help="for servers that may end")
+    add("--tus-interop", metavar="3,5,6", help="versions of the IETF's draft that are spoken too")
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -76,7 +82,7 @@ def read_options(config: pytest.Config) -> Options:
     get = config.getoption
     url = get("--tus-url")
     if not url:
-        raise pytest.UsageError("say which server to test: --tus-url http://127.0.0.1:8000/files")
+        raise pytest.UsageError("say which server to test: --tus-url=http://127.0.0.1:8000/files")
     fields: dict[str, Value] = {}
     for text in get("--tus-field") or ():
         name, colon, value = text.partition(":")
@@ -101,4 +107,6 @@ def read_options(config: pytest.Config) -> Options:
         reports=reports,
         name=get("--tus-name") or url,
         timeout=get("--tus-timeout"),
+        settle=get("--tus-settle"),
+        interop=tuple((get("--tus-interop") or "").replace(",", " ").split()),
     )

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from .rules import LEVELS, NOT_TESTED, RULES
 
-PASSED, FAILED, DEVIATES, UNEXPECTED, ABSENT = (
+PASSED, FAILED, DEVIATES, UNEXPECTED, ABSENT, NOT_RUN = (
     "passed",
     "failed",
     "deviates",
     "passed against its deviation",
     "not applicable",
+    "not run",
 )
 
-_SIGNS = {PASSED: "✔", FAILED: "✘", DEVIATES: "✘", UNEXPECTED: "✘", ABSENT: "–"}
+OUTCOMES = (PASSED, FAILED, DEVIATES, UNEXPECTED, ABSENT, NOT_RUN)
 
 
 @dataclass(slots=True)
@@ -28,7 +29,7 @@ class Result:
         test: its name, without folders.
         ids: of the rules that it proves.
         level: of `LEVELS`.
-        outcome: one of the five above.
+        outcome: one of `OUTCOMES`.
         reason: why, unless it passed.
         measured: numbers that it took on the way.
     """
@@ -64,7 +65,7 @@ class Report:
     def count(self, level: str) -> dict[str, int]:
         """How many tests of a level came out how."""
         outcomes = [one.outcome for one in self.results if one.level == level]
-        return {outcome: outcomes.count(outcome) for outcome in _SIGNS}
+        return {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
 
 
 def write(report: Report, path: Path) -> None:
@@ -108,7 +109,7 @@ def summary_of(report: Report) -> Iterable[str]:
 
 def _summary(reports: Sequence[Report]) -> list[str]:
     """One row a server and level."""
-    rows = [_row(["server", "level", *_SIGNS]), _row(["---"] * (2 + len(_SIGNS)))]
+    rows = [_row(["server", "level", *OUTCOMES]), _row(["---"] * (2 + len(OUTCOMES)))]
     for report in reports:
         for level in LEVELS:
             counts = report.count(level)
@@ -132,13 +133,13 @@ def _matrix(reports: Sequence[Report]) -> list[str]:
 
 def _cell(results: Sequence[Result]) -> str:
     """A sign, and how many of how many if only some of them failed."""
-    judged = [one for one in results if one.outcome != ABSENT]
+    judged = [one for one in results if one.outcome not in {ABSENT, NOT_RUN}]
     if not judged:
-        return _SIGNS[ABSENT]
+        return "–"
     bad = [one for one in judged if one.outcome in {FAILED, DEVIATES}]
     if not bad:
-        return _SIGNS[PASSED]
-    return _SIGNS[FAILED] + (f" {len(bad)}/{len(judged)}" if len(bad) < len(judged) else "")
+        return "✔"
+    return f"✘ {len(bad)}/{len(judged)}" if len(bad) < len(judged) else "✘"
 
 
 def _differences(report: Report) -> list[str]:

@@ -8,6 +8,9 @@ The letters say what a rule is about; in the sections named here the protocol's 
     CK   checksum              CT   checksum trailer      TE   termination
     CO   concatenation         CU   unfinished concatenation
 
+    R    resumable uploads of the IETF (draft-ietf-httpbis-resumable-upload), in the interop
+         versions that `--tus-interop` names
+
 The ids below, of one word, are about what no text of tus says and every server has to do:
 
     CORS     what browsers need        GET      giving the finished file out
@@ -158,6 +161,51 @@ RULES = {
     "CU-01": "a final upload over parts that still run",
     "CU-02": "it is complete with its last part",
     "CU-03": "a part that goes away is no silent wait",
+    "R-01": "an Upload-Offset that is none is as if absent",
+    "R-02": "an Upload-Complete that is none makes no upload",
+    "R-03": "an Upload-Length that is none is as if absent",
+    "R-04": "the offset never falls",
+    "R-05": "an upload's URL is hard to guess",
+    "R-06": "a length that contradicts: rejected",
+    "R-07": "the same for a chunked append",
+    "R-10": "creation: 104 with the Location, and then the answer",
+    "R-11": "no 104 to who names no version, or another one",
+    "R-12": "creation with a part: 201 and the Location",
+    "R-13": "creation without content",
+    "R-14": "an empty upload that is complete",
+    "R-15": "the same Location in all answers",
+    "R-16": "over the limit: 413 or 400, and the limit",
+    "R-17": "a length under the minimum",
+    "R-18": "a cut creation is found at the Location of its 104",
+    "R-19": "an early final answer",
+    "R-20": "no redirects of an unfinished creation",
+    "R-21": "any method creates; names and types are kept, codings are not undone",
+    "R-22": "100 (Continue) is sent beside 104",
+    "R-30": "HEAD: 2xx, the offset and the limits, not to be cached",
+    "R-31": "HEAD: whether it is complete, and its length",
+    "R-32": "no redirects at HEAD",
+    "R-33": "what is not there: 404, later also 410",
+    "R-33b": "HEAD and DELETE with an append's fields: 400 in the early drafts",
+    "R-34": "an append without an offset: 400 or 409",
+    "R-35": "an append of another type: 415 or 400",
+    "R-36": "another offset: 409, and the right one",
+    "R-37": "an append of a part: 2xx, not complete",
+    "R-38": "an append of the rest: complete",
+    "R-39": "an empty append may complete",
+    "R-40": "an append beyond the length: rejected",
+    "R-41": "a length that comes later",
+    "R-42": "104 while a long body comes; its offset is safe",
+    "R-43": "an append to what is complete changes nothing",
+    "R-44": "limits of one append",
+    "R-45": "no redirects of an unfinished append",
+    "R-46": "a cut append keeps what came, and is not complete",
+    "R-50": "DELETE: 2xx, and it is gone",
+    "R-51": "DELETE of what is not there: 404",
+    "R-60": "OPTIONS: the limits",
+    "R-61": "OPTIONS *: the limits",
+    "R-70": "requests at the same time do no harm",
+    "R-71": "a new request takes over from an old one",
+    "R-72": "authorisation and limits over time",
     "CORS": "browsers may read what they need",
     "GET": "the finished file is given out",
     "EARLY": "an answer before the end of the body is readable, and safe",
@@ -168,6 +216,11 @@ NOT_TESTED = {
     "CW-06": "whether 100 Continue is withheld is up to the HTTP server; gunicorn always sends it",
     "CO-13": "how long a field may be is the HTTP server's choice (gunicorn: 8,190 bytes)",
     "CO-15": "what a server tells its own programs cannot be seen from outside",
+    "R-17": "a server without a minimum has nothing to show; those under test have none",
+    "R-19": "no server under test looks into the content before it has come",
+    "R-44": "no server under test limits a single append",
+    "R-61": "whether `*` reaches the application is up to the HTTP server, see C-12",
+    "R-72": "what an application behind the server decides cannot be seen from outside",
     "TE-04": "what a server keeps behind its interface cannot be seen from outside",
 }
 """Rules without a test here, and why."""

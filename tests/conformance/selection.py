@@ -55,7 +55,7 @@ def reason_against(
     """Why a test does not apply; None if it does.
 
     A need is the name of an extension, `not:` and such a name, `algorithm:` and the name of one,
-    or one of the words in here.
+    `interop:` and a version, or one of the words in here.
     """
     told = {
         "second-url": (options.second_url, "--tus-second-url is not given"),
@@ -73,6 +73,8 @@ def reason_against(
             fine, reason = told[need]
         elif kind == "not":
             fine, reason = name not in offer.extensions, f"{name} is offered"
+        elif kind == "interop":
+            fine, reason = name in options.interop, f"interop {name} is not in --tus-interop"
         elif kind == "algorithm":
             fine, reason = name in offer.algorithms, f"{name} is not offered"
         else:

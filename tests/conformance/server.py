@@ -169,6 +169,10 @@ class Server:
         assert response.status == 201, f"expected 201, got {response}"
         location = response.get("Location")
         assert location, f"there is no Location in {response}"
+        return self.at(location)
+
+    def at(self, location: str) -> Upload:
+        """The upload that a Location names; it may be relative."""
         return Upload(self, urljoin(self.url, location))
 
     def upload(self, content: bytes, fields: Fields = ()) -> Upload:

@@ -55,7 +55,7 @@ def test_an_unknown_algorithm_changes_nothing(upload: Upload, text: str) -> None
 @pytest.mark.parametrize("text", ["", "sha1", "sha1 !!!", "sha1 YWJj"])
 def test_a_field_that_is_none_changes_nothing(upload: Upload, text: str) -> None:
     with upload.unchanged():
-        assert patch(upload, {"Upload-Checksum": text}).status == 400
+        assert patch(upload, {"Upload-Checksum": text}).status in {400, 460}
 
 
 @rule("CT-01", level=PRACTICE)

@@ -116,14 +116,14 @@ def test_every_byte_is_kept(server: Server, way: str, cut: int, framing: str) ->
 @every_way
 @every_framing
 def test_the_next_request_does_not_wait(
-    server: Server, way: str, framing: str, measure: Callable[[str, float], None]
+    server: Server, way: str, framing: str, measure: Callable[[str, str], None]
 ) -> None:
     """Common clients give up after about nine seconds."""
     with cut_off(server, way, SIZE // 2, framing) as upload:
         began = time.monotonic()
         upload.go_on(CONTENT)
         seconds = time.monotonic() - began
-        measure(f"on again after {way}, {framing}", seconds)
+        measure(f"on again after {way}, {framing}", f"{seconds:.2f} s")
     assert seconds < 9
 
 
@@ -162,7 +162,7 @@ def test_half_a_head_does_no_harm(
 @rule("C-42", level=SHOULD, needs="stall")
 @every_framing
 def test_silence_ends_and_what_came_is_kept(
-    server: Server, options: Options, framing: str, measure: Callable[[str, float], None]
+    server: Server, options: Options, framing: str, measure: Callable[[str, str], None]
 ) -> None:
     assert options.stall is not None
     upload = server.create(SIZE)
@@ -171,7 +171,7 @@ def test_silence_ends_and_what_came_is_kept(
         upload.begin_patch(connection, CONTENT[:100_000], 0, announced=announced)
         began = time.monotonic()
         assert connection.ends_within(options.stall + 15)
-        measure(f"given up after, {framing}", time.monotonic() - began)
+        measure(f"given up after, {framing}", f"{time.monotonic() - began:.2f} s")
     assert 100_000 - SLACK <= upload.offset() <= 100_000
     upload.go_on(CONTENT)
     upload.holds(CONTENT)

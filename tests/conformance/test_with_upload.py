@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from .rules import PRACTICE, needs, rule
-from .server import MIB, STREAM, Server, Upload, encoded, refused, some_bytes
+from .server import MIB, STREAM, Server, encoded, refused, some_bytes
 from .wire import Response
 
 pytestmark = needs("creation", "creation-with-upload")
@@ -75,7 +75,7 @@ def test_too_many_bytes_are_never_taken(server: Server, length: int, framing: st
     else:
         response = server.post(fields, b"hello world")
     if "Location" in response:
-        assert Upload(server, response["Location"]).offset() <= length
+        assert server.at(response["Location"]).offset() <= length
 
 
 @rule("CW-05", level=PRACTICE)

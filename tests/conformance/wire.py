@@ -93,9 +93,13 @@ class Connection:
         timeout: seconds that any one send or receive may take.
     """
 
+    abandoned = 0
+    """How many connections were closed although an answer was due."""
+
     def __init__(self, origin: Origin, *, timeout: float) -> None:
         self.origin = origin
         self.timeout = timeout
+        self._is_due = False
         self._socket = socket.create_connection((origin.host, origin.port), timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if origin.tls:
@@ -111,6 +115,7 @@ class Connection:
         Raises:
             OSError: the other side has gone, or does not read.
         """
+        self._is_due = True
         self._socket.sendall(data)
 
     def begin(self, method: str, target: str, fields: Fields = ()) -> None:
@@ -149,6 +154,8 @@ class Connection:
 
     def close(self) -> None:
         """Close it, for both directions."""
+        Connection.abandoned += self._is_due
+        self._is_due = False
         self._input.close()
         self._socket.close()
 
@@ -183,7 +190,14 @@ class Connection:
             interim.append(head)
         bodyless = method == "HEAD" or head.status in _BODYLESS
         body = b"" if bodyless else self._body(head)
+        self._is_due = False
         return Response(head.status, head.reason, head.fields, body, tuple(interim))
+
+    def interim(self) -> Response:
+        """The next response, which has to be an interim one, without waiting for the final one."""
+        head = self._head()
+        assert head.status < 200, f"expected an interim response, got {head}"
+        return head
 
     def ends_within(self, seconds: float) -> bool:
         """Whether the other side ends the connection within so many seconds, whatever it says."""

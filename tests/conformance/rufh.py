@@ -1,0 +1,142 @@
+"""A client of the IETF's resumable uploads (draft-ietf-httpbis-resumable-upload).
+
+Those that were deployed differ in names and numbers; `Dialect` knows how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pytest
+
+from .rules import needs
+from .server import Server, Upload
+from .wire import Fields, Response, combined
+
+VERSION = "Upload-Draft-Interop-Version"
+APPEND = "application/partial-upload"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One interop version."""
+
+    version: int
+
+    def complete(self, value: bool) -> tuple[str, str]:
+        """The field that says whether this request completes the upload."""
+        if self.version <= 3:
+            return "Upload-Incomplete", "?0" if value else "?1"
+        return "Upload-Complete", "?1" if value else "?0"
+
+    def says_complete(self, response: Response) -> bool | None:
+        """What a response says of that; None for nothing."""
+        said = response.get(self.complete(value=True)[0])
+        return None if said is None else said == self.complete(value=True)[1]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The field that names the version."""
+        return {VERSION: str(self.version)}
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether there are Upload-Length and Upload-Limit."""
+        return self.version >= 6
+
+
+VERSIONS = (3, 5, 6, 8, 9)
+
+
+def speakers(*versions: int) -> pytest.MarkDecorator:
+    """Run a test once for each of these versions that the server speaks."""
+    return pytest.mark.parametrize(
+        "dialect",
+        [pytest.param(Dialect(at), marks=needs(f"interop:{at}"), id=f"v{at}") for at in versions],
+    )
+
+
+every_version = speakers(*VERSIONS)
+with_limits = speakers(6, 8, 9)
+
+
+class Client:
+    """Speaks a dialect to a server."""
+
+    def __init__(self, server: Server, dialect: Dialect) -> None:
+        self.server = server
+        self.dialect = dialect
+
+    def fields(self, fields: Fields = ()) -> Fields:
+        """The version, and `fields`; nothing of tus."""
+        return combined({**self.dialect.named}, [("Tus-Resumable", None), *combined({}, fields)])
+
+    def creation(self, fields: Fields = (), *, complete: bool) -> Fields:
+        """The fields of a creation."""
+        return self.fields([self.dialect.complete(complete), *combined({}, fields)])
+
+    def post(self, body: bytes = b"", fields: Fields = (), *, complete: bool) -> Response:
+        """Create an upload."""
+        return self.server.send("POST", None, self.creation(fields, complete=complete), body)
+
+    def create(self, body: bytes = b"", fields: Fields = ()) -> Upload:
+        """A new upload that is not complete."""
+        response = self.post(body, fields, complete=False)
+        assert response.status == 201, response
+        return self.server.at(response["Location"])
+
+    def head(self, upload: Upload, fields: Fields = ()) -> Response:
+        """HEAD, which has to succeed."""
+        response = self.server.send("HEAD", upload.url, self.fields(fields))
+        assert response.status in {200, 204}, response
+        return response
+
+    def offset(self, upload: Upload) -> int:
+        """How far it is."""
+        return int(self.head(upload)["Upload-Offset"])
+
+    def append_fields(self, offset: int | str, fields: Fields = (), *, complete: bool) -> Fields:
+        """The fields of an append."""
+        defaults = {"Upload-Offset": str(offset), "Content-Type": APPEND}
+        name, value = self.dialect.complete(complete)
+        return self.fields(combined({**defaults, name: value}, fields))
+
+    def append(
+        self,
+        upload: Upload,
+        body: bytes,
+        offset: int | str,
+        fields: Fields = (),
+        *,
+        complete: bool,
+        chunks: Iterable[bytes] | None = None,
+    ) -> Response:
+        """PATCH."""
+        sent = self.append_fields(offset, fields, complete=complete)
+        whole = None if chunks is not None else body
+        return self.server.send("PATCH", upload.url, sent, whole, chunks=chunks)
+
+    def delete(self, upload: Upload, fields: Fields = ()) -> Response:
+        """DELETE."""
+        return self.server.send("DELETE", upload.url, self.fields(fields))
+
+    def holds(self, upload: Upload, content: bytes) -> None:
+        """Fail unless the upload is complete and its content is this."""
+        head = self.head(upload)
+        assert head["Upload-Offset"] == str(len(content)), head
+        assert self.dialect.says_complete(head) is True, head
+        if self.server.access.reads:
+            assert upload.read() == content
+
+    def is_at(self, upload: Upload, offset: int) -> None:
+        """Fail unless the upload is there, and not complete."""
+        head = self.head(upload)
+        assert head["Upload-Offset"] == str(offset), head
+        assert self.dialect.says_complete(head) is False, head
+
+
+def fine(response: Response) -> Response:
+    """The response, which has to be a success."""
+    assert 200 <= response.status < 300, response
+    return response

@@ -1,0 +1,359 @@
+"""Resumable uploads of the IETF: where an upload is, appends, and the end."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from urllib.parse import urljoin
+
+import pytest
+
+from .rufh import Client, Dialect, every_version, fine, speakers, with_limits
+from .rules import PRACTICE, SHOULD, rule
+from .server import KIB, MIB, Server, Upload, refused, some_bytes, target_of
+from .wire import NoResponse
+
+
+@pytest.fixture
+def client(server: Server, dialect: Dialect) -> Client:
+    return Client(server, dialect)
+
+
+@rule("R-30", "R-31")
+@every_version
+def test_head_says_where_it_is(client: Client) -> None:
+    upload = client.create(b"he")
+    client.is_at(upload, 2)
+    fine(client.append(upload, b"llo", 2, complete=True))
+    client.holds(upload, b"hello")
+
+
+@rule("R-30", level=SHOULD)
+@every_version
+def test_head_must_not_be_cached(client: Client) -> None:
+    assert "no-store" in client.head(client.create())["Cache-Control"]
+
+
+@rule("R-30")
+@speakers(8, 9)
+def test_head_says_the_limits(client: Client) -> None:
+    assert "Upload-Limit" in client.head(client.create())
+
+
+@rule("R-31")
+@with_limits
+def test_head_says_the_length(client: Client) -> None:
+    upload = client.create(b"he", {"Upload-Length": "5"})
+    assert client.head(upload)["Upload-Length"] == "5"
+
+
+@rule("R-31", level=PRACTICE)
+@every_version
+def test_reaching_the_length_does_not_complete_it(client: Client) -> None:
+    """Unlike in tus; only the client's word does."""
+    upload = client.create(b"hello", {"Upload-Length": "5"})
+    client.is_at(upload, 5)
+    fine(client.append(upload, b"", 5, complete=True))
+    client.holds(upload, b"hello")
+
+
+@rule("R-33", "R-51")
+@every_version
+def test_what_is_not_there_is_404(client: Client) -> None:
+    url = client.server.unknown()
+    allowed = {404} if client.dialect.version <= 6 else {404, 410}
+    for method in ("HEAD", "DELETE"):
+        response = client.server.send(method, url, client.fields())
+        assert response.status in allowed
+        assert "Upload-Offset" not in response
+
+
+@rule("R-33b")
+@pytest.mark.parametrize("method", ["HEAD", "DELETE"])
+@speakers(3, 5, 6)
+def test_an_appends_fields_have_no_place_elsewhere(client: Client, method: str) -> None:
+    upload = client.create(b"he")
+    for field in (("Upload-Offset", "2"), client.dialect.complete(value=False)):
+        response = client.server.send(method, upload.url, client.fields([field]))
+        assert response.status == 400
+    client.is_at(upload, 2)
+
+
+@rule("R-35")
+@pytest.mark.parametrize("type", ["text/plain", "application/offset+octet-stream", None])
+@with_limits
+def test_an_append_of_another_type_is_refused(client: Client, type: str | None) -> None:
+    upload = client.create(b"he")
+    response = client.append(upload, b"l", 2, {"Content-Type": type}, complete=False)
+    assert response.status in {400, 415}
+    client.is_at(upload, 2)
+
+
+@rule("R-35")
+@pytest.mark.parametrize("type", ["text/plain", None])
+@speakers(3, 5)
+def test_early_drafts_have_no_type(client: Client, type: str | None) -> None:
+    upload = client.create(b"he")
+    fine(client.append(upload, b"l", 2, {"Content-Type": type}, complete=False))
+    client.is_at(upload, 3)
+
+
+@rule("R-36", "R-04")
+@pytest.mark.parametrize("offset", [0, 1, 3, 99])
+@every_version
+def test_another_offset_is_409(client: Client, offset: int) -> None:
+    upload = client.create(b"he")
+    response = client.append(upload, b"x", offset, complete=False)
+    assert response.status == 409
+    assert response["Upload-Offset"] == "2"
+    client.is_at(upload, 2)
+
+
+@rule("R-36")
+@speakers(8, 9)
+def test_the_409_says_that_it_is_not_complete(client: Client) -> None:
+    upload = client.create(b"he")
+    assert client.append(upload, b"x", 1, complete=True).get("Upload-Complete") == "?0"
+
+
+@rule("R-36", level=PRACTICE)
+@with_limits
+def test_the_409_may_be_explained_for_programs(client: Client) -> None:
+    upload = client.create(b"he")
+    response = client.append(upload, b"x", 1, complete=False)
+    if (response.get("Content-Type") or "").startswith("application/problem+json"):
+        assert re.search(rb'"expected-offset": *2', response.body)
+        assert re.search(rb'"provided-offset": *1', response.body)
+
+
+@rule("R-37")
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@every_version
+def test_an_append_of_a_part(client: Client, framing: str) -> None:
+    upload = client.create(b"he")
+    chunks = [b"l", b"l"] if framing == "chunked" else None
+    response = fine(client.append(upload, b"ll", 2, complete=False, chunks=chunks))
+    assert client.dialect.says_complete(response) is not True
+    client.is_at(upload, 4)
+
+
+@rule("R-38")
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@every_version
+def test_an_append_of_the_rest(client: Client, framing: str) -> None:
+    upload = client.create(b"he")
+    chunks = [b"l", b"lo"] if framing == "chunked" else None
+    response = fine(client.append(upload, b"llo", 2, complete=True, chunks=chunks))
+    assert client.dialect.says_complete(response) is not False
+    client.holds(upload, b"hello")
+
+
+@rule("R-39", level=PRACTICE)
+@every_version
+def test_an_empty_append_completes(client: Client) -> None:
+    upload = client.create(b"hello")
+    fine(client.append(upload, b"", 5, complete=True))
+    client.holds(upload, b"hello")
+
+
+@rule("R-40")
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@with_limits
+def test_an_append_beyond_the_length_is_refused(client: Client, framing: str) -> None:
+    upload = client.create(b"he", {"Upload-Length": "5"})
+    chunks = [b"llo", b"!"] if framing == "chunked" else None
+    refused(client.append(upload, b"llo!", 2, complete=False, chunks=chunks))
+    response = client.server.send("HEAD", upload.url, client.fields())
+    assert response.status in {404, 410} or int(response["Upload-Offset"]) <= 5
+
+
+@rule("R-40")
+@speakers(8, 9)
+def test_that_is_the_end_of_the_upload(client: Client) -> None:
+    upload = client.create(b"he", {"Upload-Length": "5"})
+    refused(client.append(upload, b"llo!", 2, complete=False))
+    assert client.server.send("HEAD", upload.url, client.fields()).status in {404, 410}
+
+
+@rule("R-43", "R-04")
+@every_version
+def test_what_is_complete_takes_no_more(client: Client) -> None:
+    upload = client.create(b"he")
+    fine(client.append(upload, b"llo", 2, complete=True))
+    refused(client.append(upload, b"!", 5, complete=True))
+    assert upload.read() == b"hello" if client.server.access.reads else True
+
+
+@rule("R-43", level=PRACTICE)
+@every_version
+def test_who_lost_the_last_answer_may_ask_again(client: Client) -> None:
+    upload = client.create(b"he")
+    first = client.append(upload, b"llo", 2, complete=True)
+    again = client.append(upload, b"", 5, complete=True)
+    assert again.status == first.status or 400 <= again.status < 500
+    client.holds(upload, b"hello")
+
+
+@rule("R-42")
+@speakers(5, 6, 8, 9)
+def test_an_offset_that_a_104_said_is_safe(
+    client: Client, measure: Callable[[str, str], None]
+) -> None:
+    """The client forgets those bytes; the connection is reset right behind the message."""
+    content = some_bytes(24 * MIB)
+    upload = client.create(b"", {"Upload-Length": str(len(content))})
+    said = 0
+    with upload.connect() as connection:
+        length = {"Content-Length": str(len(content))}
+        fields = client.append_fields(0, dict(length), complete=True)
+        connection.begin("PATCH", target_of(upload.url), client.server.fields(fields))
+        sent = 0
+        while sent < len(content) - MIB:
+            connection.send(content[sent : sent + 512 * KIB])
+            sent += 512 * KIB
+            time.sleep(0.05)
+            while not connection.is_silent_for(0):
+                interim = connection.interim()
+                assert interim.status == 104
+                assert "Location" not in interim
+                assert said <= int(interim["Upload-Offset"]) <= sent
+                said = int(interim["Upload-Offset"])
+        connection.reset()
+    measure("called safe by a 104", f"{said // MIB} of 23 MiB")
+    offset = client.offset(upload)
+    assert offset >= said
+    fine(client.append(upload, content[offset:], offset, complete=True))
+    client.holds(upload, content)
+
+
+@rule("R-46", "R-04", level=SHOULD)
+@pytest.mark.parametrize("way", ["close", "reset", "silence"])
+@every_version
+def test_a_cut_append_goes_on(client: Client, way: str) -> None:
+    content = some_bytes(300 * KIB)
+    upload = client.create()
+    with upload.connect() as connection:
+        length = {"Content-Length": str(len(content))}
+        fields = client.append_fields(0, dict(length), complete=True)
+        connection.begin("PATCH", target_of(upload.url), client.server.fields(fields))
+        connection.send(content[: 200 * KIB])
+        connection.wait_until_delivered()
+        if way == "reset":
+            connection.reset()
+        elif way == "close":
+            connection.close()
+        began = time.monotonic()
+        while (offset := client.offset(upload)) < 136 * KIB and time.monotonic() < began + 5:
+            time.sleep(0.1)
+    assert 136 * KIB <= offset <= 200 * KIB
+    client.is_at(upload, offset)
+    fine(client.append(upload, content[offset:], offset, complete=True))
+    client.holds(upload, content)
+
+
+@rule("R-34", level=PRACTICE)
+@every_version
+def test_an_append_that_does_not_say_whether_it_completes(client: Client) -> None:
+    """It does in version 3, does not in 5 and 6, and is refused from 8 on."""
+    upload = client.create(b"he")
+    unsaid = (client.dialect.complete(value=True)[0], None)
+    response = client.append(upload, b"llo", 2, [unsaid], complete=True)
+    if client.dialect.version >= 8:
+        refused(response)
+        client.is_at(upload, 2)
+    elif client.dialect.version == 3:
+        client.holds(upload, b"hello")
+    else:
+        client.is_at(upload, 5)
+
+
+@rule("R-50", level=SHOULD)
+@every_version
+def test_an_upload_may_be_cancelled(client: Client) -> None:
+    upload = client.create(b"he")
+    fine(client.delete(upload))
+    for method in ("HEAD", "DELETE"):
+        assert client.server.send(method, upload.url, client.fields()).status in {404, 410}
+    assert client.append(upload, b"l", 2, complete=False).status in {404, 410}
+
+
+@rule("R-60")
+@with_limits
+def test_options_says_the_limits(client: Client) -> None:
+    response = fine(client.server.send("OPTIONS", None, client.fields()))
+    assert re.search(r"(^|, )(min|max)-size=[0-9]+", response["Upload-Limit"])
+
+
+@rule("R-70")
+@every_version
+def test_two_writers_are_never_mixed(client: Client) -> None:
+    size = 200 * KIB
+    one, two = some_bytes(size, seed=1), some_bytes(size, seed=2)
+    upload = client.create()
+    with upload.connect() as first:
+        length = {"Content-Length": str(size)}
+        fields = client.append_fields(0, dict(length), complete=False)
+        first.begin("PATCH", target_of(upload.url), client.server.fields(fields))
+        first.send(one[: size // 2])
+        first.wait_until_delivered()
+        statuses = [client.append(upload, two, 0, complete=False).status]
+        try:
+            first.send(one[size // 2 :])
+            statuses.append(first.response("PATCH").status)
+        except (NoResponse, OSError):
+            pass
+    assert sum(200 <= status < 300 for status in statuses) <= 1
+    offset = client.offset(upload)
+    fine(client.append(upload, b"end", offset, complete=True))
+    if client.server.access.reads:
+        content = upload.read()
+        assert content[offset:] == b"end"
+        assert content[:offset] in {one[:offset], two[:offset]}
+
+
+@rule("R-71", level=SHOULD)
+@every_version
+def test_a_new_request_takes_over(client: Client, measure: Callable[[str, str], None]) -> None:
+    content = some_bytes(200 * KIB)
+    upload = client.create()
+    with upload.connect() as silent:
+        length = {"Content-Length": str(len(content))}
+        fields = client.append_fields(0, dict(length), complete=True)
+        silent.begin("PATCH", target_of(upload.url), client.server.fields(fields))
+        silent.send(content[:1000])
+        silent.wait_until_delivered()
+        began = time.monotonic()
+        offset = client.offset(upload)
+        fine(client.append(upload, content[offset:], offset, complete=True))
+        seconds = time.monotonic() - began
+    measure(f"taken over in version {client.dialect.version} after", f"{seconds:.2f} s")
+    assert seconds < 9
+    client.holds(upload, content)
+
+
+@rule("R-12", level=PRACTICE, needs=("interop:3", "interop:6", "interop:9"))
+def test_versions_may_be_mixed(server: Server) -> None:
+    upload = Client(server, Dialect(6)).create(b"he")
+    Client(server, Dialect(9)).is_at(upload, 2)
+    fine(Client(server, Dialect(3)).append(upload, b"l", 2, complete=False))
+    fine(Client(server, Dialect(9)).append(upload, b"lo", 3, complete=True))
+    Client(server, Dialect(6)).holds(upload, b"hello")
+
+
+@rule("R-12", level=PRACTICE, needs=("interop:6", "creation"))
+def test_an_upload_of_tus_goes_on_here(server: Server) -> None:
+    upload = server.create(5)
+    upload.append(b"he")
+    client = Client(server, Dialect(6))
+    assert client.offset(upload) == 2
+    fine(client.append(upload, b"llo", 2, complete=True))
+    upload.holds(b"hello")
+
+
+@rule("R-15", level=PRACTICE)
+@every_version
+def test_a_relative_place_is_relative_to_the_request(client: Client) -> None:
+    place = client.post(b"", complete=False)["Location"]
+    upload = Upload(client.server, urljoin(client.server.url, place))
+    client.is_at(upload, 0)
