@@ -14,10 +14,14 @@ import termios
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 HOST = "127.0.0.1"
+
+SETTLE = 0.2
+"""Seconds for a server to come back from what it does with the last bytes, and ask for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,16 @@ class Connection:
             assert time.monotonic() < deadline, "the server receives nothing"
             time.sleep(0.005)
 
+    def consumed(self, *, seconds: float = 10.0) -> None:
+        """Wait until the server has received everything that we sent, and asks for more."""
+        self.delivered(seconds=seconds)
+        ends = [f":{end[1]:04X}" for end in (self.socket.getpeername(), self.socket.getsockname())]
+        deadline = time.monotonic() + seconds
+        while waiting := _bytes_in_the_kernel(*ends):
+            assert time.monotonic() < deadline, f"the server leaves {waiting} bytes where they are"
+            time.sleep(0.005)
+        time.sleep(SETTLE)
+
     def expect(self, *methods: str) -> None:
         """Say what was asked for by `send`, since responses depend on it."""
         self._methods += methods
@@ -187,6 +201,15 @@ class Connection:
             self.line()
         while self.line():
             pass
+
+
+def _bytes_in_the_kernel(local: str, remote: str) -> int:
+    """What a socket of this machine has not been asked for, given the ends of its addresses."""
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines():
+        _, here, there, _, queues, *_ = line.split()
+        if here.endswith(local) and there.endswith(remote):
+            return int(queues.partition(":")[2], 16)
+    return 0
 
 
 def request_head(method: str, target: str, fields: Mapping[str, str]) -> bytes:

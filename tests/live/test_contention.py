@@ -106,8 +106,8 @@ def test_a_delete_ends_a_patch_and_the_upload_never_comes_back(
     with Connection(here.port) as connection:
         connection.begin("PATCH", path, patch_fields(0, Content_Length=str(size)))
         connection.send(body[:sent])
-        connection.delivered()
         site.wait_for_lock(path)
+        connection.consumed()
         began = time.monotonic()
         assert (other if elsewhere else here).delete(path).status == 204
         assert time.monotonic() - began < 2

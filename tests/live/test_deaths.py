@@ -149,7 +149,8 @@ def test_a_server_that_is_told_to_stop_stores_what_came_and_ends_soon(
         sender = Sender(third, FILE[5_000:])
         sender.start()
         site.wait_for_lock(chunked)
-        time.sleep(0.3)
+        for connection in (first, second):
+            connection.consumed()
 
         server.signal(signal.SIGTERM)
         began = time.monotonic()
