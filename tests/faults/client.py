@@ -1,0 +1,285 @@
+"""A client that keeps to tus 1.0.0, and remembers all that it was promised.
+
+It talks to a WSGI application directly. After any failure it asks for the offset and goes on from
+there, as tus-js-client does; a creation that failed is repeated.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from werkzeug.test import create_environ, run_wsgi_app
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+TRIES = 6
+"""Failures in a row after which the client gives up: enough for every single and double fault."""
+
+PATH = "/files"
+
+
+class BrokenPromise(AssertionError):
+    """The server contradicted itself, or left the client without a way to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `fields` are by lower-case names."""
+
+    status: int
+    fields: Mapping[str, str]
+
+    @property
+    def offset(self) -> int | None:
+        """The Upload-Offset, if there is one."""
+        text = self.fields.get("upload-offset")
+        return None if text is None else int(text)
+
+    @property
+    def is_fine(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def is_worth_another_try(self) -> bool:
+        """What tus-js-client retries: 409, 423 and 5xx."""
+        return self.status in {409, 423} or self.status >= 500
+
+
+class Transport(Protocol):
+    """Carries a request to a server, and an answer back."""
+
+    def __call__(
+        self, method: str, url: str, fields: Mapping[str, str], body: bytes, announced: int
+    ) -> Answer:
+        """Send a request that announces `announced` bytes and is cut after `body`.
+
+        Raises:
+            OSError: there was no answer.
+        """
+
+
+def in_process(app: Callable[[], WSGIApplication]) -> Transport:
+    """Calls a WSGI application; `app` says which one, at each request."""
+
+    def send(
+        method: str, url: str, fields: Mapping[str, str], body: bytes, announced: int
+    ) -> Answer:
+        environ = create_environ(
+            path=urlsplit(url).path,
+            base_url="http://uploads.test/",
+            method=method,
+            headers=dict(fields),
+            input_stream=io.BytesIO(body),
+        )
+        # werkzeug would say how much there is, and not how much there was to be.
+        environ["CONTENT_LENGTH"] = str(announced) if announced else ""
+        pieces, status, headers = run_wsgi_app(app(), environ, buffered=True)
+        for _ in pieces:
+            pass
+        return Answer(int(status.split()[0]), {k.lower(): v for k, v in headers})
+
+    return send
+
+
+@dataclass(slots=True, kw_only=True)
+class Way:
+    """How a file is sent.
+
+    Attributes:
+        stops: the offsets that PATCH requests end at.
+        first: bytes in the creation request; None for a creation without a body.
+        deferred: whether the length is said with the last PATCH only.
+        empty_last: whether that PATCH brings nothing but the length.
+        cuts: offsets at which the connection breaks, once each.
+    """
+
+    stops: Sequence[int] = ()
+    first: int | None = None
+    deferred: bool = False
+    empty_last: bool = False
+    cuts: Iterable[int] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class TusClient:
+    """Sends one file.
+
+    Attributes:
+        send: the way to the server.
+        file: what is sent.
+        way: how.
+        promised: bytes that the server has said are stored.
+        url: of the upload, once there is one.
+        said: every request and its answer, for whoever wonders what happened.
+        creations: how many creation requests were sent.
+    """
+
+    send: Transport
+    file: bytes
+    way: Way
+    promised: int = 0
+    url: str | None = None
+    said: list[str] = field(default_factory=list)
+    creations: int = 0
+    _failures: int = 0
+
+    @property
+    def id(self) -> str:
+        """The upload's."""
+        assert self.url is not None
+        return self.url.rpartition("/")[2]
+
+    def upload(self, upto: int | None = None) -> None:
+        """Send the file, or its first bytes, and ask once more how far it is.
+
+        Raises:
+            BrokenPromise: the server broke one, or the client ran out of patience.
+        """
+        goal = len(self.file) if upto is None else upto
+        cuts = sorted(self.way.cuts)
+        offset = self._create(cuts)
+        declared = not self.way.deferred
+        while True:
+            if offset is None:
+                offset, declared = self._ask()
+            elif offset >= goal and (declared or goal < len(self.file)):
+                break
+            else:
+                offset = self._patch(offset, goal, cuts)
+                declared = declared or offset == len(self.file)
+        offset, _ = self._ask()
+        if offset != goal:
+            raise BrokenPromise(f"{goal} bytes were stored, and now {offset} are")
+
+    def terminate(self) -> None:
+        """Ask for the upload's end until it is certain.
+
+        Raises:
+            BrokenPromise: it does not end.
+        """
+        while True:
+            answer = self._request("DELETE", self.url or "", {})
+            if answer is not None and answer.status in {204, 404, 410}:
+                return
+            self._failed(answer, "DELETE")
+
+    def ask_for_trace(self) -> None:
+        """Make sure that nobody knows the upload any more."""
+        while True:
+            answer = self._request("HEAD", self.url or "", {})
+            if answer is not None and answer.status in {404, 410}:
+                return
+            self._failed(answer, "HEAD")
+
+    def _create(self, cuts: list[int]) -> int | None:
+        fields = {"Upload-Metadata": f"filename {base64.b64encode(b'a file.bin').decode()}"}
+        if self.way.deferred:
+            fields["Upload-Defer-Length"] = "1"
+        else:
+            fields["Upload-Length"] = str(len(self.file))
+        while True:
+            self.creations += 1
+            if self.way.first is None:
+                answer = self._request("POST", PATH, fields)
+            else:
+                answer = self._send_bytes("POST", PATH, fields, (0, self.way.first), cuts)
+            if answer is not None and answer.status == 201:
+                self.url = answer.fields["location"]
+                self._failures = 0
+                return self._believe(answer) if self.way.first is not None else 0
+            self._failed(answer, "POST")
+
+    def _ask(self) -> tuple[int, bool]:
+        """The offset, and whether the server knows the length."""
+        while True:
+            answer = self._request("HEAD", self.url or "", {})
+            if answer is not None and answer.status == 200:
+                offset = self._believe(answer)
+                if offset is None:
+                    raise BrokenPromise("HEAD says no offset")
+                return offset, "upload-length" in answer.fields
+            self._failed(answer, "HEAD")
+
+    def _patch(self, offset: int, goal: int, cuts: list[int]) -> int | None:
+        """Send the next bytes; the new offset if the server confirms it."""
+        stop = min((one for one in self.way.stops if one > offset), default=goal)
+        fields = {"Upload-Offset": str(offset)}
+        if self.way.deferred and (
+            offset == len(self.file) or (stop == len(self.file) and not self.way.empty_last)
+        ):
+            fields["Upload-Length"] = str(len(self.file))
+        answer = self._send_bytes("PATCH", self.url or "", fields, (offset, stop), cuts)
+        if answer is not None and answer.status == 204:
+            told = self._believe(answer)
+            if told != stop:
+                raise BrokenPromise(f"PATCH up to {stop} was answered with {told}")
+            self._failures = 0
+            return None if self.way.empty_last and stop == len(self.file) else told
+        self._failed(answer, "PATCH")
+        return None
+
+    def _send_bytes(
+        self,
+        method: str,
+        url: str,
+        fields: Mapping[str, str],
+        span: tuple[int, int],
+        cuts: list[int],
+    ) -> Answer | None:
+        start, stop = span
+        end = stop
+        if cuts and start < cuts[0] < stop:
+            end = cuts.pop(0)
+        typed = {**fields, "Content-Type": "application/offset+octet-stream"}
+        return self._request(method, url, typed, self.file[start:end], stop - start)
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        fields: Mapping[str, str],
+        body: bytes = b"",
+        announced: int = 0,
+    ) -> Answer | None:
+        """The answer, or None when the connection broke."""
+        told = f"{method} {fields.get('Upload-Offset', '')}+{len(body)}"
+        try:
+            answer = self.send(method, url, {"Tus-Resumable": "1.0.0", **fields}, body, announced)
+        except OSError as error:
+            self.said.append(f"{told} -> {type(error).__name__}")
+            return None
+        self.said.append(f"{told} -> {answer.status} {answer.offset}")
+        if not answer.is_fine and answer.offset is not None:
+            self._believe(answer)
+        return answer
+
+    def _believe(self, answer: Answer) -> int | None:
+        """Hold the server to what it says is stored, now and later."""
+        offset = answer.offset
+        if offset is None:
+            return None
+        if offset < self.promised:
+            raise BrokenPromise(f"{self.promised} bytes were stored, and now {offset} are")
+        if offset > len(self.file):
+            raise BrokenPromise(f"{offset} bytes are said to be stored of {len(self.file)}")
+        self.promised = offset
+        return offset
+
+    def _failed(self, answer: Answer | None, method: str) -> None:
+        """Count a failure.
+
+        Raises:
+            BrokenPromise: it is the last straw, or one after which clients give up at once.
+        """
+        self._failures += 1
+        status = None if answer is None else answer.status
+        if answer is not None and not answer.is_worth_another_try:
+            raise BrokenPromise(f"{method} was answered with {status}, after which clients give up")
+        if self._failures >= TRIES:
+            raise BrokenPromise(f"{method} failed {TRIES} times in a row, last with {status}")

@@ -1,0 +1,50 @@
+"""MiniStack, from the wheel of that name: an S3 in memory that takes parts of any size.
+
+Parts of a few bytes make uploads of ten thousand parts, and thousands of cases, affordable. It
+knows conditional writes and pages its lists as AWS does, but verifies no signature.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.harness.service import Service, find_program, wait_until_writable
+from tus_wsgi.dev.ports import HOST, free_ports
+from tus_wsgi.dev.process import ChildProcess
+from tus_wsgi.dev.seaweedfs import Credentials
+
+
+@contextlib.contextmanager
+def running_ministack(directory: Path) -> Iterator[Service]:
+    """A server whose log is in `directory`, until the block ends.
+
+    Raises:
+        DevError: the wheel is missing, or the server did not start.
+    """
+    program = find_program("ministack", package="ministack")
+    ports = free_ports({"gateway": ()})
+    service = Service(
+        name="MiniStack",
+        version=importlib.metadata.version("ministack"),
+        endpoint=f"http://{HOST}:{ports['gateway']}",
+        credentials=Credentials.new("ministack"),
+    )
+    environ = {
+        **{key: text for key, text in os.environ.items() if not key.startswith("AWS_")},
+        "GATEWAY_PORT": str(ports["gateway"]),
+        "BIND_HOST": HOST,
+        "SERVICES": "s3",
+        "LOG_LEVEL": "WARNING",
+        # It would look for a Docker to start other services in.
+        "DOCKER_HOST": "unix:///nonexistent",
+    }
+    process = ChildProcess([program], environ=environ, log=directory / "ministack.log")
+    try:
+        wait_until_writable(service, lambda: None if process.running() else process)
+        yield service
+    finally:
+        process.stop(grace=0)
