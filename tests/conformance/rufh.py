@@ -5,6 +5,7 @@ Those that were deployed differ in names and numbers; `Dialect` knows how.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -116,6 +117,19 @@ class Client:
         sent = self.append_fields(offset, fields, complete=complete)
         whole = None if chunks is not None else body
         return self.server.send("PATCH", upload.url, sent, whole, chunks=chunks)
+
+    def go_on(self, upload: Upload, content: bytes) -> None:
+        """Complete an upload as a client does that was cut off.
+
+        A 409 is no failure: the old request may have been slower than HEAD.
+        """
+        deadline = time.monotonic() + self.server.access.timeout
+        while True:
+            offset = self.offset(upload)
+            response = self.append(upload, content[offset:], offset, complete=True)
+            if response.status not in {409, 423} or time.monotonic() > deadline:
+                fine(response)
+                return
 
     def delete(self, upload: Upload, fields: Fields = ()) -> Response:
         """DELETE."""

@@ -324,8 +324,7 @@ def test_a_new_request_takes_over(client: Client, measure: Callable[[str, str], 
         silent.send(content[:1000])
         silent.wait_until_delivered()
         began = time.monotonic()
-        offset = client.offset(upload)
-        fine(client.append(upload, content[offset:], offset, complete=True))
+        client.go_on(upload, content)
         seconds = time.monotonic() - began
     measure(f"taken over in version {client.dialect.version} after", f"{seconds:.2f} s")
     assert seconds < 9
