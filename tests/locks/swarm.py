@@ -111,7 +111,7 @@ class Bee:
         for _ in range(self._chance.randrange(4)):
             time.sleep(self._chance.random() * 0.02)
             self._register.stay(id, lock, hold)
-        if self._chance.random() < 0.1:
+        if self._chance.random() < 0.3:
             asked.wait(2.0)  # somebody who waits for a client
             self._register.stay(id, lock, hold)
         self._register.leave(id, lock, hold, forget_fence=self._forget_fence)

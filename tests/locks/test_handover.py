@@ -20,7 +20,7 @@ from tests.locks.handover import Holder, measure, percentile
 
 pytestmark = pytest.mark.locks
 
-SAMPLES = 8
+SAMPLES = 5
 
 LEASE_TARGETS = {
     Holder.HEALTHY: 2.5,
