@@ -109,6 +109,7 @@ def test_an_upload_is_recorded_before_any_byte_of_it_is_stored(place: Place) -> 
         upload.append(ScriptedBody(SMALL), held)
         recorded = place.calls.when("end", "PutObject info")
         assert recorded < place.calls.when("begin", first)
+        place.store().open(ID).terminate()
 
 
 def test_finished_is_recorded_after_the_object_was_looked_at(place: Place) -> None:
@@ -195,7 +196,9 @@ def test_an_acknowledged_tail_survives_a_failure_on_the_way_to_the_first_part(
     upload.declare_length(len(LARGE))
     end(found(place), LARGE)
     assert place.data(ID) == LARGE
-    assert place.multiparts() == []
+    # A record whose write met silence may yet arrive and name its multipart upload, so that one is
+    # not aborted: a sweep removes it once no record can name it any more.
+    assert len(place.multiparts()) == (1 if step == "PutObject info" else 0)
 
 
 def test_a_creation_that_fails_leaves_nothing(place: Place) -> None:
