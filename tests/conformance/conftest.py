@@ -162,9 +162,9 @@ def pytest_runtest_makereport(
     """Note what became of a test."""
     report = yield
     result = item.stash.get(RESULT, None)
-    if result is not None and (report.when == "call" or report.failed):
+    if result is not None and (report.when == "call" or not report.passed):
         result.measured.update({name: str(value) for name, value in report.user_properties})
-        if hasattr(report, "wasxfail"):
+        if report.skipped and hasattr(report, "wasxfail"):
             result.outcome, result.reason = DEVIATES, report.wasxfail
         elif report.failed and report.longreprtext.startswith("[XPASS(strict)]"):
             result.outcome, result.reason = UNEXPECTED, report.longreprtext

@@ -1,0 +1,19 @@
+"""gunicorn's configuration for real threads: unlike the project's own, it patches nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+wsgi_app = "tus_wsgi.assembly:create_app()"
+worker_class = "gthread"
+threads = 16
+timeout = 60
+graceful_timeout = 30
+keepalive = 5
+
+
+def post_worker_init(worker: Any) -> None:
+    """Cut running uploads in good order when the worker is asked to stop."""
+    from tus_wsgi import drain_when_stopping
+
+    drain_when_stopping(lambda: worker.alive)

@@ -1,0 +1,67 @@
+"""Judges this project and its peers by `tests/conformance`, and writes the matrix into the docs.
+
+python -m tests.harness.matrix                  all of them
+python -m tests.harness.matrix tus-node-server  some; the others keep their last reports
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.conformance.report import as_markdown, read
+from tests.harness.conformance import ROOT, judge, ours
+from tests.harness.peers import Judged, resumable_upload, tus_node_server
+from tests.harness.site import Site
+from tus_wsgi.dev.seaweedfs import start_seaweedfs
+
+REPORTS = ROOT / ".cache" / "conformance"
+DOCS = ROOT / "docs" / "conformance.md"
+BEGIN, END = "<!-- matrix:begin -->\n", "<!-- matrix:end -->\n"
+
+
+@contextlib.contextmanager
+def _ours(worker: str, directory: Path) -> Iterator[Judged]:
+    with start_seaweedfs(directory / "s3") as s3:
+        site = Site(s3, directory / "site")
+        try:
+            with ours(site, worker) as server:
+                yield server
+        finally:
+            site.close()
+
+
+SERVERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Judged]]] = {
+    "tus-wsgi-s3-gevent": lambda directory: _ours("gevent", directory),
+    "tus-wsgi-s3-gthread": lambda directory: _ours("gthread", directory),
+    "tus-node-server": tus_node_server,
+    "resumable-upload": resumable_upload,
+}
+
+
+def main(chosen: list[str]) -> int:
+    """Judge those that are named; 1 if one of them differs in a way that is not known."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    worst = 0
+    for slug in chosen or SERVERS:
+        with (
+            tempfile.TemporaryDirectory(prefix="tus-matrix-") as scratch,
+            SERVERS[slug](Path(scratch, "server")) as server,
+        ):
+            ran = judge(server, REPORTS)
+        sys.stdout.write(ran.stdout[-6000:] + ran.stderr)
+        worst = max(worst, int(ran.returncode != 0))
+    files = [REPORTS / f"{slug}.json" for slug in SERVERS]
+    matrix = as_markdown([read(path) for path in files if path.is_file()])
+    text = DOCS.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCS.write_text(f"{before}{BEGIN}\n{matrix}\n{END}{after}", encoding="utf-8")
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,159 @@
+"""Other servers of tus 1.0.0, which `tests/conformance` judges by the same law as ours.
+
+Each is fetched once into a folder that git ignores, and listens on the loopback interface. All
+sizes are bytes and all times seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness.node import node_packages
+from tus_wsgi.dev.process import ChildProcess
+from tus_wsgi.model import MIB
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "python"
+HOST = "127.0.0.1"
+
+NODE_SERVER, FILE_STORE = "2.4.5", "2.1.1"
+RESUMABLE_UPLOAD = "0.3.0"
+
+MAX_SIZE = 32 * MIB
+"""So little that tests can send more."""
+
+EXPIRES = 4
+STALL = 3
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A server that the suite runs against.
+
+    Attributes:
+        name: with its version.
+        url: where uploads are created.
+        slug: names its files.
+        options: more of the suite's.
+    """
+
+    name: str
+    url: str
+    slug: str
+    options: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def tus_node_server(directory: Path) -> Iterator[Judged]:
+    """The reference server for Node, with files on disk."""
+    with _node(directory / "a", 0) as url, _node(directory / "b", EXPIRES) as expiring:
+        options = (
+            *("--tus-expiring-url", expiring, "--tus-expires", str(EXPIRES)),
+            *("--tus-settle", "1"),
+        )
+        name = f"@tus/server {NODE_SERVER} (Node {_node_version()})"
+        yield Judged(name, url, "tus-node-server", options)
+
+
+@contextlib.contextmanager
+def resumable_upload(directory: Path) -> Iterator[Judged]:
+    """The server of the Python package `resumable-upload`, with SQLite and files on disk."""
+    short = ("--upload-expiry", str(EXPIRES), "--cleanup-interval", "1")
+    with _python(directory / "a") as url, _python(directory / "b", *short) as expiring:
+        options = (
+            *("--tus-expiring-url", expiring, "--tus-expires", str(EXPIRES)),
+            *("--tus-stall", str(STALL)),
+        )
+        yield Judged(f"resumable-upload {RESUMABLE_UPLOAD}", url, "resumable-upload", options)
+
+
+def _node_version() -> str:
+    ran = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True)
+    return ran.stdout.strip().removeprefix("v")
+
+
+@contextlib.contextmanager
+def _node(directory: Path, expires: int) -> Iterator[str]:
+    """@tus/server; its URL."""
+    directory.mkdir(parents=True)
+    port = _free_port()
+    modules = node_packages(f"@tus/server@{NODE_SERVER}", f"@tus/file-store@{FILE_STORE}")
+    said = {
+        "modules": str(modules),
+        "directory": str(directory),
+        "expires": expires,
+        "maxSize": MAX_SIZE,
+        "port": port,
+    }
+    node = shutil.which("node")
+    assert node is not None, "npm without node"
+    script = Path(__file__).with_name("peer_node.mjs")
+    with _running([node, str(script), json.dumps(said)], directory, port):
+        yield f"http://{HOST}:{port}/files"
+
+
+@contextlib.contextmanager
+def _python(directory: Path, *more: str) -> Iterator[str]:
+    """resumable-upload; its URL."""
+    directory.mkdir(parents=True)
+    port = _free_port()
+    command = [
+        *(sys.executable, "-m", "resumable_upload", "serve"),
+        *("--host", HOST, "--port", str(port)),
+        *("--upload-dir", str(directory / "up"), "--db-path", str(directory / "up.db")),
+        *("--enable-downloads", "--cors-origin", "*", "--max-size", str(MAX_SIZE)),
+        *("--checksum-algorithms", "sha1,md5,sha256,sha512", "--request-timeout", str(STALL)),
+        *more,
+    ]
+    with _running(command, directory, port, PYTHONPATH=str(_packages())):
+        yield f"http://{HOST}:{port}/files"
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str], directory: Path, port: int, **environ: str) -> Iterator[None]:
+    """Run a server, and again whenever it ends: some tests end it, and others still come."""
+    forever = ["/bin/sh", "-c", 'while :; do "$@"; echo "it ended with $?"; done', "sh", *command]
+    log = directory / "server.log"
+    process = ChildProcess(forever, environ={**os.environ, **environ}, log=log)
+    deadline = time.monotonic() + START_SECONDS
+    try:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
+                break
+            assert time.monotonic() < deadline, process.last_words()
+            time.sleep(0.1)
+        yield
+    finally:
+        process.stop(grace=0)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _packages() -> Path:
+    """resumable-upload, apart from what this environment has."""
+    target = CACHE / f"resumable-upload-{RESUMABLE_UPLOAD}"
+    if not target.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            packages = Path(scratch, "packages")
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(packages)]
+            subprocess.run([*pip, f"resumable-upload=={RESUMABLE_UPLOAD}"], check=True)
+            packages.rename(target)
+    return target
