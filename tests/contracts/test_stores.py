@@ -139,6 +139,7 @@ def test_an_upload_may_begin_and_end_in_one_request(shop: Shop) -> None:
         assert upload.assemble(held)
         upload.finish(lazily=True)
         assert shop.content() == data
+        shop.open().terminate()
 
 
 def test_uploads_do_not_disturb_each_other(shop: Shop) -> None:
