@@ -85,9 +85,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             left_out.append(item)
             continue
         item.stash[RESULT] = result
-        for one in deviations:
-            if one.covers(name):
-                item.add_marker(pytest.mark.xfail(reason=one.reason, strict=not one.sometimes))
+        known = next((one for one in deviations if one.covers(name)), None)
+        if known is not None:
+            item.add_marker(pytest.mark.xfail(reason=known.reason, strict=not known.sometimes))
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         gone = set(left_out)

@@ -8,8 +8,9 @@ A file in TOML. A test that it names is expected to fail, and is reported if it 
     tests = ["test_version.py::test_the_412_names_the_versions*"]
     reason = "it never says Tus-Version"
 
-`tests` are names as pytest prints them, without folders; `*` stands for anything. A bracket means
-itself. With `sometimes = true` they may pass as well: races are not won every time.
+`tests` are names as pytest prints them, without folders; `*` stands for anything, and a bracket
+means itself. The first entry that names a test counts. With `sometimes = true` its tests may pass
+as well: races are not won every time.
 """
 
 from __future__ import annotations
