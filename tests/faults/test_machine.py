@@ -16,9 +16,11 @@ from tests.faults.ring import Lane
 def test_the_offset_is_monotone_and_the_bytes_are_the_file(lane: Lane) -> None:
     """Create, append, cut, fail, lose an answer, restart, write late, HEAD, finish, terminate."""
     UploadMachine.lane = lane
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         UploadMachine,
         settings=settings(
+            # Each example is a hundred requests or so.
+            max_examples=min(settings().max_examples, 120),
             stateful_step_count=25,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
