@@ -147,13 +147,13 @@ class TusClient:
         declared = not self.way.deferred
         while True:
             if offset is None:
-                offset, declared = self._ask()
+                offset, declared = self.ask()
             elif offset >= goal and (declared or goal < len(self.file)):
                 break
             else:
                 offset = self._patch(offset, goal, cuts)
                 declared = declared or offset == len(self.file)
-        offset, _ = self._ask()
+        offset, _ = self.ask()
         if offset != goal:
             raise BrokenPromise(f"{goal} bytes were stored, and now {offset} are")
 
@@ -195,8 +195,12 @@ class TusClient:
                 return self._believe(answer) if self.way.first is not None else 0
             self._failed(answer, "POST")
 
-    def _ask(self) -> tuple[int, bool]:
-        """The offset, and whether the server knows the length."""
+    def ask(self) -> tuple[int, bool]:
+        """The offset, and whether the server knows the length.
+
+        Raises:
+            BrokenPromise: the offset is less than one before, or cannot be had.
+        """
         while True:
             answer = self._request("HEAD", self.url or "", {})
             if answer is not None and answer.status == 200:

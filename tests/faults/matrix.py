@@ -2,7 +2,7 @@
 
 | pass          | what fails                                                                       |
 |---------------|----------------------------------------------------------------------------------|
-| the ten kinds | one call, as `proxy.Fault` says; every call in turn                              |
+| the kinds     | one call, as `proxy.Fault` says; every call in turn                              |
 | with retries  | the same for two kinds, while boto3 tries again by itself                        |
 | restarting    | the same for one kind, while every request meets a process that was just started |
 | two at once   | two calls in a row, each in any way; a sample, the same in every run             |
@@ -32,6 +32,7 @@ KINDS = (
     Fault.STALL_AFTER,
     Fault.LATE,
     Fault.LATER,
+    Fault.LATEST,
 )
 """Those that leave the client alive."""
 
@@ -99,7 +100,7 @@ REAL = tuple(
     (scenario, kind.value)
     for scenario in CORE
     for kind in KINDS
-    if kind not in {Fault.CUT_WITHIN, Fault.LATE, Fault.LATER}
+    if kind is not Fault.CUT_WITHIN and not kind.is_late
 )
 """Rows and columns where parts are as large as AWS wants them."""
 

@@ -26,9 +26,12 @@ PATIENCE = 20.0
 
 LATE_BY = 2
 LATER_BY = 7
-"""So many calls are answered before a late one arrives at S3, and before one that is later still.
+LATEST_BY = 9
+"""So many calls are answered before one arrives at S3 that is late, later or latest.
 
-The first lands while the client asks how far it is, the second when it has gone on from there."""
+The first lands while the client asks how far it is; the others when it has gone on from there, just
+before and just after the next tail is acknowledged.
+"""
 
 
 class Fault(enum.Enum):
@@ -51,6 +54,7 @@ class Fault(enum.Enum):
     LATE = "late"
     """The call reaches S3 soon after the client has given up, and is then carried out."""
     LATER = "later"
+    LATEST = "latest"
     """The same long after the client has given up, when others have done its work."""
     KILL_BEFORE = "kill before"
     """The client is killed before the call reaches S3."""
@@ -60,12 +64,17 @@ class Fault(enum.Enum):
     @property
     def is_slow(self) -> bool:
         """Whether the client notices by its timeout alone."""
-        return self in {Fault.STALL_BEFORE, Fault.STALL_AFTER, Fault.LATE, Fault.LATER}
+        return self in {Fault.STALL_BEFORE, Fault.STALL_AFTER} or self.is_late
+
+    @property
+    def is_late(self) -> bool:
+        """Whether S3 carries the call out when nobody waits for it any more."""
+        return self in _DELAYS
 
     @property
     def is_carried_out(self) -> bool:
         """Whether S3 does, sooner or later, what the call asks for."""
-        return self in _FORWARDED or self in _DELAYS
+        return self in _FORWARDED or self.is_late
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +85,14 @@ class Call:
         number: counted from 1.
         operation: S3's name for it.
         key: of the object.
+        part: the part's number, where there is one.
         fault: what was done to it.
     """
 
     number: int
     operation: str
     key: str
+    part: int | None = None
     fault: Fault | None = None
 
     def __str__(self) -> str:
@@ -99,7 +110,7 @@ _ANSWERS = {
 
 _FORWARDED = {Fault.CUT_AFTER, Fault.CUT_WITHIN, Fault.STALL_AFTER, Fault.KILL_AFTER}
 
-_DELAYS = {Fault.LATE: LATE_BY, Fault.LATER: LATER_BY}
+_DELAYS = {Fault.LATE: LATE_BY, Fault.LATER: LATER_BY, Fault.LATEST: LATEST_BY}
 
 _NO_BODY = re.compile(rb"HTTP/1\.1 (1\d\d|204|304) ")
 
@@ -208,7 +219,7 @@ class FaultProxy:
                 link.answer(_half(answer))
         if fault.is_slow:
             link.wait_for_client_to_go()
-        if fault in _DELAYS:
+        if fault.is_late:
             with self._mutex:
                 self._late.append(_Late(request, _DELAYS[fault]))
         if fault in {Fault.KILL_BEFORE, Fault.KILL_AFTER}:
@@ -314,8 +325,8 @@ class _Link:
             server.close()
 
 
-def _operation(head: bytes) -> tuple[str, str]:
-    """S3's name for a request, and the key."""
+def _operation(head: bytes) -> tuple[str, str, int | None]:
+    """S3's name for a request, the key, and the part's number."""
     method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
     url = urlsplit(target)
     key = unquote(url.path).lstrip("/").partition("/")[2]
@@ -333,7 +344,8 @@ def _operation(head: bytes) -> tuple[str, str]:
         ("HEAD", False): "HeadObject",
         ("DELETE", False): "DeleteObject",
     }
-    return names.get((method, multipart), f"{method} {target}"), key
+    part = int(query["partNumber"][0]) if "partNumber" in query else None
+    return names.get((method, multipart), f"{method} {target}"), key, part
 
 
 def _refusal(call: Call) -> bytes:

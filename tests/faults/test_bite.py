@@ -1,0 +1,366 @@
+"""The ring bites: each rule of the store is reverted, and the case that needs it fails.
+
+| rule                                                   | what happens without it                |
+|--------------------------------------------------------|----------------------------------------|
+| only the run of parts without a gap counts             | a hole in the file                     |
+| a tail counts only where it begins                     | bytes that are elsewhere count twice   |
+| a tail goes only when its bytes are in a part          | acknowledged bytes are lost            |
+| a tail goes only at the end                            | a late DELETE takes the next tail      |
+| a tail is written on condition                         | a late PUT takes the next tail         |
+| only an answer that says so means absent               | an outage makes the offset decrease    |
+| nothing is confirmed that a part's failure has cost    | a 204 for bytes that S3 has not        |
+| after a failed part no other one begins                | S3 is sent what counts for nothing     |
+| a lost Complete is recognised by its object            | a finished upload is gone              |
+| Complete is believed only with its object              | an upload without a file is "complete" |
+| the record says finished only after the object is made | a finished upload without a file       |
+| a creation that fails aborts its multipart upload      | parts that nobody can name             |
+| a termination removes the record last                  | parts that nobody can name             |
+| a record whose write was met by silence is repeated    | the record names what was aborted      |
+| the first record is written on condition               | a late one undoes all later ones       |
+| the lost answer to a record's write is read back       | a second upload beside the first       |
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.faults.client import TusClient, Way, in_process
+from tests.faults.proxy import Call, Fault
+from tests.faults.ring import Application, Case, Lane, run_case
+from tests.faults.scenarios import SCENARIOS
+from tus_wsgi.errors import LockLost, StoreUnavailable, UploadGone
+from tus_wsgi.model import State
+from tus_wsgi.parts import Part
+from tus_wsgi.ports import Body
+from tus_wsgi.spool import Payload, SpooledPart
+from tus_wsgi.stores.s3 import bucket, info, pipeline, tails, upload
+from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.stores.s3.bucket import Condition
+from tus_wsgi.stores.s3.info import InfoObject, NotWritten
+from tus_wsgi.stores.s3.upload import S3Upload
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+Patch = pytest.MonkeyPatch
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """What is broken on purpose is logged as it should be, and nobody has to read it."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+# -- what reverts a rule ---------------------------------------------------------------------------
+
+
+def every_part_counts(patch: Patch) -> None:
+    def contiguous(_plan: object, _length: object, listed: Iterable[Part]) -> list[Part]:
+        return sorted({part.number: part for part in listed}.values(), key=lambda one: one.number)
+
+    patch.setattr(upload, "contiguous", contiguous)
+
+
+def every_tail_counts(patch: Patch) -> None:
+    def size_at(self: tails.TailObject, _base: int, *, unrecorded_start: int) -> int:
+        return 0 if self._tail is None else self._tail.size
+
+    patch.setattr(tails.TailObject, "size_at", size_at)
+
+
+def the_tail_goes_first(patch: Patch) -> None:
+    begin = S3Upload._begin_part
+
+    def begin_part(self: S3Upload, number: int, body: Body) -> SpooledPart:
+        part = begin(self, number, body)
+        if part.size:
+            self._tail.delete()
+        return part
+
+    patch.setattr(S3Upload, "_begin_part", begin_part)
+
+
+def the_tail_goes_at_once(patch: Patch) -> None:
+    settle = S3Upload._settle_tail
+
+    def settle_tail(self: S3Upload, number: int, part: SpooledPart, held: Any) -> None:
+        if part.size == 0 and self._tail.exists and self._run:
+            self._tail.delete()
+        settle(self, number, part, held)
+
+    patch.setattr(S3Upload, "_settle_tail", settle_tail)
+
+
+def tails_are_written_blindly(patch: Patch) -> None:
+    put = bucket.Bucket.put
+
+    def blind_put(self: bucket.Bucket, key: str, payload: Payload, **more: Any) -> str:
+        if key.endswith(".part"):
+            del more["condition"]
+        return put(self, key, payload, **more)
+
+    patch.setattr(bucket.Bucket, "put", blind_put)
+
+
+def the_first_record_is_written_blindly(patch: Patch) -> None:
+    put = bucket.Bucket.put
+
+    def blind_put(self: bucket.Bucket, key: str, payload: Payload, **more: Any) -> str:
+        if key.endswith(".info") and more.get("condition") == Condition(None):
+            del more["condition"]
+        return put(self, key, payload, **more)
+
+    patch.setattr(bucket.Bucket, "put", blind_put)
+
+
+def every_error_means_absent(patch: Patch) -> None:
+    patch.setattr(bucket, "translated", lambda _operation, _error: Absent())
+
+
+def failed_parts_are_overlooked(patch: Patch) -> None:
+    def collect(self: pipeline.PartPipeline, finished: set[Future[Part]]) -> None:
+        self._running -= finished
+        self._done += [one.result() for one in finished if one.exception() is None]
+
+    def wait(self: pipeline.PartPipeline) -> list[Part]:
+        futures.wait(self._running)
+        self._collect(set(self._running))
+        return self._done
+
+    patch.setattr(pipeline.PartPipeline, "_collect", collect)
+    patch.setattr(pipeline.PartPipeline, "wait", wait)
+
+
+def parts_go_on_after_a_failure(patch: Patch) -> None:
+    def run(self: pipeline.PartPipeline, number: int, part: SpooledPart) -> Part:
+        with part:
+            return self._upload(number, part)
+
+    def collect(self: pipeline.PartPipeline, finished: set[Future[Part]]) -> None:
+        self._running -= finished
+        self._done += [one.result() for one in finished if one.exception() is None]
+
+    patch.setattr(pipeline.PartPipeline, "_run", run)
+    patch.setattr(pipeline.PartPipeline, "_collect", collect)
+
+
+def no_object_is_looked_for(patch: Patch) -> None:
+    patch.setattr(S3Upload, "_has_whole_object", lambda _self: False)
+
+
+def every_object_is_believed_in(patch: Patch) -> None:
+    patch.setattr(S3Upload, "_has_whole_object", lambda _self: True)
+
+
+def finished_is_said_too_early(patch: Patch) -> None:
+    assemble = S3Upload.assemble
+
+    def early(self: S3Upload, held: Any) -> bool:
+        self._write(self._record.at(State.FINISHED))
+        return assemble(self, held)
+
+    patch.setattr(S3Upload, "assemble", early)
+
+
+def nothing_is_aborted(patch: Patch) -> None:
+    patch.setattr(bucket.Bucket, "abort", lambda *_: None)
+
+
+def the_record_goes_first(patch: Patch) -> None:
+    terminate = S3Upload.terminate
+
+    def backwards(self: S3Upload) -> None:
+        self._object.delete()
+        terminate(self)
+
+    patch.setattr(S3Upload, "terminate", backwards)
+
+
+def silence_means_no(patch: Patch) -> None:
+    def give_up(_self: InfoObject, _content: bytes, failure: StoreUnavailable) -> str:
+        raise NotWritten("PutObject") from failure
+
+    patch.setattr(info.InfoObject, "_put_again", give_up)
+
+
+def lost_answers_are_not_looked_for(patch: Patch) -> None:
+    def look_away(_self: InfoObject, _content: bytes, failure: StoreUnavailable) -> str:
+        raise NotWritten("PutObject") from failure
+
+    patch.setattr(info.InfoObject, "_find", look_away)
+
+
+# -- what needs the rule ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """A case of the ring: a fault at each call of an operation, in turn.
+
+    Attributes:
+        scenario: its name.
+        fault: what happens; None if nothing has to.
+        operation: at which calls.
+        suffix: of which objects.
+    """
+
+    scenario: str
+    fault: Fault | None = None
+    operation: str = ""
+    suffix: str = ""
+
+    def __call__(self, lane: Lane) -> list[str]:
+        """What is wrong in any of the cases."""
+        clean = Case(self.scenario)
+        if self.fault is None:
+            return list(run_case(lane, clean).problems)
+        calls = _calls_of(lane, clean)
+        numbers = [
+            call.number
+            for call in calls
+            if call.operation == self.operation and call.key.endswith(self.suffix)
+        ]
+        assert numbers, f"{self.scenario} has no {self.operation}"
+        # It is enough to see one: the proper ring sees all of them.
+        for number in numbers:
+            verdict = run_case(lane, Case(self.scenario, ((number, self.fault),)))
+            if verdict.problems:
+                return list(verdict.problems)
+        return []
+
+
+def aborted_behind_our_back(lane: Lane) -> list[str]:
+    """A bucket's lifecycle rule removes the parts: the upload is gone, and never complete."""
+    app, client = _begin(lane, "whole parts")
+    client.upload(lane.part_size)
+    s3 = lane.inspector
+    prefix = f"bite/{client.id}"
+    [one] = s3.list_multipart_uploads(Bucket=lane.service.bucket, Prefix=prefix)["Uploads"]
+    s3.abort_multipart_upload(Bucket=lane.service.bucket, Key=prefix, UploadId=one["UploadId"])
+    answer = in_process(app)("HEAD", client.url or "", {"Tus-Resumable": "1.0.0"}, b"", 0)
+    return [] if answer.status == 410 else [f"HEAD was answered with {answer.status}"]
+
+
+def waste_after_a_failed_part(lane: Lane) -> list[str]:
+    """Thirty parts, and the first one fails: most of the others must not be sent."""
+    file = bytes(30 * lane.part_size)
+    app = Application(lane, Case("five parts"), "bite/", timeout=30)
+    client = TusClient(send=in_process(app), file=file, way=Way())
+    lane.proxy.begin(_first_part_fails)
+    assert client._create([]) == 0
+    client._patch(0, len(file), [])
+    sent = sum(call.operation == "UploadPart" for call in lane.proxy.calls)
+    return [] if sent < 10 else [f"{sent} parts were sent"]
+
+
+def _first_part_fails(call: Call) -> Fault | None:
+    is_first = call.operation == "UploadPart" and call.part == 1
+    return Fault.ERROR if is_first else None
+
+
+def _begin(lane: Lane, scenario: str) -> tuple[Application, TusClient]:
+    lane.proxy.begin(lambda _call: None)
+    app = Application(lane, Case(scenario), "bite/", timeout=30)
+    one = SCENARIOS[scenario]
+    return app, TusClient(
+        send=in_process(app), file=one.file(lane.part_size), way=Way(stops=[lane.part_size])
+    )
+
+
+def _calls_of(lane: Lane, case: Case) -> list[Call]:
+    verdict = run_case(lane, case)
+    assert not verdict.problems, str(verdict)
+    return lane.proxy.calls
+
+
+RULES: dict[str, tuple[Callable[[Patch], None], Callable[[Lane], list[str]]]] = {
+    "only the run of parts without a gap counts": (
+        every_part_counts,
+        Needs("five parts", Fault.ERROR, "UploadPart"),
+    ),
+    "a tail counts only where it begins": (every_tail_counts, Needs("tail filled exactly")),
+    "a tail goes only when its bytes are in a part": (
+        the_tail_goes_first,
+        Needs("pieces", Fault.CUT_BEFORE, "UploadPart"),
+    ),
+    "a tail goes only at the end": (
+        the_tail_goes_at_once,
+        Needs("tail filled exactly", Fault.LATER, "DeleteObject", ".part"),
+    ),
+    "a tail is written on condition": (
+        tails_are_written_blindly,
+        Needs("one part in pieces", Fault.LATEST, "PutObject", ".part"),
+    ),
+    "only an answer that says so means absent": (
+        every_error_means_absent,
+        Needs("pieces", Fault.ERROR, "HeadObject", ".part"),
+    ),
+    "nothing is confirmed that a part's failure has cost": (
+        failed_parts_are_overlooked,
+        Needs("created with parts", Fault.CUT_BEFORE, "UploadPart"),
+    ),
+    "after a failed part no other one begins": (
+        parts_go_on_after_a_failure,
+        waste_after_a_failed_part,
+    ),
+    "a lost Complete is recognised by its object": (
+        no_object_is_looked_for,
+        Needs("five parts", Fault.CUT_AFTER, "CompleteMultipartUpload"),
+    ),
+    "Complete is believed only with its object": (
+        every_object_is_believed_in,
+        aborted_behind_our_back,
+    ),
+    "the record says finished only after the object is made": (
+        finished_is_said_too_early,
+        Needs("five parts", Fault.ERROR, "CompleteMultipartUpload"),
+    ),
+    "a creation that fails aborts its multipart upload": (
+        nothing_is_aborted,
+        Needs("five parts", Fault.ERROR, "PutObject", ".info"),
+    ),
+    "a termination removes the record last": (
+        the_record_goes_first,
+        Needs("terminated midway", Fault.ERROR, "AbortMultipartUpload"),
+    ),
+    "a record whose write was met by silence is repeated": (
+        silence_means_no,
+        Needs("deferred, long", Fault.LATE, "PutObject", ".info"),
+    ),
+    "the first record is written on condition": (
+        the_first_record_is_written_blindly,
+        Needs("one part", Fault.LATER, "PutObject", ".info"),
+    ),
+    "the lost answer to a record's write is read back": (
+        lost_answers_are_not_looked_for,
+        Needs("deferred, long", Fault.CUT_AFTER, "PutObject", ".info"),
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_without_this_rule_a_case_fails(
+    rule: str, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revert, check = RULES[rule]
+    assert check(lane) == []
+    revert(monkeypatch)
+    try:
+        problems = check(lane)
+    except (AssertionError, UploadGone, LockLost) as broken:
+        problems = [str(broken)]
+    assert problems
+
+
+def test_the_list_above_has_every_rule() -> None:
+    assert __doc__ is not None
+    listed = [line.split("|")[1].strip() for line in __doc__.splitlines() if line.startswith("| ")]
+    assert listed[1:] == list(RULES)
