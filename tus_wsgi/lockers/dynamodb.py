@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 KEY = "id"
 EXPIRES = "expires"
 
-CALL_TIMEOUT = 1.0
+CALL_TIMEOUT = 1.5
 """Seconds until a call is given up and tried again. DynamoDB answers in less than 10 ms; there have
-to be some tries in the 3.5 s that a missed heartbeat leaves of a lease."""
+to be two tries in the 3.5 s that a missed heartbeat leaves of a lease."""
 
 CONNECTIONS = 64
 """Each request makes one call at a time."""
