@@ -210,6 +210,7 @@ def test_the_heart_beats_while_locks_are_held(place: Place, environ: None) -> No
 
 
 def test_a_call_that_hangs_delays_no_other() -> None:
+    eventually(lambda: not hearts())  # those of other tests
     heart = Heart()
     stuck = threading.Event()
     done: list[int] = []
@@ -226,6 +227,7 @@ def test_a_call_that_hangs_delays_no_other() -> None:
 
 
 def test_one_thread_works_and_one_looks_out_while_all_goes_well() -> None:
+    eventually(lambda: not hearts())  # those of other tests
     heart = Heart()
     beats: list[int] = []
 
