@@ -36,8 +36,9 @@ def pytest_terminal_summary(
     terminalreporter.section("fault matrix")
     for line in matrix.lines():
         terminalreporter.write_line(line)
-    if config.cache is not None:
-        path = config.cache.mkdir("faults") / "matrix.json"
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+    if cache is not None:
+        path = cache.mkdir("faults") / "matrix.json"
         matrix.write(path)
         terminalreporter.write_line(f"written to {path.relative_to(config.rootpath)}")
 
@@ -67,6 +68,21 @@ def tiny_pool(ministack: Service) -> Iterator[Pool]:
 def real_pool(s3: SeaweedFS) -> Iterator[Pool]:
     """Many cases at once, with parts of a size that AWS would take."""
     with open_pool(service_of(s3), SMALLEST_PART) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session", params=["swift", "juicefs"])
+def other(request: pytest.FixtureRequest) -> Service:
+    """Two services that are further from AWS."""
+    service = request.getfixturevalue(request.param)
+    assert isinstance(service, Service)
+    return service
+
+
+@pytest.fixture(scope="session")
+def other_pool(other: Service) -> Iterator[Pool]:
+    """Many cases at once, with parts of a size that both take."""
+    with open_pool(other, SMALLEST_PART) as pool:
         yield pool
 
 

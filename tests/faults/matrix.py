@@ -105,6 +105,14 @@ REAL = tuple(
 """Rows and columns where parts are as large as AWS wants them."""
 
 
+SHORT = tuple(
+    (scenario, kind.value)
+    for scenario in ("one part", "pieces", "created with parts", "terminated midway")
+    for kind in (Fault.ERROR, Fault.CUT_BEFORE, Fault.CUT_AFTER)
+)
+"""Rows and columns for services that are slow, or that only few have."""
+
+
 def _doubles(scenario: str, calls: int) -> list[tuple[tuple[int, Fault], ...]]:
     chance = random.Random(scenario)
     kinds = [kind for kind in KINDS if not kind.is_slow] * 3 + [Fault.STALL_AFTER, Fault.LATER]
