@@ -7,14 +7,19 @@ import errno
 import fcntl
 import gc
 import os
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.harness.lockers import KINDS
 from tus_wsgi.lockers import kernel
+from tus_wsgi.lockers.flock import FlockLocks
 from tus_wsgi.lockers.kernel import (
+    FILES,
     NAMES,
     ByteLocks,
     KernelLocks,
@@ -68,6 +73,56 @@ def test_only_the_locks_of_others_are_seen(open_locks: OpenLocks, directory: Pat
     assert ours.taken_elsewhere([]) == set()
 
 
+@given(
+    names=st.sets(st.integers(0, 6 * FILES), max_size=40),
+    ours=st.sets(st.integers(0, 6 * FILES), max_size=40),
+    theirs=st.sets(st.integers(0, 6 * FILES), max_size=40),
+)
+@pytest.mark.property
+def test_every_lock_of_others_is_seen_and_none_besides(
+    names: set[int], ours: set[int], theirs: set[int]
+) -> None:
+    """However they lie: the kernel makes one lock of neighbours that have the same owner."""
+    with tempfile.TemporaryDirectory() as directory:
+        one, two = ByteLocks(Path(directory)), ByteLocks(Path(directory))
+        assert all(one.take(name) for name in sorted(ours))
+        assert all(two.take(name) for name in sorted(theirs - ours))
+        found = one.taken_elsewhere(names)
+        one.close()
+        two.close()
+    assert found == names & (theirs - ours)
+
+
+def test_a_lock_over_everything_is_seen_as_everybodys(directory: Path) -> None:
+    """Nobody takes one; but if somebody did, the length that the kernel tells of it would be 0."""
+    locks = ByteLocks(directory)
+    assert locks.taken_elsewhere({1, 1 + FILES, 2}) == set()
+    with (directory / "uploads-1.lock").open("r+b") as file:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, kernel._flock(fcntl.F_WRLCK, 0, 0))
+        assert locks.taken_elsewhere({1, 1 + FILES, 2}) == {1, 1 + FILES}
+
+
+def test_many_names_are_looked_at_with_few_questions(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a process with a thousand uploads would be busy with nothing else."""
+    ours, theirs = ByteLocks(directory), ByteLocks(directory)
+    for name in range(0, 1000, 2):
+        assert ours.take(name)
+    for name in (101, 503):
+        assert theirs.take(name)
+    questions: list[int] = []
+    ask = ByteLocks._taken_between
+
+    def count(locks: ByteLocks, start: int, stop: int) -> range | None:
+        questions.append(start)
+        return ask(locks, start, stop)
+
+    monkeypatch.setattr(ByteLocks, "_taken_between", count)
+    assert ours.taken_elsewhere(range(1000)) == {101, 503}
+    assert len(questions) == FILES + 4
+
+
 def test_closing_gives_everything_back(open_locks: OpenLocks, directory: Path) -> None:
     ours, theirs = open_locks(directory), open_locks(directory)
     assert ours.take(1)
@@ -91,7 +146,8 @@ def test_a_look_at_the_lock_file_drops_nothing(directory: Path) -> None:
     """Which is why classic POSIX locks would not do."""
     ours, theirs = ByteLocks(directory), ByteLocks(directory)
     assert ours.take(1)
-    (directory / "uploads.lock").read_bytes()
+    for path in directory.iterdir():
+        assert path.read_bytes() == b""
     assert not theirs.take(1)
 
 
@@ -102,10 +158,8 @@ def test_nothing_is_left_in_the_file_system(open_locks: OpenLocks, directory: Pa
     for name in range(100):
         locks.drop(name)
     probe(open_locks, directory)
-    assert [(path.name, path.stat().st_size) for path in directory.iterdir()] in (
-        [],
-        [("uploads.lock", 0)],
-    )
+    sizes = [path.stat().st_size for path in directory.iterdir()]
+    assert sizes == ([] if open_locks is FlockLocks else [0] * FILES)
 
 
 def test_a_file_that_was_removed_before_it_was_locked_does_not_count(directory: Path) -> None:

@@ -75,7 +75,13 @@ class FlockLocks:
 
     def taken_elsewhere(self, names: Collection[int]) -> set[int]:
         """Those of `names` that other processes have taken."""
-        return {name for name in names if name not in self._taken and self._is_taken(name)}
+        # A file is there while its lock is taken, so one look at the directory is nearly all.
+        files = set(os.listdir(self._directory))  # noqa: PTH208 - of a descriptor
+        return {
+            name
+            for name in names
+            if _file(name) in files and name not in self._taken and self._is_taken(name)
+        }
 
     def _is_taken(self, name: int) -> bool:
         # flock cannot be asked, only tried. Whoever wants the lock in this moment tries again.
