@@ -367,15 +367,22 @@ def test_parts_are_listed_page_by_page(stubbed: Stubbed) -> None:
 
     def page(*numbers: int, **more: Any) -> None:
         parts = [{"PartNumber": number, "Size": 10, "ETag": '"e"'} for number in numbers]
-        stubbed.answer("list_parts", Parts=parts, **more)
+        stubbed.answer("list_parts", UploadId="m", Parts=parts, **more)
 
     page(1, 2, IsTruncated=True, NextPartNumberMarker=2)
     page(3, IsTruncated=True)
     page(4)
     listed = stubbed.bucket.list_parts(KEY, "m")
     assert [part.number for part in listed] == [1, 2, 3, 4]
-    stubbed.answer("list_parts", IsTruncated=True)
+    stubbed.answer("list_parts", UploadId="m", IsTruncated=True)
     assert stubbed.bucket.list_parts(KEY, "m") == []
+
+
+def test_a_list_that_does_not_say_whose_it_is_is_no_list(stubbed: Stubbed) -> None:
+    """An empty 200, or the page of some proxy, is no proof that there are no parts."""
+    stubbed.answer("list_parts")
+    with pytest.raises(StoreUnavailable):
+        stubbed.bucket.list_parts(KEY, "m")
 
 
 @pytest.mark.parametrize("error", [OSError("reset"), EndpointConnectionError(endpoint_url="x")])

@@ -144,10 +144,10 @@ def may_be_done(error: BaseException) -> bool:
 
 
 def _root(error: BaseException) -> BaseException:
-    """boto3's own error, as deep as it may lie."""
+    """boto3's own error, or an answer's lack of a field, as deep as it may lie."""
     current: BaseException | None = error
     while current is not None:
-        if isinstance(current, ClientError | BotoCoreError):
+        if isinstance(current, ClientError | BotoCoreError | KeyError):
             return current
         current = current.__cause__
     return error
@@ -164,7 +164,7 @@ def _of_answer(error: ClientError, address: Address) -> str:
     if code in _DENIED:
         return f"{_missing(error, address)} {said}"
     if code in _REGION:
-        return f"the bucket is in another region: set AWS_REGION{_region(error)} {said}"
+        return f"the bucket is in another region: set AWS_DEFAULT_REGION{_region(error)} {said}"
     if _status(error) >= _OWN_FAULT:
         return f"the service is in trouble: try again later {said}"
     return f"{_CODES.get(code, 'the service refused')} {said}"

@@ -95,13 +95,13 @@ class InfoObject:
         return facts.etag if found == content else None
 
     def _put_again(self, content: bytes, failure: StoreUnavailable) -> str:
-        """Write what is not there yet, if the first try was met by silence and may come late.
+        """Write what is not there yet, if the first try was not refused and may come late.
 
         Once this is written, the condition of the late one does not hold any more. Without it, a
         record could turn up that names a multipart upload which was aborted in the belief that
         nobody knew of it.
         """
-        if isinstance(failure.__cause__, ClientError):
+        if _is_refusal(failure):
             raise NotWritten("PutObject") from failure
         try:
             return self._put(content)
@@ -111,3 +111,11 @@ class InfoObject:
             if etag is None:
                 raise second from failure
             return etag
+
+
+def _is_refusal(failure: StoreUnavailable) -> bool:
+    """Whether S3 has said no. A 5xx says nothing: what a 504 is about may still be under way."""
+    cause = failure.__cause__
+    if not isinstance(cause, ClientError):
+        return False
+    return cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 500

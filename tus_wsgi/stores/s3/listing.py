@@ -6,7 +6,7 @@ the bucket. Costs: a call for each 1,000 entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,6 +64,7 @@ class Listing:
                 page = self._client.list_objects_v2(
                     Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=self._page, **more
                 )
+                _check(page, "Name")
             for one in page.get("Contents", []):
                 yield ListedObject(one["Key"], one["Size"], one["LastModified"])
             token = page.get("NextContinuationToken")
@@ -79,6 +80,7 @@ class Listing:
         """
         with _calling("ListObjectsV2"):
             page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
+            _check(page, "Name")
         return any(one["Key"] == key for one in page.get("Contents", []))
 
     def multiparts(self, prefix: str) -> Iterator[ListedMultipart]:
@@ -94,6 +96,7 @@ class Listing:
                 page = self._client.list_multipart_uploads(
                     Bucket=self._bucket, Prefix=prefix, MaxUploads=self._page, **more
                 )
+                _check(page, "Bucket")
             for one in page.get("Uploads", []):
                 yield ListedMultipart(one["Key"], one["UploadId"], one["Initiated"])
             marker = (page.get("NextKeyMarker", ""), page.get("NextUploadIdMarker", ""))
@@ -110,5 +113,10 @@ class Listing:
 def _calling(operation: str) -> Iterator[None]:
     try:
         yield
-    except (ClientError, BotoCoreError, OSError) as error:
+    except (ClientError, BotoCoreError, OSError, KeyError) as error:
         raise StoreUnavailable(operation) from error
+
+
+def _check(page: Mapping[str, Any], name: str) -> None:
+    """Let an answer fail that does not even name the bucket: it is no proof of absence."""
+    page[name]

@@ -122,6 +122,8 @@ class TailObject:
             content, _facts = self._bucket.get(self._key, etag=self._tail.etag)
         except Absent as error:
             raise StoreUnavailable("reading the tail") from error
+        if len(content) != self._tail.size:  # what follows it would be stored too far ahead
+            raise StoreUnavailable("reading the tail")
         return content
 
     def write(self, start: int, part: SpooledPart) -> None:
