@@ -89,6 +89,7 @@ class TusMiddleware(UploadMiddleware):
             extensions=_extensions(settings),
             quarantine=Quarantine(spool),
             delete_partials=settings.delete_partials,
+            link_lifetime=settings.download_redirect,
             on_finish=on_finish,
             observers=everyone,
         )
@@ -100,7 +101,7 @@ class TusMiddleware(UploadMiddleware):
         super().__init__(
             app,
             service=service,
-            dialects=[*_rufh(service.max_size), dialect],
+            dialects=[*_rufh(settings, service.max_size), dialect],
             mount=Mount(settings.base_path.rstrip("/"), settings.public_url),
             cors=None if settings.disable_cors else _cors(settings),
             network_timeout=settings.network_timeout,
@@ -250,9 +251,18 @@ def _extensions(settings: Settings) -> list[Extension]:
     return [extension for extension in Extension if extension not in without]
 
 
-def _rufh(max_size: int) -> list[Rufh]:
+def _rufh(settings: Settings, max_size: int) -> list[Rufh]:
     newest = DRAFTS[0]
-    return [Rufh(draft, is_newest=draft is newest, max_size=max_size) for draft in DRAFTS]
+    return [
+        Rufh(
+            draft,
+            is_newest=draft is newest,
+            max_size=max_size,
+            downloads=not settings.disable_download,
+            terminations=not settings.disable_termination,
+        )
+        for draft in DRAFTS
+    ]
 
 
 def _cors(settings: Settings) -> CorsPolicy:

@@ -125,9 +125,15 @@ class Terminate:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Send the finished file, or some of it."""
+    """Send the finished file, or some of it.
+
+    Attributes:
+        id: the upload.
+        or_inspect: while it is unfinished, say how far it is instead.
+    """
 
     id: UploadId
+    or_inspect: bool = False
 
 
 Command = Discover | Inspect | Create | Concatenate | Append | Terminate | Download
@@ -153,6 +159,18 @@ class Content(Protocol):
 
         Raises:
             StoreUnavailable: before the first piece, when the store does not answer.
+        """
+
+    def link(self, lifetime: float, *, type: str, disposition: str) -> str | None:
+        """A URL of the store's own where anybody may read the bytes; None where it has none.
+
+        Args:
+            lifetime: seconds for which it holds.
+            type: the Content-Type that the store answers with.
+            disposition: its Content-Disposition.
+
+        Raises:
+            StoreUnavailable: it cannot be made.
         """
 
 
@@ -193,10 +211,18 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Downloadable:
-    """The finished upload and its bytes, none of which have been read."""
+    """The finished upload and its bytes, none of which have been read.
+
+    Attributes:
+        info: the upload.
+        content: its bytes.
+        link_lifetime: seconds for which the client may read them from the store itself; 0 where
+            it is not sent there.
+    """
 
     info: UploadInfo
     content: Content
+    link_lifetime: float = 0.0
 
 
 Outcome = Discovered | Inspected | Created | Appended | Terminated | Downloadable

@@ -239,7 +239,12 @@ class LockLost(Unavailable):
 
 
 class FinishRefused(Unavailable):
-    """The application's `on_finish` raised: it runs again at the next request for the upload."""
+    """The application's `on_finish` raised: it runs again at the next request for the upload.
 
-    def __init__(self) -> None:
-        super().__init__("the upload could not be finished")
+    The upload `id` exists, with all its `length` bytes: who has just begun it has to learn that.
+    """
+
+    def __init__(self, id: str, length: int) -> None:
+        super().__init__(f"the upload {id} could not be finished")
+        self.id = id
+        self.length = length

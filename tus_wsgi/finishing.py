@@ -92,4 +92,4 @@ def _call(on_finish: OnFinish, upload: Upload, lock: Lock) -> None:
         with suppress(Unavailable):
             lock.assert_held()
             upload.note_whole()
-        raise FinishRefused from error
+        raise FinishRefused(info.id, info.offset) from error

@@ -33,4 +33,8 @@ OnFinish = Callable[[FinishedUpload], None]
 
 When it raises, the upload is not finished for the client, and it runs again at the next request
 for the upload. So make it safe to run twice for one id.
+
+A client whose first request brought the whole file is told where the upload is; but most clients
+send the file once more instead, as another upload. The first one is left for `tus-wsgi sweep`,
+which runs the hook again.
 """

@@ -172,6 +172,13 @@ class Upload(Protocol):
                 is whole. It saves a write; but the application would be told again.
         """
 
+    @property
+    def fits_memo(self) -> bool:
+        """Whether it may be left for the next request as it is now, see `Lock.memo`.
+
+        It says all that `measure` would find, more bytes are to come, and it is small.
+        """
+
     def terminate(self) -> None:
         """Remove everything that belongs to the upload; the record of it last.
 
@@ -226,7 +233,17 @@ class Store(Protocol):
 
 
 class Lock(Protocol):
-    """The right to change one upload, for now."""
+    """The right to change one upload, for now.
+
+    Attributes:
+        found: the upload as the holder before has left it, in this process; None unless it is
+            certain that nobody else has held the lock since.
+        memo: what this holder leaves for the next one; nothing, unless it says so. What a holder
+            leaves that raises is forgotten.
+    """
+
+    found: Upload | None
+    memo: Upload | None
 
     def assert_held(self) -> None:
         """Raise `LockLost` unless the lock is still ours."""
@@ -249,6 +266,9 @@ class Locker(Protocol):
             UploadLocked: on entering, when the holder did not let go in time.
             LockerUnavailable: on entering, when it cannot be known who holds the lock.
         """
+
+    def entrust(self, upload: Upload) -> None:
+        """Leave a memo of a new upload for whoever locks it first; nobody has locked it yet."""
 
 
 class Observer(Protocol):

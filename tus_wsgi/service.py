@@ -47,26 +47,14 @@ from tus_wsgi.errors import (
     UploadTooLarge,
     UploadUnfinished,
 )
-from tus_wsgi.events import (
-    UploadCreated,
-    UploadTerminated,
-)
+from tus_wsgi.events import UploadCreated, UploadTerminated
 from tus_wsgi.expiry import expiry, has_lapsed, prolonged
 from tus_wsgi.finishing import Finisher
 from tus_wsgi.hooks import OnFinish
 from tus_wsgi.intake import Intake, OnProgress
 from tus_wsgi.joining import Joiner, lost_partials_are_final
 from tus_wsgi.model import Extension, Final, Metadata, Partial, UploadId, UploadInfo
-from tus_wsgi.ports import (
-    Body,
-    BodyEnd,
-    Lock,
-    Locker,
-    Observer,
-    Quarantine,
-    Store,
-    Upload,
-)
+from tus_wsgi.ports import Body, BodyEnd, Lock, Locker, Observer, Quarantine, Store, Upload
 from tus_wsgi.rules import check_declared, check_fits
 
 log = logging.getLogger(__name__)
@@ -88,6 +76,8 @@ class UploadService:
         quarantine: where bodies wait whose checksum is to be verified; needed where the extension
             is offered.
         delete_partials: whether partial uploads are removed once a final one is made of them.
+        link_lifetime: seconds for which who downloads a file may read it from the store itself; 0
+            to send it from here.
         on_finish: the application's hook, see `tus_wsgi.hooks`.
         observers: told what happened.
         now: the time, in UTC.
@@ -104,6 +94,7 @@ class UploadService:
         extensions: Sequence[Extension] = tuple(Extension),
         quarantine: Quarantine | None = None,
         delete_partials: bool = False,
+        link_lifetime: float = 0.0,
         on_finish: OnFinish | None = None,
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -115,6 +106,7 @@ class UploadService:
         self._lifetime = lifetime
         self.extensions = tuple(extensions)
         self._quarantine = quarantine
+        self._link_lifetime = link_lifetime
         self._audience = Audience(observers)
         discard = store.discard if delete_partials else None
         self._finisher = Finisher(on_finish, self._audience, discard=discard)
@@ -170,6 +162,7 @@ class UploadService:
             if isinstance(upload.info.concat, Final):
                 # Nobody writes to it, so whoever looks keeps it alive while its partials come.
                 self._prolong(upload, lock)
+            lock.memo = upload if upload.fits_memo else None
             return Inspected(upload.info)
 
     def create(self, command: Create, body: Body, on_progress: OnProgress | None = None) -> Created:
@@ -189,7 +182,9 @@ class UploadService:
                     intake = self._intake(command, taken, lock, on_progress)
                     info = self._create_with(info, intake)
             else:
-                self._store.create(info, at_once=True)
+                upload = self._store.create(info, at_once=True)
+                if upload.fits_memo:
+                    self._locker.entrust(upload)
                 self._audience.tell(UploadCreated(info.id, info.length))
         return Created(info, command.has_data)
 
@@ -207,10 +202,7 @@ class UploadService:
         """Store the body at the end of the upload, and finish it with its last byte."""
         held = self._held(command.verification, body)
         with held as (taken, verify), self._locked(command.id, taken) as lock:
-            upload = self._store.open(command.id)
-            if isinstance(upload.info.concat, Final):
-                raise UploadFinal
-            self._measure(upload)
+            upload = self._found(command.id, lock)
             intake = self._intake(command, taken, lock, on_progress)
             try:
                 length = self._check_append(command, upload.info, taken)
@@ -220,6 +212,7 @@ class UploadService:
                 self._end_if_overrun(upload, intake)
                 raise
             check_complete(end, upload.info.offset)
+            lock.memo = upload if upload.fits_memo else None
             return Appended(upload.info)
 
     def terminate(self, command: Terminate) -> Terminated:
@@ -231,17 +224,25 @@ class UploadService:
         self._audience.tell(UploadTerminated(command.id))
         return Terminated()
 
-    def download(self, command: Download) -> Downloadable:
+    def download(self, command: Download) -> Downloadable | Inspected:
         """Hand out the finished file. It takes no lock, so any number of readers may come."""
         upload = self._store.open(command.id)
         if not upload.info.is_finished:
             self._measure(upload)
-            # Without a hook there is nobody to be told first, and a whole object is enough.
-            if self._finisher.has_hook and not upload.info.is_finished:
-                raise UploadUnfinished
-        return Downloadable(upload.info, upload.content())
+        try:
+            return self._readable(upload)
+        except UploadUnfinished:
+            if not command.or_inspect:
+                raise
+            return self.inspect(Inspect(command.id))
 
     # -- in detail -------------------------------------------------------------------------------
+
+    def _readable(self, upload: Upload) -> Downloadable:
+        # Without a hook there is nobody to be told first, and a whole object is enough.
+        if self._finisher.has_hook and not upload.info.is_finished:
+            raise UploadUnfinished
+        return Downloadable(upload.info, upload.content(), self._link_lifetime)
 
     @contextmanager
     def _locked(self, id: UploadId, body: Body | None) -> Iterator[Lock]:
@@ -265,12 +266,27 @@ class UploadService:
         expires = expiry(now, self._lifetime)
         return UploadInfo(self._new_id(), None, metadata=metadata, created=now, expires=expires)
 
+    def _found(self, id: UploadId, lock: Lock) -> Upload:
+        """The upload; as the request before has left it, if it can be known that it still is so."""
+        upload = lock.found
+        if upload is None:
+            upload = self._store.open(id)
+            if isinstance(upload.info.concat, Final):
+                raise UploadFinal
+            self._measure(upload)
+        else:
+            self._check_alive(upload)
+        return upload
+
     def _measure(self, upload: Upload) -> None:
         """Find out how far the upload is, that it fits, and that its time is not over."""
         with lost_partials_are_final():
             upload.measure()
         if isinstance(upload.info.concat, Final):
             check_fits(0, None, upload.info.length, self.max_size)
+        self._check_alive(upload)
+
+    def _check_alive(self, upload: Upload) -> None:
         if has_lapsed(upload.info, self._now()):
             raise UploadGone("the upload has expired")
 
@@ -360,6 +376,7 @@ class UploadService:
             upload.terminate()
             raise BodyMalformed(0)
         self._audience.tell(UploadCreated(info.id, info.length))
+        lock.memo = upload if upload.fits_memo else None
         return upload.info
 
     def _found_again(self, id: UploadId, error: StoreUnavailable) -> Upload:

@@ -5,7 +5,7 @@ thing. The table in the README and `tus-wsgi settings` are made of the fields be
 that is not explained here does not exist.
 
 All mistakes are reported at once, and a `TUS_` variable that means nothing is one of them: a
-misspelt setting must not start a server that ignores it. AWS's own variables (`AWS_REGION`,
+misspelt setting must not start a server that ignores it. AWS's own variables (`AWS_DEFAULT_REGION`,
 `AWS_ACCESS_KEY_ID` and so on) are boto3's business and are not touched.
 """
 
@@ -191,6 +191,12 @@ class Settings:
         "wait for another request to let go of an upload, before 423 is answered", default=5.0, ge=0
     )
     disable_download: bool = _setting("refuse GET", default=False)
+    download_redirect: _Seconds = _setting(
+        "validity of the URL of the S3 service that GET redirects to; 0 to send the file from here",
+        default=0.0,
+        ge=0,
+        le=7 * 24 * 60 * 60,
+    )
     disable_termination: bool = _setting("refuse DELETE", default=False)
     disable_concatenation: bool = _setting("refuse partial and final uploads", default=False)
     delete_partials: bool = _setting(

@@ -117,6 +117,10 @@ class Network:
         self._faults = faults
         self.is_down = False
 
+    @property
+    def keeps_fences(self) -> bool:
+        return True
+
     def check(self) -> None:
         pass
 

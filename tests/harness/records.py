@@ -13,6 +13,10 @@ class MemoryRecords:
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
 
+    @property
+    def keeps_fences(self) -> bool:
+        return True
+
     def check(self) -> None:
         pass
 

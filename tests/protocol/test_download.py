@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from werkzeug.http import parse_options_header
 
 from tests.protocol.heads import ID, MODIFIED, Bytes, plain, value_of
+from tus_wsgi.commands import Downloadable
 from tus_wsgi.model import Metadata, State, UploadInfo
 from tus_wsgi.protocol.download import build_content_disposition, reply_to_get
 from tus_wsgi.protocol.fields import build_date, parse_media_type
@@ -32,7 +33,7 @@ def get(
 ) -> Reply:
     pairs = tuple((key, value.encode()) for key, value in (metadata or {}).items())
     info = UploadInfo(ID, len(data), len(data), Metadata(pairs), State.FINISHED)
-    return reply_to_get(plain("GET", ID, fields), info, Bytes(data))
+    return reply_to_get(plain("GET", ID, fields), Downloadable(info, Bytes(data)))
 
 
 def test_the_whole_content() -> None:
@@ -150,6 +151,29 @@ def test_conditions(field: str, value: str, status: int) -> None:
 def test_conditions_are_judged_in_order(fields: dict[str, str], status: int) -> None:
     """RFC 9110, section 13.2.2."""
     assert get(fields).status == status
+
+
+def redirected(fields: dict[str, str] | None = None, *, has_links: bool = True) -> Reply:
+    pairs = (("filename", "Menü.png".encode()), ("filetype", b"image/png"))
+    info = UploadInfo(ID, 10, 10, Metadata(pairs), State.FINISHED)
+    outcome = Downloadable(info, Bytes(has_links=has_links), link_lifetime=60)
+    return reply_to_get(plain("GET", ID, fields), outcome)
+
+
+@pytest.mark.parametrize("fields", [{}, {"Range": "bytes=99-"}, {"If-None-Match": "*"}])
+def test_a_client_may_be_sent_to_the_store_itself(fields: dict[str, str]) -> None:
+    """Range goes along, and conditions mean nothing to a redirect (RFC 9110, section 13.2.1)."""
+    reply = redirected(fields)
+    assert (reply.status, reply.content, reply.body) == (307, None, b"")
+    assert dict(reply.fields) == {
+        "Location": "https://s3/x?60&image/png&" + build_content_disposition("inline", "Menü.png"),
+        "Cache-Control": "no-store",
+    }
+
+
+def test_a_store_that_gives_out_no_links_is_read_from_here() -> None:
+    reply = redirected(has_links=False)
+    assert (reply.status, reply.content) == (200, (0, 10))
 
 
 def test_not_modified_says_what_a_cache_needs() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol.heads import ID, Fields
+from tests.protocol.heads import ID, Bytes, Fields
 from tests.protocol.test_tus1_errors import SAMPLES
 from tus_wsgi import errors
 from tus_wsgi.commands import (
@@ -21,6 +22,7 @@ from tus_wsgi.commands import (
     Discover,
     Discovered,
     Download,
+    Downloadable,
     Inspect,
     Inspected,
     Terminate,
@@ -37,7 +39,7 @@ from tus_wsgi.errors import (
     UploadGone,
     UploadTooLarge,
 )
-from tus_wsgi.model import UploadId, UploadInfo
+from tus_wsgi.model import State, UploadId, UploadInfo
 from tus_wsgi.protocol.http import Dialect, Reply, RequestHead
 from tus_wsgi.protocol.rufh import MEDIA_TYPE, Rufh
 from tus_wsgi.protocol.rufh_drafts import DRAFTS
@@ -265,12 +267,29 @@ def test_the_other_methods() -> None:
     dialect = rufh(9)
     assert dialect.parse(head("HEAD", ID, {})) == Inspect(NAMED)
     assert dialect.parse(head("DELETE", ID, {})) == Terminate(NAMED)
-    assert dialect.parse(head("GET", ID, named(9))) == Download(NAMED)
+    assert dialect.parse(head("GET", ID, named(9))) == Download(NAMED, or_inspect=True)
+    assert rufh(8).parse(head("GET", ID, named(8))) == Download(NAMED)
     assert dialect.parse(head("OPTIONS", None, named(9))) == Discover()
     with pytest.raises(MethodNotAllowed):
         dialect.parse(head("DELETE", None, named(9)))
     with pytest.raises(MethodNotAllowed):
         dialect.parse(head("POST", ID, named(9)))
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_what_is_switched_off_is_no_method(interop: int) -> None:
+    draft = next(draft for draft in DRAFTS if draft.interop == interop)
+    dialect = Rufh(draft, is_newest=False, max_size=MAX_SIZE, downloads=False, terminations=False)
+    with pytest.raises(MethodNotAllowed) as caught:
+        dialect.parse(head("DELETE", ID, named(interop)))
+    assert "DELETE" not in caught.value.allowed
+    get = head("GET", ID, named(interop))
+    if interop == 9:
+        # R-30: what is left of GET is a HEAD by another name.
+        assert dialect.parse(get) == Inspect(NAMED)
+    else:
+        with pytest.raises(MethodNotAllowed):
+            dialect.parse(get)
 
 
 _TEXT = st.text(st.characters(max_codepoint=255), max_size=20)
@@ -359,6 +378,19 @@ def test_an_append_is_answered_with_the_offset(interop: int, status: int) -> Non
     assert (reply.status, field(reply, "Upload-Offset")) == (status, "5")
     name, value = ("Upload-Incomplete", "?0") if interop == 3 else ("Upload-Complete", "?1")
     assert field(reply, name) == value
+
+
+@pytest.mark.parametrize("interop", ALL)
+def test_the_content_comes_with_what_is_known_of_the_upload(interop: int) -> None:
+    """R-30: at GET too, since the newest version."""
+    finished = replace(info(offset=10), state=State.FINISHED)
+    reply = rufh(interop).render(
+        head("GET", ID, named(interop)), Downloadable(finished, Bytes()), url_of
+    )
+    assert (reply.status, reply.content) == (200, (0, 10))
+    told = ("10", "?1", "10") if interop == 9 else (None, None, None)
+    names = ("Upload-Offset", "Upload-Complete", "Upload-Length")
+    assert tuple(field(reply, name) for name in names) == told
 
 
 def test_the_rest_of_the_answers() -> None:

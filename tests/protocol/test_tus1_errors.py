@@ -41,7 +41,7 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.Unavailable(SECRET), 503),
     (errors.StoreUnavailable(SECRET), 503),
     (errors.LockLost(SECRET), 503),
-    (errors.FinishRefused(), 503),
+    (errors.FinishRefused("its-id", 5), 503),
 ]
 
 every_error = pytest.mark.parametrize(

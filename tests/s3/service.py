@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import Place
@@ -21,8 +22,25 @@ from tus_wsgi.commands import (
 from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.model import Metadata, UploadId, UploadInfo
+from tus_wsgi.ports import Lock, Upload
 from tus_wsgi.service import UploadService
 from tus_wsgi.stores.s3 import S3Store
+
+
+class Forgetful:
+    """A locker none of whose holders knows what the one before has left."""
+
+    def __init__(self) -> None:
+        self._locker = MemoryLocker(timeout=5)
+
+    @contextmanager
+    def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
+        with self._locker.lock(id, on_release_request=on_release_request) as lock:
+            lock.found = None
+            yield lock
+
+    def entrust(self, upload: Upload) -> None:
+        pass
 
 
 class Desk:
@@ -30,6 +48,7 @@ class Desk:
 
     Args:
         place: where.
+        remembers: whether a request may go on from what the one before has left.
         store: another one than the place's own.
         on_finish: the application's hook.
     """
@@ -38,13 +57,14 @@ class Desk:
         self,
         place: Place,
         *,
+        remembers: bool = True,
         store: S3Store | None = None,
         on_finish: Callable[[FinishedUpload], None] | None = None,
     ) -> None:
         ids = (UploadId(f"id{number}") for number in itertools.count())
         self.service = UploadService(
             store or place.store(),
-            MemoryLocker(timeout=5),
+            MemoryLocker(timeout=5) if remembers else Forgetful(),
             new_id=lambda: next(ids),
             on_finish=on_finish,
         )

@@ -8,6 +8,7 @@ import pytest
 
 from tests.harness.stores import PART, Place
 from tests.s3.service import Desk
+from tus_wsgi.errors import OffsetMismatch, UploadNotFound
 from tus_wsgi.model import UploadId
 
 SMALL = b"0123456789"
@@ -30,15 +31,38 @@ class Counter:
         assert sorted(self._calls.begun) == sorted(expected)
         self._calls.clear()
 
+    def clear(self) -> None:
+        """Forget what was spent so far."""
+        self._calls.clear()
+
 
 @pytest.fixture
 def counter(place: Place) -> Counter:
     return Counter(place)
 
 
+@pytest.fixture(params=[False, True], ids=["strangers", "one process"])
+def is_known(request: pytest.FixtureRequest) -> bool:
+    """Whether this process has served the request before, and nobody has held the lock since."""
+    known: bool = request.param
+    return known
+
+
 @pytest.fixture
-def desk(place: Place) -> Desk:
-    return Desk(place)
+def desk(place: Place, *, is_known: bool) -> Desk:
+    return Desk(place, remembers=is_known)
+
+
+@pytest.fixture
+def measure(*, is_known: bool) -> list[str]:
+    """What a PATCH asks before its first byte."""
+    return [] if is_known else MEASURE
+
+
+@pytest.fixture
+def measure_parts(*, is_known: bool) -> list[str]:
+    """The same, of an upload in several parts."""
+    return [] if is_known else MEASURE_PARTS
 
 
 @pytest.mark.parametrize("data", [b"x", SMALL], ids=len)
@@ -64,11 +88,13 @@ def test_a_hook_costs_one_more(place: Place, counter: Counter) -> None:
     counter.cost("PutObject info", "PutObject data", "PutObject info")
 
 
-def test_a_small_file_in_two_requests_costs_five_calls(desk: Desk, counter: Counter) -> None:
+def test_a_small_file_in_two_requests_costs_up_to_five_calls(
+    desk: Desk, counter: Counter, measure: list[str]
+) -> None:
     id = desk.create(len(SMALL)).id
     counter.cost("PutObject info")
     desk.append(id, SMALL)
-    counter.cost(*MEASURE, "PutObject data", "PutObject info")
+    counter.cost(*measure, "PutObject data", "PutObject info")
 
 
 def test_a_large_file_in_one_request_costs_a_call_for_each_part_and_five(
@@ -78,21 +104,56 @@ def test_a_large_file_in_one_request_costs_a_call_for_each_part_and_five(
     counter.cost("CreateMultipartUpload data", "PutObject info", *PARTS, *COMPLETE)
 
 
-def test_a_large_file_in_two_requests(desk: Desk, counter: Counter) -> None:
+def test_a_large_file_in_two_requests(
+    desk: Desk, counter: Counter, measure_parts: list[str]
+) -> None:
     id = desk.create(len(LARGE)).id
     counter.cost("CreateMultipartUpload data", "PutObject info")
     desk.append(id, LARGE)
-    counter.cost(*MEASURE_PARTS, *PARTS, *COMPLETE)
+    counter.cost(*measure_parts, *PARTS, *COMPLETE)
+
+
+def test_full_parts_of_a_running_upload_cost_a_call_each_and_up_to_three(
+    desk: Desk, counter: Counter, measure_parts: list[str]
+) -> None:
+    id = desk.create(3 * PART).id
+    desk.append(id, LARGE[:PART])
+    counter.clear()
+    desk.append(id, LARGE[:PART], offset=PART)
+    counter.cost(*measure_parts, "UploadPart 2")
+
+
+def test_what_the_process_knows_is_what_a_look_has_found(
+    desk: Desk, counter: Counter, measure_parts: list[str]
+) -> None:
+    id = desk.create(len(LARGE)).id
+    desk.append(id, LARGE[:PART])
+    desk.look(id)
+    counter.clear()
+    desk.append(id, LARGE[PART:-1], offset=PART)
+    counter.cost(*measure_parts, "UploadPart 2", "PutObject tail")
+
+
+def test_a_request_that_was_refused_leaves_nothing_to_go_on_from(
+    place: Place, counter: Counter
+) -> None:
+    desk = Desk(place)
+    id = desk.create(len(LARGE)).id
+    with pytest.raises(OffsetMismatch):
+        desk.append(id, b"x", offset=1)
+    counter.clear()
+    desk.append(id, LARGE[:PART])
+    counter.cost(*MEASURE_PARTS, "UploadPart 1")
 
 
 def test_bytes_that_fill_no_part_cost_one_write_and_no_reading_back(
-    desk: Desk, counter: Counter
+    desk: Desk, counter: Counter, measure_parts: list[str]
 ) -> None:
     id = desk.create(len(LARGE)).id
     counter.cost("CreateMultipartUpload data", "PutObject info")
     for offset in (0, 3, 6):
         desk.append(id, LARGE[offset : offset + 3], offset=offset)
-        counter.cost(*MEASURE_PARTS, "PutObject tail")
+        counter.cost(*measure_parts, "PutObject tail")
 
 
 def test_another_process_reads_the_tail_back(place: Place, counter: Counter) -> None:
@@ -103,16 +164,18 @@ def test_another_process_reads_the_tail_back(place: Place, counter: Counter) -> 
     counter.cost(*MEASURE_PARTS, "GetObject tail", "PutObject tail")
 
 
-def test_a_part_that_swallows_the_tail(desk: Desk, counter: Counter, place: Place) -> None:
+def test_a_part_that_swallows_the_tail(
+    desk: Desk, counter: Counter, place: Place, measure_parts: list[str]
+) -> None:
     id = desk.create(len(LARGE)).id
     desk.append(id, LARGE[:3])
     place.calls.clear()
     desk.append(id, LARGE[3:], offset=3)
-    counter.cost(*MEASURE_PARTS, *PARTS, "DeleteObject tail", *COMPLETE)
+    counter.cost(*measure_parts, *PARTS, "DeleteObject tail", *COMPLETE)
 
 
 def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
-    desk: Desk, counter: Counter, place: Place
+    desk: Desk, counter: Counter, place: Place, measure: list[str]
 ) -> None:
     id = desk.create(len(SMALL)).id
     for offset in range(len(SMALL) - 1):
@@ -122,7 +185,7 @@ def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
     place.calls.clear()
     desk.append(id, SMALL[-1:], offset=len(SMALL) - 1)
     counter.cost(
-        *MEASURE, "PutObject info", "PutObject data", "DeleteObject tail", "PutObject info"
+        *measure, "PutObject info", "PutObject data", "DeleteObject tail", "PutObject info"
     )
 
 
@@ -205,30 +268,30 @@ def test_what_does_not_exist_costs_one_call(desk: Desk, counter: Counter) -> Non
 
 
 def test_a_deferred_length_opens_its_multipart_upload_with_the_first_part(
-    desk: Desk, counter: Counter, place: Place
+    desk: Desk, counter: Counter, place: Place, measure: list[str], measure_parts: list[str]
 ) -> None:
     id = desk.create(None).id
     counter.cost("PutObject info")
     desk.append(id, LARGE[:7])
-    counter.cost(*MEASURE, "PutObject tail")
+    counter.cost(*measure, "PutObject tail")
     assert place.multiparts() == []
     desk.append(id, LARGE[7 : PART + 7], offset=7)
     counter.cost(
-        *MEASURE, "CreateMultipartUpload data", "PutObject info", "UploadPart 1", "PutObject tail"
+        *measure, "CreateMultipartUpload data", "PutObject info", "UploadPart 1", "PutObject tail"
     )
     assert len(place.multiparts()) == 1
     desk.append(id, b"", offset=PART + 7, length=PART + 7)
-    counter.cost(*MEASURE_PARTS, "PutObject info", "UploadPart 2", "DeleteObject tail", *COMPLETE)
+    counter.cost(*measure_parts, "PutObject info", "UploadPart 2", "DeleteObject tail", *COMPLETE)
 
 
 def test_a_deferred_length_of_one_part_never_opens_one(
-    desk: Desk, counter: Counter, place: Place
+    desk: Desk, counter: Counter, place: Place, measure: list[str]
 ) -> None:
     id = desk.create(None, SMALL[:4]).id
     counter.cost("PutObject info", "PutObject tail")
     desk.append(id, SMALL[4:], offset=4, length=len(SMALL))
     counter.cost(
-        *MEASURE,
+        *measure,
         "PutObject info",
         "PutObject info",
         "PutObject data",
@@ -236,3 +299,13 @@ def test_a_deferred_length_of_one_part_never_opens_one(
         "PutObject info",
     )
     assert place.data(id) == SMALL
+
+
+def test_nothing_goes_on_from_an_upload_that_was_removed(desk: Desk, place: Place) -> None:
+    id = desk.create(len(SMALL)).id
+    desk.append(id, SMALL[:3])
+    desk.terminate(id)
+    for offset, data in ((3, SMALL[3:]), (0, SMALL)):
+        with pytest.raises(UploadNotFound):
+            desk.append(id, data, offset=offset)
+    assert place.names() == []

@@ -25,7 +25,7 @@ from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.model import Final, Partial, UploadId, UploadInfo
 from tus_wsgi.parts import PartPlan
-from tus_wsgi.ports import Lock
+from tus_wsgi.ports import Lock, Upload
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.listing import Listing
 from tus_wsgi.stores.s3.record import Record, encode
@@ -59,6 +59,9 @@ class Told:
         self.meanwhile()
         with self._locker.lock(id, on_release_request=on_release_request) as lock:
             yield lock
+
+    def entrust(self, upload: Upload) -> None:
+        self._locker.entrust(upload)
 
 
 @dataclass(frozen=True)

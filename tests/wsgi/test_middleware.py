@@ -458,6 +458,9 @@ class Stream:
         finally:
             self.closed = True
 
+    def link(self, lifetime: float, *, type: str, disposition: str) -> None:
+        pass
+
 
 def test_content_is_streamed_and_closed_by_the_server(
     shop: Shop, monkeypatch: pytest.MonkeyPatch

@@ -80,6 +80,11 @@ class DynamoDBRecords:
         except NoRegionError:
             raise LockerRefused("TUS_LOCKER: dynamodb needs AWS_DEFAULT_REGION") from None
 
+    @property
+    def keeps_fences(self) -> bool:
+        """They rise until the item expires, which is long after anybody remembers one."""
+        return True
+
     def check(self) -> None:
         """Find out whether the table is there, and may be written to. Nothing is written."""
         try:

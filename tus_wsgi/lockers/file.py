@@ -23,16 +23,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 from tus_wsgi.errors import UploadLocked
 from tus_wsgi.lockers.flock import FlockLocks
 from tus_wsgi.lockers.kernel import NAMES, ByteLocks, KernelLocks, OpenLocks, probe
+from tus_wsgi.lockers.marks import Marks
+from tus_wsgi.lockers.memos import Memos
 from tus_wsgi.lockers.turns import Ticket, Turns
 from tus_wsgi.model import UploadId
-from tus_wsgi.ports import Lock
+from tus_wsgi.ports import Lock, Upload
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ LOOK_EVERY = 0.1
 REPEAT_EVERY = 1.0
 """Seconds after which a holder that was asked to let go, and did not, is asked again."""
 
-# Places are in the lower half of the names, seats in the upper half: a look at all seats at once
+# Places are in the lower half of the names, seats in the upper half: a look at many seats at once
 # is then one question to the kernel.
 _PLACES = NAMES // 2
 
@@ -53,11 +56,11 @@ _PLACES = NAMES // 2
 class FileLocker:
     """Excludes all processes of this host from each other, and the threads within each of them.
 
-    It may be made before a fork (gunicorn's `preload_app`): every process opens the lock file for
-    itself when it first needs it.
+    It may be made before a fork (gunicorn's `preload_app`): every process opens the lock files for
+    itself when it first needs them.
 
     Args:
-        directory: where the lock file is; made if it is missing. The same for all processes.
+        directory: where the lock files are; made if it is missing. The same for all processes.
         timeout: seconds to wait for a lock before `UploadLocked` is raised.
         open_locks: which kind of kernel locks; by default the best one of this platform.
 
@@ -71,9 +74,11 @@ class FileLocker:
         if open_locks is None:
             open_locks = ByteLocks if sys.platform == "linux" else FlockLocks
         probe(open_locks, directory)
+        Marks(directory).close()
         self._timeout = timeout
         self._open: Callable[[], KernelLocks] = functools.partial(open_locks, directory)
-        self._process = _Process(self._open)
+        self._directory = directory
+        self._process = _Process(self._open, directory)
         os.register_at_fork(after_in_child=functools.partial(_start_afresh, weakref.ref(self)))
 
     @contextmanager
@@ -91,10 +96,20 @@ class FileLocker:
                 process.occupy(place, deadline),
                 process.turns.hold(place, ticket),
                 process.watch(place, ticket),
+                process.memo(id, place, ticket),
             ):
                 yield ticket
         finally:
             process.turns.leave(place, ticket)
+
+    def entrust(self, upload: Upload) -> None:
+        """Leave a memo of a new upload for whoever locks it first."""
+        self._process.entrust(upload)
+
+    def start_afresh(self) -> None:
+        """Let go, in the child of a fork, of all that is the parent's."""
+        parents, self._process = self._process, _Process(self._open, self._directory)
+        parents.close()
 
 
 def place_of(id: UploadId) -> int:
@@ -115,18 +130,19 @@ def _start_afresh(reference: weakref.ref[FileLocker]) -> None:
     """
     locker = reference()
     if locker is not None:
-        parents, locker._process = locker._process, _Process(locker._open)  # noqa: SLF001
-        parents.close()
+        locker.start_afresh()
 
 
 class _Process:
     """What one process has of its own: its queues, its kernel locks, its watcher."""
 
-    def __init__(self, open_locks: Callable[[], KernelLocks]) -> None:
+    def __init__(self, open_locks: Callable[[], KernelLocks], directory: Path) -> None:
+        self._directory = directory
         self.turns = Turns()
+        self._memos = Memos()
         self._open = open_locks
         self._mutex = threading.Lock()
-        self._opened: tuple[KernelLocks, _Watcher] | None = None
+        self._opened: _Opened | None = None
 
     @contextmanager
     def occupy(self, place: int, deadline: float) -> Iterator[None]:
@@ -135,7 +151,7 @@ class _Process:
         Raises:
             UploadLocked: another process did not let go in time.
         """
-        locks, _ = self._resources()
+        locks = self._resources().locks
         try:
             try:
                 _take(locks, seat_of(place), deadline)
@@ -149,23 +165,46 @@ class _Process:
     @contextmanager
     def watch(self, place: int, ticket: Ticket) -> Iterator[None]:
         """Have the ticket's owner asked to let go when another process wants the place."""
-        _, watcher = self._resources()
+        watcher = self._resources().watcher
         try:
             watcher.add(seat_of(place), ticket)
             yield
         finally:
             watcher.remove(seat_of(place))
 
+    @contextmanager
+    def memo(self, id: UploadId, place: int, ticket: Ticket) -> Iterator[None]:
+        """Hand on what the holder before has left, if it was in this process."""
+        before, now = self._resources().marks.succeed(place)
+        with self._memos.handed_on(id, ticket, before=before, now=now):
+            yield
+
+    def entrust(self, upload: Upload) -> None:
+        id = upload.info.id
+        # It is worth no failure: who finds no memo asks the store.
+        with suppress(OSError):
+            self._memos.leave(id, self._resources().marks.last(place_of(id)), upload)
+
     def close(self) -> None:
         if self._opened is not None:
-            self._opened[0].close()
+            self._opened.locks.close()
+            self._opened.marks.close()
 
-    def _resources(self) -> tuple[KernelLocks, _Watcher]:
+    def _resources(self) -> _Opened:
         with self._mutex:
             if self._opened is None:
                 locks = self._open()
-                self._opened = locks, _Watcher(locks)
+                self._opened = _Opened(locks, _Watcher(locks), Marks(self._directory))
             return self._opened
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is opened when it is first needed."""
+
+    locks: KernelLocks
+    watcher: _Watcher
+    marks: Marks
 
 
 def _take(locks: KernelLocks, name: int, deadline: float) -> None:

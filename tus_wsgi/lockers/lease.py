@@ -30,18 +30,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from typing import NoReturn
 
 from tus_wsgi.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.events import LockEvent, LockTakenOver, LockWasLost
 from tus_wsgi.lockers.heart import Heart
+from tus_wsgi.lockers.memos import Memos
 from tus_wsgi.lockers.records import Claim, LeaseRecords, Record, Times, Unanswered
 from tus_wsgi.lockers.turns import Ticket, Turns
 from tus_wsgi.lockers.watch import SOON, Watch
 from tus_wsgi.model import UploadId
-from tus_wsgi.ports import Lock
+from tus_wsgi.ports import Lock, Upload
 
 _log = logging.getLogger(__name__)
 
@@ -109,13 +110,17 @@ class LeaseLocker:
             try:
                 lease.acquire(deadline)
                 process.heart.schedule(lease.renew, after=lease.next_renewal())
-                with process.turns.hold(id, ticket):
+                with process.turns.hold(id, ticket), process.memo(id, lease):
                     yield lease
             finally:
                 if not lease.release():
                     process.heart.schedule(lease.release_again, after=self._times.poll)
         finally:
             process.turns.leave(id, ticket)
+
+    def entrust(self, upload: Upload) -> None:
+        """Leave a memo of a new upload for whoever locks it first."""
+        self._process.entrust(upload)
 
 
 def _start_afresh(reference: weakref.ref[LeaseLocker]) -> None:
@@ -131,10 +136,29 @@ class _Process:
     def __init__(self, open_records: Callable[[], LeaseRecords]) -> None:
         self.turns = Turns()
         self.heart = Heart()
+        self._memos = Memos()
         self.seat = secrets.token_hex(8)
         self._open = open_records
         self._mutex = threading.Lock()
         self._records: LeaseRecords | None = None
+
+    @contextmanager
+    def memo(self, id: UploadId, lease: Lease) -> Iterator[None]:
+        """Hand on what the holder before has left, if it was in this process.
+
+        Each holder's fence is one above that of the holder before, where fences are kept.
+        """
+        if not self.records().keeps_fences:
+            yield
+            return
+        with self._memos.handed_on(id, lease, before=lease.fence - 1, now=lease.fence):
+            yield
+
+    def entrust(self, upload: Upload) -> None:
+        # It is worth no failure: who finds no memo asks the store.
+        with suppress(LockerUnavailable):
+            if self.records().keeps_fences:
+                self._memos.leave(upload.info.id, 0, upload)
 
     def another(self) -> _Process:
         return _Process(self._open)
@@ -170,6 +194,7 @@ class Lease:
 
     Attributes:
         fence: the lock's number; it rises with each holder.
+        found, memo: see `tus_wsgi.ports.Lock`.
     """
 
     def __init__(
@@ -183,6 +208,8 @@ class Lease:
         tell: Tell,
     ) -> None:
         self.fence = 0
+        self.found: Upload | None = None
+        self.memo: Upload | None = None
         self._tell = tell
         self._id = id
         self._name = name_of(id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tus_wsgi.lockers.memos import Memos
 from tus_wsgi.lockers.turns import Ticket, Turns
 from tus_wsgi.model import UploadId
-from tus_wsgi.ports import Lock
+from tus_wsgi.ports import Lock, Upload
 
 
 class MemoryLocker:
@@ -22,6 +23,7 @@ class MemoryLocker:
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
         self._turns = Turns()
+        self._memos = Memos()
 
     @contextmanager
     def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
@@ -29,7 +31,15 @@ class MemoryLocker:
         ticket = Ticket(on_release_request)
         try:
             self._turns.wait(id, ticket, timeout=self._timeout)
-            with self._turns.hold(id, ticket):
+            with (
+                self._turns.hold(id, ticket),
+                # All holders are in this process, and each takes away what is there.
+                self._memos.handed_on(id, ticket, before=None, now=None),
+            ):
                 yield ticket
         finally:
             self._turns.leave(id, ticket)
+
+    def entrust(self, upload: Upload) -> None:
+        """Leave a memo of a new upload for whoever locks it first."""
+        self._memos.leave(upload.info.id, None, upload)

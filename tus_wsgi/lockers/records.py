@@ -99,6 +99,10 @@ class LeaseRecords(Protocol):
         LockerUnavailable: trying again would not help.
     """
 
+    @property
+    def keeps_fences(self) -> bool:
+        """Whether fences rise for as long as an upload lives, and not only while it is locked."""
+
     def check(self) -> None:
         """Find out whether the service can be used for locks.
 

@@ -79,6 +79,11 @@ class S3Records:
             "s3", endpoint_url=endpoint, config=config
         )
 
+    @property
+    def keeps_fences(self) -> bool:
+        """They do not: a lock that is given back has no object any more, and so no fence."""
+        return False
+
     def check(self) -> None:
         """Find out whether conditions are kept, with an object that is removed again."""
         name = f"check-{secrets.token_hex(8)}"

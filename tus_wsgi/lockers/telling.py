@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tus_wsgi.errors import UploadLocked
 from tus_wsgi.events import LockAcquired, LockEvent, LockRefused, LockReleased
 from tus_wsgi.model import UploadId
-from tus_wsgi.ports import Lock, Locker
+from tus_wsgi.ports import Lock, Locker, Upload
 
 
 class TellingLocker:
@@ -40,3 +40,7 @@ class TellingLocker:
         finally:
             if got is not None:
                 self._tell(LockReleased(id, time.monotonic() - got))
+
+    def entrust(self, upload: Upload) -> None:
+        """Leave a memo of a new upload for whoever locks it first."""
+        self._locker.entrust(upload)

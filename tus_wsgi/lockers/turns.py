@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 
 from tus_wsgi.errors import LockLost, UploadLocked
+from tus_wsgi.ports import Upload
 
 _log = logging.getLogger(__name__)
 
@@ -23,10 +24,15 @@ class Ticket:
     Args:
         on_release_request: called when somebody else wants the lock, and never once it was given
             back: by then it might interrupt the next request on the same connection.
+
+    Attributes:
+        found, memo: see `tus_wsgi.ports.Lock`.
     """
 
     def __init__(self, on_release_request: Callable[[], None]) -> None:
         self.turn = threading.Event()
+        self.found: Upload | None = None
+        self.memo: Upload | None = None
         self._on_release_request = on_release_request
         self._held = False
         # Whoever gives the lock back waits for a call that is under way. Re-entrant, so that the

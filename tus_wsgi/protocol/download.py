@@ -13,12 +13,12 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Protocol
 from urllib.parse import quote
 
 from werkzeug.http import parse_etags, parse_range_header, quote_etag
 
-from tus_wsgi.model import Metadata, UploadInfo
+from tus_wsgi.commands import Content, Downloadable
+from tus_wsgi.model import Metadata
 from tus_wsgi.protocol.fields import build_date, build_integer, parse_date, parse_media_type
 from tus_wsgi.protocol.http import Reply, RequestHead
 
@@ -57,28 +57,20 @@ _EXTENDED_VALUE = "!#$&+-.^_`|~"
 """What RFC 8187 lets stand beside letters and digits (`attr-char`)."""
 
 
-class ContentFacts(Protocol):
-    """What must be known of the content to decide; none of it takes reading."""
-
-    @property
-    def length(self) -> int:
-        """Bytes in all."""
-
-    @property
-    def etag(self) -> str:
-        """The strong validator, without quotes."""
-
-    @property
-    def modified(self) -> datetime:
-        """When the object was made, in UTC."""
-
-
-def reply_to_get(head: RequestHead, info: UploadInfo, content: ContentFacts) -> Reply:
-    """The reply to a GET of `content`: 200, 206, 304, 412 or 416.
+def reply_to_get(head: RequestHead, outcome: Downloadable) -> Reply:
+    """The reply to a GET of an upload's content: 200, 206, 304, 412 or 416; 307 to somewhere else.
 
     `Reply.content` is the range to send; None where there is none, and then the dialect adds the
     length of the body.
     """
+    content, metadata = outcome.content, outcome.info.metadata
+    if outcome.link_lifetime:
+        type, disposition = _type_and_disposition(metadata)
+        link = content.link(outcome.link_lifetime, type=type, disposition=disposition)
+        if link is not None:
+            # Range goes along to there, and conditions mean nothing to a redirect (RFC 9110,
+            # section 13.2.1). The IETF's draft wants no other 3xx here.
+            return Reply(307, [("Location", link), ("Cache-Control", "no-store")])
     validators = [
         ("ETag", quote_etag(content.etag)),
         ("Last-Modified", build_date(content.modified)),
@@ -93,7 +85,7 @@ def reply_to_get(head: RequestHead, info: UploadInfo, content: ContentFacts) -> 
     if asked is not None and start >= stop:
         unsatisfied = ("Content-Range", f"bytes */{content.length}")
         return _refusal(416, f"The content has {content.length} bytes.", [unsatisfied])
-    fields = [*validators, *_description(info.metadata), ("Accept-Ranges", "bytes")]
+    fields = [*validators, *_description(metadata), ("Accept-Ranges", "bytes")]
     fields.append(("Content-Length", build_integer(stop - start)))
     if asked is None:
         return Reply(200, fields, content=(start, stop))
@@ -106,7 +98,7 @@ def _refusal(status: int, sentence: str, fields: list[tuple[str, str]]) -> Reply
     return Reply(status, [*fields, *text], f"{sentence}\n".encode())
 
 
-def _precondition_holds(fields: Mapping[str, str], content: ContentFacts) -> bool:
+def _precondition_holds(fields: Mapping[str, str], content: Content) -> bool:
     """Whether the content is still the one the client knows (If-Match, If-Unmodified-Since)."""
     if "If-Match" in fields:
         return parse_etags(fields["If-Match"]).contains(content.etag)  # the strong comparison
@@ -114,7 +106,7 @@ def _precondition_holds(fields: Mapping[str, str], content: ContentFacts) -> boo
     return since is None or _modified(content) <= since
 
 
-def _is_unmodified(fields: Mapping[str, str], content: ContentFacts) -> bool:
+def _is_unmodified(fields: Mapping[str, str], content: Content) -> bool:
     """Whether the client has the content already (If-None-Match, If-Modified-Since)."""
     if "If-None-Match" in fields:
         etags = parse_etags(fields["If-None-Match"])
@@ -123,12 +115,12 @@ def _is_unmodified(fields: Mapping[str, str], content: ContentFacts) -> bool:
     return since is not None and _modified(content) <= since
 
 
-def _modified(content: ContentFacts) -> datetime:
+def _modified(content: Content) -> datetime:
     """When the object was made, as exactly as HTTP can say it."""
     return content.modified.replace(microsecond=0)
 
 
-def _range_asked_for(fields: Mapping[str, str], content: ContentFacts) -> tuple[int, int] | None:
+def _range_asked_for(fields: Mapping[str, str], content: Content) -> tuple[int, int] | None:
     """The range as offsets `(start, stop)`, not satisfiable unless `start < stop`; None for none.
 
     A range that is no range, is in another unit, is one of several, or belongs to another version
@@ -146,7 +138,7 @@ def _range_asked_for(fields: Mapping[str, str], content: ContentFacts) -> tuple[
     return start, content.length if stop is None else min(stop, content.length)
 
 
-def _is_current(validator: str, content: ContentFacts) -> bool:
+def _is_current(validator: str, content: Content) -> bool:
     """Whether an If-Range validator is that of the content: a strong tag, or the exact date."""
     if validator.startswith('"'):
         return validator == quote_etag(content.etag)
@@ -155,18 +147,24 @@ def _is_current(validator: str, content: ContentFacts) -> bool:
 
 def _description(metadata: Metadata) -> list[tuple[str, str]]:
     """What kind of thing it is, and what a browser may do with it."""
+    type, disposition = _type_and_disposition(metadata)
+    policy = POLICY_SHOWN if disposition.startswith("inline") else POLICY_SAVED
+    return [
+        ("Content-Type", type),
+        ("Content-Disposition", disposition),
+        ("Content-Security-Policy", policy),
+    ]
+
+
+def _type_and_disposition(metadata: Metadata) -> tuple[str, str]:
     declared = metadata.text("filetype") or ""
     base = parse_media_type(declared)
-    is_shown = base in INLINE_TYPES
     filename = metadata.text("filename") or ""
-    return [
-        ("Content-Type", FALLBACK_TYPE if base is None else declared),
-        (
-            "Content-Disposition",
-            build_content_disposition("inline" if is_shown else "attachment", filename),
-        ),
-        ("Content-Security-Policy", POLICY_SHOWN if is_shown else POLICY_SAVED),
-    ]
+    kind = "inline" if base in INLINE_TYPES else "attachment"
+    return (
+        FALLBACK_TYPE if base is None else declared,
+        build_content_disposition(kind, filename),
+    )
 
 
 def build_content_disposition(disposition: str, filename: str) -> str:

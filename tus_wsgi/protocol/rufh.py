@@ -66,8 +66,6 @@ VERSION_FIELD = "Upload-Draft-Interop-Version"
 CREATION_METHODS = ("POST", "PUT", "PATCH")
 """The draft lets any method with content create an upload. These are what clients use."""
 
-_UPLOAD_METHODS = ("OPTIONS", "HEAD", "PATCH", "DELETE", "GET")
-
 
 class Rufh:
     """The dialect of one interop version.
@@ -76,6 +74,8 @@ class Rufh:
         draft: what the version asks for.
         is_newest: whether requests that name no version are spoken to in this one.
         max_size: bytes of the largest upload.
+        downloads: whether GET gives out the content of finished uploads.
+        terminations: whether DELETE cancels uploads.
         now: the time, in UTC.
     """
 
@@ -85,11 +85,19 @@ class Rufh:
         *,
         is_newest: bool,
         max_size: int,
+        downloads: bool = True,
+        terminations: bool = True,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._draft = draft
         self._is_newest = is_newest
         self._max_size = max_size
+        self._downloads = downloads
+        self._upload_methods = (
+            *("OPTIONS", "HEAD", "PATCH"),
+            *(("DELETE",) if terminations else ()),
+            *(("GET",) if downloads or draft.tells_at_get else ()),
+        )
         self._now = now
         self._completeness = "Upload-Incomplete" if draft.says_incomplete else "Upload-Complete"
 
@@ -110,7 +118,7 @@ class Rufh:
         """
         if head.method == "OPTIONS":
             return Discover()
-        allowed = ("OPTIONS", *CREATION_METHODS) if head.target is None else _UPLOAD_METHODS
+        allowed = ("OPTIONS", *CREATION_METHODS) if head.target is None else self._upload_methods
         if head.method not in allowed:
             raise MethodNotAllowed(head.method, allowed)
         check_transfer_coding(head.fields.get("Transfer-Encoding"))
@@ -118,11 +126,11 @@ class Rufh:
             return self._parse_create(head)
         if head.method == "PATCH":
             return self._parse_append(head, head.target)
-        if head.method == "GET":
-            return Download(parse_upload_id(head.target))
-        self._check_plain(head)
         id = parse_upload_id(head.target)
-        return Inspect(id) if head.method == "HEAD" else Terminate(id)
+        if head.method == "GET" and self._downloads:
+            return Download(id, or_inspect=self._draft.tells_at_get)
+        self._check_plain(head)
+        return Terminate(id) if head.method == "DELETE" else Inspect(id)
 
     def _parse_create(self, head: RequestHead) -> Create:
         completes = self._parse_completes(head, unsaid=None)
@@ -202,8 +210,11 @@ class Rufh:
                 return Reply(self._draft.append_status, self._progress(info))
             case Terminated():
                 return Reply(204)
-            case Downloadable(info, content):
-                return reply_to_get(head, info, content)
+            case Downloadable(info):
+                reply = reply_to_get(head, outcome)
+                told = [*self._progress(info), *self._lengths(info)]
+                fields = [*reply.fields, *(told if self._draft.tells_at_get else [])]
+                return replace(reply, fields=fields)
             case _:
                 assert_never(outcome)
 

@@ -35,6 +35,7 @@ class Draft:
         is_strict_on_head: HEAD and DELETE must not carry the fields of an append.
         overrun_is_fatal: an append past the upload's length makes an end of the upload.
         says_gone: an upload that is no more may be 410; before, it has to be 404.
+        tells_at_get: GET tells how far an upload is, as HEAD does.
     """
 
     interop: int
@@ -50,10 +51,11 @@ class Draft:
     is_strict_on_head: bool = False
     overrun_is_fatal: bool = True
     says_gone: bool = True
+    tells_at_get: bool = False
 
 
 DRAFTS = (
-    Draft(interop=9, knows_completed=False),
+    Draft(interop=9, knows_completed=False, tells_at_get=True),
     Draft(interop=8),
     Draft(
         interop=6,

@@ -16,6 +16,7 @@ from tus_wsgi.errors import (
     BodyInterrupted,
     BodyMalformed,
     ChecksumMismatch,
+    FinishRefused,
     LengthMismatch,
     MalformedField,
     MethodNotAllowed,
@@ -77,7 +78,7 @@ RETRY_AFTER = 1
 def reply_to_error(head: RequestHead, error: TusError) -> Reply:
     """A status, what helps to go on, and (but for HEAD) one sentence."""
     status = _status_of(head, error)
-    fields = [*_facts_of(error), ("Cache-Control", "no-store")]
+    fields = [*_facts_of(head, error), ("Cache-Control", "no-store")]
     if status == 423 or status >= 500:
         seconds = error.retry_after if isinstance(error, UploadLocked) else RETRY_AFTER
         fields.append(("Retry-After", build_integer(seconds)))
@@ -94,7 +95,7 @@ def _status_of(head: RequestHead, error: TusError) -> int:
     return 423 if status >= 500 and head.method == "HEAD" else status
 
 
-def _facts_of(error: TusError) -> list[tuple[str, str]]:
+def _facts_of(head: RequestHead, error: TusError) -> list[tuple[str, str]]:
     """The fields that let a client go on."""
     match error:
         case UnsupportedVersion():
@@ -105,6 +106,10 @@ def _facts_of(error: TusError) -> list[tuple[str, str]]:
             return [("Upload-Offset", build_integer(error.expected))]
         case BodyCutShort():
             return [("Upload-Offset", build_integer(error.offset))]
+        case FinishRefused() if head.target is None:
+            # The upload was begun by this very request, and stays: the application may know of it.
+            location = ("Location", f"{head.base_url}/{error.id}")
+            return [location, ("Upload-Offset", build_integer(error.length))]
         case _:
             return []
 

@@ -42,8 +42,8 @@ def reply_to_outcome(head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Repl
             return Reply(204, [*_progress(info), *_expiry(info)])
         case Terminated():
             return Reply(204)
-        case Downloadable(info, content):
-            return reply_to_get(head, info, content)
+        case Downloadable():
+            return reply_to_get(head, outcome)
         case _:
             assert_never(outcome)
 

@@ -130,6 +130,11 @@ class MemoryUpload:
         """Record that the upload is finished."""
         self._cell.info = replace(self._cell.info, state=State.FINISHED)
 
+    @property
+    def fits_memo(self) -> bool:
+        """It does not: looking again costs nothing."""
+        return False
+
     def terminate(self) -> None:
         """Remove the upload."""
         self._cells.pop(self._cell.info.id, None)
@@ -214,3 +219,6 @@ class MemoryContent:
         """The bytes from `start` up to and without `stop`, at most `STEP` at a time."""
         for begin in range(start, stop, STEP):
             yield self._content[begin : min(begin + STEP, stop)]
+
+    def link(self, lifetime: float, *, type: str, disposition: str) -> None:
+        """Nothing: nobody else can read here."""

@@ -10,8 +10,9 @@ What its error answers mean is in `answers.py`. Two of them need more thought:
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -127,7 +128,21 @@ class Bucket:
         with self._reading("GetObject"):
             span = f"bytes={start}-{stop - 1}"
             answer = self._client.get_object(Bucket=self.name, Key=key, Range=span, IfMatch=etag)
+            _expect(answer, "ETag")
         return Pieces(answer["Body"], step)
+
+    def link(self, key: str, lifetime: float, *, type: str, disposition: str) -> str:
+        """A URL under which anybody may read the object for so many seconds, rounded up."""
+        asked = {
+            "Bucket": self.name,
+            "Key": key,
+            "ResponseContentType": type,
+            "ResponseContentDisposition": disposition,
+        }
+        with self._calling("GetObject"):
+            return self._client.generate_presigned_url(
+                "get_object", Params=asked, ExpiresIn=math.ceil(lifetime)
+            )
 
     def put(
         self,
@@ -182,7 +197,7 @@ class Bucket:
                 Metadata=metadata,
                 **more,
             )
-        return answer["ETag"]
+            return answer["ETag"]
 
     def delete(self, key: str) -> None:
         """Remove the object. There need not be one."""
@@ -206,7 +221,7 @@ class Bucket:
                 Metadata=metadata,
                 **more,
             )
-        return answer["UploadId"]
+            return answer["UploadId"]
 
     def upload_part(self, key: str, multipart: str, number: int, payload: Payload) -> Part:
         """Write part `number`.
@@ -223,7 +238,7 @@ class Bucket:
                 Body=_body(payload),
                 **self._sum(payload),
             )
-        return Part(number, payload.size, answer["ETag"], answer.get("ChecksumCRC32"))
+            return Part(number, payload.size, answer["ETag"], answer.get("ChecksumCRC32"))
 
     def copy_part(
         self, key: str, multipart: str, number: int, copy: Copy
@@ -248,15 +263,14 @@ class Bucket:
                     CopySourceIfMatch=copy.etag,
                     **more,
                 )
+                # rclone knows no such call, and says so by an answer without a result.
+                result = answer["CopyPartResult"]
+                return result["ETag"], result.get("ChecksumCRC32")
         except (Absent, ConditionFailed, Forbidden):
             # The answer does not say which of the two is missing, and may hide that one is.
             if not self._is_still(copy):
                 raise SourceGone from None
             raise
-        result = answer.get("CopyPartResult", {})
-        if "ETag" not in result:  # rclone knows no such call, and says so by doing nothing
-            raise StoreUnavailable("UploadPartCopy")
-        return result["ETag"], result.get("ChecksumCRC32")
 
     def _is_still(self, copy: Copy) -> bool:
         try:
@@ -277,6 +291,7 @@ class Bucket:
                 page = self._client.list_parts(
                     Bucket=self.name, Key=key, UploadId=multipart, PartNumberMarker=marker
                 )
+                _expect(page, "UploadId")
             listed = page.get("Parts", [])
             parts += [
                 Part(one["PartNumber"], one["Size"], one["ETag"], one.get("ChecksumCRC32"))
@@ -293,12 +308,13 @@ class Bucket:
             Absent: there is no such multipart upload; perhaps because this was done before.
         """
         with self._calling("CompleteMultipartUpload"):
-            self._client.complete_multipart_upload(
+            answer = self._client.complete_multipart_upload(
                 Bucket=self.name,
                 Key=key,
                 UploadId=multipart,
                 MultipartUpload={"Parts": [_entry(part) for part in parts]},
             )
+            _expect(answer, "ETag")
 
     def abort(self, key: str, multipart: str) -> None:
         """Forget the multipart upload and its parts. There need not be one."""
@@ -338,8 +354,14 @@ class Bucket:
             yield
         except ClientError as error:
             raise translated(operation, error) from error
-        except (BotoCoreError, OSError) as error:
+        except (BotoCoreError, OSError, KeyError) as error:
+            # A KeyError: a 200 in which nothing is said. It is no answer, least of all "none".
             raise StoreUnavailable(operation) from error
+
+
+def _expect(answer: Mapping[str, Any], field: str) -> None:
+    """Let an answer fail that does not even say what it is about."""
+    answer[field]
 
 
 def _body(payload: Payload) -> bytes | IO[bytes]:

@@ -71,4 +71,11 @@ def make_client(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
+    client = boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
+    client.meta.events.register("choose-signer.s3.GetObject", _signer_of_links)  # type: ignore[arg-type]
+    return client
+
+
+def _signer_of_links(signature_version: str, **_: object) -> str | None:
+    """Version 4 for presigned URLs: botocore's own choice is 2, which newer buckets refuse."""
+    return "s3v4-query" if signature_version in ("v4-query", "s3v4-query") else None

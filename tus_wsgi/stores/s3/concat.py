@@ -50,6 +50,11 @@ class S3Final(S3Upload):
 
     _partials: list[S3Upload]
 
+    @property
+    def fits_memo(self) -> bool:
+        """It does not: its bytes come from others."""
+        return False
+
     def begin(self, *, at_once: bool) -> None:
         """Write the record, if somebody has to find it; S3 has nothing to do before `assemble`."""
         if at_once:

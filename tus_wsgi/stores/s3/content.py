@@ -63,3 +63,11 @@ class S3Content:
             return self._bucket.read(self._key, start, stop, etag=self._facts.etag, step=READ_STEP)
         except Absent as error:
             raise UploadGone("the file was removed from the store") from error
+
+    def link(self, lifetime: float, *, type: str, disposition: str) -> str:
+        """A presigned URL. No S3 call, and no permission beside that of reading.
+
+        Raises:
+            StoreUnavailable: there are no credentials to sign it with.
+        """
+        return self._bucket.link(self._key, lifetime, type=type, disposition=disposition)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import wait
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -31,7 +32,7 @@ from tus_wsgi.stores.s3.multipart import begin_multipart
 from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailObject
-from tus_wsgi.stores.s3.workshop import PARTS_GONE, AssertHeld, OnStored, Workshop
+from tus_wsgi.stores.s3.workshop import MEMO_PARTS, PARTS_GONE, AssertHeld, OnStored, Workshop
 
 
 class S3Upload:
@@ -334,12 +335,10 @@ class S3Upload:
             self._tail.delete()
         assert self._base == self._record.info.length
         assert_held()
-        try:
+        # Absent: perhaps this was done before and the answer was lost. The object tells.
+        with suppress(Absent):
             bucket.complete(key, multipart, self._run)
             self._made_here = True
-        except Absent:
-            # Perhaps this was done before and the answer was lost: the object tells.
-            pass
         if not self._has_whole_object():
             raise UploadGone(PARTS_GONE)
         self._note_object()
@@ -366,6 +365,12 @@ class S3Upload:
         elif lazily and self._record.info.state is State.FINISHING:
             return
         self._write(self._record.at(State.FINISHED))
+
+    @property
+    def fits_memo(self) -> bool:
+        """Whether the next request may go on from here without asking S3 anything."""
+        is_running = self._record.info.state is State.RECEIVING
+        return is_running and self._record.plan is not None and len(self._run) <= MEMO_PARTS
 
     def terminate(self) -> None:
         """Remove the upload. The record goes last, so that what failed can be tried again.

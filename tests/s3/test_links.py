@@ -1,0 +1,63 @@
+"""URLs under which clients read finished files from S3 itself: `TUS_DOWNLOAD_REDIRECT`."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPResponse
+
+import pytest
+
+from tests.harness.bodies import ScriptedBody
+from tests.harness.stores import Place
+from tests.s3.service import Desk
+from tus_wsgi.commands import Download, Downloadable
+
+DATA = bytes(range(256))
+
+
+def read(url: str, **fields: str) -> HTTPResponse:
+    request = urllib.request.Request(url, headers=fields)
+    answer = urllib.request.urlopen(request, timeout=20)
+    assert isinstance(answer, HTTPResponse)
+    return answer
+
+
+def link(place: Place, lifetime: float) -> str:
+    desk = Desk(place)
+    info = desk.create(len(DATA), DATA)
+    outcome = desk.service.execute(Download(info.id), ScriptedBody())
+    assert isinstance(outcome, Downloadable)
+    place.calls.clear()
+    url = outcome.content.link(
+        lifetime, type="image/png", disposition="inline; filename*=UTF-8''Men%C3%BC.png"
+    )
+    assert place.calls.begun == [], "a link is made without asking S3"
+    assert url is not None
+    return url
+
+
+def test_anybody_may_read_the_file_under_its_link(place: Place) -> None:
+    url = link(place, 60)
+    with read(url) as answer:
+        assert (answer.status, answer.read()) == (200, DATA)
+        assert answer.headers["Content-Type"] == "image/png"
+        assert answer.headers["Content-Disposition"] == "inline; filename*=UTF-8''Men%C3%BC.png"
+    with read(url, Range="bytes=10-19") as answer:
+        assert (answer.status, answer.read()) == (206, DATA[10:20])
+
+
+def test_a_link_is_signed_in_the_way_that_every_region_takes(place: Place) -> None:
+    url = link(place, 59.5)
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
+    assert "X-Amz-Expires=60" in url
+
+
+def test_nobody_may_read_it_once_its_time_is_over(place: Place) -> None:
+    url = link(place, 1)
+    time.sleep(2.5)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        read(url)
+    assert caught.value.code == 403
+    caught.value.close()
