@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime as dt
 import json
 import os
@@ -10,7 +11,7 @@ import platform
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,15 +36,14 @@ SCENARIOS: dict[str, Callable[[Stage], Result]] = {
 _PACKAGES = ("boto3", "gunicorn", "gevent", "zlib-ng")
 
 
-def run(options: Options, names: Iterable[str] = SCENARIOS) -> list[Result]:
+def run(options: Options, names: Iterable[str] = SCENARIOS) -> Iterator[Result]:
     """Run these scenarios in their order."""
     with Stage(options) as stage:
-        results = []
         for name in names:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            results.append(SCENARIOS[name](stage))
-            print(as_markdown(results[-1]), flush=True)
-        return results
+            result = SCENARIOS[name](stage)
+            print(as_markdown(result), flush=True)
+            yield result
 
 
 def write(results: list[Result], directory: Path, command: str) -> None:
@@ -51,7 +51,11 @@ def write(results: list[Result], directory: Path, command: str) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     wanted = goals.goals({result.name: result for result in results})
     about = {"command": command, **_conditions()}
-    said = {"about": about, "results": [as_json(result) for result in results]}
+    said = {
+        "about": about,
+        "results": [as_json(result) for result in results],
+        "goals": [{**dataclasses.asdict(goal), "is_met": goal.is_met} for goal in wanted],
+    }
     (directory / "results.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     head = "".join(f"- {name}: {text}\n" for name, text in about.items())
     tables = [as_markdown(result) for result in results]
@@ -124,8 +128,11 @@ def main() -> None:
     """The command line."""
     asked = _parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="tus-bench-") as scratch:
-        results = run(_options(asked, Path(scratch)), asked.scenario or SCENARIOS)
-    write(results, asked.output, shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]))
+        results: list[Result] = []
+        command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+        for result in run(_options(asked, Path(scratch)), asked.scenario or SCENARIOS):
+            results.append(result)
+            write(results, asked.output, command)  # what is there is not lost to a later mistake
     print(f"written to {asked.output}")
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import SCENARIOS, run, write
+from benchmarks.goals import BOTO3, NODE, as_markdown, goals
 from benchmarks.options import Options
 from benchmarks.proxy import operation
+from benchmarks.results import Result, Sample
+from benchmarks.stage import OURS
 from tus_wsgi.dev.seaweedfs import SeaweedFS
 from tus_wsgi.model import KIB, MIB
 
@@ -40,7 +43,7 @@ def options(s3: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> O
 
 @pytest.mark.timeout(300)
 def test_every_scenario_yields_figures(options: Options, tmp_path: Path) -> None:
-    results = run(options)
+    results = list(run(options))
     assert len(results) == len(SCENARIOS)
     for result in results:
         assert result.figures()
@@ -54,9 +57,28 @@ def test_every_scenario_yields_figures(options: Options, tmp_path: Path) -> None
     assert by_name["far S3"].median("tus_wsgi", "x of the line's limit") > 1
     assert by_name["S3 calls"].median("tus_wsgi", "100KiB, POST with the bytes") == 2
     write(results, tmp_path / "out", "a command")
-    assert json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    said = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert said["results"]
+    assert {"text", "value", "bound", "is_met"} <= set(said["goals"][0])
     assert "a command" in (tmp_path / "out" / "results.md").read_text()
     assert (tmp_path / "out" / "results.svg").read_text().startswith("<svg")
+
+
+def figures(**of_targets: dict[str, float]) -> Result:
+    names = {"ours": OURS, "node": NODE, "boto3": BOTO3}
+    return Result("", "", [Sample(names[one], 1, said) for one, said in of_targets.items()])
+
+
+def test_goals_are_met_or_not_and_those_without_figures_are_left_out() -> None:
+    large = figures(
+        ours={"wall s": 1.2, "CPU s/GiB": 1.0, "MiB/s": 100},
+        boto3={"wall s": 1.0, "CPU s/GiB": 1.0},
+        node={"CPU s/GiB": 9.0},
+    )
+    slow = figures(ours={"kept": 0.81, "peak RSS MiB": 400})
+    found = goals({"large": large, "slow clients": slow})
+    assert [goal.is_met for goal in found] == [False, True, True, True, False]
+    assert as_markdown(found).count("**no**") == 2
 
 
 @pytest.mark.parametrize(
