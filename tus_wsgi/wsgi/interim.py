@@ -10,6 +10,7 @@ import logging
 import re
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tus_wsgi.model import MIB, UploadInfo
@@ -36,17 +37,25 @@ class InterimSender:
     Args:
         connection: gunicorn's, see `interim_sender`.
         render: the dialect's.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, connection: socket.socket, render: Interim) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        render: Interim,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._connection = connection
         self._render = render
+        self._clock = clock
         self._last_time = float("-inf")
         self._last_offset = 0
 
     def __call__(self, info: UploadInfo) -> None:
         """Tell the client, unless it was told a moment ago. It may be gone; that is found later."""
-        now = time.monotonic()
+        now = self._clock()
         is_first = self._last_time == float("-inf")
         is_due = now - self._last_time >= EVERY_SECONDS
         if not is_first and not (is_due and info.offset - self._last_offset >= EVERY_BYTES):
