@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, assert_never
 
+from tus_wsgi.commands import Content, LinkTo
 from tus_wsgi.events import Event
 from tus_wsgi.hooks import OnFinish
 from tus_wsgi.lockers.dynamodb import DynamoDBRecords
@@ -23,10 +24,11 @@ from tus_wsgi.lockers.lease import LeaseLocker
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.lockers.s3 import S3Records
 from tus_wsgi.lockers.telling import TellingLocker
-from tus_wsgi.model import Extension, new_upload_id
+from tus_wsgi.model import Extension, UploadInfo, new_upload_id
 from tus_wsgi.observers.log import LogObserver, configure_logging
 from tus_wsgi.ports import Locker, Observer, Store
 from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin
+from tus_wsgi.protocol.download import type_and_disposition
 from tus_wsgi.protocol.rufh import Rufh
 from tus_wsgi.protocol.rufh_drafts import DRAFTS
 from tus_wsgi.protocol.tus1 import Tus1
@@ -89,7 +91,7 @@ class TusMiddleware(UploadMiddleware):
             extensions=_extensions(settings),
             quarantine=Quarantine(spool),
             delete_partials=settings.delete_partials,
-            link_lifetime=settings.download_redirect,
+            link_to=_links(settings.download_redirect),
             on_finish=on_finish,
             observers=everyone,
         )
@@ -249,6 +251,21 @@ def _extensions(settings: Settings) -> list[Extension]:
         *(_CONCATENATION if settings.disable_concatenation else ()),
     }
     return [extension for extension in Extension if extension not in without]
+
+
+def _links(lifetime: float) -> LinkTo:
+    """What makes links that hold for so many seconds; for 0 there are none.
+
+    The store answers there with the type and the name that a file has here.
+    """
+
+    def link_to(info: UploadInfo, content: Content) -> str | None:
+        if not lifetime:
+            return None
+        type, disposition = type_and_disposition(info.metadata)
+        return content.link(lifetime, type=type, disposition=disposition)
+
+    return link_to
 
 
 def _rufh(settings: Settings, max_size: int) -> list[Rufh]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from tus_wsgi.events import Event
+from tus_wsgi.errors import FinishRefused
+from tus_wsgi.events import Event, UploadCreated
+from tus_wsgi.model import UploadId
 from tus_wsgi.ports import Observer
 
 log = logging.getLogger(__name__)
@@ -24,3 +27,12 @@ class Audience:
                 observer(event)
             except Exception:
                 log.exception("an observer failed")
+
+    @contextmanager
+    def told_if_refused(self, id: UploadId) -> Iterator[None]:
+        """Tell of a new upload that the application refuses to finish: it is there, and stays."""
+        try:
+            yield
+        except FinishRefused as error:
+            self.tell(UploadCreated(id, error.length))
+            raise

@@ -129,7 +129,7 @@ class Download:
 
     Attributes:
         id: the upload.
-        or_inspect: while it is unfinished, say how far it is instead.
+        or_inspect: while it is unfinished, say how far it is instead; and never lead elsewhere.
     """
 
     id: UploadId
@@ -174,6 +174,10 @@ class Content(Protocol):
         """
 
 
+LinkTo = Callable[[UploadInfo, Content], str | None]
+"""The URL where a finished upload is read from the store itself; None to send it from here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Discovered:
     """What this server can do. `max_size` is in bytes, per upload."""
@@ -216,13 +220,12 @@ class Downloadable:
     Attributes:
         info: the upload.
         content: its bytes.
-        link_lifetime: seconds for which the client may read them from the store itself; 0 where
-            it is not sent there.
+        link: where the client is to read them from the store itself; None to send them from here.
     """
 
     info: UploadInfo
     content: Content
-    link_lifetime: float = 0.0
+    link: str | None = None
 
 
 Outcome = Discovered | Inspected | Created | Appended | Terminated | Downloadable

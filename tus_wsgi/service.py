@@ -30,6 +30,7 @@ from tus_wsgi.commands import (
     Downloadable,
     Inspect,
     Inspected,
+    LinkTo,
     Outcome,
     Terminate,
     Terminated,
@@ -76,8 +77,7 @@ class UploadService:
         quarantine: where bodies wait whose checksum is to be verified; needed where the extension
             is offered.
         delete_partials: whether partial uploads are removed once a final one is made of them.
-        link_lifetime: seconds for which who downloads a file may read it from the store itself; 0
-            to send it from here.
+        link_to: where who downloads a file is to read it from the store itself.
         on_finish: the application's hook, see `tus_wsgi.hooks`.
         observers: told what happened.
         now: the time, in UTC.
@@ -94,7 +94,7 @@ class UploadService:
         extensions: Sequence[Extension] = tuple(Extension),
         quarantine: Quarantine | None = None,
         delete_partials: bool = False,
-        link_lifetime: float = 0.0,
+        link_to: LinkTo = lambda _info, _content: None,
         on_finish: OnFinish | None = None,
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -106,7 +106,7 @@ class UploadService:
         self._lifetime = lifetime
         self.extensions = tuple(extensions)
         self._quarantine = quarantine
-        self._link_lifetime = link_lifetime
+        self._link_to = link_to
         self._audience = Audience(observers)
         discard = store.discard if delete_partials else None
         self._finisher = Finisher(on_finish, self._audience, discard=discard)
@@ -178,7 +178,7 @@ class UploadService:
         with self._held(command.verification, body) as (taken, verify):
             verify(0, self._limit(command.length))
             if command.has_data or command.length == 0:
-                with self._locked(info.id, taken) as lock:
+                with self._locked(info.id, taken) as lock, self._audience.told_if_refused(info.id):
                     intake = self._intake(command, taken, lock, on_progress)
                     info = self._create_with(info, intake)
             else:
@@ -191,7 +191,7 @@ class UploadService:
     def concatenate(self, command: Concatenate) -> Created:
         """Begin an upload that is made of others, and make it if they are finished."""
         info = replace(self._new_info(command.metadata), concat=command.final)
-        with self._locked(info.id, body=None) as lock:
+        with self._locked(info.id, body=None) as lock, self._audience.told_if_refused(info.id):
             info = self._joiner.begin(info, lock)
         self._audience.tell(UploadCreated(info.id, info.length))
         return Created(info, has_data=False)
@@ -226,23 +226,27 @@ class UploadService:
 
     def download(self, command: Download) -> Downloadable | Inspected:
         """Hand out the finished file. It takes no lock, so any number of readers may come."""
-        upload = self._store.open(command.id)
-        if not upload.info.is_finished:
-            self._measure(upload)
         try:
-            return self._readable(upload)
+            return self._readable(command)
         except UploadUnfinished:
             if not command.or_inspect:
                 raise
-            return self.inspect(Inspect(command.id))
+            inspected = self.inspect(Inspect(command.id))
+            # To look at one that is full is to finish it.
+            return self._readable(command) if inspected.info.is_finished else inspected
 
     # -- in detail -------------------------------------------------------------------------------
 
-    def _readable(self, upload: Upload) -> Downloadable:
+    def _readable(self, command: Download) -> Downloadable:
+        upload = self._store.open(command.id)
+        if not upload.info.is_finished:
+            self._measure(upload)
         # Without a hook there is nobody to be told first, and a whole object is enough.
         if self._finisher.has_hook and not upload.info.is_finished:
             raise UploadUnfinished
-        return Downloadable(upload.info, upload.content(), self._link_lifetime)
+        content = upload.content()
+        link = None if command.or_inspect else self._link_to(upload.info, content)
+        return Downloadable(upload.info, content, link)
 
     @contextmanager
     def _locked(self, id: UploadId, body: Body | None) -> Iterator[Lock]:

@@ -46,7 +46,6 @@ class Bytes:
     data: bytes = b"0123456789"
     etag: str = "abc-2"
     modified: datetime = MODIFIED
-    has_links: bool = True
 
     @property
     def length(self) -> int:
@@ -55,8 +54,8 @@ class Bytes:
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         yield self.data[start:stop]
 
-    def link(self, lifetime: float, *, type: str, disposition: str) -> str | None:
-        return f"https://s3/x?{lifetime:.0f}&{type}&{disposition}" if self.has_links else None
+    def link(self, lifetime: float, *, type: str, disposition: str) -> None:
+        pass
 
 
 CONTENT: Content = Bytes()

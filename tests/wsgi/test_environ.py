@@ -150,27 +150,29 @@ def test_fields_can_be_listed() -> None:
 def test_urls_are_absolute_and_as_the_client_sees_them(
     mount: Mount, more: dict[str, str], url: str
 ) -> None:
-    assert mount.url_of(environ(**more))(ID) == url + ID
+    assert mount.head(environ(**more)).url_of(ID) == url + ID
 
 
 def test_without_a_host_the_server_s_own_name_is_good_enough() -> None:
     """HTTP/1.0 has no Host."""
     request = environ(SERVER_NAME="inner", SERVER_PORT="81")
     request.pop("HTTP_HOST", None)
-    assert FILES.url_of(request)(ID) == f"http://inner:81/files/{ID}"
+    FILES.check_host(request)
+    assert FILES.head(request).url_of(ID) == f"http://inner:81/files/{ID}"
 
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "a@b", "a\\b", "<a>", "a?b", "a#b", "ü"])
 def test_a_host_that_is_none_is_refused(host: str) -> None:
     """It would be sent back in the Location, where it could be anything."""
     with pytest.raises(MalformedField) as caught:
-        FILES.url_of(environ(HTTP_HOST=host))
+        FILES.check_host(environ(HTTP_HOST=host))
     assert caught.value.field == "Host"
 
 
 def test_a_public_url_needs_no_host() -> None:
     mount = Mount("/files", "https://example.com/files")
-    assert mount.url_of(environ(HTTP_HOST="a b"))(ID) == f"https://example.com/files/{ID}"
+    mount.check_host(environ(HTTP_HOST="a b"))
+    assert mount.head(environ(HTTP_HOST="a b")).url_of(ID) == f"https://example.com/files/{ID}"
 
 
 def test_forwarded_fields_are_not_believed() -> None:
@@ -179,4 +181,4 @@ def test_forwarded_fields_are_not_believed() -> None:
         "HTTP_X_FORWARDED_PROTO": "ftp",
         "HTTP_FORWARDED": "host=evil.example;proto=ftp",
     }
-    assert FILES.url_of(environ(HTTP_HOST="a", **forged))(ID) == f"http://a/files/{ID}"
+    assert FILES.head(environ(HTTP_HOST="a", **forged)).url_of(ID) == f"http://a/files/{ID}"

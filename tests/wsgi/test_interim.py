@@ -91,7 +91,7 @@ def interim_of(environ: WSGIEnvironment) -> Interim | None:
     tus = Tus1(extensions=(), max_size=9, downloads=True)
     head = MOUNT.head(environ)
     dialect = next((one for one in dialects if one.speaks(head)), tus)
-    return dialect.interim(head, MOUNT.url_of(environ))
+    return dialect.interim(head, head.url_of)
 
 
 # -- to whom ---------------------------------------------------------------------------------------

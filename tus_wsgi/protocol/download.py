@@ -64,13 +64,10 @@ def reply_to_get(head: RequestHead, outcome: Downloadable) -> Reply:
     length of the body.
     """
     content, metadata = outcome.content, outcome.info.metadata
-    if outcome.link_lifetime:
-        type, disposition = _type_and_disposition(metadata)
-        link = content.link(outcome.link_lifetime, type=type, disposition=disposition)
-        if link is not None:
-            # Range goes along to there, and conditions mean nothing to a redirect (RFC 9110,
-            # section 13.2.1). The IETF's draft wants no other 3xx here.
-            return Reply(307, [("Location", link), ("Cache-Control", "no-store")])
+    if outcome.link is not None:
+        # Range goes along to there, and conditions mean nothing to a redirect (RFC 9110, section
+        # 13.2.1). The link is a secret that soon ends, so nobody keeps it.
+        return Reply(307, [("Location", outcome.link), ("Cache-Control", "no-store")])
     validators = [
         ("ETag", quote_etag(content.etag)),
         ("Last-Modified", build_date(content.modified)),
@@ -147,7 +144,7 @@ def _is_current(validator: str, content: Content) -> bool:
 
 def _description(metadata: Metadata) -> list[tuple[str, str]]:
     """What kind of thing it is, and what a browser may do with it."""
-    type, disposition = _type_and_disposition(metadata)
+    type, disposition = type_and_disposition(metadata)
     policy = POLICY_SHOWN if disposition.startswith("inline") else POLICY_SAVED
     return [
         ("Content-Type", type),
@@ -156,7 +153,8 @@ def _description(metadata: Metadata) -> list[tuple[str, str]]:
     ]
 
 
-def _type_and_disposition(metadata: Metadata) -> tuple[str, str]:
+def type_and_disposition(metadata: Metadata) -> tuple[str, str]:
+    """The `Content-Type` and the `Content-Disposition` of a file, whoever sends it."""
     declared = metadata.text("filetype") or ""
     base = parse_media_type(declared)
     filename = metadata.text("filename") or ""

@@ -38,6 +38,13 @@ class RequestHead:
     base_url: str = ""
     can_have_trailers: bool = False
 
+    def url_of(self, id: str) -> str:
+        """The absolute URL of an upload, as this request's client sees it.
+
+        Absolute, since aiotus cannot use a Location that begins with a slash. Ids need no quoting.
+        """
+        return f"{self.base_url}/{id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -108,8 +108,8 @@ def _facts_of(head: RequestHead, error: TusError) -> list[tuple[str, str]]:
             return [("Upload-Offset", build_integer(error.offset))]
         case FinishRefused() if head.target is None:
             # The upload was begun by this very request, and stays: the application may know of it.
-            location = ("Location", f"{head.base_url}/{error.id}")
-            return [location, ("Upload-Offset", build_integer(error.length))]
+            offset = ("Upload-Offset", build_integer(error.length))
+            return [("Location", head.url_of(error.id)), offset]
         case _:
             return []
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from werkzeug.wsgi import get_host
 
 from tus_wsgi.errors import MalformedField
-from tus_wsgi.protocol.http import RequestHead, UrlOf, effective_method
+from tus_wsgi.protocol.http import RequestHead, effective_method
 from tus_wsgi.wsgi.trailers import hands_out_trailers
 
 if TYPE_CHECKING:
@@ -78,18 +78,14 @@ class Mount:
             can_have_trailers=hands_out_trailers(environ),
         )
 
-    def url_of(self, environ: WSGIEnvironment) -> UrlOf:
-        """What makes absolute URLs of upload ids, as this request's client sees them.
-
-        Absolute, since aiotus cannot use a Location that begins with a slash. Ids need no quoting.
+    def check_host(self, environ: WSGIEnvironment) -> None:
+        """Refuse a request whose URLs would have no host.
 
         Raises:
             MalformedField: the Host field is none (RFC 9112, section 3.2, asks for a 400).
         """
         if self.public_url is None and not get_host(environ):
             raise MalformedField("Host", "expected a host, perhaps with a port")
-        base = self._base_url(environ)
-        return lambda id: f"{base}/{id}"
 
     def _base_url(self, environ: WSGIEnvironment) -> str:
         """The base path's URL, without a host where the Host field is none."""

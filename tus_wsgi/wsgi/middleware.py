@@ -92,10 +92,10 @@ class UploadMiddleware:
         """The reply, and the pieces of its body where that is not in the reply itself."""
         dialect = self._dialect(head)
         try:
-            url_of = self._mount.url_of(environ)
-            interim = interim_sender(environ, dialect.interim(head, url_of))
+            self._mount.check_host(environ)
+            interim = interim_sender(environ, dialect.interim(head, head.url_of))
             outcome = self._service.execute(dialect.parse(head), body, interim)
-            reply = dialect.render(head, outcome, url_of)
+            reply = dialect.render(head, outcome, head.url_of)
             return reply, _content(reply, outcome)
         except TusError as error:
             if isinstance(error, Unavailable):
