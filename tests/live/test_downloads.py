@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import urllib.request
+from collections.abc import Callable
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 
@@ -24,7 +26,7 @@ def path(site: Site) -> str:
     """An upload in three parts, of a type that browsers may show."""
     tus = Tus(site.servers[0].port)
     pairs = {"filename": "Menü.png", "filetype": "image/png"}
-    said = ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in pairs.items())
+    said = ",".join(f"{key} {_encoded(value)}" for key, value in pairs.items())
     path = tus.create(SIZE, {"Upload-Metadata": said})
     tus.send(path, 0, FILE)
     return path
@@ -143,3 +145,47 @@ def test_a_reader_that_leaves_hurts_nobody(path: str, tus: Tus, site: Site) -> N
             connection.reset()
     assert get(tus, path, Range="bytes=-1").body == FILE[-1:]
     assert site.servers[0].complaints() == []
+
+
+def test_a_reader_may_be_led_to_s3_itself(new_site: Callable[..., Site]) -> None:
+    """TUS_DOWNLOAD_REDIRECT: S3 sends the same bytes, under the same name and type."""
+    site = new_site(TUS_DOWNLOAD_REDIRECT="60s")
+    tus = Tus(site.start().port)
+    said = f"filename {_encoded('Menü.png')},filetype {_encoded('image/png')}"
+    path = tus.create(SIZE, {"Upload-Metadata": said})
+    tus.send(path, 0, FILE)
+    sent = get(tus, path, Range="bytes=0-3")
+    assert (sent.status, sent.body) == (307, b"")
+    assert sent["Location"].startswith(site.environ["TUS_S3_ENDPOINT"])
+    with urllib.request.urlopen(sent["Location"], timeout=30) as answer:
+        assert answer.read() == FILE
+        assert answer.headers["Content-Type"] == "image/png"
+        assert "filename*=UTF-8''Men%C3%BC.png" in answer.headers["Content-Disposition"]
+    url = f"http://127.0.0.1:{tus.port}{path}"
+    asked = urllib.request.Request(url, headers={"Range": "bytes=5-9"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert (answer.status, answer.read()) == (206, FILE[5:10]), "a client that follows"
+    # R-30: who may be asking for the offset is answered here.
+    newest = get_as_draft(tus, path, Range="bytes=0-3")
+    assert (newest.status, newest.body) == (206, FILE[:4])
+    assert newest["Upload-Offset"] == str(SIZE)
+
+
+def test_the_newest_draft_s_get_says_how_far_an_unfinished_upload_is(tus: Tus) -> None:
+    """R-30."""
+    path = tus.create(10)
+    tus.send(path, 0, b"12345")
+    response = get_as_draft(tus, path)
+    assert (response.status, response.body) == (204, b"")
+    assert (response["Upload-Offset"], response["Upload-Complete"]) == ("5", "?0")
+
+
+def get_as_draft(tus: Tus, path: str, **fields: str) -> Response:
+    """GET in the newest interop version of the IETF's draft."""
+    with Connection(tus.port) as connection:
+        connection.request("GET", path, {"Upload-Draft-Interop-Version": "9", **fields})
+        return connection.response()
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

@@ -7,11 +7,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 from werkzeug.exceptions import NotFound
 from werkzeug.test import TestResponse
 
 from tests.wsgi.linting import LintedClient
 from tus_wsgi import Settings, TusMiddleware
+from tus_wsgi.assembly import make_store
 from tus_wsgi.errors import StoreUnavailable
 from tus_wsgi.hooks import FinishedUpload, OnFinish
 from tus_wsgi.lockers.memory import MemoryLocker
@@ -207,6 +209,13 @@ def test_a_link_that_cannot_be_signed_is_a_fault_that_passes(
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"
     assert "secret" not in response.text
+
+
+def test_without_credentials_there_is_nothing_to_sign_a_link_with() -> None:
+    store = make_store(Settings.from_environ({"TUS_S3_BUCKET": "bucket"}))
+    with pytest.raises(StoreUnavailable) as caught:
+        store._workshop.bucket.link("key", 60, type="a/b", disposition="inline")
+    assert isinstance(caught.value.__cause__, NoCredentialsError)
 
 
 # -- an application that refuses -------------------------------------------------------------------
