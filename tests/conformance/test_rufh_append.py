@@ -11,7 +11,7 @@ import pytest
 
 from .rufh import Client, Dialect, every_version, fine, speakers, with_limits
 from .rules import PRACTICE, SHOULD, rule
-from .server import KIB, MIB, Server, Upload, refused, some_bytes, target_of
+from .server import KIB, Server, Upload, refused, some_bytes, target_of
 from .wire import NoResponse
 
 
@@ -193,38 +193,6 @@ def test_who_lost_the_last_answer_may_ask_again(client: Client) -> None:
     again = client.append(upload, b"", 5, complete=True)
     assert again.status == first.status or 400 <= again.status < 500
     client.holds(upload, b"hello")
-
-
-@rule("R-42")
-@speakers(5, 6, 8, 9)
-def test_an_offset_that_a_104_said_is_safe(
-    client: Client, measure: Callable[[str, str], None]
-) -> None:
-    """The client forgets those bytes; the connection is reset right behind the message."""
-    content = some_bytes(24 * MIB)
-    upload = client.create(b"", {"Upload-Length": str(len(content))})
-    said = 0
-    with upload.connect() as connection:
-        length = {"Content-Length": str(len(content))}
-        fields = client.append_fields(0, dict(length), complete=True)
-        connection.begin("PATCH", target_of(upload.url), client.server.fields(fields))
-        sent = 0
-        while sent < len(content) - MIB:
-            connection.send(content[sent : sent + 512 * KIB])
-            sent += 512 * KIB
-            time.sleep(0.05)
-            while not connection.is_silent_for(0):
-                interim = connection.interim()
-                assert interim.status == 104
-                assert "Location" not in interim
-                assert said <= int(interim["Upload-Offset"]) <= sent
-                said = int(interim["Upload-Offset"])
-        connection.reset()
-    measure("called safe by a 104", f"{said // MIB} of 23 MiB")
-    offset = client.offset(upload)
-    assert offset >= said
-    fine(client.append(upload, content[offset:], offset, complete=True))
-    client.holds(upload, content)
 
 
 @rule("R-46", "R-04", level=SHOULD)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from urllib.parse import urlsplit
 
@@ -12,7 +11,6 @@ from tests.harness.data import some_bytes
 from tests.harness.http import Connection, Response
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.tus import Tus
-from tus_wsgi.model import MIB
 
 pytestmark = pytest.mark.live
 
@@ -96,30 +94,6 @@ def test_what_a_cut_left_is_found_at_the_location_of_the_interim_response(
     rest = partial(interop, sent, complete=True)
     assert ask(port, "PATCH", path, rest, FILE[sent:]).status in (201, 204)
     assert site.stored(path) == FILE
-
-
-def test_no_byte_that_an_interim_response_acknowledged_is_denied_later(
-    site: Site, port: int
-) -> None:
-    """R-42: "a client may free its buffer"."""
-    size = 60 * MIB
-    block = FILE[:MIB]
-    with Connection(port, timeout=60) as connection:
-        said = fields(6, complete=True)
-        connection.begin("POST", "/files", {**said, "Content-Length": str(size)})
-        path = path_of(interim(connection))
-        told = 0
-        for _ in range(size // MIB - 1):
-            connection.send(block)
-            # Progress is reported once a second at most, and this is to take longer.
-            if select.select([connection.socket], [], [], 0.05)[0]:
-                progress = interim(connection)
-                assert progress.status == 104
-                told = int(progress["Upload-Offset"])
-                break
-        assert told > 0
-        connection.reset()
-    assert int(ask(port, "HEAD", path, {})["Upload-Offset"]) >= told
 
 
 @pytest.mark.parametrize("interop", [None, 99])
