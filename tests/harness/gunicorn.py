@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -45,6 +46,8 @@ class Gunicorn:
         arguments: more of gunicorn's.
         port: where it listens; 0 for a free one.
         ignored: beginnings of warnings that are others' to mend; the rest are errors.
+        command: the program and its arguments, in place of `workers`, `app`, `arguments` and
+            `ignored`; the address comes from the environment.
     """
 
     def __init__(
@@ -57,21 +60,25 @@ class Gunicorn:
         arguments: Sequence[str] = (),
         port: int = 0,
         ignored: Sequence[str] = (),
+        command: Sequence[str] | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.log = directory / "gunicorn.log"
         self.access_log = directory / "access.log"
-        command = [
-            *(sys.executable, "-W", "error"),
-            *(f"-Wignore:{message}" for message in ignored),
-            *("-m", "gunicorn"),
-            *("--bind", f"{HOST}:{port}", "--workers", str(workers)),
-            *("--access-logfile", str(self.access_log)),
-            *_without_control_socket(),
-            *arguments,
-            *([] if app is None else [app]),
-        ]
-        self._process = ChildProcess(command, environ={**os.environ, **environ}, log=self.log)
+        address = ["--bind", f"{HOST}:{port}", "--access-logfile", str(self.access_log)]
+        environ = {**os.environ, **environ}
+        if command is None:
+            command = [
+                *(sys.executable, "-W", "error"),
+                *(f"-Wignore:{message}" for message in ignored),
+                *("-m", "gunicorn", *address, "--workers", str(workers)),
+                *_without_control_socket(),
+                *arguments,
+                *([] if app is None else [app]),
+            ]
+        else:
+            environ |= {"GUNICORN_CMD_ARGS": shlex.join(address), "PYTHONWARNINGS": "error"}
+        self._process = ChildProcess(command, environ=environ, log=self.log)
         try:
             self.port = self._wait_for_port()
             self._wait_for_answer()

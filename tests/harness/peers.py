@@ -13,18 +13,16 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.node import node_packages
+from tests.harness.packages import python_package
 from tus_wsgi.dev.process import ChildProcess
 from tus_wsgi.model import MIB
 
-ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache" / "python"
 HOST = "127.0.0.1"
 
 NODE_SERVER, FILE_STORE = "2.4.5", "2.1.1"
@@ -108,6 +106,7 @@ def _python(directory: Path, *more: str) -> Iterator[str]:
     """resumable-upload; its URL."""
     directory.mkdir(parents=True)
     port = _free_port()
+    packages = python_package(f"resumable-upload=={RESUMABLE_UPLOAD}")
     command = [
         *(sys.executable, "-m", "resumable_upload", "serve"),
         *("--host", HOST, "--port", str(port)),
@@ -116,7 +115,7 @@ def _python(directory: Path, *more: str) -> Iterator[str]:
         *("--checksum-algorithms", "sha1,md5,sha256,sha512", "--request-timeout", str(STALL)),
         *more,
     ]
-    with _running(command, directory, port, PYTHONPATH=str(_packages())):
+    with _running(command, directory, port, PYTHONPATH=str(packages)):
         yield f"http://{HOST}:{port}/files"
 
 
@@ -143,16 +142,3 @@ def _free_port() -> int:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
         return port
-
-
-def _packages() -> Path:
-    """resumable-upload, apart from what this environment has."""
-    target = CACHE / f"resumable-upload-{RESUMABLE_UPLOAD}"
-    if not target.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            packages = Path(scratch, "packages")
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(packages)]
-            subprocess.run([*pip, f"resumable-upload=={RESUMABLE_UPLOAD}"], check=True)
-            packages.rename(target)
-    return target

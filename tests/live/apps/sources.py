@@ -1,0 +1,38 @@
+"""Says where the bytes of a request's body came from, beside the uploads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import gunicorn
+
+from tus_wsgi import TusMiddleware
+from tus_wsgi.model import KIB
+from tus_wsgi.wsgi.sources import InputSource, source_of
+
+
+def report(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Read the body from its fastest source, or from the server's reader for `/input`."""
+    length = environ.get("CONTENT_LENGTH")
+    source = source_of(environ, int(length) if length else None)
+    if environ["PATH_INFO"] == "/input":
+        source = InputSource(environ["wsgi.input"])
+    digest, size, buffer = hashlib.sha256(), 0, memoryview(bytearray(100 * KIB))
+    while count := source.readinto(buffer):
+        digest.update(buffer[:count])
+        size += count
+    said = {
+        "gunicorn": gunicorn.__version__,
+        "source": type(source).__name__,
+        "size": size,
+        "sha256": digest.hexdigest(),
+    }
+    text = json.dumps(said).encode()
+    start_response("200 OK", [("Content-Length", str(len(text)))])
+    return [text]
+
+
+application = TusMiddleware.from_env(report)
