@@ -1,9 +1,12 @@
 """Where a part's bytes wait until S3 has them: in memory within one budget, then on disk.
 
-One `Spool` serves a whole process. Whoever finds the budget spent waits while memory is being given
-back, which is all the back-pressure there is: the client is not read from meanwhile. When nothing
-comes back (its holders wait for stalled clients) the part goes to an unlinked temporary file
-instead, so nobody starves.
+One `Spool` serves a whole process. A part takes memory as its bytes come and not as they are
+promised, so a client that sends nothing holds next to nothing. Whoever finds the budget spent waits
+while memory is being given back, which is all the back-pressure there is: the client is not read
+from meanwhile. When nothing comes back (its holders wait for stalled clients) the part goes to an
+unlinked temporary file instead, so nobody starves.
+
+A slow client would hold its memory for minutes, so slow ones leave half the budget to the quick.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
@@ -22,15 +26,30 @@ from tus_wsgi.errors import StoreUnavailable
 from tus_wsgi.model import KIB, MIB
 from tus_wsgi.ports import Body
 
-FIRST_BUFFER = 256 * KIB
-"""Bytes of a buffer for a body that did not say how long it is. It doubles as the body grows."""
+FIRST_BUFFER = 16 * KIB
+"""Bytes of a part's first buffer, and of the first step to a temporary file: what a client costs
+that has only begun to send."""
 
-KEPT_FROM = MIB
+GROWTH = 4
+"""How many times larger a buffer's successor is."""
+
+QUICK_GROWTH = 16
+"""How many times larger it is once a quick client has sent `PROOF`: then it is a whole part of the
+usual size, so only a twelfth of the bytes is copied on its way."""
+
+PROOF = MIB
+"""Bytes that no client sends by accident, as what a network has held back may come all at once."""
+
+QUICK_SECONDS = 10.0
+"""Seconds in which a quick client fills its part, at the rate that it has shown so far."""
+
+KEPT_FROM = 256 * KIB
 """Bytes from which on a buffer is kept for the next part. A fresh one of 16 MiB costs the kernel
 4,096 page faults, about as much CPU as receiving it."""
 
 DISK_STEP = 256 * KIB
-"""Bytes that cross from a socket to a temporary file at once."""
+"""Bytes that cross from a socket to a temporary file at once, at most: while a client fills them.
+No budget counts them, and there may be a slow client behind each of many connections."""
 
 PATIENCE = 0.25
 """Seconds that may pass since memory was last given back, before somebody waits no longer."""
@@ -38,7 +57,7 @@ PATIENCE = 0.25
 LONGEST_WAIT = 1.0
 """Seconds that anybody waits for memory: an upload is to let go of its lock within two."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +101,19 @@ class Spool:
         """A place for at most `capacity` bytes; `expected` are to come, if that is known."""
         return SpooledPart(self, capacity, expected)
 
-    def take(self, size: int) -> bytearray | None:
+    def take(self, size: int, *, for_long: bool = False) -> bytearray | None:
         """A buffer out of the budget, or None when there is none to be had.
 
-        Waits, at most `LONGEST_WAIT`, while others are giving memory back.
+        Waits, at most `LONGEST_WAIT`, while others are giving memory back. Who takes it `for_long`
+        waits for nobody, and leaves half the budget.
         """
         deadline = time.monotonic() + LONGEST_WAIT
+        spared = self._budget // 2 if for_long else 0
         with self._changed:
-            while size > self._left:
+            while size > self._left - spared:
                 until = min(deadline, self._last_return + PATIENCE)
                 wait = until - time.monotonic()
-                if size > self._budget or wait <= 0:
+                if for_long or size > self._budget or wait <= 0:
                     return None
                 self._changed.wait(wait)
             self._left -= size
@@ -101,25 +122,20 @@ class Spool:
             self._forget_surplus()
         return bytearray(size)
 
-    def grow(self, size: int) -> bool:
-        """Take `size` bytes more for a buffer that there is, unless that is too much."""
-        with self._changed:
-            if size > self._left:
-                return False
-            self._left -= size
-            self._forget_surplus()
-        return True
+    def give_back(self, buffer: bytearray, size: int, *, is_replaced: bool = False) -> None:
+        """Return a buffer of `size` bytes that `take` gave. It belongs to somebody else then.
 
-    def give_back(self, buffer: bytearray) -> None:
-        """Return what `take` and `grow` gave. The buffer belongs to somebody else then."""
-        size = len(buffer)
+        One that is replaced by a larger one is no sign for others that memory is coming back.
+        """
         with self._changed:
             self._left += size
-            if size >= KEPT_FROM:
+            # One that was cut short is of no use to anybody.
+            if len(buffer) == size >= KEPT_FROM:
                 self._kept[size].append(buffer)
                 self._kept_size += size
-            self._last_return = time.monotonic()
-            self._changed.notify_all()
+            if size and not is_replaced:
+                self._last_return = time.monotonic()
+                self._changed.notify_all()
 
     def file(self) -> IO[bytes]:
         """A temporary file that has no name, so nothing is left of it whatever happens.
@@ -160,14 +176,11 @@ class SpooledPart:
         self.capacity = capacity
         self.size = 0
         self.crc32 = 0
+        self._expected = capacity if expected is None else min(capacity, expected)
         self._memory = bytearray()
+        self._taken = 0
+        self._seconds = 0.0
         self._file: IO[bytes] | None = None
-        first = min(capacity, FIRST_BUFFER if expected is None else expected)
-        memory = spool.take(first)
-        if memory is None:
-            self._file = spool.file()
-        else:
-            self._memory = memory
 
     @property
     def is_full(self) -> bool:
@@ -175,19 +188,32 @@ class SpooledPart:
         return self.size == self.capacity
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append `data`. The caller knows that it fits."""
+        """Append `data`. The caller knows that it fits.
+
+        Raises:
+            StoreUnavailable: there is no room on the disk.
+        """
         assert self.size + len(data) <= self.capacity
         self._make_room(len(data))
         if self._file is not None:
-            self._to_file(memoryview(data))
+            self._to_file(memoryview(data), self._file)
         else:
             self._memory[self.size : self.size + len(data)] = data
-        self._count(memoryview(data))
+            self._count(memoryview(data))
 
     def fill(self, body: Body) -> None:
-        """Append the body until the part is full or the body has ended."""
-        while not self.is_full and self._fill_some(body):
-            pass
+        """Append the body until the part is full or the body has ended.
+
+        Raises:
+            StoreUnavailable: there is no room on the disk. What is here can be read all the same.
+        """
+        while not self.is_full:
+            self._make_room(1)
+            if self._file is not None:
+                self._fill_file(body, self._file)
+                return
+            if not self._fill_memory(body):
+                return
 
     def read_into(self, buffer: memoryview, start: int) -> int:
         """Copy what is here from offset `start` on into `buffer`; returns how many bytes."""
@@ -207,15 +233,18 @@ class SpooledPart:
         """Everything that is here, with its sum."""
         return Payload(self.content(), self.size, self.crc32)
 
-    def content(self) -> bytes | bytearray | IO[bytes]:
+    def content(self) -> bytearray | IO[bytes]:
         """Everything that is here, as boto3 takes a body."""
         if self._file is not None:
             self._file.seek(0)
             return self._file
-        if self.size == len(self._memory):
-            return self._memory
         # No `bytes`, of which boto3 would make a file; see `Bucket`.
-        return bytearray(memoryview(self._memory)[: self.size])
+        if self.size < len(self._memory):
+            try:
+                del self._memory[self.size :]
+            except BufferError:  # a traceback that somebody keeps still looks at it
+                return self._memory[: self.size]
+        return self._memory
 
     def close(self) -> None:
         """Free the memory, or the disk. Closing twice is closing once."""
@@ -235,17 +264,27 @@ class SpooledPart:
     ) -> None:
         self.close()
 
-    def _fill_some(self, body: Body) -> bool:
-        self._make_room(1)
-        if self._file is None:
-            step = memoryview(self._memory)[self.size :]
+    def _fill_memory(self, body: Body) -> bool:
+        with memoryview(self._memory)[self.size :] as step:
+            began = time.monotonic()
             count = body.readinto(step)
-        else:
-            step = memoryview(bytearray(min(DISK_STEP, self.capacity - self.size)))
-            count = body.readinto(step)
-            self._to_file(step[:count])
-        self._count(step[:count])
+            if self.size:  # the first bytes may be on their way for long, and be many
+                self._seconds += time.monotonic() - began
+            self._count(step[:count])
         return count > 0
+
+    def _fill_file(self, body: Body, file: IO[bytes]) -> None:
+        """Receive in steps that fit what comes, since a slow client is waited for with one."""
+        step = memoryview(bytearray(FIRST_BUFFER))
+        while not self.is_full:
+            count = body.readinto(step[: self.capacity - self.size])
+            if not count:
+                return
+            self._to_file(step[:count], file)
+            if count == len(step) < DISK_STEP:
+                step = memoryview(bytearray(GROWTH * len(step)))
+            elif count <= len(step) // GROWTH and len(step) > FIRST_BUFFER:
+                step = memoryview(bytearray(len(step) // GROWTH))
 
     def _count(self, data: memoryview) -> None:
         # While it is still in the processor's cache.
@@ -253,36 +292,64 @@ class SpooledPart:
         self.size += len(data)
 
     def _make_room(self, size: int) -> None:
-        missing = self.size + size - len(self._memory)
-        if self._file is None and missing > 0:
-            doubled = min(len(self._memory) or FIRST_BUFFER, self.capacity - len(self._memory))
-            self._reserve(max(missing, doubled))
-
-    def _reserve(self, size: int) -> None:
-        if self._spool.grow(size):
-            self._memory.extend(bytes(size))
+        """See to it that `size` bytes more can be appended, in memory or else on disk."""
+        needed = self.size + size
+        if self._file is not None or needed <= len(self._memory):
             return
-        self._file = self._spool.file()
-        self._to_file(memoryview(self._memory)[: self.size])
-        self._free_memory()
+        most = self._expected if self._expected >= needed else self.capacity
+        is_quick = self._seconds * most <= QUICK_SECONDS * self.size
+        factor = QUICK_GROWTH if is_quick and self.size >= PROOF else GROWTH
+        wanted = max(needed, min(most, factor * len(self._memory) or FIRST_BUFFER))
+        memory = self._spool.take(wanted, for_long=not is_quick)
+        if memory is None:
+            self._move_to_file()
+            return
+        with memoryview(self._memory) as before:
+            memory[: self.size] = before[: self.size]
+        self._spool.give_back(self._memory, self._taken, is_replaced=True)
+        self._memory, self._taken = memory, wanted
 
     def _free_memory(self) -> None:
-        self._spool.give_back(self._memory)
-        self._memory = bytearray()
+        self._spool.give_back(self._memory, self._taken)
+        self._memory, self._taken = bytearray(), 0
 
-    def _to_file(self, data: memoryview) -> None:
-        assert self._file is not None
+    def _move_to_file(self) -> None:
+        """Go on in a file. Where that fails, what is here stays in memory."""
+        file = self._spool.file()
         try:
-            while data:
-                data = data[self._file.write(data) :]
-        except OSError as error:
-            raise _failure(error) from error
+            with memoryview(self._memory)[: self.size] as data:
+                for _ in _written(data, file):
+                    pass
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        self._free_memory()
+
+    def _to_file(self, data: memoryview, file: IO[bytes]) -> None:
+        for piece in _written(data, file):
+            self._count(piece)
 
 
 def read_end(body: Body) -> None:
     """Let the body learn that it has ended, which it does from a read behind its last byte."""
     count = body.readinto(memoryview(bytearray(1)))
     assert count == 0
+
+
+def _written(data: memoryview, file: IO[bytes]) -> Iterator[memoryview]:
+    """Write, and hand out each piece that the file has taken, be that all of it in the end or not.
+
+    Raises:
+        StoreUnavailable: the file takes no more.
+    """
+    try:
+        while data:
+            count = file.write(data)
+            yield data[:count]
+            data = data[count:]
+    except OSError as error:
+        raise _failure(error) from error
 
 
 def _failure(error: OSError) -> StoreUnavailable:

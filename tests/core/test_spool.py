@@ -21,7 +21,16 @@ from tests.harness.bodies import ScriptedBody, sliced
 from tus_wsgi.errors import StoreUnavailable
 from tus_wsgi.model import KIB, MIB
 from tus_wsgi.ports import BodyEnd
-from tus_wsgi.spool import DISK_STEP, FIRST_BUFFER, KEPT_FROM, PATIENCE, Spool, SpooledPart
+from tus_wsgi.spool import (
+    DISK_STEP,
+    FIRST_BUFFER,
+    GROWTH,
+    KEPT_FROM,
+    PATIENCE,
+    PROOF,
+    Spool,
+    SpooledPart,
+)
 
 BUDGET = 1000
 
@@ -52,6 +61,37 @@ class FullDisk(Spool):
         return Path("/dev/full").open("r+b", buffering=0)
 
 
+class SmallDisk(Spool):
+    """A spool whose every file is on a disk with room for so many bytes."""
+
+    def __init__(self, budget: int, directory: str, room: int) -> None:
+        super().__init__(budget, directory)
+        self._room = room
+
+    def file(self) -> IO[bytes]:
+        return SmallFile(super().file(), self._room)  # type: ignore[return-value]
+
+
+class SmallFile(io.RawIOBase):
+    """A file that grows up to a limit, as a full disk lets it."""
+
+    def __init__(self, file: IO[bytes], room: int) -> None:
+        self._file = file
+        self._room = room
+        self.seek, self.read = file.seek, file.read  # type: ignore[method-assign]
+
+    def write(self, data: memoryview, /) -> int:  # type: ignore[override]
+        if not self._room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        count = self._file.write(data[: self._room])
+        self._room -= count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 class Trouble(io.RawIOBase):
     """A file that cannot be written."""
 
@@ -78,18 +118,46 @@ class BrokenDisk(Spool):
 
 def test_a_part_takes_what_it_expects_and_gives_it_back(spool: Spool) -> None:
     with spool.part(600, 400) as part:
+        part.write(b"x" * 300)
         assert left(spool) == BUDGET - 400
-        part.write(b"x" * 400)
+        part.write(b"x" * 100)
         assert left(spool) == BUDGET - 400
     assert left(spool) == BUDGET
 
 
 def test_a_part_never_takes_more_than_it_may_hold(spool: Spool) -> None:
-    with spool.part(100, 10**12), spool.part(100, None):
+    with spool.part(100, 10**12) as one, spool.part(100, None) as other:
+        one.write(b"1")
+        other.write(b"2")
         assert left(spool) == BUDGET - 200
 
 
+def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised() -> None:
+    """A client that announces much and sends little holds up nobody."""
+    spool = Spool(64 * MIB)
+    with spool.part(16 * MIB, 16 * MIB) as part:
+        assert left(spool) == 64 * MIB
+        for size in (1, FIRST_BUFFER, 100 * KIB, MIB):
+            part.write(b"x" * size)
+            assert 64 * MIB - left(spool) <= GROWTH * part.size + FIRST_BUFFER
+    assert left(spool) == 64 * MIB
+
+
+def test_a_quick_client_s_bytes_are_received_into_their_place_from_the_proof_on() -> None:
+    """Nearly all of them are copied nowhere in Python, and the buffer is used again and again."""
+    spool = Spool(64 * MIB)
+    used = set[int]()
+    for _ in range(3):
+        with spool.part(16 * MIB, None) as part:
+            part.write(bytes(PROOF))
+            part.write(b"x")
+            assert len(part._memory) == 16 * MIB
+            used.add(id(part._memory))
+    assert len(used) == 1
+
+
 def test_a_part_grows_when_more_comes_than_expected(spool: Spool) -> None:
+    """Both buffers count while one's bytes go into the other."""
     with spool.part(500, 10) as part:
         part.write(b"x" * 10)
         part.write(b"y" * 200)
@@ -108,8 +176,9 @@ def test_closing_twice_gives_back_once(spool: Spool) -> None:
 
 def test_what_does_not_fit_into_the_budget_goes_to_disk_and_waits_for_nobody(spool: Spool) -> None:
     with spool.part(800, 800) as first, spool.part(300, 300) as second:
-        assert (is_on_disk(first), is_on_disk(second)) == (False, True)
+        first.write(b"abc")
         second.write(b"abc")
+        assert (is_on_disk(first), is_on_disk(second)) == (False, True)
         assert content_of(second) == b"abc"
         assert left(spool) == 200
     assert left(spool) == BUDGET
@@ -139,16 +208,6 @@ def test_an_empty_part_takes_nothing(spool: Spool) -> None:
         assert part.is_full
         assert content_of(part) == b""
         assert left(spool) == BUDGET
-
-
-def test_a_body_without_a_length_begins_with_a_small_buffer(tmp_path: Path) -> None:
-    spool = Spool(64 * FIRST_BUFFER, str(tmp_path))
-    with spool.part(32 * FIRST_BUFFER, None) as part:
-        assert left(spool) == 63 * FIRST_BUFFER
-        part.write(b"x" * (FIRST_BUFFER + 1))
-        assert left(spool) == 62 * FIRST_BUFFER
-        part.write(b"x" * (2 * FIRST_BUFFER))
-        assert left(spool) == 60 * FIRST_BUFFER
 
 
 @pytest.mark.property
@@ -203,6 +262,35 @@ def test_a_body_larger_than_a_step_reaches_the_disk_whole(tmp_path: Path) -> Non
         assert content_of(part) == data
 
 
+class Steps(ScriptedBody):
+    """A body that notes how large a buffer it is waited for with."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        super().__init__(*pieces)
+        self.steps: list[int] = []
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        self.steps.append(len(buffer))
+        return super().readinto(buffer)
+
+
+def test_a_slow_client_is_waited_for_with_a_small_buffer_whatever_the_budget() -> None:
+    """No budget counts it, and there may be hundreds of them."""
+    for budget in (0, 64 * MIB):
+        body = Steps(*[b"x" * 8000] * 1)
+        with Spool(budget).part(16 * MIB, None) as part:
+            part.fill(body)
+        assert max(body.steps) <= FIRST_BUFFER
+
+
+def test_a_step_to_the_disk_is_as_large_as_what_comes() -> None:
+    body = Steps(bytes(2 * MIB), *[b"x" * 1000] * 5)
+    with Spool(0).part(16 * MIB, None) as part:
+        part.fill(body)
+    assert max(body.steps) == DISK_STEP
+    assert body.steps[-1] == FIRST_BUFFER
+
+
 def test_what_a_cut_body_brought_stays(spool: Spool) -> None:
     body = ScriptedBody(b"abc", announced=10, ending=BodyEnd.DISCONNECTED)
     with spool.part(10, 10) as part:
@@ -251,19 +339,20 @@ def test_the_sum_is_that_of_the_bytes_wherever_they_wait(
 def test_a_large_buffer_is_used_again_and_tells_nothing_of_its_past() -> None:
     spool = Spool(4 * KEPT_FROM)
     with spool.part(KEPT_FROM, KEPT_FROM) as part:
-        part.write(b"secret" * 1000)
+        part.write(b"secret!!" * (KEPT_FROM // 8))
         first = part._memory
     with spool.part(KEPT_FROM, KEPT_FROM) as part:
+        for piece in (bytes(KEPT_FROM // 2), b"abc"):
+            part.write(piece)
         assert part._memory is first
-        assert content_of(part) == b""
-        part.write(b"abc")
-        assert content_of(part) == b"abc"
+        assert content_of(part) == bytes(KEPT_FROM // 2) + b"abc"
     assert left(spool) == 4 * KEPT_FROM
 
 
 def test_a_buffer_is_never_two_parts_at_once() -> None:
     spool = Spool(4 * KEPT_FROM)
-    spool.part(KEPT_FROM, KEPT_FROM).close()
+    with spool.part(KEPT_FROM, KEPT_FROM) as part:
+        part.write(bytes(KEPT_FROM))
     with spool.part(KEPT_FROM, KEPT_FROM) as one, spool.part(KEPT_FROM, KEPT_FROM) as other:
         one.write(b"1" * KEPT_FROM)
         other.write(b"2" * KEPT_FROM)
@@ -273,7 +362,8 @@ def test_a_buffer_is_never_two_parts_at_once() -> None:
 def test_kept_buffers_and_those_in_use_stay_within_the_budget() -> None:
     spool = Spool(4 * MIB)
     for size in (MIB, MIB + 1, 2 * MIB, 3 * MIB, MIB + 2, 4 * MIB):
-        with spool.part(size, size):
+        with spool.part(size, size) as part:
+            part.write(bytes(size))
             assert spool._kept_size <= left(spool)
     for buffers in spool._kept.values():
         assert buffers, "there are as many sizes as uploads: what is empty must not stay"
@@ -282,30 +372,131 @@ def test_kept_buffers_and_those_in_use_stay_within_the_budget() -> None:
 
 def test_sizes_that_were_seen_once_are_forgotten() -> None:
     spool = Spool(MIB)
-    for size in range(1000):
-        spool.part(size, size).close()
-    assert len(spool._kept) == 0
+    for size in range(KEPT_FROM, KEPT_FROM + 100):
+        with spool.part(size, size) as part:
+            part.write(bytes(size))
+    assert len(spool._kept) <= MIB // KEPT_FROM
+
+
+def test_a_part_that_stayed_short_is_handed_out_without_a_copy() -> None:
+    spool = Spool(MIB)
+    with spool.part(KEPT_FROM, KEPT_FROM) as part:
+        part.write(b"abc")
+        assert part.content() is part._memory
+        part.write(b"defg")
+        assert content_of(part) == b"abcdefg"
+    assert left(spool) == MIB
+
+
+def test_a_buffer_that_was_cut_short_is_nobody_s() -> None:
+    spool = Spool(4 * MIB)
+    with spool.part(MIB, MIB) as part:
+        part.write(bytes(KEPT_FROM - 1))
+        part.write(b"xy")
+        assert part.content() is part._memory
+    assert (left(spool), spool._kept_size) == (4 * MIB, 0)
+
+
+def test_a_part_can_be_handed_out_while_somebody_looks_at_its_memory() -> None:
+    """A traceback that a log keeps, for one."""
+    with Spool(MIB).part(1000, 1000) as part:
+        part.write(b"abc")
+        with memoryview(part._memory):
+            assert content_of(part) == b"abc"
 
 
 # -- waiting for memory ----------------------------------------------------------------------------
 
 
 def test_memory_that_is_coming_back_is_waited_for(spool: Spool) -> None:
-    spool.part(1, 1).close()
+    with spool.part(1, 1) as part:
+        part.write(b"x")
     first = spool.part(800, 800)
+    first.write(b"x")
     timer = threading.Timer(PATIENCE / 5, first.close)
     timer.start()
     with spool.part(800, 800) as second:
+        second.write(b"x")
         assert not is_on_disk(second)
     timer.join()
 
 
 def test_memory_that_nobody_gives_back_is_not_waited_for(spool: Spool) -> None:
-    with spool.part(800, 800):
+    with spool.part(800, 800) as first:
+        first.write(b"x")
         began = time.monotonic()
         with spool.part(800, 800) as second:
+            second.write(b"x")
             assert is_on_disk(second)
     assert time.monotonic() - began < PATIENCE
+
+
+def test_a_buffer_that_made_way_for_a_larger_one_is_no_hope_for_others() -> None:
+    spool = Spool(MIB)
+    with spool.part(MIB // 2, None) as part:
+        for _ in range(5):
+            part.write(bytes(FIRST_BUFFER))
+        began = time.monotonic()
+        assert spool.take(MIB) is None
+        assert time.monotonic() - began < PATIENCE / 2
+
+
+# -- the slow and the quick ------------------------------------------------------------------------
+
+
+class SlowBody(ScriptedBody):
+    """A body whose pieces take their time, on a clock that runs at once."""
+
+    def __init__(self, clock: Clock, seconds: float, *pieces: bytes) -> None:
+        super().__init__(*pieces, on_read=lambda: clock.advance(seconds))
+
+
+class Clock:
+    """Stands in for the clock, so that a test of minutes takes none."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._now = time.monotonic()
+        patch.setattr(time, "monotonic", lambda: self._now)
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_slow_clients_leave_half_of_the_memory_to_the_quick(clock: Clock) -> None:
+    spool = Spool(8 * MIB)
+    with ExitStack() as parts:
+        slow = [parts.enter_context(spool.part(4 * MIB, 4 * MIB)) for _ in range(20)]
+        for part in slow:
+            part.fill(SlowBody(clock, 1.0, *[bytes(8 * KIB)] * 200))
+        assert left(spool) >= 4 * MIB
+        assert any(is_on_disk(part) for part in slow)
+        quick = parts.enter_context(spool.part(4 * MIB, 4 * MIB))
+        quick.fill(SlowBody(clock, 0.001, *[bytes(64 * KIB)] * 50))
+        assert not is_on_disk(quick)
+
+
+def test_who_takes_memory_for_long_waits_for_nobody(spool: Spool) -> None:
+    """What comes back is for others."""
+    with spool.part(600, 600) as part:
+        part.write(b"x")
+    began = time.monotonic()
+    assert spool.take(600, for_long=True) is None
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_who_was_waited_for_before_the_first_byte_may_be_quick(clock: Clock) -> None:
+    pauses = iter([60.0])
+    body = ScriptedBody(
+        *[bytes(FIRST_BUFFER)] * 200, on_read=lambda: clock.advance(next(pauses, 0.0))
+    )
+    with Spool(6 * MIB).part(4 * MIB, 4 * MIB) as part:
+        part.fill(body)
+        assert not is_on_disk(part)
 
 
 # -- the disk --------------------------------------------------------------------------------------
@@ -323,6 +514,7 @@ def test_a_temporary_file_has_no_name(spool: Spool, tmp_path: Path) -> None:
 
 def test_a_closed_part_closes_its_file(spool: Spool) -> None:
     part = spool.part(5 * KIB, 5 * KIB)
+    part.write(b"x")
     file = part._file
     assert file is not None
     part.close()
@@ -347,7 +539,8 @@ def test_a_full_disk_is_the_store_s_trouble_while_a_body_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "is_full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)]
+    ("number", "is_full"),
+    [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EFBIG, True), (errno.EIO, False)],
 )
 def test_a_used_up_quota_is_a_full_disk_and_other_troubles_are_not(
     *, number: int, is_full: bool
@@ -357,11 +550,31 @@ def test_a_used_up_quota_is_a_full_disk_and_other_troubles_are_not(
     assert caught.value.full is is_full
 
 
+@pytest.mark.parametrize("room", [0, 50, FIRST_BUFFER, FIRST_BUFFER + 7])
+@pytest.mark.parametrize("budget", [0, FIRST_BUFFER])
+def test_what_came_before_the_disk_was_full_can_be_read(
+    tmp_path: Path, budget: int, room: int
+) -> None:
+    """On disk up to the last byte that it took; in memory, if not even that fitted on it."""
+    data = random.Random(2).randbytes(3 * FIRST_BUFFER)
+    spool = SmallDisk(budget, str(tmp_path), room)
+    with spool.part(MIB, None) as part:
+        with pytest.raises(StoreUnavailable) as caught:
+            part.fill(ScriptedBody(data))
+        assert caught.value.full
+        assert part.size == max(budget, room)
+        assert content_of(part) == data[: part.size]
+        assert part.crc32 == zlib.crc32(data[: part.size])
+    assert left(spool) == budget
+
+
 def test_a_directory_that_is_gone_is_the_store_s_trouble(tmp_path: Path) -> None:
-    spool = Spool(10, str(tmp_path / "gone"))
-    with pytest.raises(StoreUnavailable):
-        spool.part(100, 100)
-    part = spool.part(100, 10)
-    with part, pytest.raises(StoreUnavailable):
-        part.write(b"x" * 11)
-    assert left(spool) == 10
+    spool = Spool(20, str(tmp_path / "gone"))
+    with spool.part(100, 100) as part, pytest.raises(StoreUnavailable):
+        part.write(b"x")
+    with spool.part(100, 10) as part:
+        part.write(b"x" * 10)
+        with pytest.raises(StoreUnavailable):
+            part.write(b"x" * 11)
+        assert content_of(part) == b"x" * 10
+    assert left(spool) == 20
