@@ -5,6 +5,7 @@ Those that were deployed differ in names and numbers; `Dialect` knows how.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import pytest
 from .rules import needs
 from .server import Server, Upload
 from .wire import Fields, Response, combined
+
+_LIMIT = re.compile(r"([a-z*][a-z0-9_.*-]*)=([0-9]+)")
 
 VERSION = "Upload-Draft-Interop-Version"
 APPEND = "application/partial-upload"
@@ -131,6 +134,11 @@ class Client:
                 fine(response)
                 return
 
+    def limits(self) -> dict[str, int]:
+        """What OPTIONS says of limits, by their names."""
+        response = fine(self.server.send("OPTIONS", None, self.fields()))
+        return limits_in(response)
+
     def delete(self, upload: Upload, fields: Fields = ()) -> Response:
         """DELETE."""
         return self.server.send("DELETE", upload.url, self.fields(fields))
@@ -148,6 +156,11 @@ class Client:
         head = self.head(upload)
         assert head["Upload-Offset"] == str(offset), head
         assert self.dialect.says_complete(head) is False, head
+
+
+def limits_in(response: Response) -> dict[str, int]:
+    """The members of Upload-Limit that are integers."""
+    return {name: int(value) for name, value in _LIMIT.findall(response.get("Upload-Limit") or "")}
 
 
 def fine(response: Response) -> Response:

@@ -213,14 +213,11 @@ RULES = {
 }
 
 NOT_TESTED = {
-    "CW-06": "whether 100 Continue is withheld is up to the HTTP server; gunicorn always sends it",
+    "CW-06": "whether 100 (Continue) is withheld is up to the HTTP server; gunicorn never does",
     "CO-13": "how long a field may be is the HTTP server's choice (gunicorn: 8,190 bytes)",
     "CO-15": "what a server tells its own programs cannot be seen from outside",
-    "R-17": "a server without a minimum has nothing to show; those under test have none",
-    "R-19": "no server under test looks into the content before it has come",
-    "R-44": "no server under test limits a single append",
-    "R-61": "whether `*` reaches the application is up to the HTTP server, see C-12",
-    "R-72": "what an application behind the server decides cannot be seen from outside",
+    "R-19": "who looks into a request or its content, and ends it early, is the application",
+    "R-72": "who may upload, and for how long, is decided by the application",
     "TE-04": "what a server keeps behind its interface cannot be seen from outside",
 }
 """Rules without a test here, and why."""

@@ -9,8 +9,9 @@ from urllib.parse import urljoin
 
 import pytest
 
-from .rufh import Client, Dialect, every_version, fine, speakers, with_limits
+from .rufh import Client, Dialect, every_version, fine, limits_in, speakers, with_limits
 from .rules import PRACTICE, SHOULD, rule
+from .selection import SMALL
 from .server import KIB, Server, Upload, refused, some_bytes, target_of
 from .wire import NoResponse
 
@@ -39,6 +40,21 @@ def test_head_must_not_be_cached(client: Client) -> None:
 @speakers(8, 9)
 def test_head_says_the_limits(client: Client) -> None:
     assert "Upload-Limit" in client.head(client.create())
+
+
+@rule("R-30", "R-31")
+@speakers(9)
+def test_get_says_where_it_is_too(client: Client) -> None:
+    """Since the newest version; also of an upload that has no content to give yet."""
+    upload = client.create(b"he")
+    response = fine(client.server.send("GET", upload.url, client.fields()))
+    assert response["Upload-Offset"] == "2"
+    assert client.dialect.says_complete(response) is False
+    assert "Upload-Limit" in response
+    fine(client.append(upload, b"llo", 2, complete=True))
+    response = fine(client.server.send("GET", upload.url, client.fields()))
+    assert response["Upload-Offset"] == "5"
+    assert client.dialect.says_complete(response) is True
 
 
 @rule("R-31")
@@ -246,11 +262,47 @@ def test_an_upload_may_be_cancelled(client: Client) -> None:
     assert client.append(upload, b"l", 2, complete=False).status in {404, 410}
 
 
+@rule("R-44", level=SHOULD)
+@with_limits
+def test_an_append_may_be_as_small_and_as_large_as_is_said(client: Client) -> None:
+    """Where nothing is said, there is no limit but that of the upload."""
+    limits = client.limits()
+    least, most = limits.get("min-append-size", 0), limits.get("max-append-size")
+    upload = client.create()
+    for size in (least, least + 1):
+        fine(client.append(upload, bytes(size), client.offset(upload), complete=False))
+    offset = client.offset(upload)
+    beyond = [*([least - 1] if least else []), *([most + 1] if most and most < SMALL else [])]
+    for size in beyond:
+        response = client.append(upload, bytes(size), offset, complete=False)
+        refused(response)
+        assert "Upload-Limit" in response
+        client.is_at(upload, offset)
+
+
 @rule("R-60")
 @with_limits
 def test_options_says_the_limits(client: Client) -> None:
-    response = fine(client.server.send("OPTIONS", None, client.fields()))
-    assert re.search(r"(^|, )(min|max)-size=[0-9]+", response["Upload-Limit"])
+    assert {"min-size", "max-size"} & set(client.limits())
+
+
+@rule("R-60", level=PRACTICE, needs=("creation", "interop:9"))
+def test_options_says_the_limits_to_who_names_no_version(server: Server) -> None:
+    """Once the draft is a standard, nobody will. And a client of tus may be asking as well."""
+    response = server.options()
+    assert {"min-size", "max-size"} & set(limits_in(response))
+    assert "Tus-Version" in response
+
+
+@rule("R-61", level=SHOULD)
+@with_limits
+def test_what_the_whole_server_says_of_limits_holds_for_uploads(client: Client) -> None:
+    """It is said "if the same limits apply everywhere"; elsewhere `*` is somebody else's."""
+    with client.server.connect() as connection:
+        response = connection.ask("OPTIONS", "*", client.server.fields(client.fields()))
+    assert response.status < 500
+    limits = limits_in(response)
+    assert limits in ({}, client.limits())
 
 
 @rule("R-70")

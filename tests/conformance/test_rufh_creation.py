@@ -133,6 +133,18 @@ def test_a_length_over_the_limit_is_refused(client: Client, server: Server) -> N
     assert "Location" not in response
 
 
+@rule("R-17", level=PRACTICE)
+@with_limits
+def test_the_smallest_upload_is_as_small_as_is_said(client: Client) -> None:
+    """A smaller one may be taken, but then not as a resumable one. Where nothing is said: empty."""
+    least = client.limits().get("min-size", 0)
+    client.is_at(client.create(b"", {"Upload-Length": str(least)}), 0)
+    if least:
+        response = client.post(b"", {"Upload-Length": str(least - 1)}, complete=False)
+        assert response.interim == ()
+        assert 200 <= response.status < 300 or "Upload-Limit" in response
+
+
 def cut_creation(client: Client, body: bytes, announced: int) -> tuple[Upload, Connection]:
     """A creation whose body is still coming; the upload that its 104 announced."""
     connection = client.server.connect()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import NoCredentialsError
 from werkzeug.exceptions import NotFound
-from werkzeug.test import TestResponse
+from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 
 from tests.wsgi.linting import LintedClient
 from tus_wsgi import Settings, TusMiddleware
@@ -38,14 +38,14 @@ class Site:
     """The middleware that some variables describe, and a client of it."""
 
     def __init__(self, environ: dict[str, str], on_finish: OnFinish | None = None) -> None:
-        middleware = TusMiddleware(
+        self.middleware = TusMiddleware(
             NotFound(),
             settings=Settings.from_environ(environ),
             on_finish=on_finish,
             store=MemoryStore(),
             locker=MemoryLocker(timeout=1),
         )
-        self._client = LintedClient(middleware)
+        self._client = LintedClient(self.middleware)
 
     def ask(
         self, method: str, path: str, fields: dict[str, str], data: bytes = b""
@@ -103,6 +103,26 @@ def test_no_bare_request_begins_an_upload_or_writes_to_one(new_site: NewSite) ->
     append = site.ask("PATCH", path, {**OCTETS, "Upload-Offset": "4"}, DATA[4:])
     assert append.status_code == 412
     assert site.ask("HEAD", path, TUS).headers["Upload-Offset"] == "4"
+
+
+def test_a_bare_options_is_answered_in_both_protocols(new_site: NewSite) -> None:
+    """C-05, R-60."""
+    site = new_site(TUS_MAX_SIZE="1000")
+    response = site.ask("OPTIONS", "/files", {})
+    assert response.headers["Tus-Max-Size"] == "1000"
+    assert response.headers["Upload-Limit"] == "max-size=1000, min-size=0"
+    assert "Upload-Limit" not in site.ask("OPTIONS", "/files", TUS).headers
+
+
+def test_the_limits_are_the_whole_server_s_where_uploads_are_everywhere(new_site: NewSite) -> None:
+    """R-61."""
+    # Python's linter wants a slash there; gunicorn hands on what came.
+    asked = {**create_environ(method="OPTIONS", headers=named(9)), "PATH_INFO": "*"}
+    everywhere = new_site(TUS_BASE_PATH="/", TUS_MAX_SIZE="1000")
+    _, status, fields = run_wsgi_app(everywhere.middleware, dict(asked))
+    assert (status, fields["Upload-Limit"]) == ("204 No Content", "max-size=1000, min-size=0")
+    _, status, _ = run_wsgi_app(new_site().middleware, dict(asked))
+    assert status == "404 NOT FOUND", "it is the application's"
 
 
 @pytest.mark.parametrize("version", ["0.2.2", "1.0.1"])

@@ -60,6 +60,13 @@ def test_without_a_base_path_everything_is_ours(path: str, target: str | None) -
     assert ROOT.head(environ(path)).target == target
 
 
+def test_the_whole_server_is_ours_only_where_everything_is() -> None:
+    """C-12, R-61: `OPTIONS *`."""
+    assert not FILES.covers(environ("*", "OPTIONS"))
+    assert ROOT.covers(environ("*", "OPTIONS"))
+    assert ROOT.head(environ("*", "OPTIONS")).target is None
+
+
 def test_a_base_path_may_be_deep() -> None:
     deep = Mount("/api/v1/files")
     assert deep.covers(environ("/api/v1/files/a"))

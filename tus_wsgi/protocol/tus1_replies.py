@@ -24,6 +24,7 @@ from tus_wsgi.protocol.concat import build_concat
 from tus_wsgi.protocol.download import reply_to_get
 from tus_wsgi.protocol.fields import DEFERRED, build_date, build_integer, build_metadata
 from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf
+from tus_wsgi.protocol.structured import build_dictionary
 from tus_wsgi.protocol.tus1_errors import VERSION
 
 
@@ -74,6 +75,10 @@ def _offer(head: RequestHead, outcome: Discovered) -> list[tuple[str, str]]:
         fields.append(("Tus-Extension", ",".join(extensions)))
     if Extension.CHECKSUM in extensions:
         fields.append(("Tus-Checksum-Algorithm", ",".join(Algorithm)))
+    if "Tus-Resumable" not in head.fields:
+        # The client may be one of the IETF's protocol, whose requests need no version.
+        limits = build_dictionary([("max-size", outcome.max_size), ("min-size", 0)])
+        fields.append(("Upload-Limit", limits))
     return fields
 
 

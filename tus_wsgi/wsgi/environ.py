@@ -59,8 +59,13 @@ class Mount:
     public_url: str | None = None
 
     def covers(self, environ: WSGIEnvironment) -> bool:
-        """Whether the request is for the base path or below it. `/files-x` is not."""
+        """Whether the request is for the base path or below it. `/files-x` is not.
+
+        `OPTIONS *` asks about the whole server, so it is only where everything else is.
+        """
         path: str = environ.get("PATH_INFO", "")
+        if path == "*":
+            return not self.base_path
         return path == self.base_path or path.startswith(self.base_path + "/")
 
     def head(self, environ: WSGIEnvironment) -> RequestHead:
