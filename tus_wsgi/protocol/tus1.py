@@ -14,7 +14,8 @@ What needs the upload itself (404, 409, 410, 413, 423) is not known here.
 Where the specification leaves a choice, this is what was chosen:
 
 - HEAD may come without a version, since download managers know none; a wrong one is 412. GET is
-  no method of tus and needs none.
+  no method of tus and needs none. Beside the dialects of the IETF's drafts, a HEAD or DELETE of an
+  upload that names no version never comes here: it is in the newest of them, which needs none.
 - A body of another type than `application/offset+octet-stream` is refused at POST, never ignored.
   A POST without a body may name any type, because some HTTP libraries always name one.
 - A field of an extension that is not offered is refused, so that nobody believes that a checksum
