@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import socket
 import threading
@@ -20,6 +21,7 @@ from click.testing import CliRunner
 from tests.harness.policies import denying
 from tus_wsgi.cli import main
 from tus_wsgi.dev.seaweedfs import SeaweedFS
+from tus_wsgi.stores.s3.client import make_client
 
 ACTIONS = {
     "s3:AbortMultipartUpload",
@@ -255,7 +257,7 @@ ANSWERS = [
     (
         400,
         error("AuthorizationHeaderMalformed", "expecting", "<Region>eu-west-1</Region>"),
-        "the bucket is in another region: set AWS_REGION=eu-west-1",
+        "the bucket is in another region: set AWS_DEFAULT_REGION=eu-west-1",
     ),
     (400, error("ExpiredToken"), "the temporary credentials have expired"),
     (400, error("InvalidToken"), "AWS_SESSION_TOKEN"),
@@ -281,6 +283,18 @@ def test_answers_that_no_local_server_gives_are_explained(
         report = corner.check(TUS_S3_ENDPOINT=endpoint)
     assert report.code == 1
     assert words in report.failed["one-part upload"]
+
+
+def test_the_region_that_is_named_is_set_by_the_variable_that_is_named(
+    corner: Corner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 does not read AWS_REGION, which other SDKs do."""
+    body = error("AuthorizationHeaderMalformed", "expecting", "<Region>eu-west-1</Region>")
+    with canned(400, body, Content_Type="application/xml") as endpoint:
+        said = corner.check(TUS_S3_ENDPOINT=endpoint).failed["one-part upload"]
+    ((name, region),) = re.findall(r"set (\w+)=(\S+)", said)
+    monkeypatch.setenv(name, region)
+    assert make_client(endpoint=None, parallel_parts=1).meta.region_name == region == "eu-west-1"
 
 
 @pytest.mark.parametrize(("offset", "said"), [(3600, "behind"), (-3600, "ahead of")])
