@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -245,6 +246,94 @@ def test_what_is_no_date_is_none(text: str | None) -> None:
 def test_no_text_breaks_the_reading_of_dates(text: str) -> None:
     when = fields.parse_date(text)
     assert when is None or when.tzinfo is not None
+
+
+# -- whatever comes --------------------------------------------------------------------------------
+
+tokens = st.text("abcXYZ019!#$%&'*+.^_`|~-", min_size=1)
+quoted = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)).map(
+    lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+)
+parameters = st.lists(st.tuples(tokens, tokens | quoted).map("=".join))
+media_types = st.tuples(tokens, tokens).map("/".join)
+
+
+@pytest.mark.property
+@anything
+@given(st.text() | octets | st.text('a/b;= \t",\\\r\n'))
+def test_what_is_read_as_a_media_type_can_be_sent_again(text: str) -> None:
+    """It becomes the Content-Type of a download, and of an object in the store."""
+    base = fields.parse_media_type(text)
+    if base is not None:
+        assert re.fullmatch(r"[\t\x20-\x7e]*", text)
+        assert base == base.lower()
+        assert fields.parse_media_type(base) == base
+        assert base in text.lower()
+
+
+@pytest.mark.property
+@anything
+@given(media_types, parameters, st.sampled_from([";", "; ", " ;", "\t; "]))
+def test_every_media_type_is_read_whatever_its_parameters(
+    base: str, parameters: list[str], between: str
+) -> None:
+    """C-32."""
+    assert fields.parse_media_type(between.join([base, *parameters])) == base.lower()
+
+
+def is_taken(read: Callable[[str], None], text: str) -> bool:
+    """Whether a text is taken, and not refused."""
+    try:
+        read(text)
+    except MalformedField:
+        return False
+    return True
+
+
+@pytest.mark.property
+@anything
+@given(
+    st.text()
+    | octets
+    | st.text("chunkedCHUNKED ,;", max_size=9)
+    | st.sampled_from(["chunked", "Chunked", "chunked ", "chunked, chunked", "gzip, chunked"])
+)
+def test_no_coding_passes_but_chunked(text: str) -> None:
+    """FRAMING."""
+    assert is_taken(fields.check_transfer_coding, text) is (text.lower() == "chunked")
+
+
+def test_no_coding_at_all_passes() -> None:
+    fields.check_transfer_coding(None)
+
+
+@pytest.mark.property
+@anything
+@given(st.text() | octets | st.sampled_from(["1", "1 ", "01", "\uff11"]))
+def test_a_length_is_deferred_by_one_text_only(text: str) -> None:
+    """DL-02."""
+    assert is_taken(fields.check_defer_length, text) is (text == "1")
+
+
+@pytest.mark.property
+@anything
+@given(st.text() | octets | st.text("aB, \t"))
+def test_names_of_fields_are_read_whatever_comes(text: str) -> None:
+    """CT-01: and read once more they are the same."""
+    names = fields.parse_field_names(text)
+    for name in names:
+        assert name
+        assert name == name.lower() or not name.isascii()
+        assert "," not in name
+        assert name == name.strip(" \t")
+    assert fields.parse_field_names(", ".join(names)) == names
+
+
+@pytest.mark.property
+@anything
+@given(st.lists(tokens), st.sampled_from([",", ", ", " ,\t", ",,"]))
+def test_every_list_of_names_is_read(names: list[str], between: str) -> None:
+    assert fields.parse_field_names(between.join(names)) == {name.lower() for name in names}
 
 
 def test_a_long_value_is_cut_in_errors() -> None:
