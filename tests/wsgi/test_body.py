@@ -402,6 +402,35 @@ def test_live_bodies_are_forgotten_with_their_requests() -> None:
     assert len(live._bodies) == 0
 
 
+# -- others ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("step", [KIB, 64 * KIB, 8 * MIB])
+def test_others_get_their_turn_after_each_mib_of_a_client_that_always_has_data(
+    chunked: bool, step: int, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under gevent nobody else runs until somebody waits, and nobody waits for such a client."""
+    size = 4 * MIB
+    wire.begin(length=None if chunked else size)
+    data = chunk(bytes(size)) + chunk(b"") if chunked else bytes(size)
+    sender = later(lambda: wire.send(data))
+    body, turns = wire.body(), list[float]()
+    monkeypatch.setattr(time, "sleep", turns.append)
+    received, largest = [0], 0
+    buffer = memoryview(bytearray(step))
+    while count := body.readinto(buffer):
+        received[-1] += count
+        if len(turns) >= len(received):
+            largest = max(largest, received[-1])
+            received.append(0)
+    sender.join()
+    assert sum(received) == size
+    assert set(turns) <= {0}
+    assert turns, "nobody got a turn"
+    assert largest <= MIB + step
+
+
 # -- other servers ---------------------------------------------------------------------------------
 
 

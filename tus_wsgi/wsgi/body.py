@@ -33,6 +33,10 @@ from tus_wsgi.wsgi.trailers import trailers_of
 
 log = logging.getLogger(__name__)
 
+YIELD_EVERY = MIB
+"""Bytes after which others get their turn: a client that always has data is never waited for, and
+gevent switches only where somebody waits."""
+
 DISCARD_BYTES = MIB
 DISCARD_STEP = 64 * KIB
 DISCARD_SECONDS = 1.0
@@ -90,6 +94,7 @@ class WsgiBody:
         self._source = source_of(environ, self.announced)
         self._allowed: int | None = None
         self._received = 0
+        self._next_yield = YIELD_EVERY
         self._end: BodyEnd | None = None
         self._interrupted: BodyEnd | None = None
         self._broken: BodyEnd | None = None
@@ -126,6 +131,9 @@ class WsgiBody:
         self._received += count
         if count == 0 or self._received == self.announced:
             self._end = self._reason()
+        elif self._received >= self._next_yield:
+            self._next_yield = self._received + YIELD_EVERY
+            time.sleep(0)
         return count
 
     def interrupt(self, end: BodyEnd, /) -> None:

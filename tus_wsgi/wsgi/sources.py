@@ -14,19 +14,14 @@ from __future__ import annotations
 import io
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from typing import IO, Any, Protocol
 
-from tus_wsgi.model import KIB, MIB
+from tus_wsgi.model import KIB
 
 INPUT_STEP = 64 * KIB
 """Bytes asked of `wsgi.input` at once. Its read blocks until it has them all, so this is also how
 much a slow client sends before the first of it moves on."""
-
-YIELD_EVERY = MIB
-"""Bytes after which others get their turn: a socket that always has data never waits, and gevent
-switches only where somebody waits."""
 
 
 class Source(Protocol):
@@ -73,7 +68,6 @@ class SocketSource:
     def __init__(self, reader: Any) -> None:  # noqa: ANN401 - gunicorn has no types
         self._reader = reader
         self._socket: socket.socket = reader.unreader.sock
-        self._until_yield = YIELD_EVERY
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer with what the server has read ahead, or else with what arrives."""
@@ -82,10 +76,6 @@ class SocketSource:
             return 0
         count = self._take_read_ahead(room) or self._socket.recv_into(room)
         self._reader.length -= count
-        self._until_yield -= count
-        if self._until_yield <= 0:
-            self._until_yield = YIELD_EVERY
-            time.sleep(0)
         return count
 
     def _take_read_ahead(self, room: memoryview) -> int:
