@@ -115,13 +115,15 @@ class Shop:
     def list_keys(self) -> list[str]:
         """Every key in the corner, without the prefix."""
         prefix = self.keys.object_prefix + "/"
-        page = self.client.list_objects_v2(Bucket=self.service.bucket, Prefix=prefix)
+        page = self.service.client().list_objects_v2(Bucket=self.service.bucket, Prefix=prefix)
         return sorted(one["Key"].removeprefix(prefix) for one in page.get("Contents", []))
 
     def list_multiparts(self) -> list[str]:
         """The key of every multipart upload that is open in the corner."""
         prefix = self.keys.object_prefix + "/"
-        page = self.client.list_multipart_uploads(Bucket=self.service.bucket, Prefix=prefix)
+        page = self.service.client().list_multipart_uploads(
+            Bucket=self.service.bucket, Prefix=prefix
+        )
         return [one["Key"] for one in page.get("Uploads", [])]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,10 +27,12 @@ PAST = datetime.now(UTC) - timedelta(days=1)
 
 @pytest.fixture
 def run(shop: Shop, tmp_path: Path) -> Callable[..., dict[str, str]]:
-    def run(*arguments: str, code: int = 0, **changes: str) -> dict[str, str]:
+    def run(
+        *arguments: str, code: int = 0, as_owner: bool = False, **changes: str
+    ) -> dict[str, str]:
         """What the command says of each name."""
         environ = {
-            **shop.service.environ(),
+            **shop.service.environ(as_owner=as_owner),
             "TUS_S3_OBJECT_PREFIX": shop.keys.object_prefix,
             "TUS_LOCK_DIR": str(tmp_path / "locks"),
             **changes,
@@ -78,7 +81,8 @@ def test_locks_in_the_bucket_are_refused_where_conditions_do_not_hold(
 def test_mistakes_are_explained_on_each_service(
     run: Callable[..., dict[str, str]], changes: dict[str, str], words: str
 ) -> None:
-    assert words in run("check", code=1, **changes)["one-part upload"]
+    # Whoever may do nothing in a bucket is not told that there is none.
+    assert words in run("check", code=1, as_owner=True, **changes)["one-part upload"]
 
 
 def test_a_sweep_finds_what_nobody_goes_on_with_and_leaves_all_else(
@@ -99,10 +103,14 @@ def test_a_sweep_finds_what_nobody_goes_on_with_and_leaves_all_else(
     stray = shop.keys.data(new_id())
     shop.client.create_multipart_upload(Bucket=shop.service.bucket, Key=stray)
     said = {over.info.id: "expired", full.info.id: "finished"}
-    assert run("sweep", "--no-hook", "--dry-run") == said
-    assert run("sweep", "--no-hook") == said
-    assert run("sweep", "--no-hook", "--min-age", "0") == {stray: "aborted"}
-    assert run("sweep", "--no-hook", "--min-age", "0") == {}
+    # It lists, which the server of the uploads may not.
+    sweep = functools.partial(run, "sweep", "--no-hook", as_owner=True)
+    if shop.service.admin is not None:
+        assert run("sweep", "--no-hook", code=1) == {"listing": "failed"}
+    assert sweep("--dry-run") == said
+    assert sweep() == said
+    assert sweep("--min-age", "0") == {stray: "aborted"}
+    assert sweep("--min-age", "0") == {}
     ids = [going_on.info.id, done.info.id, full.info.id]
     assert set(shop.list_keys()) == {
         *(f"{id}.info" for id in ids),

