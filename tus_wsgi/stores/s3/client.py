@@ -6,7 +6,7 @@ Make it in the process that uses it: after fork, and after gevent has patched th
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore
@@ -22,8 +22,10 @@ patience ends: tus-js-client and Uppy give up 9 seconds after their first try.""
 READ_TIMEOUT = 60.0
 """Seconds that S3 may be silent. Completing a large upload takes it a while."""
 
-SPARE_CONNECTIONS = 32
-"""Connections beside those that carry parts: for small calls and downloads."""
+SPARE_CONNECTIONS = 128
+"""Connections that are kept beside those that carry parts: for small calls and downloads. Each is
+opened when it is first needed; one for which there is no room is closed after its call. A worker
+computes some 2 ms for a small call, so with 200 ms to S3 it has a hundred of them going on."""
 
 
 class Checksum(StrEnum):
@@ -44,11 +46,13 @@ def make_client(
     """A client whose pool has room for `parallel_parts` part uploads and the calls beside them.
 
     Args:
-        endpoint: the service's URL; None for AWS, or whatever AWS_ENDPOINT_URL says. Setting one
+        endpoint: the service's URL; None for AWS, or whatever AWS_ENDPOINT_URL says. Either
             implies path-style addressing, since few services have a host name for each bucket.
         parallel_parts: parts that are uploaded at the same time.
         checksum: what S3 verifies; `Bucket` has to know as well.
     """
+    session = boto3.session.Session()
+    endpoint = endpoint or _configured_endpoint(session)
     is_plain = endpoint is not None and endpoint.startswith("http:")
     signs_bytes = checksum is Checksum.REQUIRED or (checksum is Checksum.OFF and is_plain)
     config = Config(
@@ -63,7 +67,8 @@ def make_client(
         # botocore's own is put together anew, twice in each call.
         user_agent=f"tus-wsgi-s3 Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         s3={
-            "addressing_style": "auto" if endpoint is None else "path",
+            # Not "auto", which makes links to AWS's first region, whatever the bucket's is.
+            "addressing_style": "virtual" if endpoint is None else "path",
             "payload_signing_enabled": signs_bytes,
         },
         # The sums are ours. boto3's own would be sent as a trailer over TLS, which several services
@@ -71,9 +76,17 @@ def make_client(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    client = boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
+    client = session.client("s3", endpoint_url=endpoint, config=config)
     client.meta.events.register("choose-signer.s3.GetObject", _signer_of_links)  # type: ignore[arg-type]
     return client
+
+
+def _configured_endpoint(session: boto3.session.Session) -> str | None:
+    """The service that AWS_ENDPOINT_URL, or a profile, names; None where it is AWS itself."""
+    configured = session.client("s3").meta.endpoint_url
+    unconfigured: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
+    plain = session.client("s3", config=Config(**unconfigured)).meta.endpoint_url
+    return None if configured == plain else configured
 
 
 def _signer_of_links(signature_version: str, **_: object) -> str | None:

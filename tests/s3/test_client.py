@@ -1,0 +1,185 @@
+"""What the client's requests look like, by endpoint and setting, before they leave."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from urllib3 import HTTPResponse
+
+from tus_wsgi.spool import Payload
+from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.client import SPARE_CONNECTIONS, Checksum, make_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PLAIN, TLS = "http://127.0.0.1:9", "https://s3.example.com"
+
+DATA = b"0123456789"
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that exists nowhere."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def client_for(place: str, patch: pytest.MonkeyPatch, checksum: Checksum) -> S3Client:
+    """A client whose endpoint is an argument, a variable (`env:`), or AWS's own (empty)."""
+    if place.startswith("env:"):
+        patch.setenv("AWS_ENDPOINT_URL", place.removeprefix("env:"))
+        place = ""
+    return make_client(endpoint=place or None, parallel_parts=1, checksum=checksum)
+
+
+def request_of(client: S3Client, checksum: Checksum) -> AWSPreparedRequest:
+    """The request that puts an object; it goes nowhere."""
+    caught = list[AWSPreparedRequest]()
+
+    def catch(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        caught.append(request)
+        fields = HTTPHeaders.from_dict({"ETag": '"e"'})
+        return AWSResponse(request.url, 200, fields, HTTPResponse(BytesIO(), preload_content=False))
+
+    client.meta.events.register("before-send.s3", catch)  # type: ignore[arg-type]
+    bucket = Bucket(client, "uploads", has_checksums=checksum is not Checksum.OFF)
+    bucket.put("a", Payload.of(DATA))
+    (request,) = caught
+    return request
+
+
+def field(request: AWSPreparedRequest, name: str) -> str | None:
+    value: str | bytes | None = request.headers.get(name)
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@pytest.mark.parametrize(
+    ("checksum", "over_plain", "over_tls"),
+    [
+        (Checksum.AUTO, (False, True), (False, True)),
+        (Checksum.REQUIRED, (True, True), (True, True)),
+        (Checksum.OFF, (True, False), (False, False)),
+    ],
+)
+@pytest.mark.parametrize("place", [PLAIN, TLS, f"env:{PLAIN}", f"env:{TLS}", ""])
+def test_bytes_are_always_protected_by_tls_a_signature_or_a_checksum(
+    place: str,
+    checksum: Checksum,
+    over_plain: tuple[bool, bool],
+    over_tls: tuple[bool, bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = request_of(client_for(place, monkeypatch, checksum), checksum)
+    is_plain = request.url.startswith("http:")
+    assert is_plain == place.endswith(PLAIN)
+    is_signed = field(request, "X-Amz-Content-SHA256") != "UNSIGNED-PAYLOAD"
+    has_crc = field(request, "x-amz-checksum-crc32") is not None
+    assert (is_signed, has_crc) == (over_plain if is_plain else over_tls)
+    if has_crc:
+        assert "x-amz-checksum-crc32" in (field(request, "Authorization") or "")
+
+
+LINKS = [
+    ("", "eu-central-1", "uploads", "https://uploads.s3.eu-central-1.amazonaws.com/a"),
+    ("", "us-east-1", "uploads", "https://uploads.s3.amazonaws.com/a"),
+    ("", "cn-north-1", "uploads", "https://uploads.s3.cn-north-1.amazonaws.com.cn/a"),
+    # No certificate covers a name with more dots.
+    ("", "eu-central-1", "up.loads", "https://s3.eu-central-1.amazonaws.com/up.loads/a"),
+    (TLS, "eu-central-1", "uploads", f"{TLS}/uploads/a"),
+    (PLAIN, "eu-central-1", "up.loads", f"{PLAIN}/up.loads/a"),
+    (f"env:{TLS}", "eu-central-1", "uploads", f"{TLS}/uploads/a"),
+    (f"env:{PLAIN}", "eu-central-1", "up.loads", f"{PLAIN}/up.loads/a"),
+]
+
+
+@pytest.mark.parametrize(("place", "region", "bucket", "url"), LINKS)
+def test_a_link_names_the_host_that_has_the_bucket(
+    place: str, region: str, bucket: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not AWS's first region, which redirects, or refuses a bucket of another one."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    client = client_for(place, monkeypatch, Checksum.AUTO)
+    link = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a"})
+    assert link.partition("?")[0] == url
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+AT_ONCE = 100
+"""Calls that go on at the same time."""
+
+
+class Meeting(ThreadingHTTPServer):
+    """A server that answers no request before so many are there."""
+
+    daemon_threads = True
+    request_queue_size = 2 * AT_ONCE
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Guest)
+        self.barrier = threading.Barrier(AT_ONCE)
+        self.connections = 0
+
+    def get_request(self) -> tuple[object, object]:  # type: ignore[override]
+        self.connections += 1
+        return super().get_request()
+
+
+class Guest(BaseHTTPRequestHandler):
+    server: Meeting
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.server.barrier.wait(30)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.send_header("ETag", '"e"')
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def meeting() -> Iterator[Meeting]:
+    with Meeting() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_hundred_small_calls_at_once_use_their_connections_again(
+    meeting: Meeting, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert AT_ONCE <= SPARE_CONNECTIONS
+    client = make_client(endpoint=f"http://127.0.0.1:{meeting.server_port}", parallel_parts=1)
+
+    def call(_number: int) -> None:
+        client.head_object(Bucket="uploads", Key="a")
+
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(AT_ONCE) as threads:
+        for _ in range(3):
+            list(threads.map(call, range(AT_ONCE)))
+    client.close()
+    assert meeting.connections == AT_ONCE
+    assert [record.message for record in caplog.records] == []
