@@ -131,6 +131,44 @@ def test_no_more_than_a_fair_share_is_on_its_way(road: Road, executor: ThreadPoo
     assert road.most <= PARTS_IN_FLIGHT
 
 
+def test_one_upload_leaves_slots_to_another(road: Road) -> None:
+    """However much it has to send, and however slow S3 is with it."""
+    gate = road.gate(*range(1, PARTS_IN_FLIGHT + 2))
+    with ThreadPoolExecutor(PARTS_IN_FLIGHT + 1) as executor, road.pipeline(executor) as greedy:
+        numbers = range(1, PARTS_IN_FLIGHT + 2)
+        sender = threading.Thread(target=submit_all, args=(greedy, road, numbers))
+        sender.start()
+        road.wait_for(lambda: len(road.begun) == PARTS_IN_FLIGHT)
+        with road.pipeline(executor) as modest:
+            for number in (100, 101, 102):
+                modest.submit(number, road.part())
+            assert [part.number for part in modest.wait()] == [100, 101, 102]
+        assert sorted(road.begun)[:-3] == list(range(1, PARTS_IN_FLIGHT + 1))
+        gate.set()
+        sender.join(PATIENCE)
+        assert len(greedy.wait()) == PARTS_IN_FLIGHT + 1
+
+
+def test_uploads_take_turns_where_slots_are_few(road: Road) -> None:
+    """A part waits for those that were there before it, and for no more of the same upload."""
+    gate = road.gate(1)
+    with (
+        ThreadPoolExecutor(1) as narrow,
+        road.pipeline(narrow) as greedy,
+        road.pipeline(narrow) as modest,
+    ):
+        submit_all(greedy, road, range(1, PARTS_IN_FLIGHT + 1))
+        later = range(PARTS_IN_FLIGHT + 1, 2 * PARTS_IN_FLIGHT)
+        sender = threading.Thread(target=submit_all, args=(greedy, road, later))
+        sender.start()
+        modest.submit(100, road.part())
+        gate.set()
+        modest.wait()
+        assert road.begun.index(100) == PARTS_IN_FLIGHT
+        sender.join(PATIENCE)
+        greedy.wait()
+
+
 def test_each_part_is_closed_when_it_has_arrived(road: Road, executor: ThreadPoolExecutor) -> None:
     gate = road.gate(2)
     with road.pipeline(executor) as pipeline:
