@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import aiotus
 import pytest
-from tusclient.client import TusClient
 
 from tests.harness.data import some_bytes
 from tests.harness.gunicorn import wait_until
+from tests.harness.http import Connection
+from tests.harness.proxy import CuttingProxy
 from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import Tus
+from tests.harness.tus import STREAM, VERSION, Tus
+from tests.live.clients.drivers import aiotus_multiple
 
 pytestmark = pytest.mark.live
 
@@ -24,37 +25,45 @@ NewSite = Callable[..., Site]
 def test_aiotus_uploads_a_file_in_several_that_are_joined(
     new_site: NewSite, tmp_path: Path
 ) -> None:
-    """CO-02: its URLs are absolute, its pieces of any size, and with the setting none is left."""
+    """CO-02: pieces of any size, through three cuts, and with the setting none of them is left."""
     site = new_site(TUS_DELETE_PARTIALS="true")
-    server = site.start()
     data = some_bytes(2 * PART_SIZE + 1234)
     pieces = [data[: PART_SIZE + 7], data[PART_SIZE + 7 : PART_SIZE + 10], data[PART_SIZE + 10 :]]
     files = [tmp_path / str(number) for number in range(len(pieces))]
     for file, piece in zip(files, pieces, strict=True):
         file.write_bytes(piece)
-    endpoint = f"http://127.0.0.1:{server.port}/files"
-    with ExitStack() as opened:
-        readers = [opened.enter_context(file.open("rb")) for file in files]
-        url = asyncio.run(
-            aiotus.upload_multiple(endpoint, readers, {"filename": b"x"}, chunksize=1_000_000)
-        )
-    assert url is not None
-    assert site.stored(str(url)) == data
-    assert set(site.listing()) == {site.key(str(url)), site.key(str(url)) + ".info"}
+    cuts = [300_000, 5_000_000, 9_000_000]
+    with CuttingProxy(site.start().port, cuts=cuts) as network:
+        url = aiotus_multiple(f"http://127.0.0.1:{network.port}/files", files, chunk=1_000_000)
+        assert network.cut_count == len(cuts)
+    assert site.stored(url) == data
+    assert set(site.listing()) == {site.key(url), site.key(url) + ".info"}
 
 
-def test_tuspy_verifies_each_request(new_site: NewSite, tmp_path: Path) -> None:
-    """CK-02, CK-07."""
+@pytest.mark.timeout(300)
+def test_a_thousand_partials_become_one_object(new_site: NewSite) -> None:
+    """CO-02: once a request field has room for their URLs. Each twentieth of them is empty."""
     site = new_site()
-    server = site.start()
-    file = tmp_path / "file"
-    file.write_bytes(data := some_bytes(2_500_000))
-    client = TusClient(f"http://127.0.0.1:{server.port}/files")
-    with file.open("rb") as reader:
-        uploader = client.uploader(file_stream=reader, chunk_size=1_000_000, upload_checksum=True)
-        uploader.upload()
-    assert uploader.url is not None
-    assert site.stored(uploader.url) == data
+    tus = Tus(site.start(arguments=["--limit-request-field_size", "65536"]).port)
+    pieces = [some_bytes(number % 20, seed=number) for number in range(1000)]
+
+    def partial(piece: bytes) -> str:
+        said = {**STREAM, "Upload-Length": str(len(piece)), "Upload-Concat": "partial"}
+        created = tus.ask("POST", tus.base, said, piece)
+        assert created.status == 201, created
+        return urlsplit(created["Location"]).path
+
+    with ThreadPoolExecutor(8) as threads:
+        partials = list(threads.map(partial, pieces))
+    with Connection(tus.port, timeout=120) as connection:
+        named = "final;" + " ".join(partials)
+        assert len(named) > 30_000
+        connection.request("POST", tus.base, {**VERSION, "Upload-Concat": named}, b"")
+        created = connection.response()
+    assert created.status == 201, created
+    path = urlsplit(created["Location"]).path
+    assert site.stored(path) == b"".join(pieces)
+    assert tus.head(path)["Upload-Concat"] == named
 
 
 def test_a_whole_is_found_by_another_worker(new_site: NewSite) -> None:

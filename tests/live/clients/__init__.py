@@ -1,0 +1,1 @@
+"""Clients that others wrote, each behind one function, and the scripts that Node needs."""
