@@ -181,7 +181,7 @@ RULES = {
     "R-20": "no redirects of an unfinished creation",
     "R-21": "any method creates; names and types are kept, codings are not undone",
     "R-22": "100 (Continue) is sent beside 104",
-    "R-30": "HEAD: 2xx, the offset and the limits, not to be cached",
+    "R-30": "HEAD, since version 9 GET too: 2xx, the offset and the limits, not to be cached",
     "R-31": "HEAD: whether it is complete, and its length",
     "R-32": "no redirects at HEAD",
     "R-33": "what is not there: 404, later also 410",
