@@ -1,22 +1,19 @@
 """A client that keeps to tus 1.0.0, and remembers all that it was promised.
 
-It talks to a WSGI application directly. After any failure it asks for the offset and goes on from
-there, as tus-js-client does; a creation that failed is repeated.
+After any failure it asks for the offset and goes on from there, as tus-js-client does; a creation
+that failed is repeated.
 """
 
 from __future__ import annotations
 
 import base64
-import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import ClassVar
 
-from werkzeug.test import create_environ, run_wsgi_app
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+from tests.faults.transport import Answer, Transport
 
 TRIES = 6
 """Failures in a row after which the client gives up: enough for every single and double fault."""
@@ -26,65 +23,6 @@ PATH = "/files"
 
 class BrokenPromise(AssertionError):
     """The server contradicted itself, or left the client without a way to go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back. `fields` are by lower-case names."""
-
-    status: int
-    fields: Mapping[str, str]
-
-    @property
-    def offset(self) -> int | None:
-        """The Upload-Offset, if there is one."""
-        text = self.fields.get("upload-offset")
-        return None if text is None else int(text)
-
-    @property
-    def is_fine(self) -> bool:
-        return 200 <= self.status < 300
-
-    @property
-    def is_worth_another_try(self) -> bool:
-        """What tus-js-client retries: 409, 423 and 5xx."""
-        return self.status in {409, 423} or self.status >= 500
-
-
-class Transport(Protocol):
-    """Carries a request to a server, and an answer back."""
-
-    def __call__(
-        self, method: str, url: str, fields: Mapping[str, str], body: bytes, announced: int
-    ) -> Answer:
-        """Send a request that announces `announced` bytes and is cut after `body`.
-
-        Raises:
-            OSError: there was no answer.
-        """
-
-
-def in_process(app: Callable[[], WSGIApplication]) -> Transport:
-    """Calls a WSGI application; `app` says which one, at each request."""
-
-    def send(
-        method: str, url: str, fields: Mapping[str, str], body: bytes, announced: int
-    ) -> Answer:
-        environ = create_environ(
-            path=urlsplit(url).path,
-            base_url="http://uploads.test/",
-            method=method,
-            headers=dict(fields),
-            input_stream=io.BytesIO(body),
-        )
-        # werkzeug would say how much there is, and not how much there was to be.
-        environ["CONTENT_LENGTH"] = str(announced) if announced else ""
-        pieces, status, headers = run_wsgi_app(app(), environ, buffered=True)
-        for _ in pieces:
-            pass
-        return Answer(int(status.split()[0]), {k.lower(): v for k, v in headers})
-
-    return send
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,6 +35,7 @@ class Way:
         deferred: whether the length is said with the last PATCH only.
         empty_last: whether that PATCH brings nothing but the length.
         cuts: offsets at which the connection breaks, once each.
+        is_partial: whether the upload is to be a piece of another one.
     """
 
     stops: Sequence[int] = ()
@@ -104,6 +43,7 @@ class Way:
     deferred: bool = False
     empty_last: bool = False
     cuts: Iterable[int] = ()
+    is_partial: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,6 +55,7 @@ class TusClient:
         file: what is sent.
         way: how.
         promised: bytes that the server has said are stored.
+        expires: how long the server has said that it keeps them.
         url: of the upload, once there is one.
         said: every request and its answer, for whoever wonders what happened.
         creations: how many creation requests were sent.
@@ -124,10 +65,19 @@ class TusClient:
     file: bytes
     way: Way
     promised: int = 0
+    expires: datetime | None = None
     url: str | None = None
     said: list[str] = field(default_factory=list)
     creations: int = 0
     _failures: int = 0
+
+    spoken: ClassVar[Mapping[str, str]] = {"Tus-Resumable": "1.0.0"}
+    """What every request says."""
+
+    @property
+    def wanted(self) -> dict[str, bytes]:
+        """What has to be there in the end: the files, by the ids of their uploads."""
+        return {self.id: self.file}
 
     @property
     def id(self) -> str:
@@ -143,7 +93,7 @@ class TusClient:
         """
         goal = len(self.file) if upto is None else upto
         cuts = sorted(self.way.cuts)
-        offset = self._create(cuts)
+        offset = 0 if self.url is not None else self.create(cuts)
         declared = not self.way.deferred
         while True:
             if offset is None:
@@ -177,8 +127,15 @@ class TusClient:
                 return
             self._failed(answer, "HEAD")
 
-    def _create(self, cuts: list[int]) -> int | None:
+    def create(self, cuts: list[int]) -> int | None:
+        """Begin the upload; the offset if it is known then.
+
+        Raises:
+            BrokenPromise: it cannot be begun.
+        """
         fields = {"Upload-Metadata": f"filename {base64.b64encode(b'a file.bin').decode()}"}
+        if self.way.is_partial:
+            fields["Upload-Concat"] = "partial"
         if self.way.deferred:
             fields["Upload-Defer-Length"] = "1"
         else:
@@ -240,8 +197,11 @@ class TusClient:
         end = stop
         if cuts and start < cuts[0] < stop:
             end = cuts.pop(0)
-        typed = {**fields, "Content-Type": "application/offset+octet-stream"}
+        typed = {**fields, **self._typed(method)}
         return self._request(method, url, typed, self.file[start:end], stop - start)
+
+    def _typed(self, method: str) -> Mapping[str, str]:
+        return {"Content-Type": "application/offset+octet-stream"}
 
     def _request(
         self,
@@ -254,14 +214,30 @@ class TusClient:
         """The answer, or None when the connection broke."""
         told = f"{method} {fields.get('Upload-Offset', '')}+{len(body)}"
         try:
-            answer = self.send(method, url, {"Tus-Resumable": "1.0.0", **fields}, body, announced)
+            answer = self.send(
+                method, url, {**self.spoken, **fields}, body, announced, on_early=self._hear_early
+            )
         except OSError as error:
             self.said.append(f"{told} -> {type(error).__name__}")
             return None
         self.said.append(f"{told} -> {answer.status} {answer.offset}")
         if not answer.is_fine and answer.offset is not None:
             self._believe(answer)
+        self._believe_expiry(answer)
         return answer
+
+    def _hear_early(self, answer: Answer) -> None:
+        """An interim response. There is none in tus."""
+        raise BrokenPromise(f"an interim response that nobody asked for: {answer}")
+
+    def _believe_expiry(self, answer: Answer) -> None:
+        text = answer.fields.get("upload-expires")
+        if text is None:
+            return
+        expires = parsedate_to_datetime(text)
+        if self.expires is not None and expires < self.expires:
+            raise BrokenPromise(f"it was to be kept until {self.expires}, and now until {expires}")
+        self.expires = expires
 
     def _believe(self, answer: Answer) -> int | None:
         """Hold the server to what it says is stored, now and later."""

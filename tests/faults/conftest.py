@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.lane import Lane, open_lane
 from tests.faults.matrix import Matrix
 from tests.faults.pool import Pool, open_pool
-from tests.faults.ring import Lane, open_lane
 from tests.harness.ministack import running_ministack
 from tests.harness.service import Service, service_of
 from tus_wsgi.dev.seaweedfs import SeaweedFS

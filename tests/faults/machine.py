@@ -10,20 +10,22 @@ import itertools
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from tests.faults.lane import Lane, limits_for
 from tests.faults.proxy import Call, Fault
-from tests.faults.ring import PATIENCE, Lane, limits_for
 from tests.harness.bodies import ScriptedBody
+from tests.s3.service import Forgetful
 from tus_wsgi.commands import Append, Create, Inspect, Terminate
 from tus_wsgi.errors import BodyCutShort, OffsetMismatch, Unavailable, UploadGone, UploadNotFound
 from tus_wsgi.hooks import FinishedUpload
-from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.lockers.file import FileLocker
 from tus_wsgi.model import Metadata, UploadId
-from tus_wsgi.ports import BodyEnd, Upload
+from tus_wsgi.ports import BodyEnd, Locker, Upload
 from tus_wsgi.service import UploadService
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.keys import Keys
@@ -67,7 +69,14 @@ OPERATIONS = [
     "UploadPart",
 ]
 
-FAULTS = [Fault.ERROR, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_WITHIN]
+FAULTS = [
+    *(Fault.ERROR, Fault.REFUSAL, Fault.EMPTY, Fault.EMPTIED),
+    *(Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_AFTER, Fault.CUT_WITHIN),
+    *(Fault.GATEWAY_LATE, Fault.GATEWAY_LATER, Fault.LATE),
+]
+
+IMPATIENCE = 1.0
+"""Seconds of silence that make a call a failure."""
 
 TROUBLES = st.none() | st.builds(
     Trouble,
@@ -85,9 +94,11 @@ class UploadMachine(RuleBasedStateMachine):
 
     Attributes:
         lane: where the store is; set before the machine runs.
+        processes: how many serve. The next request meets the one of this `turn`.
     """
 
     lane: ClassVar[Lane]
+    processes: ClassVar[int] = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,8 +106,20 @@ class UploadMachine(RuleBasedStateMachine):
         self.finished: set[str] = set()
         self.is_early = False
         self.refuses = False
+        self.turn = 0
+        self.lane.proxy.settle()
+        self.lane.proxy.begin(lambda _call: None)
         self.forget()
         self.restart()
+
+    def new_locker(self) -> Locker:
+        """The locker of a process. Its holders find no memo, so they ask S3 for everything."""
+        return Forgetful()
+
+    @property
+    def service(self) -> UploadService:
+        """What the next request meets."""
+        return self.services[self.turn]
 
     def forget(self) -> None:
         self.id = UploadId("")
@@ -105,7 +128,7 @@ class UploadMachine(RuleBasedStateMachine):
         self.is_done = False
         self.promised = 0
         self.old_writer: Upload | None = None
-        self.had_old_writer = False
+        self.may_have_late_tail = False
 
     # -- what can happen -------------------------------------------------------------------------
 
@@ -145,19 +168,29 @@ class UploadMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """The process dies, and another one takes over: all that was in memory is gone."""
-        self.store = S3Store(
-            self.lane.client(timeout=PATIENCE, retries=False),
+        self.services = [self.new_process() for _ in range(self.processes)]
+
+    def new_process(self) -> UploadService:
+        return UploadService(
+            self.new_store(),
+            self.new_locker(),
+            new_id=lambda: UploadId(secrets.token_hex(8)),
+            on_finish=self.on_finish,
+        )
+
+    def new_store(self) -> S3Store:
+        return S3Store(
+            self.lane.client(timeout=IMPATIENCE, retries=False),
             self.lane.service.bucket,
             keys=self.keys,
             limits=limits_for(PART),
             parallel_parts=4,
         )
-        self.service = UploadService(
-            self.store,
-            MemoryLocker(timeout=30),
-            new_id=lambda: UploadId(secrets.token_hex(8)),
-            on_finish=self.on_finish,
-        )
+
+    @rule()
+    def take_turns(self) -> None:
+        """The next request meets another process, if there is one."""
+        self.turn = (self.turn + 1) % self.processes
 
     @rule()
     def refuse(self) -> None:
@@ -216,10 +249,10 @@ class UploadMachine(RuleBasedStateMachine):
         if self.is_done:
             return
         with contextlib.suppress(Unavailable):
-            upload = self.store.open(self.id)
+            upload = self.new_store().open(self.id)
             upload.measure()
             self.old_writer = upload
-            self.had_old_writer = True
+            self.may_have_late_tail = True
 
     @rule(size=SIZES)
     def write_late(self, size: int) -> None:
@@ -241,6 +274,19 @@ class UploadMachine(RuleBasedStateMachine):
         self.write_late(old_size)
         self.inspect(None)
 
+    @rule(trouble=TROUBLES)
+    def terminate(self, trouble: Trouble | None) -> None:
+        """The client does not want it any more, and begins another one."""
+        # What comes late comes before the end: nobody would look for it afterwards.
+        self.lane.proxy.settle()
+        if trouble is not None and trouble.fault.is_late:
+            trouble = None
+        with self.troubled(trouble):
+            self.end()
+        length = self.length
+        self.forget()
+        self.create(length, is_deferred=False, first=None, trouble=None)
+
     # -- what must hold --------------------------------------------------------------------------
 
     def teardown(self) -> None:
@@ -248,17 +294,34 @@ class UploadMachine(RuleBasedStateMachine):
         if not self.id:
             return
         self.refuses = False
+        self.lane.proxy.settle()
         for _ in range(TRIES):
             self.inspect(None)
             if self.is_done:
                 break
             self.append(self.length, None, says=True, trouble=None)
         self.judge()
-        self.service.terminate(Terminate(self.id))
+        self.end()
+
+    def end(self) -> None:
+        """Terminate it until it is gone, and see that nothing is left."""
+        for _ in range(TRIES):
+            try:
+                self.service.terminate(Terminate(self.id))
+            except Unavailable:
+                continue
+            except UploadNotFound:
+                break
         assert self.left() <= self.spare_tail()
-        with contextlib.suppress(UploadNotFound):
-            self.service.inspect(Inspect(self.id))
+        for _ in range(TRIES):
+            try:
+                self.service.inspect(Inspect(self.id))
+            except Unavailable:
+                continue
+            except UploadNotFound:
+                return
             raise AssertionError("it is still there")
+        raise AssertionError("nobody can say whether it is there")
 
     def judge(self) -> None:
         """The upload is finished: one object, one info, and nothing else."""
@@ -275,7 +338,7 @@ class UploadMachine(RuleBasedStateMachine):
 
     def spare_tail(self) -> set[str]:
         """What a writer that came late may have left: it counts for nothing."""
-        return {self.keys.tail(self.id)} if self.had_old_writer else set()
+        return {self.keys.tail(self.id)} if self.may_have_late_tail else set()
 
     def left(self) -> set[str]:
         """The keys of the upload's objects."""
@@ -315,10 +378,26 @@ class UploadMachine(RuleBasedStateMachine):
             return trouble.fault if next(left) == 0 else None
 
         if trouble is not None:
-            self.lane.proxy.begin(plan)
+            self.may_have_late_tail = self.may_have_late_tail or trouble.fault.is_late
+            self.lane.proxy.go_on(plan)
         yield
         if trouble is not None:
-            self.lane.proxy.begin(lambda _call: None)
+            self.lane.proxy.go_on(lambda _call: None)
+
+
+class SharedMachine(UploadMachine):
+    """The same with two processes that take turns, and go on from memos while they may.
+
+    Attributes:
+        directory: of their locks; set before the machine runs.
+    """
+
+    processes = 2
+    directory: ClassVar[Path]
+
+    def new_locker(self) -> Locker:
+        """The locker of a process, as on one host."""
+        return FileLocker(self.directory, timeout=30)
 
 
 def held() -> None:

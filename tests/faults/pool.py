@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-from tests.faults.ring import Case, Lane, Verdict, open_lane, run_case
+from tests.faults.lane import Lane, open_lane
+from tests.faults.ring import Case, Verdict, run_case
 from tests.harness.service import Service
 
 PROCESSES = 2 * (os.cpu_count() or 1)

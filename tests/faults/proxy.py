@@ -1,8 +1,8 @@
 """A proxy in front of an S3 service that lets a chosen call fail, in a chosen way.
 
-It speaks just enough HTTP/1.1 to tell where one call ends and the next begins, and passes bytes on
-unchanged, the Host field too: so signatures stay valid for whoever signed for the proxy's address.
-It answers `Expect: 100-continue` itself, which no signature covers. Seconds are `float`.
+It passes bytes on unchanged, the Host field too: so signatures stay valid for whoever signed for
+the proxy's address. It answers `Expect: 100-continue` itself, which no signature covers. Seconds
+are `float`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,27 @@ import select
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.faults.wire import (
+    Message,
+    Operation,
+    half,
+    header,
+    hidden,
+    operation_of,
+    receive_answer,
+    receive_body,
+    receive_head,
+)
 
 HOST = "127.0.0.1"
 
 PATIENCE = 20.0
-"""How long a stalled connection is held open for a client that never gives up."""
+"""How long a stalled connection is held open for a client that never gives up, and how long a
+service may take for a call that arrives late."""
 
 LATE_BY = 2
 LATER_BY = 7
@@ -41,6 +53,8 @@ class Fault(enum.Enum):
     """S3 answers InternalError, and has done nothing."""
     SLOW_DOWN = "503"
     """S3 answers SlowDown, and has done nothing."""
+    REFUSAL = "400"
+    """S3 answers InvalidRequest, and will never do it."""
     CUT_BEFORE = "cut before"
     """The connection is lost before the call reaches S3."""
     CUT_AFTER = "cut after"
@@ -56,6 +70,18 @@ class Fault(enum.Enum):
     LATER = "later"
     LATEST = "latest"
     """The same long after the client has given up, when others have done its work."""
+    GATEWAY_LATE = "504, late"
+    GATEWAY_LATER = "504, later"
+    GATEWAY_LATEST = "504, latest"
+    """The same, but somebody in between has given up first, and says so."""
+    EMPTY = "200, empty"
+    """S3 has done nothing, and answers 200 without a word. (A removal is carried out, since there
+    that is what an answer looks like.)"""
+    EMPTIED = "200, emptied"
+    """S3 carries the call out, and of its answer only the 200 arrives."""
+    ERROR_IN_200 = "200, error"
+    """S3 answers 200 before it has begun, and then tells of an error, as AWS does to
+    CompleteMultipartUpload and UploadPartCopy."""
     KILL_BEFORE = "kill before"
     """The client is killed before the call reaches S3."""
     KILL_AFTER = "kill after"
@@ -64,7 +90,7 @@ class Fault(enum.Enum):
     @property
     def is_slow(self) -> bool:
         """Whether the client notices by its timeout alone."""
-        return self in {Fault.STALL_BEFORE, Fault.STALL_AFTER} or self.is_late
+        return self in _SILENT
 
     @property
     def is_late(self) -> bool:
@@ -75,6 +101,11 @@ class Fault(enum.Enum):
     def is_carried_out(self) -> bool:
         """Whether S3 does, sooner or later, what the call asks for."""
         return self in _FORWARDED or self.is_late
+
+    @property
+    def is_deadly(self) -> bool:
+        """Whether the client dies of it."""
+        return self in {Fault.KILL_BEFORE, Fault.KILL_AFTER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +134,40 @@ class Call:
 Plan = Callable[[Call], Fault | None]
 """What to do with a call."""
 
+_ERROR = (b"500 Internal Server Error", b"InternalError")
+_GATEWAY = (b"504 Gateway Timeout", b"")
+
 _ANSWERS = {
-    Fault.ERROR: (b"500 Internal Server Error", b"InternalError"),
+    Fault.ERROR: _ERROR,
     Fault.SLOW_DOWN: (b"503 Slow Down", b"SlowDown"),
+    Fault.REFUSAL: (b"400 Bad Request", b"InvalidRequest"),
+    Fault.GATEWAY_LATE: _GATEWAY,
+    Fault.GATEWAY_LATER: _GATEWAY,
+    Fault.GATEWAY_LATEST: _GATEWAY,
+    Fault.EMPTY: (b"200 OK", b""),
+    Fault.EMPTIED: (b"200 OK", b""),
+    Fault.ERROR_IN_200: (b"200 OK", b"InternalError"),
+}
+"""What is answered in S3's place: a status, and a code."""
+
+_FORWARDED = {
+    Fault.CUT_AFTER,
+    Fault.CUT_WITHIN,
+    Fault.STALL_AFTER,
+    Fault.KILL_AFTER,
+    Fault.EMPTIED,
 }
 
-_FORWARDED = {Fault.CUT_AFTER, Fault.CUT_WITHIN, Fault.STALL_AFTER, Fault.KILL_AFTER}
+_DELAYS = {
+    Fault.LATE: LATE_BY,
+    Fault.LATER: LATER_BY,
+    Fault.LATEST: LATEST_BY,
+    Fault.GATEWAY_LATE: LATE_BY,
+    Fault.GATEWAY_LATER: LATER_BY,
+    Fault.GATEWAY_LATEST: LATEST_BY,
+}
 
-_DELAYS = {Fault.LATE: LATE_BY, Fault.LATER: LATER_BY, Fault.LATEST: LATEST_BY}
-
-_NO_BODY = re.compile(rb"HTTP/1\.1 (1\d\d|204|304) ")
+_SILENT = {Fault.STALL_BEFORE, Fault.STALL_AFTER, Fault.LATE, Fault.LATER, Fault.LATEST}
 
 
 class FaultProxy:
@@ -125,9 +180,12 @@ class FaultProxy:
 
     Attributes:
         endpoint: the address to give to the client.
+        hides_absence: whether it answers 403 where S3 answers 404 to a reader, as AWS does to
+            whoever may not list the bucket.
     """
 
     def __init__(self, to: int, *, kill: Callable[[int], None] = lambda _port: None) -> None:
+        self.hides_absence = False
         self._to = to
         self._kill = kill
         self._mutex = threading.Lock()
@@ -152,6 +210,11 @@ class FaultProxy:
             self._plan = plan
             self._calls = []
             self._late = []
+
+    def go_on(self, plan: Plan) -> None:
+        """Do from now on what `plan` says, and forget nothing."""
+        with self._mutex:
+            self._plan = plan
 
     def settle(self) -> None:
         """Let what is late arrive at last, and do no harm any more."""
@@ -190,39 +253,45 @@ class FaultProxy:
         """Carry one client's calls, one after the other."""
         with contextlib.suppress(OSError):
             while (request := link.receive()) is not None:
-                call = self._note(request)
+                call = self._note(operation_of(request.head))
                 self._land_what_is_due()
                 if not self._carry(link, request, call):
                     break
         link.close()
         self._links.discard(link)
 
-    def _note(self, request: _Message) -> Call:
+    def _note(self, asked: Operation) -> Call:
         with self._mutex:
-            call = Call(len(self._calls) + 1, *_operation(request.head))
-            call = replace(call, fault=self._plan(call))
+            call = Call(len(self._calls) + 1, asked.name, asked.key, asked.part)
+            fault = self._plan(call)
+            if fault is Fault.EMPTY and call.operation in _REMOVALS:
+                fault = Fault.EMPTIED
+            call = Call(call.number, call.operation, call.key, call.part, fault)
             self._calls.append(call)
             return call
 
-    def _carry(self, link: _Link, request: _Message, call: Call) -> bool:
+    def _carry(self, link: _Link, request: Message, call: Call) -> bool:
         """Do what the plan says; returns whether the connection goes on."""
         fault = call.fault
         if fault is None:
-            link.answer(link.forward(request).whole)
-            return True
-        if fault in _ANSWERS:
-            link.answer(_refusal(call))
+            answer = link.forward(request)
+            if self.hides_absence and call.operation in _READS:
+                answer = hidden(answer)
+            link.answer(answer.whole)
             return True
         if fault in _FORWARDED:
             answer = link.forward(request)
             if fault is Fault.CUT_WITHIN:
-                link.answer(_half(answer))
+                link.answer(half(answer))
         if fault.is_slow:
             link.wait_for_client_to_go()
         if fault.is_late:
             with self._mutex:
                 self._late.append(_Late(request, _DELAYS[fault]))
-        if fault in {Fault.KILL_BEFORE, Fault.KILL_AFTER}:
+        if fault in _ANSWERS:
+            link.answer(_answer(fault, call))
+            return True
+        if fault.is_deadly:
             self._kill(link.client_port)
         return False
 
@@ -234,23 +303,15 @@ class FaultProxy:
             one.land(self._to)
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """A request or an answer. `head` ends with its empty line; `body` is as it is on the wire."""
-
-    head: bytes
-    body: bytes
-
-    @property
-    def whole(self) -> bytes:
-        return self.head + self.body
+_READS = {"GetObject", "HeadObject"}
+_REMOVALS = {"DeleteObject", "AbortMultipartUpload"}
 
 
 @dataclass(slots=True, eq=False)
 class _Late:
     """A call that is still on its way."""
 
-    request: _Message
+    request: Message
     remaining: int
 
     def is_due(self) -> bool:
@@ -258,9 +319,14 @@ class _Late:
         return self.remaining < 0
 
     def land(self, port: int) -> None:
-        with socket.create_connection((HOST, port)) as server, server.makefile("rb") as answers:
+        """Send it to the service; whatever becomes of it is nobody's business any more."""
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((HOST, port), PATIENCE) as server,
+            server.makefile("rb") as answers,
+        ):
             server.sendall(self.request.whole)
-            _receive_answer(answers, self.request)
+            receive_answer(answers, self.request)
 
 
 class _Link:
@@ -274,20 +340,20 @@ class _Link:
         self._server: socket.socket | None = None
         self._answers: IO[bytes] | None = None
 
-    def receive(self) -> _Message | None:
+    def receive(self) -> Message | None:
         """The next request, or None when the client has gone."""
-        head = _receive_head(self._requests)
+        head = receive_head(self._requests)
         if not head:
             return None
-        if _header(head, b"expect"):
+        if header(head, b"expect"):
             self._client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             head = re.sub(rb"(?im)^expect:.*\r\n", b"", head)
-        body = _receive_body(self._requests, head)
+        body = receive_body(self._requests, head)
         if body is None:
             return None
-        return _Message(head, body)
+        return Message(head, body)
 
-    def forward(self, request: _Message) -> _Message:
+    def forward(self, request: Message) -> Message:
         """What the service answers to the request."""
         if self._server is not None and select.select([self._server], [], [], 0)[0]:
             self._hang_up()  # it has closed the idle connection
@@ -297,7 +363,7 @@ class _Link:
             self._answers = self._server.makefile("rb")
         assert self._answers is not None
         self._server.sendall(request.whole)
-        return _receive_answer(self._answers, request)
+        return receive_answer(self._answers, request)
 
     def answer(self, answer: bytes) -> None:
         """Send bytes to the client."""
@@ -325,86 +391,10 @@ class _Link:
             server.close()
 
 
-def _operation(head: bytes) -> tuple[str, str, int | None]:
-    """S3's name for a request, the key, and the part's number."""
-    method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
-    url = urlsplit(target)
-    key = unquote(url.path).lstrip("/").partition("/")[2]
-    query = parse_qs(url.query, keep_blank_values=True)
-    multipart = "uploads" in query or "uploadId" in query
-    names = {
-        ("POST", True): "CreateMultipartUpload"
-        if "uploads" in query
-        else "CompleteMultipartUpload",
-        ("PUT", True): "UploadPart",
-        ("GET", True): "ListParts",
-        ("DELETE", True): "AbortMultipartUpload",
-        ("PUT", False): "PutObject",
-        ("GET", False): "GetObject",
-        ("HEAD", False): "HeadObject",
-        ("DELETE", False): "DeleteObject",
-    }
-    part = int(query["partNumber"][0]) if "partNumber" in query else None
-    return names.get((method, multipart), f"{method} {target}"), key, part
-
-
-def _refusal(call: Call) -> bytes:
-    assert call.fault is not None
-    status, code = _ANSWERS[call.fault]
+def _answer(fault: Fault, call: Call) -> bytes:
+    """What is said in S3's place."""
+    status, code = _ANSWERS[fault]
     text = b"<Error><Code>%s</Code><Message>by the proxy</Message></Error>" % code
-    body = b"" if call.operation == "HeadObject" else text
+    body = b"" if call.operation == "HeadObject" or not code else text
     fields = b"Content-Type: application/xml\r\nContent-Length: %d\r\n" % len(body)
     return b"HTTP/1.1 %s\r\n%s\r\n%s" % (status, fields, body)
-
-
-def _half(answer: _Message) -> bytes:
-    """The answer up to the middle of its body; where it has none, some of its fields."""
-    if answer.body:
-        return answer.head + answer.body[: len(answer.body) // 2]
-    lines = answer.head.splitlines(keepends=True)
-    return b"".join(lines[: len(lines) // 2])
-
-
-def _receive_answer(stream: IO[bytes], request: _Message) -> _Message:
-    head = _receive_head(stream)
-    if not head:
-        raise ConnectionError("the service hung up")
-    if request.head.startswith(b"HEAD ") or _NO_BODY.match(head):
-        return _Message(head, b"")
-    body = _receive_body(stream, head)
-    if body is None:
-        raise ConnectionError("the service hung up within its answer")
-    return _Message(head, body)
-
-
-def _receive_head(stream: IO[bytes]) -> bytes:
-    lines: list[bytes] = []
-    while line := stream.readline():
-        lines.append(line)
-        if line == b"\r\n":
-            return b"".join(lines)
-    return b""
-
-
-def _receive_body(stream: IO[bytes], head: bytes) -> bytes | None:
-    """A body as it is on the wire; None when the connection ended within it."""
-    if _header(head, b"transfer-encoding") == b"chunked":
-        return _receive_chunks(stream)
-    length = int(_header(head, b"content-length") or b"0")
-    body = stream.read(length)
-    return body if len(body) == length else None
-
-
-def _receive_chunks(stream: IO[bytes]) -> bytes | None:
-    pieces: list[bytes] = []
-    while line := stream.readline():
-        size = int(line.split(b";")[0], 16)
-        pieces += [line, stream.read(size + 2)]
-        if size == 0:
-            return b"".join(pieces)
-    return None
-
-
-def _header(head: bytes, name: bytes) -> bytes:
-    found = re.search(rb"(?im)^%s:[ \t]*(.*?)[ \t]*\r\n" % re.escape(name), head)
-    return found[1].lower() if found else b""

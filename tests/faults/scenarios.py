@@ -6,11 +6,18 @@ parts of a kilobyte.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.faults.client import Way
+from tests.faults.client import TusClient, Way
+from tests.faults.joining import JoiningClient
+from tests.faults.rufh import RufhClient
+from tests.faults.transport import Transport
+
+Uploader = TusClient | JoiningClient
+"""A client of a scenario."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +33,11 @@ class Scenario:
         empty_last: whether it is said by a PATCH without bytes.
         cuts: where the client's connection breaks.
         upto: how far the client gets before it terminates the upload; None if it does not.
+        pieces: of which sizes the uploads are that the file is made of; empty for one upload.
+        is_early: whether the final upload is begun before its pieces are sent.
+        is_rufh: whether the client speaks the IETF's protocol instead of tus.
+        step: seconds that pass with each request; 0 where uploads are kept for ever.
+        lapses: whether the client, instead of terminating the upload, just goes away.
         with_hook: whether the application has an `on_finish`.
         refusals: how often `on_finish` raises before it accepts.
         extra: bytes more than `length` says, for sizes that fit nowhere.
@@ -40,6 +52,11 @@ class Scenario:
     empty_last: bool = False
     cuts: Sequence[int] = ()
     upto: int | None = None
+    pieces: Sequence[int] = ()
+    is_early: bool = False
+    is_rufh: bool = False
+    step: float = 0.0
+    lapses: bool = False
     with_hook: bool = True
     refusals: int = 0
     extra: int = 0
@@ -63,6 +80,16 @@ class Scenario:
             empty_last=self.empty_last,
             cuts=[scaled(cut) for cut in self.cuts],
         )
+
+    def client(self, send: Transport, part_size: int) -> Uploader:
+        """Who sends it."""
+        file, way = self.file(part_size), self.way(part_size)
+        if self.pieces:
+            ends = [0, *itertools.accumulate(size * part_size // 10 for size in self.pieces)]
+            pieces = [file[start:stop] for start, stop in itertools.pairwise(ends)]
+            return JoiningClient(send=send, pieces=pieces, is_early=self.is_early)
+        kind = RufhClient if self.is_rufh else TusClient
+        return kind(send=send, file=file, way=way)
 
     def goal(self, part_size: int) -> int | None:
         """Bytes to send before the end; None for all."""
@@ -97,6 +124,35 @@ SCENARIOS = {
         Scenario(name="cut twice", length=34, cuts=[3, 15], extra=7),
         Scenario(name="hook refuses once", length=12, refusals=1),
         Scenario(name="no hook", length=12, with_hook=False),
+        Scenario(name="joined, whole pieces", length=23, pieces=[10, 10, 3]),
+        Scenario(name="joined across seams", length=27, pieces=[13, 4, 10], is_core=True),
+        Scenario(name="joined into one part", length=6, pieces=[2, 4]),
+        Scenario(name="joined before they came", length=17, pieces=[13, 4], is_early=True),
+        Scenario(name="kept alive", length=24, stops=range(3, 25, 3), step=480.0, is_core=True),
+        Scenario(
+            name="kept alive, deferred",
+            length=30,
+            stops=[2, 4, 6, 24, 30],
+            deferred=True,
+            step=480.0,
+        ),
+        Scenario(name="lapsed and swept", length=24, stops=[12], upto=12, step=60.0, lapses=True),
+        Scenario(
+            name="lapsed and swept, one part", length=8, stops=[3], upto=3, step=60.0, lapses=True
+        ),
+        Scenario(name="RUFH, one part", length=6, first=6, is_rufh=True),
+        Scenario(name="RUFH, parts", length=23, first=23, is_rufh=True, is_core=True),
+        Scenario(
+            name="RUFH, appended",
+            length=24,
+            first=4,
+            stops=[13, 24],
+            deferred=True,
+            is_rufh=True,
+            is_core=True,
+        ),
+        Scenario(name="RUFH, cut", length=27, first=27, cuts=[13], extra=7, is_rufh=True),
+        Scenario(name="RUFH, completed alone", length=13, first=13, empty_last=True, is_rufh=True),
         Scenario(name="terminated, nothing sent", length=30, upto=0),
         Scenario(name="terminated midway", length=20, stops=[12], upto=12, is_core=True),
         Scenario(name="terminated, one part midway", length=8, stops=[3], upto=3),

@@ -2,48 +2,68 @@
 
 | rule                                                   | what happens without it                |
 |--------------------------------------------------------|----------------------------------------|
+| part k always means the same bytes                     | a late part overwrites other bytes     |
 | only the run of parts without a gap counts             | a hole in the file                     |
 | a tail counts only where it begins                     | bytes that are elsewhere count twice   |
 | a tail goes only when its bytes are in a part          | acknowledged bytes are lost            |
 | a tail goes only at the end                            | a late DELETE takes the next tail      |
 | a tail is written on condition                         | a late PUT takes the next tail         |
 | only an answer that says so means absent               | an outage makes the offset decrease    |
+| a 200 that says nothing is a failure                   | an outage makes the offset decrease    |
 | nothing is confirmed that a part's failure has cost    | a 204 for bytes that S3 has not        |
 | after a failed part no other one begins                | S3 is sent what counts for nothing     |
+| nothing is written once the lock is lost               | two writers at once                    |
+| a memo counts while nobody else had the lock           | bytes are written where others are     |
 | a lost Complete is recognised by its object            | a finished upload is gone              |
 | Complete is believed only with its object              | an upload without a file is "complete" |
+| the record says that an object may be there first      | acknowledged bytes are lost            |
 | the record says finished only after the object is made | a finished upload without a file       |
+| the record says finished only after on_finish          | the application is never told          |
 | a creation that fails aborts its multipart upload      | parts that nobody can name             |
 | a termination removes the record last                  | parts that nobody can name             |
 | a record whose write was met by silence is repeated    | the record names what was aborted      |
+| a 5xx is no refusal of a record                        | the record names what was aborted      |
 | the first record is written on condition               | a late one undoes all later ones       |
+| later records are written on condition                 | a late one undoes all later ones       |
 | the lost answer to a record's write is read back       | a second upload beside the first       |
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from tests.faults.client import TusClient, Way, in_process
+from tests.faults.application import Application, Process, Setup
+from tests.faults.client import TusClient, Way
+from tests.faults.lane import Lane
 from tests.faults.proxy import Call, Fault
-from tests.faults.ring import Application, Case, Lane, run_case
+from tests.faults.ring import Case, run_case
 from tests.faults.scenarios import SCENARIOS
+from tests.faults.transport import in_process
+from tests.harness.bodies import ScriptedBody
+from tus_wsgi import finishing
 from tus_wsgi.errors import LockLost, StoreUnavailable, UploadGone
-from tus_wsgi.model import State
-from tus_wsgi.parts import Part
-from tus_wsgi.ports import Body
+from tus_wsgi.hooks import OnFinish
+from tus_wsgi.lockers import memos
+from tus_wsgi.model import State, UploadId
+from tus_wsgi.parts import Part, PartPlan
+from tus_wsgi.ports import Body, Lock, Upload
 from tus_wsgi.spool import Payload, SpooledPart
 from tus_wsgi.stores.s3 import bucket, info, pipeline, tails, upload
 from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Condition
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
+from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.upload import S3Upload
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -60,6 +80,26 @@ def quiet() -> Iterator[None]:
 
 
 # -- what reverts a rule ---------------------------------------------------------------------------
+
+
+def parts_are_cut_anew(patch: Patch) -> None:
+    """Into halves, from the second request on that brings bytes of an upload."""
+    receive, expected_size = S3Upload._receive, PartPlan.expected_size
+    begun: set[str] = set()
+
+    def receive_anew(self: S3Upload, *more: Any) -> Any:
+        is_first, half = self.info.id not in begun, self._plan.part_size // 2
+        begun.add(self.info.id)
+        patch.setattr(PartPlan, "expected_size", expected_size if is_first else lambda *_: half)
+        return receive(self, *more)
+
+    def contiguous(_plan: object, _length: object, listed: Iterable[Part]) -> list[Part]:
+        by_number = {part.number: part for part in listed}
+        present = itertools.takewhile(by_number.__contains__, itertools.count(1))
+        return [by_number[number] for number in present]
+
+    patch.setattr(S3Upload, "_receive", receive_anew)
+    patch.setattr(upload, "contiguous", contiguous)
 
 
 def every_part_counts(patch: Patch) -> None:
@@ -121,8 +161,42 @@ def the_first_record_is_written_blindly(patch: Patch) -> None:
     patch.setattr(bucket.Bucket, "put", blind_put)
 
 
+def later_records_are_written_blindly(patch: Patch) -> None:
+    put = bucket.Bucket.put
+
+    def blind_put(self: bucket.Bucket, key: str, payload: Payload, **more: Any) -> str:
+        if key.endswith(".info") and more.get("condition") != Condition(None):
+            del more["condition"]
+        return put(self, key, payload, **more)
+
+    patch.setattr(bucket.Bucket, "put", blind_put)
+
+
 def every_error_means_absent(patch: Patch) -> None:
     patch.setattr(bucket, "translated", lambda _operation, _error: Absent())
+
+
+def an_empty_answer_is_one(patch: Patch) -> None:
+    patch.setattr(bucket, "_expect", lambda _answer, _field: None)
+
+
+def locks_are_never_lost(patch: Patch) -> None:
+    append = S3Upload.append
+
+    def careless(self: S3Upload, body: Body, _held: Any, *more: Any) -> None:
+        append(self, body, lambda: None, *more)
+
+    patch.setattr(S3Upload, "append", careless)
+
+
+def every_memo_counts(patch: Patch) -> None:
+    take = memos.Memos.take
+
+    def take_any(self: memos.Memos, id: UploadId, _mark: object) -> Any:
+        memo = self._memos.get(id)
+        return take(self, id, memo and memo.mark)
+
+    patch.setattr(memos.Memos, "take", take_any)
 
 
 def failed_parts_are_overlooked(patch: Patch) -> None:
@@ -160,11 +234,31 @@ def every_object_is_believed_in(patch: Patch) -> None:
     patch.setattr(S3Upload, "_has_whole_object", lambda _self: True)
 
 
+def nobody_is_told_of_an_object(patch: Patch) -> None:
+    write = S3Upload._write
+
+    def write_others(self: S3Upload, record: Record, *more: Any) -> None:
+        if record.info.state is not State.FINISHING:
+            write(self, record, *more)
+
+    patch.setattr(S3Upload, "_write", write_others)
+
+
+def finished_is_said_before_the_hook(patch: Patch) -> None:
+    call = finishing._call
+
+    def call_late(on_finish: OnFinish, upload: Upload, lock: Lock) -> None:
+        upload.finish(lock.assert_held, lazily=False)
+        call(on_finish, upload, lock)
+
+    patch.setattr(finishing, "_call", call_late)
+
+
 def finished_is_said_too_early(patch: Patch) -> None:
     assemble = S3Upload.assemble
 
     def early(self: S3Upload, held: Any) -> bool:
-        self._write(self._record.at(State.FINISHED))
+        self._write(self._record.at(State.FINISHED), held)
         return assemble(self, held)
 
     patch.setattr(S3Upload, "assemble", early)
@@ -177,18 +271,22 @@ def nothing_is_aborted(patch: Patch) -> None:
 def the_record_goes_first(patch: Patch) -> None:
     terminate = S3Upload.terminate
 
-    def backwards(self: S3Upload) -> None:
+    def backwards(self: S3Upload, held: Any) -> None:
         self._object.delete()
-        terminate(self)
+        terminate(self, held)
 
     patch.setattr(S3Upload, "terminate", backwards)
 
 
 def silence_means_no(patch: Patch) -> None:
-    def give_up(_self: InfoObject, _content: bytes, failure: StoreUnavailable) -> str:
+    def give_up(_self: InfoObject, _content: bytes, failure: StoreUnavailable, _held: Any) -> str:
         raise NotWritten("PutObject") from failure
 
     patch.setattr(info.InfoObject, "_put_again", give_up)
+
+
+def every_answer_is_a_refusal(patch: Patch) -> None:
+    patch.setattr(info, "_is_refusal", lambda failure: isinstance(failure.__cause__, ClientError))
 
 
 def lost_answers_are_not_looked_for(patch: Patch) -> None:
@@ -210,16 +308,20 @@ class Needs:
         fault: what happens; None if nothing has to.
         operation: at which calls.
         suffix: of which objects.
+        times: to how many calls in a row it happens.
+        process: what a request finds of the one before.
     """
 
     scenario: str
     fault: Fault | None = None
     operation: str = ""
     suffix: str = ""
+    times: int = 1
+    process: Process = Process.FORGETS
 
     def __call__(self, lane: Lane) -> list[str]:
         """What is wrong in any of the cases."""
-        clean = Case(self.scenario)
+        clean = Case(self.scenario, process=self.process)
         if self.fault is None:
             return list(run_case(lane, clean).problems)
         calls = _calls_of(lane, clean)
@@ -231,7 +333,8 @@ class Needs:
         assert numbers, f"{self.scenario} has no {self.operation}"
         # It is enough to see one: the proper ring sees all of them.
         for number in numbers:
-            verdict = run_case(lane, Case(self.scenario, ((number, self.fault),)))
+            faults = tuple((number + more, self.fault) for more in range(self.times))
+            verdict = run_case(lane, replace(clean, faults=faults))
             if verdict.problems:
                 return list(verdict.problems)
         return []
@@ -239,24 +342,24 @@ class Needs:
 
 def aborted_behind_our_back(lane: Lane) -> list[str]:
     """A bucket's lifecycle rule removes the parts: the upload is gone, and never complete."""
-    app, client = _begin(lane, "whole parts")
-    client.upload(lane.part_size)
-    s3 = lane.inspector
-    prefix = f"bite/{client.id}"
-    [one] = s3.list_multipart_uploads(Bucket=lane.service.bucket, Prefix=prefix)["Uploads"]
-    s3.abort_multipart_upload(Bucket=lane.service.bucket, Key=prefix, UploadId=one["UploadId"])
-    answer = in_process(app)("HEAD", client.url or "", {"Tus-Resumable": "1.0.0"}, b"", 0)
+    with _begun(lane, "whole parts") as (app, client):
+        client.way = Way(stops=[lane.part_size])
+        client.upload(lane.part_size)
+        s3 = lane.inspector
+        prefix = app.keys.data(UploadId(client.id))
+        [one] = s3.list_multipart_uploads(Bucket=lane.service.bucket, Prefix=prefix)["Uploads"]
+        s3.abort_multipart_upload(Bucket=lane.service.bucket, Key=prefix, UploadId=one["UploadId"])
+        answer = in_process(app)("HEAD", client.url or "", {"Tus-Resumable": "1.0.0"}, b"", 0)
     return [] if answer.status == 410 else [f"HEAD was answered with {answer.status}"]
 
 
 def waste_after_a_failed_part(lane: Lane) -> list[str]:
     """Thirty parts, and the first one fails: most of the others must not be sent."""
-    file = bytes(30 * lane.part_size)
-    app = Application(lane, Case("five parts"), "bite/", timeout=30)
-    client = TusClient(send=in_process(app), file=file, way=Way())
-    lane.proxy.begin(_first_part_fails)
-    assert client._create([]) == 0
-    client._patch(0, len(file), [])
+    with _begun(lane, "five parts") as (_, client):
+        client.file = bytes(30 * lane.part_size)
+        lane.proxy.begin(_first_part_fails)
+        assert client.create([]) == 0
+        client._patch(0, len(client.file), [])
     sent = sum(call.operation == "UploadPart" for call in lane.proxy.calls)
     return [] if sent < 10 else [f"{sent} parts were sent"]
 
@@ -266,13 +369,38 @@ def _first_part_fails(call: Call) -> Fault | None:
     return Fault.ERROR if is_first else None
 
 
-def _begin(lane: Lane, scenario: str) -> tuple[Application, TusClient]:
+def written_without_a_lock(lane: Lane) -> list[str]:
+    """The lock has passed on before the first byte: nothing is written, be it on condition or not.
+
+    A part or an object has no condition that would hold a late writer up.
+    """
+    problems: list[str] = []
+    for scenario in ("five parts", "one part", "pieces"):
+        with _begun(lane, scenario) as (app, client):
+            assert client.create([]) == 0
+            upload = app.open(client.id)
+            upload.measure()
+            lane.proxy.begin(lambda _call: None)
+            with contextlib.suppress(LockLost):
+                upload.append(ScriptedBody(client.file), _lost)
+            problems += [str(call) for call in lane.proxy.calls if call.operation in WRITES]
+    return problems
+
+
+WRITES = {"CreateMultipartUpload", "PutObject", "UploadPart", "DeleteObject"}
+
+
+def _lost() -> None:
+    raise LockLost("somebody else has it")
+
+
+@contextlib.contextmanager
+def _begun(lane: Lane, scenario: str) -> Iterator[tuple[Application, TusClient]]:
     lane.proxy.begin(lambda _call: None)
-    app = Application(lane, Case(scenario), "bite/", timeout=30)
     one = SCENARIOS[scenario]
-    return app, TusClient(
-        send=in_process(app), file=one.file(lane.part_size), way=Way(stops=[lane.part_size])
-    )
+    setup = Setup(one, Process.FORGETS, retries=False, timeout=30)
+    with Application(lane, f"{secrets.token_hex(6)}/", setup) as app:
+        yield app, TusClient(send=in_process(app), file=one.file(lane.part_size), way=Way())
 
 
 def _calls_of(lane: Lane, case: Case) -> list[Call]:
@@ -282,6 +410,10 @@ def _calls_of(lane: Lane, case: Case) -> list[Call]:
 
 
 RULES: dict[str, tuple[Callable[[Patch], None], Callable[[Lane], list[str]]]] = {
+    "part k always means the same bytes": (
+        parts_are_cut_anew,
+        Needs("whole parts", Fault.LATEST, "UploadPart"),
+    ),
     "only the run of parts without a gap counts": (
         every_part_counts,
         Needs("five parts", Fault.ERROR, "UploadPart"),
@@ -303,6 +435,10 @@ RULES: dict[str, tuple[Callable[[Patch], None], Callable[[Lane], list[str]]]] = 
         every_error_means_absent,
         Needs("pieces", Fault.ERROR, "HeadObject", ".part"),
     ),
+    "a 200 that says nothing is a failure": (
+        an_empty_answer_is_one,
+        Needs("small pieces", Fault.EMPTY, "ListParts"),
+    ),
     "nothing is confirmed that a part's failure has cost": (
         failed_parts_are_overlooked,
         Needs("created with parts", Fault.CUT_BEFORE, "UploadPart"),
@@ -310,6 +446,11 @@ RULES: dict[str, tuple[Callable[[Patch], None], Callable[[Lane], list[str]]]] = 
     "after a failed part no other one begins": (
         parts_go_on_after_a_failure,
         waste_after_a_failed_part,
+    ),
+    "nothing is written once the lock is lost": (locks_are_never_lost, written_without_a_lock),
+    "a memo counts while nobody else had the lock": (
+        every_memo_counts,
+        Needs("pieces", process=Process.TAKES_TURNS),
     ),
     "a lost Complete is recognised by its object": (
         no_object_is_looked_for,
@@ -319,13 +460,21 @@ RULES: dict[str, tuple[Callable[[Patch], None], Callable[[Lane], list[str]]]] = 
         every_object_is_believed_in,
         aborted_behind_our_back,
     ),
+    "the record says that an object may be there first": (
+        nobody_is_told_of_an_object,
+        Needs("one part in pieces", Fault.ERROR, "PutObject", ".info", times=2),
+    ),
     "the record says finished only after the object is made": (
         finished_is_said_too_early,
         Needs("five parts", Fault.ERROR, "CompleteMultipartUpload"),
     ),
+    "the record says finished only after on_finish": (
+        finished_is_said_before_the_hook,
+        Needs("hook refuses once"),
+    ),
     "a creation that fails aborts its multipart upload": (
         nothing_is_aborted,
-        Needs("five parts", Fault.ERROR, "PutObject", ".info"),
+        Needs("five parts", Fault.REFUSAL, "PutObject", ".info"),
     ),
     "a termination removes the record last": (
         the_record_goes_first,
@@ -335,9 +484,17 @@ RULES: dict[str, tuple[Callable[[Patch], None], Callable[[Lane], list[str]]]] = 
         silence_means_no,
         Needs("deferred, long", Fault.LATE, "PutObject", ".info"),
     ),
+    "a 5xx is no refusal of a record": (
+        every_answer_is_a_refusal,
+        Needs("deferred, long", Fault.GATEWAY_LATE, "PutObject", ".info"),
+    ),
     "the first record is written on condition": (
         the_first_record_is_written_blindly,
         Needs("one part", Fault.LATER, "PutObject", ".info"),
+    ),
+    "later records are written on condition": (
+        later_records_are_written_blindly,
+        Needs("kept alive, deferred", Fault.LATER, "PutObject", ".info"),
     ),
     "the lost answer to a record's write is read back": (
         lost_answers_are_not_looked_for,

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Container, Iterable
 
-from tests.faults.matrix import PASSES, REAL, SHORT, TINY, Matrix
+import pytest
+from _pytest.mark import ParameterSet
+
+from tests.faults.matrix import (
+    BRIEF,
+    BRIEF_REAL,
+    BRIEF_SHORT,
+    EVERYTHING,
+    PASSES,
+    REAL,
+    SHORT,
+    Matrix,
+)
 from tests.faults.pool import Pool
 from tests.harness.service import Service
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
-@pytest.mark.parametrize(("scenario", "name"), TINY)
+def cells(
+    every: Iterable[tuple[str, str]], brief: Container[tuple[str, str]]
+) -> list[ParameterSet]:
+    """All of them, those marked as long that are not among the brief ones."""
+    return [pytest.param(*cell, marks=() if cell in brief else pytest.mark.long) for cell in every]
+
+
+@pytest.mark.parametrize(("scenario", "name"), cells(EVERYTHING, BRIEF))
 def test_no_fault_costs_a_byte(matrix: Matrix, tiny_pool: Pool, scenario: str, name: str) -> None:
     """With tiny parts, so that every scenario and every way can be afforded."""
     bad = matrix.run("MiniStack", tiny_pool, scenario, PASSES[name])
     assert not bad, "\n".join(map(str, bad))
 
 
-@pytest.mark.parametrize(("scenario", "name"), REAL)
+@pytest.mark.parametrize(("scenario", "name"), cells(REAL, BRIEF_REAL))
 def test_no_fault_costs_a_byte_on_a_disk(
     matrix: Matrix, real_pool: Pool, scenario: str, name: str
 ) -> None:
@@ -27,7 +46,7 @@ def test_no_fault_costs_a_byte_on_a_disk(
     assert not bad, "\n".join(map(str, bad))
 
 
-@pytest.mark.parametrize(("scenario", "name"), SHORT)
+@pytest.mark.parametrize(("scenario", "name"), cells(SHORT, BRIEF_SHORT))
 def test_no_fault_costs_a_byte_on_other_services(
     matrix: Matrix, other_pool: Pool, scenario: str, name: str, other: Service
 ) -> None:

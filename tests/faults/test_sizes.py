@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.client import Answer, TusClient, Way, in_process
-from tests.faults.ring import PATIENCE, Lane, limits_for
+from tests.faults.client import TusClient, Way
+from tests.faults.lane import PATIENCE, Lane, limits_for
+from tests.faults.transport import Answer, in_process
 from tus_wsgi.assembly import TusMiddleware
 from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.lockers.memory import MemoryLocker

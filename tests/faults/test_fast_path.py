@@ -1,0 +1,57 @@
+"""The faults once more with bytes that come straight from gunicorn's socket, and real 104s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.matrix import Matrix
+from tests.faults.proxy import Fault
+from tests.faults.site import Site
+from tests.harness.service import Service
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+NAMES = (
+    "five parts",
+    "pieces",
+    "created with parts",
+    "cut within a part",
+    "deferred, long",
+    "joined across seams",
+    "RUFH, parts",
+    "RUFH, appended",
+    "RUFH, cut",
+)
+
+KINDS = (Fault.ERROR, Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.GATEWAY_LATE, Fault.EMPTY)
+
+BRIEF = {
+    ("five parts", Fault.ERROR),
+    ("cut within a part", Fault.CUT_AFTER),
+    ("RUFH, cut", Fault.CUT_AFTER),
+}
+
+
+@pytest.fixture(scope="module")
+def site(ministack: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(ministack, tmp_path_factory.mktemp("fast"), workers=1)
+    yield site
+    site.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        pytest.param(name, kind, marks=() if (name, kind) in BRIEF else pytest.mark.long)
+        for name in NAMES
+        for kind in KINDS
+    ],
+)
+def test_no_fault_costs_a_byte_on_the_fast_path(
+    site: Site, matrix: Matrix, name: str, fault: Fault
+) -> None:
+    bad = matrix.run_on_site("gunicorn", site, name, fault)
+    assert not bad, "\n".join(bad)
+    assert set(site.bodies.read_text(encoding="ascii").split()) == {"SocketSource"}
