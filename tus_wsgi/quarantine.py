@@ -76,6 +76,8 @@ class HeldBody:
         # Nothing is expected, so that memory is taken as bytes come: a client may announce much.
         self._part = self._spool.part(capacity, None)
         self._part.fill(self._body)
+        if self._part.trouble is not None:
+            raise self._part.trouble
         read_end(self._body)
         return self._body.end
 

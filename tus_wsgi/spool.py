@@ -97,9 +97,22 @@ class Spool:
         self._changed = threading.Condition()
         self._last_return = float("-inf")
 
-    def part(self, capacity: int, expected: int | None) -> SpooledPart:
-        """A place for at most `capacity` bytes; `expected` are to come, if that is known."""
-        return SpooledPart(self, capacity, expected)
+    def part(self, capacity: int, expected: int | None, begun: bytes = b"") -> SpooledPart:
+        """A place for at most `capacity` bytes, the first of which are `begun`.
+
+        Args:
+            expected: bytes that are to come in all, if that is known.
+
+        Raises:
+            StoreUnavailable: there is no room for the first.
+        """
+        part = SpooledPart(self, capacity, expected)
+        try:
+            part.write(begun)
+        except BaseException:
+            part.close()
+            raise
+        return part
 
     def take(self, size: int, *, for_long: bool = False) -> bytearray | None:
         """A buffer out of the budget, or None when there is none to be had.
@@ -169,6 +182,7 @@ class SpooledPart:
         capacity: bytes that it holds at most.
         size: bytes that are here.
         crc32: the CRC-32 of those.
+        trouble: why no more of a body could be kept; None where that was no trouble.
     """
 
     def __init__(self, spool: Spool, capacity: int, expected: int | None) -> None:
@@ -176,6 +190,7 @@ class SpooledPart:
         self.capacity = capacity
         self.size = 0
         self.crc32 = 0
+        self.trouble: StoreUnavailable | None = None
         self._expected = capacity if expected is None else min(capacity, expected)
         self._memory = bytearray()
         self._taken = 0
@@ -202,18 +217,20 @@ class SpooledPart:
             self._count(memoryview(data))
 
     def fill(self, body: Body) -> None:
-        """Append the body until the part is full or the body has ended.
+        """Append the body until the part is full, or the body has ended, or there is `trouble`.
 
-        Raises:
-            StoreUnavailable: there is no room on the disk. What is here can be read all the same.
+        What is here by then can be stored all the same.
         """
-        while not self.is_full:
-            self._make_room(1)
-            if self._file is not None:
-                self._fill_file(body, self._file)
-                return
-            if not self._fill_memory(body):
-                return
+        try:
+            while not self.is_full:
+                self._make_room(1)
+                if self._file is not None:
+                    self._fill_file(body, self._file)
+                    return
+                if not self._fill_memory(body):
+                    return
+        except StoreUnavailable as error:
+            self.trouble = error
 
     def read_into(self, buffer: memoryview, start: int) -> int:
         """Copy what is here from offset `start` on into `buffer`; returns how many bytes."""

@@ -1,0 +1,112 @@
+"""One client's ways are not another's trouble: not the fast, not the silent, and not the many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import psutil
+import pytest
+
+from tests.harness.data import some_bytes
+from tests.harness.gunicorn import Gunicorn
+from tests.harness.http import Connection
+from tests.harness.site import PART_SIZE, Site
+from tests.harness.tus import STREAM, VERSION, Tus, patch_fields
+from tus_wsgi.model import KIB, MIB
+
+pytestmark = pytest.mark.live
+
+Sites = Callable[..., Site]
+
+LATE = 2.0
+"""Seconds that a small request may take beside a large one, on a machine that does much else."""
+
+CROWD = 200
+"""Clients that have sent something, and are silent."""
+
+SENT = 300 * KIB
+
+CONNECTION_SIZE = 200 * KIB
+"""Bytes of memory that a client may cost beside the budget: 100 MiB for 500 of them."""
+
+
+def one_worker(site: Site) -> tuple[Gunicorn, int]:
+    server = site.start(workers=1)
+    (worker,) = server.workers()
+    return server, worker
+
+
+def send_fast(tus: Tus, path: str, size: int, chunked: bool) -> None:
+    """Send without ever waiting for more than the server's kernel."""
+    with Connection(tus.port, timeout=60) as connection:
+        length = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(size)}
+        connection.begin("PATCH", path, patch_fields(0, **length))
+        send = connection.chunk if chunked else connection.send
+        for _ in range(size // MIB):
+            send(bytes(MIB))
+        if chunked:
+            send(b"")
+        assert connection.response().status == 204
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_a_small_request_beside_a_fast_client_is_answered_soon(
+    chunked: bool, new_site: Sites
+) -> None:
+    site = new_site()
+    server, _ = one_worker(site)
+    tus = Tus(server.port)
+    size = 96 * MIB
+    path = tus.create(size)
+    seconds = list[float]()
+    with ThreadPoolExecutor(1) as threads:
+        done = threads.submit(send_fast, tus, path, size, chunked)
+        while not done.done():
+            began = time.monotonic()
+            assert tus.ask("OPTIONS", "/files").status == 204
+            seconds.append(time.monotonic() - began)
+            time.sleep(0.02)
+        done.result()
+    assert len(seconds) > 5, "the upload was over too soon"
+    assert max(seconds) < LATE, sorted(seconds)[-5:]
+
+
+def test_a_healthy_upload_moves_while_stalled_clients_hold_the_budget(new_site: Sites) -> None:
+    site = new_site(TUS_MEMORY_BUDGET="8MiB")
+    server, _ = one_worker(site)
+    tus = Tus(server.port)
+    data = some_bytes(2 * PART_SIZE + 1000)
+    with ExitStack() as stack:
+        for _ in range(8):
+            path = tus.create(4 * PART_SIZE)
+            stalled = stack.enter_context(Connection(server.port))
+            stalled.begin("PATCH", path, patch_fields(0, Content_Length=str(4 * PART_SIZE)))
+            stalled.send(bytes(3 * MIB))
+            stalled.consumed()
+        began = time.monotonic()
+        path = tus.upload(data)
+        assert time.monotonic() - began < 15
+    assert site.stored(path) == data
+
+
+def test_silent_clients_cost_little_memory_beside_the_budget(new_site: Sites) -> None:
+    """Their bytes are on disk, and none of them is waited for with much."""
+    site = new_site(TUS_MEMORY_BUDGET="4MiB")
+    server, worker = one_worker(site)
+    Tus(server.port).upload(bytes(MIB))
+    before = psutil.Process(worker).memory_info().rss
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Connection(server.port)) for _ in range(CROWD)]
+        length = {"Upload-Length": str(PART_SIZE), "Content-Length": str(PART_SIZE)}
+        for client in clients:
+            # One part: S3 hears nothing of it until its end.
+            client.begin("POST", "/files", {**VERSION, **STREAM, **length})
+            client.send(bytes(SENT))
+        for client in clients:
+            client.delivered()
+        clients[-1].consumed()
+        grown = psutil.Process(worker).memory_info().rss - before
+    assert grown < 4 * MIB + CROWD * CONNECTION_SIZE, grown / MIB
