@@ -13,13 +13,13 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
 
 import pytest
 
 from tests.harness.gunicorn import wait_until
 from tests.live.demo_fixtures.chromium import Chromium, Page, find_chromium
 from tests.live.demo_fixtures.running import RunningDemo, ask, gone, running, start
+from tests.live.demo_fixtures.widget import button, press, uploads, wait_until_sent
 from tests.live.demo_fixtures.wire import Wire
 from tus_wsgi.dev.demo import UPPY, Places
 from tus_wsgi.dev.npm import fetch_files, find_npm
@@ -269,6 +269,33 @@ def test_a_dropped_file_arrives_although_the_network_was_cut(
 
 @pytest.mark.browser
 @pytest.mark.timeout(180)
+def test_a_paused_upload_stands_still_until_it_is_resumed(
+    demo: RunningDemo, wire: Wire, page: Page, tmp_path: Path
+) -> None:
+    file = random_file(tmp_path / "thesis.pdf", size=40 * MIB)
+    page.drop(file, DROP_ZONE)
+    wait_until_sent(page, 0.3)
+    press(page, "Pause")
+    page.wait_for(f"document.querySelector({button('Resume')!r})")
+    page.wait_for("document.querySelector('.row .state').textContent.endsWith('sent, paused')")
+    wait_until_quiet(wire)
+    shoot(page, "paused", tmp_path)
+    url = uploads(page)[0]["url"]
+    paused = int(ask(url, "HEAD", TUS)["Upload-Offset"])
+    assert 0 < paused < 40 * MIB
+    time.sleep(2)
+    assert int(ask(url, "HEAD", TUS)["Upload-Offset"]) == paused
+
+    carried = wire.carried
+    press(page, "Resume")
+    page.wait_for("!document.querySelector('.row .state').textContent.includes('paused')")
+    page.wait_for("document.querySelector('.finished a[href]')", seconds=60)
+    assert_arrived(demo, page, file)
+    assert wire.carried - carried < 40 * MIB - paused + MIB, "only the rest was sent"
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(180)
 def test_after_a_reload_the_same_file_goes_on_where_it_was(
     demo: RunningDemo, wire: Wire, page: Page, tmp_path: Path
 ) -> None:
@@ -319,9 +346,17 @@ def test_a_cancelled_upload_is_deleted_on_the_server(
     page.drop(random_file(tmp_path / "mistake.bin", size=40 * MIB), DROP_ZONE)
     wait_until_sent(page, 0.2)
     url = uploads(page)[0]["url"]
-    page.evaluate("document.querySelector('.uppy-StatusBar-actionCircleBtn[title=Cancel]').click()")
+    press(page, "Cancel")
     page.wait_for("document.querySelector('#uploads').hidden")
     wait_until(lambda: ask(url, "HEAD", TUS).status in {404, 410}, seconds=10)
+
+
+def wait_until_quiet(wire: Wire) -> None:
+    """Wait until nothing that was sent is still on its way."""
+    carried = -1
+    while carried != wire.carried:
+        carried = wire.carried
+        time.sleep(0.5)
 
 
 def random_file(path: Path, *, size: int) -> Path:
@@ -333,30 +368,6 @@ def bytes_stored(data: Path) -> int:
     """How many bytes the demo has stored since it was started."""
     log = Places.below(data).log.read_text(encoding="utf-8")
     return sum(map(int, re.findall(r"event=bytes_stored .*\bcount=(\d+)", log)))
-
-
-class Remembered(TypedDict):
-    """An upload as the page remembers it; sizes in bytes."""
-
-    url: str
-    name: str
-    size: int
-    offset: int
-    finished: bool
-
-
-REMEMBERED = "JSON.parse(localStorage.getItem('tus-wsgi-demo.uploads') ?? '[]')"
-
-
-def uploads(page: Page) -> list[Remembered]:
-    """What the page remembers, newest first."""
-    found: list[Remembered] = page.evaluate(REMEMBERED)
-    return found
-
-
-def wait_until_sent(page: Page, share: float) -> None:
-    """Wait until more than this share of an upload is on its way or there."""
-    page.wait_for(f"{REMEMBERED}.some((upload) => upload.offset > {share} * upload.size)")
 
 
 def assert_arrived(demo: RunningDemo, page: Page, file: Path) -> None:

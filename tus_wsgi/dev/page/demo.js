@@ -55,6 +55,12 @@ uppy.on("upload-error", (file) => {
   uploads.show();
 });
 
+const showPaused = () => {
+  const paused = uppy.getFiles().filter((file) => file.isPaused);
+  uploads.pause(new Set(paused.map((file) => file.tus?.uploadUrl)));
+};
+for (const event of ["upload-pause", "pause-all", "resume-all"]) uppy.on(event, showPaused);
+
 // Removing a file that is on its way cancels it, and the tus plugin deletes it on the server.
 uppy.on("file-removed", (file) => {
   const url = file.tus?.uploadUrl;

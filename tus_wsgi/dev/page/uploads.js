@@ -33,6 +33,7 @@ export class Uploads {
     this.template = template;
     this.bucket = bucket;
     this.active = new Map(); // a Speed for each URL that this page is sending to
+    this.paused = new Set(); // those of them where a person has said to wait
     this.all = JSON.parse(localStorage.getItem(KEY) ?? "[]");
     this.show();
   }
@@ -50,6 +51,11 @@ export class Uploads {
     if (speed) speed.note(performance.now(), change.offset);
     else this.active.set(url, new Speed(performance.now(), change.offset));
     this.note(url, change);
+  }
+
+  pause(urls) {
+    this.paused = urls;
+    this.show();
   }
 
   forget(url) {
@@ -114,10 +120,11 @@ export class Uploads {
     return row;
   }
 
-  state({ finished, offset, size }, speed) {
+  state({ url, finished, offset, size }, speed) {
     if (finished) return `${readableSize(size)}, stored`;
     const share = `${Math.floor((size ? offset / size : 0) * 100)} % of ${readableSize(size)}`;
     if (!speed) return `${share} stored. Drop this file again to go on.`;
+    if (this.paused.has(url)) return `${share} sent, paused`;
     if (!speed.value || !navigator.onLine) return `${share} sent`;
     return `${share} sent, ${readableSize(speed.value)} a second`;
   }
