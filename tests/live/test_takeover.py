@@ -21,7 +21,10 @@ from tus_wsgi.model import KIB
 pytestmark = pytest.mark.live
 
 SOON = 2.0
-"""Seconds."""
+"""Seconds, for a HEAD and a PATCH together."""
+
+TRIES = 3
+"""A busy machine may be slow once. A server that waits for something is slow each time."""
 
 FILE = some_bytes(2 * PART_SIZE + 70_000)
 
@@ -54,20 +57,30 @@ def stalled(
         yield connection
 
 
-def supersede(site: Site, tus: Tus, path: str, sent: int, holder: Connection) -> None:
-    """HEAD, then PATCH, in time; the file is whole, and the old request learns what happened."""
+def supersede(site: Site, tus: Tus, path: str, sent: int, holder: Connection) -> float:
+    """HEAD, then PATCH: the file is whole, and the old request learns what happened.
+
+    Returns the seconds that the two took together.
+    """
     began = time.monotonic()
     assert tus.offset(path) == sent
-    assert time.monotonic() - began < SOON
-    with Connection(tus.port) as connection:
-        began = time.monotonic()
-        connection.request("PATCH", path, patch_fields(sent), FILE[sent : sent + 1000])
-        assert connection.response().status == 204
-        assert time.monotonic() - began < SOON
+    tus.send(path, sent, FILE[sent : sent + 1000])
+    took = time.monotonic() - began
     told = holder.response()
     assert (told.status, told["Upload-Offset"]) == (423, str(sent))
     tus.send(path, sent + 1000, FILE[sent + 1000 :])
     assert site.stored(path) == FILE
+    return took
+
+
+def assert_soon(measure: Callable[[], float]) -> None:
+    """Whatever else the machine does: it is quick at least once, and right each time."""
+    took = []
+    for _ in range(TRIES):
+        took.append(measure())
+        if took[-1] < SOON:
+            return
+    pytest.fail(f"HEAD and PATCH took {took} s")
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +98,13 @@ def test_a_silent_client_is_superseded_at_once(
 ) -> None:
     """C-41, C-42: every byte that was sent counts."""
     here, other = pair
-    path = here.create(len(FILE))
-    with stalled(site, here.port, path, sent, chunked=chunked) as holder:
-        supersede(site, other if elsewhere else here, path, sent, holder)
+
+    def measure() -> float:
+        path = here.create(len(FILE))
+        with stalled(site, here.port, path, sent, chunked=chunked) as holder:
+            return supersede(site, other if elsewhere else here, path, sent, holder)
+
+    assert_soon(measure)
 
 
 @framings
@@ -98,16 +115,21 @@ def test_a_request_is_superseded_before_its_body_is_looked_at(
 ) -> None:
     """C-41: what the kernel has of it counts as well."""
     here, other = pair
-    path = here.create(len(FILE))
-    with stalled(site, here.port, path, sent, chunked=chunked, waited_for=False) as holder:
-        supersede(site, other if elsewhere else here, path, sent, holder)
+
+    def measure() -> float:
+        path = here.create(len(FILE))
+        with stalled(site, here.port, path, sent, chunked=chunked, waited_for=False) as holder:
+            return supersede(site, other if elsewhere else here, path, sent, holder)
+
+    assert_soon(measure)
 
 
 def test_it_is_superseded_by_either_worker_of_one_server(
     site: Site, server: Gunicorn, tus: Tus
 ) -> None:
     sent = PART_SIZE + 1
-    served = set[bool]()
+    # Seconds, by whether the worker that answered is the one that was waiting.
+    quickest = dict[bool, float]()
     for _ in range(60):
         path = tus.create(len(FILE))
         with stalled(site, server.port, path, sent, chunked=False) as holder:
@@ -116,13 +138,14 @@ def test_it_is_superseded_by_either_worker_of_one_server(
                 began = time.monotonic()
                 connection.request("HEAD", path, {"Tus-Resumable": "1.0.0"})
                 response = connection.response()
-                assert time.monotonic() - began < SOON
+                took = time.monotonic() - began
                 assert response["Upload-Offset"] == str(sent)
-                served.add(server.worker_of(connection.socket) == theirs)
+                same = server.worker_of(connection.socket) == theirs
+                quickest[same] = min(took, quickest.get(same, took))
             assert holder.response().status == 423
-        if served == {True, False}:
+        if len(quickest) == 2 and max(quickest.values()) < SOON:
             return
-    pytest.fail(f"60 requests went to the same worker, or all to the other one: {served}")
+    pytest.fail(f"60 requests went to one worker, or some were slow: {quickest}")
 
 
 def test_a_patch_supersedes_without_a_head(pair: tuple[Tus, Tus], site: Site) -> None:
