@@ -6,24 +6,20 @@ of a server in trouble, come from botocore's Stubber, behind the very same clien
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
-from botocore.stub import Stubber
 
 from tests.harness.stores import Place
+from tests.s3.stubs import FACTS, Stubbed
 from tus_wsgi.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.parts import Part
 from tus_wsgi.spool import Payload
 from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from tus_wsgi.stores.s3.copies import Copy
 
 KEY = "key"
 
@@ -163,55 +159,6 @@ def test_a_server_that_cannot_be_reached_is_a_failure(place: Place, bucket: Buck
 
 
 # -- answers that no server here gives -------------------------------------------------------------
-
-
-class Stubbed:
-    """A bucket whose service answers what it is told to."""
-
-    def __init__(self, client: S3Client) -> None:
-        self.stub = Stubber(client)
-        self.bucket = Bucket(client, "bucket")
-
-    def refuse(self, operation: str, code: str, status: int, message: str = "") -> None:
-        self.stub.add_client_error(operation, code, message, http_status_code=status)
-
-    def answer(self, operation: str, **answer: Any) -> None:
-        self.stub.add_response(operation, answer)
-
-    def have_read(self) -> None:
-        """Let the bucket read something, so that its credentials are known to be good."""
-        self.answer("get_object", **FACTS, Body=Empty())
-        self.bucket.get("something")
-
-
-class Empty:
-    """A body without bytes."""
-
-    def read(self, size: int = -1) -> bytes:
-        return b""
-
-
-FACTS: dict[str, Any] = {"ContentLength": 0, "ETag": '"e"', "LastModified": "2026-01-02T03:04:05Z"}
-
-
-@pytest.fixture(scope="module")
-def nowhere() -> S3Client:
-    """A client that never gets as far as a connection."""
-    return boto3.session.Session().client(
-        "s3",
-        region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
-
-
-@pytest.fixture
-def stubbed(nowhere: S3Client) -> Iterator[Stubbed]:
-    stubbed = Stubbed(nowhere)
-    with stubbed.stub:
-        yield stubbed
-    stubbed.stub.assert_no_pending_responses()
 
 
 Ask = Callable[[Bucket], object]
@@ -383,6 +330,25 @@ def test_a_list_that_does_not_say_whose_it_is_is_no_list(stubbed: Stubbed) -> No
     stubbed.answer("list_parts")
     with pytest.raises(StoreUnavailable):
         stubbed.bucket.list_parts(KEY, "m")
+
+
+@pytest.mark.parametrize(
+    "operation", [*READS, *LISTS, *(set(WRITES) - {"delete_object", "abort_multipart_upload"})]
+)
+def test_an_answer_that_says_nothing_is_a_failure(stubbed: Stubbed, operation: str) -> None:
+    """The 200 of a proxy that lost the rest. To a removal S3 says no more itself."""
+    stubbed.answer(operation)
+    with pytest.raises(StoreUnavailable):
+        {**READS, **LISTS, **WRITES}[operation](stubbed.bucket)
+
+
+def test_a_range_or_a_copy_of_which_nothing_is_said_is_a_failure(stubbed: Stubbed) -> None:
+    stubbed.answer("get_object")
+    with pytest.raises(StoreUnavailable):
+        stubbed.bucket.read(KEY, 0, 1, etag='"e"', step=1)
+    stubbed.answer("upload_part_copy")
+    with pytest.raises(StoreUnavailable):
+        stubbed.bucket.copy_part(KEY, "m", 1, Copy("source", '"e"', None))
 
 
 @pytest.mark.parametrize("error", [OSError("reset"), EndpointConnectionError(endpoint_url="x")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,6 +171,18 @@ def test_a_tail_that_changed_behind_the_look_is_not_read(place: Place, part: Spo
     tail_of(place).write(0, part)
     tail = looked(place)
     place.put(place.keys.tail(ID), b"another")
+    with pytest.raises(StoreUnavailable):
+        tail.read()
+
+
+def test_a_tail_that_comes_back_shorter_than_it_is_is_not_read(
+    place: Place, part: SpooledPart
+) -> None:
+    """What follows would be stored too far ahead. boto3 counts only where there is a length."""
+    tail_of(place).write(0, part)
+    tail = looked(place)
+    assert tail._tail is not None
+    tail._tail = replace(tail._tail, size=11)
     with pytest.raises(StoreUnavailable):
         tail.read()
 

@@ -1,0 +1,66 @@
+"""A service that answers what it is told to, behind the real client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.stub import Stubber
+
+from tus_wsgi.stores.s3.bucket import Bucket
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class Stubbed:
+    """A bucket whose service answers what it is told to."""
+
+    def __init__(self, client: S3Client) -> None:
+        self.client = client
+        self.stub = Stubber(client)
+        self.bucket = Bucket(client, "bucket")
+
+    def refuse(self, operation: str, code: str, status: int, message: str = "") -> None:
+        self.stub.add_client_error(operation, code, message, http_status_code=status)
+
+    def answer(self, operation: str, **answer: Any) -> None:
+        self.stub.add_response(operation, answer)
+
+    def have_read(self) -> None:
+        """Let the bucket read something, so that its credentials are known to be good."""
+        self.answer("get_object", **FACTS, Body=Empty())
+        self.bucket.get("something")
+
+
+class Empty:
+    """A body without bytes."""
+
+    def read(self, size: int = -1) -> bytes:
+        return b""
+
+
+FACTS: dict[str, Any] = {"ContentLength": 0, "ETag": '"e"', "LastModified": "2026-01-02T03:04:05Z"}
+
+
+@pytest.fixture(scope="module")
+def nowhere() -> S3Client:
+    """A client that never gets as far as a connection."""
+    return boto3.session.Session().client(
+        "s3",
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
+@pytest.fixture
+def stubbed(nowhere: S3Client) -> Iterator[Stubbed]:
+    stubbed = Stubbed(nowhere)
+    with stubbed.stub:
+        yield stubbed
+    stubbed.stub.assert_no_pending_responses()
