@@ -10,7 +10,7 @@ Sizes and offsets are in bytes; part numbers count from 1, as S3 counts them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tus_wsgi.errors import UploadTooLarge
 from tus_wsgi.model import GIB, MIB, TIB
@@ -131,8 +131,13 @@ def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
     return PartPlan(max(limits.part_size, -(-length // limits.max_parts)))
 
 
-def continued(run: list[Part], length: int | None, limits: PartLimits) -> PartPlan:
+def continued(
+    run: list[Part], length: int | None, limits: PartLimits, listed: Iterable[Part] = ()
+) -> PartPlan:
     """The plan for what follows `run`, the parts of an upload that had no plan.
+
+    Of what is `listed` behind a gap nobody knows which bytes it holds: those that were to be in
+    front of it may have been more, or fewer, than the plan's part has. So none has the plan's size.
 
     Raises:
         UploadTooLarge: the rest does not fit into the part numbers that are left.
@@ -143,9 +148,13 @@ def continued(run: list[Part], length: int | None, limits: PartLimits) -> PartPl
         raise UploadTooLarge(done, length)
     most = limits.max_object_size if length is None else length
     size = max(limits.part_size, -(-(most - done) // left))
-    if size > limits.max_part_size:
+    plan = PartPlan(size, parts_before=len(run), bytes_before=done)
+    others = [part for part in listed if part.number > len(run)]
+    while any(part.size == plan.expected_size(part.number, length) for part in others):
+        plan = replace(plan, part_size=plan.part_size + 1)
+    if plan.part_size > limits.max_part_size:
         raise UploadTooLarge(done + left * limits.max_part_size, length)
-    return PartPlan(size, parts_before=len(run), bytes_before=done)
+    return plan
 
 
 def contiguous(plan: PartPlan | None, length: int | None, listed: Iterable[Part]) -> list[Part]:

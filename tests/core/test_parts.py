@@ -350,6 +350,18 @@ def test_a_plan_goes_on_behind_parts_of_any_size() -> None:
     assert contiguous(plan, 50, listed) == listed[:3]
 
 
+@pytest.mark.parametrize("length", [None, 50])
+@pytest.mark.parametrize("size", [10, 11, 9])
+def test_what_lies_behind_a_gap_fits_into_no_plan(length: int | None, size: int) -> None:
+    """Nobody knows which bytes it holds: part 2 of the other server may have been longer."""
+    listed = [part(1, 7), part(3, size), part(4, 23)]
+    within = PartLimits(part_size=10, min_part_size=5, max_object_size=500)
+    plan = continued(listed[:1], length, within, listed)
+    assert 10 <= plan.part_size <= 12
+    again = contiguous(plan, length, [*listed, part(2, plan.part_size)])
+    assert [one.number for one in again] == [1, 2]
+
+
 def test_a_plan_goes_on_with_larger_parts_where_few_numbers_are_left() -> None:
     within = PartLimits(part_size=10, min_part_size=5, max_parts=4)
     assert continued([part(1, 7), part(2, 7)], 94, within).part_size == 40
