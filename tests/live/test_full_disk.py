@@ -1,0 +1,37 @@
+"""A full disk under a real server: a limit on the size of files is one that every user can set."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+
+import pytest
+
+from tests.harness.data import some_bytes
+from tests.harness.site import PART_SIZE, Site
+from tests.harness.tus import Tus
+from tus_wsgi.model import KIB
+
+pytestmark = pytest.mark.live
+
+
+def test_what_came_before_the_disk_was_full_is_kept(new_site: Callable[..., Site]) -> None:
+    """The client reads 507, and goes on from there as soon as there is room again."""
+    site = new_site(TUS_MEMORY_BUDGET="0")
+    site.excused = r"Traceback"  # the operator's disk is the operator's business
+    server = site.start(workers=1)
+    (worker,) = server.workers()
+    tus = Tus(server.port)
+    room = PART_SIZE - 512 * KIB
+    data = some_bytes(PART_SIZE)
+    unlimited = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+    for before in (0, PART_SIZE):
+        path = tus.create(before + PART_SIZE)
+        if before:
+            tus.send(path, 0, data)
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (room, unlimited[1]))
+        assert tus.patch(path, before, data).status == 507
+        assert tus.offset(path) == before + room
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited)
+        tus.send(path, before + room, data[room:])
+        assert site.stored(path)[before:] == data

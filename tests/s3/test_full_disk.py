@@ -1,0 +1,67 @@
+"""A full disk ends a request, and costs as few of its bytes as can be."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.harness.disks import SmallDisk
+from tests.harness.stores import PART, Place
+from tests.s3.service import Desk
+from tus_wsgi.errors import StoreUnavailable
+from tus_wsgi.spool import FIRST_BUFFER
+
+DATA = random.Random(8).randbytes(3 * PART + 777)
+
+
+@pytest.mark.parametrize("length", [len(DATA), None], ids=["known", "deferred"])
+@pytest.mark.parametrize(
+    ("budget", "room", "stored"),
+    [
+        (0, 0, 0),
+        (0, 1000, 1000),
+        (0, PART, PART),
+        (0, 2 * PART + 1000, 2 * PART + 1000),
+        (FIRST_BUFFER, 0, FIRST_BUFFER),
+        (FIRST_BUFFER, PART + 1000, PART + FIRST_BUFFER),
+    ],
+)
+def test_what_was_received_before_the_disk_was_full_is_stored(
+    place: Place, length: int | None, budget: int, room: int, stored: int
+) -> None:
+    """Whole parts first, and what there is of the next one as the tail."""
+    spool = SmallDisk(budget, room)
+    desk = Desk(place, store=place.store(spool=spool))
+    id = desk.create(length).id
+    with pytest.raises(StoreUnavailable) as caught:
+        desk.append(id, DATA)
+    assert caught.value.full
+    assert Desk(place).look(id).offset == stored
+    assert spool._left == budget
+    Desk(place).append(id, DATA[stored:], offset=stored, length=len(DATA))
+    assert place.data(id) == DATA
+
+
+def test_a_tail_stays_if_the_disk_has_no_room_for_it(place: Place) -> None:
+    id = Desk(place).create(len(DATA), DATA[:1000]).id
+    with pytest.raises(StoreUnavailable):
+        Desk(place, store=place.store(spool=SmallDisk(0, 0))).append(id, DATA[1000:], offset=1000)
+    assert Desk(place).look(id).offset == 1000
+
+
+def test_a_client_whose_creation_met_a_full_disk_learns_how_far_it_got(place: Place) -> None:
+    desk = Desk(place, store=place.store(spool=SmallDisk(0, PART + 10)))
+    assert desk.create(len(DATA), DATA).offset == PART + 10
+
+
+def test_a_failure_of_s3_is_the_news_even_if_the_disk_is_full_too(place: Place) -> None:
+    desk = Desk(place, store=place.store(spool=SmallDisk(0, PART + 10)))
+    id = desk.create(len(DATA)).id
+    with (
+        place.calls.failing(ConnectionError(), "UploadPart 1"),
+        pytest.raises((StoreUnavailable, ConnectionError)) as caught,
+    ):
+        desk.append(id, DATA)
+    assert not getattr(caught.value, "full", False)
+    assert Desk(place).look(id).offset == 0
