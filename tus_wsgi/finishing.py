@@ -61,13 +61,12 @@ class Finisher:
         # A partial upload is no file of the application's. And whoever joins it wants to see at
         # once that it is finished.
         on_finish = None if isinstance(concat, Partial) else self._on_finish
-        lock.assert_held()
         made = upload.assemble(lock.assert_held)
         if on_finish is not None:
             _call(on_finish, upload, lock)
-        lock.assert_held()
         # A hook would run again if the record were left for whoever looks next.
-        upload.finish(lazily=is_new and on_finish is None and concat is None)
+        lazily = is_new and on_finish is None and concat is None
+        upload.finish(lock.assert_held, lazily=lazily)
         if (made or on_finish is not None) and not isinstance(concat, Partial):
             self._audience.tell(UploadFinished(upload.info.id, upload.info.offset))
         if isinstance(concat, Final) and self._discard is not None:
@@ -90,6 +89,5 @@ def _call(on_finish: OnFinish, upload: Upload, lock: Lock) -> None:
     except Exception as error:
         # If this fails too, the client sends the last request once more.
         with suppress(Unavailable):
-            lock.assert_held()
-            upload.note_whole()
+            upload.note_whole(lock.assert_held)
         raise FinishRefused(info.id, info.offset) from error

@@ -73,8 +73,7 @@ class Intake:
         if info.length not in (None, info.offset):
             raise LengthMismatch(f"{info.length}, as declared before", info.offset)
         if info.is_open:
-            self.lock.assert_held()
-            upload.declare_length(info.offset)
+            upload.declare_length(info.offset, self.lock.assert_held)
 
     @property
     def has_data(self) -> bool:

@@ -64,12 +64,11 @@ class Joiner:
         return self._store.create(replace(info, length=length), at_once=True).info
 
     def _make(self, upload: Upload, lock: Lock) -> None:
-        lock.assert_held()
         try:
             upload.assemble(lock.assert_held)
         except (PartialUnusable, StoreUnavailable, UploadGone):
             try:
-                upload.terminate()
+                upload.terminate(lock.assert_held)
             except StoreUnavailable as error:
                 log.warning("something is left of a final upload", exc_info=error)
             raise

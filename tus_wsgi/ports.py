@@ -91,8 +91,15 @@ class Quarantine(Protocol):
         """Hold a body back. Leaving the context frees what it takes."""
 
 
+AssertHeld = Callable[[], None]
+"""Raises `LockLost` when an upload's lock has passed on. A store calls it before each write."""
+
+
 class Upload(Protocol):
-    """One upload in a store. Every method but `info` must be called under the upload's lock."""
+    """One upload in a store. Every method but `info` must be called under the upload's lock.
+
+    Those that write take `assert_held`, and raise what it raises.
+    """
 
     @property
     def info(self) -> UploadInfo:
@@ -111,28 +118,31 @@ class Upload(Protocol):
             StoreUnavailable: the store did not answer.
         """
 
-    def declare_length(self, length: int, *, is_open: bool = False) -> None:
+    def declare_length(
+        self, length: int, assert_held: AssertHeld, *, is_open: bool = False
+    ) -> None:
         """Record the length of an upload that was begun without one, or that was open.
 
         Args:
             length: the caller has checked it.
+            assert_held: see above.
             is_open: whether more may follow all the same.
         """
 
-    def prolong(self, expires: datetime) -> None:
+    def prolong(self, expires: datetime, assert_held: AssertHeld) -> None:
         """Record a later instant at which the upload lapses. The caller decided that it is due."""
 
     def append(
         self,
         body: Body,
-        assert_held: Callable[[], None],
+        assert_held: AssertHeld,
         on_stored: Callable[[int], None] | None = None,
     ) -> None:
         """Store the body at the end, as much of it as comes. `info.offset` tells how much that was.
 
         Args:
             body: read until it ends. It hands out no more than what is missing.
-            assert_held: raises `LockLost` when the lock has passed on; called before each write.
+            assert_held: see above.
             on_stored: told the offset that is stored for good, now and then while the body comes.
 
         Raises:
@@ -140,11 +150,8 @@ class Upload(Protocol):
                 at least what it found before.
         """
 
-    def assemble(self, assert_held: Callable[[], None]) -> bool:
+    def assemble(self, assert_held: AssertHeld) -> bool:
         """Make the object out of a full upload. Doing it twice is doing it once.
-
-        Args:
-            assert_held: as in `append`.
 
         Returns:
             whether this very instance made it, here or in `append`; False when it was found made.
@@ -155,7 +162,7 @@ class Upload(Protocol):
             StoreUnavailable: the store did not answer; try again.
         """
 
-    def note_whole(self) -> None:
+    def note_whole(self, assert_held: AssertHeld) -> None:
         """Record that the object is whole, although the application does not know yet.
 
         Whoever looks next finds the upload full, and no byte has to be sent again.
@@ -164,10 +171,11 @@ class Upload(Protocol):
             LockLost, StoreUnavailable: it is not recorded.
         """
 
-    def finish(self, *, lazily: bool) -> None:
+    def finish(self, assert_held: AssertHeld, *, lazily: bool) -> None:
         """Record that the object is whole and the application knows.
 
         Args:
+            assert_held: see above.
             lazily: leave it to whoever looks next, if the store can see by itself that the object
                 is whole. It saves a write; but the application would be told again.
         """
@@ -179,7 +187,7 @@ class Upload(Protocol):
         It says all that `measure` would find, more bytes are to come, and it is small.
         """
 
-    def terminate(self) -> None:
+    def terminate(self, assert_held: AssertHeld) -> None:
         """Remove everything that belongs to the upload; the record of it last.
 
         Raises:

@@ -218,9 +218,7 @@ class UploadService:
     def terminate(self, command: Terminate) -> Terminated:
         """Remove the upload, finished or not."""
         with self._locked(command.id, body=None) as lock:
-            upload = self._store.open(command.id)
-            lock.assert_held()
-            upload.terminate()
+            self._store.open(command.id).terminate(lock.assert_held)
         self._audience.tell(UploadTerminated(command.id))
         return Terminated()
 
@@ -297,8 +295,7 @@ class UploadService:
     def _prolong(self, upload: Upload, lock: Lock) -> None:
         expires = prolonged(upload.info, self._now(), self._lifetime)
         if expires is not None:
-            lock.assert_held()
-            upload.prolong(expires)
+            upload.prolong(expires, lock.assert_held)
 
     @contextmanager
     def _held(self, verification: Verification | None, body: Body) -> Iterator[tuple[Body, Verify]]:
@@ -335,8 +332,7 @@ class UploadService:
         """Store the body of an append that may be, and finish the upload with its last byte."""
         length, lock = intake.command.length, intake.lock
         if length is not None and upload.info.length is None:
-            lock.assert_held()
-            upload.declare_length(length, is_open=upload.info.is_open)
+            upload.declare_length(length, lock.assert_held, is_open=upload.info.is_open)
         # Before the bytes, so that they are not swept away while they come; and behind them,
         # since they may have come slowly.
         self._prolong(upload, lock)
@@ -348,8 +344,7 @@ class UploadService:
 
     def _end_if_overrun(self, upload: Upload, intake: Intake) -> None:
         if intake.ends(upload.info):
-            intake.lock.assert_held()
-            upload.terminate()
+            upload.terminate(intake.lock.assert_held)
             self._audience.tell(UploadTerminated(upload.info.id))
 
     def _create_with(self, info: UploadInfo, intake: Intake) -> UploadInfo:
@@ -374,10 +369,10 @@ class UploadService:
             self._finisher.finish_if_full(upload, lock)
             end = BodyEnd.COMPLETE
         except (UploadTooLarge, LengthMismatch):
-            upload.terminate()
+            upload.terminate(lock.assert_held)
             raise
         if end is BodyEnd.MALFORMED:
-            upload.terminate()
+            upload.terminate(lock.assert_held)
             raise BodyMalformed(0)
         self._audience.tell(UploadCreated(info.id, info.length))
         lock.memo = upload if upload.fits_memo else None

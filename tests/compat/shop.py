@@ -140,4 +140,4 @@ def append(upload: S3Upload, content: bytes) -> None:
 def finish(upload: S3Upload) -> None:
     """Do what the service does with an upload that is full."""
     upload.assemble(held)
-    upload.finish(lazily=False)
+    upload.finish(held, lazily=False)

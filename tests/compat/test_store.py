@@ -87,7 +87,7 @@ def test_the_length_may_be_told_last_and_the_parts_grow(shop: Shop) -> None:
     upload = shop.reopen(upload)
     append(upload, content[PART:])
     upload = shop.reopen(upload)
-    upload.declare_length(len(content))
+    upload.declare_length(len(content), held)
     finish(upload)
     assert shop.stored(upload) == content
 
@@ -156,7 +156,7 @@ def test_an_unrecorded_object_can_be_terminated(shop: Shop) -> None:
     upload = shop.create(PART + 10)
     append(upload, some_bytes(PART + 10))
     upload.assemble(held)
-    shop.reopen(upload).terminate()
+    shop.reopen(upload).terminate(held)
     assert shop.list_keys() == []
     assert shop.list_multiparts() == []
 
@@ -167,10 +167,10 @@ def test_a_terminated_upload_leaves_nothing(shop: Shop, stored: int) -> None:
     append(upload, some_bytes(stored))
     if stored == PART + 20:
         finish(upload)
-    upload.terminate()
+    upload.terminate(held)
     assert shop.list_keys() == []
     assert shop.list_multiparts() == []
-    upload.terminate()
+    upload.terminate(held)
     with pytest.raises(UploadNotFound):
         shop.reopen(upload)
 
@@ -327,5 +327,5 @@ def test_a_file_that_was_removed_is_gone_and_its_record_can_go(shop: Shop) -> No
     shop.client.delete_object(Bucket=shop.service.bucket, Key=shop.keys.data(upload.info.id))
     with pytest.raises(UploadGone):
         shop.reopen(upload).content()
-    shop.reopen(upload).terminate()
+    shop.reopen(upload).terminate(held)
     assert shop.list_keys() == []

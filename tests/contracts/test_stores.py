@@ -83,7 +83,7 @@ class Shop:
         assert upload.info.offset == before + body.received
         if upload.info.is_full:
             upload.assemble(held)
-            upload.finish(lazily=False)
+            upload.finish(held, lazily=False)
         found = self.open().info.offset
         assert found == upload.info.offset
         return found
@@ -91,7 +91,7 @@ class Shop:
     def finish(self) -> None:
         upload = self.open()
         upload.assemble(held)
-        upload.finish(lazily=False)
+        upload.finish(held, lazily=False)
 
     def content(self) -> bytes:
         content = self.open().content()
@@ -137,9 +137,9 @@ def test_an_upload_may_begin_and_end_in_one_request(shop: Shop) -> None:
         upload = shop.create(len(data), at_once=False)
         upload.append(ScriptedBody(data), held)
         assert upload.assemble(held)
-        upload.finish(lazily=True)
+        upload.finish(held, lazily=True)
         assert shop.content() == data
-        shop.open().terminate()
+        shop.open().terminate(held)
 
 
 def test_uploads_do_not_disturb_each_other(shop: Shop) -> None:
@@ -147,7 +147,7 @@ def test_uploads_do_not_disturb_each_other(shop: Shop) -> None:
     other = shop.create(3, id=B)
     shop.append(ScriptedBody(b"abc"))
     other.append(ScriptedBody(b"xyz"), held)
-    shop.open(B).terminate()
+    shop.open(B).terminate(held)
     assert shop.content() == b"abc"
 
 
@@ -196,7 +196,7 @@ def test_a_length_may_be_declared_with_the_last_bytes(shop: Shop, cuts: list[int
     for request in sliced(LARGE, cuts):
         shop.append(ScriptedBody(request))
     assert shop.open().info.length is None
-    shop.open().declare_length(len(LARGE))
+    shop.open().declare_length(len(LARGE), held)
     assert shop.open().info == UploadInfo(A, len(LARGE), len(LARGE), METADATA, created=CREATED)
     shop.append(ScriptedBody())
     assert shop.content() == LARGE
@@ -207,7 +207,7 @@ def test_a_length_that_was_declared_may_turn_out_to_be_reached(shop: Shop, data:
     """Whoever looks next finishes the upload, without another append."""
     shop.create(None)
     shop.append(ScriptedBody(data))
-    shop.open().declare_length(len(data))
+    shop.open().declare_length(len(data), held)
     shop.finish()
     assert shop.content() == data
 
@@ -215,7 +215,7 @@ def test_a_length_that_was_declared_may_turn_out_to_be_reached(shop: Shop, data:
 def test_a_length_may_be_declared_before_the_bytes(shop: Shop) -> None:
     shop.create(None)
     shop.append(ScriptedBody(LARGE[: PART + 3]))
-    shop.open().declare_length(len(LARGE))
+    shop.open().declare_length(len(LARGE), held)
     assert shop.open().info.offset == PART + 3
     shop.append(ScriptedBody(LARGE[PART + 3 :]))
     assert shop.content() == LARGE
@@ -282,8 +282,8 @@ def test_assembling_twice_is_assembling_once(shop: Shop, data: bytes) -> None:
     upload.append(ScriptedBody(data), held)
     assert upload.assemble(held)
     assert upload.assemble(held)
-    upload.finish(lazily=False)
-    upload.finish(lazily=False)
+    upload.finish(held, lazily=False)
+    upload.finish(held, lazily=False)
     again = shop.open()
     assert again.info.is_finished
     assert not again.assemble(held)
@@ -298,12 +298,12 @@ def test_a_finished_upload_is_finished_for_everybody(
     upload = shop.create(len(data), at_once=False)
     upload.append(ScriptedBody(data), held)
     upload.assemble(held)
-    upload.finish(lazily=lazily)
+    upload.finish(held, lazily=lazily)
     found = shop.open()
     assert (found.info.offset, found.info.is_full) == (len(data), True)
     assert found.info.is_finished or lazily
     found.assemble(held)
-    found.finish(lazily=False)
+    found.finish(held, lazily=False)
     info = shop.fresh().open(A).info
     assert info == UploadInfo(A, len(data), len(data), METADATA, State.FINISHED, CREATED)
 
@@ -317,16 +317,16 @@ def test_a_whole_object_is_found_by_whoever_looks(shop: Shop) -> None:
         found = shop.open()
         found.append(ScriptedBody(data[found.info.offset :]), held)
         found.assemble(held)
-        found.finish(lazily=False)
+        found.finish(held, lazily=False)
         assert shop.content() == data
-        shop.open().terminate()
+        shop.open().terminate(held)
 
 
 def test_an_empty_upload_has_an_empty_object(shop: Shop) -> None:
     upload = shop.create(0, at_once=False)
     assert upload.info.is_full
     assert upload.assemble(held)
-    upload.finish(lazily=True)
+    upload.finish(held, lazily=True)
     found = shop.open()
     assert found.info.is_full
     assert found.content().length == 0
@@ -374,7 +374,7 @@ def test_content_has_a_validator_and_a_date(shop: Shop) -> None:
         upload = shop.create(3, id=id)
         upload.append(ScriptedBody(data), held)
         upload.assemble(held)
-        upload.finish(lazily=False)
+        upload.finish(held, lazily=False)
     content, again, other = shop.open().content(), shop.open().content(), shop.open(B).content()
     assert content.etag == again.etag != other.etag
     assert '"' not in content.etag
@@ -409,7 +409,7 @@ def test_nothing_is_left_of_an_upload_that_was_terminated(
 ) -> None:
     shop.create(length)
     shop.append(ScriptedBody(LARGE[:came]))
-    shop.open().terminate()
+    shop.open().terminate(held)
     assert shop.leftovers() == []
     with pytest.raises(UploadNotFound):
         shop.fresh().open(A)
@@ -423,8 +423,8 @@ def test_nothing_is_left_of_a_finished_upload_that_was_terminated(
     upload = shop.create(len(data), at_once=False)
     upload.append(ScriptedBody(data), held)
     upload.assemble(held)
-    upload.finish(lazily=lazily)
-    shop.fresh().open(A).terminate()
+    upload.finish(held, lazily=lazily)
+    shop.fresh().open(A).terminate(held)
     assert shop.leftovers() == []
 
 
@@ -432,15 +432,15 @@ def test_terminating_twice_is_terminating_once(shop: Shop) -> None:
     shop.create(len(LARGE))
     shop.append(ScriptedBody(LARGE[: PART + 5]))
     upload, same = shop.open(), shop.open()
-    upload.terminate()
-    upload.terminate()
-    same.terminate()
+    upload.terminate(held)
+    upload.terminate(held)
+    same.terminate(held)
     assert shop.leftovers() == []
 
 
 def test_an_id_may_be_used_again(shop: Shop) -> None:
     shop.create(len(LARGE)).append(ScriptedBody(LARGE[: PART + 5]), held)
-    shop.open().terminate()
+    shop.open().terminate(held)
     shop.create(3)
     shop.append(ScriptedBody(b"abc"))
     assert shop.content() == b"abc"

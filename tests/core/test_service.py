@@ -56,7 +56,7 @@ from tus_wsgi.events import (
 from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.model import Extension, Metadata, State, UploadId, UploadInfo
-from tus_wsgi.ports import Body, BodyEnd, Store, Upload
+from tus_wsgi.ports import AssertHeld, Body, BodyEnd, Store, Upload
 from tus_wsgi.service import UploadService
 from tus_wsgi.stores.memory import MemoryStore, MemoryUpload
 
@@ -108,9 +108,11 @@ class FragileUpload(MemoryUpload):
     def measure(self) -> None:
         self._store.step("measure")
 
-    def declare_length(self, length: int, *, is_open: bool = False) -> None:
+    def declare_length(
+        self, length: int, assert_held: AssertHeld, *, is_open: bool = False
+    ) -> None:
         self._store.step("declare")
-        super().declare_length(length, is_open=is_open)
+        super().declare_length(length, assert_held, is_open=is_open)
 
     def append(
         self,
@@ -126,13 +128,13 @@ class FragileUpload(MemoryUpload):
         self._store.step("assemble")
         return super().assemble(assert_held)
 
-    def finish(self, *, lazily: bool) -> None:
+    def finish(self, assert_held: AssertHeld, *, lazily: bool) -> None:
         self._store.step("finish lazily" if lazily else "finish")
-        super().finish(lazily=lazily)
+        super().finish(assert_held, lazily=lazily)
 
-    def terminate(self) -> None:
+    def terminate(self, assert_held: AssertHeld) -> None:
         self._store.step("terminate")
-        super().terminate()
+        super().terminate(assert_held)
 
 
 @dataclass

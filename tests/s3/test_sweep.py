@@ -89,7 +89,7 @@ class Yard:
     def finished(self, length: int, *, expires: datetime | None = None) -> S3Upload:
         upload = self.begin(length, stored=length, expires=expires)
         upload.assemble(held)
-        upload.finish(lazily=False)
+        upload.finish(held, lazily=False)
         return upload
 
     def sweep(
@@ -183,14 +183,14 @@ def test_a_finished_object_is_never_touched(yard: Yard, length: int) -> None:
 
 def test_an_upload_that_a_client_prolongs_meanwhile_stays(yard: Yard) -> None:
     upload = yard.begin(LONGER, stored=5, expires=PAST)
-    yard.locker.meanwhile = lambda: yard.place.store().open(upload.info.id).prolong(FUTURE)
+    yard.locker.meanwhile = lambda: yard.place.store().open(upload.info.id).prolong(FUTURE, held)
     assert yard.deeds() == {}
     assert yard.open(upload).offset == 5
 
 
 def test_an_upload_that_a_client_removes_meanwhile_is_nobodys_trouble(yard: Yard) -> None:
     upload = yard.begin(5, stored=3, expires=PAST)
-    yard.locker.meanwhile = lambda: yard.place.store().open(upload.info.id).terminate()
+    yard.locker.meanwhile = lambda: yard.place.store().open(upload.info.id).terminate(held)
     assert yard.deeds() == {}
 
 
@@ -435,7 +435,7 @@ def test_a_final_upload_is_made_when_its_last_partial_is_there(yard: Yard) -> No
         partial = store.create(UploadInfo(id, 3, concat=Partial()), at_once=True)
         partial.append(ScriptedBody(b"abc"), held)
         partial.assemble(held)
-        partial.finish(lazily=False)
+        partial.finish(held, lazily=False)
     final = UploadId(secrets.token_urlsafe(16))
     store.create(UploadInfo(final, None, concat=Final((*ids,))), at_once=True)
     finisher = Finisher(None, Audience(()), discard=store.discard)

@@ -61,7 +61,7 @@ def end(upload: Upload, data: bytes = b"") -> None:
     """Bring what is missing of the data, and finish."""
     upload.append(ScriptedBody(data[upload.info.offset :]), held)
     upload.assemble(held)
-    upload.finish(lazily=False)
+    upload.finish(held, lazily=False)
 
 
 def info_of(place: Place) -> dict[str, object]:
@@ -109,7 +109,7 @@ def test_an_upload_is_recorded_before_any_byte_of_it_is_stored(place: Place) -> 
         upload.append(ScriptedBody(SMALL), held)
         recorded = place.calls.when("end", "PutObject info")
         assert recorded < place.calls.when("begin", first)
-        place.store().open(ID).terminate()
+        place.store().open(ID).terminate(held)
 
 
 def test_finished_is_recorded_after_the_object_was_looked_at(place: Place) -> None:
@@ -117,7 +117,7 @@ def test_finished_is_recorded_after_the_object_was_looked_at(place: Place) -> No
     place.calls.clear()
     upload.assemble(held)
     assert info_of(place)["State"] == "receiving"
-    upload.finish(lazily=False)
+    upload.finish(held, lazily=False)
     assert place.calls.begun == [
         "CompleteMultipartUpload data",
         "HeadObject data",
@@ -132,9 +132,9 @@ def test_terminating_aborts_first_and_removes_the_record_last(place: Place) -> N
     steps = ["AbortMultipartUpload data", "DeleteObject tail", "DeleteObject data"]
     for step in [*steps, "DeleteObject info"]:
         with place.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
-            place.store().open(ID).terminate()
+            place.store().open(ID).terminate(held)
         assert ID + ".info" in place.names()
-    place.store().open(ID).terminate()
+    place.store().open(ID).terminate(held)
     assert place.names() == place.multiparts() == []
 
 
@@ -193,7 +193,7 @@ def test_an_acknowledged_tail_survives_a_failure_on_the_way_to_the_first_part(
     upload = found(place)
     assert upload.info.offset in ((PART,) if step == "PutObject tail" else (5,))
     upload.append(ScriptedBody(LARGE[upload.info.offset :]), held)
-    upload.declare_length(len(LARGE))
+    upload.declare_length(len(LARGE), held)
     end(found(place), LARGE)
     assert place.data(ID) == LARGE
     # A record whose write met silence may yet arrive and name its multipart upload, so that one is
@@ -263,7 +263,7 @@ def test_an_object_whose_making_nobody_heard_of_is_found(place: Place) -> None:
     upload = found(place)
     assert (upload.info.offset, upload.info.is_finished) == (len(LARGE), False)
     assert not upload.assemble(held)
-    upload.finish(lazily=False)
+    upload.finish(held, lazily=False)
     assert place.store().open(ID).info.is_finished
     assert place.data(ID) == LARGE
 
@@ -273,7 +273,7 @@ def test_an_object_that_is_made_while_somebody_else_makes_it_is_made_once(place:
     upload = found(place)
     complete_behind(place)
     upload.assemble(held)
-    upload.finish(lazily=False)
+    upload.finish(held, lazily=False)
     assert place.data(ID) == LARGE
 
 
@@ -302,7 +302,7 @@ def test_an_upload_whose_parts_were_removed_is_gone(place: Place, came: int) -> 
         found(place)
     with pytest.raises(UploadGone):
         end(upload, LARGE)
-    place.store().open(ID).terminate()
+    place.store().open(ID).terminate(held)
     assert place.names() == []
 
 
@@ -351,9 +351,9 @@ def test_a_record_with_its_object_is_a_full_upload(place: Place) -> None:
     upload = found(place)
     assert (upload.info.offset, upload.info.state) == (10, State.FINISHING)
     assert not upload.assemble(held)
-    upload.finish(lazily=True)
+    upload.finish(held, lazily=True)
     assert info_of(place)["State"] == "finishing"
-    upload.finish(lazily=False)
+    upload.finish(held, lazily=False)
     assert info_of(place)["State"] == "finished"
 
 
@@ -415,9 +415,9 @@ def test_a_late_tail_of_a_finished_upload_is_refused(place: Place) -> None:
 def test_a_late_record_is_refused(place: Place) -> None:
     begin(place, None)
     late = found(place)
-    found(place).declare_length(10)
+    found(place).declare_length(10, held)
     with pytest.raises(LockLost):
-        late.declare_length(20)
+        late.declare_length(20, held)
     assert found(place).info.length == 10
     assert late.info.length is None
 
@@ -425,9 +425,9 @@ def test_a_late_record_is_refused(place: Place) -> None:
 def test_a_late_record_of_a_terminated_upload_is_refused(place: Place) -> None:
     begin(place, None)
     late = found(place)
-    found(place).terminate()
+    found(place).terminate(held)
     with pytest.raises(LockLost):
-        late.declare_length(20)
+        late.declare_length(20, held)
     assert place.names() == []
 
 
@@ -499,7 +499,7 @@ def test_nothing_but_the_object_and_its_info_stay(place: Place) -> None:
         end(begin(place, length, data[:5]), data)
         assert place.names() == [ID, ID + ".info"]
         assert place.multiparts() == []
-        place.store().open(ID).terminate()
+        place.store().open(ID).terminate(held)
 
 
 def test_the_two_kinds_of_objects_may_have_prefixes_of_their_own(place: Place) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from tus_wsgi.errors import PartialUnusable, UploadNotFound, UploadTooLarge, UploadUnfinished
 from tus_wsgi.model import KIB, MIB, Final, Partial, State, UploadId, UploadInfo
-from tus_wsgi.ports import Body
+from tus_wsgi.ports import AssertHeld, Body
 
 STEP = 64 * KIB
 
@@ -93,18 +93,22 @@ class MemoryUpload:
     def measure(self) -> None:
         """Do nothing: the offset is always certain here."""
 
-    def declare_length(self, length: int, *, is_open: bool = False) -> None:
+    def declare_length(
+        self, length: int, assert_held: AssertHeld, *, is_open: bool = False
+    ) -> None:
         """Record the length."""
+        assert_held()
         self._cell.info = replace(self._cell.info, length=length, is_open=is_open)
 
-    def prolong(self, expires: datetime) -> None:
+    def prolong(self, expires: datetime, assert_held: AssertHeld) -> None:
         """Record when it lapses."""
+        assert_held()
         self._cell.info = replace(self._cell.info, expires=expires)
 
     def append(
         self,
         body: Body,
-        assert_held: Callable[[], None],
+        assert_held: AssertHeld,
         on_stored: Callable[[int], None] | None = None,
     ) -> None:
         """Store the body behind what is there."""
@@ -115,7 +119,7 @@ class MemoryUpload:
             if on_stored is not None:
                 on_stored(len(self._cell.content))
 
-    def assemble(self, assert_held: Callable[[], None]) -> bool:
+    def assemble(self, assert_held: AssertHeld) -> bool:
         """Take the content for the object."""
         assert_held()
         if self._cell.info.state is State.RECEIVING:
@@ -123,11 +127,17 @@ class MemoryUpload:
             self._made_here = True
         return self._made_here
 
-    def note_whole(self) -> None:
+    def note_whole(self, assert_held: AssertHeld) -> None:
         """Do nothing: `assemble` has recorded it."""
 
-    def finish(self, *, lazily: bool) -> None:  # noqa: ARG002 - writing costs nothing here
+    def finish(
+        self,
+        assert_held: AssertHeld,
+        *,
+        lazily: bool,  # noqa: ARG002 - writing costs nothing here
+    ) -> None:
         """Record that the upload is finished."""
+        assert_held()
         self._cell.info = replace(self._cell.info, state=State.FINISHED)
 
     @property
@@ -135,8 +145,9 @@ class MemoryUpload:
         """It does not: looking again costs nothing."""
         return False
 
-    def terminate(self) -> None:
+    def terminate(self, assert_held: AssertHeld) -> None:
         """Remove the upload."""
+        assert_held()
         self._cells.pop(self._cell.info.id, None)
 
     def content(self) -> MemoryContent:
@@ -175,7 +186,7 @@ class MemoryFinal(MemoryUpload):
             self._there = sum(info.length or 0 for info in infos if info.is_finished)
             self._cell.info = replace(self._cell.info, length=length)
 
-    def assemble(self, assert_held: Callable[[], None]) -> bool:
+    def assemble(self, assert_held: AssertHeld) -> bool:
         """Take over the bytes."""
         if self._cell.info.state is State.RECEIVING:
             self._cell.content = bytearray(b"".join(cell.content for cell in self._partials()))

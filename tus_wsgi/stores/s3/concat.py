@@ -21,15 +21,15 @@ from dataclasses import dataclass, replace
 from tus_wsgi.errors import PartialUnusable, StoreUnavailable, UploadGone
 from tus_wsgi.model import Final, Partial, UploadId
 from tus_wsgi.parts import Part, plan_for
+from tus_wsgi.ports import AssertHeld
 from tus_wsgi.splices import Slice, Splice, copied, splices
 from tus_wsgi.spool import SpooledPart
 from tus_wsgi.stores.s3.ahead import ahead
 from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.content import READ_STEP
 from tus_wsgi.stores.s3.copies import Copy, SourceGone
-from tus_wsgi.stores.s3.multipart import begin_multipart
 from tus_wsgi.stores.s3.upload import S3Upload
-from tus_wsgi.stores.s3.workshop import PARTS_GONE, AssertHeld
+from tus_wsgi.stores.s3.workshop import PARTS_GONE, unlocked
 
 WHOLE_PIECE = READ_STEP
 """Bytes of a piece that is read ahead of its turn. Larger ones come when they are needed."""
@@ -58,7 +58,7 @@ class S3Final(S3Upload):
     def begin(self, *, at_once: bool) -> None:
         """Write the record, if somebody has to find it; S3 has nothing to do before `assemble`."""
         if at_once:
-            self._object.write(self._record)
+            self._object.write(self._record, unlocked)
 
     def measure(self) -> None:
         """Find out how many of its bytes are there. An S3 call for each partial, several at once.
@@ -155,8 +155,7 @@ class S3Final(S3Upload):
     def _complete_joined(self, sources: list[Source], assert_held: AssertHeld) -> None:
         """Bring the parts that are missing into the multipart upload, and make the object."""
         if self._record.multipart is None:
-            assert_held()
-            self._record = begin_multipart(self._shop.bucket, self._object, self._record)
+            self._begin_multipart(assert_held)
         lengths = [source.length for source in sources]
 
         def bring(splice: Splice) -> Part:

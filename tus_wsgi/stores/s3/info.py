@@ -5,6 +5,7 @@ from __future__ import annotations
 from botocore.exceptions import ClientError
 
 from tus_wsgi.errors import LockLost, StoreUnavailable
+from tus_wsgi.ports import AssertHeld
 from tus_wsgi.spool import Payload
 from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
@@ -53,19 +54,22 @@ class InfoObject:
         self._etag = facts.etag
         return record
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Record, assert_held: AssertHeld) -> None:
         """Replace the record, or write the first one. One S3 call.
 
         Raises:
-            LockLost: somebody else has written it meanwhile.
+            LockLost: somebody else has written it meanwhile, or may write it now. It is certainly
+                not written.
             NotWritten: it is not written.
             StoreUnavailable: nobody can tell whether it is written.
         """
         content = encode(record)
+        assert_held()
         try:
             self._etag = self._put(content)
         except StoreUnavailable as failure:
-            self._etag = self._find(content, failure) or self._put_again(content, failure)
+            found = self._find(content, failure)
+            self._etag = found or self._put_again(content, failure, assert_held)
 
     def delete(self) -> None:
         """Remove it. There need not be one."""
@@ -94,7 +98,7 @@ class InfoObject:
             raise failure from None
         return facts.etag if found == content else None
 
-    def _put_again(self, content: bytes, failure: StoreUnavailable) -> str:
+    def _put_again(self, content: bytes, failure: StoreUnavailable, assert_held: AssertHeld) -> str:
         """Write what is not there yet, if the first try was not refused and may come late.
 
         Once this is written, the condition of the late one does not hold any more. Without it, a
@@ -103,6 +107,10 @@ class InfoObject:
         """
         if _is_refusal(failure):
             raise NotWritten("PutObject") from failure
+        try:
+            assert_held()
+        except LockLost:
+            raise failure from None  # the first try may still come
         try:
             return self._put(content)
         except (StoreUnavailable, LockLost) as second:

@@ -5,27 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tus_wsgi.errors import LockLost, Unavailable
+from tus_wsgi.ports import AssertHeld
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import Record
 
 
-def begin_multipart(bucket: Bucket, object: InfoObject, record: Record) -> Record:
+def begin_multipart(
+    bucket: Bucket, object: InfoObject, record: Record, assert_held: AssertHeld
+) -> Record:
     """Begin the multipart upload, and record it; returns the record that is written.
 
     Raises:
-        LockLost: somebody else has written the record meanwhile. No multipart upload is left.
+        LockLost: somebody else has written the record, or may write it now. No multipart upload is
+            left.
         StoreUnavailable: S3 did not answer. None is left but one that the record may name.
     """
     is_new = not object.exists
     headers = object_headers(record.info.metadata)
+    assert_held()
     multipart = bucket.create_multipart(
         record.key, content_type=headers.content_type, metadata=headers.metadata
     )
     begun = replace(record, multipart=multipart)
     try:
-        object.write(begun)
+        object.write(begun, assert_held)
     except Unavailable as error:
         # If the record might name it, and somebody knows of the upload, it has to stay.
         if is_new or isinstance(error, NotWritten | LockLost):

@@ -20,7 +20,7 @@ from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailCache
 from tus_wsgi.stores.s3.upload import S3Upload
-from tus_wsgi.stores.s3.workshop import Workshop
+from tus_wsgi.stores.s3.workshop import Workshop, unlocked
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -121,7 +121,7 @@ class S3Store:
 
     def _discard(self, id: UploadId) -> None:
         with suppress(UploadNotFound):
-            self.open(id).terminate()
+            self.open(id).terminate(unlocked)
 
     def _upload(self, record: Record, object: InfoObject) -> S3Upload:
         kind = S3Final if isinstance(record.info.concat, Final) else S3Upload

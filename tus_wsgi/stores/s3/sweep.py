@@ -239,25 +239,26 @@ class Sweep:
             return False
 
     def _carry_out(self, deed: Deed | None, upload: S3Upload, lock: Lock) -> None:
-        lock.assert_held()
         if deed is Deed.EXPIRED:
-            self._discard(upload)
+            self._discard(upload, lock)
         elif deed is Deed.FINISHED and self._rules.finisher is not None:
             self._rules.finisher.finish_if_full(upload, lock)
         elif deed is Deed.FINISHED:
             upload.assemble(lock.assert_held)
 
-    def _discard(self, upload: S3Upload) -> None:
+    def _discard(self, upload: S3Upload, lock: Lock) -> None:
         id = upload.info.id
         if upload.storage["Key"] == self._keys.data(id):
-            upload.terminate()
+            upload.terminate(lock.assert_held)
             return
         # Somebody chose this key (tusd's hooks may), and there may be an older file of that name.
         record = InfoObject(self._bucket, self._keys.info(id)).read()
         if record.multipart is not None:
+            lock.assert_held()
             self._bucket.abort(record.key, record.multipart)
-        self._bucket.delete(self._keys.tail(id))
-        self._bucket.delete(self._keys.info(id))
+        for key in (self._keys.tail(id), self._keys.info(id)):
+            lock.assert_held()
+            self._bucket.delete(key)
 
     # -- what no info names ----------------------------------------------------------------------
 

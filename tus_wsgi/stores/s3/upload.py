@@ -13,16 +13,17 @@ The rules that keep bytes safe:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from tus_wsgi.errors import UploadGone, UploadUnfinished
 from tus_wsgi.model import State, UploadInfo
 from tus_wsgi.parts import Part, PartPlan, contiguous, continued
-from tus_wsgi.ports import Body
+from tus_wsgi.ports import AssertHeld, Body
 from tus_wsgi.spool import Payload, SpooledPart, read_end
 from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.content import S3Content
@@ -32,7 +33,7 @@ from tus_wsgi.stores.s3.multipart import begin_multipart
 from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailObject
-from tus_wsgi.stores.s3.workshop import MEMO_PARTS, PARTS_GONE, AssertHeld, OnStored, Workshop
+from tus_wsgi.stores.s3.workshop import MEMO_PARTS, PARTS_GONE, OnStored, Workshop, unlocked
 
 
 class S3Upload:
@@ -50,7 +51,7 @@ class S3Upload:
         self._object = object
         self._headers = object_headers(record.info.metadata)
         self._tail = TailObject(shop.bucket, shop.keys.tail(record.info.id), shop.tails)
-        self._run: list[Part] = []
+        self._run, self._listed = list[Part](), list[Part]()
         self._offset = record.info.offset if record.info.is_finished else 0
         self._is_assembled = record.info.is_finished
         self._made_here = False
@@ -75,22 +76,28 @@ class S3Upload:
         """
         length, plan = self._record.info.length, self._plan
         if length is not None and length > plan.part_size:
-            self._record = begin_multipart(self._shop.bucket, self._object, self._record)
+            self._begin_multipart(unlocked)
         elif at_once:
-            self._object.write(self._record)
+            self._object.write(self._record, unlocked)
 
-    def declare_length(self, length: int, *, is_open: bool = False) -> None:
+    def declare_length(
+        self, length: int, assert_held: AssertHeld, *, is_open: bool = False
+    ) -> None:
         """Record the length of an upload that was begun without one. One S3 call."""
         info = replace(self._record.info, length=length, is_open=is_open)
-        self._write(replace(self._record, info=info))
+        self._write(replace(self._record, info=info), assert_held)
 
-    def prolong(self, expires: datetime) -> None:
+    def prolong(self, expires: datetime, assert_held: AssertHeld) -> None:
         """Record a later instant at which the upload lapses. One S3 call."""
-        self._write(replace(self._record, info=replace(self._record.info, expires=expires)))
+        info = replace(self._record.info, expires=expires)
+        self._write(replace(self._record, info=info), assert_held)
 
-    def _write(self, record: Record) -> None:
-        self._object.write(record)
+    def _write(self, record: Record, assert_held: AssertHeld) -> None:
+        self._object.write(record, assert_held)
         self._record = record
+
+    def _begin_multipart(self, assert_held: AssertHeld) -> None:
+        self._record = begin_multipart(self._shop.bucket, self._object, self._record, assert_held)
 
     @property
     def _plan(self) -> PartPlan:
@@ -98,10 +105,11 @@ class S3Upload:
         assert self._record.plan is not None
         return self._record.plan
 
-    def _adopt(self) -> None:
-        """Give an upload of tusd's a plan for what follows the parts that it has."""
-        plan = continued(self._run, self._record.info.length, self._shop.limits)
-        self._write(replace(self._record, plan=plan))
+    def _adopt(self, assert_held: AssertHeld) -> None:
+        """Give an upload of tusd's a plan, which has none, for what follows its parts."""
+        if self._record.plan is None:
+            plan = continued(self._run, self._record.info.length, self._shop.limits, self._listed)
+            self._write(replace(self._record, plan=plan), assert_held)
 
     @property
     def _is_one_part(self) -> bool:
@@ -164,7 +172,7 @@ class S3Upload:
                 # tusd finished it and told whom it had to tell; it just never writes that down.
                 self._record = record.at(State.FINISHED)
             return True
-        self._run = contiguous(record.plan, self._end, listed)
+        self._listed, self._run = listed, contiguous(record.plan, self._end, listed)
         return False
 
     def _has_whole_object(self) -> bool:
@@ -192,9 +200,7 @@ class S3Upload:
         if self._is_assembled:
             read_end(body)
             return
-        if self._record.plan is None:
-            assert_held()
-            self._adopt()
+        self._adopt(assert_held)
 
         def upload(number: int, part: SpooledPart) -> Part:
             assert_held()
@@ -210,14 +216,18 @@ class S3Upload:
                 self._run += pipeline.wait()
                 if not self._is_assembled:
                     self._settle_tail(number, part, assert_held)
+                if part.trouble is not None:
+                    raise part.trouble
         if not self._object.exists:
-            assert_held()
-            self._object.write(self._record)
+            self._object.write(self._record, assert_held)
 
     def _receive(
         self, body: Body, pipeline: PartPipeline, assert_held: AssertHeld
     ) -> tuple[int, SpooledPart]:
-        """Read the body to its end, handing on each part that is full; returns the last one."""
+        """Read the body to its end, handing on each part that is full; returns the last one.
+
+        A full disk ends the reading too: the last part has what fitted, and its `trouble`.
+        """
         number = len(self._run) + 1
         part = self._begin_part(number, body)
         try:
@@ -231,22 +241,17 @@ class S3Upload:
         except BaseException:
             part.close()
             raise
-        read_end(body)
+        if part.trouble is None:
+            read_end(body)
         return number, part
 
     def _begin_part(self, number: int, body: Body) -> SpooledPart:
         """An empty part; or, where there is a tail to go on from, one that begins with it."""
         capacity = self._plan.expected_size(number, self._end)
-        begun = self._tail_size if number == len(self._run) + 1 else 0
-        expected = None if body.announced is None else begun + body.announced
-        part = self._shop.spool.part(capacity, expected)
-        try:
-            if begun:
-                part.write(self._tail.read())
-        except BaseException:
-            part.close()
-            raise
-        return part
+        goes_on = self._tail_size and number == len(self._run) + 1
+        begun = self._tail.read() if goes_on else b""
+        expected = None if body.announced is None else len(begun) + body.announced
+        return self._shop.spool.part(capacity, expected, begun)
 
     def _hand_on(
         self, number: int, part: SpooledPart, pipeline: PartPipeline, assert_held: AssertHeld
@@ -258,8 +263,7 @@ class S3Upload:
             self._run = [Part(number, part.size, "")]
             return
         if self._record.multipart is None:
-            assert_held()
-            self._record = begin_multipart(self._shop.bucket, self._object, self._record)
+            self._begin_multipart(assert_held)
         pipeline.submit(number, part)
 
     def _upload_part(self, number: int, payload: Payload) -> Part:
@@ -277,9 +281,9 @@ class S3Upload:
         for nothing, and a removal that reaches S3 late would remove the next one.
         """
         if part.size > self._tail_size:
-            assert_held()
             if not self._object.exists:
-                self._object.write(self._record)
+                self._object.write(self._record, assert_held)
+            assert_held()
             self._tail.write(self._plan.start(number), part)
         self._offset = self._base + part.size
 
@@ -295,8 +299,7 @@ class S3Upload:
         """
         assert self.info.is_full
         if not self._is_assembled:
-            if self._record.plan is None:
-                self._adopt()
+            self._adopt(assert_held)
             tail = self._tail.read() if self._tail_size else b""
             if self._is_one_part:
                 self._put_object(Payload.of(tail), assert_held)
@@ -311,15 +314,10 @@ class S3Upload:
         before it that the object may be there: then whoever finds it looks.
         """
         if not self._object.exists or self._tail.exists:
-            assert_held()
-            self._write(self._record.at(State.FINISHING))
+            self._write(self._record.at(State.FINISHING), assert_held)
         assert_held()
-        self._shop.bucket.put(
-            self._record.key,
-            payload,
-            content_type=self._headers.content_type,
-            metadata=self._headers.metadata,
-        )
+        key, type, metadata = self._record.key, self._headers.content_type, self._headers.metadata
+        self._shop.bucket.put(key, payload, content_type=type, metadata=metadata)
         self._made_here = True
         self._note_object()
 
@@ -333,7 +331,8 @@ class S3Upload:
         if self._tail.exists:
             assert_held()
             self._tail.delete()
-        assert self._base == self._record.info.length
+        if self._base != self._record.info.length:
+            raise AssertionError("the parts are not the whole")  # under -O, too
         assert_held()
         # Absent: perhaps this was done before and the answer was lost. The object tells.
         with suppress(Absent):
@@ -343,16 +342,16 @@ class S3Upload:
             raise UploadGone(PARTS_GONE)
         self._note_object()
 
-    def note_whole(self) -> None:
+    def note_whole(self, assert_held: AssertHeld) -> None:
         """Record that the object is whole. One S3 call, or none: one made of parts is noticed.
 
         Raises:
             LockLost, StoreUnavailable: it is not recorded.
         """
         if self._record.multipart is None and self._record.info.state is State.RECEIVING:
-            self._write(self._record.at(State.FINISHING))
+            self._write(self._record.at(State.FINISHING), assert_held)
 
-    def finish(self, *, lazily: bool) -> None:
+    def finish(self, assert_held: AssertHeld, *, lazily: bool) -> None:
         """Record that the upload is finished, and remove a tail that its object has swallowed.
 
         Raises:
@@ -361,10 +360,11 @@ class S3Upload:
         if self._record.info.is_finished:
             return
         if self._tail.exists:
+            assert_held()
             self._tail.delete()
         elif lazily and self._record.info.state is State.FINISHING:
             return
-        self._write(self._record.at(State.FINISHED))
+        self._write(self._record.at(State.FINISHED), assert_held)
 
     @property
     def fits_memo(self) -> bool:
@@ -372,18 +372,20 @@ class S3Upload:
         is_running = self._record.info.state is State.RECEIVING
         return is_running and self._record.plan is not None and len(self._run) <= MEMO_PARTS
 
-    def terminate(self) -> None:
+    def terminate(self, assert_held: AssertHeld) -> None:
         """Remove the upload. The record goes last, so that what failed can be tried again.
 
         Raises:
-            StoreUnavailable: something is left.
+            LockLost, StoreUnavailable: something is left.
         """
         bucket, record = self._shop.bucket, self._record
+        steps: list[Callable[[], None]]
+        steps = [self._tail.delete, partial(bucket.delete, record.key), self._object.delete]
         if record.multipart is not None and not record.info.is_finished:
-            bucket.abort(record.key, record.multipart)
-        self._tail.delete()
-        bucket.delete(record.key)
-        self._object.delete()
+            steps.insert(0, partial(bucket.abort, record.key, record.multipart))
+        for remove in steps:
+            assert_held()
+            remove()
 
     def content(self) -> S3Content:
         """The bytes of the data object. One S3 call here and one for each reading.

@@ -22,11 +22,13 @@ PARTS_GONE = "the parts of this upload were removed from the store"
 MEMO_PARTS = 250
 """Parts of an upload that is remembered from one request to the next: some 60 KB."""
 
-AssertHeld = Callable[[], None]
-"""Raises `LockLost` when the upload has become somebody else's: called before each write."""
-
 OnStored = Callable[[int], None]
 """Told the offset that is stored for good, while a body comes."""
+
+
+def unlocked() -> None:
+    """In place of `assert_held` where nobody is locked out: nobody knows the upload yet, or it is
+    not to be changed any more."""
 
 
 @dataclass(frozen=True, slots=True)
