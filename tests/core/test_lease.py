@@ -9,7 +9,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from tus_wsgi.lockers import lease as module
 from tus_wsgi.lockers.lease import Lease
 from tus_wsgi.lockers.records import Claim, Record, Times, Unanswered
 from tus_wsgi.lockers.turns import Ticket
-from tus_wsgi.lockers.watch import Watch
+from tus_wsgi.lockers.watch import Watch, Watches
 from tus_wsgi.model import UploadId
 
 ID = UploadId("a")
@@ -94,6 +94,7 @@ class Host:
         self._offset = offset
         self._rate = rate
         self.seat = f"seat{len(world.hosts)}"
+        self.watches = Watches(self.seat, TIMES)
         self.told: list[LockEvent] = []
         self.leases: list[Lease] = []
         world.hosts.append(self)
@@ -222,7 +223,8 @@ class Request:
     def _run(self) -> None:
         host, world, lease = self.host, self.host.world, self.lease
         try:
-            lease.acquire(host.clock() + self.timeout)
+            with host.watches.of(ID) as watch:
+                lease.acquire(host.clock() + self.timeout, watch)
             self.entered_at = world.now
             world.spawn(
                 lambda: repeat(host, lease.renew, lease.next_renewal()), host=host, at=world.now
@@ -437,6 +439,45 @@ def test_a_busy_process_does_not_starve_another(world: World) -> None:
     world.run(30)
     assert second.error is None
     assert second.entered_at - 5.0 < 1.0
+
+
+@pytest.mark.parametrize("timeout", [0.0, 1.0, 2.5])
+def test_waiters_that_never_wait_for_long_succeed_a_dead_holder(
+    world: World, timeout: float
+) -> None:
+    """`TUS_ACQUIRE_LOCK_TIMEOUT` may be shorter than it takes to see that somebody is silent."""
+    network, dying, other = Network(world), Host(world), Host(world)
+    Request(dying, network, hold=100).start()
+    world.spawn(lambda: setattr(dying, "is_dead", True), at=1.0)
+    requests = [Request(other, network, timeout=timeout).start(at=2 + 3 * n) for n in range(6)]
+    world.run(30)
+    entered = [one.entered_at for one in requests if one.error is None]
+    assert TIMES.lease < entered[0] < 1 + TIMES.lease + 2 * 3
+    assert [type(one) for one in other.told] == [LockTakenOver]
+
+
+def test_who_comes_again_takes_a_free_lock_over_from_nobody(world: World) -> None:
+    network, other = Network(world), Host(world)
+    Request(Host(world), network, hold=10, polite=False).start()
+    refused = Request(other, network, timeout=0.0).start(at=1.0)
+    served = Request(other, network, timeout=0.0).start(at=20.0)
+    world.run(30)
+    assert isinstance(refused.error, UploadLocked)
+    assert served.error is None
+    assert other.told == []
+
+
+def test_what_waiters_have_seen_is_remembered_of_a_few_locks() -> None:
+    watches = Watches("me", TIMES, count=2)
+    for id in ("a", "b", "c"):
+        with suppress(UploadLocked), watches.of(UploadId(id)) as watch:
+            watch.look(Record(holder="x", beat="x.1"), 1.0)
+            raise UploadLocked
+    seen = []
+    for id in ("a", "b", "c"):
+        with watches.of(UploadId(id)) as watch:
+            seen.append(watch.seen is not None)
+    assert seen == [False, True, True]
 
 
 def test_a_lock_is_not_reserved_for_ever(world: World) -> None:

@@ -40,7 +40,7 @@ from tus_wsgi.lockers.heart import Heart
 from tus_wsgi.lockers.memos import Memos
 from tus_wsgi.lockers.records import Claim, LeaseRecords, Record, Times, Unanswered
 from tus_wsgi.lockers.turns import Ticket, Turns
-from tus_wsgi.lockers.watch import SOON, Watch
+from tus_wsgi.lockers.watch import SOON, Watch, Watches
 from tus_wsgi.model import UploadId
 from tus_wsgi.ports import Lock, Upload
 
@@ -88,7 +88,7 @@ class LeaseLocker:
         self._timeout = timeout
         self._tell = tell
         self._times = times or Times()
-        self._process = _Process(open_records)
+        self._process = _Process(open_records, self._times)
         os.register_at_fork(after_in_child=functools.partial(_start_afresh, weakref.ref(self)))
         try:
             self._process.records()
@@ -108,7 +108,8 @@ class LeaseLocker:
                 id, ticket, process.records(), seat=process.seat, times=self._times, tell=self._tell
             )
             try:
-                lease.acquire(deadline)
+                with process.watches.of(id) as watch:
+                    lease.acquire(deadline, watch)
                 process.heart.schedule(lease.renew, after=lease.next_renewal())
                 with process.turns.hold(id, ticket), process.memo(id, lease):
                     yield lease
@@ -133,12 +134,14 @@ def _start_afresh(reference: weakref.ref[LeaseLocker]) -> None:
 class _Process:
     """What one process has of its own: its queues, its connections, its heart, its name."""
 
-    def __init__(self, open_records: Callable[[], LeaseRecords]) -> None:
+    def __init__(self, open_records: Callable[[], LeaseRecords], times: Times) -> None:
         self.turns = Turns()
         self.heart = Heart()
         self._memos = Memos()
         self.seat = secrets.token_hex(8)
+        self.watches = Watches(self.seat, times)
         self._open = open_records
+        self._times = times
         self._mutex = threading.Lock()
         self._records: LeaseRecords | None = None
 
@@ -161,7 +164,7 @@ class _Process:
                 self._memos.leave(upload.info.id, 0, upload)
 
     def another(self) -> _Process:
-        return _Process(self._open)
+        return _Process(self._open, self._times)
 
     def records(self) -> LeaseRecords:
         """The service, once it is known to work.
@@ -286,14 +289,13 @@ class Lease:
 
     # -- getting it ------------------------------------------------------------------------------
 
-    def acquire(self, deadline: float) -> None:
+    def acquire(self, deadline: float, watch: Watch) -> None:
         """Wait for the lock until `deadline`, an instant of the monotonic clock.
 
         Raises:
             UploadLocked: its holder did not let go.
             LockerUnavailable: the service did not answer, or refuses to work for us.
         """
-        watch = Watch(self._seat, self._times)
         failures = 0
         while True:
             error = self._try(watch)
@@ -301,10 +303,11 @@ class Lease:
                 return
             failures = failures + 1 if error else 0
             left = deadline - time.monotonic()
-            if left <= 0:
+            # Who has seen enough by now does not leave without the lock, however short its time.
+            if left <= 0 and (error or not watch.has_expired(time.monotonic())):
                 self._give_up(watch, error)
             pause = SOON if failures == 1 else watch.next_look(time.monotonic())
-            time.sleep(min(pause, left))
+            time.sleep(min(pause, max(left, SOON)))
 
     def _try(self, watch: Watch) -> Unanswered | None:
         """Take the lock if it can be had, else ask its holder; what went wrong, if anything."""

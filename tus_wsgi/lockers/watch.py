@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tus_wsgi.errors import UploadLocked
 from tus_wsgi.lockers.records import Record, Times
+from tus_wsgi.model import UploadId
 
 SOON = 0.02
 """Seconds: the shortest pause between two calls."""
@@ -28,6 +33,7 @@ class Watch:
         self._seat = seat
         self._times = times
         self._at = 0.0
+        self._is_new = True
 
     def look(self, record: Record, now: float) -> None:
         """Take note of what the record was when its service answered, at `now` or before."""
@@ -35,7 +41,11 @@ class Watch:
             self.stood = record.stood
         else:
             self.stood = max(record.stood, self.stood + now - self._at)
-        self.seen, self._at = record, now
+        self.seen, self._at, self._is_new = record, now, False
+
+    def begin_again(self) -> None:
+        """From now on another waiter looks. It decides nothing before it has seen the record."""
+        self._is_new = True
 
     def has_expired(self, now: float) -> bool:
         """Whether the beat has stood for so long that its writer, or who was next, is gone."""
@@ -52,7 +62,38 @@ class Watch:
     def _left(self, now: float) -> float | None:
         """Seconds for which the beat has still to stand; None when nobody is waited for."""
         seen = self.seen
-        if seen is None or not (seen.holder or seen.wanted not in {"", self._seat}):
+        if seen is None or self._is_new or not (seen.holder or seen.wanted not in {"", self._seat}):
             return None
         term = self._times.lease if seen.holder else self._times.reserve
         return term - (self.stood + now - self._at)
+
+
+class Watches:
+    """What the waiters of a process have seen in vain, from which the next ones go on.
+
+    Without it, waiters that are refused at once would never see anybody be silent for long.
+
+    Args:
+        seat: the process's.
+        times: how long everything takes.
+        count: of so many locks it is remembered; the oldest go first.
+    """
+
+    def __init__(self, seat: str, times: Times, *, count: int = 256) -> None:
+        self._seat = seat
+        self._times = times
+        self._count = count
+        self._watches: dict[UploadId, Watch] = {}
+
+    @contextmanager
+    def of(self, id: UploadId) -> Iterator[Watch]:
+        """The watch of one waiter, which is kept if that has to go without the lock."""
+        watch = self._watches.pop(id, None) or Watch(self._seat, self._times)
+        watch.begin_again()
+        try:
+            yield watch
+        except UploadLocked:
+            self._watches[id] = watch
+            if len(self._watches) > self._count:
+                del self._watches[next(iter(self._watches))]
+            raise
