@@ -5,12 +5,19 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.contracts.locking import PATIENCE, A, B, Holder, eventually, ignore
+from tests.harness.lockers import QUICK
+from tests.harness.records import MemoryRecords
 from tus_wsgi.errors import UploadLocked
+from tus_wsgi.lockers.file import FileLocker, place_of
+from tus_wsgi.lockers.kernel import ByteLocks
+from tus_wsgi.lockers.lease import LeaseLocker, name_of
 from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.lockers.records import Claim, Record
 from tus_wsgi.lockers.turns import Ticket, Turns
 
 
@@ -116,3 +123,62 @@ def test_a_request_may_give_the_lock_back_at_once() -> None:
     ticket.ask()
     ticket.ask()
     assert times == [1]
+
+
+CROWD = 10
+
+
+class AskedRecords(MemoryRecords):
+    """Remembers who tried to take a lock, once for each try."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tries: list[object] = []
+
+    def take(self, name: str, claim: Claim) -> Record:
+        self.tries.append(claim.token)
+        return super().take(name, claim)
+
+
+class AskedLocks(ByteLocks):
+    """The same for the kernel's."""
+
+    tries: list[object]
+
+    def take(self, name: int) -> bool:
+        self.tries.append(threading.get_ident())
+        return super().take(name)
+
+
+def assert_one_of_a_crowd_tries(
+    locker: LeaseLocker | FileLocker, tries: list[object], give_back: Callable[[], None]
+) -> None:
+    """While somebody elsewhere has the lock; and when it is given back, all have a turn."""
+    crowd = [Holder(locker, polite=True).begin() for _ in range(CROWD)]
+    queues = locker._process.turns._queues
+    eventually(lambda: sum(map(len, list(queues.values()))) == CROWD)
+    tries.clear()
+    eventually(lambda: len(tries) >= 5)
+    assert len(set(tries)) == 1
+    give_back()
+    eventually(lambda: all(one.held.is_set() for one in crowd))
+    for one in crowd:
+        one.let_go()
+    assert len(set(tries)) == CROWD
+
+
+def test_one_waiter_of_a_process_goes_to_the_service() -> None:
+    records = AskedRecords()
+    held = records.take(name_of(A), Claim("other", "elsewhere", "other.1", None, False))
+    locker = LeaseLocker(lambda: records, timeout=PATIENCE, times=QUICK)
+    assert_one_of_a_crowd_tries(
+        locker, records.tries, lambda: records.release(name_of(A), held, beat="other.end")
+    )
+
+
+def test_one_waiter_of_a_process_goes_to_the_kernel(tmp_path: Path) -> None:
+    AskedLocks.tries = []
+    elsewhere = ByteLocks(tmp_path)
+    assert elsewhere.take(place_of(A))
+    locker = FileLocker(tmp_path, timeout=PATIENCE, open_locks=AskedLocks)
+    assert_one_of_a_crowd_tries(locker, AskedLocks.tries, elsewhere.close)
