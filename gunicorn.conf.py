@@ -4,6 +4,9 @@ gunicorn reads `WEB_CONCURRENCY` (workers), `PORT` and `GUNICORN_CMD_ARGS` by it
 that begins with `TUS_` is explained by `tus-wsgi settings`.
 """
 
+import os
+import sys
+
 # Before anything imports ssl: what is imported first stays unpatched, and blocks every greenlet.
 from gevent import monkey
 
@@ -25,6 +28,12 @@ keepalive = 5
 
 # gunicorn 27 opens a socket in the home directory, to be steered by. Nobody asked for it here.
 control_socket_disable = True
+
+
+def on_starting(server):
+    """Refuse locks that exclude nobody: the settings do not see `--workers`, but gunicorn does."""
+    if os.environ.get("TUS_LOCKER") == "memory" and server.cfg.workers > 1:
+        sys.exit("TUS_LOCKER: memory is for one process, and there are to be more workers")
 
 
 def post_worker_init(worker):

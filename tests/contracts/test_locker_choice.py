@@ -12,6 +12,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from tests.contracts.locking import Holder, ignore
 from tests.harness.dynamodb import DynamoDB
+from tests.harness.gunicorn import Gunicorn
 from tus_wsgi import Settings, SettingsError, TusMiddleware
 from tus_wsgi.assembly import make_locker
 from tus_wsgi.dev.seaweedfs import SeaweedFS
@@ -54,6 +55,20 @@ def test_memory_serves_one_process_and_no_more(region: None) -> None:
     assert options(middleware, multiprocess=False).startswith("204")
     with pytest.raises(SettingsError, match="TUS_LOCKER: memory is for one process"):
         options(middleware, multiprocess=True)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("arguments", [(), ("--preload",)])
+def test_gunicorn_starts_no_second_worker_beside_memory(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """However it was told of them: its command line is not in the environment."""
+    environ = {"TUS_S3_BUCKET": "uploads", "TUS_LOCKER": "memory", "AWS_DEFAULT_REGION": "nowhere"}
+    with Gunicorn(environ, directory=tmp_path / "one", workers=1, arguments=arguments) as server:
+        assert len(server.workers()) == 1
+    with pytest.raises(AssertionError, match="TUS_LOCKER: memory is for one process") as caught:
+        Gunicorn(environ, directory=tmp_path / "two", workers=2, arguments=arguments)
+    assert "Booting worker" not in str(caught.value)
 
 
 def test_a_file_that_is_to_serve_many_hosts_is_warned_of(
