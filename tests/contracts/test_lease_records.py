@@ -12,16 +12,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
-from click.testing import CliRunner
 
-from tests.harness.dynamodb import DynamoDB
+from tests.faults.proxy import FaultProxy
 from tests.harness.lockers import Place, new_place
 from tests.harness.records import MemoryRecords
 from tests.harness.service import Service
-from tus_wsgi.cli import main
 from tus_wsgi.dev.seaweedfs import SeaweedFS
 from tus_wsgi.errors import LockerUnavailable
 from tus_wsgi.lockers.dynamodb import DynamoDBRecords
@@ -273,31 +272,22 @@ def test_s3_is_asked_for_no_permission_that_the_store_has_not(place: Place, name
 
 
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
+def test_s3_may_hide_absence_behind_a_403(place: Place, name: str, s3: SeaweedFS) -> None:
+    """AWS does, to whoever may not list the bucket."""
+    with FaultProxy(urlsplit(s3.endpoint).port or 0) as proxy:
+        proxy.hides_absence = True
+        records = S3Records(place.bucket, place.at, endpoint=proxy.endpoint)
+        records.check()
+        held = records.take(name, claim("a"))
+        records.release(name, held, beat="a.end")
+        assert records.take(name, claim("b", held)).holder == "b"
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
 def test_a_lock_that_nobody_holds_has_no_object(place: Place, name: str, s3: SeaweedFS) -> None:
     use(S3Records(place.bucket, place.at, endpoint=place.endpoint), name)
     listed = s3.client().list_objects_v2(Bucket=place.bucket, Prefix=place.at)
     assert listed["KeyCount"] == 0
-
-
-def test_the_command_makes_a_table_that_is_cleaned_by_its_time(dynamodb: DynamoDB) -> None:
-    table = f"locks-{secrets.token_hex(4)}"
-    environ = {**dynamodb.environ(), "TUS_LOCK_TABLE": table}
-    made = CliRunner().invoke(main, ["create-lock-table"], env=environ)
-    assert (made.exit_code, made.output) == (0, f"The table {table} is ready.\n")
-    client = dynamodb.client()
-    described = client.describe_table(TableName=table)["Table"]
-    assert described["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
-    lives = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
-    assert lives["AttributeName"] == "expires"
-    again = CliRunner().invoke(main, ["create-lock-table"], env=environ)
-    assert again.output == f"The table {table} was there already.\n"
-
-
-def test_the_command_says_what_is_missing(dynamodb: DynamoDB) -> None:
-    environ: dict[str, str | None] = {**dynamodb.environ(), "AWS_DEFAULT_REGION": None}
-    ran = CliRunner().invoke(main, ["create-lock-table", "--table", "locks"], env=environ)
-    assert ran.exit_code == 1
-    assert "You must specify a region" in ran.output
 
 
 @pytest.mark.parametrize("place", ["dynamodb"], indirect=True)
