@@ -153,6 +153,15 @@ def test_more_parts_than_a_page_lists(shop: Callable[..., Shop], length: int, co
     assert one.parts == set(range(1, count + 1))
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_all_part_numbers_there_are(shop: Callable[..., Shop]) -> None:
+    """10,000 parts: ListParts has ten full pages then."""
+    one = shop(part_size=1, min_part_size=1, max_parts=10_000, max_object_size=10_000)
+    one.upload(secrets.token_bytes(10_000), Way(stops=[9_999, 10_000]))
+    assert one.parts == set(range(1, 10_001))
+
+
 @pytest.mark.parametrize("length", [1, 9, 23])
 def test_a_byte_at_a_time(shop: Callable[..., Shop], length: int) -> None:
     shop().upload(secrets.token_bytes(length), Way(stops=range(1, length + 1)))

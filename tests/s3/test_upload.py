@@ -16,7 +16,6 @@ from tests.s3.service import Desk
 from tus_wsgi.errors import (
     FinishRefused,
     LockLost,
-    OffsetMismatch,
     StoreUnavailable,
     Unavailable,
     UploadGone,
@@ -556,77 +555,3 @@ def test_an_object_without_an_info_is_no_upload(place: Place) -> None:
         with pytest.raises(UploadNotFound):
             act(ID)
     assert place.names() == [ID]
-
-
-# -- uploads of tusd's -----------------------------------------------------------------------------
-
-
-class OfTusd:
-    """An upload that tusd began: parts of any size, and a tail that does not say where it is."""
-
-    def __init__(self, place: Place, length: int | None, parts: list[bytes], tail: bytes) -> None:
-        self.object = "24e533e02ec3bc40c387f1a0e460e216"
-        key = place.prefix + self.object
-        where = {"Bucket": place.bucket, "Key": key}
-        multipart = place.admin.create_multipart_upload(**where)["UploadId"]  # type: ignore[arg-type]
-        self.id = UploadId(f"{self.object}+{multipart}")
-        for number, part in enumerate(parts, 1):
-            place.admin.upload_part(
-                Bucket=place.bucket, Key=key, UploadId=multipart, PartNumber=number, Body=part
-            )
-        if tail:
-            place.put(key + ".part", tail)
-        info = {
-            "ID": self.id,
-            "Size": length or 0,
-            "SizeIsDeferred": length is None,
-            "Offset": 0,
-            "MetaData": {"filename": "menü.txt"},
-            "IsPartial": False,
-            "IsFinal": False,
-            "PartialUploads": None,
-            "Storage": {"Bucket": place.bucket, "Key": key, "Type": "s3store"},
-        }
-        place.put(key + ".info", json.dumps(info).encode())
-
-
-def test_an_upload_that_tusd_began_goes_on_here(place: Place) -> None:
-    cut = PART + 1000
-    tusd = OfTusd(place, len(LARGE), [LARGE[:cut]], LARGE[cut : cut + 7])
-    info = Desk(place).look(tusd.id)
-    assert (info.offset, info.length) == (cut + 7, len(LARGE))
-    assert info.metadata.text("filename") == "menü.txt"
-    Desk(place).append(tusd.id, LARGE[cut + 7 : cut + 20], offset=cut + 7)
-    assert Desk(place).look(tusd.id).offset == cut + 20
-    assert Desk(place).append(tusd.id, LARGE[cut + 20 :], offset=cut + 20).is_finished
-    assert place.data(tusd.id) == LARGE
-    assert place.names() == [tusd.object, tusd.object + ".info"]
-
-
-def test_an_upload_that_tusd_finished_is_finished_here(place: Place) -> None:
-    tusd = OfTusd(place, len(SMALL), [SMALL], b"")
-    multipart = tusd.id.partition("+")[2]
-    key = place.keys.data(tusd.id)
-    part = place.admin.list_parts(Bucket=place.bucket, Key=key, UploadId=multipart)["Parts"][0]
-    place.admin.complete_multipart_upload(
-        Bucket=place.bucket,
-        Key=key,
-        UploadId=multipart,
-        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
-    )
-    assert Desk(place).look(tusd.id).is_finished
-    assert Desk(place).download(tusd.id) == SMALL
-    Desk(place).terminate(tusd.id)
-    assert place.names() == []
-
-
-def test_tusd_s_objects_are_reached_by_their_whole_id_alone(place: Place) -> None:
-    tusd = OfTusd(place, len(LARGE), [], SMALL)
-    for id in (tusd.object, tusd.object + "+another"):
-        with pytest.raises(UploadNotFound):
-            Desk(place).look(UploadId(id))
-    assert Desk(place).look(tusd.id).offset == len(SMALL)
-    with pytest.raises(OffsetMismatch):
-        Desk(place).append(tusd.id, b"x", offset=0)
-    Desk(place).terminate(tusd.id)
-    assert place.names() == place.multiparts() == []

@@ -1,0 +1,28 @@
+"""The contract that every store keeps (`tests/contracts`), on the services that are less like AWS.
+
+The tests are those of the contract; only where the store is differs.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from tests.compat.conftest import client_of
+from tests.compat.shop import Shop as Corner
+from tests.contracts.test_stores import *  # noqa: F403
+from tests.contracts.test_stores import Shop
+from tests.harness.service import Service
+from tus_wsgi.stores.s3.keys import Keys
+
+pytestmark = pytest.mark.compat
+
+
+@pytest.fixture(params=["swift", "juicefs"])  # type: ignore[no-redef]
+def shop(request: pytest.FixtureRequest) -> Shop:
+    """A corner of a bucket of each service in turn."""
+    service = request.getfixturevalue(request.param)
+    assert isinstance(service, Service)
+    corner = Corner(service, client_of(service), Keys(f"contract/{secrets.token_hex(6)}"))
+    return Shop(corner.store, lambda: [*corner.list_keys(), *corner.list_multiparts()])

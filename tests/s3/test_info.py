@@ -1,0 +1,54 @@
+"""Writing the record: what an answer, or none, says of whether it is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.s3.stubs import Stubbed
+from tus_wsgi.errors import StoreUnavailable
+from tus_wsgi.model import UploadId, UploadInfo
+from tus_wsgi.parts import PartPlan
+from tus_wsgi.stores.s3.info import InfoObject, NotWritten
+from tus_wsgi.stores.s3.record import Record
+
+RECORD = Record(UploadInfo(UploadId("a"), 5), "bucket", "a", None, PartPlan(10))
+
+
+def held() -> None:
+    """The lock is ours."""
+
+
+@pytest.fixture
+def info(stubbed: Stubbed) -> InfoObject:
+    return InfoObject(stubbed.bucket, "a.info")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_5xx_is_no_refusal_so_the_record_is_written_again(
+    stubbed: Stubbed, info: InfoObject, status: int
+) -> None:
+    """A gateway that gave up does not know what becomes of the call behind it."""
+    stubbed.refuse("put_object", str(status), status)
+    stubbed.refuse("get_object", "NoSuchKey", 404)
+    stubbed.answer("put_object", ETag='"1"')
+    info.write(RECORD, held)
+    assert info.exists
+
+
+@pytest.mark.parametrize("code", ["InvalidRequest", "AccessDenied", "EntityTooLarge"])
+def test_a_4xx_is_a_refusal_so_the_record_is_certainly_not_there(
+    stubbed: Stubbed, info: InfoObject, code: str
+) -> None:
+    stubbed.refuse("put_object", code, 400)
+    stubbed.refuse("get_object", "NoSuchKey", 404)
+    with pytest.raises(NotWritten):
+        info.write(RECORD, held)
+    assert not info.exists
+
+
+def test_where_nobody_can_look_nobody_can_tell(stubbed: Stubbed, info: InfoObject) -> None:
+    stubbed.refuse("put_object", "504", 504)
+    stubbed.refuse("get_object", "504", 504)
+    with pytest.raises(StoreUnavailable) as caught:
+        info.write(RECORD, held)
+    assert not isinstance(caught.value, NotWritten)

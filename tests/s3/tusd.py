@@ -1,0 +1,79 @@
+"""Uploads as tusd leaves them in a bucket: parts of any size, and a tail without a start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tests.harness.stores import Place
+from tus_wsgi.model import UploadId
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+OBJECT = "24e533e02ec3bc40c387f1a0e460e216"
+
+
+class OfTusd:
+    """An upload that tusd began.
+
+    Args:
+        place: where.
+        length: of the file; None where the client has not said it.
+        parts: by their numbers, of which some may be missing.
+        tail: the bytes behind the last one.
+        fields: more of its info.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        length: int | None,
+        parts: Mapping[int, bytes],
+        tail: bytes = b"",
+        **fields: object,
+    ) -> None:
+        self._place = place
+        self.object = OBJECT
+        self.key = place.prefix + self.object
+        multipart = place.admin.create_multipart_upload(Bucket=place.bucket, Key=self.key)
+        self.multipart = multipart["UploadId"]
+        self.id = UploadId(f"{self.object}+{self.multipart}")
+        for number, part in parts.items():
+            place.admin.upload_part(
+                Bucket=place.bucket,
+                Key=self.key,
+                UploadId=self.multipart,
+                PartNumber=number,
+                Body=part,
+            )
+        if tail:
+            place.put(self.key + ".part", tail)
+        info = {
+            "ID": self.id,
+            "Size": length or 0,
+            "SizeIsDeferred": length is None,
+            "Offset": 0,
+            "MetaData": {"filename": "menü.txt"},
+            "IsPartial": False,
+            "IsFinal": False,
+            "PartialUploads": None,
+            "Storage": {"Bucket": place.bucket, "Key": self.key, "Type": "s3store"},
+            **fields,
+        }
+        place.put(self.key + ".info", json.dumps(info).encode())
+
+    def complete(self) -> None:
+        """Make the object, as tusd does with the last byte. It writes nothing down."""
+        s3, bucket = self._place.admin, self._place.bucket
+        listed = s3.list_parts(Bucket=bucket, Key=self.key, UploadId=self.multipart)["Parts"]
+        entries: list[CompletedPartTypeDef] = [
+            {"PartNumber": one["PartNumber"], "ETag": one["ETag"]} for one in listed
+        ]
+        s3.complete_multipart_upload(
+            Bucket=bucket,
+            Key=self.key,
+            UploadId=self.multipart,
+            MultipartUpload={"Parts": entries},
+        )
