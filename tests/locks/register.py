@@ -39,14 +39,13 @@ class Register:
         self._directory = directory
         self._outlives = outlives
 
-    def enter(self, id: str, lock: Lock, hold: int) -> None:
-        """Write that `hold` is inside.
+    def enter(self, id: str, lock: Lock, hold: int, *, fence: int) -> None:
+        """Write that `hold` is inside. No holder's fence is below that of one who was inside.
 
         Raises:
             LockLost: the lock is not held any more.
             Overlap: somebody else is inside who can still be there.
         """
-        fence = getattr(lock, "fence", 0)
         with self._slot(id, lock) as (found, write):
             before, pid, passed = found
             if before and self._outlives and _is_alive(pid):
@@ -66,12 +65,12 @@ class Register:
             if found[0] != hold:
                 raise Overlap(f"{id}: {hold} holds the lock, and {found} is inside")
 
-    def leave(self, id: str, lock: Lock, hold: int, *, forget_fence: bool) -> None:
+    def leave(self, id: str, lock: Lock, hold: int) -> None:
         """Write that nobody is inside. Raises what `stay` raises."""
         with self._slot(id, lock) as (found, write):
             if found[0] != hold:
                 raise Overlap(f"{id}: {hold} holds the lock, and {found} is inside")
-            write(0, 0, 0 if forget_fence else found[2])
+            write(0, 0, found[2])
 
     @contextmanager
     def _slot(

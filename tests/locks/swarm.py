@@ -14,15 +14,21 @@ import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn, Self
+
+import pytest
 
 from tests.harness.lockers import LEASES, Place
 from tests.locks.register import Overlap, Register
 from tus_wsgi.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.events import LockEvent
+from tus_wsgi.lockers.kernel import ByteLocks
+from tus_wsgi.lockers.lease import Lease
+from tus_wsgi.lockers.watch import Watch
 from tus_wsgi.model import UploadId
 from tus_wsgi.ports import Lock, Locker
 
@@ -40,6 +46,7 @@ class Plan:
         seconds: for how long.
         timeout: seconds that each waits for a lock.
         clocks_jump: whether the wall clock of one process in three jumps by hours.
+        flaw: what is broken in all lockers, see `FLAWS`; empty for nothing.
     """
 
     place: str
@@ -50,6 +57,7 @@ class Plan:
     seconds: float
     timeout: float
     clocks_jump: bool
+    flaw: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -71,10 +79,12 @@ class Bee:
         os.environ.update(place.environ)
         self._locker: Locker = place.locker(plan.timeout, self._tell)
         self._is_lease = place.kind in LEASES
-        # Records in S3 are removed with the lock, and their numbers begin anew.
-        self._forget_fence = place.kind != "dynamodb"
+        # Records in S3 go with the lock, and their numbers begin anew.
+        self._has_fences = place.kind == "dynamodb"
         self._register = Register(Path(plan.directory, "register"), outlives=not self._is_lease)
         self._jumps = plan.clocks_jump and number % 3 == 0
+        if plan.flaw:
+            FLAWS[plan.flaw](pytest.MonkeyPatch())
 
     def run(self) -> None:
         import gevent
@@ -107,14 +117,16 @@ class Bee:
 
     def _be_inside(self, id: str, lock: Lock, asked: threading.Event) -> None:
         hold = random.getrandbits(62) | 1
-        self._register.enter(id, lock, hold)
+        fence = lock.fence if self._has_fences and isinstance(lock, Lease) else 0
+        self._register.enter(id, lock, hold, fence=fence)
         for _ in range(self._chance.randrange(4)):
             time.sleep(self._chance.random() * 0.02)
             self._register.stay(id, lock, hold)
         if self._chance.random() < 0.3:
-            asked.wait(2.0)  # somebody who waits for a client
-            self._register.stay(id, lock, hold)
-        self._register.leave(id, lock, hold, forget_fence=self._forget_fence)
+            end = time.monotonic() + 2.0  # somebody whose client is slow
+            while not asked.wait(0.05) and time.monotonic() < end:
+                self._register.stay(id, lock, hold)
+        self._register.leave(id, lock, hold)
 
     def _jump(self) -> None:
         real = time.time
@@ -153,6 +165,18 @@ def fork(plan: Plan, number: int) -> int:
     return pid
 
 
+FLAWS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "kernel locks are free for all": lambda patch: patch.setattr(
+        ByteLocks, "take", lambda _locks, _name: True
+    ),
+    "waiters take over at once": lambda patch: patch.setattr(
+        Watch, "has_expired", lambda watch, _now: watch.seen is not None
+    ),
+    "holders never look": lambda patch: patch.setattr(Lease, "assert_held", lambda _lease: None),
+}
+"""Mistakes that lockers must not have: by them it shows that the swarm would find some."""
+
+
 def main() -> None:
     plan = Plan.from_json(sys.argv[1])
     for name in ("alive", "told"):
@@ -170,7 +194,5 @@ def main() -> None:
         failed = failed or (os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0)
         left = end - time.monotonic()
         if os.WIFSIGNALED(status) and left > 1:
-            from dataclasses import replace
-
             bees[fork(replace(plan, seconds=left), number)] = number
     sys.exit(failed)

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ import pytest
 
 from tests.faults.proxy import Call, Fault, FaultProxy
 from tests.harness.lockers import LEASES, QUICK, Place, new_place
-from tests.locks.swarm import Plan
+from tests.locks.swarm import FLAWS, Plan
 from tus_wsgi.lockers.records import Times
 
 pytestmark = [pytest.mark.locks, pytest.mark.timeout(300)]
@@ -37,13 +37,16 @@ FULL = os.environ.get("LOCKS") == "full"
 
 TIMES = Times() if FULL else QUICK
 
+FEW_BEATS = Times(lease=3.0, heartbeat=2.0, margin=0.5, poll=0.15, reserve=0.5)
+"""A holder is told late that its lock has passed on."""
+
 PLAN = Plan(
     place="",
     directory="",
     processes=8 if FULL else 4,
     greenlets=50 if FULL else 8,
     ids=20 if FULL else 5,
-    seconds=30.0 if FULL else 18.0,
+    seconds=30.0 if FULL else 14.0,
     timeout=TIMES.lease * 5 / 6,
     clocks_jump=True,
 )
@@ -52,15 +55,19 @@ FAULTS = (Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.STALL_AFTER, Fault.LATE, Faul
 
 FAULT_RATE = 0.01
 
+PATIENCE = 60.0
+
 
 @contextmanager
 def swarm(plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
+    """A swarm that has begun: it imports for a while, and then its time runs."""
     script = "from gevent import monkey; monkey.patch_all(); "
     script += "from tests.locks.swarm import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", script, plan.to_json()], cwd=ROOT, start_new_session=True
     ) as process:
         try:
+            wait_until(lambda: alive(plan), process)
             yield process
         finally:
             with suppress(ProcessLookupError):
@@ -71,6 +78,14 @@ def alive(plan: Plan) -> list[int]:
     with suppress(FileNotFoundError):
         return [int(path.name) for path in Path(plan.directory, "alive").iterdir()]
     return []
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, f"the swarm has ended with {process.returncode}"
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
 
 
 def send(pid: int, number: signal.Signals) -> None:
@@ -113,9 +128,14 @@ def outcome(plan: Plan) -> Counter[str]:
     return counts
 
 
+def overlaps(plan: Plan) -> str:
+    with suppress(FileNotFoundError):
+        return Path(plan.directory, "overlaps").read_text()
+    return ""
+
+
 def assert_no_overlap(plan: Plan) -> None:
-    overlaps = Path(plan.directory, "overlaps")
-    assert not overlaps.exists(), overlaps.read_text()
+    assert overlaps(plan) == ""
 
 
 def assert_all_free(place: Place, plan: Plan) -> None:
@@ -137,7 +157,7 @@ def test_greenlets_of_one_process_never_overlap(tmp_path: Path) -> None:
     place = Place(kind="memory").to_json()
     plan = replace(PLAN, place=place, directory=str(tmp_path), processes=1, seconds=5.0)
     with swarm(plan) as process:
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     assert_no_overlap(plan)
     assert outcome(plan)["acquired"] > 100
 
@@ -180,10 +200,6 @@ def test_processes_of_many_hosts_never_overlap(
         )
         plan = replace(PLAN, place=through.to_json(), directory=str(tmp_path))
         with swarm(plan) as process:
-            for _ in range(1000):
-                if alive(plan):
-                    break
-                time.sleep(0.02)
             time.sleep(1)
             proxy.begin(fault)
             done = disturb(plan, process, seed)
@@ -200,3 +216,46 @@ def test_processes_of_many_hosts_never_overlap(
     for name, value in place.environ.items():
         monkeypatch.setenv(name, value)
     assert_all_free(place, plan)
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_swarm_finds_lockers_that_are_broken(
+    flaw: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Without this, all of the above might pass because nobody looks."""
+    place = new_place("file" if "kernel" in flaw else "s3", request, tmp_path, times=FEW_BEATS)
+    plan = replace(
+        PLAN,
+        place=place.to_json(),
+        directory=str(tmp_path),
+        flaw=flaw,
+        processes=3,
+        greenlets=1,  # or it would mostly be one process that passes a lock on
+        ids=1,
+        seconds=2 * PATIENCE,
+        timeout=PATIENCE,
+    )
+    with swarm(plan) as process:
+        stopping = threading.Thread(target=stop_all_but_one, args=(plan, process))
+        stopping.start()
+        began = time.monotonic()
+        try:
+            wait_until(lambda: "Overlap" in overlaps(plan), process)
+            print(f"{flaw}: found after {time.monotonic() - began:.1f} s")
+        finally:
+            process.terminate()
+            stopping.join()
+
+
+def stop_all_but_one(plan: Plan, process: subprocess.Popen[bytes]) -> None:
+    """Now and then, for longer than a lease, so that the one takes over what it wants."""
+    while process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(FEW_BEATS.lease)
+        stopped = sorted(alive(plan))[1:]
+        for pid in stopped:
+            send(pid, signal.SIGSTOP)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(2 * FEW_BEATS.lease)
+        for pid in stopped:
+            send(pid, signal.SIGCONT)
