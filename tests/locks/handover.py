@@ -12,7 +12,8 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 
@@ -89,6 +90,39 @@ def hosts(place: Place, count: int, nursery: Nursery) -> Iterator[list[Host]]:
         for peer in peers:
             peer.talk.set_patience(None)
         yield [Host(peer) for peer in peers]
+
+
+def targets(kind: str) -> dict[Holder, float]:
+    """Seconds until a lock has passed on, by what has become of its holder."""
+    if kind in LEASES:
+        return {
+            Holder.HEALTHY: 2.5,
+            Holder.STALLED: 2.5,
+            Holder.KILLED: 9.0,
+            Holder.STOPPED: 9.0,
+        }
+    alive = {Holder.HEALTHY: 0.5, Holder.STALLED: 0.5}
+    # A stopped process keeps the kernel's locks, and memory dies with its only one.
+    return alive if kind == "memory" else {**alive, Holder.KILLED: 0.2}
+
+
+def side_by_side(kind: str) -> list[tuple[Holder, ...]]:
+    """What is measured at the same time. With leases most of it is waiting."""
+    if kind in LEASES:
+        return [(Holder.HEALTHY, Holder.STALLED), (Holder.KILLED, Holder.STOPPED)]
+    return [(holder,) for holder in targets(kind)]
+
+
+def measure_all(
+    place: Place, holders: Collection[Holder], nursery: Nursery, *, samples: int
+) -> dict[Holder, list[float]]:
+    """`measure` for several holders at the same time."""
+    with ThreadPoolExecutor(len(holders)) as executor:
+        work = {
+            holder: executor.submit(measure, place, holder, nursery, samples=samples)
+            for holder in holders
+        }
+    return {holder: future.result() for holder, future in work.items()}
 
 
 def measure(place: Place, holder: Holder, nursery: Nursery, *, samples: int) -> list[float]:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.locks
 
-prints the whole table. Here are a few samples of each, of which the better half has to be in time:
-a machine that does much else delays some, and no lock can do anything about it.
+prints the whole table. Here are a few samples of each, of which the better half has to be in time,
+once in a few tries: a machine that does much else delays some, and no lock can do anything about
+it.
 """
 
 from __future__ import annotations
@@ -16,28 +17,13 @@ import pytest
 
 from tests.contracts.locking import Nursery
 from tests.harness.lockers import LEASES, new_place
-from tests.locks.handover import Holder, measure, percentile
+from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
 
 pytestmark = pytest.mark.locks
 
 SAMPLES = 5
 
-LEASE_TARGETS = {
-    Holder.HEALTHY: 2.5,
-    Holder.STALLED: 2.5,
-    Holder.KILLED: 9.0,
-    Holder.STOPPED: 9.0,
-}
-
-TARGETS = {
-    ("memory", Holder.HEALTHY): 0.5,
-    ("memory", Holder.STALLED): 0.5,
-    ("file", Holder.HEALTHY): 0.5,
-    ("file", Holder.STALLED): 0.5,
-    ("file", Holder.KILLED): 0.2,
-    **{(kind, holder): target for kind in LEASES for holder, target in LEASE_TARGETS.items()},
-}
-"""Seconds. The kernel knows nothing of a stopped holder's silence: it keeps its lock."""
+TRIES = 3
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +32,27 @@ def nursery() -> Iterator[Nursery]:
         yield nursery
 
 
-@pytest.mark.parametrize(("kind", "holder"), TARGETS, ids=str)
+CASES = [
+    pytest.param(kind, holders, id=f"{kind}-{'+'.join(holders)}")
+    for kind in ("memory", "file", *LEASES)
+    for holders in side_by_side(kind)
+]
+
+
+@pytest.mark.parametrize(("kind", "holders"), CASES)
 def test_a_lock_passes_on_in_time(
     kind: str,
-    holder: Holder,
+    holders: tuple[Holder, ...],
     request: pytest.FixtureRequest,
     tmp_path: Path,
     nursery: Nursery,
 ) -> None:
     place = new_place(kind, request, tmp_path)
-    waited = measure(place, holder, nursery, samples=SAMPLES)
-    print([round(one, 2) for one in waited])
-    assert percentile(waited, 50) < TARGETS[kind, holder]
+    late = set(holders)
+    for _ in range(TRIES):
+        waited = measure_all(place, late, nursery, samples=SAMPLES)
+        print({str(holder): [round(one, 2) for one in all] for holder, all in waited.items()})
+        late = {one for one, all in waited.items() if percentile(all, 50) >= targets(kind)[one]}
+        if not late:
+            break
+    assert not late
