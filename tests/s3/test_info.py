@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.s3.stubs import Stubbed
-from tus_wsgi.errors import StoreUnavailable
+from tus_wsgi.errors import LockLost, StoreUnavailable
 from tus_wsgi.model import UploadId, UploadInfo
 from tus_wsgi.parts import PartPlan
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
@@ -51,4 +51,19 @@ def test_where_nobody_can_look_nobody_can_tell(stubbed: Stubbed, info: InfoObjec
     stubbed.refuse("get_object", "504", 504)
     with pytest.raises(StoreUnavailable) as caught:
         info.write(RECORD, held)
+    assert not isinstance(caught.value, NotWritten)
+
+
+def test_there_is_no_second_try_once_the_lock_is_lost(stubbed: Stubbed, info: InfoObject) -> None:
+    """The first one may still arrive, so it is not certain either that nothing is written."""
+    held_once = iter([True])
+
+    def held_for_one_call() -> None:
+        if not next(held_once, False):
+            raise LockLost("it was stopped for too long")
+
+    stubbed.refuse("put_object", "504", 504)
+    stubbed.refuse("get_object", "NoSuchKey", 404)
+    with pytest.raises(StoreUnavailable) as caught:
+        info.write(RECORD, held_for_one_call)
     assert not isinstance(caught.value, NotWritten)
