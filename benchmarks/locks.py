@@ -127,7 +127,7 @@ def held() -> None:
 
 
 def costs(directory: str, count: int) -> tuple[float, float]:
-    """Microseconds of processor time for two things that one of the workers does, while all hold `count` locks.
+    """Microseconds of processor time for two things, while all workers together hold `count` locks.
 
     The first is to take the seat and the place of a request and to drop them, and the second to
     look at the seats of all that this worker holds.
