@@ -17,6 +17,9 @@ from pathlib import Path
 
 from tus_wsgi.ports import Lock
 
+_PF_EXITING = 0x4
+"""The kernel's mark on a process that is being taken down (proc_pid_stat(5), `flags`)."""
+
 _SLOT = struct.Struct("=qqq")  # the hold, its process, its fence
 
 
@@ -101,8 +104,13 @@ def _try_to_lock(fd: int) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
+    """Whether the process can still write.
+
+    One that was killed gives its locks back first, and is only then gone for `kill(pid, 0)`.
+    """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
+    state, *fields = stat.rpartition(")")[2].split()
+    return state not in {"Z", "X"} and not int(fields[5]) & _PF_EXITING
