@@ -166,7 +166,7 @@ REAL = tuple(
 )
 """Rows and columns where parts are as large as AWS wants them."""
 
-BRIEF_REAL = {("pieces", "cut after"), ("five parts", "500"), ("joined across seams", "cut before")}
+BRIEF_REAL = {("pieces", "cut after"), ("five parts", "500")}
 """Those of them that are run each time."""
 
 SHORT = tuple(
