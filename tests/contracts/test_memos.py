@@ -196,3 +196,20 @@ def test_a_disk_without_room_for_marks_is_refused_at_the_start(
     FileLocker(tmp_path / "locks", timeout=1)
     file = (tmp_path / "locks" / "uploads.marks").stat()
     assert file.st_blocks * 512 >= file.st_size == SIZE * PLACES
+
+
+@pytest.mark.parametrize("code", [None, errno.EOPNOTSUPP, errno.EINVAL])
+def test_marks_need_no_promise_of_room(
+    code: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS has no such call, and some file systems do not carry it out."""
+
+    def refuse(*_: int) -> None:
+        assert code is not None
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    if code is None:
+        monkeypatch.delattr(os, "posix_fallocate")
+    FileLocker(tmp_path / "locks", timeout=1)
+    assert (tmp_path / "locks" / "uploads.marks").stat().st_size == SIZE * PLACES

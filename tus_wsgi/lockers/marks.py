@@ -7,6 +7,7 @@ a place: then one overwrites the other's mark, and somebody looks once more than
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import weakref
@@ -39,8 +40,7 @@ class Marks:
         self._finalizer = weakref.finalize(self, os.close, self._fd)
         self._finalizer.atexit = False
         try:
-            # Not a file with holes: a disk that gets full later would let locks fail.
-            os.posix_fallocate(self._fd, 0, SIZE * PLACES)
+            _allocate(self._fd, SIZE * PLACES)
         except OSError as error:
             self.close()
             raise LockDirectoryRefused(directory, "has no room for 512 KiB") from error
@@ -65,6 +65,22 @@ class Marks:
     def close(self) -> None:
         """Close the file."""
         self._finalizer()
+
+
+def _allocate(fd: int, size: int) -> None:
+    """Take the room once and for all: on a disk that gets full later, locks would fail.
+
+    Where the platform or the file system cannot promise it, the file has holes.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+                raise
+    # It only ever grows, so no mark of another process is lost.
+    if os.fstat(fd).st_size < size:
+        os.ftruncate(fd, size)
 
 
 def _place(name: int) -> int:

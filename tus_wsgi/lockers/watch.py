@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -84,16 +85,19 @@ class Watches:
         self._times = times
         self._count = count
         self._watches: dict[UploadId, Watch] = {}
+        self._mutex = threading.Lock()
 
     @contextmanager
     def of(self, id: UploadId) -> Iterator[Watch]:
         """The watch of one waiter, which is kept if that has to go without the lock."""
-        watch = self._watches.pop(id, None) or Watch(self._seat, self._times)
+        with self._mutex:
+            watch = self._watches.pop(id, None) or Watch(self._seat, self._times)
         watch.begin_again()
         try:
             yield watch
         except UploadLocked:
-            self._watches[id] = watch
-            if len(self._watches) > self._count:
-                del self._watches[next(iter(self._watches))]
+            with self._mutex:
+                self._watches[id] = watch
+                if len(self._watches) > self._count:
+                    del self._watches[next(iter(self._watches))]
             raise
