@@ -34,9 +34,9 @@ def dynamodb(
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def lock_table(dynamodb: DynamoDB) -> str:
-    """A table for the locks of all tests that leave none behind."""
+    """For one test only: those that kill holders leave locks behind."""
     return dynamodb.new_table()
 
 
