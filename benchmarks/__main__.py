@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--small-size", type=parse_size, default=defaults.small[1])
     add("--slow", type=int, default=defaults.slow[0], help="slow clients")
     add("--part-size", type=parse_size, default=defaults.part_size, help="of all targets")
-    add("--parallel", type=int, default=defaults.parallel, help="parts at once, of the others")
+    add("--parallel", type=int, default=defaults.parallel, help="parts at once; ours: 4 at most")
     add("--workers", type=int, default=defaults.workers, help="of our server")
     add("--no-peers", action="store_true", help="leave @tus/server out")
     add(

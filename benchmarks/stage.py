@@ -28,6 +28,7 @@ from tus_wsgi.dev.npm import find_npm
 from tus_wsgi.dev.process import ChildProcess, DevError
 from tus_wsgi.dev.seaweedfs import start_seaweedfs
 from tus_wsgi.model import GIB
+from tus_wsgi.stores.s3.pipeline import PARTS_IN_FLIGHT
 
 ROOT = Path(__file__).parents[1]
 OURS = "tus_wsgi"
@@ -175,6 +176,8 @@ class Stage:
             "TUS_S3_PART_SIZE": str(self.options.part_size),
             "TUS_LOCK_DIR": str(self.options.directory / "locks"),
         }
+        if self.options.parallel < PARTS_IN_FLIGHT:
+            environ["TUS_S3_CONCURRENT_PART_UPLOADS"] = str(self.options.parallel)
         url, pid, temporary = self._start(command, environ)
         line = self.proxy if proxied else None
         return Target(OURS, f"{url}/files", pid, line, temporary)

@@ -7,6 +7,7 @@ nothing. Then the case is run again.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 from collections.abc import Iterable
@@ -123,11 +124,7 @@ class Site:
     def _judge(self, client: Uploader, scenario: Scenario, calls: Iterable[Call]) -> Iterable[str]:
         """What is wrong with what is left of the client's uploads."""
         bucket, s3 = self.service.bucket, self._inspector
-        # Nobody can name one whose UploadId never arrived: it is left for a sweep.
-        is_excused = any(
-            call.operation == "CreateMultipartUpload" and call.fault and call.fault.is_carried_out
-            for call in calls
-        )
+        is_excused = _leaves_a_nameless_one(calls)
         for id, file in client.wanted.items():
             left = {name for name in ("", ".info", ".part") if self._has(id + name)}
             wanted = {"", ".info"} if scenario.upto is None else set()
@@ -159,3 +156,18 @@ class Site:
                     with contextlib.suppress(psutil.TimeoutExpired):
                         worker.wait(5)
                     return
+
+
+def _leaves_a_nameless_one(calls: Iterable[Call]) -> bool:
+    """Whether a multipart upload may be left for a sweep to find.
+
+    Nobody can name one whose UploadId never arrived, or went down with the worker that was about to
+    record it.
+    """
+    for begun, following in itertools.pairwise([*calls, Call(0, "", "")]):
+        if begun.operation == "CreateMultipartUpload":
+            if begun.fault and begun.fault.is_carried_out:
+                return True
+            if following.fault is Fault.KILL_BEFORE:
+                return True
+    return False
