@@ -10,7 +10,7 @@ from tus_wsgi.audience import Audience
 from tus_wsgi.errors import FinishRefused, StoreUnavailable, Unavailable
 from tus_wsgi.events import UploadFinished
 from tus_wsgi.hooks import FinishedUpload, OnFinish
-from tus_wsgi.model import Final, Partial, UploadId
+from tus_wsgi.model import Final, Partial, UploadId, UploadInfo
 from tus_wsgi.ports import Lock, Upload
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,21 @@ class Finisher:
         """Whether the application is told before an upload is finished."""
         return self._on_finish is not None
 
-    def finish_if_full(self, upload: Upload, lock: Lock, *, is_new: bool = False) -> None:
+    def may_be_lazy(self, info: UploadInfo) -> bool:
+        """Whether nobody minds if the upload is finished and its record does not say so.
+
+        A hook would run again for whoever looks next, and who joins a partial one wants to see at
+        once that it is finished.
+        """
+        return self._on_finish is None and info.concat is None
+
+    def finish_if_full(self, upload: Upload, lock: Lock, *, lazily: bool = False) -> None:
         """Make the object, tell the application, and only then call the upload finished.
 
         Args:
             upload: perhaps full; nothing happens if it is not, or if it is finished already.
             lock: the upload's.
-            is_new: it was begun by this very request, so that nobody else knows of it yet.
+            lazily: this request has sent the last byte, so that it may well be the last one.
 
         Raises:
             FinishRefused: the application's hook raised.
@@ -58,15 +66,12 @@ class Finisher:
         if not upload.info.is_full or upload.info.is_finished:
             return
         concat = upload.info.concat
-        # A partial upload is no file of the application's. And whoever joins it wants to see at
-        # once that it is finished.
+        # A partial upload is no file of the application's.
         on_finish = None if isinstance(concat, Partial) else self._on_finish
         made = upload.assemble(lock.assert_held)
         if on_finish is not None:
             _call(on_finish, upload, lock)
-        # A hook would run again if the record were left for whoever looks next.
-        lazily = is_new and on_finish is None and concat is None
-        upload.finish(lock.assert_held, lazily=lazily)
+        upload.finish(lock.assert_held, lazily=lazily and self.may_be_lazy(upload.info))
         if (made or on_finish is not None) and not isinstance(concat, Partial):
             self._audience.tell(UploadFinished(upload.info.id, upload.info.offset))
         if isinstance(concat, Final) and self._discard is not None:

@@ -66,7 +66,7 @@ class State(StrEnum):
     RECEIVING = "receiving"
     """Bytes are missing, or nobody has looked since the last of them arrived."""
     FINISHING = "finishing"
-    """Every byte was here when this was written: look at the object itself."""
+    """The object may be there, whole: look at it."""
     FINISHED = "finished"
     """The object is whole and the application has been told."""
 

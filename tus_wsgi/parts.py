@@ -98,6 +98,10 @@ class PartPlan:
         full = self.size(number)
         return full if length is None else max(0, min(full, length - self.start(number)))
 
+    def is_one_part(self, end: int | None) -> bool:
+        """Whether an upload that ends at `end` has no part but the first; None: nobody knows."""
+        return end is not None and end <= self.size(1)
+
     def _step(self, index: int) -> int:
         if not self.double_every:
             return 0

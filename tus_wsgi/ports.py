@@ -211,13 +211,14 @@ class Store(Protocol):
     def max_size(self) -> int:
         """Bytes of the largest upload that can be stored, whatever its parts."""
 
-    def create(self, info: UploadInfo, *, at_once: bool) -> Upload:
+    def create(self, info: UploadInfo, *, at_once: bool, lazily: bool = False) -> Upload:
         """Begin an upload.
 
         Args:
             info: what is known of it. A final upload's length becomes known when it is measured.
             at_once: when this returns, any process finds the upload. Otherwise its bytes follow in
                 this very request, and it is found once `append`, `assemble` or `finish` returns.
+            lazily: it may be finished lazily, see `Upload.finish`.
 
         Raises:
             UploadTooLarge: no upload of this length can be stored.

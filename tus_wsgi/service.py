@@ -182,7 +182,8 @@ class UploadService:
                     intake = self._intake(command, taken, lock, on_progress)
                     info = self._create_with(info, intake)
             else:
-                upload = self._store.create(info, at_once=True)
+                lazily = self._finisher.may_be_lazy(info)
+                upload = self._store.create(info, at_once=True, lazily=lazily)
                 if upload.fits_memo:
                     self._locker.entrust(upload)
                 self._audience.tell(UploadCreated(info.id, info.length))
@@ -338,7 +339,7 @@ class UploadService:
         self._prolong(upload, lock)
         end = intake.take(upload)
         if end is not BodyEnd.MALFORMED:
-            self._finisher.finish_if_full(upload, lock)
+            self._finisher.finish_if_full(upload, lock, lazily=True)
         self._prolong(upload, lock)
         return end
 
@@ -354,7 +355,8 @@ class UploadService:
         much of it is stored, and goes on from there.
         """
         lock, on_progress = intake.lock, intake.on_progress
-        upload = self._store.create(info, at_once=on_progress is not None)
+        lazily = self._finisher.may_be_lazy(info)
+        upload = self._store.create(info, at_once=on_progress is not None, lazily=lazily)
         if on_progress is not None:
             on_progress(info)
         end = BodyEnd.COMPLETE
@@ -362,7 +364,7 @@ class UploadService:
             if intake.has_data:
                 end = intake.take(upload)
             if end is not BodyEnd.MALFORMED:
-                self._finisher.finish_if_full(upload, lock, is_new=True)
+                self._finisher.finish_if_full(upload, lock, lazily=True)
         except StoreUnavailable as error:
             upload = self._found_again(info.id, error)
             # A client that reads its own length as the offset goes away, and nobody looks again.

@@ -87,9 +87,9 @@ class Fragile(MemoryStore):
         if self.failures.get(name):
             raise self.failures[name].pop(0)
 
-    def create(self, info: UploadInfo, *, at_once: bool) -> FragileUpload:
+    def create(self, info: UploadInfo, *, at_once: bool, lazily: bool = False) -> FragileUpload:
         self.step("create at once" if at_once else "create")
-        super().create(info, at_once=at_once)
+        super().create(info, at_once=at_once, lazily=lazily)
         return FragileUpload(self, info.id)
 
     def open(self, id: UploadId) -> FragileUpload:
@@ -696,7 +696,7 @@ def test_a_lost_lock_finishes_nothing(hooked: House) -> None:
 
 def test_who_finds_an_object_made_tells_nobody_unless_there_is_a_hook(house: House) -> None:
     id = house.create()
-    house.store.fail("finish")
+    house.store.fail("finish lazily")
     with pytest.raises(StoreUnavailable):
         house.append(id, b"0123456789")
     assert house.look(id).is_finished
@@ -848,7 +848,7 @@ def test_an_unfinished_upload_cannot_be_downloaded(*, has_hook: bool) -> None:
 
 def test_without_a_hook_a_whole_object_is_enough(house: House) -> None:
     id = house.create()
-    house.store.fail("finish")
+    house.store.fail("finish lazily")
     with pytest.raises(StoreUnavailable):
         house.append(id, b"0123456789")
     assert house.download(id) == b"0123456789"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from tests.faults.proxy import Call
@@ -57,8 +57,8 @@ class Leftovers:
         Args:
             is_removed: whether nothing must be left of the uploads.
         """
-        keys = self._keys - self._late_tails()
         wanted = self._client.wanted
+        keys = self._keys - self._late(wanted)
         ours = {key for key in keys if key.partition(".")[0] in wanted}
         problems = self._strays(keys - ours)
         if is_removed:
@@ -87,13 +87,18 @@ class Leftovers:
                 Bucket=self._bucket, Key=self._prefix + key, UploadId=multipart
             )
 
-    def _late_tails(self) -> set[str]:
-        """Tails that S3 wrote when the upload was at its end: they count for nothing."""
-        return {
+    def _late(self, wanted: Container[str]) -> set[str]:
+        """What S3 wrote when the upload was at its end: it counts for nothing.
+
+        A tail; or the object of a creation that was taken back when it had failed.
+        """
+        late = {
             call.key.removeprefix(self._prefix)
             for call in self._calls
             if call.operation == "PutObject" and call.fault is not None and call.fault.is_late
-            if call.key.endswith(".part")
+        }
+        return {
+            key for key in late if key.endswith(".part") or ("." not in key and key not in wanted)
         }
 
     def _strays(self, others: set[str]) -> list[str]:

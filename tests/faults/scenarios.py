@@ -124,6 +124,14 @@ SCENARIOS = {
         Scenario(name="cut twice", length=34, cuts=[3, 15], extra=7),
         Scenario(name="hook refuses once", length=12, refusals=1),
         Scenario(name="no hook", length=12, with_hook=False),
+        Scenario(name="no hook, one part", length=6, with_hook=False, is_core=True),
+        Scenario(name="no hook, one part in pieces", length=6, stops=[2, 4, 6], with_hook=False),
+        Scenario(name="no hook, one part cut", length=8, cuts=[4], extra=7, with_hook=False),
+        Scenario(
+            name="no hook, deferred, short", length=7, stops=[3, 7], deferred=True, with_hook=False
+        ),
+        Scenario(name="no hook, terminated midway", length=8, stops=[3], upto=3, with_hook=False),
+        Scenario(name="no hook, terminated, finished", length=8, upto=8, with_hook=False),
         Scenario(name="joined, whole pieces", length=23, pieces=[10, 10, 3]),
         Scenario(name="joined across seams", length=27, pieces=[13, 4, 10], is_core=True),
         Scenario(name="joined into one part", length=6, pieces=[2, 4]),

@@ -259,6 +259,23 @@ def test_without_a_hook_a_full_upload_is_finished_for_good(yard: Yard) -> None:
     assert yard.place.data(upload.info.id) == bytes(LONGER)
 
 
+@pytest.mark.parametrize("expires", [None, PAST])
+def test_that_an_object_was_whole_already_is_news_for_nobody(
+    yard: Yard, expires: datetime | None
+) -> None:
+    """Its last request left it to whoever looks next to write that down."""
+    info = UploadInfo(UploadId(secrets.token_urlsafe(16)), 3, expires=expires)
+    upload = yard.place.store().create(info, at_once=True, lazily=True)
+    upload.append(ScriptedBody(b"abc"), held)
+    upload.assemble(held)
+    upload.finish(held, lazily=True)
+    assert yard.sweep() == []
+    assert not yard.open(upload).is_finished
+    assert yard.sweep(finisher=Finisher(None, Audience(()))) == []
+    assert yard.open(upload).is_finished
+    assert yard.place.data(info.id) == b"abc"
+
+
 def test_the_hook_runs_once_and_when_it_raises_again(yard: Yard) -> None:
     upload = full(yard)
     told: list[FinishedUpload] = []

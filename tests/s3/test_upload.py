@@ -305,6 +305,15 @@ def test_an_upload_whose_parts_were_removed_is_gone(place: Place, came: int) -> 
     assert place.names() == []
 
 
+def test_parts_that_somebody_else_made_the_object_of_are_not_gone(place: Place) -> None:
+    """Who goes on from what is known no more is told to look again."""
+    stale = begin(place, len(LARGE), LARGE[:PART])
+    end(found(place), LARGE)
+    with pytest.raises(StoreUnavailable):
+        stale.append(ScriptedBody(LARGE[PART:]), held)
+    assert found(place).info.is_full
+
+
 def test_an_object_that_was_removed_is_gone(place: Place) -> None:
     end(begin(place, len(SMALL)), SMALL)
     content = found(place).content()
@@ -443,7 +452,7 @@ def test_a_late_part_of_a_finished_upload_is_refused(place: Place) -> None:
     begin(place, len(LARGE))
     late = found(place)
     end(found(place), LARGE)
-    with pytest.raises(UploadGone):
+    with pytest.raises(StoreUnavailable):
         late.append(ScriptedBody(b"x" * len(LARGE)), held)
     assert place.data(ID) == LARGE
 

@@ -39,7 +39,13 @@ class MemoryStore:
         """Bytes of the largest upload."""
         return self._max_size
 
-    def create(self, info: UploadInfo, *, at_once: bool) -> MemoryUpload:
+    def create(
+        self,
+        info: UploadInfo,
+        *,
+        at_once: bool,
+        lazily: bool = False,  # noqa: ARG002 - writing costs nothing here
+    ) -> MemoryUpload:
         """Begin an upload. It is there at once, but for a final one, which may come to nothing.
 
         Raises:

@@ -112,13 +112,6 @@ class Bucket:
         with self._reading("HeadObject"):
             return _facts(self._client.head_object(Bucket=self.name, Key=key))
 
-    def size(self, key: str) -> int | None:
-        """Bytes of the object; None where there is none."""
-        try:
-            return self.head(key).size
-        except Absent:
-            return None
-
     def read(self, key: str, start: int, stop: int, *, etag: str, step: int) -> Pieces:
         """The bytes from `start` up to and without `stop`, `step` at a time.
 

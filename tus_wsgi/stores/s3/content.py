@@ -23,15 +23,15 @@ class S3Content:
         self._facts = facts
 
     @classmethod
-    def of(cls, bucket: Bucket, key: str) -> S3Content:
-        """The object as it is now. One S3 call.
+    def of(cls, bucket: Bucket, key: str, facts: ObjectFacts | None = None) -> S3Content:
+        """The object as it is now, or was when `facts` were found. One S3 call without them.
 
         Raises:
             UploadGone: it was removed.
             StoreUnavailable: S3 did not answer.
         """
         try:
-            return cls(bucket, key, bucket.head(key))
+            return cls(bucket, key, facts or bucket.head(key))
         except Absent as error:
             raise UploadGone("the file was removed from the store") from error
 

@@ -1,15 +1,23 @@
-"""Beginning a multipart upload such that a record always names it: what no record names is lost."""
+"""A multipart upload's beginning, such that a record always names it, and its parts.
+
+What no record names is lost.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
-from tus_wsgi.errors import LockLost, Unavailable
+from tus_wsgi.errors import LockLost, StoreUnavailable, Unavailable, UploadGone
+from tus_wsgi.parts import Part
 from tus_wsgi.ports import AssertHeld
+from tus_wsgi.spool import Payload
+from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import Record
+from tus_wsgi.stores.s3.workshop import PARTS_GONE
 
 
 def begin_multipart(
@@ -37,3 +45,21 @@ def begin_multipart(
             bucket.abort(record.key, multipart)
         raise
     return begun
+
+
+def upload_part(bucket: Bucket, record: Record, number: int, payload: Payload) -> Part:
+    """Write part `number` of the upload.
+
+    Raises:
+        UploadGone: the multipart upload was removed behind our back.
+        StoreUnavailable: S3 did not answer. Or the parts have become the object, by the hand of
+            somebody who did not know that he had lost the lock: whoever looks next sees that.
+    """
+    assert record.multipart is not None
+    try:
+        return bucket.upload_part(record.key, record.multipart, number, payload)
+    except Absent as error:
+        with suppress(Absent):
+            if bucket.head(record.key).size == record.info.length:
+                raise StoreUnavailable("UploadPart") from error
+        raise UploadGone(PARTS_GONE) from error

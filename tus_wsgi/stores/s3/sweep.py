@@ -64,6 +64,8 @@ class Deed(StrEnum):
     """What was done, or would be in a dry run."""
 
     FINISHED = "finished"
+    NOTED = "noted"
+    """Nothing but that the record says now what was so already. Nobody is told of it."""
     EXPIRED = "expired"
     ABORTED = "aborted"
     REMOVED = "removed"
@@ -211,7 +213,9 @@ class Sweep:
                 upload = self._store.open(id)
                 deed = self._due(upload)
                 self._carry_out(deed, upload, lock)
-        return None if deed is None else Action(deed, id, _described(deed, record.info))
+        if deed is None or deed is Deed.NOTED:
+            return None
+        return Action(deed, id, _described(deed, record.info))
 
     def _is_info_of(self, id: UploadId, key: str) -> bool:
         try:
@@ -230,7 +234,10 @@ class Sweep:
             return Deed.EXPIRED
         if not info.is_full or info.is_finished:
             return None
-        return Deed.FINISHED if self._rules.finisher or not self._is_object(upload) else None
+        finisher = self._rules.finisher
+        if not self._is_object(upload) or (finisher is not None and finisher.has_hook):
+            return Deed.FINISHED
+        return None if finisher is None else Deed.NOTED
 
     def _is_object(self, upload: S3Upload) -> bool:
         try:
@@ -241,7 +248,7 @@ class Sweep:
     def _carry_out(self, deed: Deed | None, upload: S3Upload, lock: Lock) -> None:
         if deed is Deed.EXPIRED:
             self._discard(upload, lock)
-        elif deed is Deed.FINISHED and self._rules.finisher is not None:
+        elif deed in {Deed.FINISHED, Deed.NOTED} and self._rules.finisher is not None:
             self._rules.finisher.finish_if_full(upload, lock)
         elif deed is Deed.FINISHED:
             upload.assemble(lock.assert_held)

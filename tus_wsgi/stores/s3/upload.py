@@ -26,10 +26,11 @@ from tus_wsgi.parts import Part, PartPlan, contiguous, continued
 from tus_wsgi.ports import AssertHeld, Body
 from tus_wsgi.spool import Payload, SpooledPart, read_end
 from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.stores.s3.bucket import ObjectFacts
 from tus_wsgi.stores.s3.content import S3Content
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject
-from tus_wsgi.stores.s3.multipart import begin_multipart
+from tus_wsgi.stores.s3.multipart import begin_multipart, upload_part
 from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailObject
@@ -53,8 +54,8 @@ class S3Upload:
         self._tail = TailObject(shop.bucket, shop.keys.tail(record.info.id), shop.tails)
         self._run, self._listed = list[Part](), list[Part]()
         self._offset = record.info.offset if record.info.is_finished else 0
-        self._is_assembled = record.info.is_finished
-        self._made_here = False
+        self._is_assembled, self._made_here = record.info.is_finished, False
+        self._facts: ObjectFacts | None = None  # of the data object, once it was looked at
 
     @property
     def info(self) -> UploadInfo:
@@ -114,8 +115,7 @@ class S3Upload:
     @property
     def _is_one_part(self) -> bool:
         """Whether the object is written in one piece, without a multipart upload."""
-        end = self._end
-        return self._record.multipart is None and end is not None and end <= self._plan.size(1)
+        return self._record.multipart is None and self._plan.is_one_part(self._end)
 
     @property
     def _end(self) -> int | None:
@@ -176,9 +176,9 @@ class S3Upload:
         return False
 
     def _has_whole_object(self) -> bool:
-        length = self._record.info.length
-        # Without a length there is no whole object, and None would equal the size of none.
-        return length is not None and self._shop.bucket.size(self._record.key) == length
+        with suppress(Absent):
+            self._facts = self._shop.bucket.head(self._record.key)
+        return self._facts is not None and self._facts.size == self._record.info.length
 
     def _note_object(self) -> None:
         self._is_assembled = True
@@ -267,12 +267,7 @@ class S3Upload:
         pipeline.submit(number, part)
 
     def _upload_part(self, number: int, payload: Payload) -> Part:
-        bucket, key, multipart = self._shop.bucket, self._record.key, self._record.multipart
-        assert multipart is not None
-        try:
-            return bucket.upload_part(key, multipart, number, payload)
-        except Absent as error:
-            raise UploadGone(PARTS_GONE) from error
+        return upload_part(self._shop.bucket, self._record, number, payload)
 
     def _settle_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
         """Write what does not fill a part as the tail; every part before it is confirmed.
@@ -313,7 +308,8 @@ class S3Upload:
         If there is no record yet, or a tail that has to be removed afterwards, the record says
         before it that the object may be there: then whoever finds it looks.
         """
-        if not self._object.exists or self._tail.exists:
+        is_said = self._record.info.state is State.FINISHING or not self._tail.exists
+        if not (self._object.exists and is_said):
             self._write(self._record.at(State.FINISHING), assert_held)
         assert_held()
         key, type, metadata = self._record.key, self._headers.content_type, self._headers.metadata
@@ -369,8 +365,8 @@ class S3Upload:
     @property
     def fits_memo(self) -> bool:
         """Whether the next request may go on from here without asking S3 anything."""
-        is_running = self._record.info.state is State.RECEIVING
-        return is_running and self._record.plan is not None and len(self._run) <= MEMO_PARTS
+        is_running = self._record.plan is not None and not self._is_assembled
+        return is_running and len(self._run) <= MEMO_PARTS
 
     def terminate(self, assert_held: AssertHeld) -> None:
         """Remove the upload. The record goes last, so that what failed can be tried again.
@@ -379,16 +375,15 @@ class S3Upload:
             LockLost, StoreUnavailable: something is left.
         """
         bucket, record = self._shop.bucket, self._record
-        steps: list[Callable[[], None]]
-        steps = [self._tail.delete, partial(bucket.delete, record.key), self._object.delete]
+        steps: list[Callable[[], None]] = [self._tail.delete, partial(bucket.delete, record.key)]
         if record.multipart is not None and not record.info.is_finished:
             steps.insert(0, partial(bucket.abort, record.key, record.multipart))
-        for remove in steps:
+        for remove in (*steps, self._object.delete):
             assert_held()
             remove()
 
     def content(self) -> S3Content:
-        """The bytes of the data object. One S3 call here and one for each reading.
+        """The bytes of the data object. At most one S3 call here and one for each reading.
 
         Raises:
             UploadUnfinished: there is no such object yet.
@@ -397,4 +392,4 @@ class S3Upload:
         """
         if not self._is_assembled:
             raise UploadUnfinished
-        return S3Content.of(self._shop.bucket, self._record.key)
+        return S3Content.of(self._shop.bucket, self._record.key, self._facts)
