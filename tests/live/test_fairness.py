@@ -29,8 +29,9 @@ CROWD = 200
 
 SENT = 300 * KIB
 
-CONNECTION_SIZE = 200 * KIB
-"""Bytes of memory that a client may cost beside the budget: 100 MiB for 500 of them."""
+CONNECTION_SIZE = 256 * KIB
+"""Bytes of memory that a client may cost beside the budget. It is about half of that, and more on a
+machine that does much else: the allocator keeps what many of them need at the same moment."""
 
 
 def one_worker(site: Site) -> tuple[Gunicorn, int]:

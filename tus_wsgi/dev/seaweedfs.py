@@ -324,8 +324,8 @@ def _environ() -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     # With neither the server grew to 784 MiB under 660 MiB of parts, with both to 360 MiB. A limit
     # near what it needs at rest (200 MiB was one) lets it collect garbage without end: half the
-    # throughput for twice the CPU, and a fifth of a processor while idle.
-    return {**inherited, "GOMEMLIMIT": "512MiB", "GOGC": "50"}
+    # throughput for twice the CPU, and a fifth of a processor while idle. Who sets them decides.
+    return {"GOMEMLIMIT": "512MiB", "GOGC": "50", **inherited}
 
 
 def _wait_until_ready(server: SeaweedFS) -> None:
