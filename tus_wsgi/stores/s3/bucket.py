@@ -112,6 +112,13 @@ class Bucket:
         with self._reading("HeadObject"):
             return _facts(self._client.head_object(Bucket=self.name, Key=key))
 
+    def find(self, key: str) -> ObjectFacts | None:
+        """What `head` says of the object; None where there is none."""
+        try:
+            return self.head(key)
+        except Absent:
+            return None
+
     def read(self, key: str, start: int, stop: int, *, etag: str, step: int) -> Pieces:
         """The bytes from `start` up to and without `stop`, `step` at a time.
 

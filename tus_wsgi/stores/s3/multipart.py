@@ -5,7 +5,6 @@ What no record names is lost.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 
 from tus_wsgi.errors import LockLost, StoreUnavailable, Unavailable, UploadGone
@@ -59,7 +58,7 @@ def upload_part(bucket: Bucket, record: Record, number: int, payload: Payload) -
     try:
         return bucket.upload_part(record.key, record.multipart, number, payload)
     except Absent as error:
-        with suppress(Absent):
-            if bucket.head(record.key).size == record.info.length:
-                raise StoreUnavailable("UploadPart") from error
+        found = bucket.find(record.key)
+        if found is not None and found.size == record.info.length:
+            raise StoreUnavailable("UploadPart") from error
         raise UploadGone(PARTS_GONE) from error

@@ -240,10 +240,8 @@ class Sweep:
         return None if finisher is None else Deed.NOTED
 
     def _is_object(self, upload: S3Upload) -> bool:
-        try:
-            return self._bucket.head(upload.storage["Key"]).size == upload.info.length
-        except Absent:
-            return False
+        found = self._bucket.find(upload.storage["Key"])
+        return found is not None and found.size == upload.info.length
 
     def _carry_out(self, deed: Deed | None, upload: S3Upload, lock: Lock) -> None:
         if deed is Deed.EXPIRED:

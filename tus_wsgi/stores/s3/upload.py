@@ -176,8 +176,7 @@ class S3Upload:
         return False
 
     def _has_whole_object(self) -> bool:
-        with suppress(Absent):
-            self._facts = self._shop.bucket.head(self._record.key)
+        self._facts = self._shop.bucket.find(self._record.key)
         return self._facts is not None and self._facts.size == self._record.info.length
 
     def _note_object(self) -> None:
