@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -119,11 +120,13 @@ class Uploads:
 
 
 def whenever(action: Callable[[], None]) -> Callable[[], None]:
-    """`action` once, at the first call of what this returns."""
+    """`action` once, at the first call of what this returns; calls beside it wait for its end."""
     left = [action]
+    turn = threading.Lock()
 
     def act() -> None:
-        if left:
-            left.pop()()
+        with turn:
+            if left:
+                left.pop()()
 
     return act

@@ -345,7 +345,7 @@ def test_a_partial_that_goes_while_the_whole_waits_makes_an_end_of_it(
     assert final.is_finished
     key = place.keys.data(running)
     once = whenever(lambda: place.delete(key))
-    place.calls.before = lambda call: once() if call.operation == "UploadPartCopy" else None
+    place.calls.before = lambda call: once() if call.operation == "CreateMultipartUpload" else None
     with pytest.raises(UploadGone, match=running):
         uploads.look(info.id)
 
