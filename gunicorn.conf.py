@@ -37,7 +37,8 @@ def on_starting(server):
 
 
 def post_worker_init(worker):
-    """Cut running uploads in good order when the worker is asked to stop."""
-    from tus_wsgi import drain_when_stopping
+    """Keep the worker small, and cut running uploads in good order when it is asked to stop."""
+    from tus_wsgi import drain_when_stopping, return_freed_memory
 
+    return_freed_memory()
     drain_when_stopping(lambda: worker.alive)

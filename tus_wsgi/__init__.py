@@ -11,6 +11,7 @@ from tus_wsgi.assembly import TusMiddleware, create_app
 from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.wsgi.draining import drain_when_stopping
+from tus_wsgi.wsgi.heap import return_freed_memory
 
 __all__ = [
     "FinishedUpload",
@@ -19,4 +20,5 @@ __all__ = [
     "TusMiddleware",
     "create_app",
     "drain_when_stopping",
+    "return_freed_memory",
 ]

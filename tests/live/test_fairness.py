@@ -29,9 +29,8 @@ CROWD = 200
 
 SENT = 300 * KIB
 
-CONNECTION_SIZE = 256 * KIB
-"""Bytes of memory that a client may cost beside the budget. It is about half of that, and more on a
-machine that does much else: the allocator keeps what many of them need at the same moment."""
+CONNECTION_SIZE = 200 * KIB
+"""Bytes of memory that a client may cost beside the budget: 500 of them 100 MiB."""
 
 
 def one_worker(site: Site) -> tuple[Gunicorn, int]:

@@ -58,6 +58,12 @@ STOP_SECONDS = 5.0
 START_ATTEMPTS = 3
 """Another program may take a port between our look at it and the server's."""
 
+MEMORY = "512MiB"
+"""Go's limit for the server's heap. With neither it nor GOGC the server grew to 784 MiB under 660
+MiB of parts, with both to 360 MiB. A limit near what it needs at rest (200 MiB was one) lets it
+collect garbage without end: half the throughput for twice the CPU, and a fifth of a processor while
+idle."""
+
 _ADMIN_GRPC = 10_000
 
 # The flags that take a port, and how far above it others have to be free. Without the second port
@@ -93,7 +99,7 @@ class SeaweedFS:
         log: the file that the server writes its log to.
     """
 
-    def __init__(self, directory: Path, *, bucket: str) -> None:
+    def __init__(self, directory: Path, *, bucket: str, memory: str) -> None:
         self.region = REGION
         self.bucket = bucket
         self.admin = Credentials.new("admin")
@@ -107,7 +113,7 @@ class SeaweedFS:
             # Not in `directory`: a socket's path may have 107 bytes, and these are secrets.
             runtime = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="tus-weed-")))
             undo.callback(_remove_sockets, self._ports)
-            self._process = self._launch(directory, runtime, lock.fileno())
+            self._process = self._launch(directory, runtime, lock.fileno(), memory)
             undo.callback(self._process.stop, grace=0)
             lock.truncate(0)
             lock.write(str(self.pid))
@@ -185,12 +191,12 @@ class SeaweedFS:
     ) -> None:
         self.stop()
 
-    def _launch(self, directory: Path, runtime: Path, lock: int) -> ChildProcess:
+    def _launch(self, directory: Path, runtime: Path, lock: int, memory: str) -> ChildProcess:
         who = identities(self.bucket, admin=self.admin, least_privilege=self.least_privilege)
         (runtime / "s3.json").write_text(json.dumps(who), encoding="ascii")
         command = [str(find_weed()), *_arguments(self, self._ports, directory, runtime)]
         try:
-            return ChildProcess(command, environ=_environ(), log=self.log, pass_fds=[lock])
+            return ChildProcess(command, environ=_environ(memory), log=self.log, pass_fds=[lock])
         except OSError as error:
             raise DevError(
                 f"SeaweedFS cannot run on this platform ({_platform()}): {error}. "
@@ -198,12 +204,14 @@ class SeaweedFS:
             ) from error
 
 
-def start_seaweedfs(directory: Path, *, bucket: str = "uploads") -> SeaweedFS:
+def start_seaweedfs(directory: Path, *, bucket: str = "uploads", memory: str = MEMORY) -> SeaweedFS:
     """Start a server that keeps its data in `directory`, and wait until it serves.
 
     Args:
         directory: made when it is missing; what an earlier server left in it is served again.
         bucket: made when it is missing; 3 to 63 lower-case letters, digits and hyphens.
+        memory: what its heap is kept below, as Go's GOMEMLIMIT has it. GOMEMLIMIT of the
+            environment is stronger.
 
     Raises:
         DevError: the wheel is missing, the platform is not supported, another server uses the
@@ -216,7 +224,7 @@ def start_seaweedfs(directory: Path, *, bucket: str = "uploads") -> SeaweedFS:
     directory.mkdir(parents=True, exist_ok=True)
     for attempt in range(START_ATTEMPTS):
         try:
-            return SeaweedFS(directory, bucket=bucket)
+            return SeaweedFS(directory, bucket=bucket, memory=memory)
         except _StartError:
             if attempt == START_ATTEMPTS - 1:
                 raise
@@ -318,14 +326,11 @@ def _arguments(
     ]
 
 
-def _environ() -> dict[str, str]:
+def _environ(memory: str) -> dict[str, str]:
     """This process's variables without those that would make identities or settings."""
     foreign = ("AWS_", "WEED_", "S3_")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
-    # With neither the server grew to 784 MiB under 660 MiB of parts, with both to 360 MiB. A limit
-    # near what it needs at rest (200 MiB was one) lets it collect garbage without end: half the
-    # throughput for twice the CPU, and a fifth of a processor while idle. Who sets them decides.
-    return {"GOMEMLIMIT": "512MiB", "GOGC": "50", **inherited}
+    return {"GOMEMLIMIT": memory, "GOGC": "50", **inherited}
 
 
 def _wait_until_ready(server: SeaweedFS) -> None:
