@@ -35,10 +35,13 @@ GROWTH = 4
 
 QUICK_GROWTH = 16
 """How many times larger it is once a quick client has sent `PROOF`: then it is a whole part of the
-usual size, so only a twelfth of the bytes is copied on its way."""
+usual size, so only a twelfth of its bytes is copied on the way."""
 
 PROOF = MIB
 """Bytes that no client sends by accident, as what a network has held back may come all at once."""
+
+QUICK_BUFFER = QUICK_GROWTH * PROOF
+"""Bytes of the first buffer of a quick client's next part, of which nothing is copied any more."""
 
 QUICK_SECONDS = 10.0
 """Seconds in which a quick client fills its part, at the rate that it has shown so far."""
@@ -97,16 +100,19 @@ class Spool:
         self._changed = threading.Condition()
         self._last_return = float("-inf")
 
-    def part(self, capacity: int, expected: int | None, begun: bytes = b"") -> SpooledPart:
+    def part(
+        self, capacity: int, expected: int | None, begun: bytes = b"", *, is_quick: bool = False
+    ) -> SpooledPart:
         """A place for at most `capacity` bytes, the first of which are `begun`.
 
         Args:
             expected: bytes that are to come in all, if that is known.
+            is_quick: whether the client was quick in the part before, and gets much at once.
 
         Raises:
             StoreUnavailable: there is no room for the first.
         """
-        part = SpooledPart(self, capacity, expected)
+        part = SpooledPart(self, capacity, expected, QUICK_BUFFER if is_quick else FIRST_BUFFER)
         try:
             part.write(begun)
         except BaseException:
@@ -185,12 +191,13 @@ class SpooledPart:
         trouble: why no more of a body could be kept; None where that was no trouble.
     """
 
-    def __init__(self, spool: Spool, capacity: int, expected: int | None) -> None:
+    def __init__(self, spool: Spool, capacity: int, expected: int | None, first: int) -> None:
         self._spool = spool
         self.capacity = capacity
         self.size = 0
         self.crc32 = 0
         self.trouble: StoreUnavailable | None = None
+        self._first = first
         self._expected = capacity if expected is None else min(capacity, expected)
         self._memory = bytearray()
         self._taken = 0
@@ -201,6 +208,11 @@ class SpooledPart:
     def is_full(self) -> bool:
         """Whether as many bytes are here as the part may hold."""
         return self.size == self.capacity
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether its client has proven to be quick, and got memory for it."""
+        return self.size >= PROOF and self._file is None and self._comes_soon(self.capacity)
 
     def write(self, data: bytes | bytearray) -> None:
         """Append `data`. The caller knows that it fits.
@@ -314,9 +326,9 @@ class SpooledPart:
         if self._file is not None or needed <= len(self._memory):
             return
         most = self._expected if self._expected >= needed else self.capacity
-        is_quick = self._seconds * most <= QUICK_SECONDS * self.size
+        is_quick = self._comes_soon(most)
         factor = QUICK_GROWTH if is_quick and self.size >= PROOF else GROWTH
-        wanted = max(needed, min(most, factor * len(self._memory) or FIRST_BUFFER))
+        wanted = max(needed, min(most, factor * len(self._memory) or self._first))
         memory = self._spool.take(wanted, for_long=not is_quick)
         if memory is None:
             self._move_to_file()
@@ -325,6 +337,10 @@ class SpooledPart:
             memory[: self.size] = before[: self.size]
         self._spool.give_back(self._memory, self._taken, is_replaced=True)
         self._memory, self._taken = memory, wanted
+
+    def _comes_soon(self, size: int) -> bool:
+        """Whether so many bytes are quick, if they come like those that are here."""
+        return self._seconds * size <= QUICK_SECONDS * self.size
 
     def _free_memory(self) -> None:
         self._spool.give_back(self._memory, self._taken)

@@ -126,6 +126,30 @@ def test_a_quick_client_s_bytes_are_received_into_their_place_from_the_proof_on(
     assert len(used) == 1
 
 
+def test_a_quick_client_s_next_part_begins_where_the_last_one_ended(clock: Clock) -> None:
+    """None of its bytes is copied in Python."""
+    spool = Spool(64 * MIB)
+    with spool.part(4 * MIB, None) as part:
+        part.fill(SlowBody(clock, 0.01, *[bytes(256 * KIB)] * 16))
+        assert part.is_full
+        assert part.is_quick
+    with spool.part(4 * MIB, None, is_quick=True) as part:
+        assert left(spool) == 64 * MIB, "memory for a client that has sent nothing"
+        part.write(b"x")
+        assert len(part._memory) == 4 * MIB
+        # It has become slow.
+        part.fill(SlowBody(clock, 5.0, *[bytes(MIB)] * 4))
+        assert not part.is_quick
+
+
+def test_who_sends_little_or_goes_to_the_disk_has_not_proven_to_be_quick(clock: Clock) -> None:
+    for budget, size in ((64 * MIB, PROOF - 1), (MIB, 2 * MIB)):
+        with Spool(budget).part(4 * MIB, None) as part:
+            part.fill(SlowBody(clock, 0.0, bytes(size)))
+            assert part.size == size
+            assert not part.is_quick
+
+
 def test_a_part_grows_when_more_comes_than_expected(spool: Spool) -> None:
     """Both buffers count while one's bytes go into the other."""
     with spool.part(500, 10) as part:

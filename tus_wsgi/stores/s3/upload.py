@@ -234,9 +234,10 @@ class S3Upload:
                 part.fill(body)
                 if not part.is_full or part.capacity == 0:
                     break
+                is_quick = part.is_quick
                 self._hand_on(number, part, pipeline, assert_held)
                 number += 1
-                part = self._begin_part(number, body)
+                part = self._begin_part(number, body, is_quick=is_quick)
         except BaseException:
             part.close()
             raise
@@ -244,13 +245,13 @@ class S3Upload:
             read_end(body)
         return number, part
 
-    def _begin_part(self, number: int, body: Body) -> SpooledPart:
+    def _begin_part(self, number: int, body: Body, *, is_quick: bool = False) -> SpooledPart:
         """An empty part; or, where there is a tail to go on from, one that begins with it."""
         capacity = self._plan.expected_size(number, self._end)
         goes_on = self._tail_size and number == len(self._run) + 1
         begun = self._tail.read() if goes_on else b""
         expected = None if body.announced is None else len(begun) + body.announced
-        return self._shop.spool.part(capacity, expected, begun)
+        return self._shop.spool.part(capacity, expected, begun, is_quick=is_quick)
 
     def _hand_on(
         self, number: int, part: SpooledPart, pipeline: PartPipeline, assert_held: AssertHeld
