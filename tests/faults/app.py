@@ -33,7 +33,8 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
 
 @functools.cache
 def _application() -> TusMiddleware:
-    return TusMiddleware.from_env(_nothing, on_finish=_finish)
+    on_finish = _finish if os.environ["HOOK"] else None
+    return TusMiddleware.from_env(_nothing, on_finish=on_finish)
 
 
 def _finish(upload: FinishedUpload) -> None:

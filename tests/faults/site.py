@@ -20,7 +20,7 @@ import psutil
 
 from tests.faults.client import BrokenPromise
 from tests.faults.proxy import Call, Fault, FaultProxy
-from tests.faults.scenarios import Scenario, Uploader
+from tests.faults.scenarios import SCENARIOS, Scenario, Uploader
 from tests.faults.transport import over_http
 from tests.harness.gunicorn import Gunicorn
 from tests.harness.service import Service
@@ -53,12 +53,14 @@ class Site:
         service: the real one.
         directory: for logs and locks.
         workers: how many processes serve.
+        with_hook: whether the application has an `on_finish`.
 
     Attributes:
         bodies: how the bodies of requests were read, one name for each.
     """
 
-    def __init__(self, service: Service, directory: Path, *, workers: int) -> None:
+    def __init__(self, service: Service, directory: Path, *, workers: int, with_hook: bool) -> None:
+        directory.mkdir(parents=True)
         self.service = service
         self._inspector: S3Client = service.client()
         self._finished = directory / "finished"
@@ -78,6 +80,7 @@ class Site:
             "TUS_S3_MAX_OBJECT_SIZE": f"{10_000 * PART}B",
             "TUS_LOCK_DIR": str(directory / "locks"),
             "AWS_MAX_ATTEMPTS": "1",
+            "HOOK": "yes" if with_hook else "",
             "FINISHED": str(self._finished),
             "BODIES": str(self.bodies),
         }
@@ -139,7 +142,7 @@ class Site:
                 if stored != file:
                     yield "the object is not the file"
         finished = self._finished.read_text(encoding="ascii").split()
-        if scenario.upto is None and client.id not in finished:
+        if scenario.with_hook and scenario.upto is None and client.id not in finished:
             yield "on_finish never ran"
 
     def _has(self, key: str) -> bool:
@@ -156,6 +159,39 @@ class Site:
                     with contextlib.suppress(psutil.TimeoutExpired):
                         worker.wait(5)
                     return
+
+
+class Sites:
+    """Sites with the hook that a scenario wants, each started when it is first asked for.
+
+    Args:
+        service: the real S3.
+        directory: for logs and locks.
+        workers: how many processes serve, in each.
+    """
+
+    def __init__(self, service: Service, directory: Path, *, workers: int) -> None:
+        self._service = service
+        self._directory = directory
+        self._workers = workers
+        self._sites: dict[bool, Site] = {}
+
+    def of(self, scenario: str) -> Site:
+        """That of the scenario with this name."""
+        with_hook = SCENARIOS[scenario].with_hook
+        if with_hook not in self._sites:
+            self._sites[with_hook] = Site(
+                self._service,
+                self._directory / ("hook" if with_hook else "no-hook"),
+                workers=self._workers,
+                with_hook=with_hook,
+            )
+        return self._sites[with_hook]
+
+    def close(self) -> None:
+        """End all of them."""
+        for site in self._sites.values():
+            site.close()
 
 
 def _leaves_a_nameless_one(calls: Iterable[Call]) -> bool:

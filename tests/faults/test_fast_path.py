@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.matrix import Matrix
 from tests.faults.proxy import Fault
-from tests.faults.site import Site
+from tests.faults.site import Sites
 from tests.harness.service import Service
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -19,6 +19,8 @@ NAMES = (
     "created with parts",
     "cut within a part",
     "deferred, long",
+    "no hook, one part",
+    "no hook, one part cut",
     "joined across seams",
     "RUFH, parts",
     "RUFH, appended",
@@ -35,10 +37,10 @@ BRIEF = {
 
 
 @pytest.fixture(scope="module")
-def site(ministack: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(ministack, tmp_path_factory.mktemp("fast"), workers=1)
-    yield site
-    site.close()
+def sites(ministack: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    sites = Sites(ministack, tmp_path_factory.mktemp("fast"), workers=1)
+    yield sites
+    sites.close()
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def site(ministack: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     ],
 )
 def test_no_fault_costs_a_byte_on_the_fast_path(
-    site: Site, matrix: Matrix, name: str, fault: Fault
+    sites: Sites, matrix: Matrix, name: str, fault: Fault
 ) -> None:
-    bad = matrix.run_on_site("gunicorn", site, name, fault)
+    bad = matrix.run_on_site("gunicorn", sites.of(name), name, fault)
     assert not bad, "\n".join(bad)
-    assert set(site.bodies.read_text(encoding="ascii").split()) == {"SocketSource"}
+    assert set(sites.of(name).bodies.read_text(encoding="ascii").split()) == {"SocketSource"}
