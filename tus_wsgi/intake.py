@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tus_wsgi.audience import Audience
 from tus_wsgi.commands import Append, Create
-from tus_wsgi.errors import LengthMismatch, UploadTooLarge
+from tus_wsgi.errors import LengthMismatch, TusError, UploadTooLarge
 from tus_wsgi.events import BytesStored
 from tus_wsgi.model import UploadInfo
 from tus_wsgi.ports import Body, BodyEnd, Lock, Upload
@@ -80,14 +80,18 @@ class Intake:
         """Whether the body belongs to the upload."""
         return isinstance(self.command, Append) or self.command.has_data
 
-    def ends(self, info: UploadInfo) -> bool:
-        """Whether the upload is to end because the body is, or may be, longer than what it misses.
+    def ends(self, info: UploadInfo, refusal: TusError) -> bool:
+        """Whether the upload is to end because the body is longer than what it misses.
 
         In tus it never is. The IETF's draft: "the server MUST [...] deactivate the upload".
         """
         if not isinstance(self.command, Append) or not self.command.overrun_is_fatal:
             return False
         announced = self.body.announced
-        limit = self.max_size if info.length is None else info.length
-        is_longer = announced is None or self.command.offset + announced > limit
+        if announced is None:
+            # How long it was became known only when it was too long.
+            is_longer = isinstance(refusal, UploadTooLarge) and refusal.provided is None
+        else:
+            limit = self.max_size if info.length is None else info.length
+            is_longer = self.command.offset + announced > limit
         return is_longer and not info.is_finished

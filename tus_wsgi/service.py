@@ -209,8 +209,8 @@ class UploadService:
                 length = self._check_append(command, upload.info, taken)
                 verify(upload.info.offset, self._limit(length))
                 end = self._append(upload, intake)
-            except (UploadTooLarge, LengthMismatch):
-                self._end_if_overrun(upload, intake)
+            except (UploadTooLarge, LengthMismatch) as refusal:
+                self._end_if_overrun(upload, intake, refusal)
                 raise
             check_complete(end, upload.info.offset)
             lock.memo = upload if upload.fits_memo else None
@@ -343,8 +343,8 @@ class UploadService:
         self._prolong(upload, lock)
         return end
 
-    def _end_if_overrun(self, upload: Upload, intake: Intake) -> None:
-        if intake.ends(upload.info):
+    def _end_if_overrun(self, upload: Upload, intake: Intake, refusal: TusError) -> None:
+        if intake.ends(upload.info, refusal):
             upload.terminate(intake.lock.assert_held)
             self._audience.tell(UploadTerminated(upload.info.id))
 

@@ -637,6 +637,38 @@ def test_an_upload_without_a_length_ends_at_the_maximum(
     assert house.look(id).offset == (5 if announced else MAX)
 
 
+@pytest.mark.parametrize(
+    ("body", "length", "refusal", "is_end"),
+    [
+        (ScriptedBody(b"x" * 8), None, UploadTooLarge, True),
+        (ScriptedBody(b"x" * 8, announced=None), None, UploadTooLarge, True),
+        (ScriptedBody(b"x" * 8), 10, LengthMismatch, True),
+        (ScriptedBody(b"x" * 2), 10, LengthMismatch, False),
+        (ScriptedBody(b"x" * 2, announced=None), 10, LengthMismatch, False),
+        (ScriptedBody(b"x" * 2, announced=None), None, LengthMismatch, False),
+    ],
+)
+def test_only_what_goes_beyond_the_length_makes_an_end_of_an_upload(
+    house: House,
+    body: ScriptedBody,
+    length: int | None,
+    refusal: type[Exception],
+    *,
+    is_end: bool,
+) -> None:
+    """R-40, and R-06 and R-07, which ask for a refusal alone."""
+    id = house.create(9)
+    house.append(id, b"01")
+    command = Append(id, 2, length, completes=True, overrun_is_fatal=True)
+    with pytest.raises(refusal):
+        house.service.execute(command, body)
+    if is_end:
+        with pytest.raises(UploadNotFound):
+            house.look(id)
+    else:
+        assert house.look(id).offset in (2, 4)
+
+
 def test_a_known_length_may_be_repeated_and_not_be_changed(house: House) -> None:
     """DL-11."""
     id = house.create(10)

@@ -108,7 +108,8 @@ def info(**facts: object) -> UploadInfo:
 def test_a_version_is_spoken_by_who_names_it(interop: int) -> None:
     dialect: Dialect = rufh(interop)
     assert dialect.speaks(head("HEAD", ID, named(interop)))
-    assert not dialect.speaks(head("HEAD", ID, named(interop + 100)))
+    others = [rufh(other) for other in ALL if other != interop]
+    assert not any(other.speaks(head("HEAD", ID, named(interop))) for other in others)
     assert not dialect.speaks(head("HEAD", ID, {**named(interop), "Tus-Resumable": "1.0.0"}))
 
 
@@ -117,6 +118,17 @@ def test_who_names_none_is_spoken_to_in_the_newest() -> None:
     assert [rufh(interop).speaks(bare) for interop in ALL] == [False] * 4 + [True]
     assert rufh(9).speaks(head("HEAD", ID, {}))
     assert not rufh(9).speaks(head("POST", None, {}))
+
+
+@pytest.mark.parametrize("version", ["4", "10", "x", "6, 6"])
+def test_who_names_one_that_is_not_known_is_spoken_to_in_the_newest(version: str) -> None:
+    """R-11: it is a normal upload, without interim responses."""
+    fields = {"Upload-Draft-Interop-Version": version}
+    unknown = head("POST", None, {**fields, "Upload-Complete": "?1"})
+    assert [rufh(interop).speaks(unknown) for interop in ALL] == [False] * 4 + [True]
+    assert rufh(9).speaks(head("DELETE", ID, fields))
+    assert rufh(9).interim(unknown, url_of) is None
+    assert not rufh(9).speaks(head("POST", None, fields))
 
 
 # -- requests --------------------------------------------------------------------------------------

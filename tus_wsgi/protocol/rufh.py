@@ -50,7 +50,7 @@ from tus_wsgi.protocol.fields import (
     parse_metadata,
 )
 from tus_wsgi.protocol.http import Interim, Reply, RequestHead, UrlOf
-from tus_wsgi.protocol.rufh_drafts import Draft
+from tus_wsgi.protocol.rufh_drafts import DRAFTS, Draft
 from tus_wsgi.protocol.rufh_errors import reply_to_error
 from tus_wsgi.protocol.structured import (
     build_boolean,
@@ -62,6 +62,8 @@ from tus_wsgi.protocol.structured import (
 MEDIA_TYPE = "application/partial-upload"
 
 VERSION_FIELD = "Upload-Draft-Interop-Version"
+
+_INTEROPS = {draft.interop for draft in DRAFTS}
 
 CREATION_METHODS = ("POST", "PUT", "PATCH")
 """The draft lets any method with content create an upload. These are what clients use."""
@@ -102,11 +104,12 @@ class Rufh:
         self._completeness = "Upload-Incomplete" if draft.says_incomplete else "Upload-Complete"
 
     def speaks(self, head: RequestHead) -> bool:
-        """Whether the request names this version; or none at all, and is no request of tus."""
+        """Whether the request names this version; or none of `DRAFTS`, and is no request of tus."""
         if "Tus-Resumable" in head.fields:
             return False
-        if VERSION_FIELD in head.fields:
+        if _version(head) in _INTEROPS:
             return self._is_named(head)
+        # Also to who names a version of tomorrow: it is an upload all the same.
         is_bare = head.target is not None and head.method in ("HEAD", "DELETE")
         return self._is_newest and (is_bare or self._completeness in head.fields)
 
@@ -247,7 +250,7 @@ class Rufh:
         return render
 
     def _is_named(self, head: RequestHead) -> bool:
-        return parse_integer(head.fields.get(VERSION_FIELD)) == self._draft.interop
+        return _version(head) == self._draft.interop
 
     def _progress(self, info: UploadInfo) -> list[tuple[str, str]]:
         # tus-js-client needs the offset in every answer, though no draft since -06 asks for it.
@@ -280,6 +283,10 @@ class Rufh:
         if not bodyless and reply.content is None:
             fields.append(("Content-Length", build_integer(len(reply.body))))
         return replace(reply, fields=fields)
+
+
+def _version(head: RequestHead) -> int | None:
+    return parse_integer(head.fields.get(VERSION_FIELD))
 
 
 def _content_length(head: RequestHead) -> int | None:
