@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from tus_wsgi.audience import Audience
-from tus_wsgi.errors import FinishRefused, StoreUnavailable, Unavailable
+from tus_wsgi.errors import FinishRefused, StoreUnavailable
 from tus_wsgi.events import UploadFinished
 from tus_wsgi.hooks import FinishedUpload, OnFinish
 from tus_wsgi.model import Final, Partial, UploadId, UploadInfo
@@ -70,7 +69,7 @@ class Finisher:
         on_finish = None if isinstance(concat, Partial) else self._on_finish
         made = upload.assemble(lock.assert_held)
         if on_finish is not None:
-            _call(on_finish, upload, lock)
+            _call(on_finish, upload)
         upload.finish(lock.assert_held, lazily=lazily and self.may_be_lazy(upload.info))
         if (made or on_finish is not None) and not isinstance(concat, Partial):
             self._audience.tell(UploadFinished(upload.info.id, upload.info.offset))
@@ -87,12 +86,9 @@ class Finisher:
             log.warning("some partial uploads could not be removed", exc_info=error)
 
 
-def _call(on_finish: OnFinish, upload: Upload, lock: Lock) -> None:
+def _call(on_finish: OnFinish, upload: Upload) -> None:
     info = upload.info
     try:
         on_finish(FinishedUpload(info.id, info.offset, info.metadata, upload.storage))
     except Exception as error:
-        # If this fails too, the client sends the last request once more.
-        with suppress(Unavailable):
-            upload.note_whole(lock.assert_held)
         raise FinishRefused(info.id, info.offset) from error

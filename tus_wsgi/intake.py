@@ -94,4 +94,5 @@ class Intake:
         else:
             limit = self.max_size if info.length is None else info.length
             is_longer = self.command.offset + announced > limit
-        return is_longer and not info.is_finished
+        was_full = replace(info, offset=self.command.offset).is_full
+        return is_longer and not was_full

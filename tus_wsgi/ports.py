@@ -162,15 +162,6 @@ class Upload(Protocol):
             StoreUnavailable: the store did not answer; try again.
         """
 
-    def note_whole(self, assert_held: AssertHeld) -> None:
-        """Record that the object is whole, although the application does not know yet.
-
-        Whoever looks next finds the upload full, and no byte has to be sent again.
-
-        Raises:
-            LockLost, StoreUnavailable: it is not recorded.
-        """
-
     def finish(self, assert_held: AssertHeld, *, lazily: bool) -> None:
         """Record that the object is whole and the application knows.
 
@@ -211,14 +202,13 @@ class Store(Protocol):
     def max_size(self) -> int:
         """Bytes of the largest upload that can be stored, whatever its parts."""
 
-    def create(self, info: UploadInfo, *, at_once: bool, lazily: bool = False) -> Upload:
+    def create(self, info: UploadInfo, *, at_once: bool) -> Upload:
         """Begin an upload.
 
         Args:
             info: what is known of it. A final upload's length becomes known when it is measured.
             at_once: when this returns, any process finds the upload. Otherwise its bytes follow in
                 this very request, and it is found once `append`, `assemble` or `finish` returns.
-            lazily: it may be finished lazily, see `Upload.finish`.
 
         Raises:
             UploadTooLarge: no upload of this length can be stored.

@@ -182,8 +182,7 @@ class UploadService:
                     intake = self._intake(command, taken, lock, on_progress)
                     info = self._create_with(info, intake)
             else:
-                lazily = self._finisher.may_be_lazy(info)
-                upload = self._store.create(info, at_once=True, lazily=lazily)
+                upload = self._store.create(info, at_once=True)
                 if upload.fits_memo:
                     self._locker.entrust(upload)
                 self._audience.tell(UploadCreated(info.id, info.length))
@@ -324,7 +323,7 @@ class UploadService:
         if command.length is not None:
             check_declared(command.length, info, self.max_size)
             length = command.length
-        if info.is_finished and body.announced:
+        if info.is_full and body.announced:
             raise UploadComplete(info.offset, info.offset + body.announced)
         check_fits(info.offset, body.announced, length, self.max_size)
         return length
@@ -355,8 +354,7 @@ class UploadService:
         much of it is stored, and goes on from there.
         """
         lock, on_progress = intake.lock, intake.on_progress
-        lazily = self._finisher.may_be_lazy(info)
-        upload = self._store.create(info, at_once=on_progress is not None, lazily=lazily)
+        upload = self._store.create(info, at_once=on_progress is not None)
         if on_progress is not None:
             on_progress(info)
         end = BodyEnd.COMPLETE

@@ -107,12 +107,14 @@ class Spool:
 
         Args:
             expected: bytes that are to come in all, if that is known.
-            is_quick: whether the client was quick in the part before, and gets much at once.
+            is_quick: whether the client was quick in the part before, and gets much at once for
+                what it has announced.
 
         Raises:
             StoreUnavailable: there is no room for the first.
         """
-        part = SpooledPart(self, capacity, expected, QUICK_BUFFER if is_quick else FIRST_BUFFER)
+        first = QUICK_BUFFER if is_quick and expected != 0 else FIRST_BUFFER
+        part = SpooledPart(self, capacity, expected, first)
         try:
             part.write(begun)
         except BaseException:

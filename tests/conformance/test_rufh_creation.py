@@ -60,7 +60,9 @@ def test_nobody_else_gets_a_104(client: Client, version: str | None) -> None:
 @speakers(9)
 @pytest.mark.parametrize("version", ["4", "99", "x"])
 def test_who_names_a_version_of_tomorrow_may_upload_too(client: Client, version: str) -> None:
-    upload = client.server.at(fine(client.post(b"he", {VERSION: version}))["Location"])
+    upload = client.server.at(
+        fine(client.post(b"he", {VERSION: version}, complete=False))["Location"]
+    )
     fine(client.append(upload, b"llo", 2, {VERSION: version}, complete=True))
     client.holds(upload, b"hello")
 

@@ -87,9 +87,9 @@ class Fragile(MemoryStore):
         if self.failures.get(name):
             raise self.failures[name].pop(0)
 
-    def create(self, info: UploadInfo, *, at_once: bool, lazily: bool = False) -> FragileUpload:
+    def create(self, info: UploadInfo, *, at_once: bool) -> FragileUpload:
         self.step("create at once" if at_once else "create")
-        super().create(info, at_once=at_once, lazily=lazily)
+        super().create(info, at_once=at_once)
         return FragileUpload(self, info.id)
 
     def open(self, id: UploadId) -> FragileUpload:
@@ -667,6 +667,21 @@ def test_only_what_goes_beyond_the_length_makes_an_end_of_an_upload(
             house.look(id)
     else:
         assert house.look(id).offset in (2, 4)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_full_upload_ends_by_nothing_that_is_sent_behind_it(*, announced: bool) -> None:
+    """R-43: "the server MUST NOT modify the upload resource", also before it is called finished."""
+    house = House(has_hook=True)
+    house.refusals = [RuntimeError("not yet")]
+    id = house.create(3)
+    with pytest.raises(FinishRefused):
+        house.append(id, b"abc")
+    body = ScriptedBody(b"x") if announced else ScriptedBody(b"x", announced=None)
+    command = Append(id, 3, None, completes=True, overrun_is_fatal=True)
+    with pytest.raises(UploadTooLarge):
+        house.service.execute(command, body)
+    assert house.look(id).is_finished
 
 
 def test_a_known_length_may_be_repeated_and_not_be_changed(house: House) -> None:

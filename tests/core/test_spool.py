@@ -142,6 +142,14 @@ def test_a_quick_client_s_next_part_begins_where_the_last_one_ended(clock: Clock
         assert not part.is_quick
 
 
+def test_a_quick_client_that_has_announced_nothing_more_gets_next_to_nothing() -> None:
+    """A PATCH that ends where a part ends finds that out from a read behind it."""
+    spool = Spool(64 * MIB)
+    with spool.part(16 * MIB, 0, is_quick=True) as part:
+        part.fill(ScriptedBody())
+        assert left(spool) == 64 * MIB - FIRST_BUFFER
+
+
 def test_who_sends_little_or_goes_to_the_disk_has_not_proven_to_be_quick(clock: Clock) -> None:
     for budget, size in ((64 * MIB, PROOF - 1), (MIB, 2 * MIB)):
         with Spool(budget).part(4 * MIB, None) as part:

@@ -110,7 +110,7 @@ def test_with_a_hook_it_costs_three_to_five(
     desk = Desk(place, on_finish=lambda _: None, remembers=is_known)
     id = desk.create(len(SMALL)).id
     desk.append(id, SMALL)
-    measure = [] if is_known else MEASURE
+    measure = [] if is_known else MEASURE_ONE
     counter.cost("PutObject info", *measure, "PutObject data", "PutObject info")
 
 
@@ -325,7 +325,6 @@ def test_a_deferred_length_of_one_part_never_opens_one(
     desk.append(id, SMALL[4:], offset=4, length=len(SMALL))
     counter.cost(
         *measure_open,
-        "PutObject info",
         "PutObject info",
         "PutObject data",
         "DeleteObject tail",

@@ -265,7 +265,7 @@ def test_that_an_object_was_whole_already_is_news_for_nobody(
 ) -> None:
     """Its last request left it to whoever looks next to write that down."""
     info = UploadInfo(UploadId(secrets.token_urlsafe(16)), 3, expires=expires)
-    upload = yard.place.store().create(info, at_once=True, lazily=True)
+    upload = yard.place.store().create(info, at_once=True)
     upload.append(ScriptedBody(b"abc"), held)
     upload.assemble(held)
     upload.finish(held, lazily=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -371,6 +371,61 @@ def test_a_record_with_another_object_is_an_empty_upload(place: Place) -> None:
         upload.append(ScriptedBody(SMALL), held)
     place.put(place.keys.data(ID), b"too short")
     assert found(place).info.offset == 0
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_what_the_application_was_told_of_is_found_whatever_happens_next(
+    place: Place, *, is_declared: bool
+) -> None:
+    """Not even a sweep may take it for an upload that nobody has sent anything of."""
+    upload = begin(place, None if is_declared else len(SMALL))
+    if is_declared:
+        upload.declare_length(len(SMALL), held)
+    upload.append(ScriptedBody(SMALL), held)
+    assert upload.assemble(held)
+    # The hook has run, and the process dies before it writes anything.
+    again = found(place)
+    assert again.info.is_full
+    assert not again.assemble(held)
+
+
+@pytest.mark.parametrize("step", ["UploadPart", "AbortMultipartUpload", "PutObject info"])
+def test_an_upload_of_parts_may_turn_out_to_be_empty(place: Place, step: str) -> None:
+    """S3 completes no multipart upload without parts."""
+    begin(place, None)
+    with place.calls.failing(DOWN, "UploadPart"), pytest.raises(StoreUnavailable):
+        found(place).append(ScriptedBody(LARGE), held)
+    assert len(place.multiparts()) == 1
+    upload = found(place)
+    assert upload.info.offset == 0
+    upload.declare_length(0, held)
+    with place.calls.failing(DOWN, step):
+        if step == "UploadPart":
+            end(upload)
+        else:
+            with pytest.raises(StoreUnavailable):
+                end(upload)
+    if not found(place).info.is_finished:
+        end(found(place))
+    assert place.data(ID) == b""
+    assert info_of(place)["State"] == "finished"
+    assert len(place.multiparts()) == (step == "AbortMultipartUpload")
+
+
+def test_each_part_expects_what_is_left_of_the_body(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = list[int | None]()
+    part = Spool.part
+
+    def noted(spool: Spool, capacity: int, size: int | None, *rest: Any, **more: Any) -> Any:
+        expected.append(size)
+        return part(spool, capacity, size, *rest, **more)
+
+    monkeypatch.setattr(Spool, "part", noted)
+    begin(place, 3 * PART, LARGE[:7])
+    found(place).append(ScriptedBody(LARGE[7 : 2 * PART]), held)
+    assert expected == [7, 2 * PART, PART, 0]
 
 
 @pytest.mark.parametrize("step", ["PutObject data", "DeleteObject tail", "PutObject info"])

@@ -458,6 +458,14 @@ class NoMoreData(OSError):
     """As gunicorn calls it."""
 
 
+class ChunkMissingTerminator(OSError):
+    """As gunicorn calls it; `term` is what came where a chunk has to end."""
+
+    def __init__(self, term: bytes) -> None:
+        super().__init__()
+        self.term = term
+
+
 def scripted(
     steps: list[bytes | Exception], *, length: int | None, live: LiveBodies | None = None
 ) -> WsgiBody:
@@ -476,6 +484,9 @@ def scripted(
         (ConnectionResetError(104, "reset"), BodyEnd.DISCONNECTED),
         (BrokenPipeError(32, "pipe"), BodyEnd.DISCONNECTED),
         (NoMoreData(), BodyEnd.DISCONNECTED),
+        (ChunkMissingTerminator(b""), BodyEnd.DISCONNECTED),
+        (ChunkMissingTerminator(b"\r"), BodyEnd.DISCONNECTED),
+        (ChunkMissingTerminator(b"xy"), BodyEnd.MALFORMED),
         (OSError("odd"), BodyEnd.MALFORMED),
         (ValueError("no chunk size"), BodyEnd.MALFORMED),
     ],

@@ -39,13 +39,7 @@ class MemoryStore:
         """Bytes of the largest upload."""
         return self._max_size
 
-    def create(
-        self,
-        info: UploadInfo,
-        *,
-        at_once: bool,
-        lazily: bool = False,  # noqa: ARG002 - writing costs nothing here
-    ) -> MemoryUpload:
+    def create(self, info: UploadInfo, *, at_once: bool) -> MemoryUpload:
         """Begin an upload. It is there at once, but for a final one, which may come to nothing.
 
         Raises:
@@ -132,9 +126,6 @@ class MemoryUpload:
             self._cell.info = replace(self._cell.info, state=State.FINISHING)
             self._made_here = True
         return self._made_here
-
-    def note_whole(self, assert_held: AssertHeld) -> None:
-        """Do nothing: `assemble` has recorded it."""
 
     def finish(
         self,

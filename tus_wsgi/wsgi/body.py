@@ -228,7 +228,14 @@ def _reason_of(error: Exception) -> BodyEnd:
     # other errors without an errno when its framing is broken. It is not imported, hence the name.
     if isinstance(error, OSError) and error.errno is not None:
         return BodyEnd.DISCONNECTED
-    return BodyEnd.DISCONNECTED if type(error).__name__ == "NoMoreData" else BodyEnd.MALFORMED
+    match type(error).__name__:
+        case "NoMoreData":
+            return BodyEnd.DISCONNECTED
+        case "ChunkMissingTerminator" if len(getattr(error, "term", b"\r\n")) < 2:
+            # Nothing came in place of the chunk's CRLF: the connection ended just there.
+            return BodyEnd.DISCONNECTED
+        case _:
+            return BodyEnd.MALFORMED
 
 
 def _content_length(environ: Mapping[str, Any]) -> int | None:

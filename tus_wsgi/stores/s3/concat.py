@@ -95,7 +95,7 @@ class S3Final(S3Upload):
             if self._record.multipart is None:
                 plan = plan_for(self._record.info.length, self._shop.limits)
                 self._record = replace(self._record, plan=plan)
-            if self._is_one_part:
+            if self._record.is_one_part:
                 self._put_joined(sources, assert_held)
             else:
                 self._complete_joined(sources, assert_held)

@@ -46,6 +46,21 @@ def begin_multipart(
     return begun
 
 
+def give_up_multipart(
+    bucket: Bucket, object: InfoObject, record: Record, assert_held: AssertHeld
+) -> Record:
+    """Forget the multipart upload of what turned out to be empty: S3 completes none without parts.
+
+    Raises:
+        LockLost, StoreUnavailable: it may still be there; a record that is written names it not.
+    """
+    assert record.multipart is not None
+    without = replace(record, multipart=None).foreseeing()
+    object.write(without, assert_held)
+    bucket.abort(record.key, record.multipart)
+    return without
+
+
 def upload_part(bucket: Bucket, record: Record, number: int, payload: Payload) -> Part:
     """Write part `number` of the upload.
 

@@ -51,6 +51,22 @@ class Record:
     multipart: str | None
     plan: PartPlan | None
 
+    @property
+    def is_one_part(self) -> bool:
+        """Whether the data object is written in one piece, without a multipart upload."""
+        if self.multipart is not None or self.plan is None or self.info.is_open:
+            return False
+        return self.plan.is_one_part(self.info.length)
+
+    def foreseeing(self) -> Record:
+        """The same upload; one of one part in the state in which whoever finds it looks for the
+        object, so that nothing has to be written between the object and the application's hook.
+
+        Not a final one, which whoever finds it has to look at its partials for.
+        """
+        is_final = isinstance(self.info.concat, Final)
+        return self.at(State.FINISHING) if self.is_one_part and not is_final else self
+
     def at(self, state: State) -> Record:
         """The same upload in another state; a finished one is at its full length."""
         info = self.info

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tus_wsgi.errors import UploadNotFound
-from tus_wsgi.model import MIB, Final, State, UploadId, UploadInfo
+from tus_wsgi.model import MIB, Final, UploadId, UploadInfo
 from tus_wsgi.parts import PartLimits, plan_for
 from tus_wsgi.spool import Spool
 from tus_wsgi.stores.s3.ahead import ahead
@@ -77,20 +76,17 @@ class S3Store:
         """Bytes of the largest upload."""
         return self._limits.max_length
 
-    def create(self, info: UploadInfo, *, at_once: bool, lazily: bool = False) -> S3Upload:
+    def create(self, info: UploadInfo, *, at_once: bool) -> S3Upload:
         """Begin an upload: its multipart upload if it is sure to need one, and its record.
 
         Without `at_once` a one-part upload's record is written with its bytes, so that together
-        they cost two S3 calls. So does one that may be finished `lazily` in a request of its own:
-        no second record is to follow, and this one says that the object may be there.
+        they cost two S3 calls.
 
         Raises:
             UploadTooLarge: it cannot be stored in any number of parts.
             StoreUnavailable: nothing was begun, and nothing is left.
         """
         plan = plan_for(info.length, self._limits)
-        if lazily and not info.is_open and plan.is_one_part(info.length):
-            info = replace(info, state=State.FINISHING)
         record = Record(
             info=info,
             bucket=self._workshop.bucket.name,
@@ -98,7 +94,7 @@ class S3Store:
             multipart=None,
             plan=plan,
         )
-        upload = self._upload(record, self._workshop.info_object(info.id))
+        upload = self._upload(record.foreseeing(), self._workshop.info_object(info.id))
         upload.begin(at_once=at_once)
         return upload
 

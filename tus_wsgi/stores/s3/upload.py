@@ -30,7 +30,7 @@ from tus_wsgi.stores.s3.bucket import ObjectFacts
 from tus_wsgi.stores.s3.content import S3Content
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject
-from tus_wsgi.stores.s3.multipart import begin_multipart, upload_part
+from tus_wsgi.stores.s3.multipart import begin_multipart, give_up_multipart, upload_part
 from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailObject
@@ -86,7 +86,7 @@ class S3Upload:
     ) -> None:
         """Record the length of an upload that was begun without one. One S3 call."""
         info = replace(self._record.info, length=length, is_open=is_open)
-        self._write(replace(self._record, info=info), assert_held)
+        self._write(replace(self._record, info=info).foreseeing(), assert_held)
 
     def prolong(self, expires: datetime, assert_held: AssertHeld) -> None:
         """Record a later instant at which the upload lapses. One S3 call."""
@@ -111,11 +111,6 @@ class S3Upload:
         if self._record.plan is None:
             plan = continued(self._run, self._record.info.length, self._shop.limits, self._listed)
             self._write(replace(self._record, plan=plan), assert_held)
-
-    @property
-    def _is_one_part(self) -> bool:
-        """Whether the object is written in one piece, without a multipart upload."""
-        return self._record.multipart is None and self._plan.is_one_part(self._end)
 
     @property
     def _end(self) -> int | None:
@@ -250,14 +245,15 @@ class S3Upload:
         capacity = self._plan.expected_size(number, self._end)
         goes_on = self._tail_size and number == len(self._run) + 1
         begun = self._tail.read() if goes_on else b""
-        expected = None if body.announced is None else len(begun) + body.announced
+        end = None if body.announced is None else self._offset + body.announced
+        expected = None if end is None else end - self._plan.start(number)
         return self._shop.spool.part(capacity, expected, begun, is_quick=is_quick)
 
     def _hand_on(
         self, number: int, part: SpooledPart, pipeline: PartPipeline, assert_held: AssertHeld
     ) -> None:
         """Store a full part: as the object itself if it is all there is, else as a part."""
-        if self._is_one_part:
+        if self._record.is_one_part:
             with part:
                 self._put_object(part.payload(), assert_held)
             self._run = [Part(number, part.size, "")]
@@ -295,21 +291,19 @@ class S3Upload:
         assert self.info.is_full
         if not self._is_assembled:
             self._adopt(assert_held)
+            if self._record.info.length == 0 and self._record.multipart is not None:
+                bucket, object = self._shop.bucket, self._object
+                self._record = give_up_multipart(bucket, object, self._record, assert_held)
             tail = self._tail.read() if self._tail_size else b""
-            if self._is_one_part:
+            if self._record.is_one_part:
                 self._put_object(Payload.of(tail), assert_held)
             else:
                 self._complete(tail, assert_held)
         return self._made_here
 
     def _put_object(self, payload: Payload, assert_held: AssertHeld) -> None:
-        """Write the data object in one piece.
-
-        If there is no record yet, or a tail that has to be removed afterwards, the record says
-        before it that the object may be there: then whoever finds it looks.
-        """
-        is_said = self._record.info.state is State.FINISHING or not self._tail.exists
-        if not (self._object.exists and is_said):
+        """Write the data object in one piece; before that a record that says it may be there."""
+        if not (self._object.exists and self._record.info.state is State.FINISHING):
             self._write(self._record.at(State.FINISHING), assert_held)
         assert_held()
         key, type, metadata = self._record.key, self._headers.content_type, self._headers.metadata
@@ -337,15 +331,6 @@ class S3Upload:
         if not self._has_whole_object():
             raise UploadGone(PARTS_GONE)
         self._note_object()
-
-    def note_whole(self, assert_held: AssertHeld) -> None:
-        """Record that the object is whole. One S3 call, or none: one made of parts is noticed.
-
-        Raises:
-            LockLost, StoreUnavailable: it is not recorded.
-        """
-        if self._record.multipart is None and self._record.info.state is State.RECEIVING:
-            self._write(self._record.at(State.FINISHING), assert_held)
 
     def finish(self, assert_held: AssertHeld, *, lazily: bool) -> None:
         """Record that the upload is finished, and remove a tail that its object has swallowed.
