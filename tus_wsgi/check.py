@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError
 
-from tus_wsgi.assembly import make_locker
+from tus_wsgi.assembly import default_lock_dir, make_locker
 from tus_wsgi.errors import TusError
 from tus_wsgi.model import UploadId
-from tus_wsgi.settings import Settings, SettingsError, variable_of
+from tus_wsgi.settings import LockerKind, Settings, SettingsError, variable_of
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import Checksum, make_client
 from tus_wsgi.stores.s3.explain import Address, explain
@@ -88,7 +88,9 @@ def _locker(settings: Settings) -> Finding:
             lock.assert_held()
     except (ValueError, OSError, TusError, BotoCoreError) as error:
         return Finding("locker", Verdict.FAILED, " ".join(str(error).split()))
-    return Finding("locker", Verdict.OK, settings.locker.value)
+    where = f" in {settings.lock_dir or default_lock_dir()}"
+    kind = settings.locker
+    return Finding("locker", Verdict.OK, kind.value + where * (kind is LockerKind.FILE))
 
 
 def _bucket(settings: Settings) -> list[Finding]:

@@ -12,6 +12,7 @@ misspelt setting must not start a server that ignores it. AWS's own variables (`
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -212,7 +213,7 @@ class Settings:
         "time for which a browser may remember a preflight's answer", default=86400.0, ge=0
     )
     log_format: LogFormat = _setting(
-        "form of the log lines: `text` or `json`", default=LogFormat.TEXT
+        "form of the log lines of plain `gunicorn`: `text` or `json`", default=LogFormat.TEXT
     )
 
     @field_validator("s3_bucket")
@@ -279,7 +280,7 @@ class Settings:
         mistakes = [
             _unknown(name, fields)
             for name in sorted(environ)
-            if name.startswith(PREFIX) and name not in fields
+            if name.startswith(PREFIX) and name not in fields and not _SERVICE.fullmatch(name)
         ]
         given = {field: text for name, field in fields.items() if (text := environ.get(name))}
         try:
@@ -372,6 +373,12 @@ def _shown(field: FieldInfo, value: object) -> str:
         if isinstance(mark, _Writer):
             return mark.build(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# What Kubernetes tells the pods of a Service named "tus", or "tus-...".
+_SERVICE = re.compile(
+    PREFIX + r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

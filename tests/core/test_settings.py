@@ -120,6 +120,22 @@ def test_an_unknown_setting_stops_the_start_even_when_the_rest_is_right() -> Non
     assert mistakes(TUS_COLOUR="green") == ("TUS_COLOUR: no such setting",)
 
 
+def test_what_kubernetes_says_of_a_service_is_no_setting() -> None:
+    """A Service "tus", or "tus-demo", is told of in the environment of every pod beside it."""
+    Settings.from_environ(
+        {
+            "TUS_S3_BUCKET": "uploads",
+            "TUS_SERVICE_HOST": "10.0.0.1",
+            "TUS_SERVICE_PORT": "80",
+            "TUS_SERVICE_PORT_HTTP": "80",
+            "TUS_PORT": "tcp://10.0.0.1:80",
+            "TUS_PORT_80_TCP": "tcp://10.0.0.1:80",
+            "TUS_PORT_80_TCP_ADDR": "10.0.0.1",
+            "TUS_DEMO_SERVICE_HOST": "10.0.0.2",
+        }
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -40,11 +40,12 @@ def test_a_preflight_is_told_what_clients_send(*, credentials: bool) -> None:
     """Section 4.2: methods and fields of every client."""
     fields = fields_for(policy("*", credentials=credentials), preflight(SITE))
     methods = fields["Access-Control-Allow-Methods"].split(", ")
-    assert {"POST", "HEAD", "PATCH", "DELETE", "OPTIONS"} <= set(methods)
+    assert {"POST", "PUT", "HEAD", "PATCH", "DELETE", "OPTIONS"} <= set(methods)
     headers = set(fields["Access-Control-Allow-Headers"].split(", "))
     upload = ("Length", "Offset", "Metadata", "Defer-Length", "Concat", "Checksum", "Complete")
     wanted = {f"Upload-{name}" for name in (*upload, "Incomplete", "Draft-Interop-Version")}
-    wanted |= {"Authorization", "Content-Type", "Tus-Resumable", "X-HTTP-Method-Override"}
+    wanted |= {"Authorization", "Content-Type", "Content-Disposition", "Tus-Resumable"}
+    wanted |= {"X-HTTP-Method-Override"}
     assert wanted | {"X-Request-ID", "X-Requested-With"} == headers
     assert fields["Access-Control-Max-Age"] == "86400"
     assert "Access-Control-Expose-Headers" not in fields

@@ -24,7 +24,7 @@ DAY = 24 * 60 * 60
 # What clients of every dialect send, whichever of them is offered: a preflight does not say.
 ALLOW_HEADERS = ", ".join(
     (
-        *("Authorization", "Content-Type", "Tus-Resumable"),
+        *("Authorization", "Content-Disposition", "Content-Type", "Tus-Resumable"),
         *("Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length"),
         *("Upload-Concat", "Upload-Checksum", "Upload-Complete", "Upload-Incomplete"),
         *("Upload-Draft-Interop-Version",),
@@ -45,7 +45,7 @@ EXPOSE_HEADERS = ", ".join(
     )
 )
 
-ALLOW_METHODS = "POST, HEAD, PATCH, GET, DELETE, OPTIONS"
+ALLOW_METHODS = "POST, PUT, HEAD, PATCH, GET, DELETE, OPTIONS"
 
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
