@@ -104,7 +104,7 @@ def test_a_small_file_in_two_requests_costs_two_to_five_calls(
     counter.cost(*measure, "PutObject data")
 
 
-def test_with_a_hook_it_costs_three_to_five(
+def test_with_a_hook_it_costs_three_to_six(
     place: Place, counter: Counter, *, is_known: bool
 ) -> None:
     desk = Desk(place, on_finish=lambda _: None, remembers=is_known)
