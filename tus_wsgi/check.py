@@ -88,9 +88,9 @@ def _locker(settings: Settings) -> Finding:
             lock.assert_held()
     except (ValueError, OSError, TusError, BotoCoreError) as error:
         return Finding("locker", Verdict.FAILED, " ".join(str(error).split()))
-    where = f" in {settings.lock_dir or default_lock_dir()}"
-    kind = settings.locker
-    return Finding("locker", Verdict.OK, kind.value + where * (kind is LockerKind.FILE))
+    is_file = settings.locker is LockerKind.FILE
+    where = f" in {settings.lock_dir or default_lock_dir()}" if is_file else ""
+    return Finding("locker", Verdict.OK, settings.locker.value + where)
 
 
 def _bucket(settings: Settings) -> list[Finding]:
