@@ -217,11 +217,15 @@ def test_tus_js_client_speaks_the_drafts_of_the_ietf(
 
 
 def test_tus_js_client_terminates_what_it_has_begun(site: Site, tus: Tus, files: Files) -> None:
-    """TE-01: in the middle of a request, and after two that were cut."""
-    file, _ = files(MEDIUM)
+    """TE-01: in the middle of a request, and after two that were cut.
+
+    More is to be sent than fits between client and server, or all of it is there before the client
+    has noticed how far it is.
+    """
+    file, _ = files(LARGE)
     with CuttingProxy(site.servers[0].port, cuts=MEDIUM_CUTS[:2]) as network:
         endpoint = f"http://127.0.0.1:{network.port}/files"
-        printed = run_tus_js_client(endpoint, Job(file, MEDIUM), terminateAt=12 * MIB)
+        printed = run_tus_js_client(endpoint, Job(file, LARGE), terminateAt=12 * MIB)
         assert network.cut_count == 2
     path = urlsplit(str(printed["url"])).path
     assert tus.head(path).status in (404, 410)
