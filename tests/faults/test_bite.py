@@ -496,7 +496,7 @@ RULES: dict[str, tuple[Callable[[Patch], None], Callable[[Lane], list[str]]]] = 
     ),
     "the first record is written on condition": (
         the_first_record_is_written_blindly,
-        Needs("deferred, short", Fault.LATER, "PutObject", ".info"),
+        Needs("deferred, long", Fault.LATEST, "PutObject", ".info"),
     ),
     "later records are written on condition": (
         later_records_are_written_blindly,
