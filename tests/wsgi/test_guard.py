@@ -47,6 +47,11 @@ def test_strangers_do_not_upload(client: Client) -> None:
     assert client.post("/files", headers={**TUS, "Upload-Length": "3"}).status_code == 401
     assert client.patch("/files/x", headers={**TUS, "Upload-Offset": "0"}).status_code == 401
     assert client.options("/files").status_code == 204
+    disguised = {**TUS, "X-HTTP-Method-Override": "POST", "Upload-Length": "3"}
+    asked = client.options("/files", headers=disguised)
+    assert (asked.status_code, asked.headers.get("Location")) == (204, None), (
+        "it got past the guard"
+    )
     assert client.get("/else").text == "the app's own"
     assert client.get("/filesystem").text == "the app's own"
 

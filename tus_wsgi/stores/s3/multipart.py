@@ -52,7 +52,7 @@ def give_up_multipart(
     """Forget the multipart upload of what turned out to be empty: S3 completes none without parts.
 
     Raises:
-        LockLost, StoreUnavailable: it may still be there; a record that is written names it not.
+        LockLost, StoreUnavailable: it may still be there, and no record may name it any more.
     """
     assert record.multipart is not None
     without = replace(record, multipart=None).foreseeing()
