@@ -2,9 +2,8 @@
 
     LOCKS=full script/test tests/locks/test_system.py
 
-runs the long form: 100 clients for two minutes, with each locker. Clients, three servers of two
-workers, S3 and DynamoDB share the machine, so it should have eight cores or more for that;
-LOCKS_CLIENTS=30 will do on two.
+runs the long form, in about five minutes for each locker: 100 clients for two minutes, and then
+until each has sent the file that it has begun. LOCKS_CLIENTS says another number.
 """
 
 from __future__ import annotations
