@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks.results import Result, number
-from benchmarks.stage import OURS
+from benchmarks.stage import NODE, OURS
 
-NODE = "@tus/server"
 BOTO3 = "boto3, as here"
 BUDGET = 256
 """MiB: the default of TUS_MEMORY_BUDGET."""

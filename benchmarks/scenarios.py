@@ -32,8 +32,9 @@ def large(stage: Stage) -> Result:
     options = stage.options
 
     def measures() -> Mapping[str, Measure]:
-        stage.begin_round(options.size * 6)
-        by_name = {target.name: partial(_large, stage, target) for target in stage.targets()}
+        stage.begin_round(options.size * 7)
+        targets = [*stage.targets(), *stage.readme_node()]
+        by_name = {target.name: partial(_large, stage, target) for target in targets}
         return {**by_name, **_direct(stage, stage.s3.endpoint)}
 
     what = (

@@ -27,16 +27,22 @@ from benchmarks.proxy import Remote
 from tus_wsgi.dev.npm import find_npm
 from tus_wsgi.dev.process import ChildProcess, DevError
 from tus_wsgi.dev.seaweedfs import start_seaweedfs
-from tus_wsgi.model import GIB
+from tus_wsgi.model import GIB, MIB
 from tus_wsgi.stores.s3.pipeline import PARTS_IN_FLIGHT
 
 ROOT = Path(__file__).parents[1]
 OURS = "tus_wsgi"
+NODE = "@tus/server"
+NODE_README = "@tus/server, README"
+"""With what its store's README says, and what it does when nobody says anything."""
 
 NODE_PACKAGES = ("@tus/server@2.4.5", "@tus/s3-store@2.0.7")
 
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
+
+README_PART_SIZE = 8 * MIB
+"""https://github.com/tus/tus-node-server, packages/s3-store, "Use"; 60 parts at once go with it."""
 
 S3_MEMORY = "4GiB"
 """What our own S3 gets for its heap. With the 512 MiB of the tests, 50 uploads at once are as fast
@@ -85,6 +91,7 @@ class Stage:
         self._s3: S3 | None = None
         self._proxy: Remote | None = None
         self._targets: dict[bool, list[Target]] = {}
+        self._readme_node: list[Target] = []
         self._written = 0
         self._started = 0
 
@@ -110,7 +117,8 @@ class Stage:
             endpoint = self.proxy.url if proxied else self.s3.endpoint
             targets = [self._ours(endpoint, proxied=proxied)]
             if self.options.has_peers:
-                targets.append(self._node(endpoint, proxied=proxied))
+                alike = (self.options.part_size, self.options.parallel)
+                targets.append(self._node(NODE, endpoint, *alike, proxied=proxied))
             for other in self.options.others:
                 if not proxied or other.proxy:
                     line = Remote(other.proxy) if proxied and other.proxy else None
@@ -119,6 +127,15 @@ class Stage:
                 self._warm(target)
             self._targets[proxied] = targets
         return self._targets[proxied]
+
+    def readme_node(self) -> list[Target]:
+        """@tus/server as its README starts it, warm, if peers take part."""
+        if self.options.has_peers and not self._readme_node:
+            as_said = (README_PART_SIZE, None)
+            target = self._node(NODE_README, self.s3.endpoint, *as_said, proxied=False)
+            self._warm(target)
+            self._readme_node = [target]
+        return self._readme_node
 
     def environ(self) -> dict[str, str]:
         """The variables of this process, with the credentials for S3 and no other settings."""
@@ -138,6 +155,7 @@ class Stage:
     def close(self) -> None:
         """Stop everything; what is asked for afterwards is started anew."""
         self._targets.clear()
+        self._readme_node = []
         self._proxy = self._s3 = None
         self._running.close()
 
@@ -186,18 +204,20 @@ class Stage:
         line = self.proxy if proxied else None
         return Target(OURS, f"{url}/files", pid, line, temporary)
 
-    def _node(self, endpoint: str, *, proxied: bool) -> Target:
+    def _node(
+        self, name: str, endpoint: str, part_size: int, parallel: int | None, *, proxied: bool
+    ) -> Target:
         said = {
             "modules": str(node_modules(*NODE_PACKAGES)),
             "endpoint": endpoint,
             "bucket": self.s3.bucket,
-            "partSize": self.options.part_size,
-            "parallel": self.options.parallel,
+            "partSize": part_size,
+            "parallel": parallel,
         }
         script = Path(__file__).with_name("tus_node.mjs")
         url, pid, temporary = self._start([_node_program(), str(script), json.dumps(said)], {})
         line = self.proxy if proxied else None
-        return Target("@tus/server", f"{url}/files", pid, line, temporary)
+        return Target(name, f"{url}/files", pid, line, temporary)
 
     def _start(self, command: Sequence[str], environ: Mapping[str, str]) -> tuple[str, int, Path]:
         """Start a server that says where it listens: its URL, its process id, its directory."""

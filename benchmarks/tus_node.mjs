@@ -1,5 +1,6 @@
 // @tus/server with its S3 store, as their READMEs start them: node tus_node.mjs '{"modules": …}'
-// Part size and parallel parts are given, so that servers are compared and not their defaults.
+// The size of parts and how many go at once are given, so that servers can be compared and not their
+// defaults; a `parallel` of null is the store's own.
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 

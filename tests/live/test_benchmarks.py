@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import SCENARIOS, run, write
-from benchmarks.goals import BOTO3, NODE, as_markdown, goals
+from benchmarks.goals import BOTO3, as_markdown, goals
 from benchmarks.options import Options
 from benchmarks.proxy import operation
 from benchmarks.results import Result, Sample
-from benchmarks.stage import OURS
+from benchmarks.stage import NODE, OURS
 from tus_wsgi.dev.seaweedfs import SeaweedFS
 from tus_wsgi.model import KIB, MIB
 
