@@ -168,6 +168,7 @@ SMALL = some_bytes(6000)
 FILES = {
     "parts": File(LARGE),
     "parts, deferred": File(LARGE, is_deferred=True),
+    "parts, all alike": File(bytes(len(LARGE))),
     "one part": File(SMALL),
     "one part, deferred": File(SMALL, is_deferred=True),
 }
@@ -182,6 +183,8 @@ def cases() -> Iterator[tuple[str, int, int, bool]]:
             yield name, upto, more, False
             if not file.is_deferred:
                 yield name, upto, more, True
+    # The successor's tail is, byte for byte, the one that was there before.
+    yield "parts, all alike", PART // 2, PART + STORED, False
     yield "parts", PART // 2, len(LARGE), False
     yield "parts", PART // 2, PART + 40_000, False
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO, cast
 
+from tus_wsgi.crc import crc32
 from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.spool import SpooledPart
+from tus_wsgi.spool import Payload, SpooledPart
 from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 
@@ -18,19 +21,25 @@ tusd writes tails without it, and does not see it.
 """
 
 
+SEAL = "seal"
+"""The metadata key for how many bytes of a tail object are its seal, in decimal; see `_seal`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tail:
     """A tail that S3 has.
 
     Attributes:
         start: the offset of its first byte; None where nobody recorded it (tusd).
-        size: bytes.
+        size: bytes, without its seal.
         etag: what S3 calls this version of it.
+        seal: bytes of its seal.
     """
 
     start: int | None
     size: int
     etag: str
+    seal: int = 0
 
 
 class TailCache:
@@ -93,8 +102,8 @@ class TailObject:
         except Absent:
             self._tail = None
             return
-        start = facts.metadata.get(START, "")
-        self._tail = Tail(int(start) if start.isdecimal() else None, facts.size, facts.etag)
+        start, seal = _number(facts.metadata.get(START)), _number(facts.metadata.get(SEAL)) or 0
+        self._tail = Tail(start, facts.size - seal, facts.etag, seal)
 
     def size_at(self, base: int, *, unrecorded_start: int) -> int:
         """How many bytes it has, if it begins exactly at `base`; any other counts for nothing.
@@ -122,9 +131,10 @@ class TailObject:
             content, _facts = self._bucket.get(self._key, etag=self._tail.etag)
         except Absent as error:
             raise StoreUnavailable("reading the tail") from error
-        if len(content) != self._tail.size:  # what follows it would be stored too far ahead
+        # Otherwise what follows it would be stored too far ahead.
+        if len(content) != self._tail.size + self._tail.seal:
             raise StoreUnavailable("reading the tail")
-        return content
+        return content[: self._tail.size]
 
     def write(self, start: int, part: SpooledPart) -> None:
         """Replace it by the bytes of `part`, the first of which is at `start`.
@@ -133,18 +143,56 @@ class TailObject:
             LockLost: somebody else has replaced it meanwhile.
             StoreUnavailable: S3 did not answer.
         """
-        payload = part.payload()
+        payload = _sealed(part.payload(), _seal(start))
+        seal = payload.size - part.size
         etag = self._bucket.put(
             self._key,
             payload,
-            metadata={START: str(start)},
+            metadata={START: str(start)} | ({SEAL: str(seal)} if seal else {}),
             condition=Condition(None if self._tail is None else self._tail.etag),
         )
         if isinstance(payload.content, bytes | bytearray):
-            self._cache.keep(self._key, etag, bytes(payload.content))
-        self._tail = Tail(start, part.size, etag)
+            with memoryview(payload.content) as content:
+                self._cache.keep(self._key, etag, bytes(content[: part.size]))
+        self._tail = Tail(start, part.size, etag, seal)
 
     def delete(self) -> None:
         """Remove it. There need not be one."""
         self._bucket.delete(self._key)
         self._tail = None
+
+
+def _seal(start: int) -> bytes:
+    """What is written behind the bytes of a tail that begins at `start`.
+
+    An etag is the MD5 of the content, and a file may repeat itself. So a tail could have the etag
+    of one that lay there before, with another start, and a late write on condition of that one
+    would replace this one. Tails of the same start only grow.
+    """
+    return start.to_bytes(8, "big") if start else b""
+
+
+def _sealed(payload: Payload, seal: bytes) -> Payload:
+    """The same with the seal behind it; as it is, where there is no room on the disk for that."""
+    content, size = payload.content, payload.size
+    if isinstance(content, bytearray):
+        try:
+            content += seal
+        except BufferError:  # a traceback that somebody keeps still looks at it
+            content = content + seal
+    elif seal and not _appended(cast("IO[bytes]", content), size, seal):
+        return payload
+    return Payload(content, size + len(seal), crc32(seal, payload.crc32))
+
+
+def _appended(file: IO[bytes], size: int, data: bytes) -> bool:
+    with suppress(OSError):
+        file.seek(size)
+        if file.write(data) == len(data):
+            return True
+    file.truncate(size)
+    return False
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
