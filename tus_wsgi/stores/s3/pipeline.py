@@ -20,7 +20,8 @@ UploadPart = Callable[[int, SpooledPart], Part]
 """Uploads a part and says what S3 made of it. It runs in the executor."""
 
 OnParts = Callable[[list[Part]], None]
-"""Told the parts that S3 has, from the first one on and without a gap. It runs in the request."""
+"""Told the parts that S3 has, at least one, from the first one on and without a gap. It runs in the
+request."""
 
 
 class PartPipeline:
@@ -102,8 +103,9 @@ class PartPipeline:
         if failures:
             self._failed.set()
             raise failures[0]
-        if finished:
-            self._on_parts(self._run_of_done())
+        # Without the first one there is no news: the tail that it swallows reaches further.
+        if finished and (run := self._run_of_done()):
+            self._on_parts(run)
 
     def _run_of_done(self) -> list[Part]:
         self._done.sort(key=lambda part: part.number)
