@@ -104,6 +104,7 @@ class Append:
         offset: where the client believes that the end is.
         length: bytes of the whole file where this request says so; None where it does not.
         completes: with this request's last byte the upload is complete, if it is an open one.
+        ends_at_length: with its last byte an upload is complete, even an open one.
         overrun_is_fatal: a body that is longer than what is missing makes an end of the upload.
         verification: what the body is checked against first; None for nothing.
     """
@@ -112,6 +113,7 @@ class Append:
     offset: int
     length: int | None = None
     completes: bool = False
+    ends_at_length: bool = True
     overrun_is_fatal: bool = False
     verification: Verification | None = None
 

@@ -14,8 +14,9 @@ mistake can be a bare 409 in one protocol and a 409 with a problem document in t
     │   ├── UploadUnfinished           its content was asked for too early
     │   ├── OffsetMismatch             the client and the server disagree about what is stored
     │   ├── LengthMismatch             a length that contradicts an earlier one
-    │   ├── UploadTooLarge             more bytes than the upload, or the server, may hold
-    │   │   └── UploadComplete             it has them all, and they are final
+    │   ├── UploadTooLarge             more bytes than the server takes
+    │   │   └── LengthExceeded             more bytes than the upload is to have
+    │   │       └── UploadComplete             it has them all, and they are final
     │   ├── ChecksumMismatch           the bytes that came are not those that were meant
     │   ├── UploadFinal                its bytes are those of others: it takes none of its own
     │   └── PartialUnusable            a final upload names one that it cannot be made of
@@ -134,7 +135,11 @@ class UploadTooLarge(RequestError):
         self.provided = provided
 
 
-class UploadComplete(UploadTooLarge):
+class LengthExceeded(UploadTooLarge):
+    """At most `limit` bytes fit, because the upload's own length says so."""
+
+
+class UploadComplete(LengthExceeded):
     """The upload is finished with its `limit` bytes, and there is no going on from there."""
 
 
@@ -214,12 +219,24 @@ class Unavailable(TusError):
 
 
 class StoreUnavailable(Unavailable):
-    """The store failed at `operation`; the exception it came from is the cause."""
+    """The store failed at `operation`; the exception it came from is the cause.
 
-    def __init__(self, operation: str, *, full: bool = False) -> None:
+    Attributes:
+        full: whether it is for want of room.
+        key: the object in question. It has the upload's id in it, and so may the cause's text have.
+    """
+
+    def __init__(self, operation: str, *, full: bool = False, key: str | None = None) -> None:
         super().__init__(f"the store failed at {operation}")
         self.operation = operation
         self.full = full
+        self.key = key
+
+    @property
+    def brief(self) -> str:
+        """What failed and the kind of its cause, in words that give no key away."""
+        cause = self.__cause__
+        return str(self) if cause is None else f"{self} ({type(cause).__name__})"
 
 
 class LockerUnavailable(Unavailable):
@@ -245,6 +262,6 @@ class FinishRefused(Unavailable):
     """
 
     def __init__(self, id: str, length: int) -> None:
-        super().__init__(f"the upload {id} could not be finished")
+        super().__init__("the application's on_finish raised")
         self.id = id
         self.length = length

@@ -83,7 +83,7 @@ class Finisher:
         try:
             discard(final.partials)
         except StoreUnavailable as error:
-            log.warning("some partial uploads could not be removed", exc_info=error)
+            log.warning("some partial uploads could not be removed: %s", error.brief)
 
 
 def _call(on_finish: OnFinish, upload: Upload) -> None:

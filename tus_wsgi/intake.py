@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tus_wsgi.audience import Audience
 from tus_wsgi.commands import Append, Create
-from tus_wsgi.errors import LengthMismatch, TusError, UploadTooLarge
+from tus_wsgi.errors import LengthExceeded, LengthMismatch, TusError, UploadTooLarge
 from tus_wsgi.events import BytesStored
 from tus_wsgi.model import UploadInfo
 from tus_wsgi.ports import Body, BodyEnd, Lock, Upload
@@ -47,13 +47,13 @@ class Intake:
         """
         before, body = upload.info, self.body
         limit = self.max_size if before.length is None else before.length
-        body.limit(limit - before.offset)
+        body.limit(max(0, limit - before.offset))  # TUS_MAX_SIZE may have been lowered
         began = time.monotonic()
         upload.append(body, self.lock.assert_held, self._on_stored(before))
         self._report(before, upload.info, time.monotonic() - began)
         if body.end is BodyEnd.TOO_LONG:
-            raise UploadTooLarge(limit, None)
-        if body.end is BodyEnd.COMPLETE and self.command.completes:
+            raise (UploadTooLarge if before.length is None else LengthExceeded)(limit, None)
+        if body.end is BodyEnd.COMPLETE and self._is_last(upload.info):
             self._close(upload)
         return body.end
 
@@ -66,6 +66,11 @@ class Intake:
         cut = None if end is BodyEnd.COMPLETE else end.name.lower()
         count = after.offset - before.offset
         self.audience.tell(BytesStored(before.id, after.offset, count, seconds, cut))
+
+    def _is_last(self, info: UploadInfo) -> bool:
+        """Whether the client says that this was all; in tus it does so with the last byte."""
+        at_length = isinstance(self.command, Append) and self.command.ends_at_length
+        return self.command.completes or (at_length and info.offset == info.length)
 
     def _close(self, upload: Upload) -> None:
         """Take the client's word for it that this was all."""
@@ -87,12 +92,13 @@ class Intake:
         """
         if not isinstance(self.command, Append) or not self.command.overrun_is_fatal:
             return False
+        if info.length is None:
+            return False  # what the server takes is no length of the upload's
         announced = self.body.announced
         if announced is None:
             # How long it was became known only when it was too long.
             is_longer = isinstance(refusal, UploadTooLarge) and refusal.provided is None
         else:
-            limit = self.max_size if info.length is None else info.length
-            is_longer = self.command.offset + announced > limit
+            is_longer = self.command.offset + announced > info.length
         was_full = replace(info, offset=self.command.offset).is_full
         return is_longer and not was_full

@@ -70,7 +70,7 @@ class Joiner:
             try:
                 upload.terminate(lock.assert_held)
             except StoreUnavailable as error:
-                log.warning("something is left of a final upload", exc_info=error)
+                log.warning("something is left of a final upload: %s", error.brief)
             raise
 
     def _finished(self, upload: Upload, lock: Lock) -> Upload:
@@ -78,7 +78,7 @@ class Joiner:
         try:
             self._finisher.finish_if_full(upload, lock)
         except StoreUnavailable as error:
-            log.warning("the store failed while a final upload was finished", exc_info=error)
+            log.warning("the store failed while a final upload was finished: %s", error.brief)
             upload = self._store.open(upload.info.id)
             upload.measure()
             self._finisher.finish_if_full(upload, lock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tus_wsgi.errors import LengthMismatch, UploadTooLarge
+from tus_wsgi.errors import LengthExceeded, LengthMismatch, UploadTooLarge
 from tus_wsgi.model import UploadInfo
 
 
@@ -25,10 +25,11 @@ def check_fits(offset: int, announced: int | None, length: int | None, max_size:
     """Refuse a length that is too long, and a body that says in advance that it is.
 
     Raises:
-        UploadTooLarge: it is.
+        UploadTooLarge: it is; as `LengthExceeded` where only the upload's own length says so.
     """
     if length is not None and length > max_size:
         raise UploadTooLarge(max_size, length)
     limit = max_size if length is None else length
     if announced is not None and offset + announced > limit:
-        raise UploadTooLarge(limit, offset + announced)
+        refusal = UploadTooLarge if length is None else LengthExceeded
+        raise refusal(limit, offset + announced)

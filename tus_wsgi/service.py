@@ -284,7 +284,7 @@ class UploadService:
         """Find out how far the upload is, that it fits, and that its time is not over."""
         with lost_partials_are_final():
             upload.measure()
-        if isinstance(upload.info.concat, Final):
+        if isinstance(upload.info.concat, Final) and not upload.info.is_finished:
             check_fits(0, None, upload.info.length, self.max_size)
         self._check_alive(upload)
 
@@ -361,10 +361,12 @@ class UploadService:
         try:
             if intake.has_data:
                 end = intake.take(upload)
+                self._prolong(upload, lock)  # its bytes may have come slowly
             if end is not BodyEnd.MALFORMED:
                 self._finisher.finish_if_full(upload, lock, lazily=True)
         except StoreUnavailable as error:
             upload = self._found_again(info.id, error)
+            self._prolong(upload, lock)
             # A client that reads its own length as the offset goes away, and nobody looks again.
             self._finisher.finish_if_full(upload, lock)
             end = BodyEnd.COMPLETE
@@ -379,12 +381,12 @@ class UploadService:
         return upload.info
 
     def _found_again(self, id: UploadId, error: StoreUnavailable) -> Upload:
-        log.warning("the store failed while an upload was created", exc_info=error)
+        log.warning("the store failed while an upload was created: %s", error.brief)
         try:
             upload = self._store.open(id)
             upload.measure()
         except TusError:
-            raise error from None
+            raise error from error.__cause__
         return upload
 
     def _intake(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -119,6 +120,22 @@ def test_no_line_holds_an_id_even_where_a_fault_names_it(
     assert fingerprint(id) in written
     for secret in (id, key, *id.split("+")):
         assert secret not in written
+
+
+@pytest.mark.parametrize("format", LogFormat)
+@pytest.mark.parametrize("key", [ID, f"2026/ä {ID}.info"])
+def test_no_line_holds_the_key_of_another_object_or_of_a_new_one(
+    format: LogFormat, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A creation names no upload, and one that joins others meets theirs."""
+    configure_logging(format)
+    error = RuntimeError("it went wrong")
+    error.__context__ = StoreUnavailable("PutObject", key=key)
+    error.__context__.__cause__ = OSError(f'Could not connect to: "http://s3/b/{quote(key)}"')
+    LogObserver()(RequestFailed(None, error))
+    written = capsys.readouterr().err
+    assert "Could not connect" in written
+    assert ID not in written
 
 
 def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:

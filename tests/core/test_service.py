@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bodies import PATIENCE, ScriptedBody, sliced
+from tests.harness.uploads import Uploads
 from tus_wsgi.commands import (
     Append,
     Appended,
@@ -35,6 +36,7 @@ from tus_wsgi.errors import (
     BodyMalformed,
     BodyStalled,
     FinishRefused,
+    LengthExceeded,
     LengthMismatch,
     LockLost,
     OffsetMismatch,
@@ -282,6 +284,23 @@ def test_a_creation_that_fails_leaves_nothing_to_tell(house: House) -> None:
     with pytest.raises(StoreUnavailable):
         house.create()
     assert house.events == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_creation_whose_bytes_come_slowly_does_not_lapse_with_the_last_of_them(
+    *, fails: bool
+) -> None:
+    """EX-06: they are as good as those of a PATCH, which moves the instant."""
+    store = Fragile()
+    uploads = Uploads(store, lifetime=100.0)
+    if fails:
+        store.fail("appended")
+    slow = ScriptedBody(
+        b"abc", announced=9, ending=BodyEnd.DISCONNECTED, on_read=lambda: uploads.wait(60)
+    )
+    id = uploads.create(9, slow)
+    uploads.wait(90)
+    assert uploads.look(id).offset == 3
 
 
 @pytest.mark.parametrize("length", [10, None])
@@ -667,6 +686,56 @@ def test_only_what_goes_beyond_the_length_makes_an_end_of_an_upload(
             house.look(id)
     else:
         assert house.look(id).offset in (2, 4)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_what_exceeds_the_server_s_limit_makes_no_end_of_an_upload(*, announced: bool) -> None:
+    """R-16, R-44: only a length of the upload's own is one to go beyond."""
+    house = House(max_size=10)
+    id = house.create(None)
+    house.append(id, b"01")
+    body = ScriptedBody(b"x" * 9) if announced else ScriptedBody(b"x" * 9, announced=None)
+    command = Append(id, 2, ends_at_length=False, overrun_is_fatal=True)
+    with pytest.raises(UploadTooLarge) as caught:
+        house.service.execute(command, body)
+    assert not isinstance(caught.value, LengthExceeded)
+    assert house.look(id).offset == (2 if announced else 10)
+
+
+@pytest.mark.parametrize("stored", [b"0123456789ab", b"0123456789"])
+def test_nothing_more_is_taken_where_the_limit_was_lowered(stored: bytes) -> None:
+    """DL-09"""
+    house = House(max_size=100)
+    id = house.create(None)
+    house.append(id, stored)
+    house.service.max_size = 10
+    with pytest.raises(UploadTooLarge):
+        house.append(id, ScriptedBody(b"x" * 500, announced=None), offset=len(stored))
+    assert house.stored(id) == stored
+
+
+def test_what_was_begun_in_the_ietf_s_words_may_be_completed_in_those_of_tus() -> None:
+    """In tus an upload ends with its last byte, and nobody says so once more."""
+    house = House(has_hook=True)
+    create = Create(6, METADATA, has_data=True, is_open=True)
+    created = house.service.execute(create, ScriptedBody(b"012"))
+    assert isinstance(created, Created)
+    id = created.info.id
+    more = Append(id, 3, ends_at_length=False)
+    house.service.execute(more, ScriptedBody(b"34"))
+    assert not house.append(id, b"", offset=5).is_full
+    assert house.append(id, b"5", offset=5).is_finished
+    assert [upload.length for upload in house.finished] == [6]
+
+
+def test_one_that_was_full_and_open_is_completed_by_an_append_of_nothing() -> None:
+    house = House(has_hook=True)
+    create = Create(3, METADATA, has_data=True, is_open=True)
+    created = house.service.execute(create, ScriptedBody(b"012"))
+    assert isinstance(created, Created)
+    assert not house.finished
+    assert house.append(created.info.id, b"", offset=3).is_finished
+    assert len(house.finished) == 1
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -29,6 +29,7 @@ from tus_wsgi.commands import (
     Terminated,
 )
 from tus_wsgi.errors import (
+    LengthExceeded,
     LengthMismatch,
     MalformedField,
     MethodNotAllowed,
@@ -307,6 +308,13 @@ def test_what_is_switched_off_is_no_method(interop: int) -> None:
 _TEXT = st.text(st.characters(max_codepoint=255), max_size=20)
 
 
+@pytest.mark.parametrize("text", ["x @", "a,a", "user Ym9i,x @"])
+def test_metadata_that_cannot_be_read_is_refused_and_not_left_out(text: str) -> None:
+    """CM-05, CM-07: an application's guard may have added to it who sends the file."""
+    with pytest.raises(MalformedField):
+        rufh(6).parse(creation(6, complete=True, Upload_Metadata=text))
+
+
 @pytest.mark.property
 @given(
     st.sampled_from(ALL),
@@ -460,10 +468,18 @@ def test_the_wrong_offset(interop: int) -> None:
 
 def test_an_append_past_the_length_contradicts_it() -> None:
     """R-06, R-40"""
-    for error in (LengthMismatch("5", 6), UploadTooLarge(5, 6)):
+    for error in (LengthMismatch("5", 6), LengthExceeded(5, 6)):
         reply = rufh(9).render_error(append(9, complete=True), error)
         assert reply.status == 400
         assert json.loads(reply.body)["type"].endswith("#inconsistent-upload-length")
+
+
+def test_an_append_past_what_the_server_takes_is_too_large() -> None:
+    """R-16, R-44: it contradicts nothing, so a client may go on with less."""
+    reply = rufh(9).render_error(append(9, complete=False), UploadTooLarge(5, 6))
+    assert reply.status == 413
+    assert field(reply, "Upload-Limit") == f"max-size={MAX_SIZE}"
+    assert field(reply, "Content-Type") == "text/plain; charset=utf-8"
 
 
 def test_an_append_to_what_is_complete() -> None:

@@ -26,6 +26,7 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.OffsetMismatch(3, 7), 409),
     (errors.LengthMismatch("at least 5", 3), 400),
     (errors.UploadTooLarge(1000, None), 413),
+    (errors.LengthExceeded(1000, 1001), 413),
     (errors.UploadComplete(1000, 1001), 413),
     (errors.ChecksumMismatch("sha1"), 460),
     (errors.UploadFinal(), 403),

@@ -183,6 +183,14 @@ WRITES: dict[str, Ask] = {
 }
 
 
+def test_to_remove_what_is_not_there_is_no_failure_where_the_service_says_so(
+    stubbed: Stubbed,
+) -> None:
+    """Google's does; AWS answers 204 to both."""
+    stubbed.refuse("delete_object", "NoSuchKey", 404)
+    stubbed.bucket.delete(KEY)
+
+
 @pytest.mark.parametrize("operation", READS)
 @pytest.mark.parametrize("code", ["AccessDenied", "403", "Forbidden"])
 def test_a_403_is_a_failure_until_something_was_read(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -314,3 +316,45 @@ def test_a_get_of_the_newest_draft_says_how_far_an_unfinished_one_is(new_site: N
     assert "Upload-Limit" in response.headers
     assert response.headers["Cache-Control"] == "no-store"
     assert site.ask("GET", path, named(8)).status_code == 409
+
+
+ASKED: list[dict[str, Any]] = [
+    {"method": "POST", "path": "/files", "headers": {**TUS, "Upload-Length": "5"}},
+    {
+        "method": "POST",
+        "path": "/files",
+        "headers": {**TUS, **OCTETS, "Upload-Length": "5"},
+        "data": DATA[:5],
+    },
+    {"method": "HEAD", "path": "/files/aVerySecretIdOf22Bytes", "headers": TUS},
+    {
+        "method": "PATCH",
+        "path": "/files/aVerySecretIdOf22Bytes",
+        "headers": {**TUS, **OCTETS, "Upload-Offset": "0"},
+        "data": DATA,
+    },
+]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_no_line_of_the_log_names_an_upload_when_s3_is_out_of_reach(
+    asked: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """boto3's errors hold the URL of the object, and so the upload's id."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    settings = Settings.from_environ(
+        {
+            "TUS_S3_BUCKET": "uploads",
+            "TUS_S3_ENDPOINT": "http://127.0.0.1:9",
+            "TUS_LOCK_DIR": str(tmp_path),
+        }
+    )
+    client = LintedClient(TusMiddleware(NotFound(), settings=settings))
+    response = client.open(**asked)
+    assert response.status_code == (423 if asked["method"] == "HEAD" else 503)
+    assert "Could not connect" in caplog.text
+    assert not re.search(r"aVerySecretId|9/uploads/[A-Za-z0-9_-]", caplog.text)

@@ -56,6 +56,29 @@ def test_strangers_do_not_upload(client: Client) -> None:
     assert client.get("/filesystem").text == "the app's own"
 
 
+RUFH = {"Upload-Draft-Interop-Version": "6", "Upload-Complete": "?1", "X-User": "bob"}
+
+
+@pytest.mark.parametrize("metadata", ["", "filename YQ==", "filename YQ==,user ZXZl, user"])
+def test_so_does_one_that_comes_in_the_ietf_s_words(
+    client: Client, finished: list[FinishedUpload], metadata: str
+) -> None:
+    fields = {**RUFH, "Upload-Metadata": metadata} if metadata else RUFH
+    assert client.post("/files", headers=fields, data=b"abc").status_code == 201
+    assert finished[0].metadata.text("user") == "bob"
+
+
+@pytest.mark.parametrize("metadata", ["x @", "a,a", "a%20b"])
+@pytest.mark.parametrize("dialect", [{**TUS, "X-User": "bob", "Upload-Length": "3"}, RUFH])
+def test_nobody_gets_past_it_with_metadata_that_cannot_be_read(
+    client: Client, finished: list[FinishedUpload], metadata: str, dialect: dict[str, str]
+) -> None:
+    fields = {**dialect, "Upload-Metadata": metadata}
+    answer = client.post("/files", headers=fields, data=b"abc")
+    assert (answer.status_code == 400) == (not finished)
+    assert all(upload.metadata.text("user") == "bob" for upload in finished)
+
+
 @pytest.mark.parametrize(
     "metadata", ["", "filename YQ==", "filename YQ==,user ZXZl, user,,user  ZXZl"]
 )

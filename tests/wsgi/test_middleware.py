@@ -415,6 +415,17 @@ def test_a_fault_of_the_store_is_told(shop: Shop, *, full: bool, status: int) ->
     assert [type(event) for event in shop.events] == [RequestFailed]
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/files"), ("HEAD", "/files/aSecretId")])
+def test_a_fault_is_told_of_the_upload_that_the_request_names(
+    shop: Shop, method: str, path: str
+) -> None:
+    shop.store.error = StoreUnavailable("GetObject")
+    shop.ask(method, path, Upload_Length="5")
+    (event,) = shop.events
+    assert isinstance(event, RequestFailed)
+    assert event.id == ("aSecretId" if method == "HEAD" else None)
+
+
 def test_an_observer_that_raises_harms_nobody() -> None:
     def broken(event: Event) -> None:
         raise RuntimeError("a bug in the observer")

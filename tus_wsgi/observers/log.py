@@ -11,11 +11,13 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, assert_never
 from urllib.parse import quote
 
+from tus_wsgi.errors import StoreUnavailable
 from tus_wsgi.events import (
     BytesStored,
     Event,
@@ -93,7 +95,7 @@ class LogObserver:
         )
         if failed:
             # A formatter takes this text where it finds it, instead of making its own.
-            record.exc_text = _without_id(failed)
+            record.exc_text = _without_ids(failed)
         logger.handle(record)
 
 
@@ -148,15 +150,36 @@ def _facts_of_lock(event: LockEvent) -> tuple[str, dict[str, Field]]:
             assert_never(event)
 
 
-def _without_id(failed: RequestFailed) -> str:
-    """The traceback, in which S3's own messages may have named the upload's key."""
+def _without_ids(failed: RequestFailed) -> str:
+    """The traceback, in which boto3's messages may have named objects, by their URLs."""
     text = "".join(traceback.format_exception(failed.error)).rstrip()
-    if failed.id is None:
-        return text
-    called = fingerprint(failed.id)
-    # tusd's ids are `objectId+UploadId`, and its keys hold only the first half.
-    for secret in (failed.id, *failed.id.split("+")):
-        text = text.replace(secret, called).replace(quote(secret, safe=""), called)
+    for key in _keys_in(failed.error):
+        text = _hidden(text, key, "<key>")
+    if failed.id is not None:
+        # tusd's ids are `objectId+UploadId`, and its keys hold only the first half.
+        for secret in (failed.id, *failed.id.split("+")):
+            text = _hidden(text, secret, fingerprint(failed.id))
+    return text
+
+
+def _keys_in(error: BaseException | None) -> Iterator[str]:
+    """The objects that an error and what it came from are about."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+        if isinstance(one, StoreUnavailable) and one.key:
+            yield one.key
+
+
+def _hidden(text: str, secret: str, called: str) -> str:
+    """The text without the secret, which URLs hold as it is or quoted."""
+    for form in (secret, quote(secret), quote(secret, safe="")):
+        text = text.replace(form, called)
     return text
 
 

@@ -173,6 +173,7 @@ class Rufh:
             offset,
             length,
             completes=completes,
+            ends_at_length=False,
             overrun_is_fatal=self._draft.overrun_is_fatal,
         )
 
@@ -299,13 +300,13 @@ def _content_length(head: RequestHead) -> int | None:
 def _describe(head: RequestHead) -> Metadata:
     """What the request says of its content (R-21), in the words of tus.
 
-    tus-js-client sends `Upload-Metadata` here as well; what is wrong in it is no business of this
-    protocol's, and ignored.
+    tus-js-client sends `Upload-Metadata` here as well, and what guards an application may add to
+    it. So one that cannot be read is refused as in tus, and not left out.
+
+    Raises:
+        MalformedField: the `Upload-Metadata` cannot be read.
     """
-    try:
-        pairs = dict(parse_metadata(head.fields.get("Upload-Metadata", "")).pairs)
-    except MalformedField:
-        pairs = {}
+    pairs = dict(parse_metadata(head.fields.get("Upload-Metadata", "")).pairs)
     content_type = head.fields.get("Content-Type")
     if content_type and parse_media_type(content_type) not in (None, MEDIA_TYPE):
         pairs.setdefault("filetype", content_type.encode("latin-1", "replace"))

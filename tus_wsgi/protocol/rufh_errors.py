@@ -10,6 +10,7 @@ import json
 from dataclasses import replace
 
 from tus_wsgi.errors import (
+    LengthExceeded,
     LengthMismatch,
     OffsetMismatch,
     TusError,
@@ -32,8 +33,9 @@ def reply_to_error(draft: Draft, head: RequestHead, error: TusError, max_size: i
     if isinstance(error, UploadGone) and not draft.says_gone:
         reply = replace(reply, status=404)
     if isinstance(error, UploadTooLarge):
-        # An append past the length contradicts it; a creation past the limit is too large.
-        status = 413 if head.target is None else 400
+        # An append past the length contradicts it; what is past the server's limit is too large.
+        contradicts = isinstance(error, LengthExceeded) and head.target is not None
+        status = 400 if contradicts else 413
         limit = [("Upload-Limit", build_dictionary([("max-size", max_size)]))]
         fields = [*reply.fields, *(limit if draft.has_limits else [])]
         reply = replace(reply, status=status, fields=fields)
@@ -56,7 +58,7 @@ def _problem_of(draft: Draft, head: RequestHead, error: TusError) -> dict[str, o
             }
         case UploadComplete() if draft.knows_completed:
             return {"type": f"{PROBLEMS}completed-upload", "title": "The upload is complete"}
-        case LengthMismatch() | UploadTooLarge() if head.target is not None:
+        case LengthMismatch() | LengthExceeded() if head.target is not None:
             return {
                 "type": f"{PROBLEMS}inconsistent-upload-length",
                 "title": "The length contradicts what is known",

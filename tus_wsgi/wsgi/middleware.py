@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tus_wsgi.audience import Audience
 from tus_wsgi.commands import Downloadable, Outcome
-from tus_wsgi.errors import TusError, Unavailable
+from tus_wsgi.errors import TusError, Unavailable, UploadNotFound
 from tus_wsgi.events import RequestFailed
+from tus_wsgi.model import UploadId, parse_upload_id
 from tus_wsgi.ports import Observer
 from tus_wsgi.protocol.cors import CorsPolicy
 from tus_wsgi.protocol.http import Dialect, Reply, RequestHead, status_line
@@ -99,15 +101,22 @@ class UploadMiddleware:
             return reply, _content(reply, outcome)
         except TusError as error:
             if isinstance(error, Unavailable):
-                self._audience.tell(RequestFailed(None, error))
+                self._audience.tell(RequestFailed(_upload_of(head), error))
             return dialect.render_error(head, error), None
         except Exception as error:  # noqa: BLE001 - the outermost one: a bug must not leak
-            self._audience.tell(RequestFailed(None, error))
+            self._audience.tell(RequestFailed(_upload_of(head), error))
             return dialect.render_error(head, Unavailable()), None
 
     def _dialect(self, head: RequestHead) -> Dialect:
         speakers = (dialect for dialect in self._dialects if dialect.speaks(head))
         return next(speakers, self._dialects[-1])
+
+
+def _upload_of(head: RequestHead) -> UploadId | None:
+    """The upload that the request names, if it names one."""
+    with suppress(UploadNotFound):
+        return None if head.target is None else parse_upload_id(head.target)
+    return None
 
 
 def _content(reply: Reply, outcome: Outcome) -> Iterator[bytes] | None:

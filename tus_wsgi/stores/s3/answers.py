@@ -23,8 +23,8 @@ class Absent(Exception):
 class Forbidden(StoreUnavailable):
     """It is not allowed, or not there where that is hidden. `message` is S3's."""
 
-    def __init__(self, operation: str, message: str) -> None:
-        super().__init__(operation)
+    def __init__(self, operation: str, message: str, *, key: str | None = None) -> None:
+        super().__init__(operation, key=key)
         self.message = message
 
 
@@ -36,15 +36,16 @@ class ConditionUnknown(StoreUnavailable):
     """The service does not know something that was asked of it, such as a condition."""
 
 
-def translated(operation: str, error: ClientError) -> Exception:
-    """Our exception for an error answer to `operation`."""
+def translated(operation: str, error: ClientError, key: str) -> Exception:
+    """Our exception for an error answer to `operation` on the object `key`."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code in _ABSENT:
         return Absent()
     if code in _FORBIDDEN:
-        return Forbidden(operation, str(error.response.get("Error", {}).get("Message", "")))
+        message = str(error.response.get("Error", {}).get("Message", ""))
+        return Forbidden(operation, message, key=key)
     if code in _REFUSED:
-        return ConditionFailed(operation)
+        return ConditionFailed(operation, key=key)
     if code in _NOT_IMPLEMENTED:
-        return ConditionUnknown(operation)
-    return StoreUnavailable(operation)
+        return ConditionUnknown(operation, key=key)
+    return StoreUnavailable(operation, key=key)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -95,7 +95,7 @@ class Bucket:
         Raises:
             Absent: it is not there, or has another etag.
         """
-        with self._reading("GetObject"):
+        with self._reading("GetObject", key):
             condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
             answer = self._client.get_object(Bucket=self.name, Key=key, **condition)
             content = answer["Body"].read()
@@ -109,7 +109,7 @@ class Bucket:
         Raises:
             Absent: it is not there.
         """
-        with self._reading("HeadObject"):
+        with self._reading("HeadObject", key):
             return _facts(self._client.head_object(Bucket=self.name, Key=key))
 
     def find(self, key: str) -> ObjectFacts | None:
@@ -125,7 +125,7 @@ class Bucket:
         Raises:
             Absent: the object is not there, or has another etag. Before the first byte.
         """
-        with self._reading("GetObject"):
+        with self._reading("GetObject", key):
             span = f"bytes={start}-{stop - 1}"
             answer = self._client.get_object(Bucket=self.name, Key=key, Range=span, IfMatch=etag)
             _expect(answer, "ETag")
@@ -139,7 +139,7 @@ class Bucket:
             "ResponseContentType": type,
             "ResponseContentDisposition": disposition,
         }
-        with self._calling("GetObject"):
+        with self._calling("GetObject", key):
             return self._client.generate_presigned_url(
                 "get_object", Params=asked, ExpiresIn=math.ceil(lifetime)
             )
@@ -188,7 +188,7 @@ class Bucket:
         conditions: dict[str, str],
     ) -> str:
         more: dict[str, Any] = {**conditions, **self._sum(payload)}
-        with self._calling("PutObject"):
+        with self._calling("PutObject", key):
             answer = self._client.put_object(
                 Bucket=self.name,
                 Key=key,
@@ -200,8 +200,8 @@ class Bucket:
             return answer["ETag"]
 
     def delete(self, key: str) -> None:
-        """Remove the object. There need not be one."""
-        with self._calling("DeleteObject"):
+        """Remove the object. There need not be one: some services (Google's) say so."""
+        with suppress(Absent), self._calling("DeleteObject", key):
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def create_multipart(
@@ -213,7 +213,7 @@ class Bucket:
             # Of the whole object: a sum of sums would have to be given part by part at the end, and
             # not every service lists those of parts that another process uploaded.
             more = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
-        with self._calling("CreateMultipartUpload"):
+        with self._calling("CreateMultipartUpload", key):
             answer = self._client.create_multipart_upload(
                 Bucket=self.name,
                 Key=key,
@@ -229,7 +229,7 @@ class Bucket:
         Raises:
             Absent: there is no such multipart upload.
         """
-        with self._calling("UploadPart"):
+        with self._calling("UploadPart", key):
             answer = self._client.upload_part(
                 Bucket=self.name,
                 Key=key,
@@ -253,7 +253,7 @@ class Bucket:
         if copy.span is not None:
             more["CopySourceRange"] = f"bytes={copy.span[0]}-{copy.span[1] - 1}"
         try:
-            with self._calling("UploadPartCopy"):
+            with self._calling("UploadPartCopy", key):
                 answer = self._client.upload_part_copy(
                     Bucket=self.name,
                     Key=key,
@@ -287,7 +287,7 @@ class Bucket:
         parts: list[Part] = []
         marker = 0
         while True:
-            with self._calling("ListParts"):
+            with self._calling("ListParts", key):
                 page = self._client.list_parts(
                     Bucket=self.name, Key=key, UploadId=multipart, PartNumberMarker=marker
                 )
@@ -307,7 +307,7 @@ class Bucket:
         Raises:
             Absent: there is no such multipart upload; perhaps because this was done before.
         """
-        with self._calling("CompleteMultipartUpload"):
+        with self._calling("CompleteMultipartUpload", key):
             answer = self._client.complete_multipart_upload(
                 Bucket=self.name,
                 Key=key,
@@ -318,11 +318,8 @@ class Bucket:
 
     def abort(self, key: str, multipart: str) -> None:
         """Forget the multipart upload and its parts. There need not be one."""
-        try:
-            with self._calling("AbortMultipartUpload"):
-                self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
-        except Absent:
-            pass
+        with suppress(Absent), self._calling("AbortMultipartUpload", key):
+            self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
 
     def _sum(self, payload: Payload) -> dict[str, Any]:
         return {"ChecksumCRC32": build_crc32(payload.crc32)} if self._has_checksums else {}
@@ -337,9 +334,9 @@ class Bucket:
         return facts.etag
 
     @contextmanager
-    def _reading(self, operation: str) -> Iterator[None]:
+    def _reading(self, operation: str, key: str) -> Iterator[None]:
         try:
-            with self._calling(operation):
+            with self._calling(operation, key):
                 yield
         except ConditionFailed as error:
             raise Absent from error
@@ -349,14 +346,14 @@ class Bucket:
             raise Absent from error
 
     @contextmanager
-    def _calling(self, operation: str) -> Iterator[None]:
+    def _calling(self, operation: str, key: str) -> Iterator[None]:
         try:
             yield
         except ClientError as error:
-            raise translated(operation, error) from error
+            raise translated(operation, error, key) from error
         except (BotoCoreError, OSError, KeyError) as error:
             # A KeyError: a 200 in which nothing is said. It is no answer, least of all "none".
-            raise StoreUnavailable(operation) from error
+            raise StoreUnavailable(operation, key=key) from error
 
 
 def _expect(answer: Mapping[str, Any], field: str) -> None:

@@ -95,7 +95,7 @@ class InfoObject:
         except Absent:
             return None
         except StoreUnavailable:
-            raise failure from None
+            raise failure from failure.__cause__
         return facts.etag if found == content else None
 
     def _put_again(self, content: bytes, failure: StoreUnavailable, assert_held: AssertHeld) -> str:
@@ -110,7 +110,7 @@ class InfoObject:
         try:
             assert_held()
         except LockLost:
-            raise failure from None  # the first try may still come
+            raise failure from failure.__cause__  # the first try may still come
         try:
             return self._put(content)
         except (StoreUnavailable, LockLost) as second:
