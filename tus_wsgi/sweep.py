@@ -96,7 +96,13 @@ def make_sweep(
         Bucket(client, settings.s3_bucket, has_checksums=settings.s3_checksum is not Checksum.OFF),
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         listing=Listing(client, settings.s3_bucket),
-        rules=Rules(now=datetime.now(UTC), min_age=min_age, finisher=finisher, is_dry=is_dry),
+        rules=Rules(
+            now=datetime.now(UTC),
+            min_age=min_age,
+            finisher=finisher,
+            max_size=settings.max_size or store.max_size,
+            is_dry=is_dry,
+        ),
         on_progress=_show_progress,
     )
 

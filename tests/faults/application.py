@@ -20,7 +20,7 @@ from tus_wsgi.assembly import TusMiddleware
 from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.lockers.file import FileLocker
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import UploadId
+from tus_wsgi.model import TIB, UploadId
 from tus_wsgi.ports import Locker, Upload
 from tus_wsgi.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
@@ -179,7 +179,7 @@ class Application:
             Bucket(client, bucket),
             keys=self.keys,
             listing=Listing(client, bucket),
-            rules=Rules(now=self.clock, min_age=0.0, finisher=None, is_dry=False),
+            rules=Rules(now=self.clock, min_age=0.0, finisher=None, max_size=TIB, is_dry=False),
         )
 
     def _on_finish(self, upload: FinishedUpload) -> None:

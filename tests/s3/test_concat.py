@@ -21,7 +21,7 @@ from tus_wsgi.audience import Audience
 from tus_wsgi.errors import FinishRefused, PartialUnusable, StoreUnavailable, UploadGone
 from tus_wsgi.finishing import Finisher
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import KIB, Final, Metadata, Partial, State, UploadId, UploadInfo
+from tus_wsgi.model import KIB, TIB, Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.parts import PartPlan
 from tus_wsgi.spool import Spool
 from tus_wsgi.stores.s3.ahead import AHEAD, ahead
@@ -441,12 +441,13 @@ def test_whoever_stops_listening_waits_for_what_has_begun() -> None:
 # -- the sweep -------------------------------------------------------------------------------------
 
 
-def sweep(uploads: Uploads, place: Place) -> dict[str, Deed]:
+def sweep(uploads: Uploads, place: Place, max_size: int = TIB) -> dict[str, Deed]:
     """What one sweep does, by the names of the uploads."""
     rules = Rules(
         now=uploads.clock,
         min_age=0.0,
         finisher=Finisher(uploads.finished.append, Audience([])),
+        max_size=max_size,
         is_dry=False,
     )
     actions = Sweep(
@@ -470,6 +471,27 @@ def test_the_sweep_makes_a_whole_whose_parts_are_all_there(uploads: Uploads, pla
     assert place.data(info.id) == b"abcdef"
     assert [one.id for one in uploads.finished] == [info.id]
     assert sweep(uploads, place) == {}
+
+
+def test_the_sweep_makes_no_whole_that_is_larger_than_allowed(
+    uploads: Uploads, place: Place
+) -> None:
+    """CU-02: partials of unknown length may grow after the whole was begun."""
+    growing = uploads.create(None, is_partial=True)
+    info = uploads.join(growing)
+    uploads.append(growing, 0, b"abcdef", length=6)
+    assert sweep(uploads, place, max_size=5) == {}
+    assert not uploads.finished
+    assert sweep(uploads, place, max_size=6) == {info.id: Deed.FINISHED}
+
+
+def test_a_whole_that_is_finished_stays_so_where_the_limit_is_lowered(
+    uploads: Uploads,
+) -> None:
+    info = uploads.join(uploads.partial(b"abc"), uploads.partial(b"def"))
+    uploads.service.max_size = 5
+    assert uploads.look(info.id).is_finished
+    assert uploads.content(info.id) == b"abcdef"
 
 
 def test_the_sweep_removes_what_has_lapsed_and_no_finished_part(place: Place) -> None:

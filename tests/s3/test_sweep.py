@@ -23,7 +23,7 @@ from tus_wsgi.dev.seaweedfs import SeaweedFS
 from tus_wsgi.finishing import Finisher
 from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import Final, Partial, UploadId, UploadInfo
+from tus_wsgi.model import TIB, Final, Partial, UploadId, UploadInfo
 from tus_wsgi.parts import PartPlan
 from tus_wsgi.ports import Lock, Upload
 from tus_wsgi.stores.s3.bucket import Bucket
@@ -114,6 +114,7 @@ class Yard:
                 now=now or datetime.now(UTC) + timedelta(seconds=2),
                 min_age=min_age,
                 finisher=finisher,
+                max_size=TIB,
                 is_dry=is_dry,
             ),
         )
@@ -496,7 +497,7 @@ def test_an_info_that_may_not_be_read_is_not_taken_for_absent(yard: Yard, s3: Se
             sweep_bucket,
             keys=yard.place.keys,
             listing=Listing(yard.place.admin, s3.bucket),
-            rules=Rules(now=FUTURE, min_age=0, finisher=None, is_dry=False),
+            rules=Rules(now=FUTURE, min_age=0, finisher=None, max_size=TIB, is_dry=False),
         )
         deeds = [action.deed for action in sweep.run()]
     yard.place.delete("readable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 
@@ -54,6 +55,26 @@ def test_an_upload_that_tusd_finished_is_finished_here(place: Place) -> None:
     assert Desk(place).download(tusd.id) == FILE[:10]
     Desk(place).terminate(tusd.id)
     assert place.names() == []
+
+
+@pytest.mark.parametrize("came", [0, 10], ids=["begun", "whole"])
+def test_an_older_file_of_the_name_that_somebody_chose_is_left_alone(
+    place: Place, came: int
+) -> None:
+    """tusd's hooks may choose a key, at which a file lies until the upload replaces it."""
+    older = "avatars/me.png"
+    place.put(place.prefix + older, b"older")
+    chosen = {"Bucket": place.bucket, "Key": place.prefix + older, "Type": "s3store"}
+    begun = place.admin.create_multipart_upload(Bucket=place.bucket, Key=chosen["Key"])
+    chosen["MultipartUpload"] = begun["UploadId"]
+    id = UploadId("chosen")
+    record = {"ID": id, "Size": 10, "MetaData": {}, "Storage": chosen}
+    place.put(place.prefix + "chosen.info", json.dumps(record).encode())
+    if came:
+        Desk(place).append(id, FILE[:came])
+        assert place.get(place.prefix + older) == FILE[:came]
+    Desk(place).terminate(id)
+    assert place.names() == ([] if came else [older])
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["with bytes", "alone"])

@@ -35,7 +35,7 @@ from tus_wsgi.errors import (
 )
 from tus_wsgi.expiry import has_lapsed
 from tus_wsgi.finishing import Finisher
-from tus_wsgi.model import ID_BITS, MIB, UploadId, UploadInfo, parse_upload_id
+from tus_wsgi.model import ID_BITS, MIB, Final, UploadId, UploadInfo, parse_upload_id
 from tus_wsgi.ports import Lock, Locker
 from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Bucket
@@ -101,12 +101,14 @@ class Rules:
             creation on its way is not hit.
         finisher: finishes what is full. With None it is only made an object, and whoever looks
             next tells the application and calls it finished.
+        max_size: bytes of the largest final upload that is finished.
         is_dry: change nothing, and lock nothing.
     """
 
     now: datetime
     min_age: float
     finisher: Finisher | None
+    max_size: int
     is_dry: bool
 
 
@@ -232,6 +234,8 @@ class Sweep:
         info = upload.info
         if has_lapsed(info, self._rules.now):
             return Deed.EXPIRED
+        if isinstance(info.concat, Final) and (info.length or 0) > self._rules.max_size:
+            return None  # its partials have grown since it was begun, and requests are told so
         if not info.is_full or info.is_finished:
             return None
         finisher = self._rules.finisher
@@ -245,25 +249,11 @@ class Sweep:
 
     def _carry_out(self, deed: Deed | None, upload: S3Upload, lock: Lock) -> None:
         if deed is Deed.EXPIRED:
-            self._discard(upload, lock)
+            upload.terminate(lock.assert_held)
         elif deed in {Deed.FINISHED, Deed.NOTED} and self._rules.finisher is not None:
             self._rules.finisher.finish_if_full(upload, lock)
         elif deed is Deed.FINISHED:
             upload.assemble(lock.assert_held)
-
-    def _discard(self, upload: S3Upload, lock: Lock) -> None:
-        id = upload.info.id
-        if upload.storage["Key"] == self._keys.data(id):
-            upload.terminate(lock.assert_held)
-            return
-        # Somebody chose this key (tusd's hooks may), and there may be an older file of that name.
-        record = InfoObject(self._bucket, self._keys.info(id)).read()
-        if record.multipart is not None:
-            lock.assert_held()
-            self._bucket.abort(record.key, record.multipart)
-        for key in (self._keys.tail(id), self._keys.info(id)):
-            lock.assert_held()
-            self._bucket.delete(key)
 
     # -- what no info names ----------------------------------------------------------------------
 

@@ -360,12 +360,24 @@ class S3Upload:
             LockLost, StoreUnavailable: something is left.
         """
         bucket, record = self._shop.bucket, self._record
-        steps: list[Callable[[], None]] = [self._tail.delete, partial(bucket.delete, record.key)]
+        steps: list[Callable[[], None]] = [self._tail.delete]
+        if self._owns_object():
+            steps.append(partial(bucket.delete, record.key))
         if record.multipart is not None and not record.info.is_finished:
             steps.insert(0, partial(bucket.abort, record.key, record.multipart))
         for remove in (*steps, self._object.delete):
             assert_held()
             remove()
+
+    def _owns_object(self) -> bool:
+        """Whether what lies at the key can only be this upload's. Where somebody else chose the key
+        (tusd's hooks may), there may be an older file of that name until the upload is whole."""
+        record = self._record
+        if record.info.is_finished or record.key == self._shop.keys.data(record.info.id):
+            return True
+        with suppress(UploadGone):
+            return self._is_assembled or self._list_parts()
+        return False
 
     def content(self) -> S3Content:
         """The bytes of the data object. At most one S3 call here and one for each reading.
