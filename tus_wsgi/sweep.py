@@ -96,13 +96,7 @@ def make_sweep(
         Bucket(client, settings.s3_bucket, has_checksums=settings.s3_checksum is not Checksum.OFF),
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         listing=Listing(client, settings.s3_bucket),
-        rules=Rules(
-            now=datetime.now(UTC),
-            min_age=min_age,
-            finisher=finisher,
-            max_size=settings.max_size or store.max_size,
-            is_dry=is_dry,
-        ),
+        rules=_rules(settings, store, finisher, min_age=min_age, is_dry=is_dry),
         on_progress=_show_progress,
     )
 
@@ -110,6 +104,18 @@ def make_sweep(
 def _finisher(settings: Settings, store: Store, hook: OnFinish | None) -> Finisher:
     discard = store.discard if settings.delete_partials else None
     return Finisher(hook, Audience(()), discard=discard)
+
+
+def _rules(
+    settings: Settings, store: Store, finisher: Finisher | None, *, min_age: float, is_dry: bool
+) -> Rules:
+    return Rules(
+        now=datetime.now(UTC),
+        min_age=min_age,
+        finisher=finisher,
+        max_size=settings.max_size or store.max_size,
+        is_dry=is_dry,
+    )
 
 
 def _show_progress(examined: int) -> None:

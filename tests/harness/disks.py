@@ -34,6 +34,7 @@ class SmallFile(io.RawIOBase):
         self._file = file
         self._disk = disk
         self.seek, self.tell, self.read = file.seek, file.tell, file.read  # type: ignore[method-assign]
+        self.truncate = file.truncate  # type: ignore[method-assign]
 
     def write(self, data: memoryview, /) -> int:  # type: ignore[override]
         if not self._disk.room:
