@@ -138,6 +138,14 @@ def test_no_line_holds_the_key_of_another_object_or_of_a_new_one(
     assert ID not in written
 
 
+def test_an_id_that_is_no_secret_does_not_scramble_a_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(LogFormat.TEXT)
+    LogObserver()(failed(UploadId("e"), "e"))
+    assert 'Could not connect to: "http://s3/bucket/e.info"' in capsys.readouterr().err
+
+
 def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogFormat.JSON)
     LogObserver()(BytesStored(ID, offset=700, count=200, seconds=0.5, cut_short=None))

@@ -37,6 +37,10 @@ from tus_wsgi.model import UploadId
 LOGGER = "tus_wsgi"
 """The logger that every line of this package goes to, or to one below it."""
 
+SHORTEST_SECRET = 16
+"""Characters from which on an id is hidden in a traceback. Nothing shorter is secret, and whoever
+asks for an upload called `e` is not to scramble the log."""
+
 Field = str | int | float
 
 
@@ -158,7 +162,8 @@ def _without_ids(failed: RequestFailed) -> str:
     if failed.id is not None:
         # tusd's ids are `objectId+UploadId`, and its keys hold only the first half.
         for secret in (failed.id, *failed.id.split("+")):
-            text = _hidden(text, secret, fingerprint(failed.id))
+            if len(secret) >= SHORTEST_SECRET:
+                text = _hidden(text, secret, fingerprint(failed.id))
     return text
 
 
