@@ -222,6 +222,21 @@ def test_the_request_is_told_how_far_the_parts_are_without_a_gap(
     assert road.told[-1] == [5, 6, 7, 8, 9]
 
 
+def test_the_request_is_told_nothing_while_the_first_part_is_missing(
+    road: Road, executor: ThreadPoolExecutor
+) -> None:
+    """R-42: no parts would reach less far than the tail that the first one swallows."""
+    gate = road.gate(5)
+    with road.pipeline(executor) as pipeline:
+        submit_all(pipeline, road, range(5, 9))
+        road.wait_for(lambda: road.spool._left == BUDGET - 10)
+        pipeline.submit(9, road.part())
+        assert road.told == []
+        gate.set()
+        pipeline.wait()
+    assert road.told[-1] == [5, 6, 7, 8, 9]
+
+
 def test_leaving_waits_for_what_has_begun(road: Road, executor: ThreadPoolExecutor) -> None:
     """Otherwise a part could arrive after the upload's lock has passed on."""
     gate = road.gate(1)
