@@ -12,6 +12,7 @@ from tus_wsgi.hooks import FinishedUpload
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.wsgi.draining import drain_when_stopping
 from tus_wsgi.wsgi.heap import return_freed_memory
+from tus_wsgi.wsgi.lingering import last_response
 
 __all__ = [
     "FinishedUpload",
@@ -20,5 +21,6 @@ __all__ = [
     "TusMiddleware",
     "create_app",
     "drain_when_stopping",
+    "last_response",
     "return_freed_memory",
 ]

@@ -116,6 +116,7 @@ def test_the_public_names_are_these() -> None:
         "TusMiddleware",
         "create_app",
         "drain_when_stopping",
+        "last_response",
         "return_freed_memory",
     ]
 

@@ -10,6 +10,7 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 40.0
 """Longer than `graceful_timeout`, so that a server that does not stop in time is seen not to."""
 
-_LISTENING = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"Listening at: https?://127\.0\.0\.1:(\d+)")
 
 
 class Gunicorn:
@@ -46,6 +47,7 @@ class Gunicorn:
         arguments: more of gunicorn's.
         port: where it listens; 0 for a free one.
         ignored: beginnings of warnings that are others' to mend; the rest are errors.
+        certificate: to speak TLS with, and its key in the same file.
         command: the program and its arguments, in place of `workers`, `app`, `arguments` and
             `ignored`; the address comes from the environment.
     """
@@ -60,12 +62,17 @@ class Gunicorn:
         arguments: Sequence[str] = (),
         port: int = 0,
         ignored: Sequence[str] = (),
+        certificate: Path | None = None,
         command: Sequence[str] | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.log = directory / "gunicorn.log"
         self.access_log = directory / "access.log"
         address = ["--bind", f"{HOST}:{port}", "--access-logfile", str(self.access_log)]
+        self.tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            address += ["--certfile", str(certificate), "--keyfile", str(certificate)]
+            self.tls = ssl.create_default_context(cafile=certificate)
         environ = {**os.environ, **environ}
         if command is None:
             command = [
@@ -168,7 +175,7 @@ class Gunicorn:
 
     def _wait_for_answer(self) -> None:
         """Whatever is served answers something; until then the connection waits in the kernel."""
-        with Connection(self.port, timeout=START_SECONDS) as connection:
+        with Connection(self.port, timeout=START_SECONDS, tls=self.tls) as connection:
             try:
                 connection.request("OPTIONS", "/files")
                 assert connection.response().status < 500, self.said()

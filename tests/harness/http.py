@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import io
 import socket
+import ssl
 import struct
 import termios
 import time
@@ -51,11 +52,16 @@ class Connection:
     Args:
         port: where the server listens.
         timeout: seconds that any send or receive may take.
+        tls: whom to trust, where the server speaks TLS.
     """
 
-    def __init__(self, port: int, *, timeout: float = 15.0) -> None:
+    def __init__(
+        self, port: int, *, timeout: float = 15.0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.socket = socket.create_connection((HOST, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=HOST)
         self._input: io.BufferedReader = self.socket.makefile("rb")
         self._host = f"{HOST}:{port}"
         self._methods: list[str] = []

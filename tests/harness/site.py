@@ -59,6 +59,7 @@ class Site:
         arguments: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         ignored: Sequence[str] = (),
+        certificate: Path | None = None,
     ) -> Gunicorn:
         """Start one more server; it ends with the site."""
         server = Gunicorn(
@@ -68,6 +69,7 @@ class Site:
             app=app,
             arguments=arguments,
             ignored=ignored,
+            certificate=certificate,
         )
         self.servers.append(server)
         return server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -23,11 +24,15 @@ class Tus:
     Args:
         port: where it listens.
         base: their path.
+        tls: whom to trust, where the server speaks TLS.
     """
 
-    def __init__(self, port: int, *, base: str = "/files") -> None:
+    def __init__(
+        self, port: int, *, base: str = "/files", tls: ssl.SSLContext | None = None
+    ) -> None:
         self.port = port
         self.base = base
+        self.tls = tls
 
     def ask(
         self,
@@ -37,7 +42,7 @@ class Tus:
         body: bytes | None = None,
     ) -> Response:
         """Send one request over a new connection, and read the response."""
-        with Connection(self.port) as connection:
+        with Connection(self.port, tls=self.tls) as connection:
             connection.request(method, target, {**VERSION, **(fields or {})}, body)
             return connection.response()
 

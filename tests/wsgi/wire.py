@@ -39,12 +39,15 @@ class Wire:
 
     def environ(self) -> dict[str, Any]:
         """The next request, as gunicorn's workers hand it to an application."""
+        return self.call()[0]
+
+    def call(self) -> tuple[dict[str, Any], Any]:
+        """The same, and gunicorn's response to it, which has `start_response`."""
         request = next(self._parser)
-        _, environ = create(
+        response, environ = create(
             request, self.server, self._address, self.server.getsockname(), self._config
         )
-        found: dict[str, Any] = environ
-        return found
+        return environ, response
 
     def body(self, *, timeout: float = 5.0) -> WsgiBody:
         """The body of the next request."""

@@ -28,6 +28,7 @@ from weakref import WeakSet
 
 from tus_wsgi.model import KIB, MIB
 from tus_wsgi.ports import BodyEnd
+from tus_wsgi.wsgi.lingering import shut
 from tus_wsgi.wsgi.sources import source_of
 from tus_wsgi.wsgi.trailers import trailers_of
 
@@ -40,10 +41,8 @@ gevent switches only where somebody waits."""
 DISCARD_BYTES = MIB
 DISCARD_STEP = 64 * KIB
 DISCARD_SECONDS = 1.0
-"""How much of a refused body is read, and for how long, so that the client gets to read why.
-
-Closing a connection with unread data makes the kernel send a reset, which can overtake the
-response. More than this is not worth our while: tus clients take a reset for a network error."""
+"""How much of a refused body is read before the response, and for how long, so that the connection
+can be kept. A new one costs less than to receive more (see `lingering.py` for what comes then)."""
 
 
 class LiveBodies:
@@ -113,6 +112,11 @@ class WsgiBody:
         assert self._end is not None, "asked before the body had ended"
         return self._end
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it was read, so that what comes next is the next request."""
+        return self._end is BodyEnd.COMPLETE
+
     def limit(self, size: int) -> None:
         """Hand out at most `size` bytes in all."""
         self._allowed = size
@@ -155,10 +159,9 @@ class WsgiBody:
                 self._socket.settimeout(self._old_timeout)
 
     def discard(self) -> None:
-        """Read a bounded part of what nobody wants, so that the response can be read.
-
-        If there is more, the connection is of no use afterwards, and is told so.
-        """
+        """Read what nobody wants, if it is not much: then the connection can be kept."""
+        if self.announced is not None and self.announced - self._received > DISCARD_BYTES:
+            return
         deadline = time.monotonic() + DISCARD_SECONDS
         self._allowed = None
         if self._end is BodyEnd.TOO_LONG:
@@ -170,8 +173,6 @@ class WsgiBody:
         left = DISCARD_BYTES
         while left > 0 and time.monotonic() < deadline and (count := self.readinto(scratch)):
             left -= count
-        if self._end is None:
-            self._shut()
 
     def _open(self) -> None:
         if self._is_open:
@@ -218,7 +219,7 @@ class WsgiBody:
         """Receive nothing more; what has arrived can still be read, and the response written."""
         if self._socket is not None:
             with suppress(OSError):  # The connection may be gone already.
-                self._socket.shutdown(socket.SHUT_RD)
+                shut(self._socket, socket.SHUT_RD)
 
 
 def _reason_of(error: Exception) -> BodyEnd:

@@ -71,14 +71,13 @@ class Mount:
     def head(self, environ: WSGIEnvironment) -> RequestHead:
         """The request's head."""
         fields = Fields(environ)
-        length = environ.get("CONTENT_LENGTH") or "0"
         return RequestHead(
             method=effective_method(
                 environ["REQUEST_METHOD"], environ.get("HTTP_X_HTTP_METHOD_OVERRIDE")
             ),
             target=environ.get("PATH_INFO", "")[len(self.base_path) + 1 :] or None,
             fields=fields,
-            has_body=length != "0" or bool(environ.get("HTTP_TRANSFER_ENCODING")),
+            has_body=has_body(environ),
             base_url=self._base_url(environ),
             can_have_trailers=hands_out_trailers(environ),
         )
@@ -98,3 +97,9 @@ class Mount:
             return self.public_url
         script = quote(environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1"))
         return f"{environ['wsgi.url_scheme']}://{get_host(environ)}{script}{self.base_path}"
+
+
+def has_body(environ: WSGIEnvironment) -> bool:
+    """Whether a request has a body that is not known to be empty (RFC 9112, section 6.3)."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    return length != "0" or bool(environ.get("HTTP_TRANSFER_ENCODING"))

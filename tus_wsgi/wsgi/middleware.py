@@ -19,6 +19,7 @@ from tus_wsgi.service import UploadService
 from tus_wsgi.wsgi.body import LiveBodies, WsgiBody
 from tus_wsgi.wsgi.environ import Mount
 from tus_wsgi.wsgi.interim import interim_sender
+from tus_wsgi.wsgi.lingering import last_response
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -84,9 +85,10 @@ class UploadMiddleware:
             body.close()
         fields = reply.fields if self._cors is None else reply.fields + self._cors.fields_for(head)
         start_response(status_line(reply.status), fields)
+        pieces = [reply.body] if content is None else content
         if environ["REQUEST_METHOD"] == "HEAD":
-            return []  # It may have been overridden to a method whose replies have a body.
-        return [reply.body] if content is None else content
+            pieces = []  # It may have been overridden to a method whose replies have a body.
+        return pieces if body.is_complete else last_response(pieces, environ, start_response)
 
     def _serve(
         self, environ: WSGIEnvironment, head: RequestHead, body: WsgiBody

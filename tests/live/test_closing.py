@@ -1,0 +1,126 @@
+"""Bodies that nobody reads to their end: the client learns why, and nobody else notices."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.harness.data import some_bytes
+from tests.harness.gunicorn import Gunicorn
+from tests.harness.http import Connection, Response
+from tests.harness.site import PART_SIZE, Site
+from tests.harness.tls import write_certificate
+from tests.harness.tus import Tus, patch_fields
+from tests.live.test_threads import THREADS
+from tus_wsgi.model import KIB, MIB
+
+pytestmark = pytest.mark.live
+
+UNKNOWN = "/files/aaaaaaaaaaaaaaaaaaaaaa"
+
+SIZE = 48 * MIB
+"""Far more than is read before the response."""
+
+CPU_SECONDS = 1.0
+"""To receive and forget that much takes 0.02 to 0.05 s. gunicorn 27 left to itself takes up to 17,
+and does nothing else meanwhile."""
+
+KINDS: dict[str, list[str]] = {"gevent": [], "gthread": THREADS}
+
+FILE = some_bytes(2 * PART_SIZE)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def plain(request: pytest.FixtureRequest, site: Site) -> Gunicorn:
+    return site.start(workers=1, arguments=KINDS[request.param])
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def secure(request: pytest.FixtureRequest, site: Site, certificate: Path) -> Gunicorn:
+    return site.start(workers=1, arguments=KINDS[request.param], certificate=certificate)
+
+
+def cpu(server: Gunicorn) -> float:
+    """Seconds that its workers have computed so far."""
+    return sum(sum(psutil.Process(worker).cpu_times()[:2]) for worker in server.workers())
+
+
+def send_all_the_same(connection: Connection, *, chunked: bool) -> None:
+    """A body that nobody wants, all at once, from a client that does not listen meanwhile."""
+    framing = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(SIZE)}
+    connection.begin("PATCH", UNKNOWN, patch_fields(0, **framing))
+    with suppress(OSError):
+        (connection.chunk if chunked else connection.send)(bytes(SIZE))
+
+
+def cheaply_refused(server: Gunicorn, *, chunked: bool) -> Response:
+    before = cpu(server)
+    with Connection(server.port, timeout=60, tls=server.tls) as connection:
+        send_all_the_same(connection, chunked=chunked)
+        response = connection.response()
+        assert connection.rest() == b""
+    assert response.status == 404
+    assert Tus(server.port, tls=server.tls).head(UNKNOWN).status == 404
+    assert cpu(server) - before < CPU_SECONDS
+    return response
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_a_refused_body_costs_no_more_than_to_receive_it(plain: Gunicorn, *, chunked: bool) -> None:
+    assert cheaply_refused(plain, chunked=chunked)["Connection"] == "close"
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_it_costs_no_more_over_tls(secure: Gunicorn, *, chunked: bool) -> None:
+    assert cheaply_refused(secure, chunked=chunked)["Connection"] == "close"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_costs_no_more_where_gunicorn_cannot_be_told_to_close(kind: str, site: Site) -> None:
+    server = site.start(workers=1, app="tests.live.apps.wrapped:application", arguments=KINDS[kind])
+    assert cheaply_refused(server, chunked=False)["X-Wrapped"] == "yes"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body_that_is_superseded_costs_no_more(kind: str, site: Site) -> None:
+    """Its client goes on sending, faster than anything."""
+    server = site.start(workers=1, arguments=KINDS[kind])
+    tus = Tus(server.port)
+    path = tus.create(2 * SIZE)
+    with Connection(server.port, timeout=60) as connection, ThreadPoolExecutor(1) as threads:
+        connection.begin("PATCH", path, patch_fields(0, Content_Length=str(2 * SIZE)))
+        connection.send(bytes(KIB))
+        connection.consumed()
+        before = cpu(server)
+        head = threads.submit(tus.offset, path)
+        with suppress(OSError):
+            connection.send(bytes(SIZE))
+        assert head.result() >= KIB
+    assert cpu(server) - before < CPU_SECONDS
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_a_superseded_body_has_its_response_over_tls(
+    secure: Gunicorn, site: Site, *, chunked: bool
+) -> None:
+    tus = Tus(secure.port, tls=secure.tls)
+    path = tus.create(len(FILE))
+    framing = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(len(FILE))}
+    with Connection(secure.port, tls=secure.tls) as connection:
+        connection.begin("PATCH", path, patch_fields(0, **framing))
+        (connection.chunk if chunked else connection.send)(FILE[:70_000])
+        connection.consumed()
+        offset = tus.offset(path)
+        told = connection.response()
+    assert (told.status, told["Upload-Offset"]) == (423, str(offset))
+    tus.send(path, offset, FILE[offset:])
+    assert site.stored(path) == FILE

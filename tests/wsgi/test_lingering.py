@@ -1,0 +1,125 @@
+"""A connection that is good for nothing else is closed in stages, and soon."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.wsgi.wire import Wire
+from tus_wsgi.model import MIB
+from tus_wsgi.wsgi import lingering
+from tus_wsgi.wsgi.lingering import close_in_stages, last_response
+
+LATE = 10.0
+"""Seconds that nothing here may take."""
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    with Wire() as wire:
+        yield wire
+
+
+@pytest.fixture
+def closing(wire: Wire) -> Iterator[threading.Thread]:
+    """The server's end, which is being closed."""
+    wire.server.sendall(b"why")
+    thread = threading.Thread(target=close_in_stages, args=[wire.server])
+    thread.start()
+    yield thread
+    thread.join(LATE)
+    assert not thread.is_alive()
+
+
+def assert_nothing_is_left(wire: Wire) -> None:
+    """A server that went on would find the end at once."""
+    wire.server.settimeout(1)
+    assert wire.server.recv(1) == b""
+
+
+def test_what_is_sent_meanwhile_does_not_cost_the_response(
+    wire: Wire, closing: threading.Thread
+) -> None:
+    wire.client.settimeout(LATE)
+    for _ in range(20):
+        wire.send(bytes(MIB))
+        time.sleep(0.01)
+    assert wire.client.recv(100) == b"why"
+    assert wire.client.recv(100) == b"", "it is told at once that there is nothing more"
+    assert closing.is_alive()
+    wire.fin()
+    closing.join(lingering.SILENT_SECONDS / 2)
+    assert not closing.is_alive(), "both sides have closed it"
+    assert_nothing_is_left(wire)
+
+
+def test_a_silent_client_is_soon_left(wire: Wire, closing: threading.Thread) -> None:
+    wire.send(b"abc")
+    closing.join(2 * lingering.SILENT_SECONDS)
+    assert not closing.is_alive()
+    assert_nothing_is_left(wire)
+
+
+def test_a_client_that_never_stops_is_left_in_the_end(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
+
+    def pour() -> None:
+        with suppress(OSError):
+            while True:
+                wire.send(bytes(MIB))
+
+    sender = threading.Thread(target=pour)
+    sender.start()
+    close_in_stages(wire.server)
+    assert_nothing_is_left(wire)
+    sender.join(LATE)
+    assert not sender.is_alive(), "it is not even reset"
+
+
+@pytest.mark.parametrize("leave", [Wire.reset, lambda wire: wire.server.close()])
+def test_a_connection_that_is_gone_is_no_trouble(wire: Wire, leave: Callable[[Wire], None]) -> None:
+    leave(wire)
+    close_in_stages(wire.server)
+
+
+def test_it_is_closed_after_the_response_and_gunicorn_knows_it_before(wire: Wire) -> None:
+    wire.begin(length=100 * MIB)
+    environ, response = wire.call()
+    start_response = response.start_response
+    pieces = last_response([b"why"], environ, start_response)
+    start_response("404 NOT FOUND", [("Content-Length", "3")])
+    for piece in pieces:
+        response.write(piece)
+    wire.client.settimeout(LATE)
+    text = b""
+    while not text.endswith(b"why"):
+        text += wire.client.recv(1000)
+    assert b"\r\nConnection: close\r\n" in text
+    wire.send(b"still open")
+    wire.fin()
+    pieces.close()  # type: ignore[attr-defined]
+    assert wire.client.recv(1) == b""
+    assert_nothing_is_left(wire)
+
+
+@pytest.mark.parametrize("length", ["", "0", None])
+def test_a_connection_without_a_body_in_it_goes_on(wire: Wire, length: str | None) -> None:
+    wire.begin(length=0)
+    environ, response = wire.call()
+    environ["CONTENT_LENGTH"] = length
+    pieces = [b"why"]
+    assert last_response(pieces, environ, response.start_response) is pieces
+    assert not response.must_close
+
+
+def test_other_servers_close_as_they_like() -> None:
+    pieces = [b"why"]
+    for connection in ({}, {"gunicorn.socket": object()}):
+        environ = {"CONTENT_LENGTH": "10", **connection}
+        assert last_response(pieces, environ, lambda *_: print) is pieces
