@@ -24,8 +24,6 @@ PATIENCE = 60.0
 """Seconds until a test gives up on something that ought to happen soon, however slow the machine
 is."""
 
-TRIES = 20
-
 ROOT = Path(__file__).parents[2]
 
 A = UploadId("a")
@@ -42,17 +40,6 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.002)
-
-
-def assert_takes_less(seconds: float, measure: Callable[[], float]) -> None:
-    """A promise in seconds, of which `measure` says how many one more try has taken.
-
-    It is about the locks, and a machine that does much else delays some of the tries.
-    """
-    took: list[float] = []
-    while not took or min(took) >= seconds:
-        assert len(took) < TRIES, f"never in {seconds} s, but in {took}"
-        took.append(measure())
 
 
 class Holder:

@@ -19,11 +19,11 @@ from tests.contracts.locking import (
     Nursery,
     Peer,
     Talk,
-    assert_takes_less,
     eventually,
     ignore,
 )
 from tests.harness.lockers import KINDS, Place
+from tests.harness.timing import assert_takes_less
 from tus_wsgi.errors import UploadLocked
 from tus_wsgi.lockers import file
 from tus_wsgi.lockers.file import FileLocker, place_of, seat_of

@@ -19,10 +19,10 @@ from tests.contracts.locking import (
     Holder,
     Nursery,
     Peer,
-    assert_takes_less,
     eventually,
 )
 from tests.harness.lockers import LEASES, QUICK, Place, new_place
+from tests.harness.timing import assert_takes_less
 from tus_wsgi.errors import LockLost
 from tus_wsgi.events import LockEvent, LockTakenOver, LockWasLost
 from tus_wsgi.lockers.heart import MOST_THREADS, Heart
