@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -10,13 +13,14 @@ import psutil
 import pytest
 
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import Gunicorn
+from tests.harness.gunicorn import STOP_SECONDS, Gunicorn
 from tests.harness.http import Connection, Response
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.tls import write_certificate
 from tests.harness.tus import Tus, patch_fields
 from tests.live.test_threads import THREADS
 from tus_wsgi.model import KIB, MIB
+from tus_wsgi.wsgi.lingering import LINGER_SECONDS
 
 pytestmark = pytest.mark.live
 
@@ -106,6 +110,27 @@ def test_a_body_that_is_superseded_costs_no_more(kind: str, site: Site) -> None:
             connection.send(bytes(SIZE))
         assert head.result() >= KIB
     assert cpu(server) - before < CPU_SECONDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_stops_waits_for_no_rest(kind: str, new_site: Callable[..., Site]) -> None:
+    server = new_site().start(workers=1, arguments=KINDS[kind])
+    with Connection(server.port, timeout=60) as connection, ThreadPoolExecutor(1) as threads:
+        connection.begin("PATCH", UNKNOWN, patch_fields(0, Content_Length=str(1 << 40)))
+
+        def trickle() -> None:
+            with suppress(OSError):
+                while True:
+                    connection.send(bytes(KIB))
+                    time.sleep(0.02)
+
+        sender = threads.submit(trickle)
+        assert connection.response().status == 404
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert server.wait(STOP_SECONDS) == 0
+        assert time.monotonic() - began < LINGER_SECONDS / 2
+        sender.result()
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tus_wsgi.wsgi.body import LiveBodies, WsgiBody
+from tus_wsgi.wsgi.body import WsgiBody
+from tus_wsgi.wsgi.draining import LiveBodies
 
 
 def announced(**environ: str) -> int | None:

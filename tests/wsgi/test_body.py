@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.wsgi.wire import Wire, chunk, read
 from tus_wsgi.model import KIB, MIB
 from tus_wsgi.ports import Body, BodyEnd
-from tus_wsgi.wsgi.body import DISCARD_BYTES, DISCARD_SECONDS, LiveBodies, WsgiBody
+from tus_wsgi.wsgi.body import DISCARD_BYTES, DISCARD_SECONDS, WsgiBody
+from tus_wsgi.wsgi.draining import LiveBodies
 
 SOON = 0.05
 """Seconds until something happens in another thread."""

@@ -12,10 +12,22 @@ import pytest
 from tests.wsgi.wire import Wire
 from tus_wsgi.model import MIB
 from tus_wsgi.wsgi import lingering
-from tus_wsgi.wsgi.lingering import close_in_stages, last_response
+from tus_wsgi.wsgi.lingering import LingeringConnection, last_response
 
-LATE = 10.0
+SOON = 0.1
+"""Seconds in which something is begun."""
+
+LATE = 20.0
 """Seconds that nothing here may take."""
+
+NEVER = 60.0
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends in time ends for another reason."""
+    monkeypatch.setattr(lingering, "SILENT_SECONDS", NEVER)
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", NEVER)
 
 
 @pytest.fixture
@@ -28,11 +40,18 @@ def wire() -> Iterator[Wire]:
 def closing(wire: Wire) -> Iterator[threading.Thread]:
     """The server's end, which is being closed."""
     wire.server.sendall(b"why")
-    thread = threading.Thread(target=close_in_stages, args=[wire.server])
+    thread = threading.Thread(target=LingeringConnection(wire.server, live=wire.live).close)
     thread.start()
     yield thread
     thread.join(LATE)
     assert not thread.is_alive()
+
+
+def pour(wire: Wire) -> None:
+    """Send as fast as it goes, until the server is gone."""
+    with suppress(OSError):
+        while True:
+            wire.send(bytes(MIB))
 
 
 def assert_nothing_is_left(wire: Wire) -> None:
@@ -52,31 +71,48 @@ def test_what_is_sent_meanwhile_does_not_cost_the_response(
     assert wire.client.recv(100) == b"", "it is told at once that there is nothing more"
     assert closing.is_alive()
     wire.fin()
-    closing.join(lingering.SILENT_SECONDS / 2)
+    closing.join(LATE)
     assert not closing.is_alive(), "both sides have closed it"
     assert_nothing_is_left(wire)
 
 
-def test_a_silent_client_is_soon_left(wire: Wire, closing: threading.Thread) -> None:
+def test_a_silent_client_is_soon_left(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lingering, "SILENT_SECONDS", 0.2)
     wire.send(b"abc")
-    closing.join(2 * lingering.SILENT_SECONDS)
+    began = time.monotonic()
+    LingeringConnection(wire.server).close()
+    assert time.monotonic() - began >= 0.2
+    assert_nothing_is_left(wire)
+
+
+@pytest.mark.parametrize("is_sending", [False, True])
+def test_a_process_that_stops_waits_for_nobody(
+    wire: Wire, closing: threading.Thread, *, is_sending: bool
+) -> None:
+    sender = threading.Thread(target=pour, args=[wire])
+    if is_sending:
+        sender.start()
+    closing.join(SOON)
+    assert closing.is_alive()
+    wire.live.drain()
+    closing.join(LATE)
     assert not closing.is_alive()
     assert_nothing_is_left(wire)
+    late = threading.Thread(target=LingeringConnection(wire.server, live=wire.live).close)
+    late.start()
+    late.join(LATE)
+    assert not late.is_alive()
+    if is_sending:
+        sender.join(LATE)
 
 
 def test_a_client_that_never_stops_is_left_in_the_end(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
-
-    def pour() -> None:
-        with suppress(OSError):
-            while True:
-                wire.send(bytes(MIB))
-
-    sender = threading.Thread(target=pour)
+    sender = threading.Thread(target=pour, args=[wire])
     sender.start()
-    close_in_stages(wire.server)
+    LingeringConnection(wire.server).close()
     assert_nothing_is_left(wire)
     sender.join(LATE)
     assert not sender.is_alive(), "it is not even reset"
@@ -85,7 +121,7 @@ def test_a_client_that_never_stops_is_left_in_the_end(
 @pytest.mark.parametrize("leave", [Wire.reset, lambda wire: wire.server.close()])
 def test_a_connection_that_is_gone_is_no_trouble(wire: Wire, leave: Callable[[Wire], None]) -> None:
     leave(wire)
-    close_in_stages(wire.server)
+    LingeringConnection(wire.server).close()
 
 
 def test_it_is_closed_after_the_response_and_gunicorn_knows_it_before(wire: Wire) -> None:

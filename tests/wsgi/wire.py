@@ -11,7 +11,8 @@ from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import create
 
-from tus_wsgi.wsgi.body import LiveBodies, WsgiBody
+from tus_wsgi.wsgi.body import WsgiBody
+from tus_wsgi.wsgi.draining import LiveBodies
 
 HEAD = "PATCH /files/a HTTP/1.1\r\nHost: example.com\r\n"
 

@@ -19,15 +19,14 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from weakref import WeakSet
 
 from tus_wsgi.model import KIB, MIB
 from tus_wsgi.ports import BodyEnd
+from tus_wsgi.wsgi.draining import LiveBodies
 from tus_wsgi.wsgi.lingering import shut
 from tus_wsgi.wsgi.sources import source_of
 from tus_wsgi.wsgi.trailers import trailers_of
@@ -43,36 +42,6 @@ DISCARD_STEP = 64 * KIB
 DISCARD_SECONDS = 1.0
 """How much of a refused body is read before the response, and for how long, so that the connection
 can be kept. A new one costs less than to receive more (see `lingering.py` for what comes then)."""
-
-
-class LiveBodies:
-    """The bodies that are being read in this process, so that they can all be ended at once."""
-
-    def __init__(self) -> None:
-        self._bodies: WeakSet[WsgiBody] = WeakSet()
-        self._mutex = threading.Lock()
-        self._draining = False
-
-    def add(self, body: WsgiBody) -> None:
-        """Watch a body. One that comes while draining is ended at once."""
-        with self._mutex:
-            self._bodies.add(body)
-            draining = self._draining
-        if draining:
-            body.interrupt(BodyEnd.DRAINING)
-
-    def remove(self, body: WsgiBody) -> None:
-        """Forget a body that has ended."""
-        with self._mutex:
-            self._bodies.discard(body)
-
-    def drain(self) -> None:
-        """End every body, now and from now on: this process is about to stop."""
-        with self._mutex:
-            self._draining = True
-            bodies = list(self._bodies)
-        for body in bodies:
-            body.interrupt(BodyEnd.DRAINING)
 
 
 class WsgiBody:

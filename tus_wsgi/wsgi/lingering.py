@@ -16,23 +16,25 @@ import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from werkzeug.wsgi import ClosingIterator
 
 from tus_wsgi.model import KIB
+from tus_wsgi.ports import BodyEnd
+from tus_wsgi.wsgi.draining import LIVE_BODIES, LiveBodies
 from tus_wsgi.wsgi.environ import has_body
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-LINGER_SECONDS = 5.0
+LINGER_SECONDS = 30.0
 """How long the rest of a body may keep coming. A client that reads only when it has sent everything
-is told why it was refused if it can send it in this time; others see a network error, and retry."""
+is told why it was refused if it can send it in this time. Others see a network error, and retry."""
 
-SILENT_SECONDS = 1.0
-"""After so long without a byte the client is taken to be waiting, not sending."""
+SILENT_SECONDS = 5.0
+"""After so long without a byte the client is taken to be gone. Both are nginx's defaults for the
+same (`lingering_time`, `lingering_timeout`)."""
 
 STEP = 64 * KIB
 
@@ -57,26 +59,48 @@ def last_response(
     connection = environ.get("gunicorn.socket")
     if not isinstance(connection, socket.socket):
         return pieces
-    return ClosingIterator(pieces, partial(close_in_stages, connection))
+    return ClosingIterator(pieces, LingeringConnection(connection).close)
 
 
-def close_in_stages(connection: socket.socket) -> None:
-    """End a connection whose response has been written.
+class LingeringConnection:
+    """A connection whose response has been written, and whose request's body still comes in.
 
-    It takes until the client has closed it too, but little more than `LINGER_SECONDS`.
+    Args:
+        connection: nobody else uses it any more.
+        live: where the waiting can be ended from outside.
     """
-    deadline = time.monotonic() + LINGER_SECONDS
-    scratch = bytearray(STEP)
-    with suppress(OSError):  # It may be gone already, or be silent for too long.
-        shut(connection, socket.SHUT_WR)
-        connection.settimeout(SILENT_SECONDS)
-        while time.monotonic() < deadline and _receive(connection, scratch):
-            time.sleep(0)  # A client that always has data is never waited for: others get a turn.
-    with suppress(OSError):
-        shut(connection, socket.SHUT_RDWR)
-        # The kernel takes no more. A server that reads on finds nothing.
-        while _receive(connection, scratch):
-            pass
+
+    def __init__(self, connection: socket.socket, *, live: LiveBodies = LIVE_BODIES) -> None:
+        self._connection = connection
+        self._live = live
+        self._deadline = float("inf")
+
+    def close(self) -> None:
+        """Wait until the client has closed it, too, or for little more than `LINGER_SECONDS`."""
+        scratch = bytearray(STEP)
+        self._deadline = time.monotonic() + LINGER_SECONDS
+        self._live.add(self)
+        with suppress(OSError):  # It may be gone already, or be silent for too long.
+            shut(self._connection, socket.SHUT_WR)
+            self._connection.settimeout(SILENT_SECONDS)
+            while time.monotonic() < self._deadline and self._receive(scratch):
+                time.sleep(0)  # Who always has data is never waited for: others get their turn.
+        self._live.remove(self)
+        with suppress(OSError):
+            shut(self._connection, socket.SHUT_RDWR)
+            # The kernel takes no more. A server that reads on finds nothing.
+            while self._receive(scratch):
+                pass
+
+    def interrupt(self, _end: BodyEnd, /) -> None:
+        """Wait no longer. From any thread."""
+        self._deadline = 0.0
+        with suppress(OSError):
+            shut(self._connection, socket.SHUT_RD)
+
+    def _receive(self, scratch: bytearray) -> int:
+        """How many bytes came, past TLS: nobody needs them decrypted. 0 if there are no more."""
+        return socket.socket.recv_into(self._connection, scratch)
 
 
 def shut(connection: socket.socket, how: int) -> None:
@@ -87,8 +111,3 @@ def shut(connection: socket.socket, how: int) -> None:
         OSError: the connection is gone.
     """
     socket.socket.shutdown(connection, how)
-
-
-def _receive(connection: socket.socket, scratch: bytearray) -> int:
-    """The same for what comes: nobody needs it decrypted."""
-    return socket.socket.recv_into(connection, scratch)

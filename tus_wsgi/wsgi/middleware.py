@@ -16,7 +16,8 @@ from tus_wsgi.ports import Observer
 from tus_wsgi.protocol.cors import CorsPolicy
 from tus_wsgi.protocol.http import Dialect, Reply, RequestHead, status_line
 from tus_wsgi.service import UploadService
-from tus_wsgi.wsgi.body import LiveBodies, WsgiBody
+from tus_wsgi.wsgi.body import WsgiBody
+from tus_wsgi.wsgi.draining import LIVE_BODIES
 from tus_wsgi.wsgi.environ import Mount
 from tus_wsgi.wsgi.interim import interim_sender
 from tus_wsgi.wsgi.lingering import last_response
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
-
-LIVE_BODIES = LiveBodies()
-"""Every body that is being read in this process, whatever middleware it belongs to: a process
-stops as a whole. See `drain`."""
-
-
-def drain() -> None:
-    """End every request body of this process: what came is stored, locks are released.
-
-    For a server that was asked to stop, see `tus_wsgi.wsgi.draining`.
-    """
-    LIVE_BODIES.drain()
 
 
 class UploadMiddleware:
