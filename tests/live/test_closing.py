@@ -15,6 +15,7 @@ import pytest
 from tests.harness.data import some_bytes
 from tests.harness.gunicorn import STOP_SECONDS, Gunicorn
 from tests.harness.http import Connection, Response
+from tests.harness.nginx import running_nginx
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.tls import write_certificate
 from tests.harness.tus import Tus, patch_fields
@@ -92,6 +93,18 @@ def test_it_costs_no_more_over_tls(secure: Gunicorn, *, chunked: bool) -> None:
 def test_it_costs_no_more_where_gunicorn_cannot_be_told_to_close(kind: str, site: Site) -> None:
     server = site.start(workers=1, app="tests.live.apps.wrapped:application", arguments=KINDS[kind])
     assert cheaply_refused(server, chunked=False)["X-Wrapped"] == "yes"
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_a_client_behind_nginx_reads_why(plain: Gunicorn, tmp_path: Path, *, chunked: bool) -> None:
+    """nginx has the response while it still sends the body."""
+    with (
+        running_nginx(tmp_path, [plain.port]) as port,
+        Connection(port, timeout=60) as connection,
+    ):
+        send_all_the_same(connection, chunked=chunked)
+        response = connection.response()
+    assert (response.status, response["Tus-Resumable"]) == (404, "1.0.0")
 
 
 @pytest.mark.parametrize("kind", KINDS)
