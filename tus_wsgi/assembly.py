@@ -40,6 +40,7 @@ from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import Checksum, make_client
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.wsgi.environ import Mount
+from tus_wsgi.wsgi.lingering import last_response
 from tus_wsgi.wsgi.middleware import UploadMiddleware
 
 if TYPE_CHECKING:
@@ -290,8 +291,8 @@ def _cors(settings: Settings) -> CorsPolicy:
     )
 
 
-def _nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:  # noqa: ARG001
+def _nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     text = b"There is nothing here but uploads.\n"
     fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
     start_response("404 Not Found", fields)
-    return [text]
+    return last_response([text], environ, start_response)

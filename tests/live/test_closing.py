@@ -59,18 +59,18 @@ def cpu(server: Gunicorn) -> float:
     return sum(sum(psutil.Process(worker).cpu_times()[:2]) for worker in server.workers())
 
 
-def send_all_the_same(connection: Connection, *, chunked: bool) -> None:
+def send_all_the_same(connection: Connection, *, chunked: bool, path: str = UNKNOWN) -> None:
     """A body that nobody wants, all at once, from a client that does not listen meanwhile."""
     framing = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(SIZE)}
-    connection.begin("PATCH", UNKNOWN, patch_fields(0, **framing))
+    connection.begin("PATCH", path, patch_fields(0, **framing))
     with suppress(OSError):
         (connection.chunk if chunked else connection.send)(bytes(SIZE))
 
 
-def cheaply_refused(server: Gunicorn, *, chunked: bool) -> Response:
+def cheaply_refused(server: Gunicorn, *, chunked: bool, path: str = UNKNOWN) -> Response:
     before = cpu(server)
     with Connection(server.port, timeout=60, tls=server.tls) as connection:
-        send_all_the_same(connection, chunked=chunked)
+        send_all_the_same(connection, chunked=chunked, path=path)
         response = connection.response()
         assert connection.rest() == b""
     assert response.status == 404
@@ -82,6 +82,10 @@ def cheaply_refused(server: Gunicorn, *, chunked: bool) -> Response:
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_refused_body_costs_no_more_than_to_receive_it(plain: Gunicorn, *, chunked: bool) -> None:
     assert cheaply_refused(plain, chunked=chunked)["Connection"] == "close"
+
+
+def test_neither_does_one_that_is_for_nobody(plain: Gunicorn) -> None:
+    assert cheaply_refused(plain, chunked=False, path="/elsewhere")["Connection"] == "close"
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -219,6 +220,32 @@ def test_all_that_had_arrived_is_read_after_an_interruption(wire: Wire) -> None:
     found += read(body)
     assert found == DATA[: 40 * KIB]
     assert body.end is BodyEnd.INTERRUPTED
+
+
+@pytest.mark.parametrize("length", [100 * MIB, None], ids=["length", "chunked"])
+def test_a_client_that_goes_on_at_full_speed_is_interrupted_all_the_same(
+    wire: Wire, length: int | None
+) -> None:
+    wire.begin(length=length)
+    more = bytes(MIB) if length else chunk(b"x") * 100_000
+
+    def pour() -> None:
+        with suppress(OSError):
+            while True:
+                wire.send(more)
+
+    sender = threading.Thread(target=pour, daemon=True)
+    sender.start()
+    body = wire.body()
+    buffer = memoryview(bytearray(64 * KIB))
+    body.readinto(buffer)
+    body.interrupt(BodyEnd.INTERRUPTED)
+    read(body, step=64 * KIB)
+    assert body.end is BodyEnd.INTERRUPTED
+    assert body._received < 32 * MIB, "more than any kernel had at that moment"
+    wire.server.shutdown(socket.SHUT_RDWR)
+    sender.join(LATE)
+    assert not sender.is_alive()
 
 
 @pytest.mark.parametrize("rubbish", [b"xyz\r\n", b"-1\r\n", b"5\r\nabcdefgh\r\n"])

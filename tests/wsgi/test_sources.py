@@ -77,9 +77,34 @@ def test_a_body_with_a_length_comes_straight_from_the_socket(wire: Wire, size: i
 
 def test_a_chunked_body_comes_from_the_server_s_reader(wire: Wire) -> None:
     wire.begin(length=None, data=chunk(b"abc") + chunk(b"de") + chunk(b""))
-    source = fastest(wire.environ())
+    environ = wire.environ()
+    source = fastest(environ)
     assert isinstance(source, InputSource)
     assert read(source) == b"abcde"
+    unreader = environ["wsgi.input"].reader.req.unreader
+    assert unreader.sock is not wire.server
+    source.close()
+    assert unreader.sock is wire.server, "the next request is gunicorn's again"
+
+
+def test_the_socket_is_read_no_further_than_it_is_told_to(wire: Wire) -> None:
+    wire.begin(length=10_000)
+    source = fastest(wire.environ())
+    wire.send(DATA[:5000])
+    source.stop_after(1000)
+    assert read(source) == DATA[:1000]
+
+
+def test_neither_does_the_server_s_reader(wire: Wire) -> None:
+    """It takes that for the end of the connection, as it would be."""
+    wire.begin(length=None)
+    source = fastest(wire.environ())
+    wire.send(b"2710\r\n" + DATA[:5000])
+    source.stop_after(1000)
+    with pytest.raises(OSError, match="No more data"):
+        read(source)
+    source.close()
+    assert wire.server.recv(10_000) == DATA[1000 - 6 : 5000]
 
 
 def test_under_tls_a_body_comes_from_the_server_s_reader(wire: Wire, tmp_path: Path) -> None:
@@ -275,6 +300,7 @@ def connection(
             # An end is asked for only where the application reads to it.
             at_most = None if one.taken == one.size else one.taken
             found.append(read(source, step=step, at_most=at_most))
+            source.close()
         sender.join()
     return found
 

@@ -16,9 +16,11 @@ Straight from gunicorn's socket (`sources.py`) it is the same, and nothing is bu
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import socket
 import sys
+import termios
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,7 +30,7 @@ from tus_wsgi.model import KIB, MIB
 from tus_wsgi.ports import BodyEnd
 from tus_wsgi.wsgi.draining import LiveBodies
 from tus_wsgi.wsgi.lingering import shut
-from tus_wsgi.wsgi.sources import source_of
+from tus_wsgi.wsgi.sources import Source, source_of
 from tus_wsgi.wsgi.trailers import trailers_of
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,10 @@ DISCARD_STEP = 64 * KIB
 DISCARD_SECONDS = 1.0
 """How much of a refused body is read before the response, and for how long, so that the connection
 can be kept. A new one costs less than to receive more (see `lingering.py` for what comes then)."""
+
+
+SLACK = 64 * KIB
+"""Bytes: more than a record of TLS (16 KiB), of which openssl may have the rest."""
 
 
 class WsgiBody:
@@ -59,7 +65,7 @@ class WsgiBody:
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
         self._environ = environ
         self.announced = _content_length(environ)
-        self._source = source_of(environ, self.announced)
+        self._source: Source | None = None
         self._allowed: int | None = None
         self._received = 0
         self._next_yield = YIELD_EVERY
@@ -111,9 +117,10 @@ class WsgiBody:
 
     def interrupt(self, end: BodyEnd, /) -> None:
         """End the body: a read that is going on returns at once. From any thread."""
-        self._interrupted = self._interrupted or end
-        if self._is_open:
-            self._shut()
+        if self._interrupted is None:
+            self._interrupted = end
+            if self._is_open:
+                self._cut()
 
     def trailers(self) -> Mapping[str, str]:
         """The fields that followed a complete body, by lower-case names."""
@@ -124,6 +131,8 @@ class WsgiBody:
         if self._is_open:
             self._is_open = False
             self._live.remove(self)
+            if self._source is not None:
+                self._source.close()
             if self._socket is not None:
                 self._socket.settimeout(self._old_timeout)
 
@@ -147,12 +156,13 @@ class WsgiBody:
         if self._is_open:
             return
         self._is_open = True
+        self._source = source_of(self._environ, self.announced)
         if self._socket is not None:
             self._old_timeout = self._socket.gettimeout()
             self._socket.settimeout(self._timeout)
         self._live.add(self)
         if self._interrupted is not None:
-            self._shut()
+            self._cut()
 
     def _receive(self, buffer: memoryview) -> int:
         """At least one byte, or 0; what the server raises is noted, and then what it still has."""
@@ -161,6 +171,7 @@ class WsgiBody:
         if not len(buffer) or (self._interrupted and self._socket is None):
             return 0
         try:
+            assert self._source is not None
             return self._source.readinto(buffer)
         except Exception as error:  # servers raise whatever they like here
             log.debug("the request body broke off", exc_info=error)
@@ -184,11 +195,24 @@ class WsgiBody:
             more = self._receive(memoryview(bytearray(1))) > 0
         return BodyEnd.TOO_LONG if more else self._reason()
 
+    def _cut(self) -> None:
+        """Take what has arrived by now, and no more: a client that goes on would never end."""
+        if self._socket is not None and self._source is not None:
+            with suppress(OSError):
+                self._source.stop_after(_waiting(self._socket))
+        self._shut()
+
     def _shut(self) -> None:
         """Receive nothing more; what has arrived can still be read, and the response written."""
         if self._socket is not None:
             with suppress(OSError):  # The connection may be gone already.
                 shut(self._socket, socket.SHUT_RD)
+
+
+def _waiting(connection: socket.socket) -> int:
+    """Bytes that the kernel has received for us, or a little more where TLS holds some back."""
+    answer = fcntl.ioctl(connection, termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder) + SLACK
 
 
 def _reason_of(error: Exception) -> BodyEnd:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -62,6 +63,8 @@ class UploadMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
+        # Requests that were sent ahead are parsed and answered without ever waiting for anybody.
+        time.sleep(0)
         if not self._mount.covers(environ):
             return self._app(environ, start_response)
         head = self._mount.head(environ)

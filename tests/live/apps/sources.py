@@ -24,6 +24,7 @@ def report(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
     while count := source.readinto(buffer):
         digest.update(buffer[:count])
         size += count
+    source.close()
     said = {
         "gunicorn": gunicorn.__version__,
         "source": type(source).__name__,

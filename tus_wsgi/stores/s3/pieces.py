@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError
@@ -33,6 +34,7 @@ class Pieces:
         if not piece:
             self.close()
             raise StopIteration
+        time.sleep(0)  # Where S3 and the client are both quick nobody is ever waited for.
         return piece
 
     def close(self) -> None:
