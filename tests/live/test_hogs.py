@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.harness.site import Site
 from tests.harness.timing import assert_takes_less
 from tests.harness.tus import Tus, patch_fields
 from tests.live.test_fairness import LATE
-from tus_wsgi.model import KIB
+from tus_wsgi.model import KIB, MIB
 
 pytestmark = pytest.mark.live
 
@@ -33,6 +33,9 @@ TINY = b"1\r\nx\r\n" * (64 * KIB)
 
 PADDED = (b"1" + b";a" * 4000 + b"\r\nx\r\n") * 40
 """8 KB and 2 ms for one."""
+
+FILE = 64 * MIB
+DOWNLOADS = 6
 
 FLOOD_SECONDS = 3.0
 
@@ -97,6 +100,19 @@ def test_requests_that_are_sent_ahead(path: str, server: Gunicorn) -> None:
             return slowest(tus)
 
     assert_takes_less(LATE, measure)
+
+
+def test_downloads_of_quick_clients(server: Gunicorn) -> None:
+    tus = Tus(server.port)
+    asked = request(server, "GET", tus.upload(bytes(FILE)), {})
+
+    def measure() -> float:
+        with ExitStack() as floods:
+            for _ in range(DOWNLOADS):
+                floods.enter_context(flood(server, asked, asked))
+            return slowest(tus)
+
+    assert_takes_less(0.2, measure)  # without turns it took 0.35 to 0.5 s, and with them 0.04
 
 
 @pytest.mark.parametrize("chunks", [TINY, PADDED], ids=["tiny", "padded"])
