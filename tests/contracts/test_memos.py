@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -135,6 +137,17 @@ def test_memos_are_forgotten_after_a_while() -> None:
     memos = Memos(lifetime=0.0)
     memos.leave(A, 1, new_upload())
     assert memos.take(A, 1) is None
+
+
+def test_what_nobody_takes_is_not_kept_for_ever() -> None:
+    """An upload may hold much metadata."""
+    memos, upload = Memos(lifetime=0.05), new_upload()
+    memos.leave(A, 1, upload)
+    time.sleep(0.1)
+    memos.leave(UploadId("b"), 1, new_upload())
+    gone = weakref.ref(upload)
+    del upload
+    assert gone() is None
 
 
 def test_the_oldest_of_too_many_memos_goes(memos: Memos) -> None:

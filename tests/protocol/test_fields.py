@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tus_wsgi.errors import MalformedField
 from tus_wsgi.model import Metadata
 from tus_wsgi.protocol import fields
+from tus_wsgi.protocol.fields import MAX_METADATA, MAX_PAIRS
 
 anything = settings(max_examples=150, deadline=None)
 
@@ -103,6 +104,17 @@ def test_a_deferred_length_is_said_in_one_way_only(text: str) -> None:
 )
 def test_metadata_is_read_and_kept(text: str, expected: tuple[tuple[str, bytes], ...]) -> None:
     assert fields.parse_metadata(text) == Metadata(pairs=expected, raw=text)
+
+
+def test_metadata_may_be_long_but_not_endless() -> None:
+    most = ",".join(f"k{number} {'YWJj' * 38}" for number in range(MAX_PAIRS))
+    assert len(most) < MAX_METADATA
+    assert len(fields.parse_metadata(most).pairs) == MAX_PAIRS
+    longest = f"k {'YWJj' * (MAX_METADATA // 4 - 1)}"
+    assert len(fields.parse_metadata(longest).pairs) == 1
+    for more in (f"{most},one", f"{longest},one", "," * 1_000_000):
+        with pytest.raises(MalformedField, match="expected at most 200 pairs in 32768 bytes"):
+            fields.parse_metadata(more)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t "])

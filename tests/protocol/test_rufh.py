@@ -315,6 +315,17 @@ def test_metadata_that_cannot_be_read_is_refused_and_not_left_out(text: str) -> 
         rufh(6).parse(creation(6, complete=True, Upload_Metadata=text))
 
 
+def test_a_name_may_be_long_but_not_endless() -> None:
+    name = "a" * 5_000
+    named = creation(6, complete=True, Content_Disposition=f"inline; filename={name}")
+    command = rufh(6).parse(named)
+    assert isinstance(command, Create)
+    assert dict(command.metadata.pairs) == {"filename": name.encode()}
+    endless = creation(6, complete=True, Content_Disposition=";" * 700_000)
+    with pytest.raises(MalformedField, match="Content-Disposition"):
+        rufh(6).parse(endless)
+
+
 @pytest.mark.property
 @given(
     st.sampled_from(ALL),

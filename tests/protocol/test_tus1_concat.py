@@ -12,7 +12,7 @@ from tests.protocol.heads import ID, OCTETS, patch, tus, tus1, value_of
 from tus_wsgi.commands import Append, Concatenate, Create, Created, Inspected
 from tus_wsgi.errors import MalformedField, PartialUnusable, UploadFinal
 from tus_wsgi.model import Extension, Final, Metadata, Partial, State, UploadId, UploadInfo
-from tus_wsgi.protocol.concat import build_concat, parse_concat
+from tus_wsgi.protocol.concat import MAX_PARTIALS, build_concat, parse_concat
 from tus_wsgi.protocol.http import Reply, RequestHead
 
 BASE = "https://example.com/api/files"
@@ -100,6 +100,13 @@ def test_what_is_no_upload_here_is_refused(reference: str) -> None:
         parse_concat(f"final;{reference}", BASE)
     assert caught.value.field == "Upload-Concat"
     assert len(caught.value.reason) < 200
+
+
+def test_a_final_has_many_partials_but_not_endless_ones() -> None:
+    most = f"final;{' '.join(['a-_1'] * MAX_PARTIALS)}"
+    assert parse_concat(most, BASE) == Final((A,) * MAX_PARTIALS, most)
+    with pytest.raises(MalformedField, match="expected at most 2000 partial uploads, got 2001"):
+        parse_concat(f"{most} b", BASE)
 
 
 def test_urls_are_those_of_this_request_s_client() -> None:

@@ -58,8 +58,7 @@ class Memos:
         with self._mutex:
             self._memos.pop(id, None)
             self._memos[id] = _Memo(mark, upload, time.monotonic())
-            while len(self._memos) > self._count:
-                self._memos.popitem(last=False)
+            self._forget()
 
     def take(self, id: UploadId, mark: Hashable) -> Upload | None:
         """What was left by the holder of this `mark`. In any case it is forgotten here."""
@@ -67,7 +66,18 @@ class Memos:
             memo = self._memos.pop(id, None)
         if memo is None or memo.mark != mark:
             return None
-        return memo.upload if time.monotonic() - memo.written < self._lifetime else None
+        return None if self._is_old(memo) else memo.upload
+
+    def _forget(self) -> None:
+        """Those that are too many or too old; they are in the order in which they were left."""
+        while self._memos:
+            oldest = next(iter(self._memos.values()))
+            if len(self._memos) <= self._count and not self._is_old(oldest):
+                return
+            self._memos.popitem(last=False)
+
+    def _is_old(self, memo: _Memo) -> bool:
+        return time.monotonic() - memo.written >= self._lifetime
 
     @contextmanager
     def handed_on(

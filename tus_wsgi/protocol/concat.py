@@ -17,6 +17,10 @@ from tus_wsgi.protocol.http import UrlOf
 
 FIELD = "Upload-Concat"
 
+MAX_PARTIALS = 2_000
+"""Twice as many as fit into the longest field that the README speaks of. Each takes up to 25 µs to
+resolve, and S3 calls."""
+
 _PARTIAL = "partial"
 _FINAL = "final;"
 
@@ -34,14 +38,20 @@ def parse_concat(text: str, base_url: str) -> Partial | Final:
         base_url: the absolute URL of the base path.
 
     Raises:
-        MalformedField: it is neither form, or names something that is no upload's URL here.
+        MalformedField: it is neither form, or names something that is no upload's URL here, or
+            too much.
     """
     if text == _PARTIAL:
         return Partial()
     listed = text.removeprefix(_FINAL).strip(" ")
     if not text.startswith(_FINAL) or _REFERENCES.fullmatch(listed) is None:
         raise MalformedField(FIELD, f"expected 'partial', or 'final;' and URLs, got {shown(text)}")
-    return Final(tuple(_id_of(reference, base_url) for reference in listed.split()), text)
+    references = listed.split()
+    if len(references) > MAX_PARTIALS:
+        reason = f"expected at most {MAX_PARTIALS} partial uploads, got {len(references)}"
+        raise MalformedField(FIELD, reason)
+    base = urlsplit(base_url)
+    return Final(tuple(_id_of(reference, base) for reference in references), text)
 
 
 def build_concat(concat: Partial | Final, url_of: UrlOf) -> str:
@@ -51,14 +61,14 @@ def build_concat(concat: Partial | Final, url_of: UrlOf) -> str:
     return concat.raw or _FINAL + " ".join(url_of(id) for id in concat.partials)
 
 
-def _id_of(reference: str, base_url: str) -> UploadId:
+def _id_of(reference: str, base: SplitResult) -> UploadId:
     try:
-        return parse_upload_id(_below(reference, base_url))
+        return parse_upload_id(_below(reference, base))
     except (ValueError, UploadNotFound):
         raise MalformedField(FIELD, f"{shown(reference)} is no upload's URL here") from None
 
 
-def _below(reference: str, base_url: str) -> str:
+def _below(reference: str, base: SplitResult) -> str:
     """What of the URL is below the base path.
 
     Raises:
@@ -66,7 +76,7 @@ def _below(reference: str, base_url: str) -> str:
     """
     if "/" not in reference:
         return unquote(reference.partition("?")[0], "latin-1")
-    base, url = urlsplit(base_url), urlsplit(urljoin(base_url, reference))
+    url = urlsplit(urljoin(base.geturl(), reference))
     path, prefix = unquote(url.path, "latin-1"), unquote(base.path, "latin-1").rstrip("/") + "/"
     if _authority(url) != _authority(base) or not path.startswith(prefix):
         raise ValueError("it is elsewhere")

@@ -44,6 +44,7 @@ from tus_wsgi.errors import (
 from tus_wsgi.model import Metadata, UploadInfo, parse_upload_id
 from tus_wsgi.protocol.download import reply_to_get
 from tus_wsgi.protocol.fields import (
+    MAX_METADATA,
     build_integer,
     check_transfer_coding,
     parse_media_type,
@@ -304,13 +305,17 @@ def _describe(head: RequestHead) -> Metadata:
     it. So one that cannot be read is refused as in tus, and not left out.
 
     Raises:
-        MalformedField: the `Upload-Metadata` cannot be read.
+        MalformedField: the `Upload-Metadata` cannot be read, or a field is too long.
     """
     pairs = dict(parse_metadata(head.fields.get("Upload-Metadata", "")).pairs)
     content_type = head.fields.get("Content-Type")
     if content_type and parse_media_type(content_type) not in (None, MEDIA_TYPE):
         pairs.setdefault("filetype", content_type.encode("latin-1", "replace"))
-    _kind, options = parse_options_header(head.fields.get("Content-Disposition"))
+    disposition = head.fields.get("Content-Disposition")
+    if disposition is not None and len(disposition) > MAX_METADATA:
+        reason = f"expected at most {MAX_METADATA} bytes, got {len(disposition)}"
+        raise MalformedField("Content-Disposition", reason)
+    _kind, options = parse_options_header(disposition)
     if options.get("filename"):
         pairs.setdefault("filename", options["filename"].encode("utf-8", "replace"))
     return Metadata(tuple(pairs.items()))
