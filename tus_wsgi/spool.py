@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
@@ -101,7 +101,12 @@ class Spool:
         self._last_return = float("-inf")
 
     def part(
-        self, capacity: int, expected: int | None, begun: bytes = b"", *, is_quick: bool = False
+        self,
+        capacity: int,
+        expected: int | None,
+        begun: Iterable[bytes] = (),
+        *,
+        is_quick: bool = False,
     ) -> SpooledPart:
         """A place for at most `capacity` bytes, the first of which are `begun`.
 
@@ -111,12 +116,13 @@ class Spool:
                 what it has announced.
 
         Raises:
-            StoreUnavailable: there is no room for the first.
+            StoreUnavailable: there is no room for the first, or they cannot be read.
         """
         first = QUICK_BUFFER if is_quick and expected != 0 else FIRST_BUFFER
         part = SpooledPart(self, capacity, expected, first)
         try:
-            part.write(begun)
+            for piece in begun:
+                part.write(piece)
         except BaseException:
             part.close()
             raise
@@ -380,9 +386,10 @@ def _written(data: memoryview, file: IO[bytes]) -> Iterator[memoryview]:
     """
     try:
         while data:
-            count = file.write(data)
+            count = file.write(data[:MIB])
             yield data[:count]
             data = data[count:]
+            time.sleep(0)  # It is part of nobody's waiting: a part may have hundreds of MiB.
     except OSError as error:
         raise _failure(error) from error
 

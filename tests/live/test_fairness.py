@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import psutil
 import pytest
@@ -28,6 +30,8 @@ CROWD = 200
 """Clients that have sent something, and are silent."""
 
 SENT = 300 * KIB
+
+LONG = 128 * MIB
 
 CONNECTION_SIZE = 200 * KIB
 """Bytes of memory that a client may cost beside the budget: 500 of them 100 MiB."""
@@ -110,3 +114,21 @@ def test_silent_clients_cost_little_memory_beside_the_budget(new_site: Sites) ->
         clients[-1].consumed()
         grown = psutil.Process(worker).memory_info().rss - before
     assert grown < 4 * MIB + CROWD * CONNECTION_SIZE, grown / MIB
+
+
+def test_a_long_tail_takes_no_more_memory_than_the_budget(new_site: Sites) -> None:
+    """Parts of an upload of 5 TiB have 525 MiB, so tails are long, and each request begins with
+    one."""
+    site = new_site(TUS_MEMORY_BUDGET="16MiB")
+    server, worker = one_worker(site)
+    tus = Tus(server.port)
+    path = tus.create(5 << 40)
+    tus.send(path, 0, bytes(LONG))
+    process = Path(f"/proc/{worker}")
+    (process / "clear_refs").write_text("5")  # the peak begins anew
+    before = psutil.Process(worker).memory_info().rss
+    tus.send(path, LONG, b"x")
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
+    assert int(peak) * KIB - before < 24 * MIB
+    assert tus.offset(path) == LONG + 1
+    tus.delete(path)

@@ -89,15 +89,14 @@ class Bucket:
         """
         return self._can_read
 
-    def get(self, key: str, *, etag: str | None = None) -> tuple[bytes, ObjectFacts]:
-        """The whole object; with `etag`, only if it still has that one.
+    def get(self, key: str) -> tuple[bytes, ObjectFacts]:
+        """The whole object.
 
         Raises:
-            Absent: it is not there, or has another etag.
+            Absent: it is not there.
         """
         with self._reading("GetObject", key):
-            condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
-            answer = self._client.get_object(Bucket=self.name, Key=key, **condition)
+            answer = self._client.get_object(Bucket=self.name, Key=key)
             content = answer["Body"].read()
             facts = _facts(answer)
         self._can_read = True

@@ -171,7 +171,7 @@ class S3Final(S3Upload):
         missing = (part for part in splices(lengths, self._plan) if part.number > there)
         with ahead(self._shop.executor, bring, missing) as parts:
             self._run += parts
-        self._complete(b"", assert_held)
+        self._complete(None, assert_held)
 
     def _copy(self, number: int, slice: Slice, source: Source) -> Part:
         is_whole = slice.size == source.length

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO, cast
 
@@ -13,6 +14,7 @@ from tus_wsgi.errors import StoreUnavailable
 from tus_wsgi.spool import Payload, SpooledPart
 from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
+from tus_wsgi.stores.s3.content import READ_STEP
 
 START = "start"
 """The tail object's metadata key for the offset of its first byte, in decimal.
@@ -117,8 +119,8 @@ class TailObject:
         start = unrecorded_start if self._tail.start is None else self._tail.start
         return self._tail.size if start == base else 0
 
-    def read(self) -> bytes:
-        """Its bytes, from memory if this process wrote them, else from S3.
+    def read(self) -> Iterator[bytes]:
+        """Its bytes in pieces, from memory if this process wrote them, else from S3.
 
         Raises:
             StoreUnavailable: S3 did not answer, or the tail has changed.
@@ -126,15 +128,19 @@ class TailObject:
         assert self._tail is not None
         kept = self._cache.take(self._key, self._tail.etag)
         if kept is not None:
-            return kept
+            yield kept
+            return
+        left = self._tail.size
         try:
-            content, _facts = self._bucket.get(self._key, etag=self._tail.etag)
+            pieces = self._bucket.read(self._key, 0, left, etag=self._tail.etag, step=READ_STEP)
         except Absent as error:
             raise StoreUnavailable("reading the tail") from error
-        # Otherwise what follows it would be stored too far ahead.
-        if len(content) != self._tail.size + self._tail.seal:
+        with closing(pieces):
+            for piece in pieces:
+                left -= len(piece)
+                yield piece
+        if left:  # What follows it would be stored too far ahead.
             raise StoreUnavailable("reading the tail")
-        return content[: self._tail.size]
 
     def write(self, start: int, part: SpooledPart) -> None:
         """Replace it by the bytes of `part`, the first of which is at `start`.

@@ -244,7 +244,7 @@ class S3Upload:
         """An empty part; or, where there is a tail to go on from, one that begins with it."""
         capacity = self._plan.expected_size(number, self._end)
         goes_on = self._tail_size and number == len(self._run) + 1
-        begun = self._tail.read() if goes_on else b""
+        begun = self._tail.read() if goes_on else ()
         end = None if body.announced is None else self._offset + body.announced
         expected = None if end is None else end - self._plan.start(number)
         return self._shop.spool.part(capacity, expected, begun, is_quick=is_quick)
@@ -294,11 +294,12 @@ class S3Upload:
             if self._record.info.length == 0 and self._record.multipart is not None:
                 bucket, object = self._shop.bucket, self._object
                 self._record = give_up_multipart(bucket, object, self._record, assert_held)
-            tail = self._tail.read() if self._tail_size else b""
-            if self._record.is_one_part:
-                self._put_object(Payload.of(tail), assert_held)
-            else:
-                self._complete(tail, assert_held)
+            size = self._tail_size
+            with self._shop.spool.part(size, size, self._tail.read() if size else ()) as tail:
+                if self._record.is_one_part:
+                    self._put_object(tail.payload(), assert_held)
+                else:
+                    self._complete(tail, assert_held)
         return self._made_here
 
     def _put_object(self, payload: Payload, assert_held: AssertHeld) -> None:
@@ -311,13 +312,13 @@ class S3Upload:
         self._made_here = True
         self._note_object()
 
-    def _complete(self, tail: bytes, assert_held: AssertHeld) -> None:
+    def _complete(self, tail: SpooledPart | None, assert_held: AssertHeld) -> None:
         """Make the data object out of the parts, and of the tail if it is the last of them."""
         bucket, key, multipart = self._shop.bucket, self._record.key, self._record.multipart
         assert multipart is not None
-        if tail:
+        if tail is not None and tail.size:
             assert_held()
-            self._run.append(self._upload_part(len(self._run) + 1, Payload.of(tail)))
+            self._run.append(self._upload_part(len(self._run) + 1, tail.payload()))
         if self._tail.exists:
             assert_held()
             self._tail.delete()
