@@ -184,7 +184,7 @@ class Settings:
         "life of an unfinished upload, moved on by its requests; 0 for ever", default=0.0, ge=0
     )
     network_timeout: _Seconds = _setting(
-        "silence of a client after which its request is ended; what came is kept",
+        "silence of a client that ends its request, or a download; what came is kept",
         default=60.0,
         gt=0,
     )

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import STOP_SECONDS, Gunicorn
+from tests.harness.gunicorn import STOP_SECONDS, Gunicorn, wait_until
 from tests.harness.http import Connection, Response
 from tests.harness.nginx import running_nginx
 from tests.harness.site import PART_SIZE, Site
@@ -123,8 +123,11 @@ def test_a_body_that_is_superseded_costs_no_more(kind: str, site: Site) -> None:
         connection.consumed()
         before = cpu(server)
         head = threads.submit(tus.offset, path)
+        began = time.monotonic()
         with suppress(OSError):
             connection.send(bytes(SIZE))
+        assert time.monotonic() - began < LINGER_SECONDS
+        assert connection.response().status == 423
         assert head.result() >= KIB
     assert cpu(server) - before < CPU_SECONDS
 
@@ -148,6 +151,24 @@ def test_a_server_that_stops_waits_for_no_rest(kind: str, new_site: Callable[...
         assert server.wait(STOP_SECONDS) == 0
         assert time.monotonic() - began < LINGER_SECONDS / 2
         sender.result()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_download_that_nobody_takes_is_given_up(kind: str, new_site: Callable[..., Site]) -> None:
+    site = new_site(TUS_NETWORK_TIMEOUT="1s")
+    site.excused = r"Traceback|Socket error processing request"  # gunicorn's words for it
+    server = site.start(workers=1, arguments=KINDS[kind])
+    (worker,) = map(psutil.Process, server.workers())
+    tus = Tus(server.port)
+    path = tus.upload(bytes(SIZE))
+    with Connection(server.port) as connection:
+        connection.request("GET", path)
+        ours = connection.socket.getsockname()
+        assert connection.socket.recv(1) == b"H"
+        wait_until(
+            lambda: ours not in [one.raddr for one in worker.net_connections("tcp")], seconds=20
+        )
+    assert len(tus.ask("GET", path).body) == SIZE
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])

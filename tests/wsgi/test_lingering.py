@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +123,31 @@ def test_a_client_that_never_stops_is_left_in_the_end(
 def test_a_connection_that_is_gone_is_no_trouble(wire: Wire, leave: Callable[[Wire], None]) -> None:
     leave(wire)
     LingeringConnection(wire.server).close()
+
+
+def test_a_connection_of_a_proxy_on_the_same_host_is_closed_too() -> None:
+    """A Unix socket says nothing of the other side."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"abc")
+        theirs.shutdown(socket.SHUT_WR)
+        LingeringConnection(ours).close()
+        assert (ours.recv(1), theirs.recv(1)) == (b"", b"")
+
+
+def test_who_goes_on_all_the_time_learns_that_it_is_over(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window that stays shut would keep it for a minute."""
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
+    sender = threading.Thread(target=pour, args=[wire])
+    sender.start()
+    time.sleep(SOON)
+    wire.server.shutdown(socket.SHUT_RD)  # as an interruption of the body does
+    LingeringConnection(wire.server).close()
+    wire.server.close()
+    sender.join(LATE)
+    assert not sender.is_alive()
 
 
 def test_it_is_closed_after_the_response_and_gunicorn_knows_it_before(wire: Wire) -> None:

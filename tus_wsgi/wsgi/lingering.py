@@ -13,6 +13,7 @@ MiB, in which a gevent worker served nobody else.
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -36,7 +37,18 @@ SILENT_SECONDS = 5.0
 """After so long without a byte the client is taken to be gone. Both are nginx's defaults for the
 same (`lingering_time`, `lingering_timeout`)."""
 
+PAUSE_SECONDS = 0.5
+"""The same where the reading of the connection has ended before, as that of an interrupted body:
+such a client is sending, or it is gone."""
+
 STEP = 64 * KIB
+
+_RESET = struct.pack("ii", 1, 0)
+"""Close at once, with a reset (socket(7), `SO_LINGER`)."""
+
+_STILL_OPEN = frozenset({1, 4, 5})
+"""`tcpi_state` while the other side may still send: ESTABLISHED, FIN_WAIT1, FIN_WAIT2
+(linux/tcp_states.h)."""
 
 
 def last_response(
@@ -83,20 +95,41 @@ class LingeringConnection:
         with suppress(OSError):  # It may be gone already, or be silent for too long.
             shut(self._connection, socket.SHUT_WR)
             self._connection.settimeout(SILENT_SECONDS)
-            while time.monotonic() < self._deadline and self._receive(scratch):
-                time.sleep(0)  # Who always has data is never waited for: others get their turn.
+            self._linger(scratch)
         self._live.remove(self)
         with suppress(OSError):
+            if not self._client_has_closed():
+                # Or it may hang for a minute, with a window that nobody opens any more.
+                self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             shut(self._connection, socket.SHUT_RDWR)
             # The kernel takes no more. A server that reads on finds nothing.
             while self._receive(scratch):
                 pass
 
     def interrupt(self, _end: BodyEnd, /) -> None:
-        """Wait no longer. From any thread."""
-        self._deadline = 0.0
+        """Wait for the client only as long as a response takes to it. From any thread."""
+        self._deadline = min(self._deadline, time.monotonic() + PAUSE_SECONDS)
         with suppress(OSError):
             shut(self._connection, socket.SHUT_RD)
+
+    def _linger(self, scratch: bytearray) -> None:
+        heard = time.monotonic()
+        while (now := time.monotonic()) < self._deadline:
+            if self._receive(scratch):
+                heard = now
+                time.sleep(0)  # Who always has data is never waited for: others get their turn.
+            elif self._client_has_closed() or now - heard > PAUSE_SECONDS:
+                return
+            else:  # Its reading had ended before, so nothing is waited for.
+                time.sleep(PAUSE_SECONDS / 20)
+
+    def _client_has_closed(self) -> bool:
+        """Whether it sends no more, as far as the system tells: Linux does, of TCP."""
+        try:
+            (state,) = self._connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except (AttributeError, OSError):
+            return True
+        return state not in _STILL_OPEN
 
     def _receive(self, scratch: bytearray) -> int:
         """How many bytes came, past TLS: nobody needs them decrypted. 0 if there are no more."""

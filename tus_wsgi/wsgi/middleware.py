@@ -22,6 +22,7 @@ from tus_wsgi.wsgi.draining import LIVE_BODIES
 from tus_wsgi.wsgi.environ import Mount
 from tus_wsgi.wsgi.interim import interim_sender
 from tus_wsgi.wsgi.lingering import last_response
+from tus_wsgi.wsgi.writing import given_up_after
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,7 +39,8 @@ class UploadMiddleware:
         dialects: the protocols spoken; the last one answers what none of them speaks.
         mount: where uploads live in the URL space.
         cors: what browsers of other origins may do; None leaves that to somebody else.
-        network_timeout: seconds without a byte after which a client is taken for gone.
+        network_timeout: seconds without a byte after which a client is taken for gone, and in which
+            it has to take a piece of a response.
         observers: told of faults on our side.
     """
 
@@ -77,10 +79,12 @@ class UploadMiddleware:
             body.close()
         fields = reply.fields if self._cors is None else reply.fields + self._cors.fields_for(head)
         start_response(status_line(reply.status), fields)
-        pieces = [reply.body] if content is None else content
+        pieces: Iterable[bytes] = [reply.body] if content is None else content
         if environ["REQUEST_METHOD"] == "HEAD":
             pieces = []  # It may have been overridden to a method whose replies have a body.
-        return pieces if body.is_complete else last_response(pieces, environ, start_response)
+        if not body.is_complete:
+            pieces = last_response(pieces, environ, start_response)
+        return given_up_after(self._network_timeout, pieces, environ)
 
     def _serve(
         self, environ: WSGIEnvironment, head: RequestHead, body: WsgiBody
