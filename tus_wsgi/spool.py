@@ -389,7 +389,8 @@ def _written(data: memoryview, file: IO[bytes]) -> Iterator[memoryview]:
             count = file.write(data[:MIB])
             yield data[:count]
             data = data[count:]
-            time.sleep(0)  # It is part of nobody's waiting: a part may have hundreds of MiB.
+            if data:
+                time.sleep(0)  # A disk is never waited for, and a part may have hundreds of MiB.
     except OSError as error:
         raise _failure(error) from error
 
