@@ -209,6 +209,28 @@ def test_an_interruption_of_a_body_that_is_whole_changes_nothing(wire: Wire) -> 
     assert body.end is BodyEnd.COMPLETE
 
 
+def test_whoever_was_interrupted_does_not_keep_the_connection(wire: Wire) -> None:
+    """Nothing more can be received over it, though the body is whole."""
+    wire.begin(length=5, data=b"ab")
+    body = wire.body()
+    assert body.readinto(memoryview(bytearray(2))) == 2
+    wire.send(b"cde")
+    body.interrupt(BodyEnd.INTERRUPTED)
+    assert read(body) == b"cde"
+    assert body.end is BodyEnd.COMPLETE
+    assert not body.is_complete
+
+
+def test_an_interruption_that_comes_too_late_is_none(wire: Wire) -> None:
+    """In threads the connection may have been closed a moment before."""
+    wire.begin(length=5, data=b"ab")
+    body = wire.body()
+    body.readinto(memoryview(bytearray(2)))
+    wire.server.close()
+    wire.bodies.clear()
+    body.interrupt(BodyEnd.DRAINING)
+
+
 def test_all_that_had_arrived_is_read_after_an_interruption(wire: Wire) -> None:
     """Acknowledged by TCP, so the client will not send it again by itself."""
     wire.begin(length=MIB)
@@ -371,6 +393,38 @@ def test_a_silent_client_s_rest_is_not_waited_for(wire: Wire, *, is_open: bool) 
     began = time.monotonic()
     body.discard()
     assert time.monotonic() - began < 3 * DISCARD_SECONDS
+
+
+def test_a_trickle_is_not_waited_for(wire: Wire) -> None:
+    """The server's reader waits for 64 KiB, and each byte would begin its patience anew."""
+    wire.begin(length=None)
+    stop = threading.Event()
+
+    def trickle() -> None:
+        while not stop.wait(0.05):
+            wire.send(chunk(b"x"))
+
+    sender = threading.Thread(target=trickle)
+    sender.start()
+    body = wire.body()
+    began = time.monotonic()
+    body.discard()
+    assert time.monotonic() - began < LATE
+    assert not body.is_complete
+    stop.set()
+    sender.join()
+
+
+def test_a_pause_in_what_nobody_wants_is_no_end_of_the_connection(wire: Wire) -> None:
+    """It is closed in stages afterwards."""
+    wire.begin(length=100, data=b"abc")
+    body = wire.body()
+    body.discard()
+    body.close()
+    assert not body.is_complete
+    wire.server.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        wire.server.recv(1)
 
 
 def test_a_body_that_was_read_has_no_rest(wire: Wire) -> None:

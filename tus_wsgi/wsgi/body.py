@@ -76,6 +76,7 @@ class WsgiBody:
         self._timeout = timeout
         self._old_timeout: float | None = None
         self._is_open = False
+        self._is_unwanted = False
 
     @property
     def end(self) -> BodyEnd:
@@ -89,8 +90,8 @@ class WsgiBody:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of it was read, so that what comes next is the next request."""
-        return self._end is BodyEnd.COMPLETE
+        """Whether all of it was read, and the next request can be."""
+        return self._end is BodyEnd.COMPLETE and self._interrupted is None
 
     def limit(self, size: int) -> None:
         """Hand out at most `size` bytes in all."""
@@ -140,12 +141,16 @@ class WsgiBody:
         """Read what nobody wants, if it is not much: then the connection can be kept."""
         if self.announced is not None and self.announced - self._received > DISCARD_BYTES:
             return
+        self._open()
+        assert self._source is not None
         deadline = time.monotonic() + DISCARD_SECONDS
+        self._source.stop_at(deadline)
+        self._is_unwanted = True
         self._allowed = None
         if self._end is BodyEnd.TOO_LONG:
             self._end = None
         self._timeout = DISCARD_SECONDS
-        if self._is_open and self._socket is not None:
+        if self._socket is not None:
             self._socket.settimeout(self._timeout)
         scratch = memoryview(bytearray(DISCARD_STEP))
         left = DISCARD_BYTES
@@ -177,6 +182,8 @@ class WsgiBody:
             log.debug("the request body broke off", exc_info=error)
             is_first = self._broken is None
             self._broken = self._broken or _reason_of(error)
+            if self._is_unwanted:
+                return 0
             self._shut()
             return self._receive(buffer) if is_first else 0
 
@@ -198,7 +205,7 @@ class WsgiBody:
     def _cut(self) -> None:
         """Take what has arrived by now, and no more: a client that goes on would never end."""
         if self._socket is not None and self._source is not None:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # The connection may be closed, and have no number.
                 self._source.stop_after(_waiting(self._socket))
         self._shut()
 

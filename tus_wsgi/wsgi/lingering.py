@@ -92,14 +92,16 @@ class LingeringConnection:
         scratch = bytearray(STEP)
         self._deadline = time.monotonic() + LINGER_SECONDS
         self._live.add(self)
+        is_sending = False
         with suppress(OSError):  # It may be gone already, or be silent for too long.
             shut(self._connection, socket.SHUT_WR)
             self._connection.settimeout(SILENT_SECONDS)
-            self._linger(scratch)
+            is_sending = self._linger(scratch)
         self._live.remove(self)
         with suppress(OSError):
-            if not self._client_has_closed():
-                # Or it may hang for a minute, with a window that nobody opens any more.
+            if is_sending:
+                # Or it may hang for a minute, with a window that nobody opens any more. Who is
+                # silent may still be on the way to the response, which a reset would throw away.
                 self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             shut(self._connection, socket.SHUT_RDWR)
             # The kernel takes no more. A server that reads on finds nothing.
@@ -112,16 +114,22 @@ class LingeringConnection:
         with suppress(OSError):
             shut(self._connection, socket.SHUT_RD)
 
-    def _linger(self, scratch: bytearray) -> None:
-        heard = time.monotonic()
+    def _linger(self, scratch: bytearray) -> bool:
+        """Throw away what comes; returns whether it still does at the end.
+
+        Raises:
+            TimeoutError: nothing came for `SILENT_SECONDS`.
+        """
+        quiet_since, is_sending = time.monotonic(), False
         while (now := time.monotonic()) < self._deadline:
             if self._receive(scratch):
-                heard = now
+                quiet_since, is_sending = now, True
                 time.sleep(0)  # Who always has data is never waited for: others get their turn.
-            elif self._client_has_closed() or now - heard > PAUSE_SECONDS:
-                return
+            elif self._client_has_closed() or now - quiet_since > PAUSE_SECONDS:
+                return False
             else:  # Its reading had ended before, so nothing is waited for.
                 time.sleep(PAUSE_SECONDS / 20)
+        return is_sending
 
     def _client_has_closed(self) -> bool:
         """Whether it sends no more, as far as the system tells: Linux does, of TCP."""

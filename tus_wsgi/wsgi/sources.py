@@ -39,6 +39,9 @@ class Source(Protocol):
     def stop_after(self, size: int, /) -> None:
         """Take at most `size` bytes more from the connection. From any thread."""
 
+    def stop_at(self, instant: float, /) -> None:
+        """Take nothing more from the connection after this instant of `time.monotonic`."""
+
     def close(self) -> None:
         """Leave the server's reader as it was."""
 
@@ -82,6 +85,11 @@ class InputSource:
         if self._paced is not None:
             self._paced.left = size
 
+    def stop_at(self, instant: float, /) -> None:
+        """Take nothing more from gunicorn's connection after this instant."""
+        if self._paced is not None:
+            self._paced.until = instant
+
     def close(self) -> None:
         """Leave gunicorn's reader with its own connection."""
         if self._paced is not None:
@@ -94,11 +102,13 @@ class PacedSocket:
     Attributes:
         connection: the connection itself.
         left: bytes that are received at most; then the end is there. None for all that come.
+        until: when the end is there in any case, as `time.monotonic` counts.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.left: int | None = None
+        self.until = float("inf")
         self._next_turn = time.monotonic() + TURN_SECONDS
 
     def recv(self, size: int) -> bytes:
@@ -106,6 +116,8 @@ class PacedSocket:
         if time.monotonic() >= self._next_turn:
             time.sleep(0)
             self._next_turn = time.monotonic() + TURN_SECONDS
+        if time.monotonic() > self.until:
+            return b""
         if self.left is None:
             return self.connection.recv(size)
         data = self.connection.recv(min(size, self.left)) if self.left > 0 else b""
@@ -142,6 +154,9 @@ class SocketSource:
     def stop_after(self, size: int, /) -> None:
         """Take at most `size` bytes more from the connection."""
         self._left = size
+
+    def stop_at(self, _instant: float, /) -> None:
+        """Each read takes one step, so its caller can look at the clock itself."""
 
     def close(self) -> None:
         """The reader is as it was all the time."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from werkzeug.wsgi import ClosingIterator
+from tus_wsgi.wsgi.lingering import shut
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -29,11 +29,34 @@ def given_up_after(
     connection = environ.get("gunicorn.socket")
     if not isinstance(connection, socket.socket):
         return pieces
-    before = connection.gettimeout()
-    connection.settimeout(seconds)
+    return ImpatientResponse(seconds, pieces, connection)
 
-    def restore() -> None:
-        with suppress(OSError):  # It may be closed already.
-            connection.settimeout(before)
 
-    return ClosingIterator(pieces, restore)
+class ImpatientResponse:
+    """The body of a response over a connection whose timeout is `seconds` until it is closed."""
+
+    def __init__(self, seconds: float, pieces: Iterable[bytes], connection: socket.socket) -> None:
+        self._pieces = pieces
+        self._connection = connection
+        self._is_half_taken = False
+        self._timeout = connection.gettimeout()
+        connection.settimeout(seconds)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._is_half_taken = True
+        yield from self._pieces
+        self._is_half_taken = False
+
+    def close(self) -> None:
+        """Leave the connection as it was, or of no use if its client did not take everything.
+
+        gunicorn's threads would wait for such a client once more, all of them together.
+        """
+        try:
+            if close := getattr(self._pieces, "close", None):
+                close()
+        finally:
+            with suppress(OSError):  # It may be closed already.
+                if self._is_half_taken:
+                    shut(self._connection, socket.SHUT_RDWR)
+                self._connection.settimeout(self._timeout)
