@@ -38,8 +38,8 @@ SILENT_SECONDS = 5.0
 same (`lingering_time`, `lingering_timeout`)."""
 
 PAUSE_SECONDS = 0.5
-"""The same where the reading of the connection has ended before, as that of an interrupted body:
-such a client is sending, or it is gone."""
+"""The same where the reading of the connection has ended before, as that of an interrupted body.
+Whose place another request has taken is not waited for any longer."""
 
 STEP = 64 * KIB
 
@@ -92,16 +92,16 @@ class LingeringConnection:
         scratch = bytearray(STEP)
         self._deadline = time.monotonic() + LINGER_SECONDS
         self._live.add(self)
-        is_sending = False
+        has_more = False
         with suppress(OSError):  # It may be gone already, or be silent for too long.
             shut(self._connection, socket.SHUT_WR)
             self._connection.settimeout(SILENT_SECONDS)
-            is_sending = self._linger(scratch)
+            has_more = self._linger(scratch)
         self._live.remove(self)
         with suppress(OSError):
-            if is_sending:
-                # Or it may hang for a minute, with a window that nobody opens any more. Who is
-                # silent may still be on the way to the response, which a reset would throw away.
+            if has_more:
+                # Or it may hang for a minute, with a window that nobody opens any more. But who
+                # is silent may still wait for the response, which a reset would throw away.
                 self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             shut(self._connection, socket.SHUT_RDWR)
             # The kernel takes no more. A server that reads on finds nothing.
@@ -115,21 +115,23 @@ class LingeringConnection:
             shut(self._connection, socket.SHUT_RD)
 
     def _linger(self, scratch: bytearray) -> bool:
-        """Throw away what comes; returns whether it still does at the end.
+        """Throw away what comes; returns whether the client may have more of it.
 
         Raises:
             TimeoutError: nothing came for `SILENT_SECONDS`.
         """
-        quiet_since, is_sending = time.monotonic(), False
+        quiet_since = time.monotonic()
         while (now := time.monotonic()) < self._deadline:
             if self._receive(scratch):
-                quiet_since, is_sending = now, True
+                quiet_since = now
                 time.sleep(0)  # Who always has data is never waited for: others get their turn.
-            elif self._client_has_closed() or now - quiet_since > PAUSE_SECONDS:
+            elif self._client_has_closed():
                 return False
-            else:  # Its reading had ended before, so nothing is waited for.
+            elif now - quiet_since > PAUSE_SECONDS:
+                return True  # The kernel tells nobody of room where the reading has ended.
+            else:
                 time.sleep(PAUSE_SECONDS / 20)
-        return is_sending
+        return True
 
     def _client_has_closed(self) -> bool:
         """Whether it sends no more, as far as the system tells: Linux does, of TCP."""
