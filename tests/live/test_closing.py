@@ -85,7 +85,7 @@ def test_a_refused_body_costs_no_more_than_to_receive_it(plain: Gunicorn, *, chu
     assert cheaply_refused(plain, chunked=chunked)["Connection"] == "close"
 
 
-def test_neither_does_one_that_is_for_nobody(plain: Gunicorn) -> None:
+def test_nor_does_one_that_is_for_nobody(plain: Gunicorn) -> None:
     assert cheaply_refused(plain, chunked=False, path="/elsewhere")["Connection"] == "close"
 
 

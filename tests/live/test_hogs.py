@@ -17,7 +17,7 @@ import pytest
 from tests.harness.gunicorn import STOP_SECONDS, Gunicorn
 from tests.harness.http import Connection
 from tests.harness.site import Site
-from tests.harness.timing import assert_takes_less
+from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tests.harness.tus import Tus, patch_fields
 from tests.live.test_fairness import LATE
 from tus_wsgi.model import KIB, MIB
@@ -112,7 +112,8 @@ def test_downloads_of_quick_clients(server: Gunicorn) -> None:
                 floods.enter_context(flood(server, asked, asked))
             return slowest(tus)
 
-    assert_takes_less(0.2, measure)  # without turns it took 0.35 to 0.5 s, and with them 0.04
+    # Without turns it took 0.35 to 0.5 s, and with them 0.04.
+    assert_takes_less(0.2, measure, tries=MANY_TRIES)
 
 
 @pytest.mark.parametrize("chunks", [TINY, PADDED], ids=["tiny", "padded"])

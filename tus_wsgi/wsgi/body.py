@@ -45,7 +45,6 @@ DISCARD_SECONDS = 1.0
 """How much of a refused body is read before the response, and for how long, so that the connection
 can be kept. A new one costs less than to receive more (see `lingering.py` for what comes then)."""
 
-
 SLACK = 64 * KIB
 """Bytes: more than a record of TLS (16 KiB), of which openssl may have the rest."""
 
