@@ -12,7 +12,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
-wsgi_app = "tus_wsgi.assembly:create_app()"
+wsgi_app = "tus_wsgi.app:create_app()"
 worker_class = "gevent"
 
 # A worker that does not report for so long is killed. A gevent worker reports while its requests

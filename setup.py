@@ -58,7 +58,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["tus_wsgi", "tus_wsgi.*"]),
-    package_data={"tus_wsgi": ["py.typed", "dev/page/*"]},
+    package_data={"tus_wsgi": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=[
         "boto3>=1.40",

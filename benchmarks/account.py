@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from tus_wsgi.model import KIB
+from tus_wsgi.domain.model import KIB
 
 _FORGET_PEAK = "5"
 """https://docs.kernel.org/filesystems/proc.html, `clear_refs`: the peak is what is there now."""

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from tus_wsgi.dev.seaweedfs import SeaweedFS, start_seaweedfs
-from tus_wsgi.spool import Payload
+from demo.seaweedfs import SeaweedFS, start_seaweedfs
+from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import make_client
 

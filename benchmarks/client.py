@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin, urlsplit
 
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 TIMEOUT = 600.0
 """Seconds that a server may be silent. A benchmark ends by itself; this is for one that hangs."""

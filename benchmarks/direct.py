@@ -23,7 +23,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
 from benchmarks.client import block
-from tus_wsgi.model import KIB
+from tus_wsgi.domain.model import KIB
 
 ROOT = Path(__file__).parents[1]
 

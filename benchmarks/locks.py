@@ -18,16 +18,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from demo.seaweedfs import start_seaweedfs
 from tests.contracts.locking import Nursery
 from tests.harness.dynamodb import running_dynamodb
 from tests.harness.lockers import LEASES, Place, bucket_place
 from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
-from tus_wsgi.dev.seaweedfs import start_seaweedfs
-from tus_wsgi.lockers import kernel
-from tus_wsgi.lockers.file import place_of, seat_of
-from tus_wsgi.lockers.kernel import ByteLocks
-from tus_wsgi.lockers.records import Times
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.model import UploadId
+from tus_wsgi.lockers.file import ofd as kernel
+from tus_wsgi.lockers.file.locker import place_of, seat_of
+from tus_wsgi.lockers.file.ofd import ByteLocks
+from tus_wsgi.lockers.lease.records import Times
 
 SAMPLES = 100
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tus_wsgi.model import GIB, KIB, MIB
+from tus_wsgi.domain.model import GIB, KIB, MIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from tus_wsgi.model import KIB, MIB
+from tus_wsgi.domain.model import KIB, MIB
 
 HOST = "127.0.0.1"
 STEP = 128 * KIB

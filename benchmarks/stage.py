@@ -24,11 +24,11 @@ from gunicorn.config import KNOWN_SETTINGS
 from benchmarks.client import Client
 from benchmarks.options import Options
 from benchmarks.proxy import Remote
-from tus_wsgi.dev.npm import find_npm
-from tus_wsgi.dev.process import ChildProcess, DevError
-from tus_wsgi.dev.seaweedfs import start_seaweedfs
-from tus_wsgi.model import GIB, MIB
-from tus_wsgi.stores.s3.pipeline import PARTS_IN_FLIGHT
+from demo.npm import find_npm
+from demo.process import ChildProcess, DevError
+from demo.seaweedfs import start_seaweedfs
+from tus_wsgi.domain.model import GIB, MIB
+from tus_wsgi.stores.s3.transfers import PARTS_IN_FLIGHT
 
 ROOT = Path(__file__).parents[1]
 OURS = "tus_wsgi"

@@ -7,12 +7,12 @@
 serves uploads below `TUS_BASE_PATH` and passes everything else on to the application.
 """
 
-from tus_wsgi.assembly import TusMiddleware, create_app
-from tus_wsgi.hooks import FinishedUpload
-from tus_wsgi.settings import Settings, SettingsError
+from tus_wsgi.app import TusMiddleware, create_app
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.settings.settings import Settings, SettingsError
+from tus_wsgi.wsgi.connection import last_response
 from tus_wsgi.wsgi.draining import drain_when_stopping
-from tus_wsgi.wsgi.heap import return_freed_memory
-from tus_wsgi.wsgi.lingering import last_response
+from tus_wsgi.wsgi.malloc import return_freed_memory
 
 __all__ = [
     "FinishedUpload",

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from tus_wsgi.settings import Row
+    from tus_wsgi.settings.settings import Row
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -30,7 +29,7 @@ def show_settings(*, as_markdown: bool) -> None:
 
     Exits with 2, and says what is wrong, when the environment cannot be used.
     """
-    from tus_wsgi.settings import Settings, SettingsError, markdown, table
+    from tus_wsgi.settings.settings import Settings, SettingsError, markdown, table
 
     if as_markdown:
         click.echo(markdown(table()), nl=False)
@@ -44,21 +43,6 @@ def show_settings(*, as_markdown: bool) -> None:
         click.echo(f"\n{error}", err=True)
         sys.exit(2)
     click.echo("\n".join(_columns(table(settings))))
-
-
-@main.command()
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where the uploads are kept. A second start with it finds them again.",
-)
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1))
-def demo(*, port: int, data_dir: Path | None, workers: int) -> None:
-    """Serve a page to drop files on, with an S3 server of its own. Ctrl-C ends everything."""
-    from tus_wsgi.dev.demo import run
-
-    sys.exit(run(port=port, data_dir=data_dir, workers=workers))
 
 
 @main.command("create-lock-table")
@@ -75,7 +59,7 @@ def create_lock_table(*, table: str) -> None:
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from tus_wsgi.lockers.dynamodb import create_table
+    from tus_wsgi.lockers.lease.dynamodb import create_table
 
     try:
         made = create_table(table)
@@ -92,7 +76,7 @@ def check(*, is_json: bool) -> None:
     It writes a few small objects under the prefixes of uploads and removes them again. Exits with 1
     if anything fails.
     """
-    from tus_wsgi import check as checking
+    from tus_wsgi.operations import check as checking
 
     findings = checking.check(os.environ)
     click.echo(checking.as_json(findings) if is_json else "\n".join(checking.lines(findings)))
@@ -120,7 +104,7 @@ def sweep(
     credentials need s3:ListBucket and s3:ListBucketMultipartUploads as well. Exits with 1 if
     anything fails.
     """
-    from tus_wsgi.sweep import run
+    from tus_wsgi.operations.sweep_command import run
 
     sys.exit(
         run(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.harness.service import Service
-from tus_wsgi.model import GIB, MIB, Metadata, UploadId, UploadInfo
-from tus_wsgi.parts import PartLimits
-from tus_wsgi.ports import BodyEnd
-from tus_wsgi.spool import Spool
+from tus_wsgi.domain.interfaces import BodyEnd
+from tus_wsgi.domain.model import GIB, MIB, Metadata, UploadId, UploadInfo
+from tus_wsgi.domain.parts import PartLimits
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.store import S3Store
 from tus_wsgi.stores.s3.upload import S3Upload
@@ -25,7 +25,7 @@ LIMITS = PartLimits(part_size=PART, max_parts=10, max_part_size=GIB, max_object_
 
 
 class Bytes:
-    """A request's body that is all there. It implements `tus_wsgi.ports.Body`."""
+    """A request's body that is all there. It implements `tus_wsgi.domain.interfaces.Body`."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

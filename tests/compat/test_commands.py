@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.compat.shop import PART, Shop, append, finish, new_id
 from tests.harness.data import some_bytes
 from tus_wsgi.cli import main
-from tus_wsgi.model import UploadInfo
+from tus_wsgi.domain.model import UploadInfo
 from tus_wsgi.stores.s3.upload import S3Upload
 
 pytestmark = pytest.mark.compat

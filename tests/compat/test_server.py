@@ -12,7 +12,7 @@ from werkzeug.test import Client, TestResponse
 from tests.harness.data import some_bytes
 from tests.harness.service import Service
 from tus_wsgi import TusMiddleware
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 pytestmark = pytest.mark.compat
 

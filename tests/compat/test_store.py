@@ -10,9 +10,9 @@ import pytest
 
 from tests.compat.shop import PART, Shop, append, finish, held, new_id
 from tests.harness.data import some_bytes
-from tus_wsgi.errors import PartialUnusable, Unavailable, UploadGone, UploadNotFound
-from tus_wsgi.model import KIB, Final, Metadata, Partial, UploadId, UploadInfo
-from tus_wsgi.spool import Payload
+from tus_wsgi.domain.errors import PartialUnusable, Unavailable, UploadGone, UploadNotFound
+from tus_wsgi.domain.model import KIB, Final, Metadata, Partial, UploadId, UploadInfo
+from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.upload import S3Upload
 
 pytestmark = pytest.mark.compat

@@ -34,9 +34,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.harness.lockers import Place
-from tus_wsgi.errors import LockLost, UploadLocked
-from tus_wsgi.model import UploadId
-from tus_wsgi.ports import Lock, Locker
+from tus_wsgi.domain.errors import LockLost, UploadLocked
+from tus_wsgi.domain.interfaces import Lock, Locker
+from tus_wsgi.domain.model import UploadId
 
 
 class Cancelled(BaseException):

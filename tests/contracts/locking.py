@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Self
 
 from tests.harness.lockers import Place
-from tus_wsgi.errors import TusError
-from tus_wsgi.model import UploadId
-from tus_wsgi.ports import Locker
+from tus_wsgi.domain.errors import TusError
+from tus_wsgi.domain.interfaces import Locker
+from tus_wsgi.domain.model import UploadId
 
 PATIENCE = 60.0
 """Seconds until a test gives up on something that ought to happen soon, however slow the machine

@@ -11,7 +11,7 @@ import pytest
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import PART, Place
 from tests.harness.uploads import METADATA, NOW, Uploads
-from tus_wsgi.errors import (
+from tus_wsgi.domain.errors import (
     FinishRefused,
     PartialUnusable,
     UploadFinal,
@@ -20,9 +20,9 @@ from tus_wsgi.errors import (
     UploadTooLarge,
     UploadUnfinished,
 )
-from tus_wsgi.events import UploadCreated, UploadFinished
-from tus_wsgi.model import Extension, Final, Metadata, UploadId
-from tus_wsgi.ports import Store
+from tus_wsgi.domain.events import UploadCreated, UploadFinished
+from tus_wsgi.domain.interfaces import Store
+from tus_wsgi.domain.model import Extension, Final, Metadata, UploadId
 from tus_wsgi.stores.memory import MemoryStore
 
 DATA = random.Random(3).randbytes(PART)

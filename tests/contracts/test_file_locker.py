@@ -24,10 +24,10 @@ from tests.contracts.locking import (
 )
 from tests.harness.lockers import KINDS, Place
 from tests.harness.timing import MANY_TRIES, assert_takes_less
-from tus_wsgi.errors import UploadLocked
-from tus_wsgi.lockers import file
-from tus_wsgi.lockers.file import FileLocker, place_of, seat_of
-from tus_wsgi.lockers.kernel import NAMES, LockDirectoryRefused
+from tus_wsgi.domain.errors import UploadLocked
+from tus_wsgi.lockers.file import locker as file
+from tus_wsgi.lockers.file.locker import FileLocker, place_of, seat_of
+from tus_wsgi.lockers.file.ofd import NAMES, LockDirectoryRefused
 
 MakePeer = Callable[..., Peer]
 

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.lockers import KINDS
-from tus_wsgi.lockers import kernel
-from tus_wsgi.lockers.flock import FlockLocks
-from tus_wsgi.lockers.kernel import (
+from tus_wsgi.lockers.file import ofd as kernel
+from tus_wsgi.lockers.file.flock import FlockLocks
+from tus_wsgi.lockers.file.ofd import (
     FILES,
     NAMES,
     ByteLocks,

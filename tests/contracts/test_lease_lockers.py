@@ -23,11 +23,11 @@ from tests.contracts.locking import (
 )
 from tests.harness.lockers import LEASES, QUICK, Place, new_place
 from tests.harness.timing import MANY_TRIES, assert_takes_less
-from tus_wsgi.errors import LockLost
-from tus_wsgi.events import LockEvent, LockTakenOver, LockWasLost
-from tus_wsgi.lockers.heart import MOST_THREADS, Heart
-from tus_wsgi.lockers.lease import LeaseLocker
-from tus_wsgi.lockers.records import Times
+from tus_wsgi.domain.errors import LockLost
+from tus_wsgi.domain.events import LockEvent, LockTakenOver, LockWasLost
+from tus_wsgi.lockers.lease.locker import LeaseLocker
+from tus_wsgi.lockers.lease.records import Times
+from tus_wsgi.lockers.lease.scheduler import MOST_THREADS, Heart
 
 MakePeer = Callable[..., Peer]
 

@@ -17,17 +17,23 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
+from demo.seaweedfs import SeaweedFS
 from tests.faults.proxy import FaultProxy
 from tests.harness.lockers import Place, new_place
 from tests.harness.records import MemoryRecords
 from tests.harness.service import Service
-from tus_wsgi.dev.seaweedfs import SeaweedFS
-from tus_wsgi.errors import LockerUnavailable
-from tus_wsgi.lockers.dynamodb import DynamoDBRecords
-from tus_wsgi.lockers.lease import LeaseLocker
-from tus_wsgi.lockers.records import Claim, LeaseRecords, LockerRefused, Record, Unanswered
-from tus_wsgi.lockers.s3 import S3Records
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.errors import LockerUnavailable
+from tus_wsgi.domain.model import UploadId
+from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
+from tus_wsgi.lockers.lease.locker import LeaseLocker
+from tus_wsgi.lockers.lease.records import (
+    Claim,
+    LeaseRecords,
+    LockerRefused,
+    Record,
+    Unanswered,
+)
+from tus_wsgi.lockers.lease.s3 import S3Records
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
+from demo.seaweedfs import SeaweedFS
 from tests.contracts.locking import Holder, ignore
 from tests.harness.dynamodb import DynamoDB
 from tests.harness.gunicorn import Gunicorn
 from tus_wsgi import Settings, SettingsError, TusMiddleware
-from tus_wsgi.assembly import make_locker
-from tus_wsgi.dev.seaweedfs import SeaweedFS
-from tus_wsgi.errors import UploadLocked
-from tus_wsgi.events import Event, LockAcquired, LockRefused, LockReleased
-from tus_wsgi.lockers.records import LockerRefused
-from tus_wsgi.model import UploadId
+from tus_wsgi.app import make_locker
+from tus_wsgi.domain.errors import UploadLocked
+from tus_wsgi.domain.events import Event, LockAcquired, LockRefused, LockReleased
+from tus_wsgi.domain.model import UploadId
+from tus_wsgi.lockers.lease.records import LockerRefused
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

@@ -13,10 +13,10 @@ import pytest
 
 from tests.contracts.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tests.harness.lockers import ALL, new_place
-from tus_wsgi.errors import LockLost, UploadLocked
-from tus_wsgi.lockers.lease import LeaseLocker
-from tus_wsgi.model import UploadId
-from tus_wsgi.ports import Locker
+from tus_wsgi.domain.errors import LockLost, UploadLocked
+from tus_wsgi.domain.interfaces import Locker
+from tus_wsgi.domain.model import UploadId
+from tus_wsgi.lockers.lease.locker import LeaseLocker
 
 MakeLocker = Callable[[float], Locker]
 

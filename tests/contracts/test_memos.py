@@ -14,12 +14,12 @@ import pytest
 
 from tests.contracts.locking import PATIENCE, A, B, ignore
 from tests.harness.lockers import ALL, new_place
-from tus_wsgi.lockers.file import FileLocker
-from tus_wsgi.lockers.kernel import LockDirectoryRefused
-from tus_wsgi.lockers.marks import PLACES, SIZE, Marks
-from tus_wsgi.lockers.memos import Memos
-from tus_wsgi.model import Metadata, UploadId, UploadInfo
-from tus_wsgi.ports import Locker, Upload
+from tus_wsgi.domain.interfaces import Locker, Upload
+from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
+from tus_wsgi.lockers.cache import Memos
+from tus_wsgi.lockers.file.holders import PLACES, SIZE, Marks
+from tus_wsgi.lockers.file.locker import FileLocker
+from tus_wsgi.lockers.file.ofd import LockDirectoryRefused
 from tus_wsgi.stores.memory import MemoryStore
 
 SHARED = [kind for kind in ALL if kind != "memory"]

@@ -15,9 +15,9 @@ import pytest
 
 from tests.harness.bodies import ScriptedBody, sliced
 from tests.harness.stores import PART, Place
-from tus_wsgi.errors import LockLost, UploadNotFound, UploadTooLarge, UploadUnfinished
-from tus_wsgi.model import Metadata, State, UploadId, UploadInfo
-from tus_wsgi.ports import BodyEnd, Store, Upload
+from tus_wsgi.domain.errors import LockLost, UploadNotFound, UploadTooLarge, UploadUnfinished
+from tus_wsgi.domain.interfaces import BodyEnd, Store, Upload
+from tus_wsgi.domain.model import Metadata, State, UploadId, UploadInfo
 from tus_wsgi.stores.memory import MemoryStore
 
 A = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")

@@ -12,13 +12,13 @@ import pytest
 from tests.contracts.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tests.harness.lockers import QUICK
 from tests.harness.records import MemoryRecords
-from tus_wsgi.errors import UploadLocked
-from tus_wsgi.lockers.file import FileLocker, place_of
-from tus_wsgi.lockers.kernel import ByteLocks
-from tus_wsgi.lockers.lease import LeaseLocker, name_of
+from tus_wsgi.domain.errors import UploadLocked
+from tus_wsgi.lockers.file.locker import FileLocker, place_of
+from tus_wsgi.lockers.file.ofd import ByteLocks
+from tus_wsgi.lockers.lease.locker import LeaseLocker, name_of
+from tus_wsgi.lockers.lease.records import Claim, Record
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.lockers.records import Claim, Record
-from tus_wsgi.lockers.turns import Ticket, Turns
+from tus_wsgi.lockers.queue import Ticket, Turns
 
 
 class TooLate(threading.Event):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests.harness.bodies import ScriptedBody, sliced
 from tests.harness.uploads import Uploads
-from tus_wsgi.checksums import Algorithm, Checksum, digest
-from tus_wsgi.commands import Verification
-from tus_wsgi.errors import (
+from tus_wsgi.domain.checksums import Algorithm, Checksum, digest
+from tus_wsgi.domain.commands import Verification
+from tus_wsgi.domain.errors import (
     BodyCutShort,
     BodyInterrupted,
     ChecksumMismatch,
@@ -26,9 +26,9 @@ from tus_wsgi.errors import (
     TusError,
     UploadTooLarge,
 )
-from tus_wsgi.ports import BodyEnd
-from tus_wsgi.quarantine import STEP, Quarantine
-from tus_wsgi.spool import Spool
+from tus_wsgi.domain.interfaces import BodyEnd
+from tus_wsgi.spool.buffered_body import STEP, Quarantine
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.memory import MemoryStore
 
 WRONG = Checksum(Algorithm.SHA1, bytes(20))

@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.uploads import NOW, Uploads, whenever
-from tus_wsgi.errors import BodyDisconnected, FinishRefused, OffsetMismatch, TusError, UploadGone
-from tus_wsgi.expiry import SHARE_LEFT, expiry, has_lapsed, prolonged
-from tus_wsgi.model import State, UploadId, UploadInfo
-from tus_wsgi.ports import BodyEnd
+from tus_wsgi.domain.errors import (
+    BodyDisconnected,
+    FinishRefused,
+    OffsetMismatch,
+    TusError,
+    UploadGone,
+)
+from tus_wsgi.domain.expiry import SHARE_LEFT, expiry, has_lapsed, prolonged
+from tus_wsgi.domain.interfaces import BodyEnd
+from tus_wsgi.domain.model import State, UploadId, UploadInfo
 from tus_wsgi.protocol.fields import build_date, parse_date
 from tus_wsgi.stores.memory import MemoryStore
 

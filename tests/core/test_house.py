@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import tus_wsgi
-from tus_wsgi.settings import Settings, markdown, table
+from tus_wsgi.settings.settings import Settings, markdown, table
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "tus_wsgi").rglob("*.py"))

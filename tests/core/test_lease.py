@@ -19,14 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.records import MemoryRecords
-from tus_wsgi.errors import LockerUnavailable, LockLost, UploadLocked
-from tus_wsgi.events import LockEvent, LockTakenOver, LockWasLost
-from tus_wsgi.lockers import lease as module
-from tus_wsgi.lockers.lease import Lease
-from tus_wsgi.lockers.records import Claim, Record, Times, Unanswered
-from tus_wsgi.lockers.turns import Ticket
-from tus_wsgi.lockers.watch import Watch, Watches
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
+from tus_wsgi.domain.events import LockEvent, LockTakenOver, LockWasLost
+from tus_wsgi.domain.model import UploadId
+from tus_wsgi.lockers.lease import locker as module
+from tus_wsgi.lockers.lease.locker import Lease
+from tus_wsgi.lockers.lease.monitor import Watch, Watches
+from tus_wsgi.lockers.lease.records import Claim, Record, Times, Unanswered
+from tus_wsgi.lockers.queue import Ticket
 
 ID = UploadId("a")
 TIMES = Times()

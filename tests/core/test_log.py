@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.events import (
+from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.domain.events import (
     BytesStored,
     Event,
     LockAcquired,
@@ -21,7 +21,7 @@ from tus_wsgi.events import (
     UploadFinished,
     UploadTerminated,
 )
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.model import UploadId
 from tus_wsgi.observers.log import LOGGER, LogFormat, LogObserver, configure_logging, fingerprint
 
 ID = UploadId("QTzW1Qy0m2mLw0b0nXq3fA")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tus_wsgi.errors import UploadNotFound
-from tus_wsgi.model import (
+from tus_wsgi.domain.errors import UploadNotFound
+from tus_wsgi.domain.model import (
     ID_BITS,
     Extension,
     Metadata,

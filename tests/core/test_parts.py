@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tus_wsgi.errors import UploadTooLarge
-from tus_wsgi.model import GIB, MIB, TIB
-from tus_wsgi.parts import (
+from tus_wsgi.domain.errors import UploadTooLarge
+from tus_wsgi.domain.model import GIB, MIB, TIB
+from tus_wsgi.domain.parts import (
     LADDER_STEPS,
     Part,
     PartLimits,

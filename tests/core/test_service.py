@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.harness.bodies import PATIENCE, ScriptedBody, sliced
 from tests.harness.uploads import Uploads
-from tus_wsgi.commands import (
+from tus_wsgi.domain.commands import (
     Append,
     Appended,
     Create,
@@ -28,7 +28,7 @@ from tus_wsgi.commands import (
     Terminate,
     Terminated,
 )
-from tus_wsgi.errors import (
+from tus_wsgi.domain.errors import (
     BodyCutShort,
     BodyDisconnected,
     BodyDraining,
@@ -48,18 +48,18 @@ from tus_wsgi.errors import (
     UploadTooLarge,
     UploadUnfinished,
 )
-from tus_wsgi.events import (
+from tus_wsgi.domain.events import (
     BytesStored,
     Event,
     UploadCreated,
     UploadFinished,
     UploadTerminated,
 )
-from tus_wsgi.hooks import FinishedUpload
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.interfaces import AssertHeld, Body, BodyEnd, Store, Upload
+from tus_wsgi.domain.model import Extension, Metadata, State, UploadId, UploadInfo
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import Extension, Metadata, State, UploadId, UploadInfo
-from tus_wsgi.ports import AssertHeld, Body, BodyEnd, Store, Upload
-from tus_wsgi.service import UploadService
+from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.memory import MemoryStore, MemoryUpload
 
 MAX = 100

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.harness.bodies import ScriptedBody
-from tus_wsgi.commands import (
+from tus_wsgi.domain.commands import (
     Command,
     Concatenate,
     Content,
@@ -21,12 +21,12 @@ from tus_wsgi.commands import (
     Inspected,
     Outcome,
 )
-from tus_wsgi.errors import FinishRefused, StoreUnavailable, UploadUnfinished
-from tus_wsgi.events import Event, UploadCreated
-from tus_wsgi.hooks import FinishedUpload
+from tus_wsgi.domain.errors import FinishRefused, StoreUnavailable, UploadUnfinished
+from tus_wsgi.domain.events import Event, UploadCreated
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.model import Final, Metadata, UploadId, UploadInfo
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import Final, Metadata, UploadId, UploadInfo
-from tus_wsgi.service import UploadService
+from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.memory import MemoryStore
 
 DATA = b"0123456789"

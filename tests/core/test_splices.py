@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tus_wsgi.model import GIB, MIB, TIB
-from tus_wsgi.parts import PartLimits, PartPlan, plan_for
-from tus_wsgi.splices import COPY_RANGE_FROM, Slice, Splice, copied, splices
+from tus_wsgi.domain.concat_plan import COPY_RANGE_FROM, Slice, Splice, copied, splices
+from tus_wsgi.domain.model import GIB, MIB, TIB
+from tus_wsgi.domain.parts import PartLimits, PartPlan, plan_for
 
 lengths_of_all = st.lists(st.integers(0, 40), max_size=30)
 plans = st.builds(

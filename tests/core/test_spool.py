@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from tests.harness.bodies import ScriptedBody, sliced
 from tests.harness.disks import SmallDisk
-from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.model import KIB, MIB
-from tus_wsgi.ports import BodyEnd
-from tus_wsgi.spool import (
+from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.domain.interfaces import BodyEnd
+from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.spool.spool import (
     DISK_STEP,
     FIRST_BUFFER,
     GROWTH,

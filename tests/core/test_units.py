@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tus_wsgi.model import GIB, MIB
-from tus_wsgi.units import build_duration, build_size, parse_duration, parse_size
+from tus_wsgi.domain.model import GIB, MIB
+from tus_wsgi.settings.units import build_duration, build_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

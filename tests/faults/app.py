@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tus_wsgi import FinishedUpload, TusMiddleware
 from tus_wsgi.wsgi import interim
-from tus_wsgi.wsgi.sources import source_of
+from tus_wsgi.wsgi.input import source_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Self
 from tests.faults.lane import Lane, limits_for
 from tests.faults.scenarios import Scenario
 from tests.s3.service import Forgetful
-from tus_wsgi.assembly import TusMiddleware
-from tus_wsgi.hooks import FinishedUpload
-from tus_wsgi.lockers.file import FileLocker
+from tus_wsgi.app import TusMiddleware
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.interfaces import Locker, Upload
+from tus_wsgi.domain.model import TIB, UploadId
+from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import TIB, UploadId
-from tus_wsgi.ports import Locker, Upload
-from tus_wsgi.settings import Settings
+from tus_wsgi.operations.listing import Listing
+from tus_wsgi.operations.sweep import Deed, Rules, Sweep
+from tus_wsgi.settings.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.keys import Keys
-from tus_wsgi.stores.s3.listing import Listing
-from tus_wsgi.stores.s3.sweep import Deed, Rules, Sweep
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from demo.seaweedfs import SeaweedFS
 from tests.faults.lane import Lane, open_lane
 from tests.faults.matrix import Matrix
 from tests.faults.pool import Pool, open_pool
 from tests.harness.ministack import running_ministack
 from tests.harness.service import Service, service_of
-from tus_wsgi.dev.seaweedfs import SeaweedFS
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 TINY_PART = 1000
 """Bytes of a part where any size will do."""

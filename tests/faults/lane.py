@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
+from demo.identities import Credentials
 from tests.faults.proxy import FaultProxy
 from tests.harness.service import Service
-from tus_wsgi.dev.identities import Credentials
-from tus_wsgi.model import MIB
-from tus_wsgi.parts import PartLimits
+from tus_wsgi.domain.model import MIB
+from tus_wsgi.domain.parts import PartLimits
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

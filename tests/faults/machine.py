@@ -20,13 +20,19 @@ from tests.faults.lane import Lane, limits_for
 from tests.faults.proxy import Call, Fault
 from tests.harness.bodies import ScriptedBody
 from tests.s3.service import Forgetful
-from tus_wsgi.commands import Append, Create, Inspect, Terminate
-from tus_wsgi.errors import BodyCutShort, OffsetMismatch, Unavailable, UploadGone, UploadNotFound
-from tus_wsgi.hooks import FinishedUpload
-from tus_wsgi.lockers.file import FileLocker
-from tus_wsgi.model import Metadata, UploadId
-from tus_wsgi.ports import BodyEnd, Locker, Upload
-from tus_wsgi.service import UploadService
+from tus_wsgi.domain.commands import Append, Create, Inspect, Terminate
+from tus_wsgi.domain.errors import (
+    BodyCutShort,
+    OffsetMismatch,
+    Unavailable,
+    UploadGone,
+    UploadNotFound,
+)
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.interfaces import BodyEnd, Locker, Upload
+from tus_wsgi.domain.model import Metadata, UploadId
+from tus_wsgi.lockers.file.locker import FileLocker
+from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.keys import Keys
 

@@ -51,21 +51,21 @@ from tests.faults.ring import Case, run_case
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.transport import in_process
 from tests.harness.bodies import ScriptedBody
-from tus_wsgi import finishing
-from tus_wsgi.errors import LockLost, StoreUnavailable, UploadGone
-from tus_wsgi.hooks import OnFinish
-from tus_wsgi.lockers import memos
-from tus_wsgi.model import State, UploadId
-from tus_wsgi.parts import Part, PartPlan
-from tus_wsgi.ports import Body, Upload
-from tus_wsgi.spool import Payload, SpooledPart
-from tus_wsgi.stores.s3 import bucket, info, pipeline, tails, upload
-from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.domain.errors import LockLost, StoreUnavailable, UploadGone
+from tus_wsgi.domain.hooks import OnFinish
+from tus_wsgi.domain.interfaces import Body, Upload
+from tus_wsgi.domain.model import State, UploadId
+from tus_wsgi.domain.parts import Part, PartPlan
+from tus_wsgi.lockers import cache as memos
+from tus_wsgi.service import finish as finishing
+from tus_wsgi.spool.spool import Payload, SpooledPart
+from tus_wsgi.stores.s3 import bucket, info, tails, transfers, upload
 from tus_wsgi.stores.s3.bucket import Condition
+from tus_wsgi.stores.s3.context import unlocked
+from tus_wsgi.stores.s3.errors import Absent
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.upload import S3Upload
-from tus_wsgi.stores.s3.workshop import unlocked
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -205,30 +205,30 @@ def every_memo_counts(patch: Patch) -> None:
 
 
 def failed_parts_are_overlooked(patch: Patch) -> None:
-    def collect(self: pipeline.PartPipeline, finished: set[Future[Part]]) -> None:
+    def collect(self: transfers.PartPipeline, finished: set[Future[Part]]) -> None:
         self._running -= finished
         self._done += [one.result() for one in finished if one.exception() is None]
 
-    def wait(self: pipeline.PartPipeline) -> list[Part]:
+    def wait(self: transfers.PartPipeline) -> list[Part]:
         futures.wait(self._running)
         self._collect(set(self._running))
         return self._done
 
-    patch.setattr(pipeline.PartPipeline, "_collect", collect)
-    patch.setattr(pipeline.PartPipeline, "wait", wait)
+    patch.setattr(transfers.PartPipeline, "_collect", collect)
+    patch.setattr(transfers.PartPipeline, "wait", wait)
 
 
 def parts_go_on_after_a_failure(patch: Patch) -> None:
-    def run(self: pipeline.PartPipeline, number: int, part: SpooledPart) -> Part:
+    def run(self: transfers.PartPipeline, number: int, part: SpooledPart) -> Part:
         with part:
             return self._upload(number, part)
 
-    def collect(self: pipeline.PartPipeline, finished: set[Future[Part]]) -> None:
+    def collect(self: transfers.PartPipeline, finished: set[Future[Part]]) -> None:
         self._running -= finished
         self._done += [one.result() for one in finished if one.exception() is None]
 
-    patch.setattr(pipeline.PartPipeline, "_run", run)
-    patch.setattr(pipeline.PartPipeline, "_collect", collect)
+    patch.setattr(transfers.PartPipeline, "_run", run)
+    patch.setattr(transfers.PartPipeline, "_collect", collect)
 
 
 def no_object_is_looked_for(patch: Patch) -> None:

@@ -13,11 +13,11 @@ import pytest
 from tests.faults.client import TusClient, Way
 from tests.faults.lane import PATIENCE, Lane, limits_for
 from tests.faults.transport import Answer, in_process
-from tus_wsgi.assembly import TusMiddleware
-from tus_wsgi.hooks import FinishedUpload
+from tus_wsgi.app import TusMiddleware
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.parts import PartLimits
-from tus_wsgi.settings import Settings
+from tus_wsgi.settings.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.keys import Keys
 

@@ -6,14 +6,14 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-from tus_wsgi.ports import BodyEnd
+from tus_wsgi.domain.interfaces import BodyEnd
 
 PATIENCE = 10.0
 """Seconds until a body that waits to be interrupted gives up, and its test with it."""
 
 
 class ScriptedBody:
-    """A body that arrives piece by piece. It implements `tus_wsgi.ports.Body`.
+    """A body that arrives piece by piece. It implements `tus_wsgi.domain.interfaces.Body`.
 
     Args:
         pieces: what each read finds. A reader with a smaller buffer gets a piece in several reads.

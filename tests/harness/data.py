@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 _STEP = 4 * MIB
 _BLOCK = random.Random(20).randbytes(_STEP)

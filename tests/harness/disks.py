@@ -7,7 +7,7 @@ import io
 import os
 from typing import IO
 
-from tus_wsgi.spool import Spool
+from tus_wsgi.spool.spool import Spool
 
 
 class SmallDisk(Spool):

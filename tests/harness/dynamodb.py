@@ -27,10 +27,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tus_wsgi.dev.npm import find_npm
-from tus_wsgi.dev.ports import HOST, free_ports
-from tus_wsgi.dev.process import ChildProcess, DevError
-from tus_wsgi.lockers.dynamodb import create_table
+from demo.npm import find_npm
+from demo.ports import HOST, free_ports
+from demo.process import ChildProcess, DevError
+from tus_wsgi.lockers.lease.dynamodb import create_table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -21,8 +21,8 @@ from typing import Self
 import psutil
 from gunicorn.config import KNOWN_SETTINGS
 
+from demo.process import ChildProcess
 from tests.harness.http import Connection
-from tus_wsgi.dev.process import ChildProcess
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"

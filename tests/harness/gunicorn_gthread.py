@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-wsgi_app = "tus_wsgi.assembly:create_app()"
+wsgi_app = "tus_wsgi.app:create_app()"
 worker_class = "gthread"
 threads = 16
 timeout = 60

@@ -13,10 +13,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from demo.identities import Credentials
+from demo.ports import HOST, free_ports
+from demo.process import ChildProcess, DevError
 from tests.harness.service import Service, find_program, wait_until_writable
-from tus_wsgi.dev.identities import Credentials
-from tus_wsgi.dev.ports import HOST, free_ports
-from tus_wsgi.dev.process import ChildProcess, DevError
 
 
 @contextlib.contextmanager

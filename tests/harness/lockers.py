@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from tus_wsgi.events import LockEvent
-from tus_wsgi.lockers.dynamodb import DynamoDBRecords
-from tus_wsgi.lockers.file import FileLocker
-from tus_wsgi.lockers.flock import FlockLocks
-from tus_wsgi.lockers.kernel import ByteLocks, OpenLocks
-from tus_wsgi.lockers.lease import LeaseLocker
+from tus_wsgi.domain.events import LockEvent
+from tus_wsgi.domain.interfaces import Locker
+from tus_wsgi.lockers.file.flock import FlockLocks
+from tus_wsgi.lockers.file.locker import FileLocker
+from tus_wsgi.lockers.file.ofd import ByteLocks, OpenLocks
+from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
+from tus_wsgi.lockers.lease.locker import LeaseLocker
+from tus_wsgi.lockers.lease.records import Times
+from tus_wsgi.lockers.lease.s3 import S3Records
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.lockers.records import Times
-from tus_wsgi.lockers.s3 import S3Records
-from tus_wsgi.ports import Locker
 
 if TYPE_CHECKING:
+    from demo.seaweedfs import SeaweedFS
     from tests.harness.dynamodb import DynamoDB
-    from tus_wsgi.dev.seaweedfs import SeaweedFS
 
 KINDS: dict[str, OpenLocks] = {"file": ByteLocks, "flock": FlockLocks}
 """The kinds of kernel locks that the file locker can stand on."""

@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from demo.seaweedfs import start_seaweedfs
 from tests.conformance.report import as_markdown, read
 from tests.harness.conformance import ROOT, judge, ours
 from tests.harness.peers import Judged, resumable_upload, tus_node_server
 from tests.harness.site import Site
-from tus_wsgi.dev.seaweedfs import start_seaweedfs
 
 REPORTS = ROOT / ".cache" / "conformance"
 DOCS = ROOT / "docs" / "conformance.md"

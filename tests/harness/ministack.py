@@ -12,10 +12,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from demo.ports import HOST, free_ports
+from demo.process import ChildProcess
+from demo.seaweedfs import Credentials
 from tests.harness.service import Service, find_program, wait_until_writable
-from tus_wsgi.dev.ports import HOST, free_ports
-from tus_wsgi.dev.process import ChildProcess
-from tus_wsgi.dev.seaweedfs import Credentials
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tus_wsgi.dev.ports import HOST, free_ports
-from tus_wsgi.dev.process import ChildProcess, DevError
+from demo.ports import HOST, free_ports
+from demo.process import ChildProcess, DevError
 
 START_SECONDS = 30.0
 

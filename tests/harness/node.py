@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tus_wsgi.dev.npm import find_npm
-from tus_wsgi.dev.process import DevError
+from demo.npm import find_npm
+from demo.process import DevError
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "node"

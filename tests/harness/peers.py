@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.process import ChildProcess
 from tests.harness.node import node_packages
 from tests.harness.packages import python_package
-from tus_wsgi.dev.process import ChildProcess
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 HOST = "127.0.0.1"
 

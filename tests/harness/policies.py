@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tus_wsgi.dev.seaweedfs import SeaweedFS
+from demo.seaweedfs import SeaweedFS
 
 # SeaweedFS's only account, and the name of its identity with the least privilege.
 _PRINCIPAL = "arn:aws:iam::000000000000:user/tus"

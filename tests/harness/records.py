@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tus_wsgi.lockers.records import Claim, Record
+from tus_wsgi.lockers.lease.records import Claim, Record
 
 
 class MemoryRecords:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tus_wsgi.dev.seaweedfs import SeaweedFS, start_seaweedfs
+from demo.seaweedfs import SeaweedFS, start_seaweedfs
 
 if TYPE_CHECKING:
     from tests.harness.dynamodb import DynamoDB

@@ -15,9 +15,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tus_wsgi.dev.identities import Credentials
-from tus_wsgi.dev.process import ChildProcess, DevError
-from tus_wsgi.dev.seaweedfs import REGION, SeaweedFS
+from demo.identities import Credentials
+from demo.process import ChildProcess, DevError
+from demo.seaweedfs import REGION, SeaweedFS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from demo.seaweedfs import SeaweedFS
 from tests.harness.juicefs import running_juicefs
 from tests.harness.service import Service, service_of
 from tests.harness.swift import running_swift
-from tus_wsgi.dev.seaweedfs import SeaweedFS
 
 SERVICES = ("seaweedfs", "swift", "juicefs")
 

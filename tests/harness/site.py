@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from demo.seaweedfs import SeaweedFS
 from tests.harness.gunicorn import Gunicorn, wait_until
-from tus_wsgi.dev.seaweedfs import SeaweedFS
-from tus_wsgi.lockers.file import place_of
-from tus_wsgi.lockers.kernel import ByteLocks
-from tus_wsgi.model import MIB, UploadId
+from tus_wsgi.domain.model import MIB, UploadId
+from tus_wsgi.lockers.file.locker import place_of
+from tus_wsgi.lockers.file.ofd import ByteLocks
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef

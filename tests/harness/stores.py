@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tus_wsgi.dev.seaweedfs import SeaweedFS
-from tus_wsgi.model import GIB, MIB, UploadId
-from tus_wsgi.parts import PartLimits
-from tus_wsgi.spool import Spool
+from demo.seaweedfs import SeaweedFS
+from tus_wsgi.domain.model import GIB, MIB, UploadId
+from tus_wsgi.domain.parts import PartLimits
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.keys import Keys

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.harness.bodies import ScriptedBody
-from tus_wsgi.commands import (
+from tus_wsgi.domain.commands import (
     Append,
     Appended,
     Concatenate,
@@ -22,12 +22,12 @@ from tus_wsgi.commands import (
     Inspected,
     Terminate,
 )
-from tus_wsgi.events import Event
-from tus_wsgi.hooks import FinishedUpload
+from tus_wsgi.domain.events import Event
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.interfaces import Body, Store
+from tus_wsgi.domain.model import Final, Metadata, UploadId, UploadInfo
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import Final, Metadata, UploadId, UploadInfo
-from tus_wsgi.ports import Body, Store
-from tus_wsgi.service import UploadService
+from tus_wsgi.service.uploads import UploadService
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 METADATA = Metadata((("filename", b"a.txt"),), "filename YS50eHQ=")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from demo.seaweedfs import SeaweedFS
 from tests.harness.gunicorn import Gunicorn
 from tests.harness.site import Site
 from tests.harness.tus import Tus
-from tus_wsgi.dev.seaweedfs import SeaweedFS
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from benchmarks.options import Options
 from benchmarks.proxy import operation
 from benchmarks.results import Result, Sample
 from benchmarks.stage import NODE, OURS
-from tus_wsgi.dev.seaweedfs import SeaweedFS
-from tus_wsgi.model import KIB, MIB
+from demo.seaweedfs import SeaweedFS
+from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live
 

@@ -35,7 +35,7 @@ from tests.live.clients.drivers import (
     tuspy_async,
     uppy,
 )
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 pytestmark = [
     pytest.mark.live,

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from demo.process import ChildProcess
 from tests.harness.data import some_bytes
 from tests.harness.gunicorn import ROOT, wait_until
 from tests.harness.tus import Tus
 from tests.live.demo_fixtures.running import RunningDemo, gone
-from tus_wsgi.dev.process import ChildProcess
 
 pytestmark = pytest.mark.live
 

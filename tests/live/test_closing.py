@@ -21,8 +21,8 @@ from tests.harness.timing import assert_takes_less
 from tests.harness.tls import write_certificate
 from tests.harness.tus import Tus, patch_fields
 from tests.live.test_threads import THREADS
-from tus_wsgi.model import KIB, MIB
-from tus_wsgi.wsgi.lingering import LINGER_SECONDS
+from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.wsgi.connection import LINGER_SECONDS
 
 pytestmark = pytest.mark.live
 

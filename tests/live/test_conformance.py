@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from demo.seaweedfs import SeaweedFS
 from tests.conformance.report import as_markdown, read
 from tests.conformance.rules import NOT_TESTED, RULES
 from tests.harness.conformance import SUITE, judge, ours
 from tests.harness.site import Site
-from tus_wsgi.dev.seaweedfs import SeaweedFS
 
 pytestmark = [pytest.mark.live, pytest.mark.conformance]
 

@@ -15,7 +15,7 @@ from tests.harness.http import Connection, Response
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.timing import assert_takes_less
 from tests.harness.tus import Tus, patch_fields
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 pytestmark = pytest.mark.live
 

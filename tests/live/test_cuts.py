@@ -17,7 +17,7 @@ from tests.harness.http import Connection
 from tests.harness.proxy import Cut, CuttingProxy
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.tus import Tus, patch_fields
-from tus_wsgi.model import KIB, MIB
+from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
+from demo.demo import UPPY, Places
+from demo.npm import fetch_files, find_npm
+from demo.process import ChildProcess, DevError
+from demo.site import PAGE, UPPY_FILES
 from tests.harness.gunicorn import wait_until
 from tests.live.demo_fixtures.chromium import Chromium, Page, find_chromium
 from tests.live.demo_fixtures.running import RunningDemo, ask, gone, running, start
 from tests.live.demo_fixtures.widget import button, press, uploads, wait_until_sent
 from tests.live.demo_fixtures.wire import Wire
-from tus_wsgi.dev.demo import UPPY, Places
-from tus_wsgi.dev.npm import fetch_files, find_npm
-from tus_wsgi.dev.process import ChildProcess, DevError
-from tus_wsgi.dev.site import PAGE, UPPY_FILES
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 pytestmark = pytest.mark.live
 

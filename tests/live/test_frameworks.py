@@ -11,7 +11,7 @@ from tests.harness.gunicorn import Gunicorn
 from tests.harness.http import Connection, Response
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.tus import VERSION, Tus
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 pytestmark = pytest.mark.live
 

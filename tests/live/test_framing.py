@@ -13,7 +13,7 @@ from tests.harness.data import some_bytes
 from tests.harness.http import Connection
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.tus import STREAM, VERSION, Tus, patch_fields
-from tus_wsgi.model import KIB, MIB
+from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live
 

@@ -10,7 +10,7 @@ import pytest
 from tests.harness.data import some_bytes
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.tus import Tus
-from tus_wsgi.model import KIB
+from tus_wsgi.domain.model import KIB
 
 pytestmark = pytest.mark.live
 

@@ -20,7 +20,7 @@ from tests.harness.http import Connection, Response
 from tests.harness.packages import python_package
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.tus import Tus
-from tus_wsgi.model import KIB, MIB
+from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live
 

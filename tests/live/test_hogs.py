@@ -20,7 +20,7 @@ from tests.harness.site import Site
 from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tests.harness.tus import Tus, patch_fields
 from tests.live.test_fairness import LATE
-from tus_wsgi.model import KIB, MIB
+from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live
 

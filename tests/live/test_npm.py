@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from demo.demo import UPPY
+from demo.npm import fetch_files, find_npm
+from demo.site import UPPY_FILES
 from tests.harness.packages import python_package
-from tus_wsgi.dev.demo import UPPY
-from tus_wsgi.dev.npm import fetch_files, find_npm
-from tus_wsgi.dev.site import UPPY_FILES
 
 pytestmark = pytest.mark.live
 

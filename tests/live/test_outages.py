@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from demo.seaweedfs import start_seaweedfs
 from tests.harness.data import some_bytes
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.tus import STREAM, Tus
-from tus_wsgi.dev.seaweedfs import start_seaweedfs
 
 pytestmark = pytest.mark.live
 

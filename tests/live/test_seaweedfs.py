@@ -11,11 +11,11 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tus_wsgi.dev import seaweedfs
-from tus_wsgi.dev.identities import Credentials
-from tus_wsgi.dev.ports import free_ports
-from tus_wsgi.dev.process import DevError
-from tus_wsgi.dev.seaweedfs import SeaweedFS, find_weed, start_seaweedfs
+from demo import seaweedfs
+from demo.identities import Credentials
+from demo.ports import free_ports
+from demo.process import DevError
+from demo.seaweedfs import SeaweedFS, find_weed, start_seaweedfs
 
 pytestmark = pytest.mark.live
 

@@ -17,7 +17,7 @@ from tests.harness.http import Connection
 from tests.harness.site import PART_SIZE, Site
 from tests.harness.timing import assert_takes_less
 from tests.harness.tus import Tus, patch_fields
-from tus_wsgi.model import KIB
+from tus_wsgi.domain.model import KIB
 
 pytestmark = pytest.mark.live
 

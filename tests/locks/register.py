@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tus_wsgi.ports import Lock
+from tus_wsgi.domain.interfaces import Lock
 
 _PF_EXITING = 0x4
 """The kernel's mark on a process that is being taken down (proc_pid_stat(5), `flags`)."""

@@ -24,13 +24,13 @@ import pytest
 
 from tests.harness.lockers import LEASES, Place
 from tests.locks.register import Overlap, Register
-from tus_wsgi.errors import LockerUnavailable, LockLost, UploadLocked
-from tus_wsgi.events import LockEvent
-from tus_wsgi.lockers.kernel import ByteLocks
-from tus_wsgi.lockers.lease import Lease
-from tus_wsgi.lockers.watch import Watch
-from tus_wsgi.model import UploadId
-from tus_wsgi.ports import Lock, Locker
+from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
+from tus_wsgi.domain.events import LockEvent
+from tus_wsgi.domain.interfaces import Lock, Locker
+from tus_wsgi.domain.model import UploadId
+from tus_wsgi.lockers.file.ofd import ByteLocks
+from tus_wsgi.lockers.lease.locker import Lease
+from tus_wsgi.lockers.lease.monitor import Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ import pytest
 from tests.faults.proxy import Call, Fault, FaultProxy
 from tests.harness.lockers import LEASES, QUICK, Place, new_place
 from tests.locks.swarm import FLAWS, Plan
-from tus_wsgi.lockers.records import Times
+from tus_wsgi.lockers.lease.records import Times
 
 pytestmark = [pytest.mark.locks, pytest.mark.timeout(300)]
 

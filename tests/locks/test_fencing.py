@@ -22,11 +22,17 @@ import pytest
 from tests.harness.bodies import ScriptedBody
 from tests.harness.data import some_bytes
 from tests.harness.stores import LIMITS, PART, Call, Place
-from tus_wsgi.commands import Inspect
-from tus_wsgi.errors import LockLost, StoreUnavailable, Unavailable, UploadGone, UploadNotFound
-from tus_wsgi.model import Final, Metadata, Partial, UploadId, UploadInfo
-from tus_wsgi.ports import Lock, Upload
-from tus_wsgi.service import UploadService
+from tus_wsgi.domain.commands import Inspect
+from tus_wsgi.domain.errors import (
+    LockLost,
+    StoreUnavailable,
+    Unavailable,
+    UploadGone,
+    UploadNotFound,
+)
+from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.model import Final, Metadata, Partial, UploadId, UploadInfo
+from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.memory import MemoryStore
 from tus_wsgi.stores.s3 import S3Store
 

@@ -22,6 +22,8 @@ import pytest
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
+from demo.ports import free_ports
+from demo.seaweedfs import SeaweedFS
 from tests.harness.data import write_file
 from tests.harness.dynamodb import DynamoDB
 from tests.harness.gunicorn import Gunicorn
@@ -29,11 +31,9 @@ from tests.harness.lockers import LEASES
 from tests.harness.nginx import running_nginx
 from tests.harness.node import node_packages, run_node
 from tests.harness.proxy import CuttingProxy
-from tus_wsgi.dev.ports import free_ports
-from tus_wsgi.dev.seaweedfs import SeaweedFS
-from tus_wsgi.lockers.records import Times
-from tus_wsgi.lockers.s3 import S3Records
-from tus_wsgi.model import KIB, MIB
+from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.lockers.lease.records import Times
+from tus_wsgi.lockers.lease.s3 import S3Records
 
 pytestmark = [pytest.mark.locks, pytest.mark.timeout(600)]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tus_wsgi.commands import Content
-from tus_wsgi.model import Extension, UploadId
+from tus_wsgi.domain.commands import Content
+from tus_wsgi.domain.model import Extension, UploadId
 from tus_wsgi.protocol.http import Reply, RequestHead
-from tus_wsgi.protocol.tus1 import Tus1
+from tus_wsgi.protocol.tus1.dialect import Tus1
 
 ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
 

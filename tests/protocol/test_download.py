@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from werkzeug.http import parse_options_header
 
 from tests.protocol.heads import ID, MODIFIED, Bytes, plain, value_of
-from tus_wsgi.commands import Downloadable
-from tus_wsgi.model import Metadata, State, UploadInfo
+from tus_wsgi.domain.commands import Downloadable
+from tus_wsgi.domain.model import Metadata, State, UploadInfo
 from tus_wsgi.protocol.download import (
     build_content_disposition,
     reply_to_get,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tus_wsgi.errors import MalformedField
-from tus_wsgi.model import Metadata
+from tus_wsgi.domain.errors import MalformedField
+from tus_wsgi.domain.model import Metadata
 from tus_wsgi.protocol import fields
 from tus_wsgi.protocol.fields import MAX_METADATA, MAX_PAIRS
 

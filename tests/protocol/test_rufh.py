@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.protocol.heads import ID, Bytes, Fields
 from tests.protocol.test_tus1_errors import SAMPLES
-from tus_wsgi import errors
-from tus_wsgi.commands import (
+from tus_wsgi.domain import errors
+from tus_wsgi.domain.commands import (
     Append,
     Appended,
     Create,
@@ -28,7 +28,7 @@ from tus_wsgi.commands import (
     Terminate,
     Terminated,
 )
-from tus_wsgi.errors import (
+from tus_wsgi.domain.errors import (
     LengthExceeded,
     LengthMismatch,
     MalformedField,
@@ -40,10 +40,10 @@ from tus_wsgi.errors import (
     UploadGone,
     UploadTooLarge,
 )
-from tus_wsgi.model import State, UploadId, UploadInfo
+from tus_wsgi.domain.model import State, UploadId, UploadInfo
 from tus_wsgi.protocol.http import Dialect, Reply, RequestHead
-from tus_wsgi.protocol.rufh import MEDIA_TYPE, Rufh
-from tus_wsgi.protocol.rufh_drafts import DRAFTS
+from tus_wsgi.protocol.rufh.dialect import MEDIA_TYPE, Rufh
+from tus_wsgi.protocol.rufh.drafts import DRAFTS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MAX_SIZE = 1000

@@ -21,10 +21,15 @@ from tests.protocol.heads import (
     value_of,
     without,
 )
-from tus_wsgi.checksums import Algorithm, Checksum
-from tus_wsgi.commands import Append, Create, Discovered, Inspect, Verification
-from tus_wsgi.errors import ChecksumMismatch, MalformedField, UnsupportedMediaType, UploadTooLarge
-from tus_wsgi.model import Extension
+from tus_wsgi.domain.checksums import Algorithm, Checksum
+from tus_wsgi.domain.commands import Append, Create, Discovered, Inspect, Verification
+from tus_wsgi.domain.errors import (
+    ChecksumMismatch,
+    MalformedField,
+    UnsupportedMediaType,
+    UploadTooLarge,
+)
+from tus_wsgi.domain.model import Extension
 from tus_wsgi.protocol.fields import build_checksum, parse_checksum, parse_field_names
 from tus_wsgi.protocol.http import RequestHead, status_line
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.heads import ID, OCTETS, patch, tus, tus1, value_of
-from tus_wsgi.commands import Append, Concatenate, Create, Created, Inspected
-from tus_wsgi.errors import MalformedField, PartialUnusable, UploadFinal
-from tus_wsgi.model import Extension, Final, Metadata, Partial, State, UploadId, UploadInfo
-from tus_wsgi.protocol.concat import MAX_PARTIALS, build_concat, parse_concat
+from tus_wsgi.domain.commands import Append, Concatenate, Create, Created, Inspected
+from tus_wsgi.domain.errors import MalformedField, PartialUnusable, UploadFinal
+from tus_wsgi.domain.model import Extension, Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.protocol.http import Reply, RequestHead
+from tus_wsgi.protocol.tus1.concat import MAX_PARTIALS, build_concat, parse_concat
 
 BASE = "https://example.com/api/files"
 A, B = UploadId("a-_1"), UploadId("b")

@@ -7,8 +7,8 @@ import inspect
 import pytest
 
 from tests.protocol.heads import ID, patch, plain, post, tus, tus1, value_of
-from tus_wsgi import errors
-from tus_wsgi.errors import TusError
+from tus_wsgi.domain import errors
+from tus_wsgi.domain.errors import TusError
 from tus_wsgi.protocol.http import RequestHead
 
 SECRET = "s3://internal-bucket/key"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.protocol.heads import ID, OCTETS, Fields, patch, plain, post, tus, tus1, without
 from tests.protocol.test_fields import BAD_INTEGERS
-from tus_wsgi.commands import Append, Create, Discover, Download, Inspect, Terminate
-from tus_wsgi.errors import (
+from tus_wsgi.domain.commands import Append, Create, Discover, Download, Inspect, Terminate
+from tus_wsgi.domain.errors import (
     MalformedField,
     MethodNotAllowed,
     RequestError,
@@ -18,7 +18,7 @@ from tus_wsgi.errors import (
     UploadNotFound,
     UploadTooLarge,
 )
-from tus_wsgi.model import Extension, Metadata
+from tus_wsgi.domain.model import Extension, Metadata
 from tus_wsgi.protocol.http import Dialect, RequestHead
 
 WRONG_VERSIONS = [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.heads import CONTENT, EVERYTHING, ID, patch, plain, post, tus, tus1, value_of
-from tus_wsgi.commands import (
+from tus_wsgi.domain.commands import (
     Appended,
     Created,
     Discovered,
@@ -18,7 +18,7 @@ from tus_wsgi.commands import (
     Outcome,
     Terminated,
 )
-from tus_wsgi.model import Extension, Metadata, State, UploadId, UploadInfo
+from tus_wsgi.domain.model import Extension, Metadata, State, UploadId, UploadInfo
 from tus_wsgi.protocol.fields import parse_metadata
 from tus_wsgi.protocol.http import Reply, RequestHead
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import Place
-from tus_wsgi.commands import (
+from tus_wsgi.domain.commands import (
     Append,
     Appended,
     Create,
@@ -19,11 +19,11 @@ from tus_wsgi.commands import (
     Inspected,
     Terminate,
 )
-from tus_wsgi.hooks import FinishedUpload
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import Metadata, UploadId, UploadInfo
-from tus_wsgi.ports import Lock, Upload
-from tus_wsgi.service import UploadService
+from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.s3 import S3Store
 
 

@@ -14,12 +14,12 @@ from botocore.exceptions import EndpointConnectionError
 
 from tests.harness.stores import Place
 from tests.s3.stubs import FACTS, Stubbed
-from tus_wsgi.errors import LockLost, StoreUnavailable, TusError
-from tus_wsgi.parts import Part
-from tus_wsgi.spool import Payload
-from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.domain.errors import LockLost, StoreUnavailable, TusError
+from tus_wsgi.domain.parts import Part
+from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.copies import Copy
+from tus_wsgi.stores.s3.errors import Absent
 
 KEY = "key"
 

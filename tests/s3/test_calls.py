@@ -8,8 +8,8 @@ import pytest
 
 from tests.harness.stores import PART, Place
 from tests.s3.service import Desk
-from tus_wsgi.errors import OffsetMismatch, UploadNotFound
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.errors import OffsetMismatch, UploadNotFound
+from tus_wsgi.domain.model import UploadId
 
 SMALL = b"0123456789"
 LARGE = random.Random(3).randbytes(2 * PART + 777)

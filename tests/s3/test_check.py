@@ -18,9 +18,9 @@ from time import time
 import pytest
 from click.testing import CliRunner
 
+from demo.seaweedfs import SeaweedFS
 from tests.harness.policies import denying
 from tus_wsgi.cli import main
-from tus_wsgi.dev.seaweedfs import SeaweedFS
 from tus_wsgi.stores.s3.client import make_client
 
 ACTIONS = {

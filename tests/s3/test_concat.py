@@ -17,18 +17,18 @@ from botocore.exceptions import EndpointConnectionError
 
 from tests.harness.stores import PART, Call, Place
 from tests.harness.uploads import Uploads, whenever
-from tus_wsgi.audience import Audience
-from tus_wsgi.errors import FinishRefused, PartialUnusable, StoreUnavailable, UploadGone
-from tus_wsgi.finishing import Finisher
+from tus_wsgi.domain.dispatch import Audience
+from tus_wsgi.domain.errors import FinishRefused, PartialUnusable, StoreUnavailable, UploadGone
+from tus_wsgi.domain.model import KIB, TIB, Final, Metadata, Partial, State, UploadId, UploadInfo
+from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import KIB, TIB, Final, Metadata, Partial, State, UploadId, UploadInfo
-from tus_wsgi.parts import PartPlan
-from tus_wsgi.spool import Spool
+from tus_wsgi.operations.listing import Listing
+from tus_wsgi.operations.sweep import Deed, Rules, Sweep
+from tus_wsgi.service.finish import Finisher
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.ahead import AHEAD, ahead
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.listing import Listing
 from tus_wsgi.stores.s3.record import Record, encode
-from tus_wsgi.stores.s3.sweep import Deed, Rules, Sweep
 
 DATA = random.Random(4).randbytes(3 * PART + 2 * KIB)
 

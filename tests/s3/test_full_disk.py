@@ -9,8 +9,8 @@ import pytest
 from tests.harness.disks import SmallDisk
 from tests.harness.stores import PART, Place
 from tests.s3.service import Desk
-from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.spool import FIRST_BUFFER
+from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.spool.spool import FIRST_BUFFER
 
 DATA = random.Random(8).randbytes(3 * PART + 777)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.stores import Place
-from tus_wsgi.model import Metadata, UploadId
+from tus_wsgi.domain.model import Metadata, UploadId
 from tus_wsgi.stores.s3.headers import (
     USER_METADATA_LIMIT,
     VALUE_LIMIT,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.s3.stubs import Stubbed
-from tus_wsgi.errors import LockLost, StoreUnavailable
-from tus_wsgi.model import UploadId, UploadInfo
-from tus_wsgi.parts import PartPlan
+from tus_wsgi.domain.errors import LockLost, StoreUnavailable
+from tus_wsgi.domain.model import UploadId, UploadInfo
+from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import Record
 

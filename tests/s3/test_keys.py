@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.model import UploadId
 from tus_wsgi.stores.s3.keys import Keys
 
 ID = UploadId("abc")

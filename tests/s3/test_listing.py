@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.s3.stubs import Stubbed
-from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.stores.s3.listing import Listing
+from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.operations.listing import Listing
 
 QUESTIONS: dict[str, tuple[str, Callable[[Listing], object]]] = {
     "objects": ("list_objects_v2", lambda listing: list(listing.objects("p/"))),

@@ -11,10 +11,10 @@ from contextlib import suppress
 import pytest
 
 from tests.harness.bodies import PATIENCE
-from tus_wsgi.errors import LockLost, StoreUnavailable
-from tus_wsgi.parts import Part
-from tus_wsgi.spool import Spool, SpooledPart
-from tus_wsgi.stores.s3.pipeline import PARTS_IN_FLIGHT, PartPipeline
+from tus_wsgi.domain.errors import LockLost, StoreUnavailable
+from tus_wsgi.domain.parts import Part
+from tus_wsgi.spool.spool import Spool, SpooledPart
+from tus_wsgi.stores.s3.transfers import PARTS_IN_FLIGHT, PartPipeline
 
 BUDGET = 1000
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tus_wsgi.model import MIB, Final, Metadata, Partial, State, UploadId, UploadInfo
-from tus_wsgi.parts import PartLimits, PartPlan, plan_for
+from tus_wsgi.domain.model import MIB, Final, Metadata, Partial, State, UploadId, UploadInfo
+from tus_wsgi.domain.parts import PartLimits, PartPlan, plan_for
 from tus_wsgi.stores.s3.record import Record, decode, encode
 
 ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")

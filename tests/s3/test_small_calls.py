@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tus_wsgi.dev.seaweedfs import SeaweedFS
-from tus_wsgi.spool import Payload, Spool
+from demo.seaweedfs import SeaweedFS
+from tus_wsgi.spool.spool import Payload, Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import make_client
 

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
+from demo.seaweedfs import SeaweedFS
 from tests.harness.bodies import ScriptedBody
 from tests.harness.policies import denying
 from tests.harness.stores import PART, Place
-from tus_wsgi.audience import Audience
 from tus_wsgi.cli import main
-from tus_wsgi.dev.seaweedfs import SeaweedFS
-from tus_wsgi.finishing import Finisher
-from tus_wsgi.hooks import FinishedUpload
+from tus_wsgi.domain.dispatch import Audience
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.model import TIB, Final, Partial, UploadId, UploadInfo
+from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import TIB, Final, Partial, UploadId, UploadInfo
-from tus_wsgi.parts import PartPlan
-from tus_wsgi.ports import Lock, Upload
+from tus_wsgi.operations.listing import Listing
+from tus_wsgi.operations.sweep import Action, Deed, Rules, Sweep
+from tus_wsgi.service.finish import Finisher
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.listing import Listing
 from tus_wsgi.stores.s3.record import Record, encode
-from tus_wsgi.stores.s3.sweep import Action, Deed, Rules, Sweep
 from tus_wsgi.stores.s3.upload import S3Upload
 
 if TYPE_CHECKING:

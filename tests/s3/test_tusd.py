@@ -12,9 +12,9 @@ from botocore.exceptions import EndpointConnectionError
 from tests.harness.stores import PART, Place
 from tests.s3.service import Desk
 from tests.s3.tusd import OfTusd
-from tus_wsgi.errors import PartialUnusable, StoreUnavailable, Unavailable, UploadNotFound
-from tus_wsgi.hooks import FinishedUpload
-from tus_wsgi.model import Final, Metadata, UploadId, UploadInfo
+from tus_wsgi.domain.errors import PartialUnusable, StoreUnavailable, Unavailable, UploadNotFound
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.model import Final, Metadata, UploadId, UploadInfo
 from tus_wsgi.stores.s3.upload import S3Upload
 
 FILE = random.Random(5).randbytes(4 * PART + 777)

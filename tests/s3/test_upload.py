@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import LIMITS, PART, TINY, Place
 from tests.s3.service import Desk
-from tus_wsgi.errors import (
+from tus_wsgi.domain.errors import (
     FinishRefused,
     LockLost,
     StoreUnavailable,
@@ -21,10 +21,10 @@ from tus_wsgi.errors import (
     UploadGone,
     UploadNotFound,
 )
-from tus_wsgi.hooks import FinishedUpload
-from tus_wsgi.model import KIB, State, UploadId, UploadInfo
-from tus_wsgi.ports import Upload
-from tus_wsgi.spool import Spool
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.interfaces import Upload
+from tus_wsgi.domain.model import KIB, State, UploadId, UploadInfo
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.keys import Keys
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tests.harness.stores import Place
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.model import UploadId
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef

@@ -15,9 +15,9 @@ from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 
 from tests.wsgi.linting import LintedClient
 from tus_wsgi import Settings, TusMiddleware
-from tus_wsgi.assembly import make_store
-from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.hooks import FinishedUpload, OnFinish
+from tus_wsgi.app import make_store
+from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.domain.hooks import FinishedUpload, OnFinish
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.stores.memory import MemoryContent, MemoryStore
 

@@ -12,9 +12,9 @@ import pytest
 
 from tests.wsgi.linting import LintedClient
 from tus_wsgi import Settings, SettingsError, TusMiddleware, create_app
-from tus_wsgi.assembly import default_lock_dir, make_locker, make_store
+from tus_wsgi.app import default_lock_dir, make_locker, make_store
+from tus_wsgi.domain.model import GIB, MIB, TIB, UploadId
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import GIB, MIB, TIB, UploadId
 from tus_wsgi.stores.memory import MemoryStore
 from tus_wsgi.stores.s3 import S3Store
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wsgi.wire import Wire, chunk, read
-from tus_wsgi.model import KIB, MIB
-from tus_wsgi.ports import Body, BodyEnd
+from tus_wsgi.domain.interfaces import Body, BodyEnd
+from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.body import DISCARD_BYTES, DISCARD_SECONDS, WsgiBody
 from tus_wsgi.wsgi.draining import LiveBodies
 

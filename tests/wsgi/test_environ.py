@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug.test import create_environ
 
-from tus_wsgi.errors import MalformedField
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.errors import MalformedField
+from tus_wsgi.domain.model import UploadId
 from tus_wsgi.wsgi.environ import Fields, Mount
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tus_wsgi.model import KIB, MIB
+from tus_wsgi.domain.model import KIB, MIB
 
 COUNT, PIECE = 400, 160 * KIB
 

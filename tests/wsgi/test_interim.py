@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug.test import create_environ
 
-from tus_wsgi.model import UploadId, UploadInfo
+from tus_wsgi.domain.model import UploadId, UploadInfo
 from tus_wsgi.protocol.http import Interim, Reply
-from tus_wsgi.protocol.rufh import Rufh
-from tus_wsgi.protocol.rufh_drafts import DRAFTS
-from tus_wsgi.protocol.tus1 import Tus1
+from tus_wsgi.protocol.rufh.dialect import Rufh
+from tus_wsgi.protocol.rufh.drafts import DRAFTS
+from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.wsgi.environ import Mount
 from tus_wsgi.wsgi.interim import EVERY_BYTES, EVERY_SECONDS, InterimSender, interim_sender
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 import pytest
 
 from tests.wsgi.wire import Wire
-from tus_wsgi.model import MIB
-from tus_wsgi.wsgi import lingering
-from tus_wsgi.wsgi.lingering import LingeringConnection, last_response
+from tus_wsgi.domain.model import MIB
+from tus_wsgi.wsgi import connection as lingering
+from tus_wsgi.wsgi.connection import LingeringConnection, last_response
 
 SOON = 0.1
 """Seconds in which something is begun."""

@@ -14,14 +14,14 @@ import pytest
 from werkzeug.test import TestResponse, create_environ
 
 from tests.wsgi.linting import LintedClient
-from tus_wsgi.commands import Content
-from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.events import Event, RequestFailed
+from tus_wsgi.domain.commands import Content
+from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.domain.events import Event, RequestFailed
+from tus_wsgi.domain.model import Extension, UploadId, UploadInfo
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.model import Extension, UploadId, UploadInfo
 from tus_wsgi.protocol.cors import CorsPolicy
-from tus_wsgi.protocol.tus1 import Tus1
-from tus_wsgi.service import UploadService
+from tus_wsgi.protocol.tus1.dialect import Tus1
+from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.memory import MemoryStore
 from tus_wsgi.wsgi.environ import Mount
 from tus_wsgi.wsgi.middleware import UploadMiddleware

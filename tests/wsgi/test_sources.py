@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from tests.harness.http import Connection
 from tests.harness.tls import write_certificate
 from tests.wsgi.wire import Wire, chunk
-from tus_wsgi.model import KIB, MIB
-from tus_wsgi.wsgi.sources import InputSource, SocketSource, Source, source_of
+from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.wsgi.input import InputSource, SocketSource, Source, source_of
 
 DATA = random.Random(6).randbytes(300 * KIB)
 

@@ -1,4 +1,4 @@
-"""Who may change an upload: each locker implements `tus_wsgi.ports.Locker`.
+"""Who may change an upload: each locker implements `tus_wsgi.domain.interfaces.Locker`.
 
 | module            | covers                      | a dead holder is noticed             |
 |-------------------|-----------------------------|--------------------------------------|

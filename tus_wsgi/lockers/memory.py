@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tus_wsgi.lockers.memos import Memos
-from tus_wsgi.lockers.turns import Ticket, Turns
-from tus_wsgi.model import UploadId
-from tus_wsgi.ports import Lock, Upload
+from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.model import UploadId
+from tus_wsgi.lockers.cache import Memos
+from tus_wsgi.lockers.queue import Ticket, Turns
 
 
 class MemoryLocker:
@@ -27,7 +27,7 @@ class MemoryLocker:
 
     @contextmanager
     def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
-        """Wait for the upload, asking its holder to let go. See `tus_wsgi.ports.Locker`."""
+        """Wait for the lock, asking its holder to release it. See `Locker.lock`."""
         ticket = Ticket(on_release_request)
         try:
             self._turns.wait(id, ticket, timeout=self._timeout)

@@ -17,8 +17,8 @@ from hashlib import blake2b
 from typing import Any, assert_never
 from urllib.parse import quote
 
-from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.events import (
+from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.domain.events import (
     BytesStored,
     Event,
     LockAcquired,
@@ -32,7 +32,7 @@ from tus_wsgi.events import (
     UploadFinished,
     UploadTerminated,
 )
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.model import UploadId
 
 LOGGER = "tus_wsgi"
 """The logger that every line of this package goes to, or to one below it."""

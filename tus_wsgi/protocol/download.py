@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from werkzeug.http import parse_etags, parse_range_header, quote_etag
 
-from tus_wsgi.commands import Content, Downloadable
-from tus_wsgi.model import Metadata
+from tus_wsgi.domain.commands import Content, Downloadable
+from tus_wsgi.domain.model import Metadata
 from tus_wsgi.protocol.fields import build_date, build_integer, parse_date, parse_media_type
 from tus_wsgi.protocol.http import Reply, RequestHead
 

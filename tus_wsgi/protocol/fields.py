@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from werkzeug.http import http_date
 from werkzeug.http import parse_date as werkzeug_parse_date
 
-from tus_wsgi.checksums import Algorithm, Checksum
-from tus_wsgi.errors import MalformedField
-from tus_wsgi.model import KIB, Metadata
+from tus_wsgi.domain.checksums import Algorithm, Checksum
+from tus_wsgi.domain.errors import MalformedField
+from tus_wsgi.domain.model import KIB, Metadata
 
 MAX_INTEGER = 2**63 - 1
 """The largest length or offset: what the other servers and S3's own fields can hold."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
-from tus_wsgi.commands import Command, Outcome
-from tus_wsgi.errors import TusError
-from tus_wsgi.model import UploadId, UploadInfo
+from tus_wsgi.domain.commands import Command, Outcome
+from tus_wsgi.domain.errors import TusError
+from tus_wsgi.domain.model import UploadId, UploadInfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Where uploads live: each store implements `tus_wsgi.ports.Store`."""
+"""Where uploads live: each store implements `tus_wsgi.domain.interfaces.Store`."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tus_wsgi.errors import PartialUnusable, UploadNotFound, UploadTooLarge, UploadUnfinished
-from tus_wsgi.model import KIB, MIB, Final, Partial, State, UploadId, UploadInfo
-from tus_wsgi.ports import AssertHeld, Body
+from tus_wsgi.domain.errors import PartialUnusable, UploadNotFound, UploadTooLarge, UploadUnfinished
+from tus_wsgi.domain.interfaces import AssertHeld, Body
+from tus_wsgi.domain.model import KIB, MIB, Final, Partial, State, UploadId, UploadInfo
 
 STEP = 64 * KIB
 
@@ -24,7 +24,7 @@ class _Cell:
 
 
 class MemoryStore:
-    """Uploads in a dictionary. It implements `tus_wsgi.ports.Store`.
+    """Uploads in a dictionary. It implements `tus_wsgi.domain.interfaces.Store`.
 
     Args:
         max_size: bytes of the largest upload.
@@ -73,7 +73,7 @@ class MemoryStore:
 
 
 class MemoryUpload:
-    """An upload in a dictionary. It implements `tus_wsgi.ports.Upload`."""
+    """An upload in a dictionary. It implements `tus_wsgi.domain.interfaces.Upload`."""
 
     def __init__(self, cells: dict[UploadId, _Cell], cell: _Cell) -> None:
         self._cells = cells
@@ -203,7 +203,7 @@ class MemoryFinal(MemoryUpload):
 
 
 class MemoryContent:
-    """Bytes. It implements `tus_wsgi.commands.Content`."""
+    """Bytes. It implements `tus_wsgi.domain.commands.Content`."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

@@ -26,11 +26,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from tus_wsgi.model import KIB, MIB
-from tus_wsgi.ports import BodyEnd
+from tus_wsgi.domain.interfaces import BodyEnd
+from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.wsgi.connection import shut
 from tus_wsgi.wsgi.draining import LiveBodies
-from tus_wsgi.wsgi.lingering import shut
-from tus_wsgi.wsgi.sources import Source, source_of
+from tus_wsgi.wsgi.input import Source, source_of
 from tus_wsgi.wsgi.trailers import trailers_of
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ SLACK = 64 * KIB
 
 
 class WsgiBody:
-    """The body of a WSGI request. It implements `tus_wsgi.ports.Body`.
+    """The body of a WSGI request. It implements `tus_wsgi.domain.interfaces.Body`.
 
     Args:
         environ: the request's.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakSet
 
-from tus_wsgi.ports import BodyEnd
+from tus_wsgi.domain.interfaces import BodyEnd
 
 CHECK_EVERY = 0.2
 """Seconds between two looks. Short beside any graceful timeout, and nothing beside a request."""

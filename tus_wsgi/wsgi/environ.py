@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from werkzeug.wsgi import get_host
 
-from tus_wsgi.errors import MalformedField
+from tus_wsgi.domain.errors import MalformedField
 from tus_wsgi.protocol.http import RequestHead, effective_method
 from tus_wsgi.wsgi.trailers import hands_out_trailers
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tus_wsgi.model import MIB, UploadInfo
+from tus_wsgi.domain.model import MIB, UploadInfo
 from tus_wsgi.protocol.http import Interim, Reply
 
 if TYPE_CHECKING:

@@ -8,20 +8,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tus_wsgi.audience import Audience
-from tus_wsgi.commands import Downloadable, Outcome
-from tus_wsgi.errors import TusError, Unavailable, UploadNotFound
-from tus_wsgi.events import RequestFailed
-from tus_wsgi.model import UploadId, parse_upload_id
-from tus_wsgi.ports import Observer
+from tus_wsgi.domain.commands import Downloadable, Outcome
+from tus_wsgi.domain.dispatch import Audience
+from tus_wsgi.domain.errors import TusError, Unavailable, UploadNotFound
+from tus_wsgi.domain.events import RequestFailed
+from tus_wsgi.domain.interfaces import Observer
+from tus_wsgi.domain.model import UploadId, parse_upload_id
 from tus_wsgi.protocol.cors import CorsPolicy
 from tus_wsgi.protocol.http import Dialect, Reply, RequestHead, status_line
-from tus_wsgi.service import UploadService
+from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.wsgi.body import WsgiBody
+from tus_wsgi.wsgi.connection import last_response
 from tus_wsgi.wsgi.draining import LIVE_BODIES
 from tus_wsgi.wsgi.environ import Mount
 from tus_wsgi.wsgi.interim import interim_sender
-from tus_wsgi.wsgi.lingering import last_response
 from tus_wsgi.wsgi.writing import given_up_after
 
 if TYPE_CHECKING:

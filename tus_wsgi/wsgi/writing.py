@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tus_wsgi.wsgi.lingering import shut
+from tus_wsgi.wsgi.connection import shut
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

@@ -6,7 +6,7 @@ from typing import Any
 
 worker_class = "gthread"
 threads = 8
-wsgi_app = "tus_wsgi.assembly:create_app()"
+wsgi_app = "tus_wsgi.app:create_app()"
 
 
 def ssl_context(config: Any, default_factory: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

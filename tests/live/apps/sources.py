@@ -10,8 +10,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import gunicorn
 
 from tus_wsgi import TusMiddleware
-from tus_wsgi.model import KIB
-from tus_wsgi.wsgi.sources import InputSource, source_of
+from tus_wsgi.domain.model import KIB
+from tus_wsgi.wsgi.input import InputSource, source_of
 
 
 def report(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from tus_wsgi.assembly import create_app
+from tus_wsgi.app import create_app
 
 uploads = create_app()
 

@@ -21,7 +21,7 @@ from tusclient.client import TusClient
 
 from tests.harness.node import node_packages, run_node
 from tests.live.clients.curl import Ran, curl
-from tus_wsgi.model import MIB
+from tus_wsgi.domain.model import MIB
 
 HERE = Path(__file__).parent
 

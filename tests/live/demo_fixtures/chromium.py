@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tus_wsgi.dev.process import ChildProcess
+from demo.process import ChildProcess
 
 ANSWER_SECONDS = 30.0
 

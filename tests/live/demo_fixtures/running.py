@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import boto3
 import psutil
 
+from demo.demo import Places
+from demo.process import ChildProcess
 from tests.harness.http import Connection, Response
-from tus_wsgi.dev.demo import Places
-from tus_wsgi.dev.process import ChildProcess
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -91,7 +91,7 @@ def start(
     data_dir: Path, log: Path, *arguments: str, environ: Mapping[str, str] | None = None
 ) -> ChildProcess:
     """The command `tus-wsgi demo`, as it is right after its start."""
-    command = [sys.executable, "-m", "tus_wsgi", "demo", f"--data-dir={data_dir}", *arguments]
+    command = [sys.executable, "-m", "demo", f"--data-dir={data_dir}", *arguments]
     return ChildProcess(command, environ=os.environ if environ is None else environ, log=log)
 
 

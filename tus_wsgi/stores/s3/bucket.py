@@ -20,18 +20,18 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tus_wsgi.crc import build_crc32
-from tus_wsgi.errors import LockLost, StoreUnavailable
-from tus_wsgi.parts import Part
-from tus_wsgi.spool import Payload
-from tus_wsgi.stores.s3.answers import (
+from tus_wsgi.domain.crc import build_crc32
+from tus_wsgi.domain.errors import LockLost, StoreUnavailable
+from tus_wsgi.domain.parts import Part
+from tus_wsgi.spool.spool import Payload
+from tus_wsgi.stores.s3.copies import Copy, SourceGone
+from tus_wsgi.stores.s3.errors import (
     Absent,
     ConditionFailed,
     ConditionUnknown,
     Forbidden,
     translated,
 )
-from tus_wsgi.stores.s3.copies import Copy, SourceGone
 from tus_wsgi.stores.s3.pieces import Pieces
 
 if TYPE_CHECKING:

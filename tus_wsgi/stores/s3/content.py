@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from tus_wsgi.errors import UploadGone
-from tus_wsgi.model import KIB
-from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.domain.errors import UploadGone
+from tus_wsgi.domain.model import KIB
 from tus_wsgi.stores.s3.bucket import Bucket, ObjectFacts
+from tus_wsgi.stores.s3.errors import Absent
 
 READ_STEP = 256 * KIB
 """Bytes that a download holds in memory at a time."""
 
 
 class S3Content:
-    """A data object. It implements `tus_wsgi.commands.Content`."""
+    """A data object. It implements `tus_wsgi.domain.commands.Content`."""
 
     def __init__(self, bucket: Bucket, key: str, facts: ObjectFacts) -> None:
         self._bucket = bucket

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tus_wsgi.model import KIB, Metadata
+from tus_wsgi.domain.model import KIB, Metadata
 
 USER_METADATA_LIMIT = 2 * KIB
 """Bytes of all keys and values together, see

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
-from tus_wsgi.errors import LockLost, StoreUnavailable
-from tus_wsgi.ports import AssertHeld
-from tus_wsgi.spool import Payload
-from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.domain.errors import LockLost, StoreUnavailable
+from tus_wsgi.domain.interfaces import AssertHeld
+from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
+from tus_wsgi.stores.s3.errors import Absent
 from tus_wsgi.stores.s3.record import Record, decode, encode
 
 

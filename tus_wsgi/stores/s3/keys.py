@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tus_wsgi.model import UploadId
+from tus_wsgi.domain.model import UploadId
 
 
 @dataclass(frozen=True, slots=True)

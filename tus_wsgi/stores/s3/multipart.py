@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tus_wsgi.errors import LockLost, StoreUnavailable, Unavailable, UploadGone
-from tus_wsgi.parts import Part
-from tus_wsgi.ports import AssertHeld
-from tus_wsgi.spool import Payload
-from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.domain.errors import LockLost, StoreUnavailable, Unavailable, UploadGone
+from tus_wsgi.domain.interfaces import AssertHeld
+from tus_wsgi.domain.parts import Part
+from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.context import PARTS_GONE
+from tus_wsgi.stores.s3.errors import Absent
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import Record
-from tus_wsgi.stores.s3.workshop import PARTS_GONE
 
 
 def begin_multipart(

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError
 
-from tus_wsgi.errors import StoreUnavailable
+from tus_wsgi.domain.errors import StoreUnavailable
 
 
 class Pieces:

@@ -9,7 +9,7 @@
 | MetaData           | tusd | key to value, as text                                              |
 | IsPartial, IsFinal, PartialUploads | tusd | concatenation                                      |
 | Storage            | tusd | Type, Bucket, Key; and ours: MultipartUpload, the UploadId         |
-| PartPlan           | ours | the fields of `tus_wsgi.parts.PartPlan`, in their order            |
+| PartPlan           | ours | the fields of `tus_wsgi.domain.parts.PartPlan`, in their order     |
 | State              | ours | receiving, finishing, finished                                     |
 | RawMetadata        | ours | the Upload-Metadata field exactly as it was sent                   |
 | RawConcat          | ours | the Upload-Concat field of a final upload exactly as it was sent   |
@@ -29,8 +29,8 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 
-from tus_wsgi.model import Final, Metadata, Partial, State, UploadId, UploadInfo
-from tus_wsgi.parts import PartPlan
+from tus_wsgi.domain.model import Final, Metadata, Partial, State, UploadId, UploadInfo
+from tus_wsgi.domain.parts import PartPlan
 
 
 @dataclass(frozen=True, slots=True)

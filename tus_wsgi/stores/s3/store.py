@@ -7,20 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tus_wsgi.errors import UploadNotFound
-from tus_wsgi.model import MIB, Final, UploadId, UploadInfo
-from tus_wsgi.parts import PartLimits, plan_for
-from tus_wsgi.spool import Spool
+from tus_wsgi.domain.errors import UploadNotFound
+from tus_wsgi.domain.model import MIB, Final, UploadId, UploadInfo
+from tus_wsgi.domain.parts import PartLimits, plan_for
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.ahead import ahead
-from tus_wsgi.stores.s3.answers import Absent
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.concat import S3Final
+from tus_wsgi.stores.s3.context import Workshop, unlocked
+from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.final_upload import S3Final
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailCache
 from tus_wsgi.stores.s3.upload import S3Upload
-from tus_wsgi.stores.s3.workshop import Workshop, unlocked
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,7 +34,7 @@ SIDE_CALLS = 32
 
 
 class S3Store:
-    """Uploads in one bucket. It implements `tus_wsgi.ports.Store`.
+    """Uploads in one bucket. It implements `tus_wsgi.domain.interfaces.Store`.
 
     Args:
         client: a boto3 client, see `tus_wsgi.stores.s3.client.make_client`.

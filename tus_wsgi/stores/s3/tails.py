@@ -9,12 +9,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO, cast
 
-from tus_wsgi.crc import crc32
-from tus_wsgi.errors import StoreUnavailable
-from tus_wsgi.spool import Payload, SpooledPart
-from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.domain.crc import crc32
+from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.spool.spool import Payload, SpooledPart
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.content import READ_STEP
+from tus_wsgi.stores.s3.errors import Absent
 
 START = "start"
 """The tail object's metadata key for the offset of its first byte, in decimal.

@@ -20,25 +20,25 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from tus_wsgi.errors import UploadGone, UploadUnfinished
-from tus_wsgi.model import State, UploadInfo
-from tus_wsgi.parts import Part, PartPlan, contiguous, continued
-from tus_wsgi.ports import AssertHeld, Body
-from tus_wsgi.spool import Payload, SpooledPart, read_end
-from tus_wsgi.stores.s3.answers import Absent
+from tus_wsgi.domain.errors import UploadGone, UploadUnfinished
+from tus_wsgi.domain.interfaces import AssertHeld, Body
+from tus_wsgi.domain.model import State, UploadInfo
+from tus_wsgi.domain.parts import Part, PartPlan, contiguous, continued
+from tus_wsgi.spool.spool import Payload, SpooledPart, read_end
 from tus_wsgi.stores.s3.bucket import ObjectFacts
 from tus_wsgi.stores.s3.content import S3Content
+from tus_wsgi.stores.s3.context import MEMO_PARTS, PARTS_GONE, OnStored, Workshop, unlocked
+from tus_wsgi.stores.s3.errors import Absent
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.multipart import begin_multipart, give_up_multipart, upload_part
-from tus_wsgi.stores.s3.pipeline import PartPipeline
 from tus_wsgi.stores.s3.record import Record
 from tus_wsgi.stores.s3.tails import TailObject
-from tus_wsgi.stores.s3.workshop import MEMO_PARTS, PARTS_GONE, OnStored, Workshop, unlocked
+from tus_wsgi.stores.s3.transfers import PartPipeline
 
 
 class S3Upload:
-    """One upload in S3. It implements `tus_wsgi.ports.Upload`.
+    """One upload in S3. It implements `tus_wsgi.domain.interfaces.Upload`.
 
     Args:
         shop: what all uploads share.

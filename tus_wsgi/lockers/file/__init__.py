@@ -1,0 +1,1 @@
+"""Locks for all processes of one host, held by the kernel."""

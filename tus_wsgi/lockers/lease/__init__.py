@@ -1,0 +1,1 @@
+"""Locks for many hosts: a lease in a record that is written conditionally."""

@@ -1,0 +1,46 @@
+"""What observers are told of locks, whatever they are made of: how long they were waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tus_wsgi.domain.errors import UploadLocked
+from tus_wsgi.domain.events import LockAcquired, LockEvent, LockRefused, LockReleased
+from tus_wsgi.domain.interfaces import Lock, Locker, Upload
+from tus_wsgi.domain.model import UploadId
+
+
+class TellingLocker:
+    """Tells of each lock that is acquired, released or refused. See `tus_wsgi.domain.events`.
+
+    Args:
+        locker: does the work.
+        tell: told.
+    """
+
+    def __init__(self, locker: Locker, tell: Callable[[LockEvent], None]) -> None:
+        self._locker = locker
+        self._tell = tell
+
+    @contextmanager
+    def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
+        """Wait for the lock, asking its holder to release it. See `Locker.lock`."""
+        began = time.monotonic()
+        got: float | None = None
+        try:
+            with self._locker.lock(id, on_release_request=on_release_request) as lock:
+                got = time.monotonic()
+                self._tell(LockAcquired(id, got - began))
+                yield lock
+        except UploadLocked:
+            self._tell(LockRefused(id, time.monotonic() - began))
+            raise
+        finally:
+            if got is not None:
+                self._tell(LockReleased(id, time.monotonic() - got))
+
+    def entrust(self, upload: Upload) -> None:
+        """Leave a memo of a new upload for whoever locks it first."""
+        self._locker.entrust(upload)

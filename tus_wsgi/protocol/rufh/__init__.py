@@ -1,0 +1,1 @@
+"""The IETF protocol, draft-ietf-httpbis-resumable-upload."""

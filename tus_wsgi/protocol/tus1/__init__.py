@@ -1,0 +1,1 @@
+"""The tus 1.0.0 protocol."""

@@ -1,0 +1,1 @@
+"""What may be done with an upload, whatever the protocol and whatever the store."""

@@ -1,0 +1,82 @@
+"""Sizes and durations as people write them: `16MiB`, `1m30s`. Bytes are `int`, seconds `float`.
+
+Strict on purpose: `16,5MiB` is a mistake and not sixteen bytes. Each pair undoes the other, as far
+as a duration goes down to milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from tus_wsgi.domain.model import GIB, KIB, MIB, TIB
+
+_BINARY = {"TiB": TIB, "GiB": GIB, "MiB": MIB, "KiB": KIB}
+_DECIMAL = {"TB": 1000**4, "GB": 1000**3, "MB": 1000**2, "KB": 1000, "B": 1, "": 1}
+_BYTES = {unit.lower(): size for unit, size in (_BINARY | _DECIMAL).items()}
+_SECONDS = {
+    "d": Fraction(86400),
+    "h": Fraction(3600),
+    "m": Fraction(60),
+    "s": Fraction(1),
+    "ms": Fraction(1, 1000),
+}
+
+# So few digits that no sum of them overflows anything.
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_SIZE = re.compile(rf"({_NUMBER}) ?([KMGT]?i?B|)", re.IGNORECASE)
+_DURATION_STEP = re.compile(rf"({_NUMBER})(ms|[dhms])")
+_PLAIN_SECONDS = re.compile(_NUMBER)
+
+
+def parse_size(text: str) -> int:
+    """The number of bytes in `5242880`, `16MiB`, `1.5GiB`, or `50 MB` (of 1000 x 1000).
+
+    Raises:
+        ValueError: it is none of these, or no whole number of bytes.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    unit = _BYTES.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise ValueError(f"expected a size such as 16MiB or 5242880, got {text!r}")
+    size = Fraction(match[1]) * unit
+    if size.denominator != 1:
+        raise ValueError(f"expected a whole number of bytes, got {text!r}")
+    return int(size)
+
+
+def build_size(size: int) -> str:
+    """`size` in the largest binary unit that it is a whole number of."""
+    for unit, factor in _BINARY.items():
+        if size >= factor and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
+
+
+def parse_duration(text: str) -> float:
+    """The seconds in `60s`, `1m30s`, `1.5h`, `250ms`, or `90`.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    stripped = text.strip()
+    if _PLAIN_SECONDS.fullmatch(stripped):
+        return float(stripped)
+    steps = _DURATION_STEP.findall(stripped)
+    if not steps or "".join(number + unit for number, unit in steps) != stripped:
+        raise ValueError(f"expected a duration such as 90, 60s or 1m30s, got {text!r}")
+    return float(sum(Fraction(number) * _SECONDS[unit] for number, unit in steps))
+
+
+def build_duration(seconds: float) -> str:
+    """`seconds` in hours, minutes and seconds. Below two minutes in seconds alone: `60s`."""
+    milliseconds = round(seconds * 1000)
+    whole, rest = divmod(milliseconds, 1000)
+    if rest:
+        return f"{milliseconds}ms"
+    if whole < 120:
+        return f"{whole}s" if whole else "0"
+    minutes, left = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    steps = ((hours, "h"), (minutes, "m"), (left, "s"))
+    return "".join(f"{number}{unit}" for number, unit in steps if number)
