@@ -12,11 +12,18 @@ import pytest
 TESTS = Path(__file__).parent
 
 RINGS = (
+    "domain",
+    "settings",
     "protocol",
-    "core",
-    "contracts",
-    "s3",
+    "service",
+    "spool",
+    "observers",
     "wsgi",
+    "app",
+    "lockers",
+    "stores",
+    "operations",
+    "project",
     "live",
     "locks",
     "compat",
@@ -24,9 +31,6 @@ RINGS = (
     "conformance",
 )
 """Quick ones first, so that a mistake shows early."""
-
-TOOLS = {TESTS / "core" / name for name in ("test_house.py", "test_rings.py")}
-"""Tests that start tools: they come after the quick rings and before the slow ones."""
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
 # In CI a failure must come again when it is looked at.
@@ -40,11 +44,8 @@ def in_ci() -> bool:
 
 def ring_of(path: Path) -> int:
     """Where in the run a test file comes."""
-    if path in TOOLS:
-        return RINGS.index("live")
     ring = path.relative_to(TESTS).parts[0]
-    place = RINGS.index(ring) if ring in RINGS else len(RINGS)
-    return place if place < RINGS.index("live") else place + 1
+    return RINGS.index(ring) if ring in RINGS else len(RINGS)
 
 
 def pytest_configure() -> None:

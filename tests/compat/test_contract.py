@@ -1,4 +1,4 @@
-"""The contract that every store keeps (`tests/contracts`), on the services that are less like AWS.
+"""The contract that every store keeps (`tests/stores/test_contract.py`), on the services that are less like AWS.
 
 The tests are those of the contract; only where the store is differs.
 """
@@ -11,9 +11,9 @@ import pytest
 
 from tests.compat.conftest import client_of
 from tests.compat.shop import Shop as Corner
-from tests.contracts.test_stores import *  # noqa: F403
-from tests.contracts.test_stores import Shop
 from tests.harness.service import Service
+from tests.stores.test_contract import *  # noqa: F403
+from tests.stores.test_contract import Shop
 from tus_wsgi.stores.s3.keys import Keys
 
 pytestmark = pytest.mark.compat

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.faults.lane import Lane, limits_for
 from tests.faults.proxy import Call, Fault
 from tests.harness.bodies import ScriptedBody
-from tests.s3.service import Forgetful
+from tests.stores.s3.service import Forgetful
 from tus_wsgi.domain.commands import Append, Create, Inspect, Terminate
 from tus_wsgi.domain.errors import (
     BodyCutShort,

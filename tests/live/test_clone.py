@@ -66,7 +66,7 @@ def test_both_commands_work_in_a_fresh_clone(
     finally:
         process.stop(grace=10)
     ran = subprocess.run(
-        ["script/test", "tests/core", "-k", "size"],
+        ["script/test", "tests/domain", "-k", "size"],
         cwd=clone,
         env=environ,
         check=False,

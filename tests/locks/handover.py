@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 
-from tests.contracts.locking import Nursery, Peer
 from tests.harness.lockers import LEASES, Place
+from tests.lockers.locking import Nursery, Peer
 
 TIMEOUT = 5.0
 """The default of `TUS_ACQUIRE_LOCK_TIMEOUT`."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.locking import Nursery
 from tests.harness.lockers import LEASES, new_place
+from tests.lockers.locking import Nursery
 from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
 
 pytestmark = pytest.mark.locks

@@ -1,6 +1,6 @@
 """What the service needs of the world, as protocols. Adapters implement them; nothing else does.
 
-One suite in `tests/contracts` proves each implementation of `Store` and of `Locker`.
+Contract suites in `tests/stores` and `tests/lockers` prove each implementation of `Store` and of `Locker`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.disks import SmallDisk
 from tests.harness.stores import PART, Place
-from tests.s3.service import Desk
+from tests.stores.s3.service import Desk
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.spool.spool import FIRST_BUFFER
 

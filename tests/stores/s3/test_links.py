@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import Place
-from tests.s3.service import Desk
+from tests.stores.s3.service import Desk
 from tus_wsgi.domain.commands import Download, Downloadable
 
 DATA = bytes(range(256))

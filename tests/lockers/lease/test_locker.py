@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.locking import (
+from tests.harness.lockers import LEASES, QUICK, Place, new_place
+from tests.harness.timing import MANY_TRIES, assert_takes_less
+from tests.lockers.locking import (
     PATIENCE,
     A,
     B,
@@ -21,8 +23,6 @@ from tests.contracts.locking import (
     Peer,
     eventually,
 )
-from tests.harness.lockers import LEASES, QUICK, Place, new_place
-from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tus_wsgi.domain.errors import LockLost
 from tus_wsgi.domain.events import LockEvent, LockTakenOver, LockWasLost
 from tus_wsgi.lockers.lease.locker import LeaseLocker

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.harness.dynamodb import DynamoDB
 from tus_wsgi.cli import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 
 

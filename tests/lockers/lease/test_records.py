@@ -35,7 +35,7 @@ from tus_wsgi.lockers.lease.records import (
 )
 from tus_wsgi.lockers.lease.s3 import S3Records
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 KINDS = ("memory", "dynamodb", "s3")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tests.harness.lockers import QUICK
 from tests.harness.records import MemoryRecords
+from tests.lockers.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file.locker import FileLocker, place_of
 from tus_wsgi.lockers.file.ofd import ByteLocks

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.heads import ID, Bytes, Fields
-from tests.protocol.test_tus1_errors import SAMPLES
+from tests.protocol.tus1.test_errors import SAMPLES
 from tus_wsgi.domain import errors
 from tus_wsgi.domain.commands import (
     Append,

@@ -110,13 +110,13 @@ class Holder:
 class Nursery:
     """A process that has imported everything, and forks peers: a fresh start takes each a second.
 
-    See `tests/contracts/locker_process.py`.
+    See `tests/lockers/locker_process.py`.
     """
 
     def __init__(self, *, gevent: bool) -> None:
         self._control, theirs = socket.socketpair()
         patch = "from gevent import monkey; monkey.patch_all(); " if gevent else ""
-        script = f"{patch}from tests.contracts.locker_process import main; main()"
+        script = f"{patch}from tests.lockers.locker_process import main; main()"
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", script, str(theirs.fileno())],

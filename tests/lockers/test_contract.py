@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tests.harness.lockers import ALL, new_place
+from tests.lockers.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tus_wsgi.domain.errors import LockLost, UploadLocked
 from tus_wsgi.domain.interfaces import Locker
 from tus_wsgi.domain.model import UploadId

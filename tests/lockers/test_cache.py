@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.locking import PATIENCE, A, B, ignore
 from tests.harness.lockers import ALL, new_place
+from tests.lockers.locking import PATIENCE, A, B, ignore
 from tus_wsgi.domain.interfaces import Locker, Upload
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
 from tus_wsgi.lockers.cache import Memos

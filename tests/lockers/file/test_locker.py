@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.locking import (
+from tests.harness.lockers import KINDS, Place
+from tests.harness.timing import MANY_TRIES, assert_takes_less
+from tests.lockers.locking import (
     PATIENCE,
     A,
     B,
@@ -22,8 +24,6 @@ from tests.contracts.locking import (
     eventually,
     ignore,
 )
-from tests.harness.lockers import KINDS, Place
-from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file import locker as file
 from tus_wsgi.lockers.file.locker import FileLocker, place_of, seat_of

@@ -1,0 +1,7 @@
+"""The fixtures of tests that need a store on a real S3 server."""
+
+from __future__ import annotations
+
+from tests.harness.stores import admin, place, recorded
+
+__all__ = ["admin", "place", "recorded"]
