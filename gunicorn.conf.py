@@ -50,7 +50,7 @@ def ssl_context(_config, default_factory):
 
 def post_worker_init(worker):
     """Keep the worker small, and cut running uploads in good order when it is asked to stop."""
-    from tus_wsgi import drain_when_stopping, return_freed_memory
+    from tus_wsgi import start_drain_watcher, tune_malloc
 
-    return_freed_memory()
-    drain_when_stopping(lambda: worker.alive)
+    tune_malloc()
+    start_drain_watcher(lambda: worker.alive)

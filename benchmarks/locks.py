@@ -27,7 +27,7 @@ from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.file import ofd as kernel
 from tus_wsgi.lockers.file.locker import place_of, seat_of
 from tus_wsgi.lockers.file.ofd import ByteLocks
-from tus_wsgi.lockers.lease.records import Times
+from tus_wsgi.lockers.lease.records import LeaseTiming
 
 SAMPLES = 100
 
@@ -54,7 +54,7 @@ def places(directory: Path) -> Iterator[list[Place]]:
             Place(kind="memory"),
             Place(kind="file", at=str(directory / "locks")),
             Place(kind="dynamodb", at=database.new_table(), environ=database.environ()),
-            bucket_place(server, times=Times()),
+            bucket_place(server, times=LeaseTiming()),
         ]
 
 

@@ -21,6 +21,6 @@ control_socket_disable = True
 
 def post_worker_init(worker: Worker) -> None:
     """Store what came of the running uploads when the demo stops."""
-    from tus_wsgi import drain_when_stopping  # noqa: PLC0415 - see above
+    from tus_wsgi import start_drain_watcher  # noqa: PLC0415 - see above
 
-    drain_when_stopping(lambda: worker.alive)
+    start_drain_watcher(lambda: worker.alive)

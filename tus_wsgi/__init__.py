@@ -10,17 +10,17 @@ serves uploads below `TUS_BASE_PATH` and passes everything else on to the applic
 from tus_wsgi.app import TusMiddleware, create_app
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.settings.settings import Settings, SettingsError
-from tus_wsgi.wsgi.connection import last_response
-from tus_wsgi.wsgi.draining import drain_when_stopping
-from tus_wsgi.wsgi.malloc import return_freed_memory
+from tus_wsgi.wsgi.connection import close_after_response
+from tus_wsgi.wsgi.draining import start_drain_watcher
+from tus_wsgi.wsgi.malloc import tune_malloc
 
 __all__ = [
     "FinishedUpload",
     "Settings",
     "SettingsError",
     "TusMiddleware",
+    "close_after_response",
     "create_app",
-    "drain_when_stopping",
-    "last_response",
-    "return_freed_memory",
+    "start_drain_watcher",
+    "tune_malloc",
 ]

@@ -25,7 +25,7 @@ from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
 from tus_wsgi.lockers.lease.locker import LeaseLocker
 from tus_wsgi.lockers.lease.s3 import S3Records
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.lockers.observed import TellingLocker
+from tus_wsgi.lockers.observed import ObservedLocker
 from tus_wsgi.observers.log import LogObserver, configure_logging
 from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin
 from tus_wsgi.protocol.download import type_and_disposition
@@ -34,13 +34,13 @@ from tus_wsgi.protocol.rufh.drafts import DRAFTS
 from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.settings.settings import Hosts, LockerKind, Settings, SettingsError
-from tus_wsgi.spool.buffered_body import Quarantine
+from tus_wsgi.spool.buffered_body import BodyBuffer
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
-from tus_wsgi.stores.s3.client import Checksum, make_client
+from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.keys import Keys
-from tus_wsgi.wsgi.connection import last_response
-from tus_wsgi.wsgi.environ import Mount
+from tus_wsgi.wsgi.connection import close_after_response
+from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.middleware import UploadMiddleware
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class TusMiddleware(UploadMiddleware):
             max_size=settings.max_size,
             lifetime=settings.expires,
             extensions=_extensions(settings),
-            quarantine=Quarantine(spool),
+            quarantine=BodyBuffer(spool),
             delete_partials=settings.delete_partials,
             link_to=_links(settings.download_redirect),
             on_finish=on_finish,
@@ -105,7 +105,7 @@ class TusMiddleware(UploadMiddleware):
             app,
             service=service,
             dialects=[*_rufh(settings, service.max_size), dialect],
-            mount=Mount(settings.base_path.rstrip("/"), settings.public_url),
+            mount=UploadRoutes(settings.base_path.rstrip("/"), settings.public_url),
             cors=None if settings.disable_cors else _cors(settings),
             network_timeout=settings.network_timeout,
             observers=everyone,
@@ -185,7 +185,7 @@ def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
         limits=settings.part_limits,
         spool=spool or make_spool(settings),
         parallel_parts=settings.s3_concurrent_part_uploads,
-        has_checksums=settings.s3_checksum is not Checksum.OFF,
+        has_checksums=settings.s3_checksum is not ChecksumMode.OFF,
         tail_budget=_tail_budget(settings),
     )
 
@@ -218,7 +218,7 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
             locker = LeaseLocker(_lock_objects(settings), timeout=timeout, tell=tell)
         case _:
             assert_never(settings.locker)
-    return TellingLocker(locker, tell)
+    return ObservedLocker(locker, tell)
 
 
 def _lock_objects(settings: Settings) -> Callable[[], S3Records]:
@@ -295,4 +295,4 @@ def _nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> It
     text = b"There is nothing here but uploads.\n"
     fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
     start_response("404 Not Found", fields)
-    return last_response([text], environ, start_response)
+    return close_after_response([text], environ, start_response)

@@ -17,9 +17,9 @@ from tests.lockers.locking import Holder, ignore
 from tus_wsgi import Settings, SettingsError, TusMiddleware
 from tus_wsgi.app import make_locker
 from tus_wsgi.domain.errors import UploadLocked
-from tus_wsgi.domain.events import Event, LockAcquired, LockRefused, LockReleased
+from tus_wsgi.domain.events import Event, LockAcquired, LockReleased, LockTimedOut
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.lease.records import LockerRefused
+from tus_wsgi.lockers.lease.records import LockerUnsupported
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -89,7 +89,7 @@ def test_dynamodb_is_used_as_the_settings_say(
     environ = {"TUS_S3_BUCKET": "b", "TUS_LOCKER": "dynamodb", "TUS_LOCK_TABLE": lock_table}
     with make_locker(Settings.from_environ(environ)).lock(A, on_release_request=ignore):
         assert [one for one in dynamodb.items(lock_table) if "holder" in one]
-    with pytest.raises(LockerRefused, match="TUS_LOCK_TABLE"):
+    with pytest.raises(LockerUnsupported, match="TUS_LOCK_TABLE"):
         make_locker(Settings.from_environ({**environ, "TUS_LOCK_TABLE": "nowhere"}))
 
 
@@ -134,7 +134,7 @@ def test_observers_are_told_of_every_lock(region: None) -> None:
     with Holder(locker):
         with pytest.raises(UploadLocked):
             locker.lock(A, on_release_request=ignore).__enter__()
-        assert [type(one) for one in told] == [LockAcquired, LockRefused]
+        assert [type(one) for one in told] == [LockAcquired, LockTimedOut]
     assert isinstance(told[-1], LockReleased)
     with pytest.raises(KeyError), locker.lock(A, on_release_request=ignore):
         raise KeyError

@@ -236,7 +236,7 @@ def test_a_link_that_cannot_be_signed_is_a_fault_that_passes(
 def test_without_credentials_there_is_nothing_to_sign_a_link_with() -> None:
     store = make_store(Settings.from_environ({"TUS_S3_BUCKET": "bucket"}))
     with pytest.raises(StoreUnavailable) as caught:
-        store._workshop.bucket.link("key", 60, type="a/b", disposition="inline")
+        store._context.bucket.link("key", 60, type="a/b", disposition="inline")
     assert isinstance(caught.value.__cause__, NoCredentialsError)
 
 

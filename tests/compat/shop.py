@@ -99,7 +99,7 @@ class Shop:
     def reopen(self, upload: S3Upload, *, memory: int = 64 * MIB) -> S3Upload:
         """The upload as another process finds it."""
         again = self.store(memory=memory).open(upload.info.id)
-        again.measure()
+        again.load_offset()
         return again
 
     def stored(self, upload: S3Upload) -> bytes:

@@ -1,4 +1,4 @@
-"""The contract that every store keeps (`tests/stores/test_contract.py`), on the services that are less like AWS.
+"""The contract of all stores (`tests/stores/test_contract.py`), on services that differ from AWS.
 
 The tests are those of the contract; only where the store is differs.
 """

@@ -10,7 +10,7 @@ import pytest
 
 from tests.compat.shop import PART, Shop, append, finish, held, new_id
 from tests.harness.data import some_bytes
-from tus_wsgi.domain.errors import PartialUnusable, Unavailable, UploadGone, UploadNotFound
+from tus_wsgi.domain.errors import InvalidPartial, Unavailable, UploadGone, UploadNotFound
 from tus_wsgi.domain.model import KIB, Final, Metadata, Partial, UploadId, UploadInfo
 from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.upload import S3Upload
@@ -250,7 +250,7 @@ def test_a_multipart_upload_has_the_same_metadata(
 ) -> None:
     """One part that is small, where the application would have several large ones."""
     upload = shop.create(5, Metadata(pairs))
-    bucket, key = upload._shop.bucket, shop.keys.data(upload.info.id)
+    bucket, key = upload._context.bucket, shop.keys.data(upload.info.id)
     headers = upload._headers
     multipart = bucket.create_multipart(
         key, content_type=headers.content_type, metadata=headers.metadata
@@ -290,7 +290,7 @@ def test_uploads_in_pieces_become_one_file(shop: Shop) -> None:
     cuts = [0, PART, PART + 20, 3 * PART + 40, len(content)]
     ids = [partial(shop, content[start:stop]) for start, stop in itertools.pairwise(cuts)]
     final = shop.store().create(UploadInfo(new_id(), None, concat=Final((*ids,))), at_once=True)
-    final.measure()
+    final.load_offset()
     finish(final)
     assert shop.stored(final) == content
     assert shop.list_multiparts() == []
@@ -300,10 +300,10 @@ def test_a_partial_that_is_removed_meanwhile_never_gets_into_the_file(shop: Shop
     content = some_bytes(2 * PART)
     ids = [partial(shop, content[:PART]), partial(shop, content[PART:])]
     final = shop.store().create(UploadInfo(new_id(), None, concat=Final((*ids,))), at_once=True)
-    final.measure()
+    final.load_offset()
     for id in ids:
         shop.client.delete_object(Bucket=shop.service.bucket, Key=shop.keys.data(id))
-    with pytest.raises(PartialUnusable):
+    with pytest.raises(InvalidPartial):
         finish(final)
     assert final.info.id not in shop.list_keys()
 

@@ -12,12 +12,12 @@ import pytest
 from tests.compat.shop import PART, Shop, append, finish
 from tests.harness.data import some_bytes
 from tests.harness.tls import tls_in_front_of, write_certificate
-from tus_wsgi.stores.s3.client import Checksum, make_client
+from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 
 pytestmark = pytest.mark.compat
 
 
-@pytest.fixture(params=list(Checksum))
+@pytest.fixture(params=list(ChecksumMode))
 def secure(
     request: pytest.FixtureRequest, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Shop]:
@@ -32,7 +32,7 @@ def secure(
         client = make_client(
             endpoint=f"https://127.0.0.1:{front}", parallel_parts=4, checksum=request.param
         )
-        yield replace(shop, client=client, has_checksums=request.param is not Checksum.OFF)
+        yield replace(shop, client=client, has_checksums=request.param is not ChecksumMode.OFF)
         client.close()
 
 

@@ -17,7 +17,7 @@ from tests.harness.uploads import Uploads
 from tus_wsgi.domain.checksums import Algorithm, Checksum, digest
 from tus_wsgi.domain.commands import Verification
 from tus_wsgi.domain.errors import (
-    BodyCutShort,
+    BodyIncomplete,
     BodyInterrupted,
     ChecksumMismatch,
     MalformedField,
@@ -27,7 +27,7 @@ from tus_wsgi.domain.errors import (
     UploadTooLarge,
 )
 from tus_wsgi.domain.interfaces import BodyEnd
-from tus_wsgi.spool.buffered_body import STEP, Quarantine
+from tus_wsgi.spool.buffered_body import STEP, BodyBuffer
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.memory import MemoryStore
 
@@ -109,7 +109,7 @@ def test_what_is_held_comes_out_as_it_came_in(
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
     body = ScriptedBody(*sliced(data, [1, 1000]), announced=size if is_announced else None)
-    with Quarantine(Spool(budget, str(tmp_path)))(body) as held:
+    with BodyBuffer(Spool(budget, str(tmp_path)))(body) as held:
         held.limit(10 * STEP)
         assert held.receive() is BodyEnd.COMPLETE
         assert held.announced == size
@@ -125,7 +125,7 @@ def test_what_is_held_comes_out_as_it_came_in(
 def test_memory_is_given_back(tmp_path: Path) -> None:
     spool = Spool(2 * STEP, str(tmp_path))
     for _ in range(3):
-        with Quarantine(spool)(ScriptedBody(b"x" * STEP)) as held:
+        with BodyBuffer(spool)(ScriptedBody(b"x" * STEP)) as held:
             held.limit(STEP)
             held.receive()
             assert spool._left == STEP
@@ -135,7 +135,7 @@ def test_memory_is_given_back(tmp_path: Path) -> None:
 def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(tmp_path: Path) -> None:
     """A client that announces the whole budget and sends nothing holds up nobody."""
     spool = Spool(100 * STEP, str(tmp_path))
-    with Quarantine(spool)(ScriptedBody(b"x", announced=100 * STEP)) as held:
+    with BodyBuffer(spool)(ScriptedBody(b"x", announced=100 * STEP)) as held:
         held.limit(100 * STEP)
         held.receive()
         assert spool._left >= 99 * STEP
@@ -147,7 +147,7 @@ def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(tmp_path: Pa
 @pytest.fixture
 def uploads(tmp_path: Path) -> Uploads:
     spool = Spool(4 * STEP, str(tmp_path))
-    return Uploads(MemoryStore(1000), quarantine=Quarantine(spool))
+    return Uploads(MemoryStore(1000), quarantine=BodyBuffer(spool))
 
 
 def assert_untouched(uploads: Uploads, *, offset: int = 0, length: int | None = 10) -> None:
@@ -199,7 +199,7 @@ def test_a_body_that_cannot_be_verified_is_discarded(uploads: Uploads, end: Body
     """CK-08: although without a checksum what came would be kept."""
     id = uploads.create(10)
     uploads.append(id, 0, b"01")
-    with pytest.raises(BodyCutShort) as caught:
+    with pytest.raises(BodyIncomplete) as caught:
         uploads.append(
             id, 2, ScriptedBody(b"234", announced=5, ending=end), verification=right(b"234")
         )
@@ -253,7 +253,7 @@ def test_a_creation_with_a_wrong_checksum_leaves_nothing(
 def test_a_creation_that_is_cut_leaves_nothing(uploads: Uploads) -> None:
     """CK-08."""
     body = ScriptedBody(b"01", announced=5, ending=BodyEnd.DISCONNECTED)
-    with pytest.raises(BodyCutShort) as caught:
+    with pytest.raises(BodyIncomplete) as caught:
         uploads.create(5, body, verification=right(b"01"))
     assert caught.value.offset == 0
     assert uploads.store._cells == {}  # type: ignore[attr-defined]
@@ -311,7 +311,7 @@ def test_whoever_wants_the_upload_ends_a_body_that_is_held(uploads: Uploads) -> 
 
 def test_whoever_wants_the_upload_ends_a_body_that_is_on_its_way_on(tmp_path: Path) -> None:
     """What went on by then is right, so it counts."""
-    with Quarantine(Spool(0, str(tmp_path)))(ScriptedBody(b"01234")) as held:
+    with BodyBuffer(Spool(0, str(tmp_path)))(ScriptedBody(b"01234")) as held:
         held.limit(5)
         held.receive()
         step = memoryview(bytearray(2))
@@ -324,7 +324,7 @@ def test_whoever_wants_the_upload_ends_a_body_that_is_on_its_way_on(tmp_path: Pa
 
 def test_a_full_disk_is_a_fault_of_ours(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
-    uploads = Uploads(MemoryStore(), quarantine=Quarantine(Spool(0, gone)))
+    uploads = Uploads(MemoryStore(), quarantine=BodyBuffer(Spool(0, gone)))
     id = uploads.create(10)
     with pytest.raises(StoreUnavailable):
         uploads.append(id, 0, b"01234", verification=right(b"01234"))

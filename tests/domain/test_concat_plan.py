@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tus_wsgi.domain.concat_plan import COPY_RANGE_FROM, Slice, Splice, copied, splices
+from tus_wsgi.domain.concat_plan import (
+    COPY_RANGE_FROM,
+    ConcatPart,
+    Slice,
+    concat_parts,
+    copyable_slice,
+)
 from tus_wsgi.domain.model import GIB, MIB, TIB
 from tus_wsgi.domain.parts import PartLimits, PartPlan, plan_for
 
@@ -23,7 +29,9 @@ plans = st.builds(
 def test_the_parts_are_the_sources_behind_each_other(lengths: list[int], plan: PartPlan) -> None:
     """CO-02, CO-14: every byte once, in its order; empty sources are passed over."""
     sources = [bytes([number] * length) for number, length in enumerate(lengths)]
-    made = [sources[s.source][s.start : s.stop] for p in splices(lengths, plan) for s in p.slices]
+    made = [
+        sources[s.source][s.start : s.stop] for p in concat_parts(lengths, plan) for s in p.slices
+    ]
     assert b"".join(made) == b"".join(sources)
     assert all(made)
 
@@ -32,7 +40,7 @@ def test_the_parts_are_the_sources_behind_each_other(lengths: list[int], plan: P
 @given(lengths=lengths_of_all, plan=plans)
 def test_the_parts_are_those_of_the_plan(lengths: list[int], plan: PartPlan) -> None:
     total = sum(lengths)
-    parts = list(splices(lengths, plan))
+    parts = list(concat_parts(lengths, plan))
     assert [part.number for part in parts] == list(range(1, len(parts) + 1))
     assert [part.size for part in parts] == [plan.expected_size(p.number, total) for p in parts]
     assert sum(part.size for part in parts) == total
@@ -46,8 +54,8 @@ def test_the_parts_are_those_of_the_plan(lengths: list[int], plan: PartPlan) -> 
 def test_the_service_takes_every_copy(lengths: list[int], part_size: int) -> None:
     """Whole sources, or ranges of sources that are large enough; and nothing needless is sent."""
     limits = PartLimits(part_size=part_size)
-    for part in splices(lengths, plan_for(sum(lengths), limits)):
-        slice = copied(part, lengths)
+    for part in concat_parts(lengths, plan_for(sum(lengths), limits)):
+        slice = copyable_slice(part, lengths)
         if slice is None:
             small = lengths[part.slices[0].source] <= COPY_RANGE_FROM
             assert len(part.slices) > 1 or small
@@ -59,15 +67,15 @@ def test_the_service_takes_every_copy(lengths: list[int], part_size: int) -> Non
 
 
 def test_no_bytes_are_no_parts() -> None:
-    assert list(splices([], PartPlan(5))) == []
-    assert list(splices([0, 0], PartPlan(5))) == []
+    assert list(concat_parts([], PartPlan(5))) == []
+    assert list(concat_parts([0, 0], PartPlan(5))) == []
 
 
 def test_seams_lie_wherever_they_like() -> None:
-    assert list(splices([3, 0, 9, 1], PartPlan(5))) == [
-        Splice(1, (Slice(0, 0, 3), Slice(2, 0, 2))),
-        Splice(2, (Slice(2, 2, 7),)),
-        Splice(3, (Slice(2, 7, 9), Slice(3, 0, 1))),
+    assert list(concat_parts([3, 0, 9, 1], PartPlan(5))) == [
+        ConcatPart(1, (Slice(0, 0, 3), Slice(2, 0, 2))),
+        ConcatPart(2, (Slice(2, 2, 7),)),
+        ConcatPart(3, (Slice(2, 7, 9), Slice(3, 0, 1))),
     ]
 
 
@@ -86,21 +94,21 @@ def test_a_small_source_is_copied_whole_or_not_at_all(
     length: int, start: int, stop: int, is_copied: bool
 ) -> None:
     slice = Slice(0, start, stop)
-    assert copied(Splice(1, (slice,)), [length]) == (slice if is_copied else None)
+    assert copyable_slice(ConcatPart(1, (slice,)), [length]) == (slice if is_copied else None)
 
 
 def test_partials_may_be_larger_than_anything_that_is_copied_at_once() -> None:
     """A terabyte in two: no part is larger than 5 GiB, and one at most has to be sent."""
     lengths = [TIB // 2 + 3, TIB // 2]
     limits = PartLimits()
-    parts = list(splices(lengths, plan_for(sum(lengths), limits)))
+    parts = list(concat_parts(lengths, plan_for(sum(lengths), limits)))
     assert len(parts) <= limits.max_parts
-    assert sum(copied(part, lengths) is None for part in parts) == 1
+    assert sum(copyable_slice(part, lengths) is None for part in parts) == 1
 
 
 def test_ten_thousand_parts_of_a_thousand_partials_are_planned_at_once() -> None:
     lengths = [5 * GIB + number for number in range(1000)]
     began = time.monotonic()
-    parts = list(splices(lengths, plan_for(sum(lengths), PartLimits())))
+    parts = list(concat_parts(lengths, plan_for(sum(lengths), PartLimits())))
     assert time.monotonic() - began < 2
     assert len(parts) <= 10_000

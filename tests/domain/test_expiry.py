@@ -12,12 +12,12 @@ from tests.harness.bodies import ScriptedBody
 from tests.harness.uploads import NOW, Uploads, whenever
 from tus_wsgi.domain.errors import (
     BodyDisconnected,
-    FinishRefused,
     OffsetMismatch,
+    OnFinishFailed,
     TusError,
     UploadGone,
 )
-from tus_wsgi.domain.expiry import SHARE_LEFT, expiry, has_lapsed, prolonged
+from tus_wsgi.domain.expiry import SHARE_LEFT, expiry, extended_expiry, is_expired
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import State, UploadId, UploadInfo
 from tus_wsgi.protocol.fields import build_date, parse_date
@@ -52,33 +52,33 @@ def test_after_a_write_at_least_half_of_the_lifetime_is_left(
     """EX-06: and the instant never comes nearer by it."""
     before = expiry(began, lifetime)
     assert before is not None
-    after = prolonged(upload(before), now, lifetime) or before
+    after = extended_expiry(upload(before), now, lifetime) or before
     assert after - now >= timedelta(seconds=lifetime * SHARE_LEFT)
     assert after >= before
 
 
 def test_nothing_lapses_where_nothing_is_set() -> None:
     assert expiry(NOW, 0.0) is None
-    assert prolonged(upload(None), NOW, 0.0) is None
-    assert prolonged(upload(NOW), NOW, 0.0) is None
-    assert not has_lapsed(upload(None), NOW)
+    assert extended_expiry(upload(None), NOW, 0.0) is None
+    assert extended_expiry(upload(NOW), NOW, 0.0) is None
+    assert not is_expired(upload(None), NOW)
 
 
 def test_an_upload_that_was_begun_without_a_lifetime_gets_one() -> None:
-    assert prolonged(upload(None), NOW, DAY) == NOW + timedelta(days=1)
+    assert extended_expiry(upload(None), NOW, DAY) == NOW + timedelta(days=1)
 
 
 @pytest.mark.parametrize("state", State)
 def test_what_is_full_neither_lapses_nor_moves(state: State) -> None:
     full = UploadInfo(UploadId("id"), 10, 10, state=state, expires=NOW - timedelta(days=1))
-    assert not has_lapsed(full, NOW)
-    assert prolonged(full, NOW, DAY) is None
+    assert not is_expired(full, NOW)
+    assert extended_expiry(full, NOW, DAY) is None
 
 
 def test_an_upload_lapses_at_the_instant_itself() -> None:
     """Not a moment before: until then the client was promised it would live."""
-    assert not has_lapsed(upload(NOW), NOW - timedelta(microseconds=1))
-    assert has_lapsed(upload(NOW), NOW)
+    assert not is_expired(upload(NOW), NOW - timedelta(microseconds=1))
+    assert is_expired(upload(NOW), NOW)
 
 
 # -- in the service --------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def test_a_full_upload_that_could_not_be_finished_never_lapses(uploads: Uploads)
     """The client sent every byte: it is for us to finish it."""
     id = uploads.create(3)
     uploads.refusals = [RuntimeError("not today")]
-    with pytest.raises(FinishRefused):
+    with pytest.raises(OnFinishFailed):
         uploads.append(id, 0, b"abc")
     uploads.wait(1000 * DAY)
     assert uploads.look(id).is_finished

@@ -18,7 +18,7 @@ from tus_wsgi.domain.parts import (
     PartLimits,
     PartPlan,
     contiguous,
-    continued,
+    plan_after,
     plan_for,
 )
 
@@ -342,7 +342,7 @@ def test_without_a_plan_every_size_is_right() -> None:
 
 
 def test_a_plan_goes_on_behind_parts_of_any_size() -> None:
-    plan = continued([part(1, 7), part(2, 11)], 50, PartLimits(part_size=10, min_part_size=5))
+    plan = plan_after([part(1, 7), part(2, 11)], 50, PartLimits(part_size=10, min_part_size=5))
     assert plan == PartPlan(10, parts_before=2, bytes_before=18)
     assert [plan.start(number) for number in (3, 4, 5, 6)] == [18, 28, 38, 48]
     assert [plan.expected_size(number, 50) for number in (3, 6, 7)] == [10, 2, 0]
@@ -356,7 +356,7 @@ def test_what_lies_behind_a_gap_fits_into_no_plan(length: int | None, size: int)
     """Nobody knows which bytes it holds: part 2 of the other server may have been longer."""
     listed = [part(1, 7), part(3, size), part(4, 23)]
     within = PartLimits(part_size=10, min_part_size=5, max_object_size=500)
-    plan = continued(listed[:1], length, within, listed)
+    plan = plan_after(listed[:1], length, within, listed)
     assert 10 <= plan.part_size <= 12
     again = contiguous(plan, length, [*listed, part(2, plan.part_size)])
     assert [one.number for one in again] == [1, 2]
@@ -364,7 +364,7 @@ def test_what_lies_behind_a_gap_fits_into_no_plan(length: int | None, size: int)
 
 def test_a_plan_goes_on_with_larger_parts_where_few_numbers_are_left() -> None:
     within = PartLimits(part_size=10, min_part_size=5, max_parts=4)
-    assert continued([part(1, 7), part(2, 7)], 94, within).part_size == 40
+    assert plan_after([part(1, 7), part(2, 7)], 94, within).part_size == 40
 
 
 @pytest.mark.parametrize(("done", "limit"), [(2, 14), (1, 107)])
@@ -372,7 +372,7 @@ def test_what_does_not_fit_behind_the_parts_is_too_large(done: int, limit: int) 
     within = PartLimits(part_size=10, min_part_size=5, max_part_size=100, max_parts=2)
     run = [part(number, 7) for number in range(1, done + 1)]
     with pytest.raises(UploadTooLarge) as caught:
-        continued(run, 108, within)
+        plan_after(run, 108, within)
     assert caught.value.limit == limit
 
 
@@ -392,9 +392,9 @@ def test_a_plan_that_goes_on_keeps_every_limit(
     left = within.max_parts - len(run)
     if left <= 0 or most > done + left * within.max_part_size:
         with pytest.raises(UploadTooLarge):
-            continued(run, length, within)
+            plan_after(run, length, within)
         return
-    plan = continued(run, length, within)
+    plan = plan_after(run, length, within)
     assert plan.start(len(run) + 1) == done
     assert within.min_part_size <= plan.part_size <= within.max_part_size
     assert plan.start(within.max_parts + 1) >= most

@@ -23,7 +23,7 @@ from tus_wsgi.domain.model import TIB, UploadId
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
-from tus_wsgi.operations.sweep import Deed, Rules, Sweep
+from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
 from tus_wsgi.settings.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.bucket import Bucket
@@ -126,7 +126,9 @@ class Application:
         failures: list[str] = []
         for _ in range(SWEEPS):
             actions = list(self._new_sweep().run())
-            failures = [f"{one.name}: {one.error!r}" for one in actions if one.deed is Deed.FAILED]
+            failures = [
+                f"{one.name}: {one.error!r}" for one in actions if one.deed is ActionKind.FAILED
+            ]
             if not failures:
                 return []
         return failures
@@ -179,7 +181,9 @@ class Application:
             Bucket(client, bucket),
             keys=self.keys,
             listing=Listing(client, bucket),
-            rules=Rules(now=self.clock, min_age=0.0, finisher=None, max_size=TIB, is_dry=False),
+            rules=SweepPolicy(
+                now=self.clock, min_age=0.0, finisher=None, max_size=TIB, is_dry=False
+            ),
         )
 
     def _on_finish(self, upload: FinishedUpload) -> None:

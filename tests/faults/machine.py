@@ -22,7 +22,7 @@ from tests.harness.bodies import ScriptedBody
 from tests.stores.s3.service import Forgetful
 from tus_wsgi.domain.commands import Append, Create, Inspect, Terminate
 from tus_wsgi.domain.errors import (
-    BodyCutShort,
+    BodyIncomplete,
     OffsetMismatch,
     Unavailable,
     UploadGone,
@@ -224,7 +224,7 @@ class UploadMachine(RuleBasedStateMachine):
                 appended = self.service.append(Append(self.id, start, length), body)
             except OffsetMismatch as error:
                 self.hear(error.expected)
-            except BodyCutShort as error:
+            except BodyIncomplete as error:
                 self.hear(error.offset)
             except Unavailable:
                 self.inspect(None)
@@ -256,7 +256,7 @@ class UploadMachine(RuleBasedStateMachine):
             return
         with contextlib.suppress(Unavailable):
             upload = self.new_store().open(self.id)
-            upload.measure()
+            upload.load_offset()
             self.old_writer = upload
             self.may_have_late_tail = True
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.faults.application import Process
 from tests.faults.pool import Pool
 from tests.faults.proxy import Fault
-from tests.faults.ring import Case, Verdict
+from tests.faults.ring import Case, Outcome
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.site import Site
 
@@ -217,7 +217,7 @@ class Matrix:
     cells: list[Cell] = field(default_factory=list)
     _calls: dict[tuple[str, Case], tuple[str, ...]] = field(default_factory=dict)
 
-    def run(self, server: str, pool: Pool, scenario: str, one: Pass) -> list[Verdict]:
+    def run(self, server: str, pool: Pool, scenario: str, one: Pass) -> list[Outcome]:
         """Run all cases of a cell; the verdicts that are bad."""
         began = time.monotonic()
         cases = one.cases(scenario, self._operations(server, pool, one.clean(scenario)))

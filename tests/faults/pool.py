@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 from tests.faults.lane import Lane, open_lane
-from tests.faults.ring import Case, Verdict, run_case
+from tests.faults.ring import Case, Outcome, run_case
 from tests.harness.service import Service
 
 PROCESSES = 2 * (os.cpu_count() or 1)
@@ -28,7 +28,7 @@ class Pool:
     def __init__(self, executor: ProcessPoolExecutor) -> None:
         self._executor = executor
 
-    def run(self, cases: Iterable[Case]) -> Iterator[Verdict]:
+    def run(self, cases: Iterable[Case]) -> Iterator[Outcome]:
         """Run them all; the verdicts come in the order of the cases."""
         return self._executor.map(_run, list(cases))
 
@@ -53,5 +53,5 @@ def _begin(service: Service, part_size: int) -> None:
     _lane.append(_lanes.enter_context(open_lane(service, part_size)))
 
 
-def _run(case: Case) -> Verdict:
+def _run(case: Case) -> Outcome:
     return run_case(_lane[0], case)

@@ -43,7 +43,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Outcome:
     """What became of a case.
 
     Attributes:
@@ -64,7 +64,7 @@ class Verdict:
         return "\n    ".join([f"{self.case} ({', '.join(self.hit)})", *self.problems, *self.story])
 
 
-def run_case(lane: Lane, case: Case) -> Verdict:
+def run_case(lane: Lane, case: Case) -> Outcome:
     """Run it and judge it."""
     is_slow = any(fault.is_slow for _, fault in case.faults)
     verdict = _run(lane, case, lane.impatience if is_slow else PATIENCE)
@@ -73,7 +73,7 @@ def run_case(lane: Lane, case: Case) -> Verdict:
     return verdict
 
 
-def _run(lane: Lane, case: Case, timeout: float) -> Verdict:
+def _run(lane: Lane, case: Case, timeout: float) -> Outcome:
     scenario = SCENARIOS[case.scenario]
     prefix = f"{secrets.token_hex(6)}/"
     faults = dict(case.faults)
@@ -88,7 +88,7 @@ def _run(lane: Lane, case: Case, timeout: float) -> Verdict:
             problems = [traceback.format_exc()]
     lane.proxy.settle()
     calls = lane.proxy.calls
-    return Verdict(
+    return Outcome(
         case=case,
         operations=tuple(call.operation for call in calls),
         hit=tuple(f"{call} {call.fault.value}" for call in calls if call.fault),

@@ -62,9 +62,9 @@ from tus_wsgi.spool.spool import Payload, SpooledPart
 from tus_wsgi.stores.s3 import bucket, info, tails, transfers, upload
 from tus_wsgi.stores.s3.bucket import Condition
 from tus_wsgi.stores.s3.context import unlocked
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
-from tus_wsgi.stores.s3.record import Record
+from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.upload import S3Upload
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -134,7 +134,7 @@ def the_tail_goes_first(patch: Patch) -> None:
 
 
 def the_tail_goes_at_once(patch: Patch) -> None:
-    settle = S3Upload._settle_tail
+    settle = S3Upload._write_tail
 
     def settle_tail(self: S3Upload, number: int, part: SpooledPart, held: Any) -> None:
         if part.size == 0 and self._tail.exists and self._run:
@@ -178,7 +178,7 @@ def later_records_are_written_blindly(patch: Patch) -> None:
 
 
 def every_error_means_absent(patch: Patch) -> None:
-    patch.setattr(bucket, "translated", lambda _operation, _error: Absent())
+    patch.setattr(bucket, "translated", lambda _operation, _error: NotFound())
 
 
 def an_empty_answer_is_one(patch: Patch) -> None:
@@ -195,13 +195,13 @@ def locks_are_never_lost(patch: Patch) -> None:
 
 
 def every_memo_counts(patch: Patch) -> None:
-    take = memos.Memos.take
+    take = memos.UploadCache.take
 
-    def take_any(self: memos.Memos, id: UploadId, _mark: object) -> Any:
+    def take_any(self: memos.UploadCache, id: UploadId, _mark: object) -> Any:
         memo = self._memos.get(id)
         return take(self, id, memo and memo.mark)
 
-    patch.setattr(memos.Memos, "take", take_any)
+    patch.setattr(memos.UploadCache, "take", take_any)
 
 
 def failed_parts_are_overlooked(patch: Patch) -> None:
@@ -242,12 +242,12 @@ def every_object_is_believed_in(patch: Patch) -> None:
 def nobody_is_told_of_an_object(patch: Patch) -> None:
     write = S3Upload._write
 
-    def write_others(self: S3Upload, record: Record, *more: Any) -> None:
+    def write_others(self: S3Upload, record: UploadRecord, *more: Any) -> None:
         if record.info.state is not State.FINISHING:
             write(self, record, *more)
 
     patch.setattr(S3Upload, "_write", write_others)
-    patch.setattr(Record, "foreseeing", lambda self: self)
+    patch.setattr(UploadRecord, "foreseeing", lambda self: self)
 
 
 def finished_is_said_before_the_hook(patch: Patch) -> None:
@@ -385,7 +385,7 @@ def written_without_a_lock(lane: Lane) -> list[str]:
         with _begun(lane, scenario) as (app, client):
             assert client.create([]) == 0
             upload = app.open(client.id)
-            upload.measure()
+            upload.load_offset()
             lane.proxy.begin(lambda _call: None)
             with contextlib.suppress(LockLost):
                 upload.append(ScriptedBody(client.file), _lost)

@@ -14,6 +14,6 @@ keepalive = 5
 
 def post_worker_init(worker: Any) -> None:
     """Cut running uploads in good order when the worker is asked to stop."""
-    from tus_wsgi import drain_when_stopping
+    from tus_wsgi import start_drain_watcher
 
-    drain_when_stopping(lambda: worker.alive)
+    start_drain_watcher(lambda: worker.alive)

@@ -19,7 +19,7 @@ from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.file.ofd import ByteLocks, OpenLocks
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
 from tus_wsgi.lockers.lease.locker import LeaseLocker
-from tus_wsgi.lockers.lease.records import Times
+from tus_wsgi.lockers.lease.records import LeaseTiming
 from tus_wsgi.lockers.lease.s3 import S3Records
 from tus_wsgi.lockers.memory import MemoryLocker
 
@@ -34,7 +34,7 @@ LEASES = ("dynamodb", "s3")
 
 ALL = ("memory", *KINDS, *LEASES)
 
-QUICK = Times(lease=3.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
+QUICK = LeaseTiming(lease=3.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
 """Everything twice as fast as usual, for tests in which somebody dies."""
 
 
@@ -56,7 +56,7 @@ class Place:
     bucket: str = ""
     endpoint: str | None = None
     environ: dict[str, str] = field(default_factory=dict)
-    times: Times = field(default_factory=Times)
+    times: LeaseTiming = field(default_factory=LeaseTiming)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -64,7 +64,7 @@ class Place:
     @classmethod
     def from_json(cls, text: str) -> Self:
         fields = json.loads(text)
-        return cls(**{**fields, "times": Times(**fields["times"])})
+        return cls(**{**fields, "times": LeaseTiming(**fields["times"])})
 
     def locker(self, timeout: float, tell: Callable[[LockEvent], None] | None = None) -> Locker:
         """A locker for this process. The environment has to be set already."""
@@ -90,10 +90,10 @@ def new_place(
     request: pytest.FixtureRequest,
     directory: Path,
     *,
-    times: Times | None = None,
+    times: LeaseTiming | None = None,
 ) -> Place:
     """A fresh place for locks of a kind; its server is started if need be."""
-    times = times or Times()
+    times = times or LeaseTiming()
     if kind == "dynamodb":
         database: DynamoDB = request.getfixturevalue("dynamodb")
         table: str = request.getfixturevalue("lock_table")
@@ -103,7 +103,7 @@ def new_place(
     return Place(kind=kind, at=str(directory / "locks"))
 
 
-def bucket_place(server: SeaweedFS, *, times: Times) -> Place:
+def bucket_place(server: SeaweedFS, *, times: LeaseTiming) -> Place:
     """A prefix of its own, for a process of the least privilege."""
     return Place(
         kind="s3",

@@ -16,10 +16,10 @@ from tests.harness.lockers import ALL, new_place
 from tests.lockers.locking import PATIENCE, A, B, ignore
 from tus_wsgi.domain.interfaces import Locker, Upload
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
-from tus_wsgi.lockers.cache import Memos
-from tus_wsgi.lockers.file.holders import PLACES, SIZE, Marks
+from tus_wsgi.lockers.cache import UploadCache
+from tus_wsgi.lockers.file.holders import PLACES, SIZE, HolderFile
 from tus_wsgi.lockers.file.locker import FileLocker
-from tus_wsgi.lockers.file.ofd import LockDirectoryRefused
+from tus_wsgi.lockers.file.ofd import InvalidLockDirectory
 from tus_wsgi.stores.memory import MemoryStore
 
 SHARED = [kind for kind in ALL if kind != "memory"]
@@ -129,19 +129,19 @@ def test_what_was_entrusted_is_nothing_if_another_process_was_first(
 
 
 @pytest.fixture
-def memos() -> Memos:
-    return Memos(count=2)
+def memos() -> UploadCache:
+    return UploadCache(count=2)
 
 
 def test_memos_are_forgotten_after_a_while() -> None:
-    memos = Memos(lifetime=0.0)
+    memos = UploadCache(lifetime=0.0)
     memos.leave(A, 1, new_upload())
     assert memos.take(A, 1) is None
 
 
 def test_what_nobody_takes_is_not_kept_for_ever() -> None:
     """An upload may hold much metadata."""
-    memos, upload = Memos(lifetime=0.05), new_upload()
+    memos, upload = UploadCache(lifetime=0.05), new_upload()
     memos.leave(A, 1, upload)
     time.sleep(0.1)
     memos.leave(UploadId("b"), 1, new_upload())
@@ -150,27 +150,27 @@ def test_what_nobody_takes_is_not_kept_for_ever() -> None:
     assert gone() is None
 
 
-def test_the_oldest_of_too_many_memos_goes(memos: Memos) -> None:
+def test_the_oldest_of_too_many_memos_goes(memos: UploadCache) -> None:
     ids = [UploadId(name) for name in "abc"]
     for id in ids:
         memos.leave(id, 1, new_upload(id))
     assert [memos.take(id, 1) is not None for id in ids] == [False, True, True]
 
 
-def test_a_memo_of_another_mark_counts_for_nothing_and_goes(memos: Memos) -> None:
+def test_a_memo_of_another_mark_counts_for_nothing_and_goes(memos: UploadCache) -> None:
     memos.leave(A, 1, new_upload())
     assert memos.take(A, 2) is None
     assert memos.take(A, 1) is None
 
 
 @pytest.fixture
-def marks(tmp_path: Path) -> Iterator[Marks]:
-    marks = Marks(tmp_path / "locks")
+def marks(tmp_path: Path) -> Iterator[HolderFile]:
+    marks = HolderFile(tmp_path / "locks")
     yield marks
     marks.close()
 
 
-def test_each_holder_leaves_a_mark_of_its_own(marks: Marks) -> None:
+def test_each_holder_leaves_a_mark_of_its_own(marks: HolderFile) -> None:
     before, first = marks.succeed(5)
     assert before == bytes(SIZE)
     assert marks.last(5) == first
@@ -179,14 +179,14 @@ def test_each_holder_leaves_a_mark_of_its_own(marks: Marks) -> None:
     assert marks.last(6) == bytes(SIZE)
 
 
-def test_locks_that_share_a_place_overwrite_each_others_marks(marks: Marks) -> None:
+def test_locks_that_share_a_place_overwrite_each_others_marks(marks: HolderFile) -> None:
     _, first = marks.succeed(5)
     marks.succeed(5 + PLACES)
     assert marks.last(5) != first
 
 
-def test_all_processes_see_the_same_marks(marks: Marks, tmp_path: Path) -> None:
-    others = Marks(tmp_path / "locks")
+def test_all_processes_see_the_same_marks(marks: HolderFile, tmp_path: Path) -> None:
+    others = HolderFile(tmp_path / "locks")
     try:
         _, ours = marks.succeed(7)
         assert others.succeed(7)[0] == ours
@@ -204,7 +204,7 @@ def test_a_disk_without_room_for_marks_is_refused_at_the_start(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(LockDirectoryRefused, match="no room"):
+        with pytest.raises(InvalidLockDirectory, match="no room"):
             FileLocker(tmp_path / "locks", timeout=1)
     FileLocker(tmp_path / "locks", timeout=1)
     file = (tmp_path / "locks" / "uploads.marks").stat()

@@ -16,9 +16,9 @@ from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file.locker import FileLocker, place_of
 from tus_wsgi.lockers.file.ofd import ByteLocks
 from tus_wsgi.lockers.lease.locker import LeaseLocker, name_of
-from tus_wsgi.lockers.lease.records import Claim, Record
+from tus_wsgi.lockers.lease.records import Claim, LeaseRecord
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.lockers.queue import Ticket, Turns
+from tus_wsgi.lockers.queue import LockQueue, QueueEntry
 
 
 class TooLate(threading.Event):
@@ -30,12 +30,12 @@ class TooLate(threading.Event):
 
 
 def test_a_waiter_that_gives_up_when_its_turn_comes_passes_it_on() -> None:
-    turns = Turns()
-    holder, late, last = Ticket(ignore), Ticket(ignore), Ticket(ignore)
+    turns = LockQueue()
+    holder, late, last = QueueEntry(ignore), QueueEntry(ignore), QueueEntry(ignore)
     late.turn = TooLate()
     ends: list[str] = []
 
-    def wait(ticket: Ticket) -> None:
+    def wait(ticket: QueueEntry) -> None:
         try:
             turns.wait(A, ticket, timeout=PATIENCE)
             ends.append("served")
@@ -61,22 +61,22 @@ def test_a_waiter_that_gives_up_when_its_turn_comes_passes_it_on() -> None:
 
 
 def test_a_ticket_that_never_joined_can_leave() -> None:
-    turns = Turns()
-    turns.leave(A, Ticket(ignore))
+    turns = LockQueue()
+    turns.leave(A, QueueEntry(ignore))
     turns._queues[A] = deque()  # interrupted between making the queue and joining it
-    turns.leave(A, Ticket(ignore))
+    turns.leave(A, QueueEntry(ignore))
     assert len(turns) == 0
 
 
 def test_leaving_twice_is_leaving_once() -> None:
-    turns = Turns()
-    holder, waiter = Ticket(ignore), Ticket(ignore)
+    turns = LockQueue()
+    holder, waiter = QueueEntry(ignore), QueueEntry(ignore)
     turns.wait(A, holder, timeout=0)
     turns.leave(A, holder)
     turns.wait(A, waiter, timeout=0)
     turns.leave(A, holder)
     with pytest.raises(UploadLocked):
-        turns.wait(A, Ticket(ignore), timeout=0)
+        turns.wait(A, QueueEntry(ignore), timeout=0)
 
 
 def test_nothing_is_remembered_of_an_id_that_nobody_uses() -> None:
@@ -97,7 +97,7 @@ def test_giving_back_waits_for_a_request_under_way() -> None:
         entered.set()
         leave.wait(PATIENCE)
 
-    ticket = Ticket(slow)
+    ticket = QueueEntry(slow)
     ticket.begin()
     asking = threading.Thread(target=ticket.ask)
     asking.start()
@@ -118,7 +118,7 @@ def test_a_request_may_give_the_lock_back_at_once() -> None:
         times.append(1)
 
     times: list[int] = []
-    ticket = Ticket(let_go)
+    ticket = QueueEntry(let_go)
     ticket.begin()
     ticket.ask()
     ticket.ask()
@@ -135,7 +135,7 @@ class AskedRecords(MemoryRecords):
         super().__init__()
         self.tries: list[object] = []
 
-    def take(self, name: str, claim: Claim) -> Record:
+    def take(self, name: str, claim: Claim) -> LeaseRecord:
         self.tries.append(claim.token)
         return super().take(name, claim)
 

@@ -116,16 +116,16 @@ def side_by_side(kind: str) -> list[tuple[Holder, ...]]:
 def measure_all(
     place: Place, holders: Collection[Holder], nursery: Nursery, *, samples: int
 ) -> dict[Holder, list[float]]:
-    """`measure` for several holders at the same time."""
+    """`load_offset` for several holders at the same time."""
     with ThreadPoolExecutor(len(holders)) as executor:
         work = {
-            holder: executor.submit(measure, place, holder, nursery, samples=samples)
+            holder: executor.submit(load_offset, place, holder, nursery, samples=samples)
             for holder in holders
         }
     return {holder: future.result() for holder, future in work.items()}
 
 
-def measure(place: Place, holder: Holder, nursery: Nursery, *, samples: int) -> list[float]:
+def load_offset(place: Place, holder: Holder, nursery: Nursery, *, samples: int) -> list[float]:
     """Seconds from a successor's request to its turn, in ascending order.
 
     A few locks are measured side by side, and no more: the machine's speed is not what is asked.

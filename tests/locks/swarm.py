@@ -30,7 +30,7 @@ from tus_wsgi.domain.interfaces import Lock, Locker
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.file.ofd import ByteLocks
 from tus_wsgi.lockers.lease.locker import Lease
-from tus_wsgi.lockers.lease.monitor import Watch
+from tus_wsgi.lockers.lease.monitor import LeaseMonitor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +170,7 @@ FLAWS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         ByteLocks, "take", lambda _locks, _name: True
     ),
     "waiters take over at once": lambda patch: patch.setattr(
-        Watch, "has_expired", lambda watch, _now: watch.seen is not None
+        LeaseMonitor, "has_expired", lambda watch, _now: watch.seen is not None
     ),
     "holders never look": lambda patch: patch.setattr(Lease, "assert_held", lambda _lease: None),
 }

@@ -27,7 +27,7 @@ import pytest
 from tests.faults.proxy import Call, Fault, FaultProxy
 from tests.harness.lockers import LEASES, QUICK, Place, new_place
 from tests.locks.swarm import FLAWS, Plan
-from tus_wsgi.lockers.lease.records import Times
+from tus_wsgi.lockers.lease.records import LeaseTiming
 
 pytestmark = [pytest.mark.locks, pytest.mark.timeout(300)]
 
@@ -35,9 +35,9 @@ ROOT = Path(__file__).parents[2]
 
 FULL = os.environ.get("LOCKS") == "full"
 
-TIMES = Times() if FULL else QUICK
+TIMES = LeaseTiming() if FULL else QUICK
 
-FEW_BEATS = Times(lease=3.0, heartbeat=2.0, margin=0.5, poll=0.15, reserve=0.5)
+FEW_BEATS = LeaseTiming(lease=3.0, heartbeat=2.0, margin=0.5, poll=0.15, reserve=0.5)
 """A holder is told late that its lock has passed on."""
 
 PLAN = Plan(

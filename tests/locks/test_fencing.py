@@ -164,7 +164,7 @@ class File:
 def opened(store: S3Store, id: UploadId) -> Upload:
     """The upload as another host sees it, which remembers nothing."""
     upload = store.open(id)
-    upload.measure()
+    upload.load_offset()
     return upload
 
 
@@ -228,13 +228,13 @@ def test_a_late_write_changes_nothing(
 def test_a_late_prolongation_changes_nothing(place: Place) -> None:
     file = FILES["parts"]
 
-    def prolong(store: S3Store, id: UploadId, lease: Lease) -> None:
-        opened(store, id).prolong(EXPIRES, lease.assert_held)
+    def extend_expiry(store: S3Store, id: UploadId, lease: Lease) -> None:
+        opened(store, id).extend_expiry(EXPIRES, lease.assert_held)
 
     def finish(store: S3Store, id: UploadId, lease: Lease) -> None:
         file.go_on(opened(store, id), upto=len(file.content), lease=lease)
 
-    for id, _ in standstills(place, lambda id: file.begin(place, id), prolong, finish):
+    for id, _ in standstills(place, lambda id: file.begin(place, id), extend_expiry, finish):
         assert opened(place.store(), id).info.is_finished
         assert place.data(id) == file.content
 

@@ -32,7 +32,7 @@ from tests.harness.nginx import running_nginx
 from tests.harness.node import node_packages, run_node
 from tests.harness.proxy import CuttingProxy
 from tus_wsgi.domain.model import KIB, MIB
-from tus_wsgi.lockers.lease.records import Times
+from tus_wsgi.lockers.lease.records import LeaseTiming
 from tus_wsgi.lockers.lease.s3 import S3Records
 
 pytestmark = [pytest.mark.locks, pytest.mark.timeout(600)]
@@ -249,7 +249,7 @@ def let_them_die(hosts: Hosts, held: Held) -> int:
 
 def assert_all_free(held: Held) -> None:
     """In two leases at the latest: whoever has finished an upload has taken its lock over first."""
-    deadline = time.monotonic() + 2 * Times().lease
+    deadline = time.monotonic() + 2 * LeaseTiming().lease
     while left := held():
         assert time.monotonic() < deadline, f"nobody gave back {left}"
         time.sleep(LOOK_EVERY)

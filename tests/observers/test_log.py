@@ -11,11 +11,11 @@ from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.events import (
     BytesStored,
     Event,
+    LeaseLost,
     LockAcquired,
-    LockRefused,
     LockReleased,
     LockTakenOver,
-    LockWasLost,
+    LockTimedOut,
     RequestFailed,
     UploadCreated,
     UploadFinished,
@@ -44,15 +44,15 @@ EVENTS: list[tuple[Event, str]] = [
     (RequestFailed(None, KeyError("x")), "event=request_failed error=KeyError"),
     (LockAcquired(ID, 0.0123456), "event=lock_acquired upload=# seconds=0.012"),
     (LockReleased(ID, 3.0), "event=lock_released upload=# seconds=3.0"),
-    (LockRefused(ID, 5.0001), "event=lock_refused upload=# seconds=5.0"),
+    (LockTimedOut(ID, 5.0001), "event=lock_refused upload=# seconds=5.0"),
     (LockTakenOver(ID, 7), "event=lock_taken_over upload=# fence=7"),
-    (LockWasLost(ID, "it was late"), "event=lock_was_lost upload=# reason='it was late'"),
+    (LeaseLost(ID, "it was late"), "event=lock_was_lost upload=# reason='it was late'"),
 ]
 
 LEVELS: dict[type[Event], int] = {
     RequestFailed: logging.ERROR,
     LockTakenOver: logging.WARNING,
-    LockWasLost: logging.WARNING,
+    LeaseLost: logging.WARNING,
     LockAcquired: logging.DEBUG,
     LockReleased: logging.DEBUG,
 }

@@ -1,4 +1,4 @@
-"""The fixtures of tests that need a store on a real S3 server, or one that answers as it is told."""
+"""Fixtures: a store on a real S3 server, and one whose answers are scripted."""
 
 from __future__ import annotations
 

@@ -19,17 +19,17 @@ from tests.harness.bodies import ScriptedBody
 from tests.harness.policies import denying
 from tests.harness.stores import PART, Place
 from tus_wsgi.cli import main
-from tus_wsgi.domain.dispatch import Audience
+from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Lock, Upload
 from tus_wsgi.domain.model import TIB, Final, Partial, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
-from tus_wsgi.operations.sweep import Action, Deed, Rules, Sweep
+from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.record import Record, encode
+from tus_wsgi.stores.s3.record import UploadRecord, encode
 from tus_wsgi.stores.s3.upload import S3Upload
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Yard:
         now: datetime | None = None,
         client: S3Client | None = None,
         page: int = 1000,
-    ) -> list[Action]:
+    ) -> list[SweepResult]:
         place = self.place
         sweep = Sweep(
             place.store(),
@@ -109,7 +109,7 @@ class Yard:
             Bucket(client or place.client, place.bucket),
             keys=place.keys,
             listing=Listing(place.admin, place.bucket, page=page),
-            rules=Rules(
+            rules=SweepPolicy(
                 # The server's instants are in whole seconds.
                 now=now or datetime.now(UTC) + timedelta(seconds=2),
                 min_age=min_age,
@@ -120,12 +120,12 @@ class Yard:
         )
         return sorted(sweep.run(), key=lambda action: action.name)
 
-    def deeds(self, **how: bool | float) -> dict[str, Deed]:
+    def deeds(self, **how: bool | float) -> dict[str, ActionKind]:
         return {action.name: action.deed for action in self.sweep(**how)}  # type: ignore[arg-type]
 
     def open(self, upload: S3Upload) -> UploadInfo:
         again = self.place.store().open(upload.info.id)
-        again.measure()
+        again.load_offset()
         return again.info
 
     def everything(self) -> object:
@@ -157,7 +157,7 @@ def yard(place: Place) -> Yard:
 )
 def test_of_a_lapsed_upload_nothing_is_left(yard: Yard, length: int | None, stored: int) -> None:
     upload = yard.begin(length, stored=stored, expires=PAST)
-    assert yard.deeds() == {upload.info.id: Deed.EXPIRED}
+    assert yard.deeds() == {upload.info.id: ActionKind.EXPIRED}
     assert yard.place.names() == yard.place.multiparts() == []
     assert yard.deeds() == {}
 
@@ -184,7 +184,9 @@ def test_a_finished_object_is_never_touched(yard: Yard, length: int) -> None:
 
 def test_an_upload_that_a_client_prolongs_meanwhile_stays(yard: Yard) -> None:
     upload = yard.begin(LONGER, stored=5, expires=PAST)
-    yard.locker.meanwhile = lambda: yard.place.store().open(upload.info.id).prolong(FUTURE, held)
+    yard.locker.meanwhile = lambda: (
+        yard.place.store().open(upload.info.id).extend_expiry(FUTURE, held)
+    )
     assert yard.deeds() == {}
     assert yard.open(upload).offset == 5
 
@@ -199,9 +201,9 @@ def test_an_upload_in_use_is_left_for_the_next_sweep(yard: Yard) -> None:
     upload = yard.begin(LONGER, stored=5, expires=PAST)
     before = yard.everything()
     with yard.locker.lock(upload.info.id, on_release_request=lambda: None):
-        assert set(yard.deeds().values()) == {Deed.IN_USE}
+        assert set(yard.deeds().values()) == {ActionKind.IN_USE}
     assert yard.everything() == before
-    assert yard.deeds() == {upload.info.id: Deed.EXPIRED}
+    assert yard.deeds() == {upload.info.id: ActionKind.EXPIRED}
 
 
 def test_an_upload_whose_parts_are_gone_stays_until_it_lapses(yard: Yard) -> None:
@@ -212,7 +214,7 @@ def test_an_upload_whose_parts_are_gone_stays_until_it_lapses(yard: Yard) -> Non
         Bucket=yard.place.bucket, Key=yard.place.keys.data(upload.info.id), UploadId=multipart
     )
     assert yard.deeds() == {}
-    assert [action.deed for action in yard.sweep(now=FUTURE)] == [Deed.EXPIRED]
+    assert [action.deed for action in yard.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
     assert yard.place.names() == []
 
 
@@ -223,9 +225,9 @@ def test_a_file_whose_name_somebody_chose_outlives_a_lapsed_upload_to_it(yard: Y
     key, multipart = yard.stray("report.pdf")
     id = UploadId(secrets.token_urlsafe(16))
     info = UploadInfo(id, LONGER, expires=PAST)
-    record = Record(info, place.bucket, key, multipart, PartPlan(PART))
+    record = UploadRecord(info, place.bucket, key, multipart, PartPlan(PART))
     place.put(place.keys.info(id), encode(record))
-    assert yard.deeds() == {id: Deed.EXPIRED}
+    assert yard.deeds() == {id: ActionKind.EXPIRED}
     assert place.names() == ["report.pdf"]
     assert place.multiparts() == []
 
@@ -242,7 +244,7 @@ def test_a_full_upload_becomes_an_object_and_the_server_is_left_to_tell_the_appl
     yard: Yard,
 ) -> None:
     upload = full(yard)
-    assert yard.deeds() == {upload.info.id: Deed.FINISHED}
+    assert yard.deeds() == {upload.info.id: ActionKind.FINISHED}
     assert yard.place.data(upload.info.id) == bytes(LONGER)
     assert yard.place.multiparts() == []
     assert yard.open(upload).is_full
@@ -252,9 +254,9 @@ def test_a_full_upload_becomes_an_object_and_the_server_is_left_to_tell_the_appl
 
 def test_without_a_hook_a_full_upload_is_finished_for_good(yard: Yard) -> None:
     upload = full(yard)
-    actions = yard.sweep(finisher=Finisher(None, Audience(())))
+    actions = yard.sweep(finisher=Finisher(None, EventDispatcher(())))
     assert [(action.deed, action.detail) for action in actions] == [
-        (Deed.FINISHED, f"{LONGER} bytes")
+        (ActionKind.FINISHED, f"{LONGER} bytes")
     ]
     assert yard.open(upload).is_finished
     assert yard.place.data(upload.info.id) == bytes(LONGER)
@@ -272,7 +274,7 @@ def test_that_an_object_was_whole_already_is_news_for_nobody(
     upload.finish(held, lazily=True)
     assert yard.sweep() == []
     assert not yard.open(upload).is_finished
-    assert yard.sweep(finisher=Finisher(None, Audience(()))) == []
+    assert yard.sweep(finisher=Finisher(None, EventDispatcher(()))) == []
     assert yard.open(upload).is_finished
     assert yard.place.data(info.id) == b"abc"
 
@@ -286,10 +288,10 @@ def test_the_hook_runs_once_and_when_it_raises_again(yard: Yard) -> None:
         if len(told) == 1:
             raise RuntimeError("not yet")
 
-    finisher = Finisher(hook, Audience(()))
-    assert [action.deed for action in yard.sweep(finisher=finisher)] == [Deed.FAILED]
+    finisher = Finisher(hook, EventDispatcher(()))
+    assert [action.deed for action in yard.sweep(finisher=finisher)] == [ActionKind.FAILED]
     assert not yard.open(upload).is_finished
-    assert [action.deed for action in yard.sweep(finisher=finisher)] == [Deed.FINISHED]
+    assert [action.deed for action in yard.sweep(finisher=finisher)] == [ActionKind.FINISHED]
     assert yard.sweep(finisher=finisher) == []
     assert [one.id for one in told] == [upload.info.id] * 2
     assert told[0].storage["Key"] == yard.place.keys.data(upload.info.id)
@@ -297,7 +299,7 @@ def test_the_hook_runs_once_and_when_it_raises_again(yard: Yard) -> None:
 
 def test_a_full_upload_never_lapses(yard: Yard) -> None:
     upload = yard.begin(LONGER, stored=LONGER, expires=PAST)
-    assert yard.deeds() == {upload.info.id: Deed.FINISHED}
+    assert yard.deeds() == {upload.info.id: ActionKind.FINISHED}
     assert yard.deeds() == {}
     assert yard.place.data(upload.info.id) == bytes(LONGER)
 
@@ -309,7 +311,7 @@ def test_a_multipart_upload_that_nobody_knows_of_is_aborted(yard: Yard) -> None:
     key, stray = yard.stray()
     yard.begin(LONGER, stored=PART)
     (live,) = set(yard.place.multiparts()) - {stray}
-    assert yard.deeds() == {key: Deed.ABORTED}
+    assert yard.deeds() == {key: ActionKind.ABORTED}
     assert yard.place.multiparts() == [live]
 
 
@@ -318,7 +320,7 @@ def test_a_young_one_may_be_a_creation_on_its_way(yard: Yard) -> None:
     before = yard.everything()
     assert yard.deeds(min_age=DAY) == {}
     assert yard.everything() == before
-    assert [one.deed for one in yard.sweep(min_age=DAY, now=FUTURE)] == [Deed.ABORTED]
+    assert [one.deed for one in yard.sweep(min_age=DAY, now=FUTURE)] == [ActionKind.ABORTED]
 
 
 @pytest.mark.parametrize(
@@ -340,7 +342,7 @@ def test_multipart_uploads_of_other_names_are_somebody_elses(yard: Yard, name: s
 def test_a_second_multipart_upload_of_one_that_goes_on_is_aborted(yard: Yard) -> None:
     upload = yard.begin(LONGER, stored=PART)
     _, second = yard.stray(upload.info.id)
-    assert yard.deeds() == {yard.place.keys.data(upload.info.id): Deed.ABORTED}
+    assert yard.deeds() == {yard.place.keys.data(upload.info.id): ActionKind.ABORTED}
     assert second not in yard.place.multiparts()
     assert yard.open(upload).offset == PART
 
@@ -361,7 +363,7 @@ def test_one_that_may_be_the_named_one_by_another_name_stays(yard: Yard) -> None
 def test_one_beside_a_finished_upload_is_aborted_and_the_object_stays(yard: Yard) -> None:
     upload = yard.finished(LONGER)
     yard.stray(upload.info.id)
-    assert yard.deeds() == {yard.place.keys.data(upload.info.id): Deed.ABORTED}
+    assert yard.deeds() == {yard.place.keys.data(upload.info.id): ActionKind.ABORTED}
     assert yard.place.data(upload.info.id) == bytes(LONGER)
 
 
@@ -369,7 +371,7 @@ def test_a_tail_that_was_written_too_late_is_removed(yard: Yard) -> None:
     ours = secrets.token_urlsafe(16)
     yard.place.put(f"{yard.place.prefix}{ours}.part", b"late", Metadata={"start": "10"})
     assert yard.deeds(min_age=DAY) == {}
-    assert yard.deeds() == {f"{yard.place.prefix}{ours}.part": Deed.REMOVED}
+    assert yard.deeds() == {f"{yard.place.prefix}{ours}.part": ActionKind.REMOVED}
     assert yard.place.names() == []
 
 
@@ -377,7 +379,7 @@ def test_the_tail_of_a_finished_upload_is_removed(yard: Yard) -> None:
     upload = yard.finished(LONGER)
     key = yard.place.keys.tail(upload.info.id)
     yard.place.put(key, b"late", Metadata={"start": str(PART)})
-    assert yard.deeds() == {key: Deed.REMOVED}
+    assert yard.deeds() == {key: ActionKind.REMOVED}
     assert yard.place.data(upload.info.id) == bytes(LONGER)
 
 
@@ -424,10 +426,10 @@ def test_a_dry_run_says_it_all_and_does_nothing(yard: Yard) -> None:
     yard.place.put(tail, b"late", Metadata={"start": "10"})
     before = yard.everything()
     said = {
-        lapsed.info.id: Deed.EXPIRED,
-        done.info.id: Deed.FINISHED,
-        stray: Deed.ABORTED,
-        tail: Deed.REMOVED,
+        lapsed.info.id: ActionKind.EXPIRED,
+        done.info.id: ActionKind.FINISHED,
+        stray: ActionKind.ABORTED,
+        tail: ActionKind.REMOVED,
     }
     assert yard.deeds(is_dry=True) == said
     assert yard.everything() == before
@@ -442,7 +444,7 @@ def test_a_final_upload_without_its_partials_stays_until_it_lapses(yard: Yard) -
     final = UploadInfo(id, None, expires=FUTURE, concat=Final((UploadId("gone"),)))
     yard.place.store().create(final, at_once=True)
     assert yard.deeds() == {}
-    assert [action.deed for action in yard.sweep(now=FUTURE)] == [Deed.EXPIRED]
+    assert [action.deed for action in yard.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
     assert yard.place.names() == []
 
 
@@ -456,7 +458,7 @@ def test_a_final_upload_is_made_when_its_last_partial_is_there(yard: Yard) -> No
         partial.finish(held, lazily=False)
     final = UploadId(secrets.token_urlsafe(16))
     store.create(UploadInfo(final, None, concat=Final((*ids,))), at_once=True)
-    finisher = Finisher(None, Audience(()), discard=store.discard)
+    finisher = Finisher(None, EventDispatcher(()), discard=store.discard)
     assert [action.name for action in yard.sweep(finisher=finisher)] == [final]
     assert yard.place.data(final) == b"abcabc"
     assert yard.place.names() == [final, f"{final}.info"]
@@ -473,10 +475,10 @@ def test_a_failure_of_one_upload_is_not_the_others(yard: Yard, s3: SeaweedFS) ->
     second = yard.begin(5, stored=2, expires=PAST)
     with denying(s3, "s3:AbortMultipartUpload", yard.place.prefix):
         deeds = yard.deeds()
-    assert deeds[second.info.id] is Deed.EXPIRED
-    assert Deed.FAILED in deeds.values()
+    assert deeds[second.info.id] is ActionKind.EXPIRED
+    assert ActionKind.FAILED in deeds.values()
     assert yard.place.names()
-    assert yard.deeds() == {first.info.id: Deed.EXPIRED}
+    assert yard.deeds() == {first.info.id: ActionKind.EXPIRED}
     assert yard.place.names() == yard.place.multiparts() == []
 
 
@@ -497,11 +499,11 @@ def test_an_info_that_may_not_be_read_is_not_taken_for_absent(yard: Yard, s3: Se
             sweep_bucket,
             keys=yard.place.keys,
             listing=Listing(yard.place.admin, s3.bucket),
-            rules=Rules(now=FUTURE, min_age=0, finisher=None, max_size=TIB, is_dry=False),
+            rules=SweepPolicy(now=FUTURE, min_age=0, finisher=None, max_size=TIB, is_dry=False),
         )
         deeds = [action.deed for action in sweep.run()]
     yard.place.delete("readable")
-    assert deeds == [Deed.FAILED]
+    assert deeds == [ActionKind.FAILED]
     assert yard.everything() == before
 
 

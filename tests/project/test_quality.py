@@ -108,9 +108,9 @@ def test_the_public_names_are_these() -> None:
         "SettingsError",
         "TusMiddleware",
         "create_app",
-        "drain_when_stopping",
-        "last_response",
-        "return_freed_memory",
+        "start_drain_watcher",
+        "close_after_response",
+        "tune_malloc",
     ]
 
 

@@ -21,7 +21,7 @@ from tus_wsgi.domain.commands import (
     Inspected,
     Outcome,
 )
-from tus_wsgi.domain.errors import FinishRefused, StoreUnavailable, UploadUnfinished
+from tus_wsgi.domain.errors import OnFinishFailed, StoreUnavailable, UploadUnfinished
 from tus_wsgi.domain.events import Event, UploadCreated
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.model import Final, Metadata, UploadId, UploadInfo
@@ -79,7 +79,7 @@ class House:
     def refused(self) -> UploadId:
         """A full upload whose hook has run and failed."""
         self.refusals = 1
-        with pytest.raises(FinishRefused) as caught:
+        with pytest.raises(OnFinishFailed) as caught:
             self.create(DATA)
         return UploadId(caught.value.id)
 
@@ -129,7 +129,7 @@ def test_one_that_the_application_refuses_is_given_to_nobody() -> None:
     house = House()
     id = house.refused()
     house.refusals = 1
-    with pytest.raises(FinishRefused):
+    with pytest.raises(OnFinishFailed):
         house.ask(Download(id, or_inspect=True))
 
 
@@ -191,7 +191,7 @@ def test_observers_are_told_of_an_upload_whose_creation_is_refused(
     house.create(DATA, is_partial=True)
     house.events.clear()
     house.refusals = 1
-    with pytest.raises(FinishRefused) as caught:
+    with pytest.raises(OnFinishFailed) as caught:
         create(house)
     assert (caught.value.id, caught.value.length) == ("id1", length)
     assert house.told() == [UploadCreated(UploadId("id1"), length)]

@@ -29,17 +29,17 @@ from tus_wsgi.domain.commands import (
     Terminated,
 )
 from tus_wsgi.domain.errors import (
-    BodyCutShort,
     BodyDisconnected,
     BodyDraining,
+    BodyIncomplete,
     BodyInterrupted,
     BodyMalformed,
-    BodyStalled,
-    FinishRefused,
+    BodyTimedOut,
     LengthExceeded,
     LengthMismatch,
     LockLost,
     OffsetMismatch,
+    OnFinishFailed,
     RequestError,
     StoreUnavailable,
     TusError,
@@ -107,7 +107,7 @@ class FragileUpload(MemoryUpload):
         super().__init__(store._cells, store._cells[id])
         self._store = store
 
-    def measure(self) -> None:
+    def load_offset(self) -> None:
         self._store.step("measure")
 
     def declare_length(
@@ -494,14 +494,14 @@ def test_a_body_that_turns_out_too_long_is_stored_up_to_the_length(house: House)
     ("end", "error"),
     [
         (BodyEnd.DISCONNECTED, BodyDisconnected),
-        (BodyEnd.STALLED, BodyStalled),
+        (BodyEnd.STALLED, BodyTimedOut),
         (BodyEnd.INTERRUPTED, BodyInterrupted),
         (BodyEnd.DRAINING, BodyDraining),
         (BodyEnd.MALFORMED, BodyMalformed),
     ],
 )
 def test_what_came_of_a_body_that_was_cut_short_is_stored(
-    house: House, end: BodyEnd, error: type[BodyCutShort]
+    house: House, end: BodyEnd, error: type[BodyIncomplete]
 ) -> None:
     """C-41, C-42."""
     id = house.create()
@@ -744,7 +744,7 @@ def test_a_full_upload_ends_by_nothing_that_is_sent_behind_it(*, announced: bool
     house = House(has_hook=True)
     house.refusals = [RuntimeError("not yet")]
     id = house.create(3)
-    with pytest.raises(FinishRefused):
+    with pytest.raises(OnFinishFailed):
         house.append(id, b"abc")
     body = ScriptedBody(b"x") if announced else ScriptedBody(b"x", announced=None)
     command = Append(id, 3, None, completes=True, overrun_is_fatal=True)
@@ -778,13 +778,13 @@ def test_the_hook_runs_before_the_upload_is_finished_and_the_client_told(hooked:
 def test_a_hook_that_raises_runs_again_at_the_next_look(hooked: House) -> None:
     hooked.refusals = [ValueError("no disk"), KeyError("again")]
     id = hooked.create()
-    with pytest.raises(FinishRefused) as caught:
+    with pytest.raises(OnFinishFailed) as caught:
         hooked.append(id, b"0123456789")
     assert isinstance(caught.value.__cause__, ValueError)
     assert hooked.told(UploadFinished) == []
     with pytest.raises(UploadUnfinished):
         hooked.download(id)
-    with pytest.raises(FinishRefused):
+    with pytest.raises(OnFinishFailed):
         hooked.look(id)
     assert hooked.look(id).is_finished
     assert hooked.look(id).is_finished
@@ -973,7 +973,7 @@ def test_without_a_hook_a_whole_object_is_enough(house: House) -> None:
 def test_a_whole_object_is_withheld_until_the_hook_agreed(hooked: House) -> None:
     hooked.refusals = [ValueError("a virus")]
     id = hooked.create()
-    with pytest.raises(FinishRefused):
+    with pytest.raises(OnFinishFailed):
         hooked.append(id, b"0123456789")
     with pytest.raises(UploadUnfinished):
         hooked.download(id)

@@ -12,8 +12,8 @@ from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import PART, Place
 from tests.harness.uploads import METADATA, NOW, Uploads
 from tus_wsgi.domain.errors import (
-    FinishRefused,
-    PartialUnusable,
+    InvalidPartial,
+    OnFinishFailed,
     UploadFinal,
     UploadGone,
     UploadNotFound,
@@ -132,7 +132,7 @@ def test_what_is_no_partial_upload_cannot_be_joined(uploads: Uploads) -> None:
     told = len(uploads.events)
     for bad in (UNKNOWN, ordinary, final):
         for partials in ((bad,), (good, bad), (bad, good)):
-            with pytest.raises(PartialUnusable, match=bad):
+            with pytest.raises(InvalidPartial, match=bad):
                 uploads.join(*partials)
     assert len(uploads.events) == told
 
@@ -151,7 +151,7 @@ def test_without_the_extension_every_partial_must_be_finished(new: New) -> None:
     """CO-08."""
     uploads = new(extensions=WITHOUT_WAITING)
     running = uploads.create(3, is_partial=True)
-    with pytest.raises(PartialUnusable):
+    with pytest.raises(InvalidPartial):
         uploads.join(uploads.partial(b"abc"), running)
     uploads.append(running, 0, b"def")
     assert uploads.join(running).is_finished
@@ -255,7 +255,7 @@ def test_the_parts_are_removed_if_that_is_wished(new: New) -> None:
             uploads.look(partial)
     assert uploads.content(info.id) == b"abcabc"
     assert uploads.look(info.id).is_finished
-    with pytest.raises(PartialUnusable):
+    with pytest.raises(InvalidPartial):
         uploads.join(*partials)
 
 
@@ -264,7 +264,7 @@ def test_the_parts_stay_while_the_application_refuses(new: New) -> None:
     uploads = new(delete_partials=True)
     partial = uploads.partial(b"abc")
     uploads.refusals = [RuntimeError("not today")]
-    with pytest.raises(FinishRefused):
+    with pytest.raises(OnFinishFailed):
         uploads.join(partial)
     assert uploads.look(partial).is_finished
     (refused,) = uploads.finished

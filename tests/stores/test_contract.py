@@ -65,7 +65,7 @@ class Shop:
     def open(self, id: UploadId = A) -> Upload:
         """The upload, as another process finds it."""
         upload = self.fresh().open(id)
-        upload.measure()
+        upload.load_offset()
         return upload
 
     def append(self, body: ScriptedBody) -> int:
@@ -253,7 +253,7 @@ def test_looking_changes_nothing(shop: Shop) -> None:
     shop.create(len(LARGE))
     shop.append(ScriptedBody(LARGE[: PART + 5]))
     upload = shop.open()
-    upload.measure()
+    upload.load_offset()
     assert upload.info == shop.open().info
     assert shop.append(ScriptedBody(LARGE[PART + 5 :])) == len(LARGE)
 

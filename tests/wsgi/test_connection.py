@@ -13,7 +13,7 @@ import pytest
 from tests.wsgi.wire import Wire
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.wsgi import connection as lingering
-from tus_wsgi.wsgi.connection import LingeringConnection, last_response
+from tus_wsgi.wsgi.connection import LingeringConnection, close_after_response
 
 SOON = 0.1
 """Seconds in which something is begun."""
@@ -154,7 +154,7 @@ def test_it_is_closed_after_the_response_and_gunicorn_knows_it_before(wire: Wire
     wire.begin(length=100 * MIB)
     environ, response = wire.call()
     start_response = response.start_response
-    pieces = last_response([b"why"], environ, start_response)
+    pieces = close_after_response([b"why"], environ, start_response)
     start_response("404 NOT FOUND", [("Content-Length", "3")])
     for piece in pieces:
         response.write(piece)
@@ -176,7 +176,7 @@ def test_a_connection_without_a_body_in_it_goes_on(wire: Wire, length: str | Non
     environ, response = wire.call()
     environ["CONTENT_LENGTH"] = length
     pieces = [b"why"]
-    assert last_response(pieces, environ, response.start_response) is pieces
+    assert close_after_response(pieces, environ, response.start_response) is pieces
     assert not response.must_close
 
 
@@ -184,4 +184,4 @@ def test_other_servers_close_as_they_like() -> None:
     pieces = [b"why"]
     for connection in ({}, {"gunicorn.socket": object()}):
         environ = {"CONTENT_LENGTH": "10", **connection}
-        assert last_response(pieces, environ, lambda *_: print) is pieces
+        assert close_after_response(pieces, environ, lambda *_: print) is pieces

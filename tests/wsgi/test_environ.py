@@ -9,14 +9,14 @@ from werkzeug.test import create_environ
 
 from tus_wsgi.domain.errors import MalformedField
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.wsgi.environ import Fields, Mount
+from tus_wsgi.wsgi.environ import Fields, UploadRoutes
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
-FILES = Mount("/files")
-ROOT = Mount("")
+FILES = UploadRoutes("/files")
+ROOT = UploadRoutes("")
 
 
 def environ(path: str = "/files", method: str = "POST", **more: str) -> WSGIEnvironment:
@@ -68,7 +68,7 @@ def test_the_whole_server_is_ours_only_where_everything_is() -> None:
 
 
 def test_a_base_path_may_be_deep() -> None:
-    deep = Mount("/api/v1/files")
+    deep = UploadRoutes("/api/v1/files")
     assert deep.covers(environ("/api/v1/files/a"))
     assert deep.head(environ("/api/v1/files/a")).target == "a"
     assert not deep.covers(environ("/api/v1"))
@@ -146,16 +146,20 @@ def test_fields_can_be_listed() -> None:
         (FILES, {"HTTP_HOST": "a", "SCRIPT_NAME": "/\xc3\xa4 b"}, "http://a/%C3%A4%20b/files/"),
         (ROOT, {"HTTP_HOST": "a"}, "http://a/"),
         (ROOT, {"HTTP_HOST": "a", "SCRIPT_NAME": "/app"}, "http://a/app/"),
-        (Mount("/files", "https://up.example.com"), {"HTTP_HOST": "a"}, "https://up.example.com/"),
         (
-            Mount("/files", "https://example.com/app/files"),
+            UploadRoutes("/files", "https://up.example.com"),
+            {"HTTP_HOST": "a"},
+            "https://up.example.com/",
+        ),
+        (
+            UploadRoutes("/files", "https://example.com/app/files"),
             {"HTTP_HOST": "a", "SCRIPT_NAME": "/inner"},
             "https://example.com/app/files/",
         ),
     ],
 )
 def test_urls_are_absolute_and_as_the_client_sees_them(
-    mount: Mount, more: dict[str, str], url: str
+    mount: UploadRoutes, more: dict[str, str], url: str
 ) -> None:
     assert mount.head(environ(**more)).url_of(ID) == url + ID
 
@@ -177,7 +181,7 @@ def test_a_host_that_is_none_is_refused(host: str) -> None:
 
 
 def test_a_public_url_needs_no_host() -> None:
-    mount = Mount("/files", "https://example.com/files")
+    mount = UploadRoutes("/files", "https://example.com/files")
     mount.check_host(environ(HTTP_HOST="a b"))
     assert mount.head(environ(HTTP_HOST="a b")).url_of(ID) == f"https://example.com/files/{ID}"
 

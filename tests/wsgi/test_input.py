@@ -26,7 +26,7 @@ from tests.harness.http import Connection
 from tests.harness.tls import write_certificate
 from tests.wsgi.wire import Wire, chunk
 from tus_wsgi.domain.model import KIB, MIB
-from tus_wsgi.wsgi.input import InputSource, SocketSource, Source, source_of
+from tus_wsgi.wsgi.input import BodySource, InputSource, SocketSource, source_of
 
 DATA = random.Random(6).randbytes(300 * KIB)
 
@@ -42,15 +42,15 @@ def announced(environ: Mapping[str, Any]) -> int | None:
     return int(length) if length else None
 
 
-def fastest(environ: Mapping[str, Any]) -> Source:
+def fastest(environ: Mapping[str, Any]) -> BodySource:
     return source_of(environ, announced(environ))
 
 
-def plain(environ: Mapping[str, Any]) -> Source:
+def plain(environ: Mapping[str, Any]) -> BodySource:
     return InputSource(environ["wsgi.input"])
 
 
-def read(source: Source, *, step: int = 8 * KIB, at_most: int | None = None) -> bytes:
+def read(source: BodySource, *, step: int = 8 * KIB, at_most: int | None = None) -> bytes:
     """Everything up to the body's end, or only its beginning."""
     found = bytearray()
     buffer = memoryview(bytearray(step))
@@ -135,7 +135,7 @@ class Quiet(WSGIRequestHandler):
 
 
 def test_under_another_server_a_body_comes_from_its_reader() -> None:
-    kinds: list[type[Source]] = []
+    kinds: list[type[BodySource]] = []
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         source = fastest(environ)
@@ -285,7 +285,7 @@ def connection(
     sent: list[Sent],
     packets: list[bytes],
     step: int,
-    make: Callable[[Mapping[str, Any]], Source],
+    make: Callable[[Mapping[str, Any]], BodySource],
 ) -> list[bytes]:
     """What the application reads of each request, from a connection that comes in packets."""
     found = []

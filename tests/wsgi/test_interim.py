@@ -15,14 +15,14 @@ from tus_wsgi.protocol.http import Interim, Reply
 from tus_wsgi.protocol.rufh.dialect import Rufh
 from tus_wsgi.protocol.rufh.drafts import DRAFTS
 from tus_wsgi.protocol.tus1.dialect import Tus1
-from tus_wsgi.wsgi.environ import Mount
+from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.interim import EVERY_BYTES, EVERY_SECONDS, InterimSender, interim_sender
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
-MOUNT = Mount("/files")
+MOUNT = UploadRoutes("/files")
 
 
 class Clock:

@@ -13,14 +13,14 @@ COUNT, PIECE = 400, 160 * KIB
 
 PROGRAM = f"""
 import gc, os, sys
-from tus_wsgi import return_freed_memory
+from tus_wsgi import tune_malloc
 
 def size():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 if "with" in sys.argv:
-    return_freed_memory()
+    tune_malloc()
 del [bytearray({16 * MIB})][0]  # a part came and went
 before = size()
 small, large = [], []

@@ -23,7 +23,7 @@ from tus_wsgi.protocol.cors import CorsPolicy
 from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.memory import MemoryStore
-from tus_wsgi.wsgi.environ import Mount
+from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.middleware import UploadMiddleware
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Trouble(MemoryStore):
 class Shop:
     """The middleware, and a client of it."""
 
-    mount: Mount = field(default_factory=lambda: Mount("/files"))
+    mount: UploadRoutes = field(default_factory=lambda: UploadRoutes("/files"))
     cors: CorsPolicy | None = field(default_factory=CorsPolicy)
     observers: list[Callable[[Event], None]] = field(default_factory=list)
 
@@ -334,7 +334,7 @@ def test_an_error_of_the_application_is_its_own(shop: Shop) -> None:
 
 
 def test_without_a_base_path_there_is_no_application() -> None:
-    shop = Shop(mount=Mount(""))
+    shop = Shop(mount=UploadRoutes(""))
     created = shop.ask("POST", "/", Upload_Length="10")
     assert created.headers["Location"] == "http://localhost/id0"
     assert shop.ask("HEAD", "/id0").status_code == 200

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.wsgi.wire import Wire
-from tus_wsgi.wsgi.writing import ImpatientResponse, given_up_after
+from tus_wsgi.wsgi.writing import TimeoutResponse, with_write_timeout
 
 
 class Pieces:
@@ -35,9 +35,9 @@ def pieces() -> Pieces:
 
 
 @pytest.fixture
-def response(wire: Wire, pieces: Pieces) -> ImpatientResponse:
-    found = given_up_after(3.0, pieces, {"gunicorn.socket": wire.server})
-    assert isinstance(found, ImpatientResponse)
+def response(wire: Wire, pieces: Pieces) -> TimeoutResponse:
+    found = with_write_timeout(3.0, pieces, {"gunicorn.socket": wire.server})
+    assert isinstance(found, TimeoutResponse)
     return found
 
 
@@ -51,7 +51,7 @@ def assert_good(wire: Wire) -> None:
 
 
 def test_who_took_it_all_keeps_the_connection(
-    wire: Wire, pieces: Pieces, response: ImpatientResponse
+    wire: Wire, pieces: Pieces, response: TimeoutResponse
 ) -> None:
     assert wire.server.gettimeout() == 3.0
     assert list(response) == [b"one", b"two"]
@@ -61,7 +61,7 @@ def test_who_took_it_all_keeps_the_connection(
 
 
 def test_who_is_asked_for_nothing_keeps_it_too(
-    wire: Wire, pieces: Pieces, response: ImpatientResponse
+    wire: Wire, pieces: Pieces, response: TimeoutResponse
 ) -> None:
     """A middleware around this one may answer HEAD without the body."""
     response.close()
@@ -70,7 +70,7 @@ def test_who_is_asked_for_nothing_keeps_it_too(
 
 
 def test_who_took_only_some_of_it_does_not(
-    wire: Wire, pieces: Pieces, response: ImpatientResponse
+    wire: Wire, pieces: Pieces, response: TimeoutResponse
 ) -> None:
     assert next(iter(response)) == b"one"
     response.close()
@@ -79,7 +79,7 @@ def test_who_took_only_some_of_it_does_not(
     assert wire.client.recv(1) == b""
 
 
-def test_a_connection_that_is_gone_is_no_trouble(wire: Wire, response: ImpatientResponse) -> None:
+def test_a_connection_that_is_gone_is_no_trouble(wire: Wire, response: TimeoutResponse) -> None:
     next(iter(response))
     wire.server.close()
     response.close()
@@ -88,4 +88,4 @@ def test_a_connection_that_is_gone_is_no_trouble(wire: Wire, response: Impatient
 def test_other_servers_wait_as_they_like() -> None:
     pieces = [b"one"]
     for environ in ({}, {"gunicorn.socket": object()}):
-        assert given_up_after(3.0, pieces, environ) is pieces
+        assert with_write_timeout(3.0, pieces, environ) is pieces

@@ -36,7 +36,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Splice:
+class ConcatPart:
     """Part `number` of the whole: `slices` behind each other, none of them empty."""
 
     number: int
@@ -48,7 +48,7 @@ class Splice:
         return sum(slice.size for slice in self.slices)
 
 
-def splices(lengths: Sequence[int], plan: PartPlan) -> Iterator[Splice]:
+def concat_parts(lengths: Sequence[int], plan: PartPlan) -> Iterator[ConcatPart]:
     """The parts of the whole in their order; none where there is not one byte.
 
     Args:
@@ -68,11 +68,11 @@ def splices(lengths: Sequence[int], plan: PartPlan) -> Iterator[Splice]:
                 slices.append(Slice(source, start, stop))
                 missing -= stop - start
             source, start = (source + 1, 0) if stop == lengths[source] else (source, stop)
-        yield Splice(number, tuple(slices))
+        yield ConcatPart(number, tuple(slices))
         number += 1
 
 
-def copied(splice: Splice, lengths: Sequence[int]) -> Slice | None:
+def copyable_slice(splice: ConcatPart, lengths: Sequence[int]) -> Slice | None:
     """The slice that the store can copy by itself to make this part; None if it has to be sent.
 
     A part across a seam has several slices, and no service joins them. A small source can only be

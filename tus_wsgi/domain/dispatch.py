@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from tus_wsgi.domain.errors import FinishRefused
+from tus_wsgi.domain.errors import OnFinishFailed
 from tus_wsgi.domain.events import Event, UploadCreated
 from tus_wsgi.domain.interfaces import Observer
 from tus_wsgi.domain.model import UploadId
@@ -14,7 +14,7 @@ from tus_wsgi.domain.model import UploadId
 log = logging.getLogger(__name__)
 
 
-class Audience:
+class EventDispatcher:
     """Some observers, told as one."""
 
     def __init__(self, observers: Iterable[Observer]) -> None:
@@ -33,6 +33,6 @@ class Audience:
         """Tell of a new upload that the application refuses to finish: it is there, and stays."""
         try:
             yield
-        except FinishRefused as error:
+        except OnFinishFailed as error:
             self.tell(UploadCreated(id, error.length))
             raise

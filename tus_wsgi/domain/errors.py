@@ -158,7 +158,7 @@ class UploadFinal(RequestError):
         super().__init__("a final upload is made of its partial ones and takes no data itself")
 
 
-class PartialUnusable(RequestError):
+class InvalidPartial(RequestError):
     """A final upload cannot be made of what it names: `reason` says of what, and why."""
 
     def __init__(self, reason: str) -> None:
@@ -174,7 +174,7 @@ class UploadLocked(TusError):
         self.retry_after = retry_after
 
 
-class BodyCutShort(TusError):
+class BodyIncomplete(TusError):
     """The body ended before it should have. `offset` bytes of the upload are stored for good."""
 
     why = "the request body ended early"
@@ -184,31 +184,31 @@ class BodyCutShort(TusError):
         self.offset = offset
 
 
-class BodyDisconnected(BodyCutShort):
+class BodyDisconnected(BodyIncomplete):
     """The client closed or reset the connection."""
 
     why = "the connection was lost"
 
 
-class BodyStalled(BodyCutShort):
+class BodyTimedOut(BodyIncomplete):
     """Nothing arrived for as long as `TUS_NETWORK_TIMEOUT` allows."""
 
     why = "no data arrived for too long"
 
 
-class BodyInterrupted(BodyCutShort):
+class BodyInterrupted(BodyIncomplete):
     """A newer request for the same upload asked for its lock."""
 
     why = "another request took this upload over"
 
 
-class BodyDraining(BodyCutShort):
+class BodyDraining(BodyIncomplete):
     """This process was asked to stop; another one goes on."""
 
     why = "the server is restarting"
 
 
-class BodyMalformed(BodyCutShort):
+class BodyMalformed(BodyIncomplete):
     """The transfer coding was broken, so nothing after this point can be trusted."""
 
     why = "the body's chunked framing is broken"
@@ -255,7 +255,7 @@ class LockLost(Unavailable):
         self.reason = reason
 
 
-class FinishRefused(Unavailable):
+class OnFinishFailed(Unavailable):
     """The application's `on_finish` raised: it runs again at the next request for the upload.
 
     The upload `id` exists, with all its `length` bytes: who has just begun it has to learn that.

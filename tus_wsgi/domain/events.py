@@ -72,7 +72,7 @@ class LockReleased:
 
 
 @dataclass(frozen=True, slots=True)
-class LockRefused:
+class LockTimedOut:
     """A request waited `seconds` for the upload's lock, and its holder did not let go."""
 
     id: UploadId
@@ -91,13 +91,13 @@ class LockTakenOver:
 
 
 @dataclass(frozen=True, slots=True)
-class LockWasLost:
+class LeaseLost:
     """A request no longer has the lock that it works under, and is ended. `reason` says why."""
 
     id: UploadId
     reason: str
 
 
-LockEvent = LockAcquired | LockReleased | LockRefused | LockTakenOver | LockWasLost
+LockEvent = LockAcquired | LockReleased | LockTimedOut | LockTakenOver | LeaseLost
 
 Event = UploadCreated | BytesStored | UploadFinished | UploadTerminated | RequestFailed | LockEvent

@@ -29,7 +29,7 @@ def expiry(now: datetime, lifetime: float) -> datetime | None:
     return exact if not exact.microsecond else exact.replace(microsecond=0) + timedelta(seconds=1)
 
 
-def prolonged(info: UploadInfo, now: datetime, lifetime: float) -> datetime | None:
+def extended_expiry(info: UploadInfo, now: datetime, lifetime: float) -> datetime | None:
     """When the upload lapses instead, after a request that wrote to it; None for no change.
 
     An upload that was begun when there was no lifetime (or by another server) gets its first one.
@@ -41,7 +41,7 @@ def prolonged(info: UploadInfo, now: datetime, lifetime: float) -> datetime | No
     return expiry(now, lifetime)
 
 
-def has_lapsed(info: UploadInfo, now: datetime) -> bool:
+def is_expired(info: UploadInfo, now: datetime) -> bool:
     """Whether the upload's time is over. `info.offset` must be certain.
 
     What is full never lapses, be it finished or not: its object is there, or is as good as there.

@@ -1,6 +1,6 @@
 """What the service needs of the world, as protocols. Adapters implement them; nothing else does.
 
-Contract suites in `tests/stores` and `tests/lockers` prove each implementation of `Store` and of `Locker`.
+Contract suites in `tests/stores` and `tests/lockers` prove each implementation.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Body(Protocol):
         """
 
 
-class HeldBody(Body, Protocol):
+class BufferedBody(Body, Protocol):
     """A body that is not handed on before all of it is here."""
 
     def receive(self) -> BodyEnd:
@@ -84,10 +84,10 @@ class HeldBody(Body, Protocol):
         """The checksum of all that was received."""
 
 
-class Quarantine(Protocol):
+class BodyBuffer(Protocol):
     """Where bodies wait for their checksums to be found right."""
 
-    def __call__(self, body: Body, /) -> AbstractContextManager[HeldBody]:
+    def __call__(self, body: Body, /) -> AbstractContextManager[BufferedBody]:
         """Hold a body back. Leaving the context frees what it takes."""
 
 
@@ -103,13 +103,13 @@ class Upload(Protocol):
 
     @property
     def info(self) -> UploadInfo:
-        """What is known of it. The offset is certain only after `measure`, or when finished."""
+        """What is known of it. The offset is certain only after `load_offset`, or when finished."""
 
     @property
     def storage(self) -> Mapping[str, str]:
         """Where the object is, in the store's own terms."""
 
-    def measure(self) -> None:
+    def load_offset(self) -> None:
         """Find out how many bytes are stored.
 
         Raises:
@@ -129,7 +129,7 @@ class Upload(Protocol):
             is_open: whether more may follow all the same.
         """
 
-    def prolong(self, expires: datetime, assert_held: AssertHeld) -> None:
+    def extend_expiry(self, expires: datetime, assert_held: AssertHeld) -> None:
         """Record a later instant at which the upload lapses. The caller decided that it is due."""
 
     def append(
@@ -146,7 +146,7 @@ class Upload(Protocol):
             on_stored: told the offset that is stored for good, now and then while the body comes.
 
         Raises:
-            StoreUnavailable: something could not be stored. What `measure` finds afterwards is
+            StoreUnavailable: something could not be stored. What `load_offset` finds afterwards is
                 at least what it found before.
         """
 
@@ -175,7 +175,7 @@ class Upload(Protocol):
     def fits_memo(self) -> bool:
         """Whether it may be left for the next request as it is now, see `Lock.memo`.
 
-        It says all that `measure` would find, more bytes are to come, and it is small.
+        It says all that `load_offset` would find, more bytes are to come, and it is small.
         """
 
     def terminate(self, assert_held: AssertHeld) -> None:

@@ -135,7 +135,7 @@ def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
     return PartPlan(max(limits.part_size, -(-length // limits.max_parts)))
 
 
-def continued(
+def plan_after(
     run: list[Part], length: int | None, limits: PartLimits, listed: Iterable[Part] = ()
 ) -> PartPlan:
     """The plan for what follows `run`, the parts of an upload that had no plan.

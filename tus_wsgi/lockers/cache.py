@@ -39,7 +39,7 @@ class _Memo:
     written: float
 
 
-class Memos:
+class UploadCache:
     """The memos of one process, by upload.
 
     Args:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from tus_wsgi.domain.interfaces import Lock, Upload
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.cache import Memos
-from tus_wsgi.lockers.queue import Ticket, Turns
+from tus_wsgi.lockers.cache import UploadCache
+from tus_wsgi.lockers.queue import LockQueue, QueueEntry
 
 
 class MemoryLocker:
@@ -22,13 +22,13 @@ class MemoryLocker:
 
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
-        self._turns = Turns()
-        self._memos = Memos()
+        self._turns = LockQueue()
+        self._memos = UploadCache()
 
     @contextmanager
     def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
         """Wait for the lock, asking its holder to release it. See `Locker.lock`."""
-        ticket = Ticket(on_release_request)
+        ticket = QueueEntry(on_release_request)
         try:
             self._turns.wait(id, ticket, timeout=self._timeout)
             with (

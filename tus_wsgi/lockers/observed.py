@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tus_wsgi.domain.errors import UploadLocked
-from tus_wsgi.domain.events import LockAcquired, LockEvent, LockRefused, LockReleased
+from tus_wsgi.domain.events import LockAcquired, LockEvent, LockReleased, LockTimedOut
 from tus_wsgi.domain.interfaces import Lock, Locker, Upload
 from tus_wsgi.domain.model import UploadId
 
 
-class TellingLocker:
+class ObservedLocker:
     """Tells of each lock that is acquired, released or refused. See `tus_wsgi.domain.events`.
 
     Args:
@@ -35,7 +35,7 @@ class TellingLocker:
                 self._tell(LockAcquired(id, got - began))
                 yield lock
         except UploadLocked:
-            self._tell(LockRefused(id, time.monotonic() - began))
+            self._tell(LockTimedOut(id, time.monotonic() - began))
             raise
         finally:
             if got is not None:

@@ -18,7 +18,7 @@ from tus_wsgi.domain.interfaces import Upload
 _log = logging.getLogger(__name__)
 
 
-class Ticket:
+class QueueEntry:
     """One request's place in a queue. While the request holds the lock, the ticket is the `Lock`.
 
     Args:
@@ -64,7 +64,7 @@ class Ticket:
             self._held = False
 
 
-class Turns:
+class LockQueue:
     """The queues of one process. Keys that nobody queues for take no memory.
 
     `wait`, `hold` and `leave` belong together:
@@ -82,13 +82,13 @@ class Turns:
         # Held for a few steps only, and never while anything is called or waited for.
         self._mutex = threading.Lock()
         # The leftmost ticket of a queue is the one whose turn it is.
-        self._queues: dict[Hashable, deque[Ticket]] = {}
+        self._queues: dict[Hashable, deque[QueueEntry]] = {}
 
     def __len__(self) -> int:
         """How many keys somebody holds or waits for."""
         return len(self._queues)
 
-    def wait(self, key: Hashable, ticket: Ticket, *, timeout: float) -> None:
+    def wait(self, key: Hashable, ticket: QueueEntry, *, timeout: float) -> None:
         """Join the queue, ask the holder to let go, and return when it is this ticket's turn.
 
         Args:
@@ -110,7 +110,7 @@ class Turns:
             raise UploadLocked
 
     @contextmanager
-    def hold(self, key: Hashable, ticket: Ticket) -> Iterator[None]:
+    def hold(self, key: Hashable, ticket: QueueEntry) -> Iterator[None]:
         """Hold the lock of `key`; it is this ticket's turn.
 
         Somebody who joined the queue before this could not ask us yet, so that is made up for.
@@ -125,7 +125,7 @@ class Turns:
         finally:
             ticket.end()
 
-    def leave(self, key: Hashable, ticket: Ticket) -> None:
+    def leave(self, key: Hashable, ticket: QueueEntry) -> None:
         """Leave the queue, from wherever in it, and let the next one have its turn.
 
         A waiter that gives up in the moment when its turn comes passes it on by this.

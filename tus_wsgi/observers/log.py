@@ -21,12 +21,12 @@ from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.events import (
     BytesStored,
     Event,
+    LeaseLost,
     LockAcquired,
     LockEvent,
-    LockRefused,
     LockReleased,
     LockTakenOver,
-    LockWasLost,
+    LockTimedOut,
     RequestFailed,
     UploadCreated,
     UploadFinished,
@@ -61,7 +61,7 @@ def fingerprint(id: UploadId) -> str:
 _LEVELS = {
     RequestFailed: logging.ERROR,
     LockTakenOver: logging.WARNING,
-    LockWasLost: logging.WARNING,
+    LeaseLost: logging.WARNING,
     LockAcquired: logging.DEBUG,
     LockReleased: logging.DEBUG,
 }
@@ -143,11 +143,11 @@ def _facts_of_lock(event: LockEvent) -> tuple[str, dict[str, Field]]:
             return "lock_acquired", {"seconds": round(seconds, 3)}
         case LockReleased(seconds=seconds):
             return "lock_released", {"seconds": round(seconds, 3)}
-        case LockRefused(seconds=seconds):
+        case LockTimedOut(seconds=seconds):
             return "lock_refused", {"seconds": round(seconds, 3)}
         case LockTakenOver(fence=fence):
             return "lock_taken_over", {"fence": fence}
-        case LockWasLost(reason=reason):
+        case LeaseLost(reason=reason):
             # In quotes, because it is a sentence.
             return "lock_was_lost", {"reason": repr(reason)}
         case _:

@@ -22,52 +22,52 @@ from tus_wsgi.app import default_lock_dir, make_locker
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.operations.diagnostics import Address, explain
-from tus_wsgi.operations.probe import ID_PREFIX, Finding, Probe, Verdict
+from tus_wsgi.operations.probe import ID_PREFIX, CheckResult, Probe, Status
 from tus_wsgi.settings.settings import LockerKind, Settings, SettingsError, variable_of
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.client import Checksum, make_client
+from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.keys import Keys
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MOST_SKEW = 300.0
+MAX_CLOCK_SKEW = 300.0
 """Seconds that this machine's clock may be off. At 900 AWS refuses every request."""
 
 
-def check(environ: Mapping[str, str]) -> list[Finding]:
+def check(environ: Mapping[str, str]) -> list[CheckResult]:
     """Everything that can be found out, in the order of a server's start."""
     try:
         settings = Settings.from_environ(environ)
     except SettingsError as error:
-        return [Finding("settings", Verdict.FAILED, said) for said in error.mistakes]
+        return [CheckResult("settings", Status.FAILED, said) for said in error.mistakes]
     return [
-        Finding("settings", Verdict.OK),
+        CheckResult("settings", Status.OK),
         _spool_directory(settings),
         _locker(settings),
         *_bucket(settings),
     ]
 
 
-def is_well(findings: Iterable[Finding]) -> bool:
+def is_well(findings: Iterable[CheckResult]) -> bool:
     """Whether nothing has failed."""
-    return all(finding.verdict is Verdict.OK for finding in findings)
+    return all(finding.verdict is Status.OK for finding in findings)
 
 
-def lines(findings: Iterable[Finding]) -> Iterator[str]:
+def lines(findings: Iterable[CheckResult]) -> Iterator[str]:
     """A line for each check."""
     for finding in findings:
-        verdict = finding.verdict.value.ljust(len(Verdict.SKIPPED.value))
+        verdict = finding.verdict.value.ljust(len(Status.SKIPPED.value))
         detail = f": {finding.detail}" if finding.detail else ""
         yield f"{verdict}  {finding.check}{detail}"
 
 
-def as_json(findings: Iterable[Finding]) -> str:
+def as_json(findings: Iterable[CheckResult]) -> str:
     """The same for a program: a list of objects with `check`, `verdict` and `detail`."""
     return json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2)
 
 
-def _spool_directory(settings: Settings) -> Finding:
+def _spool_directory(settings: Settings) -> CheckResult:
     name = "spool directory"
     directory = settings.spool_dir or Path(tempfile.gettempdir())
     try:
@@ -76,34 +76,34 @@ def _spool_directory(settings: Settings) -> Finding:
             file.flush()
     except OSError as error:
         detail = f"{directory}: {error.strerror}: set {variable_of('spool_dir')} to another one"
-        return Finding(name, Verdict.FAILED, detail)
-    return Finding(name, Verdict.OK, str(directory))
+        return CheckResult(name, Status.FAILED, detail)
+    return CheckResult(name, Status.OK, str(directory))
 
 
-def _locker(settings: Settings) -> Finding:
+def _locker(settings: Settings) -> CheckResult:
     id = UploadId(ID_PREFIX + secrets.token_urlsafe(16))
     try:
         locker = make_locker(settings)
         with locker.lock(id, on_release_request=lambda: None) as lock:
             lock.assert_held()
     except (ValueError, OSError, TusError, BotoCoreError) as error:
-        return Finding("locker", Verdict.FAILED, " ".join(str(error).split()))
+        return CheckResult("locker", Status.FAILED, " ".join(str(error).split()))
     is_file = settings.locker is LockerKind.FILE
     where = f" in {settings.lock_dir or default_lock_dir()}" if is_file else ""
-    return Finding("locker", Verdict.OK, settings.locker.value + where)
+    return CheckResult("locker", Status.OK, settings.locker.value + where)
 
 
-def _bucket(settings: Settings) -> list[Finding]:
+def _bucket(settings: Settings) -> list[CheckResult]:
     address = Address(settings.s3_bucket, settings.s3_endpoint)
     try:
         client = make_client(
             endpoint=settings.s3_endpoint, parallel_parts=1, checksum=settings.s3_checksum
         )
     except BotoCoreError as error:
-        return [Finding("credentials", Verdict.FAILED, explain(error, address))]
+        return [CheckResult("credentials", Status.FAILED, explain(error, address))]
     clock = _Clock(client)
     bucket = Bucket(
-        client, settings.s3_bucket, has_checksums=settings.s3_checksum is not Checksum.OFF
+        client, settings.s3_bucket, has_checksums=settings.s3_checksum is not ChecksumMode.OFF
     )
     keys = Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix)
     findings = Probe(bucket, keys, secrets.token_urlsafe(16), address).run()
@@ -117,14 +117,14 @@ class _Clock:
         self._skew: float | None = None
         client.meta.events.register("after-call.s3", self._note)
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[CheckResult]:
         """How far this clock is off; nothing where S3 has not answered."""
         if self._skew is None:
             return []
         said = f"{abs(self._skew):.0f} s {'ahead of' if self._skew > 0 else 'behind'} the service's"
-        if abs(self._skew) > MOST_SKEW:
-            return [Finding("clock", Verdict.FAILED, f"{said}: set it, best by NTP")]
-        return [Finding("clock", Verdict.OK)]
+        if abs(self._skew) > MAX_CLOCK_SKEW:
+            return [CheckResult("clock", Status.FAILED, f"{said}: set it, best by NTP")]
+        return [CheckResult("clock", Status.OK)]
 
     def _note(self, parsed: Mapping[str, object], **_: object) -> None:
         answer = parsed.get("ResponseMetadata")

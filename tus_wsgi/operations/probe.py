@@ -15,7 +15,7 @@ from tus_wsgi.domain.model import UploadId
 from tus_wsgi.operations.diagnostics import Address, explain, is_denied, may_be_done
 from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.keys import Keys
 
 ID_PREFIX = "tus-wsgi-check-"
@@ -29,7 +29,7 @@ _NO_MULTIPART = "none"
 _OTHER_ETAG = '"0123456789abcdef0123456789abcdef"'
 
 
-class Verdict(StrEnum):
+class Status(StrEnum):
     """What a check found."""
 
     OK = "ok"
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The outcome of one check.
 
     Attributes:
@@ -49,7 +49,7 @@ class Finding:
     """
 
     check: str
-    verdict: Verdict
+    verdict: Status
     detail: str = ""
 
 
@@ -80,7 +80,7 @@ class Probe:
         self._multiparts: set[str] = set()
         self._can_read = False
 
-    def run(self) -> list[Finding]:
+    def run(self) -> list[CheckResult]:
         """Try everything. Nothing is left behind, or the last finding says what."""
         try:
             findings = self._try()
@@ -88,38 +88,38 @@ class Probe:
             left = self._clean_up()
         if left:
             detail = f"remove by hand: {', '.join(left)}"
-            findings.append(Finding("cleaning up", Verdict.FAILED, detail))
+            findings.append(CheckResult("cleaning up", Status.FAILED, detail))
         return findings
 
-    def _try(self) -> list[Finding]:
-        findings: list[Finding] = []
+    def _try(self) -> list[CheckResult]:
+        findings: list[CheckResult] = []
         denied: set[str] = set()
         for name, check in self._checks():
             # Whoever may not do one thing may do another; all else is in the way of everything.
-            if findings and findings[0].verdict is Verdict.FAILED and not denied:
-                findings.append(Finding(name, Verdict.SKIPPED))
+            if findings and findings[0].verdict is Status.FAILED and not denied:
+                findings.append(CheckResult(name, Status.SKIPPED))
                 continue
             try:
-                findings.append(Finding(name, Verdict.OK, check()))
+                findings.append(CheckResult(name, Status.OK, check()))
             except _Skipped:
-                findings.append(Finding(name, Verdict.SKIPPED))
+                findings.append(CheckResult(name, Status.SKIPPED))
             except _Failed as failure:
-                findings.append(Finding(name, Verdict.FAILED, str(failure)))
-            except (StoreUnavailable, Absent, KeyError) as error:
+                findings.append(CheckResult(name, Status.FAILED, str(failure)))
+            except (StoreUnavailable, NotFound, KeyError) as error:
                 if is_denied(error):
                     denied.add(name)
                 detail = explain(error, self._address)
-                findings.append(Finding(name, Verdict.FAILED, detail))
+                findings.append(CheckResult(name, Status.FAILED, detail))
         return self._all_denied(findings) if _tried(findings) == denied else findings
 
-    def _all_denied(self, findings: list[Finding]) -> list[Finding]:
+    def _all_denied(self, findings: list[CheckResult]) -> list[CheckResult]:
         """Say once what five missing permissions have in common."""
         detail = (
             f"nothing is allowed in the bucket {self._address.bucket!r}: check TUS_S3_BUCKET, "
             f"whose bucket it is, and whose credentials these are; {findings[0].detail}"
         )
-        skipped = [Finding(one.check, Verdict.SKIPPED) for one in findings[1:]]
-        return [Finding(findings[0].check, Verdict.FAILED, detail), *skipped]
+        skipped = [CheckResult(one.check, Status.SKIPPED) for one in findings[1:]]
+        return [CheckResult(findings[0].check, Status.FAILED, detail), *skipped]
 
     def _checks(self) -> list[tuple[str, Callable[[], str]]]:
         return [
@@ -183,7 +183,7 @@ class Probe:
             multipart = _NO_MULTIPART
         try:
             listed = self._bucket.list_parts(self._data, multipart)
-        except Absent:
+        except NotFound:
             listed = []
         if [part.size for part in listed] != sizes:
             raise _Failed(f"a part of {len(_CONTENT)} bytes was sent, and listed as {listed!r}")
@@ -208,7 +208,7 @@ class Probe:
     def _compare(self, key: str) -> None:
         try:
             content, _facts = self._bucket.get(key)
-        except Absent as error:
+        except NotFound as error:
             raise _Failed(f"{key} was written and is not there") from error
         if content != _CONTENT:
             raise _Failed(f"{key} was written and reads differently, got {content[:80]!r}")
@@ -221,7 +221,7 @@ class Probe:
     def _is_there(self, key: str) -> bool:
         try:
             self._bucket.head(key)
-        except Absent:
+        except NotFound:
             return False
         return True
 
@@ -241,5 +241,5 @@ class Probe:
         return left
 
 
-def _tried(findings: list[Finding]) -> set[str]:
-    return {finding.check for finding in findings if finding.verdict is not Verdict.SKIPPED}
+def _tried(findings: list[CheckResult]) -> set[str]:
+    return {finding.check for finding in findings if finding.verdict is not Status.SKIPPED}

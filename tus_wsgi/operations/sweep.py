@@ -26,23 +26,23 @@ from enum import StrEnum
 from functools import partial
 
 from tus_wsgi.domain.errors import (
-    PartialUnusable,
+    InvalidPartial,
     StoreUnavailable,
     TusError,
     UploadGone,
     UploadLocked,
     UploadNotFound,
 )
-from tus_wsgi.domain.expiry import has_lapsed
+from tus_wsgi.domain.expiry import is_expired
 from tus_wsgi.domain.interfaces import Lock, Locker
 from tus_wsgi.domain.model import ID_BITS, MIB, Final, UploadId, UploadInfo, parse_upload_id
 from tus_wsgi.operations.listing import ListedMultipart, Listing
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject, NoInfo
 from tus_wsgi.stores.s3.keys import Keys
-from tus_wsgi.stores.s3.record import Record
+from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.store import S3Store
 from tus_wsgi.stores.s3.tails import START
 from tus_wsgi.stores.s3.upload import S3Upload
@@ -53,14 +53,14 @@ AT_ONCE = 8
 PAGE = 1000
 """Entries between two reports of how far the sweep is."""
 
-LONGEST_INFO = MIB
+MAX_INFO_SIZE = MIB
 """Bytes of what may be an info. Metadata comes in a header field, which is far smaller."""
 
 # Base64 of as many random bits as an id has. What tusd begins and loses is tusd's to clear up.
 _OURS = re.compile(rf"[A-Za-z0-9_-]{{{-(-ID_BITS // 6)}}}")
 
 
-class Deed(StrEnum):
+class ActionKind(StrEnum):
     """What was done, or would be in a dry run."""
 
     FINISHED = "finished"
@@ -75,7 +75,7 @@ class Deed(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class SweepResult:
     """One thing that the sweep has done.
 
     Attributes:
@@ -85,14 +85,14 @@ class Action:
         error: why it failed.
     """
 
-    deed: Deed
+    deed: ActionKind
     name: str
     detail: str = ""
     error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class SweepPolicy:
     """How a sweep goes about it.
 
     Attributes:
@@ -112,7 +112,7 @@ class Rules:
     is_dry: bool
 
 
-_Entry = tuple[str, Callable[[], Action | None]]
+_Entry = tuple[str, Callable[[], SweepResult | None]]
 """A key, and what to do about it."""
 
 
@@ -140,7 +140,7 @@ class Sweep:
         *,
         keys: Keys,
         listing: Listing,
-        rules: Rules,
+        rules: SweepPolicy,
         on_progress: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._store = store
@@ -152,7 +152,7 @@ class Sweep:
         self._on_progress = on_progress
         self.examined = 0
 
-    def run(self) -> Iterator[Action]:
+    def run(self) -> Iterator[SweepResult]:
         """Do it, and tell each deed when it is done."""
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tus-sweep") as executor:
             # Uploads come first: those that lapse take their multipart uploads along.
@@ -163,11 +163,11 @@ class Sweep:
                         self.examined += len(page)
                         self._on_progress(self.examined)
                 except StoreUnavailable as error:
-                    yield Action(Deed.FAILED, "listing", str(error), error)
+                    yield SweepResult(ActionKind.FAILED, "listing", str(error), error)
 
     def _objects(self) -> Iterator[_Entry]:
         for listed in self._listing.objects(self._keys.side_prefix):
-            if listed.key.endswith(".info") and listed.size <= LONGEST_INFO:
+            if listed.key.endswith(".info") and listed.size <= MAX_INFO_SIZE:
                 yield listed.key, partial(self._tend, listed.key)
             elif listed.key.endswith(".part") and self._is_old(listed.modified):
                 yield listed.key, partial(self._remove_tail, listed.key)
@@ -180,7 +180,7 @@ class Sweep:
     def _is_old(self, instant: datetime) -> bool:
         return self._rules.now - instant >= timedelta(seconds=self._rules.min_age)
 
-    def _carefully(self, entry: _Entry) -> Action | None:
+    def _carefully(self, entry: _Entry) -> SweepResult | None:
         """One entry, whose trouble is not the others'."""
         name, act = entry
         try:
@@ -188,9 +188,9 @@ class Sweep:
         except UploadNotFound:
             return None  # a client has just removed it
         except UploadLocked:
-            return Action(Deed.IN_USE, name)
+            return SweepResult(ActionKind.IN_USE, name)
         except TusError as error:
-            return Action(Deed.FAILED, name, str(error), error)
+            return SweepResult(ActionKind.FAILED, name, str(error), error)
 
     @contextmanager
     def _locked(self, id: UploadId) -> Iterator[Lock]:
@@ -199,11 +199,11 @@ class Sweep:
 
     # -- uploads ---------------------------------------------------------------------------------
 
-    def _tend(self, key: str) -> Action | None:
+    def _tend(self, key: str) -> SweepResult | None:
         """Finish or remove the upload whose info object is at `key`, if that is due."""
         try:
             record = InfoObject(self._bucket, key).read()
-        except (Absent, NoInfo):
+        except (NotFound, NoInfo):
             return None
         id = record.info.id
         # Without a plan it is tusd's, until a client has gone on with it here.
@@ -215,9 +215,9 @@ class Sweep:
                 upload = self._store.open(id)
                 deed = self._due(upload)
                 self._carry_out(deed, upload, lock)
-        if deed is None or deed is Deed.NOTED:
+        if deed is None or deed is ActionKind.NOTED:
             return None
-        return Action(deed, id, _described(deed, record.info))
+        return SweepResult(deed, id, _described(deed, record.info))
 
     def _is_info_of(self, id: UploadId, key: str) -> bool:
         try:
@@ -225,39 +225,39 @@ class Sweep:
         except UploadNotFound:
             return False
 
-    def _due(self, upload: S3Upload) -> Deed | None:
+    def _due(self, upload: S3Upload) -> ActionKind | None:
         """What is to be done with the upload. It may be asked without the lock; then ask again."""
         # One that is gone stays as long as any other, so that its client is told; and so does a
         # final one without one of its partials.
-        with suppress(UploadGone, PartialUnusable):
-            upload.measure()
+        with suppress(UploadGone, InvalidPartial):
+            upload.load_offset()
         info = upload.info
-        if has_lapsed(info, self._rules.now):
-            return Deed.EXPIRED
+        if is_expired(info, self._rules.now):
+            return ActionKind.EXPIRED
         if isinstance(info.concat, Final) and (info.length or 0) > self._rules.max_size:
             return None  # its partials have grown since it was begun, and requests are told so
         if not info.is_full or info.is_finished:
             return None
         finisher = self._rules.finisher
         if not self._is_object(upload) or (finisher is not None and finisher.has_hook):
-            return Deed.FINISHED
-        return None if finisher is None else Deed.NOTED
+            return ActionKind.FINISHED
+        return None if finisher is None else ActionKind.NOTED
 
     def _is_object(self, upload: S3Upload) -> bool:
         found = self._bucket.find(upload.storage["Key"])
         return found is not None and found.size == upload.info.length
 
-    def _carry_out(self, deed: Deed | None, upload: S3Upload, lock: Lock) -> None:
-        if deed is Deed.EXPIRED:
+    def _carry_out(self, deed: ActionKind | None, upload: S3Upload, lock: Lock) -> None:
+        if deed is ActionKind.EXPIRED:
             upload.terminate(lock.assert_held)
-        elif deed in {Deed.FINISHED, Deed.NOTED} and self._rules.finisher is not None:
+        elif deed in {ActionKind.FINISHED, ActionKind.NOTED} and self._rules.finisher is not None:
             self._rules.finisher.finish_if_full(upload, lock)
-        elif deed is Deed.FINISHED:
+        elif deed is ActionKind.FINISHED:
             upload.assemble(lock.assert_held)
 
     # -- what no info names ----------------------------------------------------------------------
 
-    def _remove_tail(self, key: str) -> Action | None:
+    def _remove_tail(self, key: str) -> SweepResult | None:
         """Remove a tail that was written after its upload had ended, by a request that was late."""
         id = _our_id(key.removesuffix(".part"), self._keys.side_prefix)
         if id is None or not self._is_stray_tail(id):
@@ -268,7 +268,7 @@ class Sweep:
                     return None
                 lock.assert_held()
                 self._bucket.delete(key)
-        return Action(Deed.REMOVED, key, "the tail of an upload that has ended")
+        return SweepResult(ActionKind.REMOVED, key, "the tail of an upload that has ended")
 
     def _is_stray_tail(self, id: UploadId) -> bool:
         record = self._record(id)
@@ -277,10 +277,10 @@ class Sweep:
         try:
             # Ours say where they begin. Anything else just has a similar name.
             return START in self._bucket.head(self._keys.tail(id)).metadata
-        except Absent:
+        except NotFound:
             return False
 
-    def _abort(self, listed: ListedMultipart) -> Action | None:
+    def _abort(self, listed: ListedMultipart) -> SweepResult | None:
         """Abort a multipart upload that was begun and never recorded."""
         id = _our_id(listed.key, self._keys.data_prefix)
         if id is None or not self._is_stray(id, listed):
@@ -291,7 +291,9 @@ class Sweep:
                     return None
                 lock.assert_held()
                 self._bucket.abort(listed.key, listed.multipart)
-        return Action(Deed.ABORTED, listed.key, f"a multipart upload of {listed.begun:%Y-%m-%d}")
+        return SweepResult(
+            ActionKind.ABORTED, listed.key, f"a multipart upload of {listed.begun:%Y-%m-%d}"
+        )
 
     def _is_stray(self, id: UploadId, listed: ListedMultipart) -> bool:
         record = self._record(id)
@@ -306,12 +308,12 @@ class Sweep:
         names = {other.multipart for other in self._listing.multiparts(listed.key)}
         return record.multipart in names
 
-    def _record(self, id: UploadId) -> Record | None:
+    def _record(self, id: UploadId) -> UploadRecord | None:
         """The upload's record; None only if it is certain that there is none."""
         key = self._keys.info(id)
         try:
             return InfoObject(self._bucket, key).read()
-        except Absent:
+        except NotFound:
             if self._listing.has(key):
                 raise StoreUnavailable("GetObject") from None
             return None
@@ -323,7 +325,7 @@ def _our_id(key: str, prefix: str) -> UploadId | None:
     return UploadId(name) if key.startswith(prefix) and _OURS.fullmatch(name) else None
 
 
-def _described(deed: Deed, info: UploadInfo) -> str:
-    if deed is Deed.EXPIRED:
+def _described(deed: ActionKind, info: UploadInfo) -> str:
+    if deed is ActionKind.EXPIRED:
         return f"at {info.expires:%Y-%m-%d %H:%M}" if info.expires else ""
     return f"{info.length} bytes"

@@ -16,17 +16,17 @@ import click
 from botocore.exceptions import BotoCoreError
 
 from tus_wsgi.app import make_locker, make_store
-from tus_wsgi.domain.dispatch import Audience
+from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Store
 from tus_wsgi.operations.diagnostics import Address, explain
 from tus_wsgi.operations.listing import Listing
-from tus_wsgi.operations.sweep import AT_ONCE, Action, Deed, Rules, Sweep
+from tus_wsgi.operations.sweep import AT_ONCE, ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.settings.settings import LockerKind, Settings, SettingsError
 from tus_wsgi.settings.units import parse_duration
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.client import Checksum, make_client
+from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.keys import Keys
 
 
@@ -48,7 +48,7 @@ def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is
     except (ValueError, BotoCoreError) as error:
         click.echo(str(error), err=True)
         return 2
-    actions: list[Action] = []
+    actions: list[SweepResult] = []
     for action in sweep.run():
         actions.append(action)
         if not is_json:
@@ -57,7 +57,7 @@ def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is
         click.echo(as_json(actions, sweep.examined, is_dry=is_dry, settings=settings))
     else:
         click.echo(summary(actions, sweep.examined, is_dry=is_dry))
-    return 1 if any(action.deed is Deed.FAILED for action in actions) else 0
+    return 1 if any(action.deed is ActionKind.FAILED for action in actions) else 0
 
 
 def make_sweep(
@@ -67,11 +67,11 @@ def make_sweep(
 
     Args:
         settings: those of the server.
-        min_age: see `Rules`.
+        min_age: see `SweepPolicy`.
         hook: the application's.
         has_hook: whether the application has one. If so, and it is not here, the server has to
             finish what is full.
-        is_dry: see `Rules`.
+        is_dry: see `SweepPolicy`.
 
     Raises:
         ValueError: there is a hook, and there is none.
@@ -93,7 +93,9 @@ def make_sweep(
     return Sweep(
         store,
         make_locker(settings),
-        Bucket(client, settings.s3_bucket, has_checksums=settings.s3_checksum is not Checksum.OFF),
+        Bucket(
+            client, settings.s3_bucket, has_checksums=settings.s3_checksum is not ChecksumMode.OFF
+        ),
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         listing=Listing(client, settings.s3_bucket),
         rules=_rules(settings, store, finisher, min_age=min_age, is_dry=is_dry),
@@ -103,13 +105,13 @@ def make_sweep(
 
 def _finisher(settings: Settings, store: Store, hook: OnFinish | None) -> Finisher:
     discard = store.discard if settings.delete_partials else None
-    return Finisher(hook, Audience(()), discard=discard)
+    return Finisher(hook, EventDispatcher(()), discard=discard)
 
 
 def _rules(
     settings: Settings, store: Store, finisher: Finisher | None, *, min_age: float, is_dry: bool
-) -> Rules:
-    return Rules(
+) -> SweepPolicy:
+    return SweepPolicy(
         now=datetime.now(UTC),
         min_age=min_age,
         finisher=finisher,
@@ -139,20 +141,22 @@ def _load(name: str) -> OnFinish:
     return cast("OnFinish", found)
 
 
-def line(action: Action, settings: Settings) -> str:
+def line(action: SweepResult, settings: Settings) -> str:
     """One deed in words."""
     said = _said(action, settings)
     return f"{action.deed.value.ljust(8)}  {action.name}{f': {said}' if said else ''}"
 
 
-def summary(actions: Iterable[Action], examined: int, *, is_dry: bool) -> str:
+def summary(actions: Iterable[SweepResult], examined: int, *, is_dry: bool) -> str:
     """What it came to, in one line."""
     counts = Counter(action.deed for action in actions)
-    deeds = ", ".join(f"{counts[deed]} {deed.value}" for deed in Deed if counts[deed])
+    deeds = ", ".join(f"{counts[deed]} {deed.value}" for deed in ActionKind if counts[deed])
     return f"{examined} looked at, {deeds or 'nothing to do'}{' (dry run)' if is_dry else ''}"
 
 
-def as_json(actions: Iterable[Action], examined: int, *, is_dry: bool, settings: Settings) -> str:
+def as_json(
+    actions: Iterable[SweepResult], examined: int, *, is_dry: bool, settings: Settings
+) -> str:
     """The same for a program."""
     deeds = [
         {"deed": action.deed.value, "name": action.name, "detail": _said(action, settings)}
@@ -161,7 +165,7 @@ def as_json(actions: Iterable[Action], examined: int, *, is_dry: bool, settings:
     return json.dumps({"dry_run": is_dry, "examined": examined, "deeds": deeds}, indent=2)
 
 
-def _said(action: Action, settings: Settings) -> str:
+def _said(action: SweepResult, settings: Settings) -> str:
     if action.error is None:
         return action.detail
     return explain(action.error, Address(settings.s3_bucket, settings.s3_endpoint))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tus_wsgi.domain.commands import Append, Create
-from tus_wsgi.domain.dispatch import Audience
+from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import LengthExceeded, LengthMismatch, TusError, UploadTooLarge
 from tus_wsgi.domain.events import BytesStored
 from tus_wsgi.domain.interfaces import Body, BodyEnd, Lock, Upload
@@ -18,7 +18,7 @@ OnProgress = Callable[[UploadInfo], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class AppendOperation:
     """A request that brings bytes, and what goes with it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Intake:
     body: Body
     lock: Lock
     max_size: int
-    audience: Audience
+    audience: EventDispatcher
     on_progress: OnProgress | None
 
     def take(self, upload: Upload) -> BodyEnd:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from tus_wsgi.domain.commands import Verification
 from tus_wsgi.domain.errors import (
-    BodyCutShort,
     BodyDisconnected,
     BodyDraining,
+    BodyIncomplete,
     BodyInterrupted,
     BodyMalformed,
-    BodyStalled,
+    BodyTimedOut,
     ChecksumMismatch,
     UploadTooLarge,
 )
-from tus_wsgi.domain.interfaces import BodyEnd, HeldBody
+from tus_wsgi.domain.interfaces import BodyEnd, BufferedBody
 
-_CUT_SHORT: dict[BodyEnd, type[BodyCutShort]] = {
+_CUT_SHORT: dict[BodyEnd, type[BodyIncomplete]] = {
     BodyEnd.DISCONNECTED: BodyDisconnected,
-    BodyEnd.STALLED: BodyStalled,
+    BodyEnd.STALLED: BodyTimedOut,
     BodyEnd.INTERRUPTED: BodyInterrupted,
     BodyEnd.DRAINING: BodyDraining,
     BodyEnd.MALFORMED: BodyMalformed,
@@ -38,7 +38,9 @@ def check_complete(end: BodyEnd, offset: int) -> None:
         raise _CUT_SHORT[end](offset)
 
 
-def receive_verified(body: HeldBody, verification: Verification, offset: int, limit: int) -> None:
+def receive_verified(
+    body: BufferedBody, verification: Verification, offset: int, limit: int
+) -> None:
     """Receive the whole body and find it right. Until this returns nothing was changed.
 
     A body that is cut short is discarded, although the core of tus wants everything kept that

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from tus_wsgi.domain.errors import PartialUnusable, StoreUnavailable, UploadGone
+from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, UploadGone
 from tus_wsgi.domain.interfaces import Lock, Store, Upload
 from tus_wsgi.domain.model import UploadInfo
 from tus_wsgi.domain.rules import check_fits
@@ -24,7 +24,7 @@ from tus_wsgi.service.finish import Finisher
 log = logging.getLogger(__name__)
 
 
-class Joiner:
+class Concatenator:
     """Begins final uploads.
 
     Args:
@@ -53,20 +53,20 @@ class Joiner:
             LockLost, StoreUnavailable: it could not be made. Try again.
         """
         upload = self._store.create(info, at_once=False)
-        upload.measure()
+        upload.load_offset()
         length = upload.info.length
         check_fits(0, None, length, self._max_size)
         if upload.info.is_full:
             self._make(upload, lock)
             return self._finished(upload, lock).info
         if not self._may_wait:
-            raise PartialUnusable("not every partial upload is finished")
+            raise InvalidPartial("not every partial upload is finished")
         return self._store.create(replace(info, length=length), at_once=True).info
 
     def _make(self, upload: Upload, lock: Lock) -> None:
         try:
             upload.assemble(lock.assert_held)
-        except (PartialUnusable, StoreUnavailable, UploadGone):
+        except (InvalidPartial, StoreUnavailable, UploadGone):
             try:
                 upload.terminate(lock.assert_held)
             except StoreUnavailable as error:
@@ -80,7 +80,7 @@ class Joiner:
         except StoreUnavailable as error:
             log.warning("the store failed while a final upload was finished: %s", error.brief)
             upload = self._store.open(upload.info.id)
-            upload.measure()
+            upload.load_offset()
             self._finisher.finish_if_full(upload, lock)
         return upload
 
@@ -90,9 +90,9 @@ def lost_partials_are_final() -> Iterator[None]:
     """For a final upload that was begun before: without a partial it can never be made.
 
     Raises:
-        UploadGone: instead of `PartialUnusable`, which tells the client that its list is wrong.
+        UploadGone: instead of `InvalidPartial`, which tells the client that its list is wrong.
     """
     try:
         yield
-    except PartialUnusable as error:
+    except InvalidPartial as error:
         raise UploadGone(str(error)) from error

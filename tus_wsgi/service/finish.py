@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from tus_wsgi.domain.dispatch import Audience
-from tus_wsgi.domain.errors import FinishRefused, StoreUnavailable
+from tus_wsgi.domain.dispatch import EventDispatcher
+from tus_wsgi.domain.errors import OnFinishFailed, StoreUnavailable
 from tus_wsgi.domain.events import UploadFinished
 from tus_wsgi.domain.hooks import FinishedUpload, OnFinish
 from tus_wsgi.domain.interfaces import Lock, Upload
@@ -27,7 +27,7 @@ class Finisher:
     def __init__(
         self,
         on_finish: OnFinish | None,
-        audience: Audience,
+        audience: EventDispatcher,
         *,
         discard: Callable[[Iterable[UploadId]], None] | None = None,
     ) -> None:
@@ -91,4 +91,4 @@ def _call(on_finish: OnFinish, upload: Upload) -> None:
     try:
         on_finish(FinishedUpload(info.id, info.offset, info.metadata, upload.storage))
     except Exception as error:
-        raise FinishRefused(info.id, info.offset) from error
+        raise OnFinishFailed(info.id, info.offset) from error

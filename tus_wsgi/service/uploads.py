@@ -34,7 +34,7 @@ from tus_wsgi.domain.commands import (
     Terminated,
     Verification,
 )
-from tus_wsgi.domain.dispatch import Audience
+from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import (
     BodyMalformed,
     LengthMismatch,
@@ -48,23 +48,23 @@ from tus_wsgi.domain.errors import (
     UploadUnfinished,
 )
 from tus_wsgi.domain.events import UploadCreated, UploadTerminated
-from tus_wsgi.domain.expiry import expiry, has_lapsed, prolonged
+from tus_wsgi.domain.expiry import expiry, extended_expiry, is_expired
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import (
     Body,
+    BodyBuffer,
     BodyEnd,
     Lock,
     Locker,
     Observer,
-    Quarantine,
     Store,
     Upload,
 )
 from tus_wsgi.domain.model import Extension, Final, Metadata, Partial, UploadId, UploadInfo
 from tus_wsgi.domain.rules import check_declared, check_fits
-from tus_wsgi.service.append import Intake, OnProgress
+from tus_wsgi.service.append import AppendOperation, OnProgress
 from tus_wsgi.service.bodies import check_complete, receive_verified
-from tus_wsgi.service.concatenate import Joiner, lost_partials_are_final
+from tus_wsgi.service.concatenate import Concatenator, lost_partials_are_final
 from tus_wsgi.service.finish import Finisher
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class UploadService:
         max_size: int = 0,
         lifetime: float = 0.0,
         extensions: Sequence[Extension] = tuple(Extension),
-        quarantine: Quarantine | None = None,
+        quarantine: BodyBuffer | None = None,
         delete_partials: bool = False,
         link_to: LinkTo = lambda _info, _content: None,
         on_finish: OnFinish | None = None,
@@ -116,10 +116,10 @@ class UploadService:
         self.extensions = tuple(extensions)
         self._quarantine = quarantine
         self._link_to = link_to
-        self._audience = Audience(observers)
+        self._audience = EventDispatcher(observers)
         discard = store.discard if delete_partials else None
         self._finisher = Finisher(on_finish, self._audience, discard=discard)
-        self._joiner = Joiner(
+        self._joiner = Concatenator(
             store,
             self._finisher,
             may_wait=Extension.CONCATENATION_UNFINISHED in self.extensions,
@@ -292,19 +292,19 @@ class UploadService:
     def _measure(self, upload: Upload) -> None:
         """Find out how far the upload is, that it fits, and that its time is not over."""
         with lost_partials_are_final():
-            upload.measure()
+            upload.load_offset()
         if isinstance(upload.info.concat, Final) and not upload.info.is_finished:
             check_fits(0, None, upload.info.length, self.max_size)
         self._check_alive(upload)
 
     def _check_alive(self, upload: Upload) -> None:
-        if has_lapsed(upload.info, self._now()):
+        if is_expired(upload.info, self._now()):
             raise UploadGone("the upload has expired")
 
     def _prolong(self, upload: Upload, lock: Lock) -> None:
-        expires = prolonged(upload.info, self._now(), self._lifetime)
+        expires = extended_expiry(upload.info, self._now(), self._lifetime)
         if expires is not None:
-            upload.prolong(expires, lock.assert_held)
+            upload.extend_expiry(expires, lock.assert_held)
 
     @contextmanager
     def _held(self, verification: Verification | None, body: Body) -> Iterator[tuple[Body, Verify]]:
@@ -337,7 +337,7 @@ class UploadService:
         check_fits(info.offset, body.announced, length, self.max_size)
         return length
 
-    def _append(self, upload: Upload, intake: Intake) -> BodyEnd:
+    def _append(self, upload: Upload, intake: AppendOperation) -> BodyEnd:
         """Store the body of an append that may be, and finish the upload with its last byte."""
         length, lock = intake.command.length, intake.lock
         if length is not None and upload.info.length is None:
@@ -351,12 +351,12 @@ class UploadService:
         self._prolong(upload, lock)
         return end
 
-    def _end_if_overrun(self, upload: Upload, intake: Intake, refusal: TusError) -> None:
+    def _end_if_overrun(self, upload: Upload, intake: AppendOperation, refusal: TusError) -> None:
         if intake.ends(upload.info, refusal):
             upload.terminate(intake.lock.assert_held)
             self._audience.tell(UploadTerminated(upload.info.id))
 
-    def _create_with(self, info: UploadInfo, intake: Intake) -> UploadInfo:
+    def _create_with(self, info: UploadInfo, intake: AppendOperation) -> UploadInfo:
         """Begin an upload whose first bytes, perhaps all of its none, are in the request.
 
         A fault after the upload exists is no reason to deny it: the client learns its URL and how
@@ -393,7 +393,7 @@ class UploadService:
         log.warning("the store failed while an upload was created: %s", error.brief)
         try:
             upload = self._store.open(id)
-            upload.measure()
+            upload.load_offset()
         except TusError:
             raise error from error.__cause__
         return upload
@@ -404,5 +404,5 @@ class UploadService:
         body: Body,
         lock: Lock,
         on_progress: OnProgress | None,
-    ) -> Intake:
-        return Intake(command, body, lock, self.max_size, self._audience, on_progress)
+    ) -> AppendOperation:
+        return AppendOperation(command, body, lock, self.max_size, self._audience, on_progress)

@@ -31,7 +31,7 @@ from tus_wsgi.observers.log import LogFormat
 from tus_wsgi.protocol.cors import parse_allow_origin
 from tus_wsgi.settings.addresses import parse_base_path, parse_url
 from tus_wsgi.settings.units import build_duration, build_size, parse_duration, parse_size
-from tus_wsgi.stores.s3.client import Checksum
+from tus_wsgi.stores.s3.client import ChecksumMode
 
 PREFIX = "TUS_"
 """What every variable's name begins with."""
@@ -142,9 +142,9 @@ class Settings:
     s3_concurrent_part_uploads: int = _setting(
         "parts that a process sends at the same time", default=10, gt=0
     )
-    s3_checksum: Checksum = _setting(
+    s3_checksum: ChecksumMode = _setting(
         "what S3 verifies: `auto` (CRC-32), `required` (SHA-256 too), `off` (where it is refused)",
-        default=Checksum.AUTO,
+        default=ChecksumMode.AUTO,
     )
     memory_budget: _Bytes = _setting(
         "memory for parts on their way, per process; beyond it they wait on disk",

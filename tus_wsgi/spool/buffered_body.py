@@ -20,8 +20,8 @@ STEP = 256 * KIB
 """Bytes that are read from the spool at once. Between two steps others get their turn."""
 
 
-class Quarantine:
-    """Where the bodies of a process wait. It implements `tus_wsgi.domain.interfaces.Quarantine`.
+class BodyBuffer:
+    """Where the bodies of a process wait. It implements `tus_wsgi.domain.interfaces.BodyBuffer`.
 
     Args:
         spool: the memory and the disk for them.
@@ -30,13 +30,13 @@ class Quarantine:
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
 
-    def __call__(self, body: Body, /) -> HeldBody:
+    def __call__(self, body: Body, /) -> BufferedBody:
         """Hold `body` back."""
-        return HeldBody(self._spool, body)
+        return BufferedBody(self._spool, body)
 
 
-class HeldBody:
-    """A body that waits. It implements `tus_wsgi.domain.interfaces.HeldBody`."""
+class BufferedBody:
+    """A body that waits. It implements `tus_wsgi.domain.interfaces.BufferedBody`."""
 
     def __init__(self, spool: Spool, body: Body) -> None:
         self._spool = spool

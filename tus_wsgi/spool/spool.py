@@ -57,7 +57,7 @@ No budget counts them, and there may be a slow client behind each of many connec
 PATIENCE = 0.25
 """Seconds that may pass since memory was last given back, before somebody waits no longer."""
 
-LONGEST_WAIT = 1.0
+MAX_MEMORY_WAIT = 1.0
 """Seconds that anybody waits for memory: an upload is to let go of its lock within two."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -131,10 +131,10 @@ class Spool:
     def take(self, size: int, *, for_long: bool = False) -> bytearray | None:
         """A buffer out of the budget, or None when there is none to be had.
 
-        Waits, at most `LONGEST_WAIT`, while others are giving memory back. Who takes it `for_long`
+        Waits up to `MAX_MEMORY_WAIT` while others are giving memory back. Who takes it `for_long`
         waits for nobody, and leaves half the budget.
         """
-        deadline = time.monotonic() + LONGEST_WAIT
+        deadline = time.monotonic() + MAX_MEMORY_WAIT
         spared = self._budget // 2 if for_long else 0
         with self._changed:
             while size > self._left - spared:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tus_wsgi.domain.errors import PartialUnusable, UploadNotFound, UploadTooLarge, UploadUnfinished
+from tus_wsgi.domain.errors import InvalidPartial, UploadNotFound, UploadTooLarge, UploadUnfinished
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import KIB, MIB, Final, Partial, State, UploadId, UploadInfo
 
@@ -90,7 +90,7 @@ class MemoryUpload:
         """The type of the store."""
         return {"Type": "memory"}
 
-    def measure(self) -> None:
+    def load_offset(self) -> None:
         """Do nothing: the offset is always certain here."""
 
     def declare_length(
@@ -100,7 +100,7 @@ class MemoryUpload:
         assert_held()
         self._cell.info = replace(self._cell.info, length=length, is_open=is_open)
 
-    def prolong(self, expires: datetime, assert_held: AssertHeld) -> None:
+    def extend_expiry(self, expires: datetime, assert_held: AssertHeld) -> None:
         """Record when it lapses."""
         assert_held()
         self._cell.info = replace(self._cell.info, expires=expires)
@@ -170,7 +170,7 @@ class MemoryFinal(MemoryUpload):
             return replace(self._cell.info, offset=self._there)
         return super().info
 
-    def measure(self) -> None:
+    def load_offset(self) -> None:
         """Add up what its partials have.
 
         Raises:
@@ -196,9 +196,9 @@ class MemoryFinal(MemoryUpload):
         for id in final.partials:
             cell = self._cells.get(id)
             if cell is None:
-                raise PartialUnusable(f"the partial upload {id} is not there")
+                raise InvalidPartial(f"the partial upload {id} is not there")
             if not isinstance(cell.info.concat, Partial):
-                raise PartialUnusable(f"the partial upload {id} was not created as a partial one")
+                raise InvalidPartial(f"the partial upload {id} was not created as a partial one")
         return [self._cells[id] for id in final.partials]
 
 

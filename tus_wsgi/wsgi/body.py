@@ -30,7 +30,7 @@ from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.connection import shut
 from tus_wsgi.wsgi.draining import LiveBodies
-from tus_wsgi.wsgi.input import Source, source_of
+from tus_wsgi.wsgi.input import BodySource, source_of
 from tus_wsgi.wsgi.trailers import trailers_of
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class WsgiBody:
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
         self._environ = environ
         self.announced = _content_length(environ)
-        self._source: Source | None = None
+        self._source: BodySource | None = None
         self._allowed: int | None = None
         self._received = 0
         self._next_yield = YIELD_EVERY

@@ -51,7 +51,7 @@ _STILL_OPEN = frozenset({1, 4, 5})
 (linux/tcp_states.h)."""
 
 
-def last_response(
+def close_after_response(
     pieces: Iterable[bytes], environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     """A response's body, after which the connection is closed in stages if the request has a body.

@@ -59,13 +59,13 @@ LIVE_BODIES = LiveBodies()
 """All of this process, whatever middleware they belong to: a process stops as a whole."""
 
 
-def drain_when_stopping(is_alive: Callable[[], bool]) -> None:
+def start_drain_watcher(is_alive: Callable[[], bool]) -> None:
     """End all request bodies as soon as `is_alive` says no.
 
     In a gunicorn configuration::
 
         def post_worker_init(worker):
-            drain_when_stopping(lambda: worker.alive)
+            start_drain_watcher(lambda: worker.alive)
 
     Args:
         is_alive: asked in a thread of its own until it says no.

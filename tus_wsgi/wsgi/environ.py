@@ -45,7 +45,7 @@ class Fields(Mapping[str, str]):
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
+class UploadRoutes:
     """Where uploads live in the URL space.
 
     Attributes:

@@ -30,7 +30,7 @@ TURN_SECONDS = 0.005
 one byte, and 2 ms for one with 8 KB of extensions: 64 KiB of those would take two minutes."""
 
 
-class Source(Protocol):
+class BodySource(Protocol):
     """Bytes in their order. It may raise whatever the server raises, and can be read on then."""
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -46,7 +46,7 @@ class Source(Protocol):
         """Leave the server's reader as it was."""
 
 
-def source_of(environ: Mapping[str, Any], announced: int | None) -> Source:
+def source_of(environ: Mapping[str, Any], announced: int | None) -> BodySource:
     """The fastest source of this request's body.
 
     Args:
@@ -69,9 +69,9 @@ class InputSource:
     def __init__(self, input: IO[bytes], unreader: Any = None) -> None:  # noqa: ANN401 - see above
         self._input = input
         self._unreader = unreader
-        self._paced: PacedSocket | None = None
+        self._paced: YieldingSocket | None = None
         if unreader is not None:
-            self._paced = unreader.sock = PacedSocket(unreader.sock)
+            self._paced = unreader.sock = YieldingSocket(unreader.sock)
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer from its start, with at most `INPUT_STEP` bytes."""
@@ -96,7 +96,7 @@ class InputSource:
             self._unreader.sock = self._paced.connection
 
 
-class PacedSocket:
+class YieldingSocket:
     """A connection for a reader that asks for all that it wants, however long it works on that.
 
     Attributes:

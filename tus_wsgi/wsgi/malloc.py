@@ -24,7 +24,7 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 
 
-def return_freed_memory() -> bool:
+def tune_malloc() -> bool:
     """See to it that freed memory goes back to the system, in this process and those it forks.
 
     It concerns everything in the process, so it belongs into a server's configuration. Large arrays

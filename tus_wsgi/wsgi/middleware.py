@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tus_wsgi.domain.commands import Downloadable, Outcome
-from tus_wsgi.domain.dispatch import Audience
+from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import TusError, Unavailable, UploadNotFound
 from tus_wsgi.domain.events import RequestFailed
 from tus_wsgi.domain.interfaces import Observer
@@ -18,11 +18,11 @@ from tus_wsgi.protocol.cors import CorsPolicy
 from tus_wsgi.protocol.http import Dialect, Reply, RequestHead, status_line
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.wsgi.body import WsgiBody
-from tus_wsgi.wsgi.connection import last_response
+from tus_wsgi.wsgi.connection import close_after_response
 from tus_wsgi.wsgi.draining import LIVE_BODIES
-from tus_wsgi.wsgi.environ import Mount
+from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.interim import interim_sender
-from tus_wsgi.wsgi.writing import given_up_after
+from tus_wsgi.wsgi.writing import with_write_timeout
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -50,7 +50,7 @@ class UploadMiddleware:
         *,
         service: UploadService,
         dialects: Sequence[Dialect],
-        mount: Mount,
+        mount: UploadRoutes,
         cors: CorsPolicy | None,
         network_timeout: float = 60.0,
         observers: Sequence[Observer] = (),
@@ -61,7 +61,7 @@ class UploadMiddleware:
         self._mount = mount
         self._cors = cors
         self._network_timeout = network_timeout
-        self._audience = Audience(observers)
+        self._audience = EventDispatcher(observers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -83,8 +83,8 @@ class UploadMiddleware:
         if environ["REQUEST_METHOD"] == "HEAD":
             pieces = []  # It may have been overridden to a method whose replies have a body.
         if not body.is_complete:
-            pieces = last_response(pieces, environ, start_response)
-        return given_up_after(self._network_timeout, pieces, environ)
+            pieces = close_after_response(pieces, environ, start_response)
+        return with_write_timeout(self._network_timeout, pieces, environ)
 
     def _serve(
         self, environ: WSGIEnvironment, head: RequestHead, body: WsgiBody

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 
-def given_up_after(
+def with_write_timeout(
     seconds: float, pieces: Iterable[bytes], environ: WSGIEnvironment
 ) -> Iterable[bytes]:
     """A response's body, each piece of which the client has to take within so many seconds.
@@ -29,10 +29,10 @@ def given_up_after(
     connection = environ.get("gunicorn.socket")
     if not isinstance(connection, socket.socket):
         return pieces
-    return ImpatientResponse(seconds, pieces, connection)
+    return TimeoutResponse(seconds, pieces, connection)
 
 
-class ImpatientResponse:
+class TimeoutResponse:
     """The body of a response over a connection whose timeout is `seconds` until it is closed."""
 
     def __init__(self, seconds: float, pieces: Iterable[bytes], connection: socket.socket) -> None:

@@ -16,6 +16,6 @@ def ssl_context(config: Any, default_factory: Callable[[], ssl.SSLContext]) -> s
 
 
 def post_worker_init(worker: Any) -> None:
-    from tus_wsgi import drain_when_stopping
+    from tus_wsgi import start_drain_watcher
 
-    drain_when_stopping(lambda: worker.alive)
+    start_drain_watcher(lambda: worker.alive)

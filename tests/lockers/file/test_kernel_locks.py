@@ -22,8 +22,8 @@ from tus_wsgi.lockers.file.ofd import (
     FILES,
     NAMES,
     ByteLocks,
+    InvalidLockDirectory,
     KernelLocks,
-    LockDirectoryRefused,
     OpenLocks,
     open_directory,
     probe,
@@ -228,7 +228,7 @@ def test_a_directory_that_others_can_write_to_is_refused(
 ) -> None:
     directory.mkdir()
     directory.chmod(mode)
-    with pytest.raises(LockDirectoryRefused, match=rf"^TUS_LOCK_DIR: .* mode {mode:o}, got '/"):
+    with pytest.raises(InvalidLockDirectory, match=rf"^TUS_LOCK_DIR: .* mode {mode:o}, got '/"):
         probe(open_locks, directory)
 
 
@@ -237,7 +237,7 @@ def test_a_directory_of_somebody_else_is_refused(
 ) -> None:
     directory.mkdir(mode=0o700)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(LockDirectoryRefused, match=r"^TUS_LOCK_DIR: .* of user"):
+    with pytest.raises(InvalidLockDirectory, match=r"^TUS_LOCK_DIR: .* of user"):
         probe(open_locks, directory)
 
 
@@ -252,7 +252,7 @@ def test_what_is_no_directory_is_refused(
         directory.touch()
     else:
         directory = directory / "below nothing"
-    with pytest.raises(LockDirectoryRefused, match=r"^TUS_LOCK_DIR: expected a directory"):
+    with pytest.raises(InvalidLockDirectory, match=r"^TUS_LOCK_DIR: expected a directory"):
         probe(open_locks, directory)
 
 
@@ -283,5 +283,5 @@ class Unsupported(Pretence):
 def test_a_file_system_without_working_locks_is_refused(
     directory: Path, kind: type[KernelLocks]
 ) -> None:
-    with pytest.raises(LockDirectoryRefused, match=r"^TUS_LOCK_DIR: .* locks "):
+    with pytest.raises(InvalidLockDirectory, match=r"^TUS_LOCK_DIR: .* locks "):
         probe(kind, directory)

@@ -27,7 +27,7 @@ from tests.lockers.locking import (
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file import locker as file
 from tus_wsgi.lockers.file.locker import FileLocker, place_of, seat_of
-from tus_wsgi.lockers.file.ofd import NAMES, LockDirectoryRefused
+from tus_wsgi.lockers.file.ofd import NAMES, InvalidLockDirectory
 
 MakePeer = Callable[..., Peer]
 
@@ -305,5 +305,5 @@ def test_nothing_is_opened_before_a_lock_is_needed(directory: Path) -> None:
 def test_an_unsafe_directory_is_refused_at_start(directory: Path) -> None:
     directory.mkdir()
     directory.chmod(0o777)
-    with pytest.raises(LockDirectoryRefused, match="TUS_LOCK_DIR"):
+    with pytest.raises(InvalidLockDirectory, match="TUS_LOCK_DIR"):
         FileLocker(directory, timeout=1.0)

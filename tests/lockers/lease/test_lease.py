@@ -20,16 +20,16 @@ from hypothesis import strategies as st
 
 from tests.harness.records import MemoryRecords
 from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
-from tus_wsgi.domain.events import LockEvent, LockTakenOver, LockWasLost
+from tus_wsgi.domain.events import LeaseLost, LockEvent, LockTakenOver
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.lease import locker as module
 from tus_wsgi.lockers.lease.locker import Lease
-from tus_wsgi.lockers.lease.monitor import Watch, Watches
-from tus_wsgi.lockers.lease.records import Claim, Record, Times, Unanswered
-from tus_wsgi.lockers.queue import Ticket
+from tus_wsgi.lockers.lease.monitor import LeaseMonitor, LeaseMonitors
+from tus_wsgi.lockers.lease.records import Claim, LeaseRecord, LeaseTiming, OutcomeUnknown
+from tus_wsgi.lockers.queue import QueueEntry
 
 ID = UploadId("a")
-TIMES = Times()
+TIMES = LeaseTiming()
 CALL_TIMEOUT = 1.0
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Host:
         self._offset = offset
         self._rate = rate
         self.seat = f"seat{len(world.hosts)}"
-        self.watches = Watches(self.seat, TIMES)
+        self.watches = LeaseMonitors(self.seat, TIMES)
         self.told: list[LockEvent] = []
         self.leases: list[Lease] = []
         world.hosts.append(self)
@@ -125,25 +125,25 @@ class Network:
     def check(self) -> None:
         pass
 
-    def take(self, name: str, claim: Claim) -> Record:
+    def take(self, name: str, claim: Claim) -> LeaseRecord:
         return self._call(lambda: self.store.take(name, claim))
 
-    def renew(self, name: str, held: Record, *, beat: str) -> Record:
+    def renew(self, name: str, held: LeaseRecord, *, beat: str) -> LeaseRecord:
         return self._call(lambda: self.store.renew(name, held, beat=beat))
 
-    def ask(self, name: str, seen: Record, *, seat: str, stood: float) -> Record:
+    def ask(self, name: str, seen: LeaseRecord, *, seat: str, stood: float) -> LeaseRecord:
         return self._call(lambda: self.store.ask(name, seen, seat=seat, stood=stood))
 
-    def release(self, name: str, held: Record, *, beat: str) -> None:
+    def release(self, name: str, held: LeaseRecord, *, beat: str) -> None:
         self._call(lambda: self.store.release(name, held, beat=beat))
 
     def _call(self, work: Callable[[], T]) -> T:
         chance, world = self._chance, self._world
         if world.is_over:
-            raise Unanswered("call")
+            raise OutcomeUnknown("call")
         if self.is_down:
             world.sleep(CALL_TIMEOUT)
-            raise Unanswered("call")
+            raise OutcomeUnknown("call")
         if chance is None:
             return work()
         world.sleep(chance.random() * 0.05)
@@ -154,7 +154,7 @@ class Network:
             elif what == "late":
                 world.spawn(lambda: void(work), at=world.now + chance.random() * 15)
             world.sleep(CALL_TIMEOUT)
-            raise Unanswered("call")
+            raise OutcomeUnknown("call")
         found = work()
         world.sleep(chance.random() * 0.05)
         return found
@@ -210,7 +210,7 @@ class Request:
         self.entered_at = -1.0
         self.left_at = -1.0
         self.error: Exception | None = None
-        self.ticket = Ticket(lambda: self.asked_at.append(host.world.now))
+        self.ticket = QueueEntry(lambda: self.asked_at.append(host.world.now))
         self.lease = Lease(
             ID, self.ticket, network, seat=host.seat, times=TIMES, tell=host.told.append
         )
@@ -332,7 +332,7 @@ def test_a_stopped_holder_notices_before_it_does_anything(world: World) -> None:
     assert 26 < second.entered_at < 27
     assert isinstance(first.error, LockLost)
     assert first.left_at == 30.0
-    assert one.told == [LockWasLost(ID, "the lock could not be renewed in time")]
+    assert one.told == [LeaseLost(ID, "the lock could not be renewed in time")]
     assert second.left_at < 0, "the first one's release was the second one's"
 
 
@@ -356,8 +356,10 @@ def test_a_holder_without_the_service_lets_go_before_the_lease_ends(world: World
     assert first.asked_at, "its body was not interrupted"
 
 
-@pytest.mark.parametrize("found", [Record(), Record(holder="another", beat="b", fence=9)])
-def test_a_holder_whose_record_is_another_has_lost_the_lock(world: World, found: Record) -> None:
+@pytest.mark.parametrize("found", [LeaseRecord(), LeaseRecord(holder="another", beat="b", fence=9)])
+def test_a_holder_whose_record_is_another_has_lost_the_lock(
+    world: World, found: LeaseRecord
+) -> None:
     network = Network(world)
     first = Request(Host(world), network, hold=60).start()
     world.spawn(lambda: network.store.records.update({module.name_of(ID): found}), at=3.1)
@@ -380,12 +382,12 @@ def test_a_taken_lock_whose_answer_was_lost_is_recognised(world: World) -> None:
     network = Network(world)
     take, tries = network.store.take, []
 
-    def lose_one(name: str, claim: Claim) -> Record:
+    def lose_one(name: str, claim: Claim) -> LeaseRecord:
         tries.append(claim)
         found = take(name, claim)
         if len(tries) == 1:
             world.sleep(CALL_TIMEOUT)
-            raise Unanswered("take")
+            raise OutcomeUnknown("take")
         return found
 
     network.store.take = lose_one  # type: ignore[method-assign]
@@ -402,10 +404,10 @@ def test_a_lock_that_may_be_ours_is_given_back(world: World) -> None:
     network = Network(world)
     take = network.store.take
 
-    def lose(name: str, claim: Claim) -> Record:
+    def lose(name: str, claim: Claim) -> LeaseRecord:
         take(name, claim)
         world.sleep(CALL_TIMEOUT)
-        raise Unanswered("take")
+        raise OutcomeUnknown("take")
 
     network.store.take = lose  # type: ignore[method-assign]
     first = Request(Host(world), network, timeout=0.5).start()
@@ -468,10 +470,10 @@ def test_who_comes_again_takes_a_free_lock_over_from_nobody(world: World) -> Non
 
 
 def test_what_waiters_have_seen_is_remembered_of_a_few_locks() -> None:
-    watches = Watches("me", TIMES, count=2)
+    watches = LeaseMonitors("me", TIMES, count=2)
     for id in ("a", "b", "c"):
         with suppress(UploadLocked), watches.of(UploadId(id)) as watch:
-            watch.look(Record(holder="x", beat="x.1"), 1.0)
+            watch.look(LeaseRecord(holder="x", beat="x.1"), 1.0)
             raise UploadLocked
     seen = []
     for id in ("a", "b", "c"):
@@ -493,15 +495,15 @@ def test_a_lock_is_not_reserved_for_ever(world: World) -> None:
 
 
 def test_durations_are_measured_from_the_answer_to_the_next_call() -> None:
-    watch = Watch("me", TIMES)
-    held = Record(holder="x", beat="x.1")
+    watch = LeaseMonitor("me", TIMES)
+    held = LeaseRecord(holder="x", beat="x.1")
     watch.look(held, 100.0)
     assert not watch.has_expired(105.9)
     assert watch.has_expired(106.0)
-    watch.look(Record(holder="x", beat="x.2"), 105.0)
+    watch.look(LeaseRecord(holder="x", beat="x.2"), 105.0)
     assert not watch.has_expired(110.9)
-    watch.look(Record(holder="x", beat="x.2", stood=4.5), 106.0)
-    watch.look(Record(holder="x", beat="x.2", stood=4.5), 106.5)
+    watch.look(LeaseRecord(holder="x", beat="x.2", stood=4.5), 106.0)
+    watch.look(LeaseRecord(holder="x", beat="x.2", stood=4.5), 106.5)
     assert not watch.has_expired(107.4)
     assert watch.has_expired(107.5)
 

@@ -24,14 +24,14 @@ from tests.lockers.locking import (
     eventually,
 )
 from tus_wsgi.domain.errors import LockLost
-from tus_wsgi.domain.events import LockEvent, LockTakenOver, LockWasLost
+from tus_wsgi.domain.events import LeaseLost, LockEvent, LockTakenOver
 from tus_wsgi.lockers.lease.locker import LeaseLocker
-from tus_wsgi.lockers.lease.records import Times
-from tus_wsgi.lockers.lease.scheduler import MOST_THREADS, Heart
+from tus_wsgi.lockers.lease.records import LeaseTiming
+from tus_wsgi.lockers.lease.scheduler import MAX_THREADS, Scheduler
 
 MakePeer = Callable[..., Peer]
 
-SURE = Times(lease=8.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
+SURE = LeaseTiming(lease=8.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
 """For holders that must not lose a lock, although the machine lets them wait for seconds."""
 
 DYING = replace(SURE, lease=QUICK.lease)
@@ -53,12 +53,12 @@ def greenlets() -> Iterator[Nursery]:
 
 
 @pytest.fixture
-def times() -> Times:
+def times() -> LeaseTiming:
     return SURE
 
 
 @pytest.fixture(params=LEASES)
-def place(request: pytest.FixtureRequest, tmp_path: Path, times: Times) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path, times: LeaseTiming) -> Place:
     return new_place(request.param, request, tmp_path, times=times)
 
 
@@ -239,7 +239,7 @@ def test_observers_learn_of_takeover_and_loss(place: Place, environ: None) -> No
             with pytest.raises(LockLost):
                 lock.assert_held()
             assert asked.is_set(), "nobody ended the request's body"
-    assert told[1:] == [LockWasLost(A, "the lock could not be renewed in time")]
+    assert told[1:] == [LeaseLost(A, "the lock could not be renewed in time")]
 
 
 def test_the_heart_beats_while_locks_are_held(place: Place, environ: None) -> None:
@@ -254,24 +254,24 @@ def test_the_heart_beats_while_locks_are_held(place: Place, environ: None) -> No
 
 def test_a_call_that_hangs_delays_no_other() -> None:
     eventually(lambda: not hearts())  # those of other tests
-    heart = Heart()
+    heart = Scheduler()
     stuck = threading.Event()
     done: list[int] = []
-    for _ in range(MOST_THREADS - 1):
+    for _ in range(MAX_THREADS - 1):
         heart.schedule(lambda: void(stuck.wait(PATIENCE)), after=0.0)
     heart.schedule(lambda: done.append(1), after=0.1)
     eventually(lambda: bool(done))
     for _ in range(30):
         heart.schedule(lambda: void(stuck.wait(PATIENCE)), after=0.0)
     time.sleep(0.2)
-    assert len(hearts()) <= MOST_THREADS
+    assert len(hearts()) <= MAX_THREADS
     stuck.set()
     eventually(lambda: not hearts())
 
 
 def test_one_thread_works_and_one_looks_out_while_all_goes_well() -> None:
     eventually(lambda: not hearts())  # those of other tests
-    heart = Heart()
+    heart = Scheduler()
     beats: list[int] = []
 
     def beat() -> float | None:

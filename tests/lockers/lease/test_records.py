@@ -28,10 +28,10 @@ from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
 from tus_wsgi.lockers.lease.locker import LeaseLocker
 from tus_wsgi.lockers.lease.records import (
     Claim,
+    LeaseRecord,
     LeaseRecords,
-    LockerRefused,
-    Record,
-    Unanswered,
+    LockerUnsupported,
+    OutcomeUnknown,
 )
 from tus_wsgi.lockers.lease.s3 import S3Records
 
@@ -67,12 +67,12 @@ def name() -> str:
 
 
 def claim(
-    token: str, seen: Record | None = None, *, seat: str = "", expired: bool = False
+    token: str, seen: LeaseRecord | None = None, *, seat: str = "", expired: bool = False
 ) -> Claim:
     return Claim(token, seat or f"seat of {token}", f"{token}.0", seen, expired)
 
 
-def facts(record: Record) -> tuple[str, str, str, float]:
+def facts(record: LeaseRecord) -> tuple[str, str, str, float]:
     """All that does not depend on the service."""
     return record.holder, record.beat, record.wanted, record.stood
 
@@ -190,9 +190,9 @@ def test_what_a_former_holder_does_changes_nothing(records: LeaseRecords, name: 
 @every_kind
 def test_what_may_be_ours_is_released_by_its_token_alone(records: LeaseRecords, name: str) -> None:
     held = records.take(name, claim("a"))
-    records.release(name, Record(holder="another"), beat="x")
+    records.release(name, LeaseRecord(holder="another"), beat="x")
     assert records.take(name, claim("b")).holder == "a"
-    records.release(name, Record(holder=held.holder), beat="a.end")
+    records.release(name, LeaseRecord(holder=held.holder), beat="a.end")
     assert records.take(name, claim("b")).holder == "b"
 
 
@@ -207,14 +207,16 @@ def test_of_many_at_once_one_wins(place: Place, name: str, silent: bool) -> None
         assert len({one.holder for one in found if one.holder}) == 1, found
 
 
-def race(records: LeaseRecords, lock: str, seen: Record | None, *, expired: bool) -> list[Record]:
+def race(
+    records: LeaseRecords, lock: str, seen: LeaseRecord | None, *, expired: bool
+) -> list[LeaseRecord]:
     """What eight threads find who want the lock at the same moment."""
     start = threading.Barrier(8)
-    found: list[Record] = []
+    found: list[LeaseRecord] = []
 
     def run(token: str) -> None:
         start.wait()
-        with suppress(Unanswered):
+        with suppress(OutcomeUnknown):
             found.append(records.take(lock, claim(token, seen, expired=expired)))
 
     threads = [threading.Thread(target=run, args=(f"t{one}",)) for one in range(8)]
@@ -298,7 +300,9 @@ def test_a_lock_that_nobody_holds_has_no_object(place: Place, name: str, s3: Sea
 
 @pytest.mark.parametrize("place", ["dynamodb"], indirect=True)
 def test_a_missing_table_is_refused_at_start(place: Place) -> None:
-    with pytest.raises(LockerRefused, match="there is no table 'nowhere'; `tus-wsgi create-lock"):
+    with pytest.raises(
+        LockerUnsupported, match="there is no table 'nowhere'; `tus-wsgi create-lock"
+    ):
         LeaseLocker(functools.partial(DynamoDBRecords, "nowhere"), timeout=1.0)
 
 
@@ -307,14 +311,14 @@ def test_a_missing_region_is_refused_at_start(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(LockerRefused, match="AWS_DEFAULT_REGION"):
+    with pytest.raises(LockerUnsupported, match="AWS_DEFAULT_REGION"):
         LeaseLocker(functools.partial(DynamoDBRecords, place.at), timeout=1.0)
 
 
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
 def test_a_bucket_that_cannot_be_used_is_refused_at_start(place: Place) -> None:
     nowhere = functools.partial(S3Records, "nowhere", "locks/", endpoint=place.endpoint)
-    with pytest.raises(LockerRefused, match="the bucket 'nowhere' cannot be used"):
+    with pytest.raises(LockerUnsupported, match="the bucket 'nowhere' cannot be used"):
         LeaseLocker(nowhere, timeout=1.0)
 
 
@@ -327,7 +331,7 @@ def test_a_service_without_conditions_is_refused_at_start(
             monkeypatch.setenv(variable, value)
     prefix = f"locks-{secrets.token_hex(4)}/"
     open_records = functools.partial(S3Records, service.bucket, prefix, endpoint=service.endpoint)
-    with pytest.raises(LockerRefused, match="TUS_LOCKER: s3 cannot be used here"):
+    with pytest.raises(LockerUnsupported, match="TUS_LOCKER: s3 cannot be used here"):
         LeaseLocker(open_records, timeout=1.0)
     listed = service.client().list_objects_v2(Bucket=service.bucket, Prefix=prefix)
     assert listed["KeyCount"] == 0
@@ -374,11 +378,11 @@ def s3_error(code: str) -> bytes:
 
 
 DYNAMODB_FAULTS = [
-    (400, "ProvisionedThroughputExceededException", Unanswered),
-    (400, "ThrottlingException", Unanswered),
-    (400, "RequestLimitExceeded", Unanswered),
-    (500, "InternalServerError", Unanswered),
-    (503, "SomethingElse", Unanswered),
+    (400, "ProvisionedThroughputExceededException", OutcomeUnknown),
+    (400, "ThrottlingException", OutcomeUnknown),
+    (400, "RequestLimitExceeded", OutcomeUnknown),
+    (500, "InternalServerError", OutcomeUnknown),
+    (503, "SomethingElse", OutcomeUnknown),
     (400, "AccessDeniedException", LockerUnavailable),
     (400, "ValidationException", LockerUnavailable),
 ]
@@ -398,10 +402,10 @@ def test_what_may_pass_in_dynamodb_is_tried_again(
 
 
 S3_FAULTS = [
-    (409, "ConditionalRequestConflict", Unanswered),
-    (409, "OperationAborted", Unanswered),
-    (503, "SlowDown", Unanswered),
-    (500, "InternalError", Unanswered),
+    (409, "ConditionalRequestConflict", OutcomeUnknown),
+    (409, "OperationAborted", OutcomeUnknown),
+    (503, "SlowDown", OutcomeUnknown),
+    (500, "InternalError", OutcomeUnknown),
     (403, "AccessDenied", LockerUnavailable),
     (404, "NoSuchBucket", LockerUnavailable),
 ]
@@ -416,7 +420,7 @@ def test_what_may_pass_in_s3_is_tried_again(
         records = S3Records(place.bucket, place.at, endpoint=endpoint)
         for call in (
             lambda: records.take(name, claim("a")),
-            lambda: records.release(name, Record(holder="a", etag='"1"'), beat="a.end"),
+            lambda: records.release(name, LeaseRecord(holder="a", etag='"1"'), beat="a.end"),
         ):
             with pytest.raises(kind) as caught:
                 call()

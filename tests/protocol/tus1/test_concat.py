@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.heads import ID, OCTETS, patch, tus, tus1, value_of
 from tus_wsgi.domain.commands import Append, Concatenate, Create, Created, Inspected
-from tus_wsgi.domain.errors import MalformedField, PartialUnusable, UploadFinal
+from tus_wsgi.domain.errors import InvalidPartial, MalformedField, UploadFinal
 from tus_wsgi.domain.model import Extension, Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.protocol.http import Reply, RequestHead
 from tus_wsgi.protocol.tus1.concat import MAX_PARTIALS, build_concat, parse_concat
@@ -250,6 +250,6 @@ def test_a_creation_says_where_it_is() -> None:
 def test_the_refusals_are_final() -> None:
     """CO-04, CO-08, CO-09: clients do not try these again."""
     assert tus1().render_error(patch(), UploadFinal()).status == 403
-    refused = tus1().render_error(final("final;a"), PartialUnusable("the partial upload a is gone"))
+    refused = tus1().render_error(final("final;a"), InvalidPartial("the partial upload a is gone"))
     assert refused.status == 400
     assert b"upload a is gone" in refused.body

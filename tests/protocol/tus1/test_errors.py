@@ -30,19 +30,19 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.UploadComplete(1000, 1001), 413),
     (errors.ChecksumMismatch("sha1"), 460),
     (errors.UploadFinal(), 403),
-    (errors.PartialUnusable("the partial upload x is not there"), 400),
+    (errors.InvalidPartial("the partial upload x is not there"), 400),
     (errors.UploadLocked(retry_after=3), 423),
     (errors.LockerUnavailable("UpdateItem"), 503),
-    (errors.BodyCutShort(5), 503),
+    (errors.BodyIncomplete(5), 503),
     (errors.BodyDisconnected(5), 503),
-    (errors.BodyStalled(5), 503),
+    (errors.BodyTimedOut(5), 503),
     (errors.BodyInterrupted(5), 423),
     (errors.BodyDraining(5), 503),
     (errors.BodyMalformed(5), 400),
     (errors.Unavailable(SECRET), 503),
     (errors.StoreUnavailable(SECRET), 503),
     (errors.LockLost(SECRET), 503),
-    (errors.FinishRefused("its-id", 5), 503),
+    (errors.OnFinishFailed("its-id", 5), 503),
 ]
 
 every_error = pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_wrong_offset_is_told_the_right_one() -> None:
 
 def test_a_body_that_was_cut_short_is_told_how_far_it_came() -> None:
     """C-41."""
-    reply = tus1().render_error(patch(), errors.BodyStalled(5))
+    reply = tus1().render_error(patch(), errors.BodyTimedOut(5))
     assert value_of(reply, "Upload-Offset") == "5"
 
 

@@ -19,7 +19,7 @@ from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.copies import Copy
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.errors import NotFound
 
 KEY = "key"
 
@@ -59,7 +59,7 @@ def test_what_is_not_there_is_absent(place: Place, bucket: Bucket) -> None:
         lambda: bucket.upload_part(key, "0" * 32, 1, payload(b"x")),
         lambda: bucket.complete(key, "0" * 32, [Part(1, 1, '"x"')]),
     ):
-        with pytest.raises(Absent):
+        with pytest.raises(NotFound):
             ask()
 
 
@@ -73,7 +73,7 @@ def test_another_version_is_absent(place: Place, bucket: Bucket) -> None:
     etag = bucket.put(key, payload(b"abc"))
     assert b"".join(bucket.read(key, 1, 3, etag=etag, step=1)) == b"bc"
     bucket.put(key, payload(b"xyz"))
-    with pytest.raises(Absent):
+    with pytest.raises(NotFound):
         bucket.read(key, 0, 1, etag=etag, step=1)
 
 
@@ -207,7 +207,7 @@ def test_a_403_is_absence_once_something_was_read(
     """AWS hides absence from whoever may not list the bucket."""
     stubbed.have_read()
     stubbed.refuse(operation, code, 403)
-    with pytest.raises(Absent):
+    with pytest.raises(NotFound):
         READS[operation](stubbed.bucket)
 
 
@@ -218,7 +218,7 @@ def test_a_403_that_names_the_permission_to_list_is_absence(
     """AWS says so where there is nothing to read, and only there."""
     message = "User: x is not authorized to perform: s3:ListBucket on resource: y"
     stubbed.refuse(operation, "AccessDenied", 403, message)
-    with pytest.raises(Absent):
+    with pytest.raises(NotFound):
         READS[operation](stubbed.bucket)
 
 

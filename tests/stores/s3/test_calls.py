@@ -55,7 +55,7 @@ def desk(place: Place, *, is_known: bool) -> Desk:
 
 
 @pytest.fixture
-def measure(*, is_known: bool) -> list[str]:
+def load_offset(*, is_known: bool) -> list[str]:
     """What a PATCH asks before its first byte, of an upload in one part."""
     return [] if is_known else MEASURE_ONE
 
@@ -96,12 +96,12 @@ def test_a_hook_costs_one_more(place: Place, counter: Counter) -> None:
 
 
 def test_a_small_file_in_two_requests_costs_two_to_five_calls(
-    desk: Desk, counter: Counter, measure: list[str]
+    desk: Desk, counter: Counter, load_offset: list[str]
 ) -> None:
     id = desk.create(len(SMALL)).id
     counter.cost("PutObject info")
     desk.append(id, SMALL)
-    counter.cost(*measure, "PutObject data")
+    counter.cost(*load_offset, "PutObject data")
 
 
 def test_with_a_hook_it_costs_three_to_six(
@@ -110,8 +110,8 @@ def test_with_a_hook_it_costs_three_to_six(
     desk = Desk(place, on_finish=lambda _: None, remembers=is_known)
     id = desk.create(len(SMALL)).id
     desk.append(id, SMALL)
-    measure = [] if is_known else MEASURE_ONE
-    counter.cost("PutObject info", *measure, "PutObject data", "PutObject info")
+    load_offset = [] if is_known else MEASURE_ONE
+    counter.cost("PutObject info", *load_offset, "PutObject data", "PutObject info")
 
 
 def test_a_large_file_in_one_request_costs_a_call_for_each_part_and_five(
@@ -192,7 +192,7 @@ def test_a_part_that_swallows_the_tail(
 
 
 def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
-    desk: Desk, counter: Counter, place: Place, measure: list[str]
+    desk: Desk, counter: Counter, place: Place, load_offset: list[str]
 ) -> None:
     id = desk.create(len(SMALL)).id
     for offset in range(len(SMALL) - 1):
@@ -201,7 +201,7 @@ def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
     assert not [call for call in place.calls.begun if "Part" in call]
     place.calls.clear()
     desk.append(id, SMALL[-1:], offset=len(SMALL) - 1)
-    counter.cost(*measure, "PutObject data", "DeleteObject tail", "PutObject info")
+    counter.cost(*load_offset, "PutObject data", "DeleteObject tail", "PutObject info")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from urllib3 import HTTPResponse
 
 from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.client import SPARE_CONNECTIONS, Checksum, make_client
+from tus_wsgi.stores.s3.client import SPARE_CONNECTIONS, ChecksumMode, make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -41,7 +41,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def client_for(place: str, patch: pytest.MonkeyPatch, checksum: Checksum) -> S3Client:
+def client_for(place: str, patch: pytest.MonkeyPatch, checksum: ChecksumMode) -> S3Client:
     """A client whose endpoint is an argument, a variable (`env:`), or AWS's own (empty)."""
     if place.startswith("env:"):
         patch.setenv("AWS_ENDPOINT_URL", place.removeprefix("env:"))
@@ -49,7 +49,7 @@ def client_for(place: str, patch: pytest.MonkeyPatch, checksum: Checksum) -> S3C
     return make_client(endpoint=place or None, parallel_parts=1, checksum=checksum)
 
 
-def request_of(client: S3Client, checksum: Checksum) -> AWSPreparedRequest:
+def request_of(client: S3Client, checksum: ChecksumMode) -> AWSPreparedRequest:
     """The request that puts an object; it goes nowhere."""
     caught = list[AWSPreparedRequest]()
 
@@ -59,7 +59,7 @@ def request_of(client: S3Client, checksum: Checksum) -> AWSPreparedRequest:
         return AWSResponse(request.url, 200, fields, HTTPResponse(BytesIO(), preload_content=False))
 
     client.meta.events.register("before-send.s3", catch)  # type: ignore[arg-type]
-    bucket = Bucket(client, "uploads", has_checksums=checksum is not Checksum.OFF)
+    bucket = Bucket(client, "uploads", has_checksums=checksum is not ChecksumMode.OFF)
     bucket.put("a", Payload.of(DATA))
     (request,) = caught
     return request
@@ -73,15 +73,15 @@ def field(request: AWSPreparedRequest, name: str) -> str | None:
 @pytest.mark.parametrize(
     ("checksum", "over_plain", "over_tls"),
     [
-        (Checksum.AUTO, (False, True), (False, True)),
-        (Checksum.REQUIRED, (True, True), (True, True)),
-        (Checksum.OFF, (True, False), (False, False)),
+        (ChecksumMode.AUTO, (False, True), (False, True)),
+        (ChecksumMode.REQUIRED, (True, True), (True, True)),
+        (ChecksumMode.OFF, (True, False), (False, False)),
     ],
 )
 @pytest.mark.parametrize("place", [PLAIN, TLS, f"env:{PLAIN}", f"env:{TLS}", ""])
 def test_bytes_are_always_protected_by_tls_a_signature_or_a_checksum(
     place: str,
-    checksum: Checksum,
+    checksum: ChecksumMode,
     over_plain: tuple[bool, bool],
     over_tls: tuple[bool, bool],
     monkeypatch: pytest.MonkeyPatch,
@@ -115,7 +115,7 @@ def test_a_link_names_the_host_that_has_the_bucket(
 ) -> None:
     """Not AWS's first region, which redirects, or refuses a bucket of another one."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
-    client = client_for(place, monkeypatch, Checksum.AUTO)
+    client = client_for(place, monkeypatch, ChecksumMode.AUTO)
     link = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a"})
     assert link.partition("?")[0] == url
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link

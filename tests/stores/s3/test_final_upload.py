@@ -17,18 +17,18 @@ from botocore.exceptions import EndpointConnectionError
 
 from tests.harness.stores import PART, Call, Place
 from tests.harness.uploads import Uploads, whenever
-from tus_wsgi.domain.dispatch import Audience
-from tus_wsgi.domain.errors import FinishRefused, PartialUnusable, StoreUnavailable, UploadGone
+from tus_wsgi.domain.dispatch import EventDispatcher
+from tus_wsgi.domain.errors import InvalidPartial, OnFinishFailed, StoreUnavailable, UploadGone
 from tus_wsgi.domain.model import KIB, TIB, Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
-from tus_wsgi.operations.sweep import Deed, Rules, Sweep
+from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.ahead import AHEAD, ahead
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.record import Record, encode
+from tus_wsgi.stores.s3.record import UploadRecord, encode
 
 DATA = random.Random(4).randbytes(3 * PART + 2 * KIB)
 
@@ -131,7 +131,7 @@ def test_a_partial_of_tusd_s_can_be_joined(uploads: Uploads, place: Place) -> No
     """It never writes down that it finished one."""
     id = UploadId("tusd1+" + "0" * 32)
     info = UploadInfo(id, 3, concat=Partial())
-    record = Record(info, place.bucket, place.keys.data(id), "0" * 32, plan=None)
+    record = UploadRecord(info, place.bucket, place.keys.data(id), "0" * 32, plan=None)
     place.put(place.keys.info(id), encode(record))
     place.put(place.keys.data(id), b"abc")
     joined = uploads.join(id, uploads.partial(b"d"))
@@ -141,7 +141,7 @@ def test_a_partial_of_tusd_s_can_be_joined(uploads: Uploads, place: Place) -> No
 def test_a_whole_that_tusd_made_is_found_finished(uploads: Uploads, place: Place) -> None:
     id = UploadId("tusd2+" + "0" * 32)
     info = UploadInfo(id, 3, concat=Final((UploadId("gone"),)))
-    record = Record(info, place.bucket, place.keys.data(id), "0" * 32, plan=None)
+    record = UploadRecord(info, place.bucket, place.keys.data(id), "0" * 32, plan=None)
     place.put(place.keys.info(id), encode(record))
     place.put(place.keys.data(id), b"abc")
     assert uploads.look(id).is_finished
@@ -155,7 +155,7 @@ def test_hundreds_of_partials_are_joined(uploads: Uploads, place: Place) -> None
 
     def write(id: UploadId, piece: bytes) -> None:
         info = UploadInfo(id, size, size, state=State.FINISHED, concat=Partial())
-        record = Record(info, place.bucket, place.keys.data(id), None, PartPlan(PART))
+        record = UploadRecord(info, place.bucket, place.keys.data(id), None, PartPlan(PART))
         place.put(place.keys.info(id), encode(record))
         place.put(place.keys.data(id), piece)
 
@@ -328,7 +328,7 @@ def test_a_partial_that_goes_meanwhile_never_gets_into_the_object(
     first = "CreateMultipartUpload" if len(sizes) > 2 else "GetObject data"
     place.calls.before = lambda call: once() if first in (str(call), call.operation) else None
     names = place.names()
-    with pytest.raises(PartialUnusable, match=named[0]):
+    with pytest.raises(InvalidPartial, match=named[0]):
         uploads.join(*named)
     assert place.multiparts() == []
     assert set(place.names()) <= set(names)
@@ -355,7 +355,7 @@ def test_a_partial_whose_object_is_not_what_was_uploaded_is_refused(
 ) -> None:
     (partial,) = partials(uploads, [10])
     place.put(place.keys.data(partial), b"short")
-    with pytest.raises(PartialUnusable, match=partial):
+    with pytest.raises(InvalidPartial, match=partial):
         uploads.join(partial)
     assert set(place.names()) == {partial, partial + ".info"}
 
@@ -365,7 +365,7 @@ def test_a_refusal_of_the_application_leaves_the_object_to_be_tried_again(
 ) -> None:
     named = partials(uploads, SIZES)
     uploads.refusals = [RuntimeError("not today")]
-    with pytest.raises(FinishRefused):
+    with pytest.raises(OnFinishFailed):
         uploads.join(*named)
     (refused,) = uploads.finished
     place.calls.clear()
@@ -441,12 +441,12 @@ def test_whoever_stops_listening_waits_for_what_has_begun() -> None:
 # -- the sweep -------------------------------------------------------------------------------------
 
 
-def sweep(uploads: Uploads, place: Place, max_size: int = TIB) -> dict[str, Deed]:
+def sweep(uploads: Uploads, place: Place, max_size: int = TIB) -> dict[str, ActionKind]:
     """What one sweep does, by the names of the uploads."""
-    rules = Rules(
+    rules = SweepPolicy(
         now=uploads.clock,
         min_age=0.0,
-        finisher=Finisher(uploads.finished.append, Audience([])),
+        finisher=Finisher(uploads.finished.append, EventDispatcher([])),
         max_size=max_size,
         is_dry=False,
     )
@@ -467,7 +467,7 @@ def test_the_sweep_makes_a_whole_whose_parts_are_all_there(uploads: Uploads, pla
     info = uploads.join(uploads.partial(b"abc"), running)
     assert sweep(uploads, place) == {}
     uploads.append(running, 0, b"def")
-    assert sweep(uploads, place) == {info.id: Deed.FINISHED}
+    assert sweep(uploads, place) == {info.id: ActionKind.FINISHED}
     assert place.data(info.id) == b"abcdef"
     assert [one.id for one in uploads.finished] == [info.id]
     assert sweep(uploads, place) == {}
@@ -482,7 +482,7 @@ def test_the_sweep_makes_no_whole_that_is_larger_than_allowed(
     uploads.append(growing, 0, b"abcdef", length=6)
     assert sweep(uploads, place, max_size=5) == {}
     assert not uploads.finished
-    assert sweep(uploads, place, max_size=6) == {info.id: Deed.FINISHED}
+    assert sweep(uploads, place, max_size=6) == {info.id: ActionKind.FINISHED}
 
 
 def test_a_whole_that_is_finished_stays_so_where_the_limit_is_lowered(
@@ -503,5 +503,7 @@ def test_the_sweep_removes_what_has_lapsed_and_no_finished_part(place: Place) ->
     uploads.terminate(lost)
     assert sweep(uploads, place) == {}
     uploads.wait(101)
-    assert sweep(uploads, place) == dict.fromkeys([running, whole.id, without.id], Deed.EXPIRED)
+    assert sweep(uploads, place) == dict.fromkeys(
+        [running, whole.id, without.id], ActionKind.EXPIRED
+    )
     assert place.names() == [finished, finished + ".info"]

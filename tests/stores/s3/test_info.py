@@ -9,9 +9,9 @@ from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
-from tus_wsgi.stores.s3.record import Record
+from tus_wsgi.stores.s3.record import UploadRecord
 
-RECORD = Record(UploadInfo(UploadId("a"), 5), "bucket", "a", None, PartPlan(10))
+RECORD = UploadRecord(UploadInfo(UploadId("a"), 5), "bucket", "a", None, PartPlan(10))
 
 
 def held() -> None:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tus_wsgi.domain.model import MIB, Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits, PartPlan, plan_for
-from tus_wsgi.stores.s3.record import Record, decode, encode
+from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 
 ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
-GOLDEN = Record(
+GOLDEN = UploadRecord(
     info=UploadInfo(
         ID,
         500,
@@ -66,7 +66,7 @@ def test_an_info_that_was_written_long_ago_is_still_read() -> None:
 
 
 def test_an_info_without_metadata_has_an_empty_object_as_tusd_has_it() -> None:
-    fields = json.loads(encode(Record(UploadInfo(ID, None), "b", "k", None, PartPlan(1))))
+    fields = json.loads(encode(UploadRecord(UploadInfo(ID, None), "b", "k", None, PartPlan(1))))
     assert fields["MetaData"] == {}
     assert fields["RawMetadata"] is None
     assert (fields["Size"], fields["SizeIsDeferred"]) == (0, True)
@@ -104,7 +104,7 @@ def some_metadata(draw: st.DrawFn) -> Metadata:
 
 
 @st.composite
-def records(draw: st.DrawFn) -> Record:
+def records(draw: st.DrawFn) -> UploadRecord:
     length = draw(st.one_of(st.none(), st.integers(0, PartLimits().max_length)))
     plan = draw(
         st.one_of(
@@ -113,7 +113,7 @@ def records(draw: st.DrawFn) -> Record:
             st.none(),
         )
     )
-    return Record(
+    return UploadRecord(
         info=UploadInfo(
             id=ID,
             length=length,
@@ -133,7 +133,7 @@ def records(draw: st.DrawFn) -> Record:
 
 @pytest.mark.property
 @given(records())
-def test_what_is_written_is_read(record: Record) -> None:
+def test_what_is_written_is_read(record: UploadRecord) -> None:
     """Every byte of the metadata, the raw field, and the plan to the last digit."""
     content = encode(record)
     assert decode(content) == record
@@ -155,7 +155,7 @@ def test_what_is_written_is_read(record: Record) -> None:
 def test_a_key_that_is_not_ascii_is_read_back(octets: bytes, key: str) -> None:
     """Some of its octets are white space to Python."""
     raw = octets.decode("latin-1") + " dmFsdWU="
-    record = Record(
+    record = UploadRecord(
         UploadInfo(ID, 1, metadata=Metadata(((key, b"value"),), raw)), "b", "k", None, None
     )
     assert decode(encode(record)) == record
@@ -183,7 +183,7 @@ OF_TUSD = (
 
 
 def test_an_info_of_tusd_s_is_read() -> None:
-    assert decode(OF_TUSD.encode()) == Record(
+    assert decode(OF_TUSD.encode()) == UploadRecord(
         info=UploadInfo(
             UploadId("uploadId+multipartId"),
             500,
@@ -222,11 +222,11 @@ def test_fields_may_be_missing_empty_or_unknown(text: str, length: int | None) -
 def test_an_info_says_what_an_upload_is_made_of_as_tusd_says_it() -> None:
     """CO-01, CO-03: and keeps the field, which tusd does not."""
     info = UploadInfo(ID, 7, concat=Final((UploadId("a"), UploadId("b+c")), "final;/files/a b+c"))
-    fields = json.loads(encode(Record(info, "b", "k", None, PartPlan(1))))
+    fields = json.loads(encode(UploadRecord(info, "b", "k", None, PartPlan(1))))
     assert (fields["IsPartial"], fields["IsFinal"]) == (False, True)
     assert fields["PartialUploads"] == ["a", "b+c"]
     partial = UploadInfo(ID, 7, concat=Partial())
-    fields = json.loads(encode(Record(partial, "b", "k", None, PartPlan(1))))
+    fields = json.loads(encode(UploadRecord(partial, "b", "k", None, PartPlan(1))))
     assert (fields["IsPartial"], fields["IsFinal"]) == (True, False)
     of_tusd = '{"ID":"a+b","Size":7,"IsFinal":true,"PartialUploads":["x+y","z"]}'
     assert decode(of_tusd.encode()).info.concat == Final((UploadId("x+y"), UploadId("z")))

@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from tests.harness.stores import PART, Place
 from tests.stores.s3.service import Desk
 from tests.stores.s3.tusd import OfTusd
-from tus_wsgi.domain.errors import PartialUnusable, StoreUnavailable, Unavailable, UploadNotFound
+from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, Unavailable, UploadNotFound
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.model import Final, Metadata, UploadId, UploadInfo
 from tus_wsgi.stores.s3.upload import S3Upload
@@ -175,7 +175,7 @@ def test_an_id_with_another_upload_id_is_no_piece_of_a_file(place: Place) -> Non
     tusd.complete()
     foreign = UploadId(tusd.object + "+another")
     assert join(place, tusd.id).info.is_full
-    with pytest.raises(PartialUnusable):
+    with pytest.raises(InvalidPartial):
         join(place, foreign)
 
 
@@ -183,5 +183,5 @@ def join(place: Place, partial: UploadId) -> S3Upload:
     """A final upload of one piece, as far as it can be seen."""
     info = UploadInfo(UploadId("final"), None, metadata=Metadata(), concat=Final((partial,), ""))
     upload = place.store().create(info, at_once=False)
-    upload.measure()
+    upload.load_offset()
     return upload

@@ -14,8 +14,8 @@ from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import LIMITS, PART, TINY, Place
 from tests.stores.s3.service import Desk
 from tus_wsgi.domain.errors import (
-    FinishRefused,
     LockLost,
+    OnFinishFailed,
     StoreUnavailable,
     Unavailable,
     UploadGone,
@@ -52,7 +52,7 @@ def begin(place: Place, length: int | None, data: bytes = b"") -> Upload:
 def found(place: Place, store: S3Store | None = None) -> Upload:
     """The upload, as the next process finds it."""
     upload = (store or place.store()).open(ID)
-    upload.measure()
+    upload.load_offset()
     return upload
 
 
@@ -537,12 +537,12 @@ def test_a_hook_that_refused_is_asked_again_at_the_next_look(
 
     desk = Desk(place, on_finish=on_finish)
     if at_creation:
-        with pytest.raises(FinishRefused):
+        with pytest.raises(OnFinishFailed):
             desk.create(len(data), data)
         id = UploadId("id0")
     else:
         id = desk.create(len(data)).id
-        with pytest.raises(FinishRefused):
+        with pytest.raises(OnFinishFailed):
             desk.append(id, data)
     info = Desk(place, on_finish=on_finish).look(id)
     assert (info.offset, info.is_finished) == (len(data), True)

@@ -13,7 +13,7 @@ import secrets
 import weakref
 from pathlib import Path
 
-from tus_wsgi.lockers.file.ofd import LockDirectoryRefused, open_directory
+from tus_wsgi.lockers.file.ofd import InvalidLockDirectory, open_directory
 
 SIZE = 8
 """Bytes of a mark. They are random."""
@@ -22,7 +22,7 @@ PLACES = 2**16
 """So the file has 512 KiB."""
 
 
-class Marks:
+class HolderFile:
     """The marks of the locks in a directory.
 
     Raises:
@@ -43,7 +43,7 @@ class Marks:
             _allocate(self._fd, SIZE * PLACES)
         except OSError as error:
             self.close()
-            raise LockDirectoryRefused(directory, "has no room for 512 KiB") from error
+            raise InvalidLockDirectory(directory, "has no room for 512 KiB") from error
 
     def last(self, name: int) -> bytes:
         """The mark of whoever held this lock last."""

@@ -31,11 +31,11 @@ from pathlib import Path
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.domain.interfaces import Lock, Upload
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.cache import Memos
+from tus_wsgi.lockers.cache import UploadCache
 from tus_wsgi.lockers.file.flock import FlockLocks
-from tus_wsgi.lockers.file.holders import Marks
+from tus_wsgi.lockers.file.holders import HolderFile
 from tus_wsgi.lockers.file.ofd import NAMES, ByteLocks, KernelLocks, OpenLocks, probe
-from tus_wsgi.lockers.queue import Ticket, Turns
+from tus_wsgi.lockers.queue import LockQueue, QueueEntry
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class FileLocker:
         if open_locks is None:
             open_locks = ByteLocks if sys.platform == "linux" else FlockLocks
         probe(open_locks, directory)
-        Marks(directory).close()
+        HolderFile(directory).close()
         self._timeout = timeout
         self._open: Callable[[], KernelLocks] = functools.partial(open_locks, directory)
         self._directory = directory
@@ -89,7 +89,7 @@ class FileLocker:
         # The queue is for the place and not for the id: should two ids ever have the same place,
         # they exclude each other, as the kernel would not see two threads of one process do.
         place = place_of(id)
-        ticket = Ticket(on_release_request)
+        ticket = QueueEntry(on_release_request)
         try:
             process.turns.wait(place, ticket, timeout=self._timeout)
             with (
@@ -138,8 +138,8 @@ class _Process:
 
     def __init__(self, open_locks: Callable[[], KernelLocks], directory: Path) -> None:
         self._directory = directory
-        self.turns = Turns()
-        self._memos = Memos()
+        self.turns = LockQueue()
+        self._memos = UploadCache()
         self._open = open_locks
         self._mutex = threading.Lock()
         self._opened: _Opened | None = None
@@ -163,7 +163,7 @@ class _Process:
             locks.drop(place)
 
     @contextmanager
-    def watch(self, place: int, ticket: Ticket) -> Iterator[None]:
+    def watch(self, place: int, ticket: QueueEntry) -> Iterator[None]:
         """Have the ticket's owner asked to let go when another process wants the place."""
         watcher = self._resources().watcher
         try:
@@ -173,7 +173,7 @@ class _Process:
             watcher.remove(seat_of(place))
 
     @contextmanager
-    def memo(self, id: UploadId, place: int, ticket: Ticket) -> Iterator[None]:
+    def memo(self, id: UploadId, place: int, ticket: QueueEntry) -> Iterator[None]:
         """Hand on what the holder before has left, if it was in this process."""
         before, now = self._resources().marks.succeed(place)
         with self._memos.handed_on(id, ticket, before=before, now=now):
@@ -194,7 +194,7 @@ class _Process:
         with self._mutex:
             if self._opened is None:
                 locks = self._open()
-                self._opened = _Opened(locks, _Watcher(locks), Marks(self._directory))
+                self._opened = _Opened(locks, _Watcher(locks), HolderFile(self._directory))
             return self._opened
 
 
@@ -204,7 +204,7 @@ class _Opened:
 
     locks: KernelLocks
     watcher: _Watcher
-    marks: Marks
+    marks: HolderFile
 
 
 def _take(locks: KernelLocks, name: int, deadline: float) -> None:
@@ -221,10 +221,10 @@ class _Watcher:
     def __init__(self, locks: KernelLocks) -> None:
         self._locks = locks
         self._mutex = threading.Lock()
-        self._tickets: dict[int, Ticket] = {}  # by seat
+        self._tickets: dict[int, QueueEntry] = {}  # by seat
         self._running = False
 
-    def add(self, seat: int, ticket: Ticket) -> None:
+    def add(self, seat: int, ticket: QueueEntry) -> None:
         with self._mutex:
             self._tickets[seat] = ticket
             must_start, self._running = not self._running, True
@@ -241,7 +241,7 @@ class _Watcher:
             self._tickets.pop(seat, None)
 
     def _run(self) -> None:
-        asked: dict[Ticket, float] = {}
+        asked: dict[QueueEntry, float] = {}
         while True:
             time.sleep(LOOK_EVERY)
             with self._mutex:
@@ -251,7 +251,9 @@ class _Watcher:
                     return
             asked = self._look(tickets, asked)
 
-    def _look(self, tickets: dict[int, Ticket], asked: dict[Ticket, float]) -> dict[Ticket, float]:
+    def _look(
+        self, tickets: dict[int, QueueEntry], asked: dict[QueueEntry, float]
+    ) -> dict[QueueEntry, float]:
         """Ask those whose seat is taken, and return when each of them was last asked."""
         now = time.monotonic()
         try:

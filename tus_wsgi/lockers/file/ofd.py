@@ -26,7 +26,7 @@ FILES = 16
 do for some thousand uploads at a time; see the table in docs/locks.md."""
 
 
-class LockDirectoryRefused(ValueError):
+class InvalidLockDirectory(ValueError):
     """`TUS_LOCK_DIR` names a place where locks would not work, or not be safe."""
 
     def __init__(self, directory: Path, reason: str) -> None:
@@ -72,10 +72,10 @@ def open_directory(directory: Path) -> int:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         reason = f"expected a directory that is no symbolic link ({error.strerror})"
-        raise LockDirectoryRefused(directory, reason) from error
+        raise InvalidLockDirectory(directory, reason) from error
     try:
         _check_directory(directory, os.fstat(fd))
-    except LockDirectoryRefused:
+    except InvalidLockDirectory:
         os.close(fd)
         raise
     # systemd clears temporary directories of what was not touched for ten days, and a lock file
@@ -90,11 +90,11 @@ def open_directory(directory: Path) -> int:
 def _check_directory(directory: Path, status: os.stat_result) -> None:
     if status.st_uid != os.geteuid():
         reason = f"expected a directory of user {os.geteuid()}, not of {status.st_uid}"
-        raise LockDirectoryRefused(directory, reason)
+        raise InvalidLockDirectory(directory, reason)
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         mode = stat.S_IMODE(status.st_mode)
         reason = f"expected a directory that only its owner can write to, not one of mode {mode:o}"
-        raise LockDirectoryRefused(directory, reason)
+        raise InvalidLockDirectory(directory, reason)
 
 
 def probe(open_locks: OpenLocks, directory: Path) -> None:
@@ -118,9 +118,9 @@ def probe(open_locks: OpenLocks, directory: Path) -> None:
         theirs.close()
     except OSError as error:
         reason = f"expected a place where locks work ({error.strerror})"
-        raise LockDirectoryRefused(directory, reason) from error
+        raise InvalidLockDirectory(directory, reason) from error
     if not works:
-        raise LockDirectoryRefused(directory, "expected a file system where locks exclude")
+        raise InvalidLockDirectory(directory, "expected a file system where locks exclude")
 
 
 # `struct flock` of Linux: l_type, l_whence, l_start, l_len, l_pid, all with the compiler's own

@@ -24,7 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from tus_wsgi.domain.errors import LockerUnavailable
-from tus_wsgi.lockers.lease.records import Claim, LockerRefused, Record, Unanswered
+from tus_wsgi.lockers.lease.records import Claim, LeaseRecord, LockerUnsupported, OutcomeUnknown
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -78,7 +78,7 @@ class DynamoDBRecords:
         try:
             self.client: DynamoDBClient = boto3.session.Session().client("dynamodb", config=config)
         except NoRegionError:
-            raise LockerRefused("TUS_LOCKER: dynamodb needs AWS_DEFAULT_REGION") from None
+            raise LockerUnsupported("TUS_LOCKER: dynamodb needs AWS_DEFAULT_REGION") from None
 
     @property
     def keeps_fences(self) -> bool:
@@ -96,9 +96,9 @@ class DynamoDBRecords:
             if code == "ResourceNotFoundException":
                 said = f"TUS_LOCK_TABLE: there is no table {self._table!r}"
                 said += "; `tus-wsgi create-lock-table` makes it"
-            raise LockerRefused(f"{said} ({cause})") from error
+            raise LockerUnsupported(f"{said} ({cause})") from error
 
-    def take(self, name: str, claim: Claim) -> Record:
+    def take(self, name: str, claim: Claim) -> LeaseRecord:
         """Make `claim` the holder, if it may. See `LeaseRecords`."""
         condition = "attribute_not_exists(holder)"
         condition += " AND (attribute_not_exists(wanted) OR wanted = :seat)"
@@ -111,7 +111,7 @@ class DynamoDBRecords:
         values |= {":expires": _expiry(), ":zero": 0, ":one": 1}
         return self._update(name, change, condition, values)
 
-    def renew(self, name: str, held: Record, *, beat: str) -> Record:
+    def renew(self, name: str, held: LeaseRecord, *, beat: str) -> LeaseRecord:
         """Write another beat. See `LeaseRecords`."""
         return self._update(
             name,
@@ -120,7 +120,7 @@ class DynamoDBRecords:
             {":beat": beat, ":expires": _expiry(), ":holder": held.holder},
         )
 
-    def ask(self, name: str, seen: Record, *, seat: str, stood: float) -> Record:
+    def ask(self, name: str, seen: LeaseRecord, *, seat: str, stood: float) -> LeaseRecord:
         """Write who is next. See `LeaseRecords`."""
         return self._update(
             name,
@@ -129,7 +129,7 @@ class DynamoDBRecords:
             {":seat": seat, ":stood": round(stood, 3), ":beat": seen.beat},
         )
 
-    def release(self, name: str, held: Record, *, beat: str) -> None:
+    def release(self, name: str, held: LeaseRecord, *, beat: str) -> None:
         """Make the lock free. See `LeaseRecords`."""
         self._update(
             name,
@@ -138,7 +138,7 @@ class DynamoDBRecords:
             {":beat": beat, ":expires": _expiry(), ":holder": held.holder},
         )
 
-    def _update(self, name: str, change: str, condition: str, values: _Values) -> Record:
+    def _update(self, name: str, change: str, condition: str, values: _Values) -> LeaseRecord:
         """Change the item if the condition holds; the item as it is then."""
         more: dict[str, Any] = {}
         if values:
@@ -156,7 +156,7 @@ class DynamoDBRecords:
         except ClientError as error:
             return _record(_item_of(error))
         except (BotoCoreError, OSError) as error:
-            raise Unanswered("UpdateItem") from error
+            raise OutcomeUnknown("UpdateItem") from error
         return _record(answer.get("Attributes", {}))
 
 
@@ -201,7 +201,7 @@ def _item_of(error: ClientError) -> dict[str, Any]:
         item: dict[str, Any] = error.response.get("Item", {})  # type: ignore[assignment]
         return item
     if code in _TRY_AGAIN or status >= 500:
-        raise Unanswered("UpdateItem") from error
+        raise OutcomeUnknown("UpdateItem") from error
     raise LockerUnavailable("UpdateItem") from error
 
 
@@ -213,14 +213,14 @@ def _typed(value: str | float) -> dict[str, str]:
     return {"S": value} if isinstance(value, str) else {"N": str(value)}
 
 
-def _record(item: dict[str, Any]) -> Record:
+def _record(item: dict[str, Any]) -> LeaseRecord:
     def text(name: str) -> str:
         return str(item.get(name, {}).get("S", ""))
 
     def number(name: str) -> float:
         return float(item.get(name, {}).get("N", 0))
 
-    return Record(
+    return LeaseRecord(
         holder=text("holder"),
         fence=int(number("fence")),
         beat=text("beat"),

@@ -11,7 +11,7 @@ beat that stands for a whole lease means that its writer is gone. The rules:
   on the beat that it has seen. So a write that arrives late changes nothing, and one whose answer
   was lost is recognised by its token.
 - **A holder lets go before others may take over.** It counts from the moment in which it sent its
-  last beat, others from a later one, and `Times.margin` lies between them. Only a holder that is
+  last beat, others from a later one, with `LeaseTiming.margin` between them. Only a holder that is
   stopped within a write of its own can come too late; the store's rules are there for that.
 - **A request to let go** is written into the record by whoever is next (its *seat*), and the
   holder reads it in the answer to its next beat. When the lock becomes free it is that seat's for a
@@ -35,14 +35,20 @@ from hashlib import blake2b
 from typing import NoReturn
 
 from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
-from tus_wsgi.domain.events import LockEvent, LockTakenOver, LockWasLost
+from tus_wsgi.domain.events import LeaseLost, LockEvent, LockTakenOver
 from tus_wsgi.domain.interfaces import Lock, Upload
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.cache import Memos
-from tus_wsgi.lockers.lease.monitor import SOON, Watch, Watches
-from tus_wsgi.lockers.lease.records import Claim, LeaseRecords, Record, Times, Unanswered
-from tus_wsgi.lockers.lease.scheduler import Heart
-from tus_wsgi.lockers.queue import Ticket, Turns
+from tus_wsgi.lockers.cache import UploadCache
+from tus_wsgi.lockers.lease.monitor import SOON, LeaseMonitor, LeaseMonitors
+from tus_wsgi.lockers.lease.records import (
+    Claim,
+    LeaseRecord,
+    LeaseRecords,
+    LeaseTiming,
+    OutcomeUnknown,
+)
+from tus_wsgi.lockers.lease.scheduler import Scheduler
+from tus_wsgi.lockers.queue import LockQueue, QueueEntry
 
 _log = logging.getLogger(__name__)
 
@@ -83,11 +89,11 @@ class LeaseLocker:
         *,
         timeout: float,
         tell: Tell = lambda _: None,
-        times: Times | None = None,
+        times: LeaseTiming | None = None,
     ) -> None:
         self._timeout = timeout
         self._tell = tell
-        self._times = times or Times()
+        self._times = times or LeaseTiming()
         self._process = _Process(open_records, self._times)
         os.register_at_fork(after_in_child=functools.partial(_start_afresh, weakref.ref(self)))
         try:
@@ -101,7 +107,7 @@ class LeaseLocker:
         """Wait for the lock, asking its holder to release it. See `Locker.lock`."""
         deadline = time.monotonic() + self._timeout
         process = self._process
-        ticket = Ticket(on_release_request)
+        ticket = QueueEntry(on_release_request)
         try:
             process.turns.wait(id, ticket, timeout=self._timeout)
             lease = Lease(
@@ -134,12 +140,12 @@ def _start_afresh(reference: weakref.ref[LeaseLocker]) -> None:
 class _Process:
     """What one process has of its own: its queues, its connections, its heart, its name."""
 
-    def __init__(self, open_records: Callable[[], LeaseRecords], times: Times) -> None:
-        self.turns = Turns()
-        self.heart = Heart()
-        self._memos = Memos()
+    def __init__(self, open_records: Callable[[], LeaseRecords], times: LeaseTiming) -> None:
+        self.turns = LockQueue()
+        self.heart = Scheduler()
+        self._memos = UploadCache()
         self.seat = secrets.token_hex(8)
-        self.watches = Watches(self.seat, times)
+        self.watches = LeaseMonitors(self.seat, times)
         self._open = open_records
         self._times = times
         self._mutex = threading.Lock()
@@ -178,7 +184,7 @@ class _Process:
                 records = self._open()
                 try:
                     records.check()
-                except Unanswered as error:
+                except OutcomeUnknown as error:
                     raise LockerUnavailable(error.operation) from error
                 self._records = records
             return self._records
@@ -203,11 +209,11 @@ class Lease:
     def __init__(
         self,
         id: UploadId,
-        ticket: Ticket,
+        ticket: QueueEntry,
         records: LeaseRecords,
         *,
         seat: str,
-        times: Times,
+        times: LeaseTiming,
         tell: Tell,
     ) -> None:
         self.fence = 0
@@ -224,7 +230,7 @@ class Lease:
         self._beats = 0
         self._mutex = threading.Lock()
         # What of ours is in the record, as far as we know; None before and after.
-        self._record: Record | None = None
+        self._record: LeaseRecord | None = None
         # When the first try was sent whose outcome is unknown; None if all are known.
         self._unsure: float | None = None
         self._valid_until = 0.0  # on the clock of `uptime`
@@ -253,7 +259,7 @@ class Lease:
             return None
         try:
             found = self._records.renew(self._name, record, beat=self._next_beat())
-        except (Unanswered, LockerUnavailable) as error:
+        except (OutcomeUnknown, LockerUnavailable) as error:
             _log.info("a lock was not renewed, which is tried again: %s", error)
             return self._times.poll
         if self._has_ended:
@@ -271,7 +277,7 @@ class Lease:
         began = self._valid_until + self._times.margin - self._times.lease
         return max(0.0, began + self._times.heartbeat - uptime())
 
-    def _confirm(self, record: Record, began: float) -> None:
+    def _confirm(self, record: LeaseRecord, began: float) -> None:
         self._record = record
         self._valid_until = began + self._times.lease - self._times.margin
 
@@ -280,7 +286,7 @@ class Lease:
             if self._lost is not None or self._has_ended:
                 return
             self._lost = reason
-        self._tell(LockWasLost(self._id, reason))
+        self._tell(LeaseLost(self._id, reason))
         self._ticket.ask()
 
     def _next_beat(self) -> str:
@@ -289,7 +295,7 @@ class Lease:
 
     # -- getting it ------------------------------------------------------------------------------
 
-    def acquire(self, deadline: float, watch: Watch) -> None:
+    def acquire(self, deadline: float, watch: LeaseMonitor) -> None:
         """Wait for the lock until `deadline`, an instant of the monotonic clock.
 
         Raises:
@@ -309,7 +315,7 @@ class Lease:
             pause = SOON if failures == 1 else watch.next_look(time.monotonic())
             time.sleep(min(pause, max(left, SOON)))
 
-    def _try(self, watch: Watch) -> Unanswered | None:
+    def _try(self, watch: LeaseMonitor) -> OutcomeUnknown | None:
         """Take the lock if it can be had, else ask its holder; what went wrong, if anything."""
         has_expired = watch.has_expired(time.monotonic())
         claim = Claim(self._token, self._seat, self._next_beat(), watch.seen, has_expired)
@@ -326,18 +332,18 @@ class Lease:
             if found.holder and not found.wanted:
                 asked = self._records.ask(self._name, found, seat=self._seat, stood=watch.stood)
                 watch.look(asked, time.monotonic())
-        except Unanswered as error:
+        except OutcomeUnknown as error:
             return error
         return None
 
-    def _take(self, found: Record, began: float, watch: Watch) -> None:
+    def _take(self, found: LeaseRecord, began: float, watch: LeaseMonitor) -> None:
         self.fence = found.fence
         self._confirm(found, began)
         self._unsure = None
         if watch.was_silent:
             self._tell(LockTakenOver(self._id, found.fence))
 
-    def _give_up(self, watch: Watch, error: Unanswered | None) -> NoReturn:
+    def _give_up(self, watch: LeaseMonitor, error: OutcomeUnknown | None) -> NoReturn:
         if error is not None:
             raise LockerUnavailable(error.operation) from error
         seen = watch.seen
@@ -346,7 +352,7 @@ class Lease:
             try:
                 seat = seen.wanted or self._seat
                 self._records.ask(self._name, seen, seat=seat, stood=watch.stood)
-            except (Unanswered, LockerUnavailable):
+            except (OutcomeUnknown, LockerUnavailable):
                 _log.info("what a waiter has seen could not be left to the next one")
         raise UploadLocked
 
@@ -362,12 +368,12 @@ class Lease:
             until = self._unsure + self._times.lease
         else:
             return True
-        held = self._record or Record(holder=self._token)
+        held = self._record or LeaseRecord(holder=self._token)
         try:
             self._records.release(self._name, held, beat=f"{self._token}.end")
         except LockerUnavailable:
             return True
-        except Unanswered as error:
+        except OutcomeUnknown as error:
             _log.info("a lock was not given back, which is tried again: %s", error)
             # In the end others see by themselves that nobody is there.
             return uptime() >= until

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.lease.records import Record, Times
+from tus_wsgi.lockers.lease.records import LeaseRecord, LeaseTiming
 
 SOON = 0.02
 """Seconds: the shortest pause between two calls."""
 
 
-class Watch:
+class LeaseMonitor:
     """What a waiter has seen of a record, and for how long, on its own clock.
 
     Args:
@@ -27,8 +27,8 @@ class Watch:
         was_silent: whether the lock was had, when it was last tried, because its holder is gone.
     """
 
-    def __init__(self, seat: str, times: Times) -> None:
-        self.seen: Record | None = None
+    def __init__(self, seat: str, times: LeaseTiming) -> None:
+        self.seen: LeaseRecord | None = None
         self.stood = 0.0
         self.was_silent = False
         self._seat = seat
@@ -36,7 +36,7 @@ class Watch:
         self._at = 0.0
         self._is_new = True
 
-    def look(self, record: Record, now: float) -> None:
+    def look(self, record: LeaseRecord, now: float) -> None:
         """Take note of what the record was when its service answered, at `now` or before."""
         if self.seen is None or self.seen.beat != record.beat:
             self.stood = record.stood
@@ -69,7 +69,7 @@ class Watch:
         return term - (self.stood + now - self._at)
 
 
-class Watches:
+class LeaseMonitors:
     """What the waiters of a process have seen in vain, from which the next ones go on.
 
     Without it, waiters that are refused at once would never see anybody be silent for long.
@@ -80,18 +80,18 @@ class Watches:
         count: of so many locks it is remembered; the oldest go first.
     """
 
-    def __init__(self, seat: str, times: Times, *, count: int = 256) -> None:
+    def __init__(self, seat: str, times: LeaseTiming, *, count: int = 256) -> None:
         self._seat = seat
         self._times = times
         self._count = count
-        self._watches: dict[UploadId, Watch] = {}
+        self._watches: dict[UploadId, LeaseMonitor] = {}
         self._mutex = threading.Lock()
 
     @contextmanager
-    def of(self, id: UploadId) -> Iterator[Watch]:
+    def of(self, id: UploadId) -> Iterator[LeaseMonitor]:
         """The watch of one waiter, which is kept if that has to go without the lock."""
         with self._mutex:
-            watch = self._watches.pop(id, None) or Watch(self._seat, self._times)
+            watch = self._watches.pop(id, None) or LeaseMonitor(self._seat, self._times)
         watch.begin_again()
         try:
             yield watch

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
+class LeaseTiming:
     """How long everything takes, in seconds.
 
     Attributes:
@@ -28,7 +28,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class LeaseRecord:
     """A lock, as its record says. Without any value: there is no record.
 
     Attributes:
@@ -63,17 +63,17 @@ class Claim:
     token: str
     seat: str
     beat: str
-    seen: Record | None
+    seen: LeaseRecord | None
     has_expired: bool
 
-    def may_take(self, record: Record) -> bool:
+    def may_take(self, record: LeaseRecord) -> bool:
         """Whether the record is free for us, or was left by a holder that is gone."""
         if not record.holder and record.wanted in {"", self.seat}:
             return True
         return self.has_expired and self.seen is not None and self.seen.beat == record.beat
 
 
-class Unanswered(Exception):
+class OutcomeUnknown(Exception):
     """Nobody knows whether `operation` was carried out; the cause says why."""
 
     def __init__(self, operation: str) -> None:
@@ -84,7 +84,7 @@ class Unanswered(Exception):
         return f"{self.operation}: {self.__cause__!r}"
 
 
-class LockerRefused(ValueError):
+class LockerUnsupported(ValueError):
     """`TUS_LOCKER` names a service that cannot be used for locks; the message says why."""
 
 
@@ -110,16 +110,16 @@ class LeaseRecords(Protocol):
             LockerRefused: it cannot.
         """
 
-    def take(self, name: str, claim: Claim) -> Record:
+    def take(self, name: str, claim: Claim) -> LeaseRecord:
         """Make `claim` the holder, with the next fence, if it `may_take` the record."""
 
-    def renew(self, name: str, held: Record, *, beat: str) -> Record:
+    def renew(self, name: str, held: LeaseRecord, *, beat: str) -> LeaseRecord:
         """Write another beat, if the holder is still that of `held`."""
 
-    def ask(self, name: str, seen: Record, *, seat: str, stood: float) -> Record:
+    def ask(self, name: str, seen: LeaseRecord, *, seat: str, stood: float) -> LeaseRecord:
         """Write who is next, and how long the beat of `seen` has stood, if it still does."""
 
-    def release(self, name: str, held: Record, *, beat: str) -> None:
+    def release(self, name: str, held: LeaseRecord, *, beat: str) -> None:
         """Make the lock free, if the holder is still that of `held`.
 
         If somebody is next, the record says so, under a new beat.

@@ -28,7 +28,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tus_wsgi.domain.errors import LockerUnavailable
-from tus_wsgi.lockers.lease.records import Claim, LockerRefused, Record, Unanswered
+from tus_wsgi.lockers.lease.records import Claim, LeaseRecord, LockerUnsupported, OutcomeUnknown
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -90,25 +90,25 @@ class S3Records:
         try:
             self._check(name)
         except _Refused as error:
-            raise LockerRefused(f"TUS_LOCKER: s3 cannot be used here: {error}") from error
+            raise LockerUnsupported(f"TUS_LOCKER: s3 cannot be used here: {error}") from error
         except LockerUnavailable as error:
             said = f"TUS_LOCKER: the bucket {self._bucket!r} cannot be used ({error.__cause__})"
-            raise LockerRefused(said) from error
+            raise LockerUnsupported(said) from error
         finally:
             with suppress(ClientError, BotoCoreError):
                 self.client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
     def _check(self, name: str) -> None:
-        first = self._put(name, Record(beat="1"), None)
+        first = self._put(name, LeaseRecord(beat="1"), None)
         wrong = replace(first, etag='"0123456789abcdef0123456789abcdef"')
         for condition in (None, wrong):
             try:
-                self._put(name, Record(beat="2"), condition)
+                self._put(name, LeaseRecord(beat="2"), condition)
             except _ConditionFailed:
                 continue
             header = "If-None-Match" if condition is None else "If-Match"
             raise _Refused(f"the service takes {header} for no condition of a PUT")
-        second = self._put(name, Record(beat="2"), first)
+        second = self._put(name, LeaseRecord(beat="2"), first)
         if self._get(name) != second:
             raise _Refused("an object that was written cannot be read back")
         try:
@@ -121,9 +121,9 @@ class S3Records:
             # Then locks that were given back stay as objects that say so.
             self._removes = False
 
-    def take(self, name: str, claim: Claim) -> Record:
+    def take(self, name: str, claim: Claim) -> LeaseRecord:
         """Make `claim` the holder, if it may. See `LeaseRecords`."""
-        mine = Record(holder=claim.token, beat=claim.beat, fence=1)
+        mine = LeaseRecord(holder=claim.token, beat=claim.beat, fence=1)
         if claim.seen is None:
             # A lock that nobody holds has no object, and is ours with a single call.
             try:
@@ -138,7 +138,7 @@ class S3Records:
         except _ConditionFailed:
             return self._get(name)
 
-    def renew(self, name: str, held: Record, *, beat: str) -> Record:
+    def renew(self, name: str, held: LeaseRecord, *, beat: str) -> LeaseRecord:
         """Write another beat. See `LeaseRecords`."""
         now = held
         for _ in range(TRIES):
@@ -149,16 +149,16 @@ class S3Records:
             except _ConditionFailed:
                 # Somebody asked for the lock, or the answer to our last beat was lost.
                 now = self._get(name)
-        raise Unanswered("PutObject")
+        raise OutcomeUnknown("PutObject")
 
-    def ask(self, name: str, seen: Record, *, seat: str, stood: float) -> Record:
+    def ask(self, name: str, seen: LeaseRecord, *, seat: str, stood: float) -> LeaseRecord:
         """Write who is next. See `LeaseRecords`."""
         try:
             return self._put(name, replace(seen, wanted=seat, stood=round(stood, 3)), seen)
         except _ConditionFailed:
             return self._get(name)
 
-    def release(self, name: str, held: Record, *, beat: str) -> None:
+    def release(self, name: str, held: LeaseRecord, *, beat: str) -> None:
         """Make the lock free. See `LeaseRecords`."""
         now = held if held.etag else self._get(name)
         for _ in range(TRIES):
@@ -173,27 +173,27 @@ class S3Records:
                 now = self._get(name)
             else:
                 return
-        raise Unanswered("DeleteObject")
+        raise OutcomeUnknown("DeleteObject")
 
     # -- objects ---------------------------------------------------------------------------------
 
-    def _get(self, name: str) -> Record:
+    def _get(self, name: str) -> LeaseRecord:
         try:
             answer = self.client.head_object(Bucket=self._bucket, Key=self._prefix + name)
         except ClientError as error:
             # AWS hides absence behind a 403. That we may read at all, `check` has seen.
             if _code(error) in _ABSENT:
-                return Record()
+                return LeaseRecord()
             raise _translated("HeadObject", error) from error
         except (BotoCoreError, OSError) as error:
-            raise Unanswered("HeadObject") from error
+            raise OutcomeUnknown("HeadObject") from error
         metadata = {key.lower(): value for key, value in answer["Metadata"].items()}
         try:
-            return Record(**json.loads(metadata[_FIELD]), etag=answer["ETag"])
+            return LeaseRecord(**json.loads(metadata[_FIELD]), etag=answer["ETag"])
         except (KeyError, TypeError, ValueError) as error:
             raise LockerUnavailable("HeadObject") from error  # whatever it is, it is no lock
 
-    def _put(self, name: str, record: Record, now: Record | None) -> Record:
+    def _put(self, name: str, record: LeaseRecord, now: LeaseRecord | None) -> LeaseRecord:
         """Write the record if it is still as it was in `now`; None for: if there is none."""
         fields = asdict(record)
         del fields["etag"]
@@ -212,10 +212,10 @@ class S3Records:
         except ClientError as error:
             raise _translated("PutObject", error) from error
         except (BotoCoreError, OSError) as error:
-            raise Unanswered("PutObject") from error
+            raise OutcomeUnknown("PutObject") from error
         return replace(record, etag=answer["ETag"])
 
-    def _delete(self, name: str, now: Record) -> None:
+    def _delete(self, name: str, now: LeaseRecord) -> None:
         try:
             self.client.delete_object(
                 Bucket=self._bucket, Key=self._prefix + name, IfMatch=now.etag
@@ -223,7 +223,7 @@ class S3Records:
         except ClientError as error:
             raise _translated("DeleteObject", error) from error
         except (BotoCoreError, OSError) as error:
-            raise Unanswered("DeleteObject") from error
+            raise OutcomeUnknown("DeleteObject") from error
 
 
 class _ConditionFailed(Exception):
@@ -247,5 +247,5 @@ def _translated(operation: str, error: ClientError) -> Exception:
     if code in _NOT_IMPLEMENTED:
         return _Refused(f"the service has no conditional {operation}")
     if code in _CONFLICT or code == "SlowDown" or status >= 500:
-        return Unanswered(operation)
+        return OutcomeUnknown(operation)
     return LockerUnavailable(operation)

@@ -11,16 +11,16 @@ from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
-MOST_THREADS = 8
+MAX_THREADS = 8
 """Two are enough while the service answers in milliseconds: one at work, and one that looks out for
 what is due next. The others are there for the time when it does not: without them, a single answer
 that is lost would delay all that come after it."""
 
-Beat = Callable[[], float | None]
+Task = Callable[[], float | None]
 """Something to do. It says in how many seconds it wants to be done again; None for never."""
 
 
-class Heart:
+class Scheduler:
     """Does what it is told at its time. Its threads live while there is something to do.
 
     Under gevent they are greenlets, like all threads there.
@@ -29,12 +29,12 @@ class Heart:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         # By the instant at which it is due; the number only decides between equal ones.
-        self._waiting: list[tuple[float, int, Beat]] = []
+        self._waiting: list[tuple[float, int, Task]] = []
         self._numbers = itertools.count()
         self._threads = 0
         self._idle = 0  # of them, those that look out for what is due
 
-    def schedule(self, beat: Beat, *, after: float) -> None:
+    def schedule(self, beat: Task, *, after: float) -> None:
         """Call `beat` in `after` seconds.
 
         Raises:
@@ -46,14 +46,14 @@ class Heart:
         if must_start:
             self._start()
 
-    def _push(self, beat: Beat, after: float) -> None:
+    def _push(self, beat: Task, after: float) -> None:
         due = time.monotonic() + after
         heapq.heappush(self._waiting, (due, next(self._numbers), beat))
         self._changed.notify()
 
     def _hire(self) -> bool:
         """Whether one more thread has to be started, because all are at work."""
-        if self._idle > 0 or self._threads == MOST_THREADS:
+        if self._idle > 0 or self._threads == MAX_THREADS:
             return False
         self._threads += 1
         self._idle += 1
@@ -82,7 +82,7 @@ class Heart:
                 if after is not None:
                     self._push(beat, after)
 
-    def _next(self) -> Beat | None:
+    def _next(self) -> Task | None:
         """Wait until something is due; None when there is nothing left to do."""
         with self._changed:
             while self._waiting and (early := self._waiting[0][0] - time.monotonic()) > 0:

@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tus_wsgi.domain.errors import (
-    BodyCutShort,
+    BodyIncomplete,
     BodyInterrupted,
     BodyMalformed,
     ChecksumMismatch,
-    FinishRefused,
+    InvalidPartial,
     LengthMismatch,
     MalformedField,
     MethodNotAllowed,
     OffsetMismatch,
-    PartialUnusable,
+    OnFinishFailed,
     RequestError,
     StoreUnavailable,
     TusError,
@@ -56,9 +56,9 @@ _STATUS: Mapping[type, int] = {
     UploadTooLarge: 413,
     ChecksumMismatch: 460,
     UploadFinal: 403,
-    PartialUnusable: 400,
+    InvalidPartial: 400,
     UploadLocked: 423,
-    BodyCutShort: 503,  # not 408, after which clients give up
+    BodyIncomplete: 503,  # not 408, after which clients give up
     BodyInterrupted: 423,
     BodyMalformed: 400,
     Unavailable: 503,
@@ -67,7 +67,7 @@ _STATUS: Mapping[type, int] = {
 _STORE_FULL = 507
 
 # Clients may read the sentence of these. The others know things that are only ours.
-_PUBLIC = (RequestError, UploadLocked, BodyCutShort)
+_PUBLIC = (RequestError, UploadLocked, BodyIncomplete)
 
 _TRY_AGAIN = "the server cannot do this now; nothing that it acknowledged is lost, so try again"
 
@@ -104,9 +104,9 @@ def _facts_of(head: RequestHead, error: TusError) -> list[tuple[str, str]]:
             return [("Allow", ", ".join(error.allowed))]
         case OffsetMismatch():
             return [("Upload-Offset", build_integer(error.expected))]
-        case BodyCutShort():
+        case BodyIncomplete():
             return [("Upload-Offset", build_integer(error.offset))]
-        case FinishRefused() if head.target is None:
+        case OnFinishFailed() if head.target is None:
             # The upload was begun by this very request, and stays: the application may know of it.
             offset = ("Upload-Offset", build_integer(error.length))
             return [("Location", head.url_of(error.id)), offset]

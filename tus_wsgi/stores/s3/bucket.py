@@ -26,10 +26,10 @@ from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.copies import Copy, SourceGone
 from tus_wsgi.stores.s3.errors import (
-    Absent,
     ConditionFailed,
-    ConditionUnknown,
     Forbidden,
+    NotFound,
+    NotSupported,
     translated,
 )
 from tus_wsgi.stores.s3.pieces import Pieces
@@ -115,7 +115,7 @@ class Bucket:
         """What `head` says of the object; None where there is none."""
         try:
             return self.head(key)
-        except Absent:
+        except NotFound:
             return None
 
     def read(self, key: str, start: int, stop: int, *, etag: str, step: int) -> Pieces:
@@ -167,12 +167,12 @@ class Bucket:
             conditions = _header(condition)
         try:
             return self._put(key, payload, content_type, described, conditions)
-        except (ConditionFailed, Absent) as failure:
+        except (ConditionFailed, NotFound) as failure:
             # If-Match on an object that was removed is a 412 here and a 404 there.
             if not conditions:
                 raise StoreUnavailable("PutObject") from failure
             return self._recognise(key, described[_WRITE_TOKEN], failure)
-        except ConditionUnknown:
+        except NotSupported:
             if not conditions:
                 raise
             self._has_conditions = False
@@ -200,7 +200,7 @@ class Bucket:
 
     def delete(self, key: str) -> None:
         """Remove the object. There need not be one: some services (Google's) say so."""
-        with suppress(Absent), self._calling("DeleteObject", key):
+        with suppress(NotFound), self._calling("DeleteObject", key):
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def create_multipart(
@@ -265,7 +265,7 @@ class Bucket:
                 # rclone knows no such call, and says so by an answer without a result.
                 result = answer["CopyPartResult"]
                 return result["ETag"], result.get("ChecksumCRC32")
-        except (Absent, ConditionFailed, Forbidden):
+        except (NotFound, ConditionFailed, Forbidden):
             # The answer does not say which of the two is missing, and may hide that one is.
             if not self._is_still(copy):
                 raise SourceGone from None
@@ -274,7 +274,7 @@ class Bucket:
     def _is_still(self, copy: Copy) -> bool:
         try:
             return self.head(copy.key).etag == copy.etag
-        except Absent:
+        except NotFound:
             return False
 
     def list_parts(self, key: str, multipart: str) -> list[Part]:
@@ -317,7 +317,7 @@ class Bucket:
 
     def abort(self, key: str, multipart: str) -> None:
         """Forget the multipart upload and its parts. There need not be one."""
-        with suppress(Absent), self._calling("AbortMultipartUpload", key):
+        with suppress(NotFound), self._calling("AbortMultipartUpload", key):
             self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
 
     def _sum(self, payload: Payload) -> dict[str, Any]:
@@ -326,7 +326,7 @@ class Bucket:
     def _recognise(self, key: str, token: str, failure: Exception) -> str:
         try:
             facts = self.head(key)
-        except Absent:
+        except NotFound:
             facts = None
         if facts is None or facts.metadata.get(_WRITE_TOKEN) != token:
             raise LockLost("somebody else has written to this upload") from failure
@@ -338,11 +338,11 @@ class Bucket:
             with self._calling(operation, key):
                 yield
         except ConditionFailed as error:
-            raise Absent from error
+            raise NotFound from error
         except Forbidden as error:
             if not self.absence_is_hidden and "s3:ListBucket" not in error.message:
                 raise
-            raise Absent from error
+            raise NotFound from error
 
     @contextmanager
     def _calling(self, operation: str, key: str) -> Iterator[None]:

@@ -28,7 +28,7 @@ opened when it is first needed; one for which there is no room is closed after i
 computes some 2 ms for a small call, so with 200 ms to S3 it has a hundred of them going on."""
 
 
-class Checksum(StrEnum):
+class ChecksumMode(StrEnum):
     """What S3 verifies of the bytes that it gets."""
 
     AUTO = "auto"
@@ -41,7 +41,7 @@ class Checksum(StrEnum):
 
 
 def make_client(
-    *, endpoint: str | None, parallel_parts: int, checksum: Checksum = Checksum.AUTO
+    *, endpoint: str | None, parallel_parts: int, checksum: ChecksumMode = ChecksumMode.AUTO
 ) -> S3Client:
     """A client whose pool has room for `parallel_parts` part uploads and the calls beside them.
 
@@ -54,7 +54,7 @@ def make_client(
     session = boto3.session.Session()
     endpoint = endpoint or _configured_endpoint(session)
     is_plain = endpoint is not None and endpoint.startswith("http:")
-    signs_bytes = checksum is Checksum.REQUIRED or (checksum is Checksum.OFF and is_plain)
+    signs_bytes = checksum is ChecksumMode.REQUIRED or (checksum is ChecksumMode.OFF and is_plain)
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,

@@ -8,7 +8,7 @@ from datetime import datetime
 from tus_wsgi.domain.errors import UploadGone
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.stores.s3.bucket import Bucket, ObjectFacts
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.errors import NotFound
 
 READ_STEP = 256 * KIB
 """Bytes that a download holds in memory at a time."""
@@ -32,7 +32,7 @@ class S3Content:
         """
         try:
             return cls(bucket, key, facts or bucket.head(key))
-        except Absent as error:
+        except NotFound as error:
             raise UploadGone("the file was removed from the store") from error
 
     @property
@@ -61,7 +61,7 @@ class S3Content:
             return iter(())
         try:
             return self._bucket.read(self._key, start, stop, etag=self._facts.etag, step=READ_STEP)
-        except Absent as error:
+        except NotFound as error:
             raise UploadGone("the file was removed from the store") from error
 
     def link(self, lifetime: float, *, type: str, disposition: str) -> str:

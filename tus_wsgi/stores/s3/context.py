@@ -10,10 +10,10 @@ from tus_wsgi.domain.model import UploadId
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
-from tus_wsgi.stores.s3.record import Record
+from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailCache
 
 PARTS_GONE = "the parts of this upload were removed from the store"
@@ -32,7 +32,7 @@ def unlocked() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class StoreContext:
     """The tools of an `S3Store`.
 
     Attributes:
@@ -57,7 +57,7 @@ class Workshop:
         """The info object of this upload, be there one or not."""
         return InfoObject(self.bucket, self.keys.info(id))
 
-    def find(self, id: UploadId) -> tuple[Record, InfoObject]:
+    def find(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:
         """The record of this upload, and the info object that it was read from. One S3 call.
 
         Raises:
@@ -68,5 +68,5 @@ class Workshop:
         record = object.read()
         # Whoever asks for an object that merely lies where an info would be gets nothing.
         if record.info.id != id:
-            raise Absent
+            raise NotFound
         return (record if record.key else replace(record, key=self.keys.data(id))), object

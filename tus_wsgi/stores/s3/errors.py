@@ -1,7 +1,7 @@
 """What S3's error answers mean: boto3's one class of errors, told apart by their codes.
 
 **Only an answer that says so means absent.** `NoSuchKey`, `NoSuchUpload` and a bare 404 are
-`Absent`; everything else is a failure, of which some kinds need a second thought.
+`NotFound`; everything else is a failure, of which some kinds need a second thought.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _REFUSED = frozenset({"PreconditionFailed", "412"})
 _NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
 
 
-class Absent(Exception):
+class NotFound(Exception):
     """The object, or the multipart upload, is not there."""
 
 
@@ -32,7 +32,7 @@ class ConditionFailed(StoreUnavailable):
     """The condition of the call does not hold."""
 
 
-class ConditionUnknown(StoreUnavailable):
+class NotSupported(StoreUnavailable):
     """The service does not know something that was asked of it, such as a condition."""
 
 
@@ -40,12 +40,12 @@ def translated(operation: str, error: ClientError, key: str) -> Exception:
     """Our exception for an error answer to `operation` on the object `key`."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code in _ABSENT:
-        return Absent()
+        return NotFound()
     if code in _FORBIDDEN:
         message = str(error.response.get("Error", {}).get("Message", ""))
         return Forbidden(operation, message, key=key)
     if code in _REFUSED:
         return ConditionFailed(operation, key=key)
     if code in _NOT_IMPLEMENTED:
-        return ConditionUnknown(operation, key=key)
+        return NotSupported(operation, key=key)
     return StoreUnavailable(operation, key=key)

@@ -1,6 +1,6 @@
 """`S3Final`: an upload whose bytes are in other uploads, and how S3 is made to put them together.
 
-It is an upload like any other whose bytes happen to be stored elsewhere: `measure` asks its
+It is an upload like any other whose bytes happen to be stored elsewhere: `load_offset` asks its
 partials how many of them there are, and `assemble` makes the object. Parts that lie within one
 partial are copied by S3 itself; those across a seam, and pieces of small partials, are read and
 sent. No more of a seam is held than its part.
@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from tus_wsgi.domain.concat_plan import Slice, Splice, copied, splices
-from tus_wsgi.domain.errors import PartialUnusable, StoreUnavailable, UploadGone
+from tus_wsgi.domain.concat_plan import ConcatPart, Slice, concat_parts, copyable_slice
+from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, UploadGone
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import Final, Partial, UploadId
 from tus_wsgi.domain.parts import Part, plan_for
@@ -28,7 +28,7 @@ from tus_wsgi.stores.s3.ahead import ahead
 from tus_wsgi.stores.s3.content import READ_STEP
 from tus_wsgi.stores.s3.context import PARTS_GONE, unlocked
 from tus_wsgi.stores.s3.copies import Copy, SourceGone
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.upload import S3Upload
 
 WHOLE_PIECE = READ_STEP
@@ -36,7 +36,7 @@ WHOLE_PIECE = READ_STEP
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CopySource:
     """The object of a finished partial, in the version that was looked at."""
 
     id: UploadId
@@ -60,7 +60,7 @@ class S3Final(S3Upload):
         if at_once:
             self._object.write(self._record, unlocked)
 
-    def measure(self) -> None:
+    def load_offset(self) -> None:
         """Find out how many of its bytes are there. An S3 call for each partial, several at once.
 
         Raises:
@@ -93,7 +93,7 @@ class S3Final(S3Upload):
         if not self._is_assembled:
             sources = self._sources()
             if self._record.multipart is None:
-                plan = plan_for(self._record.info.length, self._shop.limits)
+                plan = plan_for(self._record.info.length, self._context.limits)
                 self._record = replace(self._record, plan=plan)
             if self._record.is_one_part:
                 self._put_joined(sources, assert_held)
@@ -108,58 +108,58 @@ class S3Final(S3Upload):
         final = self._record.info.concat
         assert isinstance(final, Final)
         once = dict.fromkeys(final.partials)
-        with ahead(self._shop.executor, self._find_partial, once) as found:
+        with ahead(self._context.executor, self._find_partial, once) as found:
             by_id = dict(zip(once, found, strict=True))
         return [by_id[id] for id in final.partials]
 
     def _find_partial(self, id: UploadId) -> S3Upload:
         try:
-            record, object = self._shop.find(id)
-        except Absent as error:
+            record, object = self._context.find(id)
+        except NotFound as error:
             raise _unusable(id, "is not there") from error
         if not isinstance(record.info.concat, Partial):
             raise _unusable(id, "was not created as a partial one")
-        partial = S3Upload(self._shop, record, object)
+        partial = S3Upload(self._context, record, object)
         if record.plan is None:
             # tusd never writes down that it has finished an upload, so its object has to tell.
-            partial.measure()
+            partial.load_offset()
         return partial
 
-    def _sources(self) -> list[Source]:
+    def _sources(self) -> list[CopySource]:
         """The objects of the partials, each looked at once; those without bytes need none."""
         once = {partial.info.id: partial for partial in self._partials}
-        with ahead(self._shop.executor, self._source, once.values()) as found:
+        with ahead(self._context.executor, self._source, once.values()) as found:
             by_id = dict(zip(once, found, strict=True))
         return [by_id[partial.info.id] for partial in self._partials]
 
-    def _source(self, partial: S3Upload) -> Source:
+    def _source(self, partial: S3Upload) -> CopySource:
         info, key = partial.info, partial.storage["Key"]
         if not info.length:
-            return Source(info.id, key, 0, "")
+            return CopySource(info.id, key, 0, "")
         try:
-            facts = self._shop.bucket.head(key)
-        except Absent as error:
+            facts = self._context.bucket.head(key)
+        except NotFound as error:
             raise _unusable(info.id, "was removed") from error
         if facts.size != info.length:
             raise _unusable(info.id, "is not what was uploaded")
-        return Source(info.id, key, facts.size, facts.etag)
+        return CopySource(info.id, key, facts.size, facts.etag)
 
     # -- its object ------------------------------------------------------------------------------
 
-    def _put_joined(self, sources: list[Source], assert_held: AssertHeld) -> None:
+    def _put_joined(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
         lengths = [source.length for source in sources]
-        whole = next(splices(lengths, self._plan), Splice(1, ()))
+        whole = next(concat_parts(lengths, self._plan), ConcatPart(1, ()))
         with self._read(whole, sources) as part:
             self._put_object(part.payload(), assert_held)
 
-    def _complete_joined(self, sources: list[Source], assert_held: AssertHeld) -> None:
+    def _complete_joined(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
         """Bring the parts that are missing into the multipart upload, and make the object."""
         if self._record.multipart is None:
             self._begin_multipart(assert_held)
         lengths = [source.length for source in sources]
 
-        def bring(splice: Splice) -> Part:
-            slice = copied(splice, lengths)
+        def bring(splice: ConcatPart) -> Part:
+            slice = copyable_slice(splice, lengths)
             if slice is None:
                 with self._read(splice, sources) as part:
                     assert_held()
@@ -168,28 +168,28 @@ class S3Final(S3Upload):
             return self._copy(splice.number, slice, sources[slice.source])
 
         there = len(self._run)
-        missing = (part for part in splices(lengths, self._plan) if part.number > there)
-        with ahead(self._shop.executor, bring, missing) as parts:
+        missing = (part for part in concat_parts(lengths, self._plan) if part.number > there)
+        with ahead(self._context.executor, bring, missing) as parts:
             self._run += parts
         self._complete(None, assert_held)
 
-    def _copy(self, number: int, slice: Slice, source: Source) -> Part:
+    def _copy(self, number: int, slice: Slice, source: CopySource) -> Part:
         is_whole = slice.size == source.length
         copy = Copy(source.key, source.etag, None if is_whole else (slice.start, slice.stop))
         assert self._record.multipart is not None
         try:
-            etag, crc32 = self._shop.bucket.copy_part(
+            etag, crc32 = self._context.bucket.copy_part(
                 self._record.key, self._record.multipart, number, copy
             )
         except SourceGone as error:
             raise _unusable(source.id, "was removed") from error
-        except Absent as error:
+        except NotFound as error:
             raise UploadGone(PARTS_GONE) from error
         return Part(number, slice.size, etag, crc32)
 
-    def _read(self, splice: Splice, sources: list[Source]) -> SpooledPart:
+    def _read(self, splice: ConcatPart, sources: list[CopySource]) -> SpooledPart:
         """The bytes of a part, read from S3. The caller closes it."""
-        part = self._shop.spool.part(splice.size, splice.size)
+        part = self._context.spool.part(splice.size, splice.size)
 
         def fetch(slice: Slice) -> Iterable[bytes]:
             # Small pieces come ahead of their turn, since there may be thousands in a part.
@@ -197,7 +197,7 @@ class S3Final(S3Upload):
             return list(pieces) if slice.size <= WHOLE_PIECE else pieces
 
         try:
-            with ahead(self._shop.side, fetch, splice.slices) as fetched:
+            with ahead(self._context.side, fetch, splice.slices) as fetched:
                 for pieces in fetched:
                     for piece in pieces:
                         part.write(piece)
@@ -209,16 +209,16 @@ class S3Final(S3Upload):
             raise StoreUnavailable("GetObject")
         return part
 
-    def _pieces(self, slice: Slice, source: Source) -> Iterator[bytes]:
+    def _pieces(self, slice: Slice, source: CopySource) -> Iterator[bytes]:
         try:
-            pieces = self._shop.bucket.read(
+            pieces = self._context.bucket.read(
                 source.key, slice.start, slice.stop, etag=source.etag, step=READ_STEP
             )
-        except Absent as error:
+        except NotFound as error:
             raise _unusable(source.id, "was removed") from error
         with closing(pieces):
             yield from pieces
 
 
-def _unusable(id: UploadId, what: str) -> PartialUnusable:
-    return PartialUnusable(f"the partial upload {id} {what}")
+def _unusable(id: UploadId, what: str) -> InvalidPartial:
+    return InvalidPartial(f"the partial upload {id} {what}")

@@ -8,8 +8,8 @@ from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
-from tus_wsgi.stores.s3.errors import Absent
-from tus_wsgi.stores.s3.record import Record, decode, encode
+from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 
 
 class NotWritten(StoreUnavailable):
@@ -38,7 +38,7 @@ class InfoObject:
         """Whether it has been read or written here."""
         return self._etag is not None
 
-    def read(self) -> Record:
+    def read(self) -> UploadRecord:
         """The record that it holds. One S3 call.
 
         Raises:
@@ -54,7 +54,7 @@ class InfoObject:
         self._etag = facts.etag
         return record
 
-    def write(self, record: Record, assert_held: AssertHeld) -> None:
+    def write(self, record: UploadRecord, assert_held: AssertHeld) -> None:
         """Replace the record, or write the first one. One S3 call.
 
         Raises:
@@ -92,7 +92,7 @@ class InfoObject:
         """
         try:
             found, facts = self._bucket.get(self._key)
-        except Absent:
+        except NotFound:
             return None
         except StoreUnavailable:
             raise failure from failure.__cause__

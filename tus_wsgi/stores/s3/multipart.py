@@ -13,15 +13,15 @@ from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.spool import Payload
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.context import PARTS_GONE
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
-from tus_wsgi.stores.s3.record import Record
+from tus_wsgi.stores.s3.record import UploadRecord
 
 
 def begin_multipart(
-    bucket: Bucket, object: InfoObject, record: Record, assert_held: AssertHeld
-) -> Record:
+    bucket: Bucket, object: InfoObject, record: UploadRecord, assert_held: AssertHeld
+) -> UploadRecord:
     """Begin the multipart upload, and record it; returns the record that is written.
 
     Raises:
@@ -47,21 +47,21 @@ def begin_multipart(
 
 
 def give_up_multipart(
-    bucket: Bucket, object: InfoObject, record: Record, assert_held: AssertHeld
-) -> Record:
+    bucket: Bucket, object: InfoObject, record: UploadRecord, assert_held: AssertHeld
+) -> UploadRecord:
     """Forget the multipart upload of what turned out to be empty: S3 completes none without parts.
 
     Raises:
         LockLost, StoreUnavailable: it may still be there, and no record may name it any more.
     """
     assert record.multipart is not None
-    without = replace(record, multipart=None).foreseeing()
+    without = replace(record, multipart=None).with_expected_state()
     object.write(without, assert_held)
     bucket.abort(record.key, record.multipart)
     return without
 
 
-def upload_part(bucket: Bucket, record: Record, number: int, payload: Payload) -> Part:
+def upload_part(bucket: Bucket, record: UploadRecord, number: int, payload: Payload) -> Part:
     """Write part `number` of the upload.
 
     Raises:
@@ -72,7 +72,7 @@ def upload_part(bucket: Bucket, record: Record, number: int, payload: Payload) -
     assert record.multipart is not None
     try:
         return bucket.upload_part(record.key, record.multipart, number, payload)
-    except Absent as error:
+    except NotFound as error:
         found = bucket.find(record.key)
         if found is not None and found.size == record.info.length:
             raise StoreUnavailable("UploadPart") from error

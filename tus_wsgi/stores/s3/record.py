@@ -34,7 +34,7 @@ from tus_wsgi.domain.parts import PartPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class UploadRecord:
     """An upload as its info object describes it.
 
     Attributes:
@@ -58,7 +58,7 @@ class Record:
             return False
         return self.plan.is_one_part(self.info.length)
 
-    def foreseeing(self) -> Record:
+    def with_expected_state(self) -> UploadRecord:
         """The same upload; one of one part in the state in which whoever finds it looks for the
         object, so that nothing has to be written between the object and the application's hook.
 
@@ -67,7 +67,7 @@ class Record:
         is_final = isinstance(self.info.concat, Final)
         return self.at(State.FINISHING) if self.is_one_part and not is_final else self
 
-    def at(self, state: State) -> Record:
+    def at(self, state: State) -> UploadRecord:
         """The same upload in another state; a finished one is at its full length."""
         info = self.info
         offset = info.length if state is State.FINISHED and info.length is not None else info.offset
@@ -79,7 +79,7 @@ class Record:
         return {"Type": "s3store", "Bucket": self.bucket, "Key": self.key}
 
 
-def encode(record: Record) -> bytes:
+def encode(record: UploadRecord) -> bytes:
     """The content of the info object: compact UTF-8 JSON, tusd's fields first and in its order."""
     info = record.info
     final = info.concat if isinstance(info.concat, Final) else None
@@ -108,7 +108,7 @@ def encode(record: Record) -> bytes:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def decode(content: bytes) -> Record:
+def decode(content: bytes) -> UploadRecord:
     """The record that an info object holds.
 
     Raises:
@@ -130,7 +130,7 @@ def decode(content: bytes) -> Record:
         expires=_instant(fields.get("Expires")),
         concat=_concat(fields),
     )
-    return Record(
+    return UploadRecord(
         info=info,
         bucket=str(storage.get("Bucket", "")),
         key=str(storage.get("Key", "")),

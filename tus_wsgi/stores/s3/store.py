@@ -13,12 +13,12 @@ from tus_wsgi.domain.parts import PartLimits, plan_for
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.ahead import ahead
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.context import Workshop, unlocked
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.context import StoreContext, unlocked
+from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.final_upload import S3Final
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
-from tus_wsgi.stores.s3.record import Record
+from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailCache
 from tus_wsgi.stores.s3.upload import S3Upload
 
@@ -61,7 +61,7 @@ class S3Store:
     ) -> None:
         self._keys = keys or Keys()
         self._limits = limits or PartLimits()
-        self._workshop = Workshop(
+        self._context = StoreContext(
             bucket=Bucket(client, bucket, has_checksums=has_checksums),
             keys=self._keys,
             limits=self._limits,
@@ -87,14 +87,14 @@ class S3Store:
             StoreUnavailable: nothing was begun, and nothing is left.
         """
         plan = plan_for(info.length, self._limits)
-        record = Record(
+        record = UploadRecord(
             info=info,
-            bucket=self._workshop.bucket.name,
+            bucket=self._context.bucket.name,
             key=self._keys.data(info.id),
             multipart=None,
             plan=plan,
         )
-        upload = self._upload(record.foreseeing(), self._workshop.info_object(info.id))
+        upload = self._upload(record.with_expected_state(), self._context.info_object(info.id))
         upload.begin(at_once=at_once)
         return upload
 
@@ -106,8 +106,8 @@ class S3Store:
             StoreUnavailable: S3 did not answer, or the info object is broken.
         """
         try:
-            return self._upload(*self._workshop.find(id))
-        except Absent as error:
+            return self._upload(*self._context.find(id))
+        except NotFound as error:
             raise UploadNotFound from error
 
     def discard(self, ids: Iterable[UploadId]) -> None:
@@ -116,7 +116,7 @@ class S3Store:
         Raises:
             StoreUnavailable: S3 did not answer, and some of them are left.
         """
-        with ahead(self._workshop.executor, self._discard, dict.fromkeys(ids)) as removed:
+        with ahead(self._context.executor, self._discard, dict.fromkeys(ids)) as removed:
             for _ in removed:
                 pass
 
@@ -124,6 +124,6 @@ class S3Store:
         with suppress(UploadNotFound):
             self.open(id).terminate(unlocked)
 
-    def _upload(self, record: Record, object: InfoObject) -> S3Upload:
+    def _upload(self, record: UploadRecord, object: InfoObject) -> S3Upload:
         kind = S3Final if isinstance(record.info.concat, Final) else S3Upload
-        return kind(self._workshop, record, object)
+        return kind(self._context, record, object)

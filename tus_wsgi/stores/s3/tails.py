@@ -14,7 +14,7 @@ from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.spool.spool import Payload, SpooledPart
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.content import READ_STEP
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.errors import NotFound
 
 START = "start"
 """The tail object's metadata key for the offset of its first byte, in decimal.
@@ -101,7 +101,7 @@ class TailObject:
         """Find out whether there is one. One S3 call."""
         try:
             facts = self._bucket.head(self._key)
-        except Absent:
+        except NotFound:
             self._tail = None
             return
         start, seal = _number(facts.metadata.get(START)), _number(facts.metadata.get(SEAL)) or 0
@@ -133,7 +133,7 @@ class TailObject:
         left = self._tail.size
         try:
             pieces = self._bucket.read(self._key, 0, left, etag=self._tail.etag, step=READ_STEP)
-        except Absent as error:
+        except NotFound as error:
             raise StoreUnavailable("reading the tail") from error
         with closing(pieces):
             for piece in pieces:

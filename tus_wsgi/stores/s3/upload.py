@@ -23,16 +23,16 @@ from functools import partial
 from tus_wsgi.domain.errors import UploadGone, UploadUnfinished
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import State, UploadInfo
-from tus_wsgi.domain.parts import Part, PartPlan, contiguous, continued
+from tus_wsgi.domain.parts import Part, PartPlan, contiguous, plan_after
 from tus_wsgi.spool.spool import Payload, SpooledPart, read_end
 from tus_wsgi.stores.s3.bucket import ObjectFacts
 from tus_wsgi.stores.s3.content import S3Content
-from tus_wsgi.stores.s3.context import MEMO_PARTS, PARTS_GONE, OnStored, Workshop, unlocked
-from tus_wsgi.stores.s3.errors import Absent
+from tus_wsgi.stores.s3.context import MEMO_PARTS, PARTS_GONE, OnStored, StoreContext, unlocked
+from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.multipart import begin_multipart, give_up_multipart, upload_part
-from tus_wsgi.stores.s3.record import Record
+from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailObject
 from tus_wsgi.stores.s3.transfers import PartPipeline
 
@@ -46,12 +46,12 @@ class S3Upload:
         object: the info object.
     """
 
-    def __init__(self, shop: Workshop, record: Record, object: InfoObject) -> None:
-        self._shop = shop
+    def __init__(self, context: StoreContext, record: UploadRecord, object: InfoObject) -> None:
+        self._context = context
         self._record = record
         self._object = object
         self._headers = object_headers(record.info.metadata)
-        self._tail = TailObject(shop.bucket, shop.keys.tail(record.info.id), shop.tails)
+        self._tail = TailObject(context.bucket, context.keys.tail(record.info.id), context.tails)
         self._run, self._listed = list[Part](), list[Part]()
         self._offset = record.info.offset if record.info.is_finished else 0
         self._is_assembled, self._made_here = record.info.is_finished, False
@@ -86,19 +86,21 @@ class S3Upload:
     ) -> None:
         """Record the length of an upload that was begun without one. One S3 call."""
         info = replace(self._record.info, length=length, is_open=is_open)
-        self._write(replace(self._record, info=info).foreseeing(), assert_held)
+        self._write(replace(self._record, info=info).with_expected_state(), assert_held)
 
-    def prolong(self, expires: datetime, assert_held: AssertHeld) -> None:
+    def extend_expiry(self, expires: datetime, assert_held: AssertHeld) -> None:
         """Record a later instant at which the upload lapses. One S3 call."""
         info = replace(self._record.info, expires=expires)
         self._write(replace(self._record, info=info), assert_held)
 
-    def _write(self, record: Record, assert_held: AssertHeld) -> None:
+    def _write(self, record: UploadRecord, assert_held: AssertHeld) -> None:
         self._object.write(record, assert_held)
         self._record = record
 
     def _begin_multipart(self, assert_held: AssertHeld) -> None:
-        self._record = begin_multipart(self._shop.bucket, self._object, self._record, assert_held)
+        self._record = begin_multipart(
+            self._context.bucket, self._object, self._record, assert_held
+        )
 
     @property
     def _plan(self) -> PartPlan:
@@ -106,10 +108,12 @@ class S3Upload:
         assert self._record.plan is not None
         return self._record.plan
 
-    def _adopt(self, assert_held: AssertHeld) -> None:
+    def _assign_plan(self, assert_held: AssertHeld) -> None:
         """Give an upload of tusd's a plan, which has none, for what follows its parts."""
         if self._record.plan is None:
-            plan = continued(self._run, self._record.info.length, self._shop.limits, self._listed)
+            plan = plan_after(
+                self._run, self._record.info.length, self._context.limits, self._listed
+            )
             self._write(replace(self._record, plan=plan), assert_held)
 
     @property
@@ -119,7 +123,7 @@ class S3Upload:
 
     # -- how far it is ---------------------------------------------------------------------------
 
-    def measure(self) -> None:
+    def load_offset(self) -> None:
         """Find out how many bytes are stored. Two S3 calls, and one more for each 1,000 parts.
 
         Raises:
@@ -129,7 +133,7 @@ class S3Upload:
         if self._is_assembled:
             return
         # A look at the tail at the same time, since neither call needs the other.
-        look = self._shop.side.submit(self._tail.look)
+        look = self._context.side.submit(self._tail.look)
         try:
             is_whole = self._list_parts()
         finally:
@@ -159,8 +163,8 @@ class S3Upload:
             # One part is one object, and only a record in this state was written before it.
             return record.info.state is State.FINISHING and self._has_whole_object()
         try:
-            listed = self._shop.bucket.list_parts(record.key, record.multipart)
-        except Absent:
+            listed = self._context.bucket.list_parts(record.key, record.multipart)
+        except NotFound:
             if not self._has_whole_object():
                 raise UploadGone(PARTS_GONE) from None
             if record.plan is None:
@@ -171,7 +175,7 @@ class S3Upload:
         return False
 
     def _has_whole_object(self) -> bool:
-        self._facts = self._shop.bucket.find(self._record.key)
+        self._facts = self._context.bucket.find(self._record.key)
         return self._facts is not None and self._facts.size == self._record.info.length
 
     def _note_object(self) -> None:
@@ -194,7 +198,7 @@ class S3Upload:
         if self._is_assembled:
             read_end(body)
             return
-        self._adopt(assert_held)
+        self._assign_plan(assert_held)
 
         def upload(number: int, part: SpooledPart) -> Part:
             assert_held()
@@ -204,12 +208,12 @@ class S3Upload:
             if on_stored is not None:
                 on_stored(self._base + sum(part.size for part in parts))
 
-        with PartPipeline(self._shop.executor, upload, stored) as pipeline:
+        with PartPipeline(self._context.executor, upload, stored) as pipeline:
             number, part = self._receive(body, pipeline, assert_held)
             with part:
                 self._run += pipeline.wait()
                 if not self._is_assembled:
-                    self._settle_tail(number, part, assert_held)
+                    self._write_tail(number, part, assert_held)
                 if part.trouble is not None:
                     raise part.trouble
         if not self._object.exists:
@@ -247,7 +251,7 @@ class S3Upload:
         begun = self._tail.read() if goes_on else ()
         end = None if body.announced is None else self._offset + body.announced
         expected = None if end is None else end - self._plan.start(number)
-        return self._shop.spool.part(capacity, expected, begun, is_quick=is_quick)
+        return self._context.spool.part(capacity, expected, begun, is_quick=is_quick)
 
     def _hand_on(
         self, number: int, part: SpooledPart, pipeline: PartPipeline, assert_held: AssertHeld
@@ -263,9 +267,9 @@ class S3Upload:
         pipeline.submit(number, part)
 
     def _upload_part(self, number: int, payload: Payload) -> Part:
-        return upload_part(self._shop.bucket, self._record, number, payload)
+        return upload_part(self._context.bucket, self._record, number, payload)
 
-    def _settle_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
+    def _write_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
         """Write what does not fill a part as the tail; every part before it is confirmed.
 
         A tail that a part has swallowed stays until the next one replaces it, or the end: it counts
@@ -290,12 +294,12 @@ class S3Upload:
         """
         assert self.info.is_full
         if not self._is_assembled:
-            self._adopt(assert_held)
+            self._assign_plan(assert_held)
             if self._record.info.length == 0 and self._record.multipart is not None:
-                bucket, object = self._shop.bucket, self._object
+                bucket, object = self._context.bucket, self._object
                 self._record = give_up_multipart(bucket, object, self._record, assert_held)
             size = self._tail_size
-            with self._shop.spool.part(size, size, self._tail.read() if size else ()) as tail:
+            with self._context.spool.part(size, size, self._tail.read() if size else ()) as tail:
                 if self._record.is_one_part:
                     self._put_object(tail.payload(), assert_held)
                 else:
@@ -308,13 +312,13 @@ class S3Upload:
             self._write(self._record.at(State.FINISHING), assert_held)
         assert_held()
         key, type, metadata = self._record.key, self._headers.content_type, self._headers.metadata
-        self._shop.bucket.put(key, payload, content_type=type, metadata=metadata)
+        self._context.bucket.put(key, payload, content_type=type, metadata=metadata)
         self._made_here = True
         self._note_object()
 
     def _complete(self, tail: SpooledPart | None, assert_held: AssertHeld) -> None:
         """Make the data object out of the parts, and of the tail if it is the last of them."""
-        bucket, key, multipart = self._shop.bucket, self._record.key, self._record.multipart
+        bucket, key, multipart = self._context.bucket, self._record.key, self._record.multipart
         assert multipart is not None
         if tail is not None and tail.size:
             assert_held()
@@ -326,7 +330,7 @@ class S3Upload:
             raise AssertionError("the parts are not the whole")  # under -O, too
         assert_held()
         # Absent: perhaps this was done before and the answer was lost. The object tells.
-        with suppress(Absent):
+        with suppress(NotFound):
             bucket.complete(key, multipart, self._run)
             self._made_here = True
         if not self._has_whole_object():
@@ -360,7 +364,7 @@ class S3Upload:
         Raises:
             LockLost, StoreUnavailable: something is left.
         """
-        bucket, record = self._shop.bucket, self._record
+        bucket, record = self._context.bucket, self._record
         steps: list[Callable[[], None]] = [self._tail.delete]
         if self._owns_object():
             steps.append(partial(bucket.delete, record.key))
@@ -374,7 +378,7 @@ class S3Upload:
         """Whether what lies at the key can only be this upload's. Where somebody else chose the key
         (tusd's hooks may), there may be an older file of that name until the upload is whole."""
         record = self._record
-        if record.info.is_finished or record.key == self._shop.keys.data(record.info.id):
+        if record.info.is_finished or record.key == self._context.keys.data(record.info.id):
             return True
         with suppress(UploadGone):
             return self._is_assembled or self._list_parts()
@@ -390,4 +394,4 @@ class S3Upload:
         """
         if not self._is_assembled:
             raise UploadUnfinished
-        return S3Content.of(self._shop.bucket, self._record.key, self._facts)
+        return S3Content.of(self._context.bucket, self._record.key, self._facts)
