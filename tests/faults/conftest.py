@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tests.faults.lane import Lane, open_lane
+from tests.faults.case_runner import Lane, open_lane
 from tests.faults.matrix import Matrix
 from tests.faults.pool import Pool, open_pool
 from tests.harness.ministack import running_ministack

@@ -16,7 +16,7 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.faults.lane import Lane, limits_for
+from tests.faults.case_runner import Lane, limits_for
 from tests.faults.proxy import Call, Fault
 from tests.harness.bodies import ScriptedBody
 from tests.stores.s3.service import Forgetful

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.application import Process
+from tests.faults.matrix_case import Case, Outcome
 from tests.faults.pool import Pool
 from tests.faults.proxy import Fault
-from tests.faults.ring import Case, Outcome
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.site import Site
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-from tests.faults.lane import Lane, open_lane
-from tests.faults.ring import Case, Outcome, run_case
+from tests.faults.case_runner import Lane, open_lane
+from tests.faults.matrix_case import Case, Outcome, run_case
 from tests.harness.service import Service
 
 PROCESSES = 2 * (os.cpu_count() or 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.faults.lane import Lane
+from tests.faults.case_runner import Lane
 from tests.faults.machine import SharedMachine, UploadMachine
 
 pytestmark = [pytest.mark.faults, pytest.mark.property, pytest.mark.timeout(1200)]

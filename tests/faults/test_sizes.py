@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.case_runner import PATIENCE, Lane, limits_for
 from tests.faults.client import TusClient, Way
-from tests.faults.lane import PATIENCE, Lane, limits_for
 from tests.faults.transport import Answer, in_process
 from tus_wsgi.app import TusMiddleware
 from tus_wsgi.domain.hooks import FinishedUpload

@@ -26,7 +26,7 @@ import pytest
 
 from tests.faults.proxy import Call, Fault, FaultProxy
 from tests.harness.lockers import LEASES, QUICK, Place, new_place
-from tests.locks.swarm import FLAWS, Plan
+from tests.locks.lock_stress import FLAWS, Plan
 from tus_wsgi.lockers.lease.records import LeaseTiming
 
 pytestmark = [pytest.mark.locks, pytest.mark.timeout(300)]
@@ -62,7 +62,7 @@ PATIENCE = 60.0
 def swarm(plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
     """A swarm that has begun: it imports for a while, and then its time runs."""
     script = "from gevent import monkey; monkey.patch_all(); "
-    script += "from tests.locks.swarm import main; main()"
+    script += "from tests.locks.lock_stress import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", script, plan.to_json()], cwd=ROOT, start_new_session=True
     ) as process:

@@ -11,9 +11,9 @@ import traceback
 from dataclasses import dataclass
 
 from tests.faults.application import Application, Process, Setup
+from tests.faults.case_runner import MORE_PATIENCE, PATIENCE, Lane
 from tests.faults.client import BrokenPromise
-from tests.faults.lane import MORE_PATIENCE, PATIENCE, Lane
-from tests.faults.left import Leftovers
+from tests.faults.leftovers import Leftovers
 from tests.faults.proxy import Fault
 from tests.faults.scenarios import SCENARIOS, Scenario, Uploader
 from tests.faults.transport import in_process

@@ -44,10 +44,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.faults.application import Application, Process, Setup
+from tests.faults.case_runner import Lane
 from tests.faults.client import TusClient, Way
-from tests.faults.lane import Lane
+from tests.faults.matrix_case import Case, run_case
 from tests.faults.proxy import Call, Fault
-from tests.faults.ring import Case, run_case
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.transport import in_process
 from tests.harness.bodies import ScriptedBody
