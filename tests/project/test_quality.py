@@ -107,9 +107,9 @@ def test_the_public_names_are_these() -> None:
         "Settings",
         "SettingsError",
         "TusMiddleware",
+        "close_after_response",
         "create_app",
         "start_drain_watcher",
-        "close_after_response",
         "tune_malloc",
     ]
 
