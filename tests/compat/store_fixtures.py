@@ -33,7 +33,7 @@ class Bytes:
         self.end = BodyEnd.COMPLETE
 
     @property
-    def announced(self) -> int:
+    def content_length(self) -> int:
         return len(self._content)
 
     def limit(self, size: int) -> None:
@@ -90,11 +90,11 @@ class Shop:
         metadata: Metadata | None = None,
         *,
         memory: int = 64 * MIB,
-        at_once: bool = True,
+        record_now: bool = True,
     ) -> S3Upload:
         """A fresh upload in a fresh store."""
         info = UploadInfo(new_id(), length, metadata=metadata or Metadata())
-        return self.store(memory=memory).create(info, at_once=at_once)
+        return self.store(memory=memory).create(info, record_now=record_now)
 
     def reopen(self, upload: S3Upload, *, memory: int = 64 * MIB) -> S3Upload:
         """The upload as another process finds it."""
@@ -140,4 +140,4 @@ def append(upload: S3Upload, content: bytes) -> None:
 def finish(upload: S3Upload) -> None:
     """Do what the service does with an upload that is full."""
     upload.assemble(held)
-    upload.finish(held, lazily=False)
+    upload.finish(held, may_defer=False)

@@ -48,7 +48,7 @@ def run(shop: Shop, tmp_path: Path) -> Callable[..., dict[str, str]]:
 
 
 def lapsed(shop: Shop, length: int) -> S3Upload:
-    return shop.store().create(UploadInfo(new_id(), length, expires=PAST), at_once=True)
+    return shop.store().create(UploadInfo(new_id(), length, expires=PAST), record_now=True)
 
 
 def test_a_bucket_of_each_service_is_found_good(

@@ -22,7 +22,7 @@ ON_DISK = 0
 
 
 @pytest.mark.parametrize(
-    ("length", "at_once"),
+    ("length", "record_now"),
     [
         (0, True),
         (0, False),
@@ -33,10 +33,10 @@ ON_DISK = 0
         (2 * PART, True),
     ],
 )
-def test_an_upload_of_any_length_is_its_object(shop: Shop, length: int, at_once: bool) -> None:
+def test_an_upload_of_any_length_is_its_object(shop: Shop, length: int, record_now: bool) -> None:
     content = some_bytes(length)
-    upload = shop.create(length, at_once=at_once)
-    if length or not at_once:
+    upload = shop.create(length, record_now=record_now)
+    if length or not record_now:
         append(upload, content)
     finish(upload)
     assert shop.stored(upload) == content
@@ -278,7 +278,7 @@ def comparable(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def partial(shop: Shop, content: bytes) -> UploadId:
     info = UploadInfo(new_id(), len(content), concat=Partial())
-    upload = shop.store().create(info, at_once=True)
+    upload = shop.store().create(info, record_now=True)
     append(upload, content)
     finish(upload)
     return info.id
@@ -289,7 +289,7 @@ def test_uploads_in_pieces_become_one_file(shop: Shop) -> None:
     content = some_bytes(3 * PART + 50)
     cuts = [0, PART, PART + 20, 3 * PART + 40, len(content)]
     ids = [partial(shop, content[start:stop]) for start, stop in itertools.pairwise(cuts)]
-    final = shop.store().create(UploadInfo(new_id(), None, concat=Final((*ids,))), at_once=True)
+    final = shop.store().create(UploadInfo(new_id(), None, concat=Final((*ids,))), record_now=True)
     final.load_offset()
     finish(final)
     assert shop.stored(final) == content
@@ -299,7 +299,7 @@ def test_uploads_in_pieces_become_one_file(shop: Shop) -> None:
 def test_a_partial_that_is_removed_meanwhile_never_gets_into_the_file(shop: Shop) -> None:
     content = some_bytes(2 * PART)
     ids = [partial(shop, content[:PART]), partial(shop, content[PART:])]
-    final = shop.store().create(UploadInfo(new_id(), None, concat=Final((*ids,))), at_once=True)
+    final = shop.store().create(UploadInfo(new_id(), None, concat=Final((*ids,))), record_now=True)
     final.load_offset()
     for id in ids:
         shop.client.delete_object(Bucket=shop.service.bucket, Key=shop.keys.data(id))

@@ -46,7 +46,7 @@ def test_an_upload_of_parts_and_a_tail_is_its_object(secure: Shop) -> None:
     append(upload, content[PART + 50 :])
     finish(upload)
     assert secure.stored(upload) == content
-    small = secure.create(5, at_once=False)
+    small = secure.create(5, record_now=False)
     append(small, b"12345")
     finish(small)
     assert secure.stored(small) == b"12345"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .odd import NO_NUMBERS, ODD_NUMBERS
+from .invalid_values import NO_NUMBERS, ODD_NUMBERS
 from .rules import PRACTICE, needs, rule
 from .server import STREAM, Offer, Server, refused
 from .wire import Value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .odd import NO_NUMBERS, ODD_NUMBERS
+from .invalid_values import NO_NUMBERS, ODD_NUMBERS
 from .rules import PRACTICE, SHOULD, needs, rule
 from .server import KIB, MIB, STREAM, Server, Upload, refused, some_bytes, target_of
 from .wire import Value

@@ -108,11 +108,11 @@ def test_what_is_held_comes_out_as_it_came_in(
 ) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
-    body = ScriptedBody(*sliced(data, [1, 1000]), announced=size if is_announced else None)
+    body = ScriptedBody(*sliced(data, [1, 1000]), content_length=size if is_announced else None)
     with BodyBuffer(Spool(budget, str(tmp_path)))(body) as held:
         held.limit(10 * STEP)
         assert held.receive() is BodyEnd.COMPLETE
-        assert held.announced == size
+        assert held.content_length == size
         assert held.digest(Algorithm.SHA256) == hashlib.sha256(data).digest()
         out = bytearray()
         step = memoryview(bytearray(70_000))
@@ -135,7 +135,7 @@ def test_memory_is_given_back(tmp_path: Path) -> None:
 def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(tmp_path: Path) -> None:
     """A client that announces the whole budget and sends nothing holds up nobody."""
     spool = Spool(100 * STEP, str(tmp_path))
-    with BodyBuffer(spool)(ScriptedBody(b"x", announced=100 * STEP)) as held:
+    with BodyBuffer(spool)(ScriptedBody(b"x", content_length=100 * STEP)) as held:
         held.limit(100 * STEP)
         held.receive()
         assert spool._left >= 99 * STEP
@@ -201,7 +201,7 @@ def test_a_body_that_cannot_be_verified_is_discarded(uploads: Uploads, end: Body
     uploads.append(id, 0, b"01")
     with pytest.raises(BodyIncomplete) as caught:
         uploads.append(
-            id, 2, ScriptedBody(b"234", announced=5, ending=end), verification=right(b"234")
+            id, 2, ScriptedBody(b"234", content_length=5, ending=end), verification=right(b"234")
         )
     assert caught.value.offset == 2
     assert_untouched(uploads, offset=2)
@@ -224,7 +224,7 @@ def test_no_more_is_held_than_fits(uploads: Uploads) -> None:
     """C-39, DL-09: by the upload's length, and by the greatest of all."""
     for length, limit in ((10, 10), (None, 1000)):
         id = uploads.create(length)
-        body = ScriptedBody(b"x" * 2000, announced=None)
+        body = ScriptedBody(b"x" * 2000, content_length=None)
         with pytest.raises(UploadTooLarge) as caught:
             uploads.append(id, 0, body, verification=Verification(WRONG, never))
         assert caught.value.limit == limit
@@ -252,7 +252,7 @@ def test_a_creation_with_a_wrong_checksum_leaves_nothing(
 
 def test_a_creation_that_is_cut_leaves_nothing(uploads: Uploads) -> None:
     """CK-08."""
-    body = ScriptedBody(b"01", announced=5, ending=BodyEnd.DISCONNECTED)
+    body = ScriptedBody(b"01", content_length=5, ending=BodyEnd.DISCONNECTED)
     with pytest.raises(BodyIncomplete) as caught:
         uploads.create(5, body, verification=right(b"01"))
     assert caught.value.offset == 0
@@ -293,7 +293,7 @@ def test_of_two_checksums_both_have_to_be_right(uploads: Uploads, wrong_one: str
 def test_the_trailers_are_those_of_the_body(uploads: Uploads) -> None:
     seen: list[object] = []
     id = uploads.create(10)
-    body = ScriptedBody(b"0", announced=None, trailers={"upload-checksum": "x"})
+    body = ScriptedBody(b"0", content_length=None, trailers={"upload-checksum": "x"})
     uploads.append(id, 0, body, verification=Verification(None, seen.append))
     assert seen == [{"upload-checksum": "x"}]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.harness.bodies import ScriptedBody
 from tests.harness.uploads import NOW, Uploads, whenever
 from tus_wsgi.domain.errors import (
-    BodyDisconnected,
+    ClientDisconnected,
     OffsetMismatch,
     OnFinishFailed,
     TusError,
@@ -170,7 +170,7 @@ def test_bytes_that_come_slowly_count_from_the_last_of_them(uploads: Uploads) ->
     slow = ScriptedBody(
         b"abc", on_read=whenever(lambda: uploads.wait(10 * DAY)), ending=BodyEnd.DISCONNECTED
     )
-    with pytest.raises(BodyDisconnected):
+    with pytest.raises(ClientDisconnected):
         uploads.append(id, 0, slow)
     uploads.wait(DAY / 2)
     assert uploads.look(id).offset == 3

@@ -209,13 +209,18 @@ class TusClient:
         url: str,
         fields: Mapping[str, str],
         body: bytes = b"",
-        announced: int = 0,
+        content_length: int = 0,
     ) -> Answer | None:
         """The answer, or None when the connection broke."""
         told = f"{method} {fields.get('Upload-Offset', '')}+{len(body)}"
         try:
             answer = self.send(
-                method, url, {**self.spoken, **fields}, body, announced, on_early=self._hear_early
+                method,
+                url,
+                {**self.spoken, **fields},
+                body,
+                content_length,
+                on_early=self._hear_early,
             )
         except OSError as error:
             self.said.append(f"{told} -> {type(error).__name__}")

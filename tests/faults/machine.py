@@ -215,7 +215,7 @@ class UploadMachine(RuleBasedStateMachine):
         end = stop if cut is None else min(start + cut, stop)
         body = ScriptedBody(
             FILE[start:end],
-            announced=stop - start,
+            content_length=stop - start,
             ending=BodyEnd.COMPLETE if end == stop else BodyEnd.DISCONNECTED,
         )
         length = self.length if says and not self.is_declared else None

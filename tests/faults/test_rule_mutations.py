@@ -141,7 +141,7 @@ def the_tail_goes_at_once(patch: Patch) -> None:
             self._tail.delete()
         settle(self, number, part, held)
 
-    patch.setattr(S3Upload, "_settle_tail", settle_tail)
+    patch.setattr(S3Upload, "_write_tail", settle_tail)
 
 
 def tails_are_written_blindly(patch: Patch) -> None:
@@ -254,7 +254,7 @@ def finished_is_said_before_the_hook(patch: Patch) -> None:
     call = finishing._call
 
     def call_late(on_finish: OnFinish, upload: Upload) -> None:
-        upload.finish(unlocked, lazily=False)
+        upload.finish(unlocked, may_defer=False)
         call(on_finish, upload)
 
     patch.setattr(finishing, "_call", call_late)

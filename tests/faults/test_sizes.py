@@ -85,11 +85,11 @@ class Shop:
         """The numbers of the parts that were sent."""
         return {call.part for call in self.lane.proxy.calls if call.part is not None}
 
-    def post(self, body: bytes = b"", announced: int | None = None, **fields: str) -> Answer:
+    def post(self, body: bytes = b"", content_length: int | None = None, **fields: str) -> Answer:
         """A creation, with whatever fields; underscores stand for hyphens."""
         named = {name.replace("_", "-"): text for name, text in fields.items()}
         head = {**(BYTES if body else RESUMABLE), **named}
-        return self.send("POST", "/files", head, body, announced or len(body))
+        return self.send("POST", "/files", head, body, content_length or len(body))
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_what_no_object_can_hold_is_refused_at_once(shop: Callable[..., Shop]) -
     one = shop(max_object_size=1000)
     assert one.post(Upload_Length="1001").status == 413
     assert one.post(b"x" * 5, Upload_Length="1001").status == 413
-    assert one.post(b"x" * 5, announced=1001, Upload_Defer_Length="1").status == 413
+    assert one.post(b"x" * 5, content_length=1001, Upload_Defer_Length="1").status == 413
     assert one.lane.proxy.calls == []
     assert one.post(Upload_Length="1000").status == 201
 

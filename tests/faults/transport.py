@@ -63,11 +63,11 @@ class Transport(Protocol):
         url: str,
         fields: Mapping[str, str],
         body: bytes,
-        announced: int,
+        content_length: int,
         *,
         on_early: Early = ignored,
     ) -> Answer:
-        """Send a request that announces `announced` bytes and is cut after `body`.
+        """Send a request that announces `content_length` bytes and is cut after `body`.
 
         Raises:
             OSError: there was no answer.
@@ -82,7 +82,7 @@ def in_process(app: Callable[[], WSGIApplication]) -> Transport:
         url: str,
         fields: Mapping[str, str],
         body: bytes,
-        announced: int,
+        content_length: int,
         *,
         on_early: Early = ignored,
     ) -> Answer:
@@ -94,7 +94,7 @@ def in_process(app: Callable[[], WSGIApplication]) -> Transport:
             input_stream=io.BytesIO(body),
         )
         # werkzeug would say how much there is, and not how much there was to be.
-        environ["CONTENT_LENGTH"] = str(announced) if announced else ""
+        environ["CONTENT_LENGTH"] = str(content_length) if content_length else ""
         with _interim_responses() as (connection, read):
             environ["gunicorn.socket"] = connection
             pieces, status, headers = run_wsgi_app(app(), environ, buffered=True)
@@ -137,17 +137,19 @@ def over_http(port: int) -> Transport:
         url: str,
         fields: Mapping[str, str],
         body: bytes,
-        announced: int,
+        content_length: int,
         *,
         on_early: Early = ignored,
     ) -> Answer:
-        length = {"Content-Length": str(announced)} if announced or method != "HEAD" else {}
+        length = (
+            {"Content-Length": str(content_length)} if content_length or method != "HEAD" else {}
+        )
         with Connection(port, timeout=SECONDS) as connection:
             connection.begin(method, urlsplit(url).path, {**fields, **length})
             try:
                 with contextlib.suppress(ConnectionError):
                     connection.send(body)
-                    if len(body) < announced:
+                    if len(body) < content_length:
                         connection.half_close()
                 while (response := connection._response(method)).status < 200:
                     on_early(Answer(response.status, response.fields))

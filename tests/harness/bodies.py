@@ -29,7 +29,7 @@ class ScriptedBody:
     def __init__(
         self,
         *pieces: bytes,
-        announced: int | None = SUM,
+        content_length: int | None = SUM,
         ending: BodyEnd = BodyEnd.COMPLETE,
         stalls: bool = False,
         on_read: Callable[[], None] | None = None,
@@ -38,7 +38,7 @@ class ScriptedBody:
         self._trailers = trailers or {}
         self._pieces = [memoryview(piece) for piece in pieces if piece]
         total = sum(map(len, pieces))
-        self.announced = total if announced == self.SUM else announced
+        self.content_length = total if content_length == self.SUM else content_length
         self._ending = ending
         self._stalls = stalls
         self._on_read = on_read

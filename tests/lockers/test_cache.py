@@ -39,7 +39,7 @@ def new_locker(
 
 
 def new_upload(id: UploadId = A) -> Upload:
-    return MemoryStore().create(UploadInfo(id, 10, metadata=Metadata()), at_once=True)
+    return MemoryStore().create(UploadInfo(id, 10, metadata=Metadata()), record_now=True)
 
 
 def leave(locker: Locker, upload: Upload) -> None:

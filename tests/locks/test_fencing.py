@@ -147,7 +147,7 @@ class File:
     def begin(self, place: Place, name: str) -> UploadId:
         length = None if self.is_deferred else len(self.content)
         info = UploadInfo(id=UploadId(name), length=length, metadata=Metadata())
-        place.store().create(info, at_once=True)
+        place.store().create(info, record_now=True)
         self.go_on(opened(place.store(), info.id), upto=STORED, lease=Lease())
         return info.id
 
@@ -158,7 +158,7 @@ class File:
         upload.append(ScriptedBody(self.content[upload.info.offset : upto]), lease.assert_held)
         if upload.info.is_full:
             upload.assemble(lease.assert_held)
-            upload.finish(lease.assert_held, lazily=False)
+            upload.finish(lease.assert_held, may_defer=False)
 
 
 def opened(store: S3Store, id: UploadId) -> Upload:
@@ -214,7 +214,7 @@ def test_a_late_write_changes_nothing(
     for id, write in standstills(place, lambda id: file.begin(place, id), request, meanwhile):
         after = opened(place.store(), id)
         assert after.info.offset >= left[-1].info.offset, f"{write} took acknowledged bytes away"
-        if has_memo and left[-1].fits_memo:
+        if has_memo and left[-1].is_cacheable:
             # It may learn that it has to look again, and so the client asks.
             with suppress(Unavailable):
                 file.go_on(left[-1], upto=len(file.content), lease=Lease())
@@ -249,17 +249,17 @@ def test_a_late_write_of_a_concatenation_changes_nothing(
     pieces = [some_bytes(size) for size in sizes]
     store, names = place.store(), [UploadId(f"partial{number}") for number in range(len(sizes))]
     for id, piece in zip(names, pieces, strict=True):
-        store.create(UploadInfo(id, len(piece), concat=Partial()), at_once=True)
+        store.create(UploadInfo(id, len(piece), concat=Partial()), record_now=True)
         File(piece).go_on(opened(store, id), upto=len(piece), lease=Lease())
 
     def begin(name: str) -> UploadId:
         info = UploadInfo(UploadId(name), sum(sizes), concat=Final(tuple(names)))
-        return place.store().create(info, at_once=True).info.id
+        return place.store().create(info, record_now=True).info.id
 
     def join(store: S3Store, id: UploadId, lease: Lease) -> None:
         final = opened(store, id)
         final.assemble(lease.assert_held)
-        final.finish(lease.assert_held, lazily=False)
+        final.finish(lease.assert_held, may_defer=False)
 
     late = []
     for id, write in standstills(place, begin, join, join):

@@ -81,7 +81,7 @@ class Yard:
     ) -> S3Upload:
         """An upload of which some bytes are stored."""
         id = UploadId(secrets.token_urlsafe(16))
-        upload = self.place.store().create(UploadInfo(id, length, expires=expires), at_once=True)
+        upload = self.place.store().create(UploadInfo(id, length, expires=expires), record_now=True)
         if stored:
             upload.append(ScriptedBody(bytes(stored)), held)
         return upload
@@ -89,7 +89,7 @@ class Yard:
     def finished(self, length: int, *, expires: datetime | None = None) -> S3Upload:
         upload = self.begin(length, stored=length, expires=expires)
         upload.assemble(held)
-        upload.finish(held, lazily=False)
+        upload.finish(held, may_defer=False)
         return upload
 
     def sweep(
@@ -268,10 +268,10 @@ def test_that_an_object_was_whole_already_is_news_for_nobody(
 ) -> None:
     """Its last request left it to whoever looks next to write that down."""
     info = UploadInfo(UploadId(secrets.token_urlsafe(16)), 3, expires=expires)
-    upload = yard.place.store().create(info, at_once=True)
+    upload = yard.place.store().create(info, record_now=True)
     upload.append(ScriptedBody(b"abc"), held)
     upload.assemble(held)
-    upload.finish(held, lazily=True)
+    upload.finish(held, may_defer=True)
     assert yard.sweep() == []
     assert not yard.open(upload).is_finished
     assert yard.sweep(finisher=Finisher(None, EventDispatcher(()))) == []
@@ -281,11 +281,11 @@ def test_that_an_object_was_whole_already_is_news_for_nobody(
 
 def test_the_hook_runs_once_and_when_it_raises_again(yard: Yard) -> None:
     upload = full(yard)
-    told: list[FinishedUpload] = []
+    dispatched: list[FinishedUpload] = []
 
     def hook(finished: FinishedUpload) -> None:
-        told.append(finished)
-        if len(told) == 1:
+        dispatched.append(finished)
+        if len(dispatched) == 1:
             raise RuntimeError("not yet")
 
     finisher = Finisher(hook, EventDispatcher(()))
@@ -293,8 +293,8 @@ def test_the_hook_runs_once_and_when_it_raises_again(yard: Yard) -> None:
     assert not yard.open(upload).is_finished
     assert [action.deed for action in yard.sweep(finisher=finisher)] == [ActionKind.FINISHED]
     assert yard.sweep(finisher=finisher) == []
-    assert [one.id for one in told] == [upload.info.id] * 2
-    assert told[0].storage["Key"] == yard.place.keys.data(upload.info.id)
+    assert [one.id for one in dispatched] == [upload.info.id] * 2
+    assert dispatched[0].storage["Key"] == yard.place.keys.data(upload.info.id)
 
 
 def test_a_full_upload_never_lapses(yard: Yard) -> None:
@@ -442,7 +442,7 @@ def test_a_final_upload_without_its_partials_stays_until_it_lapses(yard: Yard) -
     """Its client is told until then that it cannot be made any more."""
     id = UploadId(secrets.token_urlsafe(16))
     final = UploadInfo(id, None, expires=FUTURE, concat=Final((UploadId("gone"),)))
-    yard.place.store().create(final, at_once=True)
+    yard.place.store().create(final, record_now=True)
     assert yard.deeds() == {}
     assert [action.deed for action in yard.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
     assert yard.place.names() == []
@@ -452,12 +452,12 @@ def test_a_final_upload_is_made_when_its_last_partial_is_there(yard: Yard) -> No
     store = yard.place.store()
     ids = [UploadId(secrets.token_urlsafe(16)) for _ in range(2)]
     for id in ids:
-        partial = store.create(UploadInfo(id, 3, concat=Partial()), at_once=True)
+        partial = store.create(UploadInfo(id, 3, concat=Partial()), record_now=True)
         partial.append(ScriptedBody(b"abc"), held)
         partial.assemble(held)
-        partial.finish(held, lazily=False)
+        partial.finish(held, may_defer=False)
     final = UploadId(secrets.token_urlsafe(16))
-    store.create(UploadInfo(final, None, concat=Final((*ids,))), at_once=True)
+    store.create(UploadInfo(final, None, concat=Final((*ids,))), record_now=True)
     finisher = Finisher(None, EventDispatcher(()), discard=store.discard)
     assert [action.name for action in yard.sweep(finisher=finisher)] == [final]
     assert yard.place.data(final) == b"abcabc"

@@ -21,7 +21,7 @@ from tus_wsgi.domain.commands import (
     Inspected,
     Outcome,
 )
-from tus_wsgi.domain.errors import OnFinishFailed, StoreUnavailable, UploadUnfinished
+from tus_wsgi.domain.errors import OnFinishFailed, StoreUnavailable, UploadIncomplete
 from tus_wsgi.domain.events import Event, UploadCreated
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.model import Final, Metadata, UploadId, UploadInfo
@@ -83,7 +83,7 @@ class House:
             self.create(DATA)
         return UploadId(caught.value.id)
 
-    def told(self) -> list[Event]:
+    def dispatched(self) -> list[Event]:
         return [event for event in self.events if isinstance(event, UploadCreated)]
 
 
@@ -111,7 +111,7 @@ def test_and_before_that_how_far_it_is(*, has_hook: bool) -> None:
     assert outcome == house.ask(Inspect(id))
     assert isinstance(outcome, Inspected)
     assert outcome.info.offset == 4
-    with pytest.raises(UploadUnfinished):
+    with pytest.raises(UploadIncomplete):
         house.ask(Download(id))
 
 
@@ -119,7 +119,7 @@ def test_one_that_is_full_is_finished_and_given_out_at_once() -> None:
     """There was an answer without content: the upload was finished by it, and it did not say so."""
     house = House()
     id = house.refused()
-    with pytest.raises(UploadUnfinished):
+    with pytest.raises(UploadIncomplete):
         house.ask(Download(id))
     assert content_of(house.ask(Download(id, or_inspect=True))) == DATA
     assert house.finished == [id, id]
@@ -194,12 +194,12 @@ def test_observers_are_told_of_an_upload_whose_creation_is_refused(
     with pytest.raises(OnFinishFailed) as caught:
         create(house)
     assert (caught.value.id, caught.value.length) == ("id1", length)
-    assert house.told() == [UploadCreated(UploadId("id1"), length)]
+    assert house.dispatched() == [UploadCreated(UploadId("id1"), length)]
     house.ask(Inspect(UploadId("id1")))
-    assert len(house.told()) == 1, "it is created only once"
+    assert len(house.dispatched()) == 1, "it is created only once"
 
 
 def test_a_creation_that_is_not_refused_is_told_of_once() -> None:
     house = House()
     house.create(DATA)
-    assert house.told() == [UploadCreated(UploadId("id0"), 10)]
+    assert house.dispatched() == [UploadCreated(UploadId("id0"), 10)]

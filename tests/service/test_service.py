@@ -29,12 +29,12 @@ from tus_wsgi.domain.commands import (
     Terminated,
 )
 from tus_wsgi.domain.errors import (
-    BodyDisconnected,
     BodyDraining,
     BodyIncomplete,
     BodyInterrupted,
     BodyMalformed,
     BodyTimedOut,
+    ClientDisconnected,
     LengthExceeded,
     LengthMismatch,
     LockLost,
@@ -43,10 +43,10 @@ from tus_wsgi.domain.errors import (
     RequestError,
     StoreUnavailable,
     TusError,
+    UploadIncomplete,
     UploadLocked,
     UploadNotFound,
     UploadTooLarge,
-    UploadUnfinished,
 )
 from tus_wsgi.domain.events import (
     BytesStored,
@@ -89,9 +89,9 @@ class Fragile(MemoryStore):
         if self.failures.get(name):
             raise self.failures[name].pop(0)
 
-    def create(self, info: UploadInfo, *, at_once: bool) -> FragileUpload:
-        self.step("create at once" if at_once else "create")
-        super().create(info, at_once=at_once)
+    def create(self, info: UploadInfo, *, record_now: bool) -> FragileUpload:
+        self.step("create at once" if record_now else "create")
+        super().create(info, record_now=record_now)
         return FragileUpload(self, info.id)
 
     def open(self, id: UploadId) -> FragileUpload:
@@ -108,7 +108,7 @@ class FragileUpload(MemoryUpload):
         self._store = store
 
     def load_offset(self) -> None:
-        self._store.step("measure")
+        self._store.step("load_offset")
 
     def declare_length(
         self, length: int, assert_held: AssertHeld, *, is_open: bool = False
@@ -130,9 +130,9 @@ class FragileUpload(MemoryUpload):
         self._store.step("assemble")
         return super().assemble(assert_held)
 
-    def finish(self, assert_held: AssertHeld, *, lazily: bool) -> None:
-        self._store.step("finish lazily" if lazily else "finish")
-        super().finish(assert_held, lazily=lazily)
+    def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
+        self._store.step("finish lazily" if may_defer else "finish")
+        super().finish(assert_held, may_defer=may_defer)
 
     def terminate(self, assert_held: AssertHeld) -> None:
         self._store.step("terminate")
@@ -203,7 +203,7 @@ class House:
         """What the store holds, finished or not."""
         return bytes(self.store._cells[id].content)
 
-    def told(self, kind: type[Event]) -> list[Event]:
+    def dispatched(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
 
@@ -276,7 +276,7 @@ def test_an_empty_upload_is_finished_at_once(hooked: House) -> None:
     assert hooked.append(id, b"").is_finished
     assert hooked.download(id) == b""
     assert [upload.id for upload in hooked.finished] == [id]
-    assert hooked.told(UploadFinished) == [UploadFinished(id, 0)]
+    assert hooked.dispatched(UploadFinished) == [UploadFinished(id, 0)]
 
 
 def test_a_creation_that_fails_leaves_nothing_to_tell(house: House) -> None:
@@ -296,7 +296,7 @@ def test_a_creation_whose_bytes_come_slowly_does_not_lapse_with_the_last_of_them
     if fails:
         store.fail("appended")
     slow = ScriptedBody(
-        b"abc", announced=9, ending=BodyEnd.DISCONNECTED, on_read=lambda: uploads.wait(60)
+        b"abc", content_length=9, ending=BodyEnd.DISCONNECTED, on_read=lambda: uploads.wait(60)
     )
     id = uploads.create(9, slow)
     uploads.wait(90)
@@ -341,7 +341,7 @@ def test_a_creation_that_says_it_is_too_long_creates_nothing(
     house: House, length: int | None
 ) -> None:
     """CW-05."""
-    body = ScriptedBody(b"x" * 4) if length else ScriptedBody(announced=MAX + 1)
+    body = ScriptedBody(b"x" * 4) if length else ScriptedBody(content_length=MAX + 1)
     with pytest.raises(UploadTooLarge):
         house.create_with(body, length)
     assert house.store.calls == []
@@ -353,12 +353,12 @@ def test_a_creation_that_turns_out_too_long_leaves_nothing(
     house: House, length: int | None
 ) -> None:
     """CW-05, without a Content-Length."""
-    body = ScriptedBody(b"x" * (MAX + 1), announced=None)
+    body = ScriptedBody(b"x" * (MAX + 1), content_length=None)
     with pytest.raises(UploadTooLarge) as caught:
         house.create_with(body, length)
     assert (caught.value.limit, caught.value.provided) == (length or MAX, None)
     assert house.store._cells == {}
-    assert house.told(UploadCreated) == []
+    assert house.dispatched(UploadCreated) == []
 
 
 @pytest.mark.parametrize(
@@ -366,14 +366,14 @@ def test_a_creation_that_turns_out_too_long_leaves_nothing(
 )
 def test_a_creation_that_was_cut_short_says_what_is_stored(house: House, end: BodyEnd) -> None:
     """C-41: the upload exists, so its URL is worth more than an error."""
-    info = house.create_with(ScriptedBody(b"abc", announced=10, ending=end))
+    info = house.create_with(ScriptedBody(b"abc", content_length=10, ending=end))
     assert (info.offset, info.is_finished) == (3, False)
     assert house.append(info.id, b"3456789", offset=3).is_finished
     assert house.download(info.id) == b"abc3456789"
 
 
 def test_a_creation_with_broken_framing_leaves_nothing(house: House) -> None:
-    body = ScriptedBody(b"abc", announced=None, ending=BodyEnd.MALFORMED)
+    body = ScriptedBody(b"abc", content_length=None, ending=BodyEnd.MALFORMED)
     with pytest.raises(BodyMalformed):
         house.create_with(body)
     assert house.store._cells == {}
@@ -384,12 +384,12 @@ def test_a_fault_after_the_upload_exists_is_no_reason_to_deny_it(house: House) -
     info = house.create_with(ScriptedBody(b"abc"))
     assert info.offset == 3
     assert house.look(info.id).offset == 3
-    assert house.told(UploadCreated) == [UploadCreated(info.id, 10)]
+    assert house.dispatched(UploadCreated) == [UploadCreated(info.id, 10)]
 
 
 def test_a_fault_that_does_not_go_away_is_told(house: House) -> None:
     house.store.fail("append")
-    house.store.fail("measure")
+    house.store.fail("load_offset")
     with pytest.raises(StoreUnavailable, match="append"):
         house.create_with(ScriptedBody(b"abc"))
 
@@ -436,8 +436,8 @@ def test_any_slicing_gives_the_same_file(
     id = house.create(None if deferred else len(data))
     offset = 0
     for request in sliced(data, cuts):
-        announced = len(request) if announces else None
-        body = ScriptedBody(*sliced(request, pieces), announced=announced)
+        content_length = len(request) if announces else None
+        body = ScriptedBody(*sliced(request, pieces), content_length=content_length)
         offset = house.append(id, body, offset=offset).offset
     if deferred:
         house.append(id, b"", offset=offset, length=len(data))
@@ -483,7 +483,7 @@ def test_a_body_that_turns_out_too_long_is_stored_up_to_the_length(house: House)
     """C-39: the offset never passes the length, and the next look finishes the upload."""
     id = house.create()
     with pytest.raises(UploadTooLarge) as caught:
-        house.append(id, ScriptedBody(b"0123456", b"789ab", announced=None))
+        house.append(id, ScriptedBody(b"0123456", b"789ab", content_length=None))
     assert (caught.value.limit, caught.value.provided) == (10, None)
     assert house.stored(id) == b"0123456789"
     assert house.look(id).is_finished
@@ -493,7 +493,7 @@ def test_a_body_that_turns_out_too_long_is_stored_up_to_the_length(house: House)
 @pytest.mark.parametrize(
     ("end", "error"),
     [
-        (BodyEnd.DISCONNECTED, BodyDisconnected),
+        (BodyEnd.DISCONNECTED, ClientDisconnected),
         (BodyEnd.STALLED, BodyTimedOut),
         (BodyEnd.INTERRUPTED, BodyInterrupted),
         (BodyEnd.DRAINING, BodyDraining),
@@ -506,11 +506,11 @@ def test_what_came_of_a_body_that_was_cut_short_is_stored(
     """C-41, C-42."""
     id = house.create()
     with pytest.raises(error) as caught:
-        house.append(id, ScriptedBody(b"01", b"2", announced=10, ending=end))
+        house.append(id, ScriptedBody(b"01", b"2", content_length=10, ending=end))
     assert caught.value.offset == 3
     assert_unchanged(house, id, offset=3, length=10)
-    told = house.told(BytesStored)
-    assert [(one.count, one.offset, one.cut_short) for one in told] == [  # type: ignore[union-attr]
+    dispatched = house.dispatched(BytesStored)
+    assert [(one.count, one.offset, one.cut_short) for one in dispatched] == [  # type: ignore[union-attr]
         (3, 3, end.name.lower())
     ]
     assert house.append(id, b"3456789", offset=3).is_finished
@@ -518,15 +518,15 @@ def test_what_came_of_a_body_that_was_cut_short_is_stored(
 
 def test_an_upload_is_finished_though_its_client_left_with_the_last_byte(house: House) -> None:
     id = house.create()
-    body = ScriptedBody(b"0123456789", announced=None, ending=BodyEnd.DISCONNECTED)
-    with pytest.raises(BodyDisconnected):
+    body = ScriptedBody(b"0123456789", content_length=None, ending=BodyEnd.DISCONNECTED)
+    with pytest.raises(ClientDisconnected):
         house.append(id, body)
-    assert len(house.told(UploadFinished)) == 1
+    assert len(house.dispatched(UploadFinished)) == 1
 
 
 def test_broken_framing_finishes_nothing(hooked: House) -> None:
     id = hooked.create()
-    body = ScriptedBody(b"0123456789", announced=None, ending=BodyEnd.MALFORMED)
+    body = ScriptedBody(b"0123456789", content_length=None, ending=BodyEnd.MALFORMED)
     with pytest.raises(BodyMalformed):
         hooked.append(id, body)
     assert hooked.finished == []
@@ -538,16 +538,16 @@ def test_an_empty_append_to_a_finished_upload_is_nothing(hooked: House) -> None:
     hooked.append(id, b"0123456789")
     again = hooked.append(id, b"", offset=10)
     assert (again.offset, again.is_finished) == (10, True)
-    assert len(hooked.finished) == len(hooked.told(UploadFinished)) == 1
+    assert len(hooked.finished) == len(hooked.dispatched(UploadFinished)) == 1
 
 
-@pytest.mark.parametrize("announced", [1, None])
-def test_data_for_a_finished_upload_is_too_much(house: House, announced: int | None) -> None:
+@pytest.mark.parametrize("content_length", [1, None])
+def test_data_for_a_finished_upload_is_too_much(house: House, content_length: int | None) -> None:
     """C-40."""
     id = house.create()
     house.append(id, b"0123456789")
     with pytest.raises(UploadTooLarge):
-        house.append(id, ScriptedBody(b"x", announced=announced), offset=10)
+        house.append(id, ScriptedBody(b"x", content_length=content_length), offset=10)
     with pytest.raises(OffsetMismatch):
         house.append(id, ScriptedBody(b"0123456789"))
     assert house.download(id) == b"0123456789"
@@ -566,9 +566,9 @@ def test_an_upload_that_could_not_be_finished_is_finished_by_the_next_look(house
     house.store.fail("assemble")
     with pytest.raises(StoreUnavailable):
         house.append(id, b"0123456789")
-    assert house.told(UploadFinished) == []
+    assert house.dispatched(UploadFinished) == []
     assert house.look(id).is_finished
-    assert house.told(UploadFinished) == [UploadFinished(id, 10)]
+    assert house.dispatched(UploadFinished) == [UploadFinished(id, 10)]
 
 
 def test_an_upload_that_could_not_be_finished_is_finished_by_the_next_append(house: House) -> None:
@@ -642,29 +642,29 @@ def test_a_length_beside_a_wrong_offset_is_not_recorded(house: House) -> None:
     assert_unchanged(house, id, offset=5, length=None)
 
 
-@pytest.mark.parametrize("announced", [MAX - 4, None])
+@pytest.mark.parametrize("content_length", [MAX - 4, None])
 def test_an_upload_without_a_length_ends_at_the_maximum(
-    house: House, announced: int | None
+    house: House, content_length: int | None
 ) -> None:
     """DL-09."""
     id = house.create(None)
     house.append(id, b"01234")
-    body = ScriptedBody(b"x" * (MAX - 4), announced=announced)
+    body = ScriptedBody(b"x" * (MAX - 4), content_length=content_length)
     with pytest.raises(UploadTooLarge) as caught:
         house.append(id, body, offset=5)
     assert caught.value.limit == MAX
-    assert house.look(id).offset == (5 if announced else MAX)
+    assert house.look(id).offset == (5 if content_length else MAX)
 
 
 @pytest.mark.parametrize(
     ("body", "length", "refusal", "is_end"),
     [
         (ScriptedBody(b"x" * 8), None, UploadTooLarge, True),
-        (ScriptedBody(b"x" * 8, announced=None), None, UploadTooLarge, True),
+        (ScriptedBody(b"x" * 8, content_length=None), None, UploadTooLarge, True),
         (ScriptedBody(b"x" * 8), 10, LengthMismatch, True),
         (ScriptedBody(b"x" * 2), 10, LengthMismatch, False),
-        (ScriptedBody(b"x" * 2, announced=None), 10, LengthMismatch, False),
-        (ScriptedBody(b"x" * 2, announced=None), None, LengthMismatch, False),
+        (ScriptedBody(b"x" * 2, content_length=None), 10, LengthMismatch, False),
+        (ScriptedBody(b"x" * 2, content_length=None), None, LengthMismatch, False),
     ],
 )
 def test_only_what_goes_beyond_the_length_makes_an_end_of_an_upload(
@@ -688,18 +688,18 @@ def test_only_what_goes_beyond_the_length_makes_an_end_of_an_upload(
         assert house.look(id).offset in (2, 4)
 
 
-@pytest.mark.parametrize("announced", [True, False])
-def test_what_exceeds_the_server_s_limit_makes_no_end_of_an_upload(*, announced: bool) -> None:
+@pytest.mark.parametrize("content_length", [True, False])
+def test_what_exceeds_the_server_s_limit_makes_no_end_of_an_upload(*, content_length: bool) -> None:
     """R-16, R-44: only a length of the upload's own is one to go beyond."""
     house = House(max_size=10)
     id = house.create(None)
     house.append(id, b"01")
-    body = ScriptedBody(b"x" * 9) if announced else ScriptedBody(b"x" * 9, announced=None)
+    body = ScriptedBody(b"x" * 9) if content_length else ScriptedBody(b"x" * 9, content_length=None)
     command = Append(id, 2, ends_at_length=False, overrun_is_fatal=True)
     with pytest.raises(UploadTooLarge) as caught:
         house.service.execute(command, body)
     assert not isinstance(caught.value, LengthExceeded)
-    assert house.look(id).offset == (2 if announced else 10)
+    assert house.look(id).offset == (2 if content_length else 10)
 
 
 @pytest.mark.parametrize("stored", [b"0123456789ab", b"0123456789"])
@@ -710,7 +710,7 @@ def test_nothing_more_is_taken_where_the_limit_was_lowered(stored: bytes) -> Non
     house.append(id, stored)
     house.service.max_size = 10
     with pytest.raises(UploadTooLarge):
-        house.append(id, ScriptedBody(b"x" * 500, announced=None), offset=len(stored))
+        house.append(id, ScriptedBody(b"x" * 500, content_length=None), offset=len(stored))
     assert house.stored(id) == stored
 
 
@@ -738,15 +738,15 @@ def test_one_that_was_full_and_open_is_completed_by_an_append_of_nothing() -> No
     assert len(house.finished) == 1
 
 
-@pytest.mark.parametrize("announced", [True, False])
-def test_a_full_upload_ends_by_nothing_that_is_sent_behind_it(*, announced: bool) -> None:
+@pytest.mark.parametrize("content_length", [True, False])
+def test_a_full_upload_ends_by_nothing_that_is_sent_behind_it(*, content_length: bool) -> None:
     """R-43: "the server MUST NOT modify the upload resource", also before it is called finished."""
     house = House(has_hook=True)
     house.refusals = [RuntimeError("not yet")]
     id = house.create(3)
     with pytest.raises(OnFinishFailed):
         house.append(id, b"abc")
-    body = ScriptedBody(b"x") if announced else ScriptedBody(b"x", announced=None)
+    body = ScriptedBody(b"x") if content_length else ScriptedBody(b"x", content_length=None)
     command = Append(id, 3, None, completes=True, overrun_is_fatal=True)
     with pytest.raises(UploadTooLarge):
         house.service.execute(command, body)
@@ -781,15 +781,15 @@ def test_a_hook_that_raises_runs_again_at_the_next_look(hooked: House) -> None:
     with pytest.raises(OnFinishFailed) as caught:
         hooked.append(id, b"0123456789")
     assert isinstance(caught.value.__cause__, ValueError)
-    assert hooked.told(UploadFinished) == []
-    with pytest.raises(UploadUnfinished):
+    assert hooked.dispatched(UploadFinished) == []
+    with pytest.raises(UploadIncomplete):
         hooked.download(id)
     with pytest.raises(OnFinishFailed):
         hooked.look(id)
     assert hooked.look(id).is_finished
     assert hooked.look(id).is_finished
     assert [upload.id for upload in hooked.finished] == [id] * 3
-    assert hooked.told(UploadFinished) == [UploadFinished(id, 10)]
+    assert hooked.dispatched(UploadFinished) == [UploadFinished(id, 10)]
 
 
 def test_a_hook_runs_at_least_once(hooked: House) -> None:
@@ -816,7 +816,7 @@ def test_who_finds_an_object_made_tells_nobody_unless_there_is_a_hook(house: Hou
     with pytest.raises(StoreUnavailable):
         house.append(id, b"0123456789")
     assert house.look(id).is_finished
-    assert house.told(UploadFinished) == []
+    assert house.dispatched(UploadFinished) == []
 
 
 # -- looking ---------------------------------------------------------------------------------------
@@ -865,7 +865,7 @@ def test_a_newcomer_ends_a_running_append_which_stores_what_it_has(newcomer: str
     """C-26, C-43, TE-05."""
     house = House(patience=PATIENCE)
     id = house.create()
-    body = ScriptedBody(b"012", announced=10, stalls=True)
+    body = ScriptedBody(b"012", content_length=10, stalls=True)
     running = Request(lambda: house.append(id, body))
     assert body.waiting.wait(PATIENCE)
     NEWCOMERS[newcomer](house, id)
@@ -880,7 +880,7 @@ def test_a_newcomer_ends_a_running_append_which_stores_what_it_has(newcomer: str
 
 def test_a_creation_holds_the_lock_while_its_data_comes() -> None:
     house = House(patience=PATIENCE)
-    body = ScriptedBody(b"012", announced=10, stalls=True)
+    body = ScriptedBody(b"012", content_length=10, stalls=True)
     created: list[UploadInfo] = []
     running = Request(lambda: created.append(house.create_with(body)))
     assert body.waiting.wait(PATIENCE)
@@ -946,7 +946,7 @@ def test_a_removal_that_failed_can_be_tried_again(house: House) -> None:
     house.store.fail("terminate")
     with pytest.raises(StoreUnavailable):
         house.service.execute(Terminate(id), ScriptedBody())
-    assert house.told(UploadTerminated) == []
+    assert house.dispatched(UploadTerminated) == []
     assert house.service.execute(Terminate(id), ScriptedBody()) == Terminated()
 
 
@@ -958,7 +958,7 @@ def test_an_unfinished_upload_cannot_be_downloaded(*, has_hook: bool) -> None:
     house = House(has_hook=has_hook)
     id = house.create()
     house.append(id, b"01234")
-    with pytest.raises(UploadUnfinished):
+    with pytest.raises(UploadIncomplete):
         house.download(id)
 
 
@@ -975,7 +975,7 @@ def test_a_whole_object_is_withheld_until_the_hook_agreed(hooked: House) -> None
     id = hooked.create()
     with pytest.raises(OnFinishFailed):
         hooked.append(id, b"0123456789")
-    with pytest.raises(UploadUnfinished):
+    with pytest.raises(UploadIncomplete):
         hooked.download(id)
 
 
@@ -1011,5 +1011,5 @@ def test_an_observer_that_raises_harms_nobody(caplog: pytest.LogCaptureFixture) 
 
 def test_the_store_in_memory_is_a_store() -> None:
     store: Store = MemoryStore()
-    upload: Upload = store.create(UploadInfo(UNKNOWN, 1), at_once=True)
+    upload: Upload = store.create(UploadInfo(UNKNOWN, 1), record_now=True)
     assert upload.info.offset == 0

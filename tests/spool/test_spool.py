@@ -247,9 +247,9 @@ def test_a_part_is_filled_from_a_body_until_either_ends(
     *, budget: int, capacity: int, announces: bool, data: bytes, cuts: list[int]
 ) -> None:
     spool = Spool(budget)
-    body = ScriptedBody(*sliced(data, cuts), announced=len(data) if announces else None)
+    body = ScriptedBody(*sliced(data, cuts), content_length=len(data) if announces else None)
     stored = b""
-    with spool.part(capacity, body.announced) as part:
+    with spool.part(capacity, body.content_length) as part:
         part.fill(body)
         stored = content_of(part)
         assert stored == data[:capacity]
@@ -294,7 +294,7 @@ def test_a_step_to_the_disk_is_as_large_as_what_comes() -> None:
 
 
 def test_what_a_cut_body_brought_stays(spool: Spool) -> None:
-    body = ScriptedBody(b"abc", announced=10, ending=BodyEnd.DISCONNECTED)
+    body = ScriptedBody(b"abc", content_length=10, ending=BodyEnd.DISCONNECTED)
     with spool.part(10, 10) as part:
         part.fill(body)
         assert not part.is_full

@@ -16,9 +16,9 @@ from tus_wsgi.domain.errors import (
     OnFinishFailed,
     UploadFinal,
     UploadGone,
+    UploadIncomplete,
     UploadNotFound,
     UploadTooLarge,
-    UploadUnfinished,
 )
 from tus_wsgi.domain.events import UploadCreated, UploadFinished
 from tus_wsgi.domain.interfaces import Store
@@ -167,7 +167,7 @@ def test_with_it_the_whole_waits_for_the_last_of_them(uploads: Uploads, length: 
     uploads.append(last, 0, b"d")
     waiting = uploads.look(info.id)
     assert (waiting.is_full, waiting.length) == (False, None if length is None else 6)
-    with pytest.raises(UploadUnfinished):
+    with pytest.raises(UploadIncomplete):
         uploads.content(info.id)
     uploads.append(last, 1, b"ef", length=3)
     for _ in range(3):

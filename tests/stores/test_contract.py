@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness.bodies import ScriptedBody, sliced
 from tests.harness.stores import PART, Place
-from tus_wsgi.domain.errors import LockLost, UploadNotFound, UploadTooLarge, UploadUnfinished
+from tus_wsgi.domain.errors import LockLost, UploadIncomplete, UploadNotFound, UploadTooLarge
 from tus_wsgi.domain.interfaces import BodyEnd, Store, Upload
 from tus_wsgi.domain.model import Metadata, State, UploadId, UploadInfo
 from tus_wsgi.stores.memory import MemoryStore
@@ -58,9 +58,9 @@ class Shop:
     fresh: Callable[[], Store]
     leftovers: Callable[[], list[str]]
 
-    def create(self, length: int | None, *, id: UploadId = A, at_once: bool = True) -> Upload:
+    def create(self, length: int | None, *, id: UploadId = A, record_now: bool = True) -> Upload:
         info = UploadInfo(id, length, metadata=METADATA, created=CREATED)
-        return self.fresh().create(info, at_once=at_once)
+        return self.fresh().create(info, record_now=record_now)
 
     def open(self, id: UploadId = A) -> Upload:
         """The upload, as another process finds it."""
@@ -83,7 +83,7 @@ class Shop:
         assert upload.info.offset == before + body.received
         if upload.info.is_full:
             upload.assemble(held)
-            upload.finish(held, lazily=False)
+            upload.finish(held, may_defer=False)
         found = self.open().info.offset
         assert found == upload.info.offset
         return found
@@ -91,7 +91,7 @@ class Shop:
     def finish(self) -> None:
         upload = self.open()
         upload.assemble(held)
-        upload.finish(held, lazily=False)
+        upload.finish(held, may_defer=False)
 
     def content(self) -> bytes:
         content = self.open().content()
@@ -129,7 +129,7 @@ def test_an_upload_is_found_from_its_creation_on(shop: Shop, length: int | None)
 def test_an_upload_that_begins_with_data_is_found_behind_it(
     shop: Shop, length: int | None, data: bytes
 ) -> None:
-    shop.create(length, at_once=False).append(ScriptedBody(data), held)
+    shop.create(length, record_now=False).append(ScriptedBody(data), held)
     found = shop.open().info
     assert found == UploadInfo(A, length, len(data), METADATA, found.state, CREATED)
     assert found.state is not State.FINISHED
@@ -137,10 +137,10 @@ def test_an_upload_that_begins_with_data_is_found_behind_it(
 
 def test_an_upload_may_begin_and_end_in_one_request(shop: Shop) -> None:
     for data in FILES.values():
-        upload = shop.create(len(data), at_once=False)
+        upload = shop.create(len(data), record_now=False)
         upload.append(ScriptedBody(data), held)
         assert upload.assemble(held)
-        upload.finish(held, lazily=True)
+        upload.finish(held, may_defer=True)
         assert shop.content() == data
         shop.open().terminate(held)
 
@@ -186,8 +186,8 @@ def test_any_slicing_gives_the_same_object(
     shop.create(len(data))
     offset = 0
     for request in sliced(data, cuts):
-        announced = len(request) if announces else None
-        body = ScriptedBody(*sliced(request, [1, 70_000, PART + 9]), announced=announced)
+        content_length = len(request) if announces else None
+        body = ScriptedBody(*sliced(request, [1, 70_000, PART + 9]), content_length=content_length)
         offset = shop.append(body)
     assert offset == len(data)
     assert shop.content() == data
@@ -237,7 +237,7 @@ def test_a_length_may_be_declared_before_the_bytes(shop: Shop) -> None:
 )
 def test_what_came_of_a_cut_body_is_stored(shop: Shop, came: int, end: BodyEnd) -> None:
     shop.create(len(LARGE))
-    assert shop.append(ScriptedBody(LARGE[:came], announced=len(LARGE), ending=end)) == came
+    assert shop.append(ScriptedBody(LARGE[:came], content_length=len(LARGE), ending=end)) == came
     shop.append(ScriptedBody(LARGE[came:]))
     assert shop.content() == LARGE
 
@@ -270,7 +270,7 @@ def test_nothing_is_written_once_the_lock_is_lost(shop: Shop) -> None:
     full = shop.open()
     with pytest.raises(LockLost):
         full.assemble(lost)
-    with pytest.raises(UploadUnfinished):
+    with pytest.raises(UploadIncomplete):
         shop.open().content()
     shop.finish()
     assert shop.content() == LARGE
@@ -285,28 +285,28 @@ def test_assembling_twice_is_assembling_once(shop: Shop, data: bytes) -> None:
     upload.append(ScriptedBody(data), held)
     assert upload.assemble(held)
     assert upload.assemble(held)
-    upload.finish(held, lazily=False)
-    upload.finish(held, lazily=False)
+    upload.finish(held, may_defer=False)
+    upload.finish(held, may_defer=False)
     again = shop.open()
     assert again.info.is_finished
     assert not again.assemble(held)
     assert shop.content() == data
 
 
-@pytest.mark.parametrize("lazily", [True, False])
+@pytest.mark.parametrize("may_defer", [True, False])
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES.keys())
 def test_a_finished_upload_is_finished_for_everybody(
-    shop: Shop, *, data: bytes, lazily: bool
+    shop: Shop, *, data: bytes, may_defer: bool
 ) -> None:
-    upload = shop.create(len(data), at_once=False)
+    upload = shop.create(len(data), record_now=False)
     upload.append(ScriptedBody(data), held)
     upload.assemble(held)
-    upload.finish(held, lazily=lazily)
+    upload.finish(held, may_defer=may_defer)
     found = shop.open()
     assert (found.info.offset, found.info.is_full) == (len(data), True)
-    assert found.info.is_finished or lazily
+    assert found.info.is_finished or may_defer
     found.assemble(held)
-    found.finish(held, lazily=False)
+    found.finish(held, may_defer=False)
     info = shop.fresh().open(A).info
     assert info == UploadInfo(A, len(data), len(data), METADATA, State.FINISHED, CREATED)
 
@@ -320,16 +320,16 @@ def test_a_whole_object_is_found_by_whoever_looks(shop: Shop) -> None:
         found = shop.open()
         found.append(ScriptedBody(data[found.info.offset :]), held)
         found.assemble(held)
-        found.finish(held, lazily=False)
+        found.finish(held, may_defer=False)
         assert shop.content() == data
         shop.open().terminate(held)
 
 
 def test_an_empty_upload_has_an_empty_object(shop: Shop) -> None:
-    upload = shop.create(0, at_once=False)
+    upload = shop.create(0, record_now=False)
     assert upload.info.is_full
     assert upload.assemble(held)
-    upload.finish(held, lazily=True)
+    upload.finish(held, may_defer=True)
     found = shop.open()
     assert found.info.is_full
     assert found.content().length == 0
@@ -342,7 +342,7 @@ def test_a_body_for_a_whole_object_is_read_to_its_end(shop: Shop) -> None:
     body = ScriptedBody()
     shop.open().append(body, held)
     assert body.end is BodyEnd.COMPLETE
-    surplus = ScriptedBody(b"x", announced=None)
+    surplus = ScriptedBody(b"x", content_length=None)
     assert shop.append(surplus) == 3
     assert surplus.end is BodyEnd.TOO_LONG
     assert shop.content() == b"abc"
@@ -377,7 +377,7 @@ def test_content_has_a_validator_and_a_date(shop: Shop) -> None:
         upload = shop.create(3, id=id)
         upload.append(ScriptedBody(data), held)
         upload.assemble(held)
-        upload.finish(held, lazily=False)
+        upload.finish(held, may_defer=False)
     content, again, other = shop.open().content(), shop.open().content(), shop.open(B).content()
     assert content.etag == again.etag != other.etag
     assert '"' not in content.etag
@@ -391,13 +391,13 @@ def test_content_has_a_validator_and_a_date(shop: Shop) -> None:
 def test_an_upload_has_no_content_before_its_object_is_whole(shop: Shop, came: int) -> None:
     shop.create(len(LARGE))
     shop.append(ScriptedBody(LARGE[:came]))
-    with pytest.raises(UploadUnfinished):
+    with pytest.raises(UploadIncomplete):
         shop.open().content()
 
 
 def test_a_full_upload_has_no_content_before_it_is_assembled(shop: Shop) -> None:
     shop.create(len(LARGE)).append(ScriptedBody(LARGE), held)
-    with pytest.raises(UploadUnfinished):
+    with pytest.raises(UploadIncomplete):
         shop.open().content()
     shop.finish()
     assert shop.content() == LARGE
@@ -419,15 +419,15 @@ def test_nothing_is_left_of_an_upload_that_was_terminated(
         shop.fresh().open(A)
 
 
-@pytest.mark.parametrize("lazily", [True, False])
+@pytest.mark.parametrize("may_defer", [True, False])
 @pytest.mark.parametrize("data", [b"", *FILES.values()], ids=len)
 def test_nothing_is_left_of_a_finished_upload_that_was_terminated(
-    shop: Shop, *, data: bytes, lazily: bool
+    shop: Shop, *, data: bytes, may_defer: bool
 ) -> None:
-    upload = shop.create(len(data), at_once=False)
+    upload = shop.create(len(data), record_now=False)
     upload.append(ScriptedBody(data), held)
     upload.assemble(held)
-    upload.finish(held, lazily=lazily)
+    upload.finish(held, may_defer=may_defer)
     shop.fresh().open(A).terminate(held)
     assert shop.leftovers() == []
 

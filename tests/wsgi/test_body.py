@@ -51,7 +51,7 @@ def test_a_body_with_a_length_is_read_to_its_end(wire: Wire, size: int, step: in
     wire.begin(length=size, data=DATA[: size // 2])
     sender = later(lambda: wire.send(DATA[size // 2 : size]))
     body = wire.body()
-    assert body.announced == size
+    assert body.content_length == size
     assert read(body, step=step) == DATA[:size]
     assert body.end is BodyEnd.COMPLETE
     sender.join()
@@ -66,7 +66,7 @@ def test_a_chunked_body_is_read_to_its_end(wire: Wire, sizes: list[int]) -> None
         expected += DATA[:size]
     wire.send(chunk(b""))
     body = wire.body()
-    assert body.announced is None
+    assert body.content_length is None
     assert read(body, step=64 * KIB) == expected
     assert body.end is BodyEnd.COMPLETE
 
@@ -111,7 +111,7 @@ def test_nobody_asks_for_the_end_before_it_is_there(wire: Wire) -> None:
 
 def test_it_is_a_body() -> None:
     def use(body: Body) -> int | None:
-        return body.announced
+        return body.content_length
 
     with Wire() as wire:
         wire.begin(length=7)

@@ -37,13 +37,13 @@ def wire() -> Iterator[Wire]:
         yield wire
 
 
-def announced(environ: Mapping[str, Any]) -> int | None:
+def content_length(environ: Mapping[str, Any]) -> int | None:
     length = environ.get("CONTENT_LENGTH")
     return int(length) if length else None
 
 
 def fastest(environ: Mapping[str, Any]) -> BodySource:
-    return source_of(environ, announced(environ))
+    return source_of(environ, content_length(environ))
 
 
 def plain(environ: Mapping[str, Any]) -> BodySource:
@@ -142,7 +142,7 @@ def test_under_another_server_a_body_comes_from_its_reader() -> None:
         kinds.append(type(source))
         start_response("200 OK", [])
         # It ends only with the connection: whoever reads counts, as `WsgiBody` does.
-        return [read(source, at_most=announced(environ))]
+        return [read(source, at_most=content_length(environ))]
 
     with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
         thread = threading.Thread(target=server.handle_request)

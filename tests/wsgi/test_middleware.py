@@ -51,10 +51,10 @@ class Trouble(MemoryStore):
             raise self.error
         return super().open(id)
 
-    def create(self, info: UploadInfo, *, at_once: bool) -> Any:
+    def create(self, info: UploadInfo, *, record_now: bool) -> Any:
         if self.error is not None:
             raise self.error
-        return super().create(info, at_once=at_once)
+        return super().create(info, record_now=record_now)
 
 
 @dataclass

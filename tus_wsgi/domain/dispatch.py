@@ -20,7 +20,7 @@ class EventDispatcher:
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
 
-    def tell(self, event: Event) -> None:
+    def dispatch(self, event: Event) -> None:
         """Tell everybody, also when somebody raises, which is logged."""
         for observer in self._observers:
             try:
@@ -29,10 +29,10 @@ class EventDispatcher:
                 log.exception("an observer failed")
 
     @contextmanager
-    def told_if_refused(self, id: UploadId) -> Iterator[None]:
+    def record_if_hook_fails(self, id: UploadId) -> Iterator[None]:
         """Tell of a new upload that the application refuses to finish: it is there, and stays."""
         try:
             yield
         except OnFinishFailed as error:
-            self.tell(UploadCreated(id, error.length))
+            self.dispatch(UploadCreated(id, error.length))
             raise

@@ -100,7 +100,7 @@ class UploadGone(RequestError):
         self.reason = reason
 
 
-class UploadUnfinished(RequestError):
+class UploadIncomplete(RequestError):
     """The content was asked for before the last byte of it had arrived."""
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ class BodyIncomplete(TusError):
         self.offset = offset
 
 
-class BodyDisconnected(BodyIncomplete):
+class ClientDisconnected(BodyIncomplete):
     """The client closed or reset the connection."""
 
     why = "the connection was lost"

@@ -43,7 +43,7 @@ class Body(Protocol):
     """
 
     @property
-    def announced(self) -> int | None:
+    def content_length(self) -> int | None:
         """Bytes that the request announced; None when it did not (chunked)."""
 
     @property
@@ -162,7 +162,7 @@ class Upload(Protocol):
             StoreUnavailable: the store did not answer; try again.
         """
 
-    def finish(self, assert_held: AssertHeld, *, lazily: bool) -> None:
+    def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
         """Record that the object is whole and the application knows.
 
         Args:
@@ -172,7 +172,7 @@ class Upload(Protocol):
         """
 
     @property
-    def fits_memo(self) -> bool:
+    def is_cacheable(self) -> bool:
         """Whether it may be left for the next request as it is now, see `Lock.memo`.
 
         It says all that `load_offset` would find, more bytes are to come, and it is small.
@@ -202,7 +202,7 @@ class Store(Protocol):
     def max_size(self) -> int:
         """Bytes of the largest upload that can be stored, whatever its parts."""
 
-    def create(self, info: UploadInfo, *, at_once: bool) -> Upload:
+    def create(self, info: UploadInfo, *, record_now: bool) -> Upload:
         """Begin an upload.
 
         Args:

@@ -21,7 +21,7 @@ def check_declared(length: int, info: UploadInfo, max_size: int) -> None:
         raise UploadTooLarge(max_size, length)
 
 
-def check_fits(offset: int, announced: int | None, length: int | None, max_size: int) -> None:
+def check_fits(offset: int, content_length: int | None, length: int | None, max_size: int) -> None:
     """Refuse a length that is too long, and a body that says in advance that it is.
 
     Raises:
@@ -30,6 +30,6 @@ def check_fits(offset: int, announced: int | None, length: int | None, max_size:
     if length is not None and length > max_size:
         raise UploadTooLarge(max_size, length)
     limit = max_size if length is None else length
-    if announced is not None and offset + announced > limit:
+    if content_length is not None and offset + content_length > limit:
         refusal = UploadTooLarge if length is None else LengthExceeded
-        raise refusal(limit, offset + announced)
+        raise refusal(limit, offset + content_length)

@@ -84,18 +84,15 @@ def make_sweep(
         raise SettingsError(
             ["TUS_LOCKER: memory is for one process: stop that server, and sweep with another one"]
         )
-    client = make_client(
-        endpoint=settings.s3_endpoint, parallel_parts=AT_ONCE, checksum=settings.s3_checksum
-    )
+    mode = settings.s3_checksum
+    client = make_client(endpoint=settings.s3_endpoint, parallel_parts=AT_ONCE, checksum=mode)
     store = make_store(settings)
-    is_ours_to_finish = hook is not None or not has_hook
-    finisher = _finisher(settings, store, hook) if is_ours_to_finish else None
+    may_finish = hook is not None or not has_hook
+    finisher = _finisher(settings, store, hook) if may_finish else None
     return Sweep(
         store,
         make_locker(settings),
-        Bucket(
-            client, settings.s3_bucket, has_checksums=settings.s3_checksum is not ChecksumMode.OFF
-        ),
+        Bucket(client, settings.s3_bucket, has_checksums=mode is not ChecksumMode.OFF),
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         listing=Listing(client, settings.s3_bucket),
         rules=_rules(settings, store, finisher, min_age=min_age, is_dry=is_dry),

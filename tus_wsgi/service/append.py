@@ -34,7 +34,7 @@ class AppendOperation:
     body: Body
     lock: Lock
     max_size: int
-    audience: EventDispatcher
+    events: EventDispatcher
     on_progress: OnProgress | None
 
     def take(self, upload: Upload) -> BodyEnd:
@@ -58,14 +58,14 @@ class AppendOperation:
         return body.end
 
     def _on_stored(self, before: UploadInfo) -> Callable[[int], None] | None:
-        told = self.on_progress
-        return told and (lambda offset: told(replace(before, offset=offset)))
+        dispatched = self.on_progress
+        return dispatched and (lambda offset: dispatched(replace(before, offset=offset)))
 
     def _report(self, before: UploadInfo, after: UploadInfo, seconds: float) -> None:
         end = self.body.end
         cut = None if end is BodyEnd.COMPLETE else end.name.lower()
         count = after.offset - before.offset
-        self.audience.tell(BytesStored(before.id, after.offset, count, seconds, cut))
+        self.events.dispatch(BytesStored(before.id, after.offset, count, seconds, cut))
 
     def _is_last(self, info: UploadInfo) -> bool:
         """Whether the client says that this was all; in tus it does so with the last byte."""
@@ -94,11 +94,11 @@ class AppendOperation:
             return False
         if info.length is None:
             return False  # what the server takes is no length of the upload's
-        announced = self.body.announced
-        if announced is None:
+        content_length = self.body.content_length
+        if content_length is None:
             # How long it was became known only when it was too long.
             is_longer = isinstance(refusal, UploadTooLarge) and refusal.provided is None
         else:
-            is_longer = self.command.offset + announced > info.length
+            is_longer = self.command.offset + content_length > info.length
         was_full = replace(info, offset=self.command.offset).is_full
         return is_longer and not was_full

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from tus_wsgi.domain.commands import Verification
 from tus_wsgi.domain.errors import (
-    BodyDisconnected,
     BodyDraining,
     BodyIncomplete,
     BodyInterrupted,
     BodyMalformed,
     BodyTimedOut,
     ChecksumMismatch,
+    ClientDisconnected,
     UploadTooLarge,
 )
 from tus_wsgi.domain.interfaces import BodyEnd, BufferedBody
 
 _CUT_SHORT: dict[BodyEnd, type[BodyIncomplete]] = {
-    BodyEnd.DISCONNECTED: BodyDisconnected,
+    BodyEnd.DISCONNECTED: ClientDisconnected,
     BodyEnd.STALLED: BodyTimedOut,
     BodyEnd.INTERRUPTED: BodyInterrupted,
     BodyEnd.DRAINING: BodyDraining,

@@ -52,7 +52,7 @@ class Concatenator:
             FinishRefused: the application's hook raised.
             LockLost, StoreUnavailable: it could not be made. Try again.
         """
-        upload = self._store.create(info, at_once=False)
+        upload = self._store.create(info, record_now=False)
         upload.load_offset()
         length = upload.info.length
         check_fits(0, None, length, self._max_size)
@@ -61,7 +61,7 @@ class Concatenator:
             return self._finished(upload, lock).info
         if not self._may_wait:
             raise InvalidPartial("not every partial upload is finished")
-        return self._store.create(replace(info, length=length), at_once=True).info
+        return self._store.create(replace(info, length=length), record_now=True).info
 
     def _make(self, upload: Upload, lock: Lock) -> None:
         try:

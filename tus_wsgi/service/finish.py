@@ -27,12 +27,12 @@ class Finisher:
     def __init__(
         self,
         on_finish: OnFinish | None,
-        audience: EventDispatcher,
+        events: EventDispatcher,
         *,
         discard: Callable[[Iterable[UploadId]], None] | None = None,
     ) -> None:
         self._on_finish = on_finish
-        self._audience = audience
+        self._events = events
         self._discard = discard
 
     @property
@@ -48,7 +48,7 @@ class Finisher:
         """
         return self._on_finish is None and info.concat is None
 
-    def finish_if_full(self, upload: Upload, lock: Lock, *, lazily: bool = False) -> None:
+    def finish_if_full(self, upload: Upload, lock: Lock, *, may_defer: bool = False) -> None:
         """Make the object, tell the application, and only then call the upload finished.
 
         Args:
@@ -70,9 +70,9 @@ class Finisher:
         made = upload.assemble(lock.assert_held)
         if on_finish is not None:
             _call(on_finish, upload)
-        upload.finish(lock.assert_held, lazily=lazily and self.may_be_lazy(upload.info))
+        upload.finish(lock.assert_held, may_defer=may_defer and self.may_be_lazy(upload.info))
         if (made or on_finish is not None) and not isinstance(concat, Partial):
-            self._audience.tell(UploadFinished(upload.info.id, upload.info.offset))
+            self._events.dispatch(UploadFinished(upload.info.id, upload.info.offset))
         if isinstance(concat, Final) and self._discard is not None:
             self._discard_partials(concat, self._discard)
 

@@ -44,8 +44,8 @@ from tus_wsgi.domain.errors import (
     UploadComplete,
     UploadFinal,
     UploadGone,
+    UploadIncomplete,
     UploadTooLarge,
-    UploadUnfinished,
 )
 from tus_wsgi.domain.events import UploadCreated, UploadTerminated
 from tus_wsgi.domain.expiry import expiry, extended_expiry, is_expired
@@ -116,9 +116,9 @@ class UploadService:
         self.extensions = tuple(extensions)
         self._quarantine = quarantine
         self._link_to = link_to
-        self._audience = EventDispatcher(observers)
+        self._events = EventDispatcher(observers)
         discard = store.discard if delete_partials else None
-        self._finisher = Finisher(on_finish, self._audience, discard=discard)
+        self._finisher = Finisher(on_finish, self._events, discard=discard)
         self._joiner = Concatenator(
             store,
             self._finisher,
@@ -171,13 +171,13 @@ class UploadService:
             if isinstance(upload.info.concat, Final):
                 # Nobody writes to it, so whoever looks keeps it alive while its partials come.
                 self._prolong(upload, lock)
-            lock.memo = upload if upload.fits_memo else None
+            lock.memo = upload if upload.is_cacheable else None
             return Inspected(upload.info)
 
     def create(self, command: Create, body: Body, on_progress: OnProgress | None = None) -> Created:
         """Begin an upload, with its first bytes if the request brings them."""
-        announced = body.announced if command.has_data else 0
-        check_fits(0, announced, command.length, self.max_size)
+        content_length = body.content_length if command.has_data else 0
+        check_fits(0, content_length, command.length, self.max_size)
         info = replace(
             self._new_info(command.metadata),
             length=command.length,
@@ -187,22 +187,25 @@ class UploadService:
         with self._held(command.verification, body) as (taken, verify):
             verify(0, self._limit(command.length))
             if command.has_data or command.length == 0:
-                with self._locked(info.id, taken) as lock, self._audience.told_if_refused(info.id):
+                with (
+                    self._locked(info.id, taken) as lock,
+                    self._events.record_if_hook_fails(info.id),
+                ):
                     intake = self._intake(command, taken, lock, on_progress)
                     info = self._create_with(info, intake)
             else:
-                upload = self._store.create(info, at_once=True)
-                if upload.fits_memo:
+                upload = self._store.create(info, record_now=True)
+                if upload.is_cacheable:
                     self._locker.entrust(upload)
-                self._audience.tell(UploadCreated(info.id, info.length))
+                self._events.dispatch(UploadCreated(info.id, info.length))
         return Created(info, command.has_data)
 
     def concatenate(self, command: Concatenate) -> Created:
         """Begin an upload that is made of others, and make it if they are finished."""
         info = replace(self._new_info(command.metadata), concat=command.final)
-        with self._locked(info.id, body=None) as lock, self._audience.told_if_refused(info.id):
+        with self._locked(info.id, body=None) as lock, self._events.record_if_hook_fails(info.id):
             info = self._joiner.begin(info, lock)
-        self._audience.tell(UploadCreated(info.id, info.length))
+        self._events.dispatch(UploadCreated(info.id, info.length))
         return Created(info, has_data=False)
 
     def append(
@@ -221,21 +224,21 @@ class UploadService:
                 self._end_if_overrun(upload, intake, refusal)
                 raise
             check_complete(end, upload.info.offset)
-            lock.memo = upload if upload.fits_memo else None
+            lock.memo = upload if upload.is_cacheable else None
             return Appended(upload.info)
 
     def terminate(self, command: Terminate) -> Terminated:
         """Remove the upload, finished or not."""
         with self._locked(command.id, body=None) as lock:
             self._store.open(command.id).terminate(lock.assert_held)
-        self._audience.tell(UploadTerminated(command.id))
+        self._events.dispatch(UploadTerminated(command.id))
         return Terminated()
 
     def download(self, command: Download) -> Downloadable | Inspected:
         """Hand out the finished file. It takes no lock, so any number of readers may come."""
         try:
             return self._readable(command)
-        except UploadUnfinished:
+        except UploadIncomplete:
             if not command.or_inspect:
                 raise
             inspected = self.inspect(Inspect(command.id))
@@ -250,7 +253,7 @@ class UploadService:
             self._measure(upload)
         # Without a hook there is nobody to be told first, and a whole object is enough.
         if self._finisher.has_hook and not upload.info.is_finished:
-            raise UploadUnfinished
+            raise UploadIncomplete
         content = upload.content()
         link = None if command.or_inspect else self._link_to(upload.info, content)
         return Downloadable(upload.info, content, link)
@@ -332,9 +335,9 @@ class UploadService:
         if command.length is not None:
             check_declared(command.length, info, self.max_size)
             length = command.length
-        if info.is_full and body.announced:
-            raise UploadComplete(info.offset, info.offset + body.announced)
-        check_fits(info.offset, body.announced, length, self.max_size)
+        if info.is_full and body.content_length:
+            raise UploadComplete(info.offset, info.offset + body.content_length)
+        check_fits(info.offset, body.content_length, length, self.max_size)
         return length
 
     def _append(self, upload: Upload, intake: AppendOperation) -> BodyEnd:
@@ -347,14 +350,14 @@ class UploadService:
         self._prolong(upload, lock)
         end = intake.take(upload)
         if end is not BodyEnd.MALFORMED:
-            self._finisher.finish_if_full(upload, lock, lazily=True)
+            self._finisher.finish_if_full(upload, lock, may_defer=True)
         self._prolong(upload, lock)
         return end
 
     def _end_if_overrun(self, upload: Upload, intake: AppendOperation, refusal: TusError) -> None:
         if intake.ends(upload.info, refusal):
             upload.terminate(intake.lock.assert_held)
-            self._audience.tell(UploadTerminated(upload.info.id))
+            self._events.dispatch(UploadTerminated(upload.info.id))
 
     def _create_with(self, info: UploadInfo, intake: AppendOperation) -> UploadInfo:
         """Begin an upload whose first bytes, perhaps all of its none, are in the request.
@@ -363,7 +366,7 @@ class UploadService:
         much of it is stored, and goes on from there.
         """
         lock, on_progress = intake.lock, intake.on_progress
-        upload = self._store.create(info, at_once=on_progress is not None)
+        upload = self._store.create(info, record_now=on_progress is not None)
         if on_progress is not None:
             on_progress(info)
         end = BodyEnd.COMPLETE
@@ -372,7 +375,7 @@ class UploadService:
                 end = intake.take(upload)
                 self._prolong(upload, lock)  # its bytes may have come slowly
             if end is not BodyEnd.MALFORMED:
-                self._finisher.finish_if_full(upload, lock, lazily=True)
+                self._finisher.finish_if_full(upload, lock, may_defer=True)
         except StoreUnavailable as error:
             upload = self._found_again(info.id, error)
             self._prolong(upload, lock)
@@ -385,8 +388,8 @@ class UploadService:
         if end is BodyEnd.MALFORMED:
             upload.terminate(lock.assert_held)
             raise BodyMalformed(0)
-        self._audience.tell(UploadCreated(info.id, info.length))
-        lock.memo = upload if upload.fits_memo else None
+        self._events.dispatch(UploadCreated(info.id, info.length))
+        lock.memo = upload if upload.is_cacheable else None
         return upload.info
 
     def _found_again(self, id: UploadId, error: StoreUnavailable) -> Upload:
@@ -405,4 +408,4 @@ class UploadService:
         lock: Lock,
         on_progress: OnProgress | None,
     ) -> AppendOperation:
-        return AppendOperation(command, body, lock, self.max_size, self._audience, on_progress)
+        return AppendOperation(command, body, lock, self.max_size, self._events, on_progress)

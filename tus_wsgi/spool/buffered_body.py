@@ -47,9 +47,9 @@ class BufferedBody:
         self._interrupted: BodyEnd | None = None
 
     @property
-    def announced(self) -> int | None:
+    def content_length(self) -> int | None:
         """Bytes of the whole body: certain once it is here."""
-        return self._body.announced if self._part is None else self._part.size
+        return self._body.content_length if self._part is None else self._part.size
 
     @property
     def end(self) -> BodyEnd:
@@ -71,8 +71,8 @@ class BufferedBody:
         Raises:
             StoreUnavailable: there is no room on the disk.
         """
-        announced = self._body.announced
-        capacity = self._allowed if announced is None else min(announced, self._allowed)
+        content_length = self._body.content_length
+        capacity = self._allowed if content_length is None else min(content_length, self._allowed)
         # Nothing is expected, so that memory is taken as bytes come: a client may announce much.
         self._part = self._spool.part(capacity, None)
         self._part.fill(self._body)

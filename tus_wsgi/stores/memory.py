@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tus_wsgi.domain.errors import InvalidPartial, UploadNotFound, UploadTooLarge, UploadUnfinished
+from tus_wsgi.domain.errors import InvalidPartial, UploadIncomplete, UploadNotFound, UploadTooLarge
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import KIB, MIB, Final, Partial, State, UploadId, UploadInfo
 
@@ -39,7 +39,7 @@ class MemoryStore:
         """Bytes of the largest upload."""
         return self._max_size
 
-    def create(self, info: UploadInfo, *, at_once: bool) -> MemoryUpload:
+    def create(self, info: UploadInfo, *, record_now: bool) -> MemoryUpload:
         """Begin an upload. It is there at once, but for a final one, which may come to nothing.
 
         Raises:
@@ -48,7 +48,7 @@ class MemoryStore:
         if info.length is not None and info.length > self._max_size:
             raise UploadTooLarge(self._max_size, info.length)
         cell = _Cell(info)
-        if at_once or not isinstance(info.concat, Final):
+        if record_now or not isinstance(info.concat, Final):
             self._cells[info.id] = cell
         return self._upload(cell)
 
@@ -131,14 +131,14 @@ class MemoryUpload:
         self,
         assert_held: AssertHeld,
         *,
-        lazily: bool,  # noqa: ARG002 - writing costs nothing here
+        may_defer: bool,  # noqa: ARG002 - writing costs nothing here
     ) -> None:
         """Record that the upload is finished."""
         assert_held()
         self._cell.info = replace(self._cell.info, state=State.FINISHED)
 
     @property
-    def fits_memo(self) -> bool:
+    def is_cacheable(self) -> bool:
         """It does not: looking again costs nothing."""
         return False
 
@@ -154,7 +154,7 @@ class MemoryUpload:
             UploadUnfinished: it is not assembled yet.
         """
         if self._cell.info.state is State.RECEIVING:
-            raise UploadUnfinished
+            raise UploadIncomplete
         return MemoryContent(bytes(self._cell.content))
 
 

@@ -63,7 +63,7 @@ class WsgiBody:
         # neither timed out nor interrupted in the middle of a read.
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
         self._environ = environ
-        self.announced = _content_length(environ)
+        self.content_length = _content_length(environ)
         self._source: BodySource | None = None
         self._allowed: int | None = None
         self._received = 0
@@ -108,7 +108,7 @@ class WsgiBody:
                 return 0
         count = self._receive(buffer)
         self._received += count
-        if count == 0 or self._received == self.announced:
+        if count == 0 or self._received == self.content_length:
             self._end = self._reason()
         elif self._received >= self._next_yield:
             self._next_yield = self._received + YIELD_EVERY
@@ -138,7 +138,7 @@ class WsgiBody:
 
     def discard(self) -> None:
         """Read what nobody wants, if it is not much: then the connection can be kept."""
-        if self.announced is not None and self.announced - self._received > DISCARD_BYTES:
+        if self.content_length is not None and self.content_length - self._received > DISCARD_BYTES:
             return
         self._open()
         assert self._source is not None
@@ -160,7 +160,7 @@ class WsgiBody:
         if self._is_open:
             return
         self._is_open = True
-        self._source = source_of(self._environ, self.announced)
+        self._source = source_of(self._environ, self.content_length)
         if self._socket is not None:
             self._old_timeout = self._socket.gettimeout()
             self._socket.settimeout(self._timeout)
@@ -170,8 +170,8 @@ class WsgiBody:
 
     def _receive(self, buffer: memoryview) -> int:
         """At least one byte, or 0; what the server raises is noted, and then what it still has."""
-        if self.announced is not None:
-            buffer = buffer[: self.announced - self._received]
+        if self.content_length is not None:
+            buffer = buffer[: self.content_length - self._received]
         if not len(buffer) or (self._interrupted and self._socket is None):
             return 0
         try:
@@ -188,15 +188,15 @@ class WsgiBody:
 
     def _reason(self) -> BodyEnd:
         """Why there is nothing more to be had."""
-        if self.announced is not None and self._received == self.announced:
+        if self.content_length is not None and self._received == self.content_length:
             return BodyEnd.COMPLETE
-        whole = BodyEnd.COMPLETE if self.announced is None else BodyEnd.DISCONNECTED
+        whole = BodyEnd.COMPLETE if self.content_length is None else BodyEnd.DISCONNECTED
         return self._interrupted or self._broken or whole
 
     def _end_at_limit(self) -> BodyEnd:
         """Whether the body ends where it must: only one without a length may turn out too long."""
-        if self.announced is not None:
-            more = self.announced > self._received
+        if self.content_length is not None:
+            more = self.content_length > self._received
         else:
             more = self._receive(memoryview(bytearray(1))) > 0
         return BodyEnd.TOO_LONG if more else self._reason()

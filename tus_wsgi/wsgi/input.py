@@ -46,14 +46,17 @@ class BodySource(Protocol):
         """Leave the server's reader as it was."""
 
 
-def source_of(environ: Mapping[str, Any], announced: int | None) -> BodySource:
+def source_of(environ: Mapping[str, Any], content_length: int | None) -> BodySource:
     """The fastest source of this request's body.
 
     Args:
         environ: the request's.
-        announced: its Content-Length; None when it is chunked.
+        content_length: its Content-Length; None when it is chunked.
     """
-    if announced is not None and (reader := _plain_reader(environ, announced)) is not None:
+    if (
+        content_length is not None
+        and (reader := _plain_reader(environ, content_length)) is not None
+    ):
         return SocketSource(reader)
     return InputSource(environ["wsgi.input"], _unreader(environ))
 
@@ -192,7 +195,7 @@ def _unreader(environ: Mapping[str, Any]) -> Any:  # noqa: ANN401 - gunicorn has
     return None
 
 
-def _plain_reader(environ: Mapping[str, Any], announced: int) -> Any:  # noqa: ANN401 - see above
+def _plain_reader(environ: Mapping[str, Any], content_length: int) -> Any:  # noqa: ANN401 - see above
     """gunicorn's reader of this body, if it is one whose socket can be read in its place."""
     connection = environ.get("gunicorn.socket")
     body = environ["wsgi.input"]
@@ -202,7 +205,7 @@ def _plain_reader(environ: Mapping[str, Any], announced: int) -> Any:  # noqa: A
         isinstance(connection, socket.socket)
         and not isinstance(connection, ssl.SSLSocket)
         and type(reader).__name__ == "LengthReader"
-        and getattr(reader, "length", None) == announced
+        and getattr(reader, "length", None) == content_length
         and getattr(unreader, "sock", None) is connection
         and isinstance(getattr(unreader, "buf", None), io.BytesIO)
         and callable(getattr(unreader, "unread", None))

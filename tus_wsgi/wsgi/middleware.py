@@ -61,7 +61,7 @@ class UploadMiddleware:
         self._mount = mount
         self._cors = cors
         self._network_timeout = network_timeout
-        self._audience = EventDispatcher(observers)
+        self._events = EventDispatcher(observers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -99,10 +99,10 @@ class UploadMiddleware:
             return reply, _content(reply, outcome)
         except TusError as error:
             if isinstance(error, Unavailable):
-                self._audience.tell(RequestFailed(_upload_of(head), error))
+                self._events.dispatch(RequestFailed(_upload_of(head), error))
             return dialect.render_error(head, error), None
         except Exception as error:  # noqa: BLE001 - the outermost one: a bug must not leak
-            self._audience.tell(RequestFailed(_upload_of(head), error))
+            self._events.dispatch(RequestFailed(_upload_of(head), error))
             return dialect.render_error(head, Unavailable()), None
 
     def _dialect(self, head: RequestHead) -> Dialect:

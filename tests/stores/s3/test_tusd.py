@@ -182,6 +182,6 @@ def test_an_id_with_another_upload_id_is_no_piece_of_a_file(place: Place) -> Non
 def join(place: Place, partial: UploadId) -> S3Upload:
     """A final upload of one piece, as far as it can be seen."""
     info = UploadInfo(UploadId("final"), None, metadata=Metadata(), concat=Final((partial,), ""))
-    upload = place.store().create(info, at_once=False)
+    upload = place.store().create(info, record_now=False)
     upload.load_offset()
     return upload

@@ -43,7 +43,7 @@ def held() -> None:
 
 def begin(place: Place, length: int | None, data: bytes = b"") -> Upload:
     """An upload with some bytes in it, by a process that has ended since."""
-    upload = place.store().create(UploadInfo(ID, length), at_once=True)
+    upload = place.store().create(UploadInfo(ID, length), record_now=True)
     if data:
         upload.append(ScriptedBody(data), held)
     return upload
@@ -60,7 +60,7 @@ def end(upload: Upload, data: bytes = b"") -> None:
     """Bring what is missing of the data, and finish."""
     upload.append(ScriptedBody(data[upload.info.offset :]), held)
     upload.assemble(held)
-    upload.finish(held, lazily=False)
+    upload.finish(held, may_defer=False)
 
 
 def info_of(place: Place) -> dict[str, object]:
@@ -104,7 +104,7 @@ def test_an_upload_is_recorded_before_any_byte_of_it_is_stored(place: Place) -> 
     """What nobody can find nobody can remove."""
     for length, first in ((len(SMALL), "PutObject data"), (None, "PutObject tail")):
         place.calls.clear()
-        upload = place.store().create(UploadInfo(ID, length), at_once=False)
+        upload = place.store().create(UploadInfo(ID, length), record_now=False)
         upload.append(ScriptedBody(SMALL), held)
         recorded = place.calls.when("end", "PutObject info")
         assert recorded < place.calls.when("begin", first)
@@ -116,7 +116,7 @@ def test_finished_is_recorded_after_the_object_was_looked_at(place: Place) -> No
     place.calls.clear()
     upload.assemble(held)
     assert info_of(place)["State"] == "receiving"
-    upload.finish(held, lazily=False)
+    upload.finish(held, may_defer=False)
     assert place.calls.begun == [
         "CompleteMultipartUpload data",
         "HeadObject data",
@@ -156,7 +156,7 @@ def test_a_part_that_fails_costs_what_is_behind_it_and_nothing_else(
 
 
 def test_a_gap_ends_the_run(place: Place) -> None:
-    tiny = place.store(limits=TINY).create(UploadInfo(ID, 95), at_once=True)
+    tiny = place.store(limits=TINY).create(UploadInfo(ID, 95), record_now=True)
     tiny.append(ScriptedBody(SMALL * 2), held)
     multipart = str(info_of(place)["Storage"]["MultipartUpload"])  # type: ignore[index]
     place.admin.upload_part(
@@ -220,8 +220,8 @@ STEPS: dict[str, Callable[[Upload], object]] = {
 @pytest.mark.parametrize("budget", [0, 64 * KIB, 4 * PART])
 @pytest.mark.parametrize("step", STEPS)
 def test_memory_is_given_back_whatever_fails(place: Place, step: str, budget: int) -> None:
-    lazily = step in ("CreateMultipartUpload data", "PutObject info")
-    begin(place, None if lazily else len(LARGE), LARGE[:5])
+    may_defer = step in ("CreateMultipartUpload data", "PutObject info")
+    begin(place, None if may_defer else len(LARGE), LARGE[:5])
     spool = Spool(budget)
     upload = found(place, place.store(spool=spool))
     with place.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
@@ -262,7 +262,7 @@ def test_an_object_whose_making_nobody_heard_of_is_found(place: Place) -> None:
     upload = found(place)
     assert (upload.info.offset, upload.info.is_finished) == (len(LARGE), False)
     assert not upload.assemble(held)
-    upload.finish(held, lazily=False)
+    upload.finish(held, may_defer=False)
     assert place.store().open(ID).info.is_finished
     assert place.data(ID) == LARGE
 
@@ -272,7 +272,7 @@ def test_an_object_that_is_made_while_somebody_else_makes_it_is_made_once(place:
     upload = found(place)
     complete_behind(place)
     upload.assemble(held)
-    upload.finish(held, lazily=False)
+    upload.finish(held, may_defer=False)
     assert place.data(ID) == LARGE
 
 
@@ -338,7 +338,7 @@ def test_an_object_that_was_replaced_is_not_sent_for_another(place: Place) -> No
 
 def test_a_record_without_its_object_is_an_empty_upload(place: Place) -> None:
     """Who wrote the record died before the object."""
-    upload = place.store().create(UploadInfo(ID, len(SMALL)), at_once=False)
+    upload = place.store().create(UploadInfo(ID, len(SMALL)), record_now=False)
     with place.calls.failing(DOWN, "PutObject data"), pytest.raises(StoreUnavailable):
         upload.append(ScriptedBody(SMALL), held)
     assert info_of(place)["State"] == "finishing"
@@ -353,20 +353,20 @@ def test_a_record_without_its_object_is_an_empty_upload(place: Place) -> None:
 
 def test_a_record_with_its_object_is_a_full_upload(place: Place) -> None:
     """Who wrote both said so lazily, or died before it could say more."""
-    place.store().create(UploadInfo(ID, len(SMALL)), at_once=False).append(
+    place.store().create(UploadInfo(ID, len(SMALL)), record_now=False).append(
         ScriptedBody(SMALL), held
     )
     upload = found(place)
     assert (upload.info.offset, upload.info.state) == (10, State.FINISHING)
     assert not upload.assemble(held)
-    upload.finish(held, lazily=True)
+    upload.finish(held, may_defer=True)
     assert info_of(place)["State"] == "finishing"
-    upload.finish(held, lazily=False)
+    upload.finish(held, may_defer=False)
     assert info_of(place)["State"] == "finished"
 
 
 def test_a_record_with_another_object_is_an_empty_upload(place: Place) -> None:
-    upload = place.store().create(UploadInfo(ID, len(SMALL)), at_once=False)
+    upload = place.store().create(UploadInfo(ID, len(SMALL)), record_now=False)
     with place.calls.failing(DOWN, "PutObject data"), pytest.raises(StoreUnavailable):
         upload.append(ScriptedBody(SMALL), held)
     place.put(place.keys.data(ID), b"too short")
@@ -568,7 +568,7 @@ def test_nothing_but_the_object_and_its_info_stay(place: Place) -> None:
 def test_the_two_kinds_of_objects_may_have_prefixes_of_their_own(place: Place) -> None:
     keys = Keys(place.prefix + "data", place.prefix + "meta")
     store = S3Store(place.client, place.bucket, keys=keys, limits=LIMITS)
-    upload = store.create(UploadInfo(ID, len(SMALL)), at_once=True)
+    upload = store.create(UploadInfo(ID, len(SMALL)), record_now=True)
     upload.append(ScriptedBody(SMALL[:4]), held)
     assert place.names() == [f"meta/{ID}.info", f"meta/{ID}.part"]
     end(found(place, store), SMALL)
@@ -582,7 +582,7 @@ def test_an_upload_stays_where_it_is_when_the_prefix_changes(place: Place) -> No
     before = Keys(place.prefix + "old", place.prefix + "meta")
     after = Keys(place.prefix + "new", place.prefix + "meta")
     store = S3Store(place.client, place.bucket, keys=before, limits=LIMITS)
-    store.create(UploadInfo(ID, len(SMALL)), at_once=True)
+    store.create(UploadInfo(ID, len(SMALL)), record_now=True)
     end(found(place, S3Store(place.client, place.bucket, keys=after, limits=LIMITS)), SMALL)
     assert place.names() == [f"meta/{ID}.info", f"old/{ID}"]
 

@@ -30,10 +30,10 @@ from tus_wsgi.domain.errors import (
     UnsupportedVersion,
     UploadFinal,
     UploadGone,
+    UploadIncomplete,
     UploadLocked,
     UploadNotFound,
     UploadTooLarge,
-    UploadUnfinished,
 )
 from tus_wsgi.protocol.fields import build_integer, shown
 from tus_wsgi.protocol.http import Reply, RequestHead
@@ -50,7 +50,7 @@ _STATUS: Mapping[type, int] = {
     MethodNotAllowed: 405,
     UploadNotFound: 404,
     UploadGone: 410,
-    UploadUnfinished: 409,  # "a conflict with the current state": it is there, and will be ready
+    UploadIncomplete: 409,  # "a conflict with the current state": it is there, and will be ready
     OffsetMismatch: 409,
     LengthMismatch: 400,
     UploadTooLarge: 413,

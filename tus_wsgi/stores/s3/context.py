@@ -19,7 +19,7 @@ from tus_wsgi.stores.s3.tails import TailCache
 PARTS_GONE = "the parts of this upload were removed from the store"
 """Why an upload is gone whose multipart upload is."""
 
-MEMO_PARTS = 250
+MAX_CACHED_PARTS = 250
 """Parts of an upload that is remembered from one request to the next: some 60 KB."""
 
 OnStored = Callable[[int], None]

@@ -51,13 +51,13 @@ class S3Final(S3Upload):
     _partials: list[S3Upload]
 
     @property
-    def fits_memo(self) -> bool:
+    def is_cacheable(self) -> bool:
         """It does not: its bytes come from others."""
         return False
 
-    def begin(self, *, at_once: bool) -> None:
+    def begin(self, *, record_now: bool) -> None:
         """Write the record, if somebody has to find it; S3 has nothing to do before `assemble`."""
-        if at_once:
+        if record_now:
             self._object.write(self._record, unlocked)
 
     def load_offset(self) -> None:

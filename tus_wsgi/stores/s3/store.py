@@ -76,10 +76,10 @@ class S3Store:
         """Bytes of the largest upload."""
         return self._limits.max_length
 
-    def create(self, info: UploadInfo, *, at_once: bool) -> S3Upload:
+    def create(self, info: UploadInfo, *, record_now: bool) -> S3Upload:
         """Begin an upload: its multipart upload if it is sure to need one, and its record.
 
-        Without `at_once` a one-part upload's record is written with its bytes, so that together
+        Without `record_now` a one-part upload's record is written with its bytes, so that together
         they cost two S3 calls.
 
         Raises:
@@ -95,7 +95,7 @@ class S3Store:
             plan=plan,
         )
         upload = self._upload(record.with_expected_state(), self._context.info_object(info.id))
-        upload.begin(at_once=at_once)
+        upload.begin(record_now=record_now)
         return upload
 
     def open(self, id: UploadId) -> S3Upload:

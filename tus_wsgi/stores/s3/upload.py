@@ -20,14 +20,20 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from tus_wsgi.domain.errors import UploadGone, UploadUnfinished
+from tus_wsgi.domain.errors import UploadGone, UploadIncomplete
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import State, UploadInfo
 from tus_wsgi.domain.parts import Part, PartPlan, contiguous, plan_after
 from tus_wsgi.spool.spool import Payload, SpooledPart, read_end
 from tus_wsgi.stores.s3.bucket import ObjectFacts
 from tus_wsgi.stores.s3.content import S3Content
-from tus_wsgi.stores.s3.context import MEMO_PARTS, PARTS_GONE, OnStored, StoreContext, unlocked
+from tus_wsgi.stores.s3.context import (
+    MAX_CACHED_PARTS,
+    PARTS_GONE,
+    OnStored,
+    StoreContext,
+    unlocked,
+)
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject
@@ -69,8 +75,8 @@ class S3Upload:
 
     # -- the record ------------------------------------------------------------------------------
 
-    def begin(self, *, at_once: bool) -> None:
-        """Write what a new upload needs to be found; with `at_once` in any case.
+    def begin(self, *, record_now: bool) -> None:
+        """Write what a new upload needs to be found; with `record_now` in any case.
 
         Raises:
             StoreUnavailable: S3 did not answer, and nothing is left.
@@ -78,7 +84,7 @@ class S3Upload:
         length, plan = self._record.info.length, self._plan
         if length is not None and length > plan.part_size:
             self._begin_multipart(unlocked)
-        elif at_once:
+        elif record_now:
             self._object.write(self._record, unlocked)
 
     def declare_length(
@@ -249,7 +255,7 @@ class S3Upload:
         capacity = self._plan.expected_size(number, self._end)
         goes_on = self._tail_size and number == len(self._run) + 1
         begun = self._tail.read() if goes_on else ()
-        end = None if body.announced is None else self._offset + body.announced
+        end = None if body.content_length is None else self._offset + body.content_length
         expected = None if end is None else end - self._plan.start(number)
         return self._context.spool.part(capacity, expected, begun, is_quick=is_quick)
 
@@ -337,7 +343,7 @@ class S3Upload:
             raise UploadGone(PARTS_GONE)
         self._note_object()
 
-    def finish(self, assert_held: AssertHeld, *, lazily: bool) -> None:
+    def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
         """Record that the upload is finished, and remove a tail that its object has swallowed.
 
         Raises:
@@ -348,15 +354,15 @@ class S3Upload:
         if self._tail.exists:
             assert_held()
             self._tail.delete()
-        elif lazily and self._record.info.state is State.FINISHING:
+        elif may_defer and self._record.info.state is State.FINISHING:
             return
         self._write(self._record.at(State.FINISHED), assert_held)
 
     @property
-    def fits_memo(self) -> bool:
+    def is_cacheable(self) -> bool:
         """Whether the next request may go on from here without asking S3 anything."""
         is_running = self._record.plan is not None and not self._is_assembled
-        return is_running and len(self._run) <= MEMO_PARTS
+        return is_running and len(self._run) <= MAX_CACHED_PARTS
 
     def terminate(self, assert_held: AssertHeld) -> None:
         """Remove the upload. The record goes last, so that what failed can be tried again.
@@ -393,5 +399,5 @@ class S3Upload:
             StoreUnavailable: S3 did not answer.
         """
         if not self._is_assembled:
-            raise UploadUnfinished
+            raise UploadIncomplete
         return S3Content.of(self._context.bucket, self._record.key, self._facts)
