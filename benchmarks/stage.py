@@ -25,7 +25,7 @@ from benchmarks.client import Client
 from benchmarks.options import Options
 from benchmarks.proxy import Remote
 from demo.npm import find_npm
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import start_seaweedfs
 from tus_wsgi.domain.model import GIB, MIB
 from tus_wsgi.stores.s3.transfers import PARTS_IN_FLIGHT
@@ -231,7 +231,7 @@ class Stage:
         deadline = time.monotonic() + START_SECONDS
         while not (found := _LISTENING.search(process.log.read_text("utf-8", errors="replace"))):
             if not process.running() or time.monotonic() > deadline:
-                raise DevError(f"{command[:3]} did not start:\n{process.last_words()}")
+                raise SetupError(f"{command[:3]} did not start:\n{process.log_tail()}")
             time.sleep(0.02)
         return found[1], process.pid, temporary
 
@@ -246,7 +246,7 @@ def node_modules(*packages: str) -> Path:
     """A `node_modules` with these packages, fetched once into a folder that git ignores.
 
     Raises:
-        DevError: there is no npm, or it failed.
+        SetupError: there is no npm, or it failed.
     """
     cache = ROOT / ".cache" / "node"
     target = cache / "+".join(package.replace("/", "_") for package in packages)
@@ -260,7 +260,7 @@ def node_modules(*packages: str) -> Path:
             command = [find_npm(), "install", *options, *packages]
             ran = subprocess.run(command, check=False, capture_output=True, text=True)
             if ran.returncode:
-                raise DevError(f"npm could not install {packages}: {ran.stderr[-1000:]}")
+                raise SetupError(f"npm could not install {packages}: {ran.stderr[-1000:]}")
             installed.rename(target)
     return target / "node_modules"
 
@@ -268,5 +268,5 @@ def node_modules(*packages: str) -> Path:
 def _node_program() -> str:
     found = shutil.which("node") or shutil.which("node", path=sysconfig.get_path("scripts"))
     if found is None:
-        raise DevError("npm without node")
+        raise SetupError("npm without node")
     return found

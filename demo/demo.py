@@ -25,7 +25,7 @@ import click
 
 from demo.npm import fetch_files
 from demo.ports import HOST
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import SeaweedFS, start_seaweedfs
 from demo.site import UPPY_FILES, page_app
 from tus_wsgi.app import TusMiddleware
@@ -128,7 +128,7 @@ def run(*, port: int = 8080, data_dir: Path | None = None, workers: int = 2) -> 
         with stop.listening():
             places = Places.below((data_dir or DATA_DIR).absolute())
             _serve(places, port=port, workers=workers, stop=stop)
-    except DevError as error:
+    except SetupError as error:
         if stop.made():  # it broke because we broke it off
             return 0
         click.echo(f"tus-wsgi demo: {error}", err=True)
@@ -161,7 +161,9 @@ def _serve(places: Places, *, port: int, workers: int, stop: StopRequest) -> Non
 def _check_installed(*modules: str) -> None:
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise DevError(f"{module} is missing. Install it with: pip install 'tus-wsgi-s3[demo]'")
+            raise SetupError(
+                f"{module} is missing. Install it with: pip install 'tus-wsgi-s3[demo]'"
+            )
 
 
 def _listen(port: int) -> socket.socket:
@@ -172,7 +174,7 @@ def _listen(port: int) -> socket.socket:
         listener.bind((HOST, port))
     except OSError as error:
         listener.close()
-        raise DevError(
+        raise SetupError(
             f"port {port} cannot be used ({error.strerror}). Choose another: --port 8081, "
             "or --port 0 for any that is free"
         ) from error
@@ -185,7 +187,7 @@ def _prepare(places: Places) -> None:
         places.locks.mkdir(mode=0o700, exist_ok=True)
         (places.root / ".gitignore").write_text("*\n", encoding="ascii")
     except OSError as error:
-        raise DevError(
+        raise SetupError(
             f"cannot write to {places.root} ({error.strerror}). Choose another: --data-dir"
         ) from error
 
@@ -221,20 +223,20 @@ def _wait_until_answering(server: ChildProcess, url: str, stop: StopRequest) -> 
             return
         time.sleep(0.1)
     if not stop.made():
-        raise DevError(f"gunicorn did not start. The end of its log:\n{server.last_words()}")
+        raise SetupError(f"gunicorn did not start. The end of its log:\n{server.log_tail()}")
 
 
 def _watch(storage: SeaweedFS, server: ChildProcess, stop: StopRequest) -> None:
     """Return when somebody wants to stop.
 
     Raises:
-        DevError: a part ended by itself.
+        SetupError: a part ended by itself.
     """
     while not stop.made():
         if not storage.running():
-            raise DevError(f"SeaweedFS ended. The end of its log:\n{storage.last_words()}")
+            raise SetupError(f"SeaweedFS ended. The end of its log:\n{storage.log_tail()}")
         if not server.running():
-            raise DevError(f"gunicorn ended. The end of its log:\n{server.last_words()}")
+            raise SetupError(f"gunicorn ended. The end of its log:\n{server.log_tail()}")
         time.sleep(0.1)
 
 

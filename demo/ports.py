@@ -11,7 +11,7 @@ import random
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
-from demo.process import DevError
+from demo.process import SetupError
 
 HOST = "127.0.0.1"
 
@@ -26,7 +26,7 @@ def free_ports(distances: Mapping[str, Sequence[int]]) -> dict[str, int]:
         distances: for each name, how far above its port others have to be free as well.
 
     Raises:
-        DevError: there are not enough of them.
+        SetupError: there are not enough of them.
     """
     ports: dict[str, int] = {}
     candidates = iter(random.sample(RANGE, len(RANGE)))
@@ -44,4 +44,4 @@ def _hold_first(held: contextlib.ExitStack, candidates: Iterator[int], above: Se
                 attempt.enter_context(socket.socket()).bind((HOST, port + distance))
             held.enter_context(attempt.pop_all())
             return port
-    raise DevError(f"no free port from {RANGE.start} to {RANGE.stop} on {HOST}")
+    raise SetupError(f"no free port from {RANGE.start} to {RANGE.stop} on {HOST}")

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-class DevError(Exception):
+class SetupError(Exception):
     """Something that a developer can mend; the message says how, and is meant to be shown."""
 
 
@@ -91,7 +91,7 @@ class ChildProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def last_words(self, *, lines: int = 15) -> str:
+    def log_tail(self, *, lines: int = 15) -> str:
         """The last lines of its log: what it said before it failed."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])

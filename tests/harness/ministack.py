@@ -23,7 +23,7 @@ def running_ministack(directory: Path) -> Iterator[Service]:
     """A server whose log is in `directory`, until the block ends.
 
     Raises:
-        DevError: the wheel is missing, or the server did not start.
+        SetupError: the wheel is missing, or the server did not start.
     """
     program = find_program("ministack", package="ministack")
     ports = free_ports({"gateway": ()})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from demo.ports import HOST, free_ports
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 
 START_SECONDS = 30.0
 
@@ -92,7 +92,7 @@ def _wait_until_listening(port: int, process: ChildProcess) -> None:
             socket.create_connection((HOST, port)).close()
         except OSError:
             if not process.running() or time.monotonic() > deadline:
-                raise DevError(f"nginx did not start:\n{process.last_words()}") from None
+                raise SetupError(f"nginx did not start:\n{process.log_tail()}") from None
             time.sleep(0.05)
         else:
             return

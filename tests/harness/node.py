@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from demo.npm import find_npm
-from demo.process import DevError
+from demo.process import SetupError
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "node"
@@ -44,7 +44,7 @@ def node_packages(*packages: str) -> Path:
 def _install(packages: tuple[str, ...], directory: Path) -> None:
     try:
         npm = find_npm()
-    except DevError as error:
+    except SetupError as error:
         pytest.skip(str(error))
     # No script of any package runs.
     options = ["--ignore-scripts", "--no-audit", "--no-fund", f"--prefix={directory}"]

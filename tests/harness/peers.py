@@ -130,7 +130,7 @@ def _running(command: Sequence[str], directory: Path, port: int, **environ: str)
         while True:
             with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
                 break
-            assert time.monotonic() < deadline, process.last_words()
+            assert time.monotonic() < deadline, process.log_tail()
             time.sleep(0.1)
         yield
     finally:

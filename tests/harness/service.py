@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo.identities import Credentials
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import REGION, SeaweedFS
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def find_program(name: str, *, package: str) -> str:
     """The path of a program that a wheel brings along.
 
     Raises:
-        DevError: it is nowhere.
+        SetupError: it is nowhere.
     """
     found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     if found is None:
-        raise DevError(f"{name} is missing. Install it with: pip install {package}")
+        raise SetupError(f"{name} is missing. Install it with: pip install {package}")
     return found
 
 
@@ -126,14 +126,14 @@ def wait_until_writable(service: Service, running: Callable[[], ChildProcess | N
         running: the process that has ended too early, or None while all of them run.
 
     Raises:
-        DevError: it did not start; the message has the end of the log.
+        SetupError: it did not start; the message has the end of the log.
     """
     client = service.client()
     deadline = time.monotonic() + START_SECONDS
     failure: Exception | None = None
     while time.monotonic() < deadline:
         if (ended := running()) is not None:
-            raise DevError(f"{service.name} ended; its last words:\n{ended.last_words()}")
+            raise SetupError(f"{service.name} ended; its last words:\n{ended.log_tail()}")
         try:
             client.create_bucket(Bucket=service.bucket)
             client.put_object(Bucket=service.bucket, Key="ready", Body=b"")
@@ -143,4 +143,4 @@ def wait_until_writable(service: Service, running: Callable[[], ChildProcess | N
             time.sleep(0.1)
         else:
             return
-    raise DevError(f"{service.name} did not start within {START_SECONDS:.0f} s ({failure})")
+    raise SetupError(f"{service.name} did not start within {START_SECONDS:.0f} s ({failure})")

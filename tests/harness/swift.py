@@ -17,7 +17,7 @@ from pathlib import Path
 
 from demo.identities import Credentials
 from demo.ports import HOST, free_ports
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 from tests.harness.service import Service, find_program, wait_until_writable
 
 RINGS = ("account", "container", "object")
@@ -96,7 +96,7 @@ def running_swift(directory: Path) -> Iterator[Service]:
     """The four servers, with their data in `directory`, until the block ends.
 
     Raises:
-        DevError: the wheel is missing, the file system has no extended attributes, or a server
+        SetupError: the wheel is missing, the file system has no extended attributes, or a server
             did not start.
     """
     programs = {name: find_program(f"swift-{name}-server", package="swift") for name in SERVERS}
@@ -125,7 +125,7 @@ def _require_attributes(directory: Path) -> None:
     try:
         os.setxattr(probe, "user.swift.probe", b"1")
     except OSError as error:
-        raise DevError(
+        raise SetupError(
             f"Swift needs a file system with extended attributes, and {directory} has none: {error}"
         ) from error
     probe.unlink()
@@ -151,7 +151,7 @@ def _configure(directory: Path, ports: dict[str, int], service: Service) -> None
         check=False,
     )
     if made.returncode:
-        raise DevError(f"Swift's rings could not be made:\n{made.stdout}")
+        raise SetupError(f"Swift's rings could not be made:\n{made.stdout}")
 
 
 def _start(program: str, name: str, directory: Path) -> ChildProcess:

@@ -90,7 +90,7 @@ def url_of(process: ChildProcess) -> str:
     found: list[str] = []
 
     def ready() -> bool:
-        assert process.running(), process.last_words()
+        assert process.running(), process.log_tail()
         found[:] = re.findall(r"Open +(http://\S+)", process.log.read_text(encoding="utf-8"))
         return bool(found)
 

@@ -18,7 +18,7 @@ import pytest
 
 from demo.demo import UPPY, Places
 from demo.npm import fetch_files, find_npm
-from demo.process import ChildProcess, DevError
+from demo.process import ChildProcess, SetupError
 from demo.site import PAGE, UPPY_FILES
 from tests.harness.gunicorn import wait_until
 from tests.live.demo_fixtures.chromium import Chromium, Page, find_chromium
@@ -108,7 +108,7 @@ def test_a_stop_leaves_no_process(uppy: Path, tmp_path: Path, number: signal.Sig
         assert len(family) >= 5
         assert demo.end(number) == 0
         assert gone(family)
-        assert "Stopped." in demo.process.last_words()
+        assert "Stopped." in demo.process.log_tail()
 
 
 def test_a_second_start_finds_the_earlier_uploads(uppy: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_directory_that_another_demo_uses(demo: RunningDemo, tmp_path: Path) -
 
 
 def test_a_package_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(DevError, match="npm could not download uppy@0.0.0-none"):
+    with pytest.raises(SetupError, match="npm could not download uppy@0.0.0-none"):
         fetch_files("uppy@0.0.0-none", ["dist/uppy.min.mjs"], tmp_path / "uppy")
     assert list(tmp_path.iterdir()) == []
 
@@ -185,7 +185,7 @@ def test_a_package_that_does_not_exist(tmp_path: Path) -> None:
 def test_no_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
-    with pytest.raises(DevError, match=r"pip install 'tus-wsgi-s3\[node\]'"):
+    with pytest.raises(SetupError, match=r"pip install 'tus-wsgi-s3\[node\]'"):
         find_npm()
 
 
@@ -203,7 +203,7 @@ def test_npm_from_the_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def refused(process: ChildProcess) -> str:
     """What a demo says that does not start; it must leave nothing behind."""
     wait_until(lambda: not process.running(), seconds=30)
-    said = process.last_words()
+    said = process.log_tail()
     assert process.exit_code() == 1, said
     assert "Traceback" not in said
     return said

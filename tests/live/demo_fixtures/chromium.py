@@ -125,7 +125,7 @@ class Chromium:
             left = deadline - time.monotonic()
             ready, _, _ = select.select([self._from], [], [], max(0, left))
             more = os.read(self._from, 1 << 20) if ready else b""
-            assert more, f"the browser fell silent:\n{self._process.last_words()}"
+            assert more, f"the browser fell silent:\n{self._process.log_tail()}"
             self._received += more
         line, self._received = self._received.split(b"\0", 1)
         message: dict[str, Any] = json.loads(line)

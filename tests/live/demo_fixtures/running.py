@@ -69,7 +69,7 @@ class RunningDemo:
         os.kill(self.process.pid, number)
         deadline = time.monotonic() + STOP_SECONDS
         while (code := self.process.exit_code()) is None:
-            assert time.monotonic() < deadline, f"still there:\n{self.process.last_words()}"
+            assert time.monotonic() < deadline, f"still there:\n{self.process.log_tail()}"
             time.sleep(0.05)
         return code
 
@@ -124,7 +124,7 @@ def _url(process: ChildProcess) -> str:
         if found := re.search(r"Open +(http://\S+)", process.log.read_text(encoding="utf-8")):
             return found[1]
         time.sleep(0.05)
-    raise AssertionError(f"the demo did not start:\n{process.last_words()}")
+    raise AssertionError(f"the demo did not start:\n{process.log_tail()}")
 
 
 def _end(process: ChildProcess) -> None:
