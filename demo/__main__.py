@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from demo.demo import run
+from demo.runner import run
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from demo.demo import UPPY, Places
+from demo.app import PAGE, UPPY_FILES
 from demo.npm import fetch_files, find_npm
 from demo.process import ChildProcess, SetupError
-from demo.site import PAGE, UPPY_FILES
+from demo.runner import UPPY, Places
 from tests.harness.gunicorn import wait_until
 from tests.live.demo_fixtures.chromium import Chromium, Page, find_chromium
 from tests.live.demo_fixtures.running import RunningDemo, ask, gone, running, start

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.demo import UPPY
+from demo.app import UPPY_FILES
 from demo.npm import fetch_files, find_npm
-from demo.site import UPPY_FILES
+from demo.runner import UPPY
 from tests.harness.packages import python_package
 
 pytestmark = pytest.mark.live

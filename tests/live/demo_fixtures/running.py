@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import boto3
 import psutil
 
-from demo.demo import Places
 from demo.process import ChildProcess
+from demo.runner import Places
 from tests.harness.http import Connection, Response
 
 if TYPE_CHECKING:

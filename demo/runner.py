@@ -23,11 +23,11 @@ from wsgiref.types import WSGIApplication
 
 import click
 
+from demo.app import UPPY_FILES, page_app
 from demo.npm import fetch_files
 from demo.ports import HOST
 from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import SeaweedFS, start_seaweedfs
-from demo.site import UPPY_FILES, page_app
 from tus_wsgi.app import TusMiddleware
 from tus_wsgi.observers.log import LogFormat, configure_logging
 
@@ -208,7 +208,7 @@ def _start_gunicorn(
         f"--bind=fd://{listener.fileno()}",
         f"--workers={workers}",
         f"--graceful-timeout={GRACE_SECONDS}",
-        f"demo.demo:create_demo_app({str(places.uppy)!r})",
+        f"demo.runner:create_demo_app({str(places.uppy)!r})",
     ]
     return ChildProcess(command, environ=environ, log=places.log, pass_fds=[listener.fileno()])
 
