@@ -19,8 +19,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from demo.seaweedfs import start_seaweedfs
-from tests.harness.dynamodb import running_dynamodb
 from tests.harness.lockers import LEASES, Place, bucket_place
+from tests.harness.servers.dynamodb import running_dynamodb
 from tests.lockers.locking import Nursery
 from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
 from tus_wsgi.domain.model import UploadId

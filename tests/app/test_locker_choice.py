@@ -11,8 +11,8 @@ import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
 from demo.seaweedfs import SeaweedFS
-from tests.harness.dynamodb import DynamoDB
-from tests.harness.gunicorn import Gunicorn
+from tests.harness.servers.dynamodb import DynamoDB
+from tests.harness.servers.gunicorn import Gunicorn
 from tests.lockers.locking import Holder, ignore
 from tus_wsgi import Settings, SettingsError, TusMiddleware
 from tus_wsgi.app import make_locker

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.compat.store_fixtures import Shop
-from tests.harness.service import Service
+from tests.harness.servers.s3_service import Service
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.keys import Keys
 

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.harness.service import Service
+from tests.harness.servers.s3_service import Service
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import GIB, MIB, Metadata, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits

@@ -11,7 +11,7 @@ import pytest
 
 from tests.compat.conftest import client_of
 from tests.compat.store_fixtures import Shop as Corner
-from tests.harness.service import Service
+from tests.harness.servers.s3_service import Service
 from tests.stores.test_contract import *  # noqa: F403
 from tests.stores.test_contract import Shop
 from tus_wsgi.stores.s3.keys import Keys

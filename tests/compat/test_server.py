@@ -10,7 +10,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.test import Client, TestResponse
 
 from tests.harness.data import some_bytes
-from tests.harness.service import Service
+from tests.harness.servers.s3_service import Service
 from tus_wsgi import TusMiddleware
 from tus_wsgi.domain.model import MIB
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bodies import ScriptedBody, sliced
-from tests.harness.uploads import Uploads
+from tests.harness.clients.uploads import Uploads
 from tus_wsgi.domain.checksums import Algorithm, Checksum, digest
 from tus_wsgi.domain.commands import Verification
 from tus_wsgi.domain.errors import (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bodies import ScriptedBody
-from tests.harness.uploads import NOW, Uploads, whenever
+from tests.harness.clients.uploads import NOW, Uploads, whenever
 from tus_wsgi.domain.errors import (
     ClientDisconnected,
     OffsetMismatch,

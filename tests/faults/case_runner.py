@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from demo.identities import Credentials
 from tests.faults.proxy import FaultProxy
-from tests.harness.service import Service
+from tests.harness.servers.s3_service import Service
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.domain.parts import PartLimits
 

@@ -10,8 +10,8 @@ from demo.seaweedfs import SeaweedFS
 from tests.faults.case_runner import Lane, open_lane
 from tests.faults.matrix import Matrix
 from tests.faults.pool import Pool, open_pool
-from tests.harness.ministack import running_ministack
-from tests.harness.service import Service, service_of
+from tests.harness.servers.ministack import running_ministack
+from tests.harness.servers.s3_service import Service, service_of
 from tus_wsgi.domain.model import MIB
 
 TINY_PART = 1000

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from tests.faults.case_runner import Lane, open_lane
 from tests.faults.matrix_case import Case, Outcome, run_case
-from tests.harness.service import Service
+from tests.harness.servers.s3_service import Service
 
 PROCESSES = 2 * (os.cpu_count() or 1)
 """More than processors, since much of a case is waiting for the service, or for a timeout."""

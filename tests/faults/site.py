@@ -22,8 +22,8 @@ from tests.faults.client import BrokenPromise
 from tests.faults.proxy import Call, Fault, FaultProxy
 from tests.faults.scenarios import SCENARIOS, Scenario, Uploader
 from tests.faults.transport import over_http
-from tests.harness.gunicorn import Gunicorn
-from tests.harness.service import Service
+from tests.harness.servers.gunicorn import Gunicorn
+from tests.harness.servers.s3_service import Service
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

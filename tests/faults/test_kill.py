@@ -9,7 +9,7 @@ import pytest
 from tests.faults.matrix import Matrix
 from tests.faults.proxy import Fault
 from tests.faults.site import Sites
-from tests.harness.service import Service
+from tests.harness.servers.s3_service import Service
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

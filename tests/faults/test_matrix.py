@@ -18,7 +18,7 @@ from tests.faults.matrix import (
     Matrix,
 )
 from tests.faults.pool import Pool
-from tests.harness.service import Service
+from tests.harness.servers.s3_service import Service
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
-from tests.harness.http import Connection
+from tests.harness.clients.http import Connection
 from tus_wsgi.wsgi import interim
 
 if TYPE_CHECKING:

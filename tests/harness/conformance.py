@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.harness.gunicorn import Gunicorn
-from tests.harness.peers import EXPIRES, MAX_SIZE, STALL, Judged
-from tests.harness.site import Site
+from tests.harness.servers import gunicorn_gthread
+from tests.harness.servers.deployment import Site
+from tests.harness.servers.gunicorn import Gunicorn
+from tests.harness.servers.peers import EXPIRES, MAX_SIZE, STALL, Judged
 
 ROOT = Path(__file__).parents[2]
 SUITE = ROOT / "tests" / "conformance"
 
 WORKERS = {
     "gevent": [],
-    "gthread": ["--config", str(Path(__file__).with_name("gunicorn_gthread.py"))],
+    "gthread": ["--config", str(Path(gunicorn_gthread.__file__))],
 }
 """gunicorn's arguments for each class of workers; the project's own configuration is gevent's."""
 

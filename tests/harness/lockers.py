@@ -25,7 +25,7 @@ from tus_wsgi.lockers.memory import MemoryLocker
 
 if TYPE_CHECKING:
     from demo.seaweedfs import SeaweedFS
-    from tests.harness.dynamodb import DynamoDB
+    from tests.harness.servers.dynamodb import DynamoDB
 
 KINDS: dict[str, OpenLocks] = {"file": ByteLocks, "flock": FlockLocks}
 """The kinds of kernel locks that the file locker can stand on."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tests.harness.gunicorn import Gunicorn
-from tests.harness.site import Site
-from tests.harness.tus import Tus
+from tests.harness.clients.tus import Tus
+from tests.harness.servers.deployment import Site
+from tests.harness.servers.gunicorn import Gunicorn
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 import tus as tus_py
 
+from tests.harness.clients.tus import Tus
 from tests.harness.data import write_file
-from tests.harness.proxy import CuttingProxy
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import Tus
+from tests.harness.proxies.cutting import CuttingProxy
+from tests.harness.servers.deployment import PART_SIZE, Site
 from tests.live.clients.curl import INTEROP, curl
 from tests.live.clients.drivers import (
     Client,

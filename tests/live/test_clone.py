@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from demo.process import ChildProcess
+from tests.harness.clients.tus import Tus
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import ROOT, wait_until
-from tests.harness.tus import Tus
+from tests.harness.servers.gunicorn import ROOT, wait_until
 from tests.live.demo_fixtures.running import RunningDemo, gone
 
 pytestmark = pytest.mark.live

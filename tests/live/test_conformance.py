@@ -17,7 +17,7 @@ from demo.seaweedfs import SeaweedFS
 from tests.conformance.report import as_markdown, read
 from tests.conformance.rules import NOT_TESTED, RULES
 from tests.harness.conformance import SUITE, judge, ours
-from tests.harness.site import Site
+from tests.harness.servers.deployment import Site
 
 pytestmark = [pytest.mark.live, pytest.mark.conformance]
 

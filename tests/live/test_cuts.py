@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.harness.clients.http import Connection
+from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import Gunicorn, wait_until
-from tests.harness.http import Connection
-from tests.harness.proxy import Cut, CuttingProxy
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import Tus, patch_fields
+from tests.harness.proxies.cutting import Cut, CuttingProxy
+from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.gunicorn import Gunicorn, wait_until
 from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live

@@ -12,12 +12,12 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from tests.harness.clients.http import Connection, Response
+from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import wait_until
-from tests.harness.http import Connection, Response
-from tests.harness.site import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.gunicorn import wait_until
 from tests.harness.timing import assert_takes_less
-from tests.harness.tus import Tus, patch_fields
 from tus_wsgi.domain.model import MIB
 
 pytestmark = pytest.mark.live

@@ -20,7 +20,7 @@ from demo.app import PAGE, UPPY_FILES
 from demo.npm import fetch_files, find_npm
 from demo.process import ChildProcess, SetupError
 from demo.runner import UPPY, Places
-from tests.harness.gunicorn import wait_until
+from tests.harness.servers.gunicorn import wait_until
 from tests.live.demo_fixtures.chromium import Chromium, Page, find_chromium
 from tests.live.demo_fixtures.running import RunningDemo, ask, gone, running, start
 from tests.live.demo_fixtures.widget import button, press, uploads, wait_until_sent

@@ -10,10 +10,10 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 import pytest
 
+from tests.harness.clients.http import Connection, Response
+from tests.harness.clients.tus import VERSION, Tus
 from tests.harness.data import some_bytes
-from tests.harness.http import Connection, Response
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import VERSION, Tus
+from tests.harness.servers.deployment import PART_SIZE, Site
 
 pytestmark = pytest.mark.live
 

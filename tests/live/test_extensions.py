@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.harness.clients.http import Connection
+from tests.harness.clients.tus import STREAM, VERSION, Tus
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import wait_until
-from tests.harness.http import Connection
-from tests.harness.proxy import CuttingProxy
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import STREAM, VERSION, Tus
+from tests.harness.proxies.cutting import CuttingProxy
+from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.gunicorn import wait_until
 from tests.live.clients.drivers import aiotus_multiple
 
 pytestmark = pytest.mark.live

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.harness.clients.http import Connection
+from tests.harness.clients.tus import STREAM, VERSION, Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import Gunicorn
-from tests.harness.http import Connection
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import STREAM, VERSION, Tus, patch_fields
+from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.gunicorn import Gunicorn
 from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.harness.clients.http import Connection, Response
+from tests.harness.clients.tus import VERSION, Tus
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import Gunicorn
-from tests.harness.http import Connection, Response
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import VERSION, Tus
+from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.gunicorn import Gunicorn
 from tus_wsgi.domain.model import MIB
 
 pytestmark = pytest.mark.live

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.harness.clients.http import Connection
+from tests.harness.clients.tus import STREAM, VERSION, Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.http import Connection
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import STREAM, VERSION, Tus, patch_fields
+from tests.harness.servers.deployment import PART_SIZE, Site
 from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.harness.clients.tus import Tus
 from tests.harness.data import some_bytes
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import Tus
+from tests.harness.servers.deployment import PART_SIZE, Site
 from tus_wsgi.domain.model import KIB
 
 pytestmark = pytest.mark.live

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.harness.clients.http import Connection
+from tests.harness.clients.tus import Tus
 from tests.harness.data import some_bytes
-from tests.harness.http import Connection
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import Tus
+from tests.harness.servers.deployment import PART_SIZE, Site
 from tests.live.fuzz import Probe, Targets, probes
 
 pytestmark = pytest.mark.live

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.clients.http import Connection, Response
+from tests.harness.clients.tus import Tus
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import ROOT, STOP_SECONDS, Gunicorn
-from tests.harness.http import Connection, Response
 from tests.harness.packages import python_package
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import Tus
+from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.gunicorn import ROOT, STOP_SECONDS, Gunicorn
 from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live

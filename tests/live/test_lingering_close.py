@@ -12,14 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.harness.clients.http import Connection, Response
+from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import STOP_SECONDS, Gunicorn
-from tests.harness.http import Connection, Response
-from tests.harness.nginx import running_nginx
-from tests.harness.site import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.gunicorn import STOP_SECONDS, Gunicorn
+from tests.harness.servers.nginx import running_nginx
 from tests.harness.timing import assert_takes_less
 from tests.harness.tls import write_certificate
-from tests.harness.tus import Tus, patch_fields
 from tests.live.test_threads import THREADS
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.connection import LINGER_SECONDS

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from demo.seaweedfs import start_seaweedfs
+from tests.harness.clients.tus import STREAM, Tus
 from tests.harness.data import some_bytes
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import STREAM, Tus
+from tests.harness.servers.deployment import PART_SIZE, Site
 
 pytestmark = pytest.mark.live
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from demo.seaweedfs import SeaweedFS, start_seaweedfs
+from tests.harness.clients.http import Connection
+from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import ROOT, STOP_SECONDS, Gunicorn
-from tests.harness.http import Connection
-from tests.harness.tus import Tus, patch_fields
+from tests.harness.servers.gunicorn import ROOT, STOP_SECONDS, Gunicorn
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.stores.s3.client import make_client
 

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.harness.clients.http import Connection, Response
+from tests.harness.clients.tus import Tus
 from tests.harness.data import some_bytes
-from tests.harness.http import Connection, Response
-from tests.harness.site import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Site
 from tests.harness.timing import assert_takes_less
-from tests.harness.tus import Tus
 
 pytestmark = pytest.mark.live
 

@@ -14,11 +14,11 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from tests.harness.gunicorn import STOP_SECONDS, Gunicorn
-from tests.harness.http import Connection
-from tests.harness.site import Site
+from tests.harness.clients.http import Connection
+from tests.harness.clients.tus import Tus, patch_fields
+from tests.harness.servers.deployment import Site
+from tests.harness.servers.gunicorn import STOP_SECONDS, Gunicorn
 from tests.harness.timing import MANY_TRIES, assert_takes_less
-from tests.harness.tus import Tus, patch_fields
 from tests.live.test_fairness import LATE
 from tus_wsgi.domain.model import KIB, MIB
 

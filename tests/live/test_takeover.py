@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from tests.harness.clients.http import Connection
+from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import Gunicorn, wait_until
-from tests.harness.http import Connection
-from tests.harness.site import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.gunicorn import Gunicorn, wait_until
 from tests.harness.timing import assert_takes_less
-from tests.harness.tus import Tus, patch_fields
 from tus_wsgi.domain.model import KIB
 
 pytestmark = pytest.mark.live

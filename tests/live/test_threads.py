@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.clients.http import Connection
+from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.gunicorn import wait_until
-from tests.harness.http import Connection
-from tests.harness.site import PART_SIZE, Site
-from tests.harness.tus import Tus, patch_fields
+from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.gunicorn import wait_until
 
 pytestmark = pytest.mark.live
 

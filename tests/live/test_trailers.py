@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.harness.gunicorn import Gunicorn
-from tests.harness.http import Connection, Response
-from tests.harness.site import Site
-from tests.harness.tus import Tus, patch_fields
+from tests.harness.clients.http import Connection, Response
+from tests.harness.clients.tus import Tus, patch_fields
+from tests.harness.servers.deployment import Site
+from tests.harness.servers.gunicorn import Gunicorn
 
 pytestmark = pytest.mark.live
 

@@ -25,12 +25,12 @@ from tusclient.exceptions import TusCommunicationError
 from demo.ports import free_ports
 from demo.seaweedfs import SeaweedFS
 from tests.harness.data import write_file
-from tests.harness.dynamodb import DynamoDB
-from tests.harness.gunicorn import Gunicorn
 from tests.harness.lockers import LEASES
-from tests.harness.nginx import running_nginx
 from tests.harness.node import node_packages, run_node
-from tests.harness.proxy import CuttingProxy
+from tests.harness.proxies.cutting import CuttingProxy
+from tests.harness.servers.dynamodb import DynamoDB
+from tests.harness.servers.gunicorn import Gunicorn
+from tests.harness.servers.nginx import running_nginx
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.lockers.lease.records import LeaseTiming
 from tus_wsgi.lockers.lease.s3 import S3Records

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bodies import PATIENCE, ScriptedBody, sliced
-from tests.harness.uploads import Uploads
+from tests.harness.clients.uploads import Uploads
 from tus_wsgi.domain.commands import (
     Append,
     Appended,

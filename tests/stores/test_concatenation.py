@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.harness.bodies import ScriptedBody
+from tests.harness.clients.uploads import METADATA, NOW, Uploads
 from tests.harness.stores import PART, Place
-from tests.harness.uploads import METADATA, NOW, Uploads
 from tus_wsgi.domain.errors import (
     InvalidPartial,
     OnFinishFailed,

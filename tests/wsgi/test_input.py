@@ -22,7 +22,7 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness.http import Connection
+from tests.harness.clients.http import Connection
 from tests.harness.tls import write_certificate
 from tests.wsgi.wire import Wire, chunk
 from tus_wsgi.domain.model import KIB, MIB

@@ -20,7 +20,7 @@ import psutil
 
 from demo.process import ChildProcess
 from demo.runner import Places
-from tests.harness.http import Connection, Response
+from tests.harness.clients.http import Connection, Response
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
-from tests.harness.dynamodb import DynamoDB
+from tests.harness.servers.dynamodb import DynamoDB
 from tus_wsgi.cli import main
 
 ROOT = Path(__file__).parents[3]

@@ -21,7 +21,7 @@ from demo.seaweedfs import SeaweedFS
 from tests.faults.proxy import FaultProxy
 from tests.harness.lockers import Place, new_place
 from tests.harness.records import MemoryRecords
-from tests.harness.service import Service
+from tests.harness.servers.s3_service import Service
 from tus_wsgi.domain.errors import LockerUnavailable
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from tests.harness.clients.uploads import Uploads, whenever
 from tests.harness.stores import PART, Call, Place
-from tests.harness.uploads import Uploads, whenever
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import InvalidPartial, OnFinishFailed, StoreUnavailable, UploadGone
 from tus_wsgi.domain.model import KIB, TIB, Final, Metadata, Partial, State, UploadId, UploadInfo

@@ -15,7 +15,7 @@ from pathlib import Path
 from demo.ports import HOST, free_ports
 from demo.process import ChildProcess
 from demo.seaweedfs import Credentials
-from tests.harness.service import Service, find_program, wait_until_writable
+from tests.harness.servers.s3_service import Service, find_program, wait_until_writable
 
 
 @contextlib.contextmanager

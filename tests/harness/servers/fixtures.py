@@ -11,8 +11,8 @@ import pytest
 from demo.seaweedfs import SeaweedFS, start_seaweedfs
 
 if TYPE_CHECKING:
-    from tests.harness.dynamodb import DynamoDB
-    from tests.harness.site import Site
+    from tests.harness.servers.deployment import Site
+    from tests.harness.servers.dynamodb import DynamoDB
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def dynamodb(
 ) -> Iterator[DynamoDB]:
     """A real DynamoDB for the whole run."""
     # Here, because the pure rings should not have to load it.
-    from tests.harness.dynamodb import running_dynamodb
+    from tests.harness.servers.dynamodb import running_dynamodb
 
     with running_dynamodb(tmp_path_factory.mktemp("dynamodb")) as server:
         yield server
@@ -46,7 +46,7 @@ def new_site(
 ) -> Iterator[Callable[..., Site]]:
     """Makes sites; arguments are settings. They end with the test."""
     # Here, because the pure rings should not have to load it.
-    from tests.harness.site import Site
+    from tests.harness.servers.deployment import Site
 
     with ExitStack() as sites:
 

@@ -22,9 +22,9 @@ import psutil
 from gunicorn.config import KNOWN_SETTINGS
 
 from demo.process import ChildProcess
-from tests.harness.http import Connection
+from tests.harness.clients.http import Connection
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOST = "127.0.0.1"
 
 START_SECONDS = 30.0

@@ -1,0 +1,1 @@
+"""Servers that the tests start, and the fixtures that share them."""
