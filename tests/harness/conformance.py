@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.harness.servers import gunicorn_gthread
-from tests.harness.servers.deployment import Site
+from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.gunicorn import Gunicorn
 from tests.harness.servers.peers import EXPIRES, MAX_SIZE, STALL, Judged
 
@@ -25,15 +25,15 @@ WORKERS = {
 
 
 @contextlib.contextmanager
-def ours(site: Site, worker: str) -> Iterator[Judged]:
+def ours(deployment: Deployment, worker: str) -> Iterator[Judged]:
     """This project: two servers that share their uploads, and one whose uploads soon expire."""
     # The suite kills workers, and gunicorn says so.
-    site.excused = r"was sent SIGKILL"
+    deployment.excused = r"was sent SIGKILL"
     limits = {"TUS_MAX_SIZE": str(MAX_SIZE), "TUS_NETWORK_TIMEOUT": f"{STALL}s"}
-    first = site.start(arguments=WORKERS[worker], settings=limits)
-    second = site.start(workers=1, arguments=WORKERS[worker], settings=limits)
+    first = deployment.start(arguments=WORKERS[worker], settings=limits)
+    second = deployment.start(workers=1, arguments=WORKERS[worker], settings=limits)
     brief = {**limits, "TUS_EXPIRES": f"{EXPIRES}s"}
-    expiring = site.start(workers=1, arguments=WORKERS[worker], settings=brief)
+    expiring = deployment.start(workers=1, arguments=WORKERS[worker], settings=brief)
     children = f"/proc/{first.pid}/task/{first.pid}/children"
     options = (
         *("--tus-second-url", _url(second), "--tus-stall", str(STALL)),

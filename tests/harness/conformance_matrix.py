@@ -15,7 +15,7 @@ from pathlib import Path
 from demo.seaweedfs import start_seaweedfs
 from tests.conformance.report import as_markdown, read
 from tests.harness.conformance import ROOT, judge, ours
-from tests.harness.servers.deployment import Site
+from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.peers import Judged, resumable_upload, tus_node_server
 
 REPORTS = ROOT / ".cache" / "conformance"
@@ -26,12 +26,12 @@ BEGIN, END = "<!-- matrix:begin -->\n", "<!-- matrix:end -->\n"
 @contextlib.contextmanager
 def _ours(worker: str, directory: Path) -> Iterator[Judged]:
     with start_seaweedfs(directory / "s3") as s3:
-        site = Site(s3, directory / "site")
+        deployment = Deployment(s3, directory / "deployment")
         try:
-            with ours(site, worker) as server:
+            with ours(deployment, worker) as server:
                 yield server
         finally:
-            site.close()
+            deployment.close()
 
 
 SERVERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Judged]]] = {

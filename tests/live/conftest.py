@@ -8,22 +8,22 @@ import pytest
 
 from demo.seaweedfs import SeaweedFS
 from tests.harness.clients.tus import Tus
-from tests.harness.servers.deployment import Site
+from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.gunicorn import Gunicorn
 
 
 @pytest.fixture(scope="session")
-def site(s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def deployment(s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Nobody kills its server or fills it for good: tests that do so make a site of their own."""
-    site = Site(s3, tmp_path_factory.mktemp("shared"))
-    site.start()
-    yield site
-    site.close()
+    deployment = Deployment(s3, tmp_path_factory.mktemp("shared"))
+    deployment.start()
+    yield deployment
+    deployment.close()
 
 
 @pytest.fixture(scope="session")
-def server(site: Site) -> Gunicorn:
-    return site.servers[0]
+def server(deployment: Deployment) -> Gunicorn:
+    return deployment.servers[0]
 
 
 @pytest.fixture

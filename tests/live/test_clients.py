@@ -18,7 +18,7 @@ import tus as tus_py
 from tests.harness.clients.tus import Tus
 from tests.harness.data import write_file
 from tests.harness.proxies.cutting import CuttingProxy
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.live.clients.curl import INTEROP, curl
 from tests.live.clients.drivers import (
     Client,
@@ -88,12 +88,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 def upload_through_cuts(
-    client: Client, job: Job, site: Site, *, cuts: list[int] | None = None
+    client: Client, job: Job, deployment: Deployment, *, cuts: list[int] | None = None
 ) -> str:
     """Upload a file through resets; returns the upload's path."""
     if cuts is None:
         cuts = SMALL_CUTS if job.size == SMALL else MEDIUM_CUTS
-    with CuttingProxy(site.servers[0].port, cuts=cuts) as network:
+    with CuttingProxy(deployment.servers[0].port, cuts=cuts) as network:
         url = client(f"http://127.0.0.1:{network.port}/files", job)
         assert network.cut_count == len(cuts)
     return urlsplit(url).path
@@ -114,24 +114,26 @@ def upload_through_cuts(
     ],
 )
 def test_200_mib_arrive_whole_through_six_resets(
-    client: Client, said: dict[str, Any], site: Site, tus: Tus, files: Files
+    client: Client, said: dict[str, Any], deployment: Deployment, tus: Tus, files: Files
 ) -> None:
     file, digest = files(LARGE)
-    path = upload_through_cuts(client, Job(file, LARGE, **said), site, cuts=LARGE_CUTS)
-    assert site.sha256(path) == digest
+    path = upload_through_cuts(client, Job(file, LARGE, **said), deployment, cuts=LARGE_CUTS)
+    assert deployment.sha256(path) == digest
     assert tus.offset(path) == LARGE
-    head = site.head(path)
+    head = deployment.head(path)
     assert head["ContentType"] == "video/mp4"
     assert head["Metadata"]["filename"] == "Men?.mp4"
 
 
 @pytest.mark.parametrize("client", CHUNKING.values(), ids=CHUNKING)
 @pytest.mark.parametrize("chunk", [MIB, 6_000_000], ids=["1MiB", "6MB"])
-def test_requests_may_have_any_size(client: Client, chunk: int, site: Site, files: Files) -> None:
+def test_requests_may_have_any_size(
+    client: Client, chunk: int, deployment: Deployment, files: Files
+) -> None:
     size = SMALL if chunk == MIB else MEDIUM
     file, digest = files(size)
-    path = upload_through_cuts(client, Job(file, size, chunk), site)
-    assert site.sha256(path) == digest
+    path = upload_through_cuts(client, Job(file, size, chunk), deployment)
+    assert deployment.sha256(path) == digest
 
 
 LENGTHS = {"0": 0, "1": 1, "N-1": PART_SIZE - 1, "N": PART_SIZE, "N+1": PART_SIZE + 1}
@@ -140,13 +142,13 @@ LENGTHS = {"0": 0, "1": 1, "N-1": PART_SIZE - 1, "N": PART_SIZE, "N+1": PART_SIZ
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 @pytest.mark.parametrize("length", LENGTHS.values(), ids=LENGTHS)
 def test_lengths_around_the_part_size_arrive_whole(
-    client: Client, length: int, site: Site, tus: Tus, files: Files
+    client: Client, length: int, deployment: Deployment, tus: Tus, files: Files
 ) -> None:
     """With one request for all that is left. In 0 bytes and in 1 there is nothing to cut."""
     file, digest = files(length)
     cuts = [1_500_000, 4 * MIB] if length > 1 else []
-    path = upload_through_cuts(client, Job(file, length), site, cuts=cuts)
-    assert site.sha256(path) == digest
+    path = upload_through_cuts(client, Job(file, length), deployment, cuts=cuts)
+    assert deployment.sha256(path) == digest
     assert tus.offset(path) == length
 
 
@@ -155,13 +157,13 @@ def test_lengths_around_the_part_size_arrive_whole(
 @pytest.mark.parametrize("length", list(LENGTHS.values())[1:], ids=list(LENGTHS)[1:])
 @pytest.mark.parametrize("options", [WITH_UPLOAD, DEFERRED], ids=["CW", "DL"])
 def test_such_lengths_arrive_whole_with_other_ways_to_begin(
-    length: int, options: dict[str, object], site: Site, files: Files
+    length: int, options: dict[str, object], deployment: Deployment, files: Files
 ) -> None:
     file, digest = files(length)
     cuts = [1_500_000, 4 * MIB] if length > 1 else []
     job = Job(file, length, 2 * MIB, options=options)
-    path = upload_through_cuts(tus_js_client, job, site, cuts=cuts)
-    assert site.sha256(path) == digest
+    path = upload_through_cuts(tus_js_client, job, deployment, cuts=cuts)
+    assert deployment.sha256(path) == digest
 
 
 # tus-js-client
@@ -176,24 +178,24 @@ def test_such_lengths_arrive_whole_with_other_ways_to_begin(
     ],
 )
 def test_the_options_of_tus_js_client_work_through_resets(
-    chunk: int, options: dict[str, object], site: Site, files: Files
+    chunk: int, options: dict[str, object], deployment: Deployment, files: Files
 ) -> None:
     size = SMALL if chunk == MIB else MEDIUM
     file, digest = files(size)
     job = Job(file, size, chunk, options=options)
-    assert site.sha256(upload_through_cuts(tus_js_client, job, site)) == digest
+    assert deployment.sha256(upload_through_cuts(tus_js_client, job, deployment)) == digest
 
 
 @pytest.mark.parametrize("chunk", [MIB, 0], ids=["1MiB", "unlimited"])
 def test_tus_js_client_uploads_parts_of_a_file_at_the_same_time(
-    chunk: int, site: Site, tus: Tus, files: Files
+    chunk: int, deployment: Deployment, tus: Tus, files: Files
 ) -> None:
     """CO-02."""
     file, digest = files(MEDIUM)
     job = Job(file, MEDIUM, chunk, options={"parallelUploads": 3})
-    path = upload_through_cuts(tus_js_client, job, site)
-    assert site.sha256(path) == digest
-    assert site.head(path)["ContentType"] == "video/mp4"
+    path = upload_through_cuts(tus_js_client, job, deployment)
+    assert deployment.sha256(path) == digest
+    assert deployment.head(path)["ContentType"] == "video/mp4"
     kind, _, partials = tus.head(path)["Upload-Concat"].partition(";")
     assert (kind, len(partials.split())) == ("final", 3)
 
@@ -201,7 +203,7 @@ def test_tus_js_client_uploads_parts_of_a_file_at_the_same_time(
 @pytest.mark.parametrize("chunk", [6_000_000, 0], ids=["6MB", "unlimited"])
 @pytest.mark.parametrize(("protocol", "interop"), [("ietf-draft-03", "5"), ("ietf-draft-05", "6")])
 def test_tus_js_client_speaks_the_drafts_of_the_ietf(
-    protocol: str, interop: str, chunk: int, site: Site, files: Files
+    protocol: str, interop: str, chunk: int, deployment: Deployment, files: Files
 ) -> None:
     file, digest = files(MEDIUM)
     job = Job(file, MEDIUM, chunk, options={"protocol": protocol})
@@ -212,24 +214,26 @@ def test_tus_js_client_speaks_the_drafts_of_the_ietf(
         answered.append(printed["interop"])
         return str(printed["url"])
 
-    assert site.sha256(upload_through_cuts(client, job, site)) == digest
+    assert deployment.sha256(upload_through_cuts(client, job, deployment)) == digest
     assert answered == [interop]
 
 
-def test_tus_js_client_terminates_what_it_has_begun(site: Site, tus: Tus, files: Files) -> None:
+def test_tus_js_client_terminates_what_it_has_begun(
+    deployment: Deployment, tus: Tus, files: Files
+) -> None:
     """TE-01: in the middle of a request, and after two that were cut.
 
     More is to be sent than fits between client and server, or all of it is there before the client
     has noticed how far it is.
     """
     file, _ = files(LARGE)
-    with CuttingProxy(site.servers[0].port, cuts=MEDIUM_CUTS[:2]) as network:
+    with CuttingProxy(deployment.servers[0].port, cuts=MEDIUM_CUTS[:2]) as network:
         endpoint = f"http://127.0.0.1:{network.port}/files"
         printed = run_tus_js_client(endpoint, Job(file, LARGE), terminateAt=12 * MIB)
         assert network.cut_count == 2
     path = urlsplit(str(printed["url"])).path
     assert tus.head(path).status in (404, 410)
-    assert [key for key in site.listing() if key.startswith(site.key(path))] == []
+    assert [key for key in deployment.listing() if key.startswith(deployment.key(path))] == []
 
 
 # tuspy
@@ -246,14 +250,14 @@ def test_tus_js_client_terminates_what_it_has_begun(site: Site, tus: Tus, files:
     ],
 )
 def test_tuspy_works_with_and_without_checksums_and_metadata(
-    client: Client, said: dict[str, Any], site: Site, tus: Tus, files: Files
+    client: Client, said: dict[str, Any], deployment: Deployment, tus: Tus, files: Files
 ) -> None:
     """CK-02, CK-07."""
     file, digest = files(SMALL)
     job = Job(file, SMALL, 1_500_000, **said)
-    path = upload_through_cuts(client, job, site)
-    assert site.sha256(path) == digest
-    assert set(site.head(path)["Metadata"]) == set(job.metadata)
+    path = upload_through_cuts(client, job, deployment)
+    assert deployment.sha256(path) == digest
+    assert set(deployment.head(path)["Metadata"]) == set(job.metadata)
     assert bool(tus.head(path).get("Upload-Metadata")) is bool(job.metadata)
 
 
@@ -263,18 +267,20 @@ def test_tuspy_works_with_and_without_checksums_and_metadata(
 @pytest.mark.parametrize("parallel", [1, 3])
 @pytest.mark.parametrize("checksum", [True, False], ids=["checksum", "plain"])
 def test_the_client_of_resumable_upload_works(
-    checksum: bool, parallel: int, site: Site, files: Files
+    checksum: bool, parallel: int, deployment: Deployment, files: Files
 ) -> None:
     file, digest = files(SMALL)
     client = partial(resumable_upload_client, parallel=parallel)
-    path = upload_through_cuts(client, Job(file, SMALL, checksum=checksum), site)
-    assert site.sha256(path) == digest
+    path = upload_through_cuts(client, Job(file, SMALL, checksum=checksum), deployment)
+    assert deployment.sha256(path) == digest
 
 
 # tus.py
 
 
-def test_tus_dot_py_uploads_what_comes_through_a_pipe(site: Site, tus: Tus, files: Files) -> None:
+def test_tus_dot_py_uploads_what_comes_through_a_pipe(
+    deployment: Deployment, tus: Tus, files: Files
+) -> None:
     """DL: it says the length with an empty request at the end.
 
     Without cuts: a pipe gives its bytes once, so the client cannot resume.
@@ -286,7 +292,7 @@ def test_tus_dot_py_uploads_what_comes_through_a_pipe(site: Site, tus: Tus, file
         assert cat.stdout is not None
         tus_py.resume(cat.stdout, url, chunk_size=MIB, offset=0)
     path = urlsplit(url).path
-    assert site.sha256(path) == digest
+    assert deployment.sha256(path) == digest
     assert tus.head(path)["Upload-Length"] == str(SMALL)
 
 
@@ -303,12 +309,12 @@ def test_curl_sees_first_where_the_upload_is(tus: Tus, files: Files) -> None:
     assert first["Location"] == final["Location"]
 
 
-def test_curl_goes_on_where_the_interim_response_says(site: Site, files: Files) -> None:
+def test_curl_goes_on_where_the_interim_response_says(deployment: Deployment, files: Files) -> None:
     """R-18, R-42: what was acknowledged on the way is there after the cut."""
     file, digest = files(MEDIUM)
     job = Job(file, MEDIUM)
     cuts = [14 * MIB, 15 * MIB, 18 * MIB]
-    with CuttingProxy(site.servers[0].port, cuts=cuts) as network:
+    with CuttingProxy(deployment.servers[0].port, cuts=cuts) as network:
         # So slowly that the server tells of its progress, once a second, before the cut.
         begun = begin_with_curl(f"http://127.0.0.1:{network.port}/files", job, "--limit-rate", "4M")
         assert begun.failed
@@ -322,4 +328,4 @@ def test_curl_goes_on_where_the_interim_response_says(site: Site, files: Files) 
         assert int(curl("HEAD", url).final["Upload-Offset"]) >= max(told)
         go_on_with_curl(url, job)
         assert network.cut_count == len(cuts)
-    assert site.sha256(urlsplit(url).path) == digest
+    assert deployment.sha256(urlsplit(url).path) == digest

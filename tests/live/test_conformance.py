@@ -17,25 +17,25 @@ from demo.seaweedfs import SeaweedFS
 from tests.conformance.report import as_markdown, read
 from tests.conformance.rules import NOT_TESTED, RULES
 from tests.harness.conformance import SUITE, judge, ours
-from tests.harness.servers.deployment import Site
+from tests.harness.servers.deployment import Deployment
 
 pytestmark = [pytest.mark.live, pytest.mark.conformance]
 
 
 @pytest.fixture
-def site(s3: SeaweedFS, tmp_path: Path) -> Iterator[Site]:
-    site = Site(s3, tmp_path / "site")
-    yield site
-    site.close()
+def deployment(s3: SeaweedFS, tmp_path: Path) -> Iterator[Deployment]:
+    deployment = Deployment(s3, tmp_path / "deployment")
+    yield deployment
+    deployment.close()
 
 
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
     ("worker", "level"), [("gevent", "practice"), ("gthread", "should")], ids=["gevent", "gthread"]
 )
-def test_every_rule_holds(worker: str, level: str, site: Site, tmp_path: Path) -> None:
+def test_every_rule_holds(worker: str, level: str, deployment: Deployment, tmp_path: Path) -> None:
     """All of protocol.md, section 1."""
-    with ours(site, worker) as server:
+    with ours(deployment, worker) as server:
         ran = judge(server, tmp_path, level=level)
     print(ran.stdout[-20_000:], ran.stderr)
     assert ran.returncode == 0

@@ -15,7 +15,7 @@ from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.proxies.cutting import Cut, CuttingProxy
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import Gunicorn, wait_until
 from tus_wsgi.domain.model import KIB, MIB
 
@@ -64,7 +64,7 @@ def send_some(connection: Connection, path: str, count: int, *, chunked: bool) -
 @pytest.mark.parametrize("end", End, ids=lambda end: end.value)
 @pytest.mark.parametrize("count", POINTS.values(), ids=POINTS)
 def test_what_had_arrived_is_stored(
-    count: int, end: End, chunked: bool, site: Site, tus: Tus
+    count: int, end: End, chunked: bool, deployment: Deployment, tus: Tus
 ) -> None:
     """C-41"""
     path = tus.create(len(FILE))
@@ -73,7 +73,7 @@ def test_what_had_arrived_is_stored(
         send_some(connection, path, count, chunked=chunked)
         if end is End.RESET:
             connection.delivered()
-            site.wait_for_lock(path)
+            deployment.wait_for_lock(path)
             connection.reset()
         elif end is End.CLOSE:
             connection.close()
@@ -89,7 +89,7 @@ def test_what_had_arrived_is_stored(
         wait_until(lambda: tus.offset(path) == BEGUN + count, seconds=5)
         offset = BEGUN + count
     tus.send(path, offset, FILE[offset:])
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_had_arrived_is_stored(
     ],
 )
 def test_a_chunked_body_may_end_anywhere_in_its_framing(
-    ending: bytes, site: Site, tus: Tus
+    ending: bytes, deployment: Deployment, tus: Tus
 ) -> None:
     """C-41"""
     path = tus.create(len(FILE))
@@ -116,10 +116,10 @@ def test_a_chunked_body_may_end_anywhere_in_its_framing(
         assert response["Upload-Offset"] == "100000"
     assert tus.offset(path) == 100_000
     tus.send(path, 100_000, FILE[100_000:])
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
 
 
-def test_a_chunk_that_ends_early_counts_as_far_as_it_came(site: Site, tus: Tus) -> None:
+def test_a_chunk_that_ends_early_counts_as_far_as_it_came(deployment: Deployment, tus: Tus) -> None:
     """C-41"""
     path = tus.create(len(FILE))
     with Connection(tus.port) as connection:
@@ -130,9 +130,9 @@ def test_a_chunk_that_ends_early_counts_as_far_as_it_came(site: Site, tus: Tus) 
     assert tus.offset(path) == MIB // 2
 
 
-def test_a_head_that_ends_early_changes_nothing(site: Site, tus: Tus) -> None:
+def test_a_head_that_ends_early_changes_nothing(deployment: Deployment, tus: Tus) -> None:
     path = tus.create(len(FILE))
-    before = site.listing()
+    before = deployment.listing()
     for cut in (1, 20, 60, 120):
         with Connection(tus.port) as connection:
             head = connection.head("PATCH", path, patch_fields(0, Content_Length="5"))
@@ -140,10 +140,12 @@ def test_a_head_that_ends_early_changes_nothing(site: Site, tus: Tus) -> None:
             connection.half_close()
             connection.rest()
     assert tus.offset(path) == 0
-    assert site.listing() == before
+    assert deployment.listing() == before
 
 
-def test_the_first_bytes_in_a_creation_are_kept_as_far_as_they_came(site: Site, tus: Tus) -> None:
+def test_the_first_bytes_in_a_creation_are_kept_as_far_as_they_came(
+    deployment: Deployment, tus: Tus
+) -> None:
     """CW-07: a client that still listens learns where to go on."""
     with Connection(tus.port) as connection:
         fields = {"Upload-Length": str(len(FILE)), "Content-Length": str(len(FILE))}
@@ -155,12 +157,12 @@ def test_the_first_bytes_in_a_creation_are_kept_as_far_as_they_came(site: Site, 
     assert (response.status, response["Upload-Offset"]) == (201, str(PART_SIZE + 77))
     path = urlsplit(response["Location"]).path
     tus.send(path, PART_SIZE + 77, FILE[PART_SIZE + 77 :])
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
 
 
 @pytest.mark.parametrize("how", Cut, ids=lambda how: how.name)
 def test_an_upload_gets_through_a_network_that_ends_every_connection(
-    how: Cut, site: Site, server: Gunicorn, tus: Tus
+    how: Cut, deployment: Deployment, server: Gunicorn, tus: Tus
 ) -> None:
     """Twelve cuts in ten megabytes, each at another place of a part."""
     path = tus.create(len(FILE))
@@ -178,4 +180,4 @@ def test_an_upload_gets_through_a_network_that_ends_every_connection(
             assert now >= offset
             offset = now
         assert network.cut_count >= 10
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE

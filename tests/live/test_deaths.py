@@ -15,7 +15,7 @@ import pytest
 from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import wait_until
 from tests.harness.timing import assert_takes_less
 from tus_wsgi.domain.model import MIB
@@ -31,14 +31,16 @@ STOPPED = 10.0
 """Seconds, of the 30 that `graceful_timeout` allows."""
 
 
-def begin_patch(site: Site, port: int, path: str, offset: int, count: int) -> Connection:
+def begin_patch(
+    deployment: Deployment, port: int, path: str, offset: int, count: int
+) -> Connection:
     """A PATCH for the whole rest, of which so many bytes have reached the server."""
     connection = Connection(port)
     length = str(len(FILE) - offset)
     connection.begin("PATCH", path, patch_fields(offset, Content_Length=length))
     connection.send(FILE[offset : offset + count])
     connection.delivered()
-    site.wait_for_lock(path)
+    deployment.wait_for_lock(path)
     return connection
 
 
@@ -64,58 +66,60 @@ def go_on(tus: Tus, path: str, offset: int, count: int | None = None) -> int:
 
 @pytest.mark.parametrize("count", [10, 3 * PART_SIZE + 10], ids=["tail", "parts"])
 def test_after_a_killed_worker_the_next_request_is_answered_at_once(
-    count: int, new_site: Callable[..., Site]
+    count: int, new_deployment: Callable[..., Deployment]
 ) -> None:
     """C-44: what was acknowledged is there; the lock died with its holder."""
-    site = new_site()
-    site.excused = r"was sent SIGKILL"
-    server = site.start(workers=2)
+    deployment = new_deployment()
+    deployment.excused = r"was sent SIGKILL"
+    server = deployment.start(workers=2)
     tus = Tus(server.port)
     acknowledged = 2 * MIB
 
     def kill() -> float:
         path = tus.create(len(FILE))
         tus.send(path, 0, FILE[:acknowledged])
-        with begin_patch(site, server.port, path, acknowledged, count) as connection:
+        with begin_patch(deployment, server.port, path, acknowledged, count) as connection:
             os.kill(server.worker_of(connection.socket), signal.SIGKILL)
             began = time.monotonic()
             offset = tus.offset(path)
             took = time.monotonic() - began
             assert acknowledged <= offset <= acknowledged + count
             go_on(tus, path, offset)
-        assert site.stored(path) == FILE
+        assert deployment.stored(path) == FILE
         return took
 
     assert_takes_less(AT_ONCE, kill)
 
 
-def test_a_server_whose_only_worker_was_killed_comes_back(new_site: Callable[..., Site]) -> None:
-    site = new_site()
-    site.excused = r"was sent SIGKILL"
-    server = site.start(workers=1)
+def test_a_server_whose_only_worker_was_killed_comes_back(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = new_deployment()
+    deployment.excused = r"was sent SIGKILL"
+    server = deployment.start(workers=1)
     tus = Tus(server.port)
     path = tus.create(len(FILE))
-    with begin_patch(site, server.port, path, 0, PART_SIZE + 10) as connection:
+    with begin_patch(deployment, server.port, path, 0, PART_SIZE + 10) as connection:
         os.kill(server.worker_of(connection.socket), signal.SIGKILL)
         go_on(tus, path, 0)
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
 
 
 def test_an_upload_that_workers_die_under_again_and_again_is_whole(
-    new_site: Callable[..., Site],
+    new_deployment: Callable[..., Deployment],
 ) -> None:
-    site = new_site()
-    site.excused = r"was sent SIGKILL"
-    server = site.start(workers=2)
+    deployment = new_deployment()
+    deployment.excused = r"was sent SIGKILL"
+    server = deployment.start(workers=2)
     tus = Tus(server.port)
     path, offset = tus.create(len(FILE)), 0
     for step in (1, PART_SIZE - 1, 2 * PART_SIZE, 500_000):
-        with begin_patch(site, server.port, path, offset, step) as holder:
+        with begin_patch(deployment, server.port, path, offset, step) as holder:
             os.kill(server.worker_of(holder.socket), signal.SIGKILL)
         # Each death is followed by an acknowledged step, which no later one may undo.
         offset = go_on(tus, path, offset, 400_000)
     go_on(tus, path, offset)
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
 
 
 class Sender(threading.Thread):
@@ -137,24 +141,26 @@ class Sender(threading.Thread):
 
 
 def test_a_server_that_is_told_to_stop_stores_what_came_and_ends_soon(
-    new_site: Callable[..., Site],
+    new_deployment: Callable[..., Deployment],
 ) -> None:
     """A silent upload, one in chunks and one that is being sent: none waits for its end."""
-    site = new_site()
-    server = site.start(workers=2)
+    deployment = new_deployment()
+    server = deployment.start(workers=2)
     tus = Tus(server.port)
     paths = [tus.create(len(FILE)) for _ in range(3)]
     silent, chunked, running = paths
     with ExitStack() as connections:
-        first = connections.enter_context(begin_patch(site, server.port, silent, 0, PART_SIZE + 99))
+        first = connections.enter_context(
+            begin_patch(deployment, server.port, silent, 0, PART_SIZE + 99)
+        )
         second = connections.enter_context(Connection(server.port))
         second.begin("PATCH", chunked, patch_fields(0, Transfer_Encoding="chunked"))
         second.chunk(FILE[: PART_SIZE + 98])
         second.delivered()
-        third = connections.enter_context(begin_patch(site, server.port, running, 0, 5_000))
+        third = connections.enter_context(begin_patch(deployment, server.port, running, 0, 5_000))
         sender = Sender(third, FILE[5_000:])
         sender.start()
-        site.wait_for_lock(chunked)
+        deployment.wait_for_lock(chunked)
         for connection in (first, second):
             connection.consumed()
 
@@ -168,7 +174,7 @@ def test_a_server_that_is_told_to_stop_stores_what_came_and_ends_soon(
     offsets = {path: int(response["Upload-Offset"]) for path, response in told.items()}
     assert offsets == {silent: PART_SIZE + 99, chunked: PART_SIZE + 98}
     assert {response.status for response in told.values()} == {503}
-    again = Tus(site.start(workers=2).port)
+    again = Tus(deployment.start(workers=2).port)
     for path, offset in offsets.items():
         assert again.offset(path) == offset
     stored = again.offset(running)
@@ -178,13 +184,15 @@ def test_a_server_that_is_told_to_stop_stores_what_came_and_ends_soon(
     for path in paths:
         offset = again.offset(path)
         again.send(path, offset, FILE[offset:])
-        assert site.stored(path) == FILE
+        assert deployment.stored(path) == FILE
 
 
-def test_a_stopping_server_finishes_small_requests(new_site: Callable[..., Site]) -> None:
+def test_a_stopping_server_finishes_small_requests(
+    new_deployment: Callable[..., Deployment],
+) -> None:
     """A request whose last byte has come is answered as ever."""
-    site = new_site()
-    server = site.start(workers=1)
+    deployment = new_deployment()
+    server = deployment.start(workers=1)
     tus = Tus(server.port)
     path = tus.create(len(FILE))
     with Connection(server.port) as connection:
@@ -194,15 +202,17 @@ def test_a_stopping_server_finishes_small_requests(new_site: Callable[..., Site]
         offset = int(response["Upload-Offset"])
         assert (response.status, offset == len(FILE)) in [(204, True), (503, False)]
     assert server.wait(STOPPED) == 0
-    again = Tus(site.start(workers=1).port)
+    again = Tus(deployment.start(workers=1).port)
     assert again.offset(path) == offset
     again.send(path, offset, FILE[offset:])
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
 
 
-def test_a_stopped_server_takes_no_more_connections(new_site: Callable[..., Site]) -> None:
-    site = new_site()
-    server = site.start(workers=1)
+def test_a_stopped_server_takes_no_more_connections(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = new_deployment()
+    server = deployment.start(workers=1)
     server.signal(signal.SIGTERM)
     assert server.wait(STOPPED) == 0
 

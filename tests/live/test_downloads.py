@@ -13,7 +13,7 @@ import pytest
 from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import VERSION, Tus
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 
 pytestmark = pytest.mark.live
 
@@ -22,9 +22,9 @@ SIZE = len(FILE)
 
 
 @pytest.fixture(scope="module")
-def path(site: Site) -> str:
+def path(deployment: Deployment) -> str:
     """An upload in three parts, of a type that browsers may show."""
-    tus = Tus(site.servers[0].port)
+    tus = Tus(deployment.servers[0].port)
     pairs = {"filename": "Menü.png", "filetype": "image/png"}
     said = ",".join(f"{key} {_encoded(value)}" for key, value in pairs.items())
     path = tus.create(SIZE, {"Upload-Metadata": said})
@@ -137,26 +137,26 @@ def test_a_reader_needs_no_word_of_tus(path: str, tus: Tus) -> None:
         assert connection.response()["Upload-Offset"] == str(SIZE)
 
 
-def test_a_reader_that_leaves_hurts_nobody(path: str, tus: Tus, site: Site) -> None:
+def test_a_reader_that_leaves_hurts_nobody(path: str, tus: Tus, deployment: Deployment) -> None:
     for _ in range(3):
         with Connection(tus.port) as connection:
             connection.begin("GET", path)
             assert connection.line().startswith(b"HTTP/1.1 200")
             connection.reset()
     assert get(tus, path, Range="bytes=-1").body == FILE[-1:]
-    assert site.servers[0].complaints() == []
+    assert deployment.servers[0].complaints() == []
 
 
-def test_a_reader_may_be_led_to_s3_itself(new_site: Callable[..., Site]) -> None:
+def test_a_reader_may_be_led_to_s3_itself(new_deployment: Callable[..., Deployment]) -> None:
     """TUS_DOWNLOAD_REDIRECT: S3 sends the same bytes, under the same name and type."""
-    site = new_site(TUS_DOWNLOAD_REDIRECT="60s")
-    tus = Tus(site.start().port)
+    deployment = new_deployment(TUS_DOWNLOAD_REDIRECT="60s")
+    tus = Tus(deployment.start().port)
     said = f"filename {_encoded('Menü.png')},filetype {_encoded('image/png')}"
     path = tus.create(SIZE, {"Upload-Metadata": said})
     tus.send(path, 0, FILE)
     sent = get(tus, path, Range="bytes=0-3")
     assert (sent.status, sent.body) == (307, b"")
-    assert sent["Location"].startswith(site.environ["TUS_S3_ENDPOINT"])
+    assert sent["Location"].startswith(deployment.environ["TUS_S3_ENDPOINT"])
     with urllib.request.urlopen(sent["Location"], timeout=30) as answer:
         assert answer.read() == FILE
         assert answer.headers["Content-Type"] == "image/png"

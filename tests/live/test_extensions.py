@@ -13,38 +13,38 @@ from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import STREAM, VERSION, Tus
 from tests.harness.data import some_bytes
 from tests.harness.proxies.cutting import CuttingProxy
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import wait_until
 from tests.live.clients.drivers import aiotus_multiple
 
 pytestmark = pytest.mark.live
 
-NewSite = Callable[..., Site]
+NewSite = Callable[..., Deployment]
 
 
 def test_aiotus_uploads_a_file_in_several_that_are_joined(
-    new_site: NewSite, tmp_path: Path
+    new_deployment: NewSite, tmp_path: Path
 ) -> None:
     """CO-02: pieces of any size, through three cuts, and with the setting none of them is left."""
-    site = new_site(TUS_DELETE_PARTIALS="true")
+    deployment = new_deployment(TUS_DELETE_PARTIALS="true")
     data = some_bytes(2 * PART_SIZE + 1234)
     pieces = [data[: PART_SIZE + 7], data[PART_SIZE + 7 : PART_SIZE + 10], data[PART_SIZE + 10 :]]
     files = [tmp_path / str(number) for number in range(len(pieces))]
     for file, piece in zip(files, pieces, strict=True):
         file.write_bytes(piece)
     cuts = [300_000, 5_000_000, 9_000_000]
-    with CuttingProxy(site.start().port, cuts=cuts) as network:
+    with CuttingProxy(deployment.start().port, cuts=cuts) as network:
         url = aiotus_multiple(f"http://127.0.0.1:{network.port}/files", files, chunk=1_000_000)
         assert network.cut_count == len(cuts)
-    assert site.stored(url) == data
-    assert set(site.listing()) == {site.key(url), site.key(url) + ".info"}
+    assert deployment.stored(url) == data
+    assert set(deployment.listing()) == {deployment.key(url), deployment.key(url) + ".info"}
 
 
 @pytest.mark.timeout(300)
-def test_a_thousand_partials_become_one_object(new_site: NewSite) -> None:
+def test_a_thousand_partials_become_one_object(new_deployment: NewSite) -> None:
     """CO-02: once a request field has room for their URLs. Each twentieth of them is empty."""
-    site = new_site()
-    tus = Tus(site.start(arguments=["--limit-request-field_size", "65536"]).port)
+    deployment = new_deployment()
+    tus = Tus(deployment.start(arguments=["--limit-request-field_size", "65536"]).port)
     pieces = [some_bytes(number % 20, seed=number) for number in range(1000)]
 
     def partial(piece: bytes) -> str:
@@ -62,14 +62,14 @@ def test_a_thousand_partials_become_one_object(new_site: NewSite) -> None:
         created = connection.response()
     assert created.status == 201, created
     path = urlsplit(created["Location"]).path
-    assert site.stored(path) == b"".join(pieces)
+    assert deployment.stored(path) == b"".join(pieces)
     assert tus.head(path)["Upload-Concat"] == named
 
 
-def test_a_whole_is_found_by_another_worker(new_site: NewSite) -> None:
+def test_a_whole_is_found_by_another_worker(new_deployment: NewSite) -> None:
     """CU-01, CU-02: with several workers nobody remembers anything."""
-    site = new_site()
-    tus = Tus(site.start(workers=3).port)
+    deployment = new_deployment()
+    tus = Tus(deployment.start(workers=3).port)
     partial = {"Upload-Concat": "partial"}
     first, last = tus.create(3, partial), tus.create(4, partial)
     tus.send(first, 0, b"abc")
@@ -83,13 +83,13 @@ def test_a_whole_is_found_by_another_worker(new_site: NewSite) -> None:
     path = created["Location"].removeprefix(f"http://127.0.0.1:{tus.port}")
     assert tus.offset(path) == 7
     assert tus.head(path)["Upload-Concat"] == named["Upload-Concat"]
-    assert site.stored(path) == b"abcdefg"
+    assert deployment.stored(path) == b"abcdefg"
 
 
-def test_an_upload_lapses(new_site: NewSite) -> None:
+def test_an_upload_lapses(new_deployment: NewSite) -> None:
     """EX-02, EX-05, against the server's own clock."""
-    site = new_site(TUS_EXPIRES="1s")
-    tus = Tus(site.start(workers=2).port)
+    deployment = new_deployment(TUS_EXPIRES="1s")
+    tus = Tus(deployment.start(workers=2).port)
     path = tus.create(10)
     assert tus.head(path).get("Upload-Expires")
     wait_until(lambda: tus.head(path).status == 410, seconds=10)

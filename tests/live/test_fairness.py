@@ -15,13 +15,13 @@ import pytest
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import STREAM, VERSION, Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import Gunicorn
 from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live
 
-Sites = Callable[..., Site]
+NewDeployment = Callable[..., Deployment]
 
 LATE = 2.0
 """Seconds that a small request may take beside a large one, on a machine that does much else."""
@@ -37,8 +37,8 @@ CONNECTION_SIZE = 200 * KIB
 """Bytes of memory that a client may cost beside the budget: 500 of them 100 MiB."""
 
 
-def one_worker(site: Site) -> tuple[Gunicorn, int]:
-    server = site.start(workers=1)
+def one_worker(deployment: Deployment) -> tuple[Gunicorn, int]:
+    server = deployment.start(workers=1)
     (worker,) = server.workers()
     return server, worker
 
@@ -58,10 +58,10 @@ def send_fast(tus: Tus, path: str, size: int, chunked: bool) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_small_request_beside_a_fast_client_is_answered_soon(
-    chunked: bool, new_site: Sites
+    chunked: bool, new_deployment: NewDeployment
 ) -> None:
-    site = new_site()
-    server, _ = one_worker(site)
+    deployment = new_deployment()
+    server, _ = one_worker(deployment)
     tus = Tus(server.port)
     size = 96 * MIB
     path = tus.create(size)
@@ -78,9 +78,11 @@ def test_a_small_request_beside_a_fast_client_is_answered_soon(
     assert max(seconds) < LATE, sorted(seconds)[-5:]
 
 
-def test_a_healthy_upload_moves_while_stalled_clients_hold_the_budget(new_site: Sites) -> None:
-    site = new_site(TUS_MEMORY_BUDGET="8MiB")
-    server, _ = one_worker(site)
+def test_a_healthy_upload_moves_while_stalled_clients_hold_the_budget(
+    new_deployment: NewDeployment,
+) -> None:
+    deployment = new_deployment(TUS_MEMORY_BUDGET="8MiB")
+    server, _ = one_worker(deployment)
     tus = Tus(server.port)
     data = some_bytes(2 * PART_SIZE + 1000)
     with ExitStack() as stack:
@@ -93,13 +95,13 @@ def test_a_healthy_upload_moves_while_stalled_clients_hold_the_budget(new_site: 
         began = time.monotonic()
         path = tus.upload(data)
         assert time.monotonic() - began < 15
-    assert site.stored(path) == data
+    assert deployment.stored(path) == data
 
 
-def test_silent_clients_cost_little_memory_beside_the_budget(new_site: Sites) -> None:
+def test_silent_clients_cost_little_memory_beside_the_budget(new_deployment: NewDeployment) -> None:
     """Their bytes are on disk, and none of them is waited for with much."""
-    site = new_site(TUS_MEMORY_BUDGET="4MiB")
-    server, worker = one_worker(site)
+    deployment = new_deployment(TUS_MEMORY_BUDGET="4MiB")
+    server, worker = one_worker(deployment)
     Tus(server.port).upload(bytes(MIB))
     before = psutil.Process(worker).memory_info().rss
     with ExitStack() as stack:
@@ -116,11 +118,11 @@ def test_silent_clients_cost_little_memory_beside_the_budget(new_site: Sites) ->
     assert grown < 4 * MIB + CROWD * CONNECTION_SIZE, grown / MIB
 
 
-def test_a_long_tail_takes_no_more_memory_than_the_budget(new_site: Sites) -> None:
+def test_a_long_tail_takes_no_more_memory_than_the_budget(new_deployment: NewDeployment) -> None:
     """Parts of an upload of 5 TiB have 525 MiB, so tails are long, and each request begins with
     one."""
-    site = new_site(TUS_MEMORY_BUDGET="16MiB")
-    server, worker = one_worker(site)
+    deployment = new_deployment(TUS_MEMORY_BUDGET="16MiB")
+    server, worker = one_worker(deployment)
     tus = Tus(server.port)
     path = tus.create(5 << 40)
     tus.send(path, 0, bytes(LONG))

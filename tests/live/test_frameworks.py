@@ -9,7 +9,7 @@ import pytest
 from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import VERSION, Tus
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import Gunicorn
 from tus_wsgi.domain.model import MIB
 
@@ -41,10 +41,12 @@ def ask(server: Gunicorn, method: str, path: str, body: bytes | None = None) -> 
 
 
 @pytest.mark.parametrize("app", APPS.values(), ids=APPS)
-def test_uploads_work_beside_the_application(app: str, new_site: Callable[..., Site]) -> None:
+def test_uploads_work_beside_the_application(
+    app: str, new_deployment: Callable[..., Deployment]
+) -> None:
     """The application's own routes are untouched, at the root and below /app."""
-    site = new_site()
-    server = site.start(workers=1, app=app, ignored=OTHERS)
+    deployment = new_deployment()
+    server = deployment.start(workers=1, app=app, ignored=OTHERS)
     for mount in ("", "/app"):
         assert ask(server, "GET", f"{mount}/hello").body.decode() == f"hello from {mount}"
         assert ask(server, "POST", f"{mount}/echo", FILE[:MIB]).body == FILE[:MIB]
@@ -62,12 +64,14 @@ def test_uploads_work_beside_the_application(app: str, new_site: Callable[..., S
         assert tus.offset(path) == 1000
         tus.send(path, 1000, FILE[1000:])
         assert tus.ask("GET", path).body == FILE
-        assert site.stored(path) == FILE
+        assert deployment.stored(path) == FILE
 
 
-def test_a_base_path_and_a_public_url_of_ones_own(new_site: Callable[..., Site]) -> None:
-    site = new_site(TUS_BASE_PATH="/api/v1/up", TUS_PUBLIC_URL="https://example.com/x")
-    server = site.start(workers=1, app=APPS["bare"])
+def test_a_base_path_and_a_public_url_of_ones_own(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = new_deployment(TUS_BASE_PATH="/api/v1/up", TUS_PUBLIC_URL="https://example.com/x")
+    server = deployment.start(workers=1, app=APPS["bare"])
     created = Tus(server.port).ask("POST", "/api/v1/up", {"Upload-Length": "0", **VERSION})
     assert created["Location"].startswith("https://example.com/x/")
     assert ask(server, "GET", "/files/x").status == 404

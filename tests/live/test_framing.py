@@ -12,7 +12,7 @@ import pytest
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import STREAM, VERSION, Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live
@@ -169,7 +169,9 @@ def test_an_unread_body_is_never_taken_for_requests(
     assert tus.ask("GET", victim).body == b"precious"
 
 
-def test_more_than_was_announced_is_the_next_request_and_no_data(site: Site, tus: Tus) -> None:
+def test_more_than_was_announced_is_the_next_request_and_no_data(
+    deployment: Deployment, tus: Tus
+) -> None:
     path = tus.create(20)
     with Connection(tus.port) as connection:
         head = connection.head("PATCH", path, patch_fields(0, Content_Length="10"))
@@ -177,7 +179,7 @@ def test_more_than_was_announced_is_the_next_request_and_no_data(site: Site, tus
         connection.send(head + b"0123456789" + again + b"abcdefghij")
         assert connection.response()["Upload-Offset"] == "10"
         assert connection.response()["Upload-Offset"] == "20"
-    assert site.stored(path) == b"0123456789abcdefghij"
+    assert deployment.stored(path) == b"0123456789abcdefghij"
 
 
 def test_pipelined_requests_are_answered_in_their_order(tus: Tus) -> None:
@@ -231,7 +233,9 @@ def test_one_connection_carries_an_upload_from_its_creation_to_its_removal(tus: 
         assert connection.response().status == 404
 
 
-def test_expect_100_continue_is_answered_and_the_body_arrives(site: Site, tus: Tus) -> None:
+def test_expect_100_continue_is_answered_and_the_body_arrives(
+    deployment: Deployment, tus: Tus
+) -> None:
     path = tus.create(5)
     with Connection(tus.port) as connection:
         fields = patch_fields(0, Content_Length="5", Expect="100-continue")
@@ -240,11 +244,11 @@ def test_expect_100_continue_is_answered_and_the_body_arrives(site: Site, tus: T
         assert connection.line() == b""
         connection.send(b"hello")
         assert connection.response().status == 204
-    assert site.stored(path) == b"hello"
+    assert deployment.stored(path) == b"hello"
 
 
 def test_the_client_of_java_sends_patch_as_a_chunked_post_that_expects(
-    site: Site, tus: Tus
+    deployment: Deployment, tus: Tus
 ) -> None:
     """C-10, as tus-java-client does it."""
     path = tus.create(5)
@@ -260,7 +264,7 @@ def test_the_client_of_java_sends_patch_as_a_chunked_post_that_expects(
         connection.chunk(b"hello")
         connection.chunk(b"")
         assert connection.response().status == 204
-    assert site.stored(path) == b"hello"
+    assert deployment.stored(path) == b"hello"
 
 
 @refused

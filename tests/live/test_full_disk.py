@@ -9,17 +9,19 @@ import pytest
 
 from tests.harness.clients.tus import Tus
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tus_wsgi.domain.model import KIB
 
 pytestmark = pytest.mark.live
 
 
-def test_what_came_before_the_disk_was_full_is_kept(new_site: Callable[..., Site]) -> None:
+def test_what_came_before_the_disk_was_full_is_kept(
+    new_deployment: Callable[..., Deployment],
+) -> None:
     """The client reads 507, and goes on from there as soon as there is room again."""
-    site = new_site(TUS_MEMORY_BUDGET="0")
-    site.excused = r"Traceback"  # the operator's disk is the operator's business
-    server = site.start(workers=1)
+    deployment = new_deployment(TUS_MEMORY_BUDGET="0")
+    deployment.excused = r"Traceback"  # the operator's disk is the operator's business
+    server = deployment.start(workers=1)
     (worker,) = server.workers()
     tus = Tus(server.port)
     room = PART_SIZE - 512 * KIB
@@ -34,4 +36,4 @@ def test_what_came_before_the_disk_was_full_is_kept(new_site: Callable[..., Site
         assert tus.offset(path) == before + room
         resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited)
         tus.send(path, before + room, data[room:])
-        assert site.stored(path)[before:] == data
+        assert deployment.stored(path)[before:] == data

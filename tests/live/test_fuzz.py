@@ -13,7 +13,7 @@ import pytest
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import Tus
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.live.fuzz import Probe, Targets, probes
 
 pytestmark = pytest.mark.live
@@ -44,15 +44,15 @@ def answers(port: int, probe: Probe) -> list[tuple[int, bool]]:
 
 
 @pytest.mark.timeout(200)
-def test_a_thousand_odd_requests_change_nothing(new_site: Callable[..., Site]) -> None:
+def test_a_thousand_odd_requests_change_nothing(new_deployment: Callable[..., Deployment]) -> None:
     """protocol 1.12. No 5xx; 501 and 505 may come from gunicorn itself, which refuses transfer
     codings and versions that it does not know before the library sees them.
     """
     # pytest-randomly seeds this one, and `-p randomly -p "randomly_seed=..."` repeats it.
     seed = random.getrandbits(32)
     print(f"seed {seed}")
-    site = new_site()
-    server = site.start(workers=2)
+    deployment = new_deployment()
+    server = deployment.start(workers=2)
     tus = Tus(server.port)
     body = some_bytes(OFFSET)
     unfinished, deferred = tus.create(2 * PART_SIZE), tus.create(None)
@@ -60,7 +60,7 @@ def test_a_thousand_odd_requests_change_nothing(new_site: Callable[..., Site]) -
         tus.send(path, 0, body)
     finished = tus.upload(body)
     paths = [unfinished, deferred, finished]
-    before = site.listing()
+    before = deployment.listing()
 
     tried = probes(COUNT, Targets(paths, OFFSET), random.Random(seed))
     with ThreadPoolExecutor(6) as threads:
@@ -81,10 +81,10 @@ def test_a_thousand_odd_requests_change_nothing(new_site: Callable[..., Site]) -
         "too few came through"
     )
     assert [tus.offset(path) for path in paths] == [OFFSET] * 3, f"seed {seed}"
-    assert site.listing() == before, f"seed {seed}"
-    assert site.stored(finished) == body
+    assert deployment.listing() == before, f"seed {seed}"
+    assert deployment.stored(finished) == body
     assert server.complaints() == [], server.said()
     # The uploads are as good as before.
     rest = some_bytes(2 * PART_SIZE)[OFFSET:]
     tus.send(unfinished, OFFSET, rest)
-    assert site.stored(unfinished) == body + rest
+    assert deployment.stored(unfinished) == body + rest

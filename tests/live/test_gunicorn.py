@@ -18,7 +18,7 @@ from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import Tus
 from tests.harness.data import some_bytes
 from tests.harness.packages import python_package
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import ROOT, STOP_SECONDS, Gunicorn
 from tus_wsgi.domain.model import KIB, MIB
 
@@ -41,19 +41,19 @@ BODIES: list[tuple[str, bytes]] = [
 
 
 def test_plain_gunicorn_serves_uploads_from_environment_variables_alone(
-    new_site: Callable[..., Site], tmp_path: Path
+    new_deployment: Callable[..., Deployment], tmp_path: Path
 ) -> None:
-    site = new_site()
+    deployment = new_deployment()
     program = Path(sysconfig.get_path("scripts"), "gunicorn")
     home = tmp_path / "home"
     home.mkdir()
-    environ = {**site.environ, "WEB_CONCURRENCY": "3", "HOME": str(home)}
+    environ = {**deployment.environ, "WEB_CONCURRENCY": "3", "HOME": str(home)}
     command = ["env", f"--chdir={ROOT}", str(program)]
     with Gunicorn(environ, directory=tmp_path, command=command) as server:
         workers = server.workers()
         assert len(workers) == 3
         tus = Tus(server.port)
-        assert site.stored(tus.upload(FILE)) == FILE
+        assert deployment.stored(tus.upload(FILE)) == FILE
         server.signal(signal.SIGTERM)
         assert server.wait(STOP_SECONDS) == 0
         said = server.said()
@@ -77,11 +77,11 @@ def test_every_range_of_gunicorns_that_is_supported_is_tried() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_fast_path_is_taken_and_gives_what_the_slow_one_gives(
-    version: str, new_site: Callable[..., Site], tmp_path: Path
+    version: str, new_deployment: Callable[..., Deployment], tmp_path: Path
 ) -> None:
-    site = new_site()
+    deployment = new_deployment()
     packages = python_package(f"gunicorn=={version}", alone=True)
-    environ = {**site.environ, "PYTHONPATH": str(packages)}
+    environ = {**deployment.environ, "PYTHONPATH": str(packages)}
     command = [sys.executable, "-m", "gunicorn", "tests.live.apps.sources:application"]
     with Gunicorn(environ, directory=tmp_path, command=command) as server:
         fast, slow = pipelined(server, "/"), pipelined(server, "/input")
@@ -93,7 +93,7 @@ def test_the_fast_path_is_taken_and_gives_what_the_slow_one_gives(
             "SocketSource" if field == "Content-Length" else "InputSource" for field, _ in BODIES
         ]
         assert {one["source"] for one in slow} == {"InputSource"}
-        assert site.stored(Tus(server.port).upload(FILE)) == FILE
+        assert deployment.stored(Tus(server.port).upload(FILE)) == FILE
         assert server.complaints() == []
         # What an old one says of its own sockets at its end is its own affair.
         server.signal(signal.SIGTERM)

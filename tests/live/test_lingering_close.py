@@ -15,7 +15,7 @@ import pytest
 from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import STOP_SECONDS, Gunicorn
 from tests.harness.servers.nginx import running_nginx
 from tests.harness.timing import assert_takes_less
@@ -46,13 +46,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def plain(request: pytest.FixtureRequest, site: Site) -> Gunicorn:
-    return site.start(workers=1, arguments=KINDS[request.param])
+def plain(request: pytest.FixtureRequest, deployment: Deployment) -> Gunicorn:
+    return deployment.start(workers=1, arguments=KINDS[request.param])
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def secure(request: pytest.FixtureRequest, site: Site, certificate: Path) -> Gunicorn:
-    return site.start(workers=1, arguments=KINDS[request.param], certificate=certificate)
+def secure(request: pytest.FixtureRequest, deployment: Deployment, certificate: Path) -> Gunicorn:
+    return deployment.start(workers=1, arguments=KINDS[request.param], certificate=certificate)
 
 
 def cpu(server: Gunicorn) -> float:
@@ -95,8 +95,12 @@ def test_it_costs_no_more_over_tls(secure: Gunicorn, *, chunked: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_costs_no_more_where_gunicorn_cannot_be_told_to_close(kind: str, site: Site) -> None:
-    server = site.start(workers=1, app="tests.live.apps.wrapped:application", arguments=KINDS[kind])
+def test_it_costs_no_more_where_gunicorn_cannot_be_told_to_close(
+    kind: str, deployment: Deployment
+) -> None:
+    server = deployment.start(
+        workers=1, app="tests.live.apps.wrapped:application", arguments=KINDS[kind]
+    )
     assert cheaply_refused(server, chunked=False)["X-Wrapped"] == "yes"
 
 
@@ -113,9 +117,9 @@ def test_a_client_behind_nginx_reads_why(plain: Gunicorn, tmp_path: Path, *, chu
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_body_that_is_superseded_costs_no_more(kind: str, site: Site) -> None:
+def test_a_body_that_is_superseded_costs_no_more(kind: str, deployment: Deployment) -> None:
     """Its client goes on sending, faster than anything."""
-    server = site.start(workers=1, arguments=KINDS[kind])
+    server = deployment.start(workers=1, arguments=KINDS[kind])
     tus = Tus(server.port)
     path = tus.create(2 * SIZE)
     with Connection(server.port, timeout=60) as connection, ThreadPoolExecutor(1) as threads:
@@ -134,8 +138,10 @@ def test_a_body_that_is_superseded_costs_no_more(kind: str, site: Site) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_stops_waits_for_no_rest(kind: str, new_site: Callable[..., Site]) -> None:
-    server = new_site().start(workers=1, arguments=KINDS[kind])
+def test_a_server_that_stops_waits_for_no_rest(
+    kind: str, new_deployment: Callable[..., Deployment]
+) -> None:
+    server = new_deployment().start(workers=1, arguments=KINDS[kind])
     with Connection(server.port, timeout=60) as connection, ThreadPoolExecutor(1) as threads:
         connection.begin("PATCH", UNKNOWN, patch_fields(0, Content_Length=str(1 << 40)))
 
@@ -155,11 +161,13 @@ def test_a_server_that_stops_waits_for_no_rest(kind: str, new_site: Callable[...
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_downloads_that_nobody_takes_are_given_up(kind: str, new_site: Callable[..., Site]) -> None:
+def test_downloads_that_nobody_takes_are_given_up(
+    kind: str, new_deployment: Callable[..., Deployment]
+) -> None:
     """And while that happens nobody else waits."""
-    site = new_site(TUS_NETWORK_TIMEOUT="3s")
-    site.excused = r"Traceback|Socket error processing request"  # gunicorn's words for it
-    server = site.start(workers=1, arguments=KINDS[kind])
+    deployment = new_deployment(TUS_NETWORK_TIMEOUT="3s")
+    deployment.excused = r"Traceback|Socket error processing request"  # gunicorn's words for it
+    server = deployment.start(workers=1, arguments=KINDS[kind])
     (worker,) = map(psutil.Process, server.workers())
     tus = Tus(server.port)
     path = tus.upload(bytes(SIZE))
@@ -187,7 +195,7 @@ def test_downloads_that_nobody_takes_are_given_up(kind: str, new_site: Callable[
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_superseded_body_has_its_response_over_tls(
-    secure: Gunicorn, site: Site, *, chunked: bool
+    secure: Gunicorn, deployment: Deployment, *, chunked: bool
 ) -> None:
     tus = Tus(secure.port, tls=secure.tls)
     path = tus.create(len(FILE))
@@ -200,4 +208,4 @@ def test_a_superseded_body_has_its_response_over_tls(
         told = connection.response()
     assert (told.status, told["Upload-Offset"]) == (423, str(offset))
     tus.send(path, offset, FILE[offset:])
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE

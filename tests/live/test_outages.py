@@ -10,7 +10,7 @@ import pytest
 from demo.seaweedfs import start_seaweedfs
 from tests.harness.clients.tus import STREAM, Tus
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 
 pytestmark = pytest.mark.live
 
@@ -24,9 +24,9 @@ def test_while_s3_is_down_clients_wait_and_afterwards_all_goes_on(tmp_path: Path
     """HEAD is never 5xx: clients would start again from the first byte. All else is."""
     stored = PART_SIZE + 77
     with start_seaweedfs(tmp_path / "s3") as s3:
-        site = Site(s3, tmp_path / "site")
-        site.excused = r"Traceback|\bERROR\b"
-        tus = Tus(site.start().port)
+        deployment = Deployment(s3, tmp_path / "deployment")
+        deployment.excused = r"Traceback|\bERROR\b"
+        tus = Tus(deployment.start().port)
         begun, finished = tus.create(len(FILE)), tus.upload(b"hello")
         tus.send(begun, 0, FILE[:stored])
         s3.stop(hard=True)
@@ -54,37 +54,37 @@ def test_while_s3_is_down_clients_wait_and_afterwards_all_goes_on(tmp_path: Path
             assert response["Tus-Resumable"] == "1.0.0"
             assert b"seaweed" not in response.body.lower(), "what it is made of is our own business"
         assert tus.ask("OPTIONS", "/files").status == 204
-        site.close()
+        deployment.close()
 
     with start_seaweedfs(tmp_path / "s3") as s3:
         # Its secrets are new at every start.
-        again = Tus(site.start(settings=s3.environ()).port)
+        again = Tus(deployment.start(settings=s3.environ()).port)
         assert again.offset(begun) == stored
         again.send(begun, stored, FILE[stored:])
         assert again.ask("GET", begun).body == FILE
         assert again.ask("GET", finished).body == b"hello"
-        site.close()
+        deployment.close()
 
 
 def test_s3_dies_in_the_middle_of_a_patch(tmp_path: Path) -> None:
     """The client learns of it, and what was acknowledged before is there afterwards."""
     with start_seaweedfs(tmp_path / "s3") as s3:
-        site = Site(s3, tmp_path / "site")
-        site.excused = r"Traceback|\bERROR\b"
-        tus = Tus(site.start().port)
+        deployment = Deployment(s3, tmp_path / "deployment")
+        deployment.excused = r"Traceback|\bERROR\b"
+        tus = Tus(deployment.start().port)
         path = tus.create(len(FILE))
         tus.send(path, 0, FILE[:1000])
         s3.stop(hard=True)
         response = tus.patch(path, 1000, FILE[1000:])
         assert response.status == 503
         assert response.get("Upload-Offset") is None, "nobody knows it now"
-        site.close()
+        deployment.close()
     with start_seaweedfs(tmp_path / "s3") as s3:
-        again = Tus(site.start(settings=s3.environ()).port)
+        again = Tus(deployment.start(settings=s3.environ()).port)
         assert again.offset(path) == 1000
         again.send(path, 1000, FILE[1000:])
         assert again.ask("GET", path).body == FILE
-        site.close()
+        deployment.close()
 
 
 @pytest.mark.parametrize("path", ["/files/aaaaaaaaaaaaaaaaaaaaaa", "/files/not-an-id", "/files/"])

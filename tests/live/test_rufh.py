@@ -10,7 +10,7 @@ import pytest
 from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import Tus
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.timing import assert_takes_less
 
 pytestmark = pytest.mark.live
@@ -52,13 +52,13 @@ def ask(port: int, method: str, path: str, said: dict[str, str], body: bytes = b
 
 
 @pytest.fixture(scope="module")
-def port(site: Site) -> int:
-    return site.start(workers=2).port
+def port(deployment: Deployment) -> int:
+    return deployment.start(workers=2).port
 
 
 @pytest.mark.parametrize("interop", VERSIONS)
 def test_a_whole_file_in_one_request_is_told_first_where_it_is(
-    site: Site, port: int, interop: int
+    deployment: Deployment, port: int, interop: int
 ) -> None:
     """R-10, R-15"""
     with Connection(port) as connection:
@@ -71,13 +71,13 @@ def test_a_whole_file_in_one_request_is_told_first_where_it_is(
         final = connection.response()
     assert (final.status, path_of(final)) == (201, path_of(first))
     assert int(final["Upload-Offset"]) == len(FILE)
-    assert site.stored(path_of(final)) == FILE
-    assert site.head(path_of(final))["ContentType"] == "video/mp4"
+    assert deployment.stored(path_of(final)) == FILE
+    assert deployment.head(path_of(final))["ContentType"] == "video/mp4"
 
 
 @pytest.mark.parametrize("interop", VERSIONS)
 def test_what_a_cut_left_is_found_at_the_location_of_the_interim_response(
-    site: Site, port: int, interop: int
+    deployment: Deployment, port: int, interop: int
 ) -> None:
     """R-18, R-46"""
     sent = PART_SIZE + 12_345
@@ -94,7 +94,7 @@ def test_what_a_cut_left_is_found_at_the_location_of_the_interim_response(
     assert int(found["Upload-Offset"]) == sent
     rest = partial(interop, sent, complete=True)
     assert ask(port, "PATCH", path, rest, FILE[sent:]).status in (201, 204)
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
 
 
 @pytest.mark.parametrize("interop", [None, 99])
@@ -110,7 +110,7 @@ def test_who_names_no_version_that_is_known_gets_one_response(
 
 @pytest.mark.parametrize("interop", [None, 5, 6])
 def test_a_careful_client_creates_first_and_sends_afterwards(
-    site: Site, port: int, interop: int | None
+    deployment: Deployment, port: int, interop: int | None
 ) -> None:
     """R-12, R-13, R-37, R-38: as tus-js-client does it."""
     begun = ask(port, "POST", "/files", fields(interop, complete=False, Upload_Length="70001"))
@@ -121,10 +121,12 @@ def test_a_careful_client_creates_first_and_sends_afterwards(
     assert (half["Upload-Offset"], half["Upload-Complete"]) == ("1000", "?0")
     whole = ask(port, "PATCH", path, partial(interop, 1000, complete=True), data[1000:])
     assert (whole["Upload-Offset"], whole["Upload-Complete"]) == ("70001", "?1")
-    assert site.stored(path) == data
+    assert deployment.stored(path) == data
 
 
-def test_the_length_is_not_the_end_until_the_client_says_so(site: Site, port: int) -> None:
+def test_the_length_is_not_the_end_until_the_client_says_so(
+    deployment: Deployment, port: int
+) -> None:
     """R-39"""
     said = fields(9, complete=False, Upload_Length="5")
     path = path_of(ask(port, "POST", "/files", said))
@@ -133,7 +135,7 @@ def test_the_length_is_not_the_end_until_the_client_says_so(site: Site, port: in
     assert ask(port, "HEAD", path, {})["Upload-Complete"] == "?0"
     done = ask(port, "PATCH", path, partial(9, 5, complete=True))
     assert done["Upload-Complete"] == "?1"
-    assert site.stored(path) == b"hello"
+    assert deployment.stored(path) == b"hello"
     again = ask(port, "PATCH", path, partial(9, 5, complete=True))
     assert (again.status, again["Upload-Complete"]) == (204, "?1"), "R-43: the answer was lost"
 
@@ -147,17 +149,17 @@ def test_an_append_past_the_length_is_the_end_of_the_upload(port: int) -> None:
     assert ask(port, "HEAD", path, {}).status in (404, 410)
 
 
-def test_one_protocol_goes_on_where_another_began(site: Site, port: int) -> None:
+def test_one_protocol_goes_on_where_another_began(deployment: Deployment, port: int) -> None:
     tus = Tus(port)
     path = tus.create(10)
     assert ask(port, "PATCH", path, partial(6, 0, complete=False), b"01234").status == 201
     assert tus.offset(path) == 5
     assert tus.patch(path, 5, b"56789").status == 204
-    assert site.stored(path) == b"0123456789"
+    assert deployment.stored(path) == b"0123456789"
     assert ask(port, "HEAD", path, {})["Upload-Complete"] == "?1"
 
 
-def test_a_newcomer_takes_over_from_a_stalled_client(site: Site, port: int) -> None:
+def test_a_newcomer_takes_over_from_a_stalled_client(deployment: Deployment, port: int) -> None:
     """R-71"""
 
     def take_over() -> float:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import Tus, patch_fields
-from tests.harness.servers.deployment import Site
+from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.gunicorn import STOP_SECONDS, Gunicorn
 from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tests.live.test_fairness import LATE
@@ -41,8 +41,8 @@ FLOOD_SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
-def server(site: Site) -> Gunicorn:
-    return site.start(workers=1)
+def server(deployment: Deployment) -> Gunicorn:
+    return deployment.start(workers=1)
 
 
 @contextmanager
@@ -144,8 +144,10 @@ def test_who_sends_them_is_superseded(chunks: bytes, server: Gunicorn) -> None:
 
 
 @pytest.mark.parametrize("chunks", [TINY, PADDED], ids=["tiny", "padded"])
-def test_a_server_stops_all_the_same(chunks: bytes, new_site: Callable[..., Site]) -> None:
-    server = new_site().start(workers=1)
+def test_a_server_stops_all_the_same(
+    chunks: bytes, new_deployment: Callable[..., Deployment]
+) -> None:
+    server = new_deployment().start(workers=1)
     path = Tus(server.port).create(1 << 30)
     with flood(server, request(server, "PATCH", path, CHUNKED), chunks):
         began = time.monotonic()

@@ -14,7 +14,7 @@ import pytest
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import Gunicorn, wait_until
 from tests.harness.timing import assert_takes_less
 from tus_wsgi.domain.model import KIB
@@ -34,7 +34,13 @@ framings = pytest.mark.parametrize("chunked", [False, True], ids=["length", "chu
 
 @contextmanager
 def stalled(
-    site: Site, port: int, path: str, sent: int, *, chunked: bool, waited_for: bool = True
+    deployment: Deployment,
+    port: int,
+    path: str,
+    sent: int,
+    *,
+    chunked: bool,
+    waited_for: bool = True,
 ) -> Iterator[Connection]:
     """A PATCH of which `sent` bytes have reached the server, and no more come.
 
@@ -49,13 +55,13 @@ def stalled(
             connection.begin("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
             connection.send(FILE[:sent])
         connection.delivered()
-        site.wait_for_lock(path)
+        deployment.wait_for_lock(path)
         if waited_for:
             connection.consumed()
         yield connection
 
 
-def supersede(site: Site, tus: Tus, path: str, sent: int, holder: Connection) -> float:
+def supersede(deployment: Deployment, tus: Tus, path: str, sent: int, holder: Connection) -> float:
     """HEAD, then PATCH: the file is whole, and the old request learns what happened.
 
     Returns the seconds that the two took together.
@@ -67,14 +73,14 @@ def supersede(site: Site, tus: Tus, path: str, sent: int, holder: Connection) ->
     told = holder.response()
     assert (told.status, told["Upload-Offset"]) == (423, str(sent))
     tus.send(path, sent + 1000, FILE[sent + 1000 :])
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
     return took
 
 
 @pytest.fixture(scope="module")
-def pair(site: Site) -> tuple[Tus, Tus]:
+def pair(deployment: Deployment) -> tuple[Tus, Tus]:
     """Two servers with one worker each, which share bucket and locks: two workers for certain."""
-    first, second = site.start(workers=1), site.start(workers=1)
+    first, second = deployment.start(workers=1), deployment.start(workers=1)
     return Tus(first.port), Tus(second.port)
 
 
@@ -82,15 +88,15 @@ def pair(site: Site) -> tuple[Tus, Tus]:
 @pytest.mark.parametrize("sent", SENT)
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-worker", "other-worker"])
 def test_a_silent_client_is_superseded_at_once(
-    elsewhere: bool, sent: int, chunked: bool, pair: tuple[Tus, Tus], site: Site
+    elsewhere: bool, sent: int, chunked: bool, pair: tuple[Tus, Tus], deployment: Deployment
 ) -> None:
     """C-41, C-42: every byte that was sent counts."""
     here, other = pair
 
     def measure() -> float:
         path = here.create(len(FILE))
-        with stalled(site, here.port, path, sent, chunked=chunked) as holder:
-            return supersede(site, other if elsewhere else here, path, sent, holder)
+        with stalled(deployment, here.port, path, sent, chunked=chunked) as holder:
+            return supersede(deployment, other if elsewhere else here, path, sent, holder)
 
     assert_takes_less(SOON, measure)
 
@@ -99,28 +105,30 @@ def test_a_silent_client_is_superseded_at_once(
 @pytest.mark.parametrize("sent", [0, PART_SIZE + 70_001])
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-worker", "other-worker"])
 def test_a_request_is_superseded_before_its_body_is_looked_at(
-    elsewhere: bool, sent: int, chunked: bool, pair: tuple[Tus, Tus], site: Site
+    elsewhere: bool, sent: int, chunked: bool, pair: tuple[Tus, Tus], deployment: Deployment
 ) -> None:
     """C-41: what the kernel has of it counts as well."""
     here, other = pair
 
     def measure() -> float:
         path = here.create(len(FILE))
-        with stalled(site, here.port, path, sent, chunked=chunked, waited_for=False) as holder:
-            return supersede(site, other if elsewhere else here, path, sent, holder)
+        with stalled(
+            deployment, here.port, path, sent, chunked=chunked, waited_for=False
+        ) as holder:
+            return supersede(deployment, other if elsewhere else here, path, sent, holder)
 
     assert_takes_less(SOON, measure)
 
 
 def test_it_is_superseded_by_either_worker_of_one_server(
-    site: Site, server: Gunicorn, tus: Tus
+    deployment: Deployment, server: Gunicorn, tus: Tus
 ) -> None:
     sent = PART_SIZE + 1
     # Seconds, by whether the worker that answered is the one that was waiting.
     quickest = dict[bool, float]()
     for _ in range(60):
         path = tus.create(len(FILE))
-        with stalled(site, server.port, path, sent, chunked=False) as holder:
+        with stalled(deployment, server.port, path, sent, chunked=False) as holder:
             theirs = server.worker_of(holder.socket)
             with Connection(server.port) as connection:
                 began = time.monotonic()
@@ -136,16 +144,16 @@ def test_it_is_superseded_by_either_worker_of_one_server(
     pytest.fail(f"60 requests went to one worker, or some were slow: {quickest}")
 
 
-def test_a_patch_supersedes_without_a_head(pair: tuple[Tus, Tus], site: Site) -> None:
+def test_a_patch_supersedes_without_a_head(pair: tuple[Tus, Tus], deployment: Deployment) -> None:
     here, other = pair
 
     def measure() -> float:
         path = here.create(len(FILE))
-        with stalled(site, here.port, path, 70_001, chunked=False):
+        with stalled(deployment, here.port, path, 70_001, chunked=False):
             began = time.monotonic()
             other.send(path, 70_001, FILE[70_001:])
             took = time.monotonic() - began
-        assert site.stored(path) == FILE
+        assert deployment.stored(path) == FILE
         return took
 
     assert_takes_less(SOON + 1, measure)  # superseding, and ten megabytes
@@ -153,7 +161,7 @@ def test_a_patch_supersedes_without_a_head(pair: tuple[Tus, Tus], site: Site) ->
 
 @framings
 def test_a_head_during_a_patch_has_an_offset_to_go_on_from(
-    chunked: bool, pair: tuple[Tus, Tus], site: Site
+    chunked: bool, pair: tuple[Tus, Tus], deployment: Deployment
 ) -> None:
     """C-25, C-26: the offset never shrinks, though each HEAD cuts the PATCH before it short."""
     here, other = pair
@@ -170,22 +178,22 @@ def test_a_head_during_a_patch_has_an_offset_to_go_on_from(
                 connection.begin("PATCH", path, patch_fields(offset, Content_Length=length))
                 connection.send(FILE[offset : offset + step])
             connection.delivered()
-            site.wait_for_lock(path)
+            deployment.wait_for_lock(path)
             offset += step
             assert other.offset(path) == offset
     here.send(path, offset, FILE[offset:])
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
 
 
-def test_silence_is_ended_by_the_network_timeout(new_site: Callable[..., Site]) -> None:
+def test_silence_is_ended_by_the_network_timeout(new_deployment: Callable[..., Deployment]) -> None:
     """C-42: what came is stored, and the upload is not left locked."""
-    site = new_site(TUS_NETWORK_TIMEOUT="500ms")
-    tus = Tus(site.start(workers=1).port)
+    deployment = new_deployment(TUS_NETWORK_TIMEOUT="500ms")
+    tus = Tus(deployment.start(workers=1).port)
 
     def fall_silent() -> float:
         path = tus.create(len(FILE))
         began = time.monotonic()
-        with stalled(site, tus.port, path, PART_SIZE + 5, chunked=False) as holder:
+        with stalled(deployment, tus.port, path, PART_SIZE + 5, chunked=False) as holder:
             response = holder.response()
             took = time.monotonic() - began
             assert (response.status, response["Upload-Offset"]) == (503, str(PART_SIZE + 5))
@@ -197,9 +205,9 @@ def test_silence_is_ended_by_the_network_timeout(new_site: Callable[..., Site]) 
     assert_takes_less(3, fall_silent)
 
 
-def test_a_slow_client_is_no_silent_one(new_site: Callable[..., Site]) -> None:
-    site = new_site(TUS_NETWORK_TIMEOUT="1s")
-    tus = Tus(site.start(workers=1).port)
+def test_a_slow_client_is_no_silent_one(new_deployment: Callable[..., Deployment]) -> None:
+    deployment = new_deployment(TUS_NETWORK_TIMEOUT="1s")
+    tus = Tus(deployment.start(workers=1).port)
     path = tus.create(10)
     with Connection(tus.port) as connection:
         connection.begin("PATCH", path, patch_fields(0, Content_Length="10"))
@@ -207,35 +215,37 @@ def test_a_slow_client_is_no_silent_one(new_site: Callable[..., Site]) -> None:
             connection.send(bytes([byte]))
             time.sleep(0.15)
         assert connection.response().status == 204
-    assert site.stored(path) == b"0123456789"
+    assert deployment.stored(path) == b"0123456789"
 
 
-def test_ten_silent_clients_hold_up_nobody(pair: tuple[Tus, Tus], site: Site) -> None:
+def test_ten_silent_clients_hold_up_nobody(pair: tuple[Tus, Tus], deployment: Deployment) -> None:
     """More than there are slots for part uploads: none is held while a client is waited for."""
     here, _ = pair
     with ExitStack() as holders:
         for _ in range(12):
             path = here.create(len(FILE))
-            holders.enter_context(stalled(site, here.port, path, PART_SIZE + 1, chunked=False))
+            holders.enter_context(
+                stalled(deployment, here.port, path, PART_SIZE + 1, chunked=False)
+            )
 
         def measure() -> float:
             began = time.monotonic()
             path = here.upload(FILE)
             took = time.monotonic() - began
-            assert site.stored(path) == FILE
+            assert deployment.stored(path) == FILE
             return took
 
         assert_takes_less(5, measure)
 
 
 def test_the_response_to_a_superseded_client_needs_no_reader(
-    pair: tuple[Tus, Tus], site: Site
+    pair: tuple[Tus, Tus], deployment: Deployment
 ) -> None:
     """A half-open connection: the client is gone, and nobody told the server."""
     here, other = pair
     path = here.create(len(FILE))
-    with stalled(site, here.port, path, 1000, chunked=False) as holder:
+    with stalled(deployment, here.port, path, 1000, chunked=False) as holder:
         holder.reset()
         wait_until(lambda: other.offset(path) == 1000, seconds=5 * SOON)
     other.send(path, 1000, FILE[1000:])
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE

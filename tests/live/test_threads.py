@@ -12,7 +12,7 @@ import pytest
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import Tus, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.servers.deployment import PART_SIZE, Site
+from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import wait_until
 
 pytestmark = pytest.mark.live
@@ -22,14 +22,16 @@ FILE = some_bytes(2 * PART_SIZE + 50_000)
 THREADS = ["--config", str(Path(__file__).parent / "apps" / "gthread_conf.py")]
 
 
-def test_uploads_cuts_takeovers_and_stops_work_in_threads(new_site: Callable[..., Site]) -> None:
-    site = new_site()
-    server = site.start(workers=2, arguments=THREADS)
+def test_uploads_cuts_takeovers_and_stops_work_in_threads(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    deployment = new_deployment()
+    server = deployment.start(workers=2, arguments=THREADS)
     assert "Using worker: gthread" in server.said()
     tus = Tus(server.port)
 
     path = tus.upload(FILE)
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE
     assert tus.ask("GET", path).body == FILE
 
     path, sent = tus.create(len(FILE)), PART_SIZE + 1
@@ -37,7 +39,7 @@ def test_uploads_cuts_takeovers_and_stops_work_in_threads(new_site: Callable[...
         stalled.begin("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
         stalled.send(FILE[:sent])
         stalled.delivered()
-        site.wait_for_lock(path)
+        deployment.wait_for_lock(path)
         began = time.monotonic()
         assert tus.offset(path) == sent
         assert time.monotonic() - began < 2
@@ -55,13 +57,13 @@ def test_uploads_cuts_takeovers_and_stops_work_in_threads(new_site: Callable[...
         running.begin("PATCH", path, patch_fields(offset, Content_Length=length))
         running.send(FILE[offset : offset + 10])
         running.delivered()
-        site.wait_for_lock(path)
+        deployment.wait_for_lock(path)
         server.signal(signal.SIGTERM)
         response = running.response()
         assert (response.status, response["Upload-Offset"]) == (503, str(offset + 10))
     assert server.wait(10) == 0
 
-    again = Tus(site.start(workers=1, arguments=THREADS).port)
+    again = Tus(deployment.start(workers=1, arguments=THREADS).port)
     assert again.offset(path) == offset + 10
     again.send(path, offset + 10, FILE[offset + 10 :])
-    assert site.stored(path) == FILE
+    assert deployment.stored(path) == FILE

@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import Tus, patch_fields
-from tests.harness.servers.deployment import Site
+from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.gunicorn import Gunicorn
 
 pytestmark = pytest.mark.live
@@ -23,10 +23,10 @@ def sha1(data: bytes) -> str:
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, new_site: Callable[..., Site]) -> Gunicorn:
+def server(request: pytest.FixtureRequest, new_deployment: Callable[..., Deployment]) -> Gunicorn:
     """A server with workers of the kind that the test names, else gevent's."""
     kind = ("--worker-class", getattr(request, "param", "gevent"), "--threads", "4")
-    return new_site().start(workers=1, arguments=kind)
+    return new_deployment().start(workers=1, arguments=kind)
 
 
 def send(

@@ -22,7 +22,7 @@ PART_SIZE = 5 * MIB
 """Small, so that small files have several parts."""
 
 
-class Site:
+class Deployment:
     """One place for uploads. Its servers act with the least privilege.
 
     Args:
@@ -61,7 +61,7 @@ class Site:
         ignored: Sequence[str] = (),
         certificate: Path | None = None,
     ) -> Gunicorn:
-        """Start one more server; it ends with the site."""
+        """Start one more server; it is stopped with the deployment."""
         server = Gunicorn(
             {**self.environ, **(settings or {})},
             directory=self._directory / f"server-{len(self.servers)}",

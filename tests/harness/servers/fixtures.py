@@ -11,7 +11,7 @@ import pytest
 from demo.seaweedfs import SeaweedFS, start_seaweedfs
 
 if TYPE_CHECKING:
-    from tests.harness.servers.deployment import Site
+    from tests.harness.servers.deployment import Deployment
     from tests.harness.servers.dynamodb import DynamoDB
 
 
@@ -41,18 +41,18 @@ def lock_table(dynamodb: DynamoDB) -> str:
 
 
 @pytest.fixture
-def new_site(
+def new_deployment(
     s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Site]]:
-    """Makes sites; arguments are settings. They end with the test."""
+) -> Iterator[Callable[..., Deployment]]:
+    """Create deployments with these settings; they are closed with the test."""
     # Here, because the pure rings should not have to load it.
-    from tests.harness.servers.deployment import Site
+    from tests.harness.servers.deployment import Deployment
 
-    with ExitStack() as sites:
+    with ExitStack() as deployments:
 
-        def make(**settings: str) -> Site:
-            site = Site(s3, tmp_path_factory.mktemp("site"), **settings)
-            sites.callback(site.close)
-            return site
+        def make(**settings: str) -> Deployment:
+            deployment = Deployment(s3, tmp_path_factory.mktemp("deployment"), **settings)
+            deployments.callback(deployment.close)
+            return deployment
 
         yield make
