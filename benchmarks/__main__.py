@@ -22,7 +22,7 @@ from benchmarks.results import Result, as_json, as_markdown
 from benchmarks.scenarios import far, large, many, small
 from benchmarks.slow import slow
 from benchmarks.stage import NODE_PACKAGES, ROOT, Stage
-from tus_wsgi.settings.units import parse_size
+from tus_wsgi.settings.values import parse_size
 
 SCENARIOS: dict[str, Callable[[Stage], Result]] = {
     "large": large,

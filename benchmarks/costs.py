@@ -10,7 +10,7 @@ from benchmarks.client import Client, Refused
 from benchmarks.results import Measure, Result, in_turn
 from benchmarks.stage import Stage, Target
 from tus_wsgi.domain.model import KIB
-from tus_wsgi.settings.units import build_size
+from tus_wsgi.settings.values import build_size
 
 SETTLE = 0.1
 """Seconds in which a server may still make calls after its answer."""

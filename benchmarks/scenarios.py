@@ -16,7 +16,7 @@ from benchmarks.client import Client, Refused, seconds_for_upload
 from benchmarks.results import Measure, Result, in_turn
 from benchmarks.stage import Stage, Target
 from tus_wsgi.domain.model import GIB, MIB
-from tus_wsgi.settings.units import build_size
+from tus_wsgi.settings.values import build_size
 
 SETTLE = 0.2
 """Seconds after the last answer that a server may still be tidying up, on its own account."""

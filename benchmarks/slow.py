@@ -15,7 +15,7 @@ from benchmarks.client import Client, block, seconds_for_upload
 from benchmarks.results import Measure, Result, in_turn
 from benchmarks.stage import Stage, Target
 from tus_wsgi.domain.model import GIB, MIB
-from tus_wsgi.settings.units import build_size
+from tus_wsgi.settings.values import build_size
 
 BEATS = 8
 """How often a second each slow client sends something."""

@@ -24,7 +24,7 @@ from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.sweep import AT_ONCE, ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.settings.settings import LockerKind, Settings, SettingsError
-from tus_wsgi.settings.units import parse_duration
+from tus_wsgi.settings.values import parse_duration
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.keys import Keys

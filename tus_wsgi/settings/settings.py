@@ -29,8 +29,14 @@ from tus_wsgi.domain.model import GIB, MIB, TIB
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.observers.log import LogFormat
 from tus_wsgi.protocol.cors import parse_allow_origin
-from tus_wsgi.settings.addresses import parse_base_path, parse_url
-from tus_wsgi.settings.units import build_duration, build_size, parse_duration, parse_size
+from tus_wsgi.settings.values import (
+    build_duration,
+    build_size,
+    parse_base_path,
+    parse_duration,
+    parse_size,
+    parse_url,
+)
 from tus_wsgi.stores.s3.client import ChecksumMode
 
 PREFIX = "TUS_"

@@ -1,13 +1,15 @@
-"""Sizes and durations as people write them: `16MiB`, `1m30s`. Bytes are `int`, seconds `float`.
+"""Parse and build the values of settings: sizes (`16MiB`), durations (`1m30s`), paths and URLs.
 
-Strict on purpose: `16,5MiB` is a mistake and not sixteen bytes. Each pair undoes the other, as far
-as a duration goes down to milliseconds.
+Sizes are `int` bytes, durations `float` seconds. Parsing is strict: `16,5MiB` is an error, not
+sixteen bytes. `parse_size` and `build_size` are inverse; so are `parse_duration` and
+`build_duration`, down to milliseconds. No URL is opened and no host name is looked up.
 """
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
+from urllib.parse import urlsplit
 
 from tus_wsgi.domain.model import GIB, KIB, MIB, TIB
 
@@ -80,3 +82,36 @@ def build_duration(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     steps = ((hours, "h"), (minutes, "m"), (left, "s"))
     return "".join(f"{number}{unit}" for number, unit in steps if number)
+
+
+def parse_base_path(text: str) -> str:
+    """The path with one slash in front and none at its end.
+
+    Raises:
+        ValueError: it has something in it that a path in a request would not have as it is.
+    """
+    path = "/" + text.strip("/")
+    if "//" in path or not path.isascii() or any(c in path for c in " ?#%\\"):
+        raise ValueError(f"expected a path such as /files, got {text!r}")
+    return path
+
+
+def parse_url(text: str) -> str:
+    """The URL without a slash at its end.
+
+    Raises:
+        ValueError: it is none of HTTP, or has more in it than a place. The message does not show
+            it, since it may hold a password by mistake.
+    """
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        raise ValueError("expected a URL such as https://example.com") from None
+    if url.scheme not in {"http", "https"} or not host:
+        raise ValueError("expected a URL such as https://example.com")
+    if "@" in url.netloc:
+        raise ValueError("expected a URL without a user or a password")
+    if "?" in text or "#" in text:
+        raise ValueError("expected a URL without a query or a fragment")
+    return text.rstrip("/")

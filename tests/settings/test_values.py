@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tus_wsgi.domain.model import GIB, MIB
-from tus_wsgi.settings.units import build_duration, build_size, parse_duration, parse_size
+from tus_wsgi.settings.values import build_duration, build_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
