@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from tus_wsgi import FinishedUpload, TusMiddleware
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.settings.settings import Settings
+from tus_wsgi.settings import Settings
 from tus_wsgi.stores.memory import MemoryStore
 
 TEXT = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
-from tus_wsgi.settings.settings import Settings
+from tus_wsgi.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.keys import Keys

@@ -17,7 +17,7 @@ from tus_wsgi.app import TusMiddleware
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.settings.settings import Settings
+from tus_wsgi.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.keys import Keys
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from tus_wsgi.cli import main
 from tus_wsgi.domain.model import GIB, MIB
 from tus_wsgi.observers.log import LogFormat
-from tus_wsgi.settings.settings import LockerKind, Settings, SettingsError, markdown, table
+from tus_wsgi.settings import Settings, SettingsError
+from tus_wsgi.settings.settings import LockerKind
+from tus_wsgi.settings.table import markdown, table
 
 ENOUGH = {"TUS_S3_BUCKET": "uploads"}
 NAMES = [row.variable for row in table()]

@@ -85,14 +85,14 @@ def _reader(parse: Callable[[str], object]) -> BeforeValidator:
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
+class Formatter:
     """How a field's value is shown, such that it could be set like that."""
 
     build: Callable[[Any], str]
 
 
-_Bytes = Annotated[int, _reader(parse_size), _Writer(build_size)]
-_Seconds = Annotated[float, _reader(parse_duration), _Writer(build_duration)]
+_Bytes = Annotated[int, _reader(parse_size), Formatter(build_size)]
+_Seconds = Annotated[float, _reader(parse_duration), Formatter(build_duration)]
 _Url = Annotated[str, _reader(parse_url)]
 
 
@@ -273,7 +273,7 @@ class Settings:
     @property
     def part_limits(self) -> PartLimits:
         """What the service allows of parts and objects."""
-        return _limits({name: getattr(self, name) for name in _fields()})
+        return _limits({name: getattr(self, name) for name in setting_fields()})
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -282,7 +282,7 @@ class Settings:
         Raises:
             SettingsError: naming every mistake that there is.
         """
-        fields = {variable_of(name): name for name in _fields()}
+        fields = {variable_of(name): name for name in setting_fields()}
         mistakes = [
             _unknown(name, fields)
             for name in sorted(environ)
@@ -302,55 +302,13 @@ class Settings:
         return settings
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One setting, in words.
-
-    Attributes:
-        variable: its name in the environment.
-        value: what it is now; empty where no settings were given.
-        default: what it is when nothing is said.
-        meaning: one line.
-    """
-
-    variable: str
-    value: str
-    default: str
-    meaning: str
-
-
 def variable_of(field: str) -> str:
     """The environment variable that sets `field`."""
     return PREFIX + field.upper()
 
 
-def table(settings: Settings | None = None) -> list[Row]:
-    """All settings, as this process has them or without values, in an order good for reading."""
-    return [
-        Row(
-            variable=variable_of(name),
-            value=_shown(field, getattr(settings, name)) if settings else "",
-            default="required" if field.is_required() else _shown(field, field.default),
-            meaning=field.description or "",
-        )
-        for name, field in _fields().items()
-    ]
-
-
-def markdown(rows: Iterable[Row]) -> str:
-    """The table of names, defaults and meanings as it stands in the README."""
-    lines = ["| variable | default | meaning |", "|---|---|---|"]
-    for row in rows:
-        plain = row.default.isascii() and " " not in row.default
-        default = f"`{row.default}`" if plain and row.default not in _WORDS else row.default
-        lines.append(f"| `{row.variable}` | {default} | {row.meaning} |")
-    return "\n".join(lines) + "\n"
-
-
-_WORDS = {"required", "empty", "boto3's"}
-
-
-def _fields() -> dict[str, FieldInfo]:
+def setting_fields() -> dict[str, FieldInfo]:
+    """Return the fields of `Settings` by name, in the order of their definition."""
     fields: dict[str, FieldInfo] = Settings.__pydantic_fields__  # type: ignore[attr-defined]
     return fields
 
@@ -369,16 +327,6 @@ def _limits(values: Mapping[str, int]) -> PartLimits:
         max_parts=values["s3_max_multipart_parts"],
         max_object_size=values["s3_max_object_size"],
     )
-
-
-def _shown(field: FieldInfo, value: object) -> str:
-    if value is None or value == "":
-        extra = field.json_schema_extra
-        return str(extra["unset"]) if isinstance(extra, dict) else ""
-    for mark in field.metadata:
-        if isinstance(mark, _Writer):
-            return mark.build(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 # What Kubernetes tells the pods of a Service named "tus", or "tus-...".
