@@ -35,7 +35,7 @@ from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import Hosts, LockerKind
-from tus_wsgi.spool.buffered_body import BodyBuffer
+from tus_wsgi.spool.body import BodyBuffer
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client

@@ -27,7 +27,7 @@ from tus_wsgi.domain.errors import (
     UploadTooLarge,
 )
 from tus_wsgi.domain.interfaces import BodyEnd
-from tus_wsgi.spool.buffered_body import STEP, BodyBuffer
+from tus_wsgi.spool.body import STEP, BodyBuffer
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.memory import MemoryStore
 
