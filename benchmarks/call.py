@@ -21,7 +21,7 @@ import boto3
 from botocore.config import Config
 
 from demo.seaweedfs import SeaweedFS, start_seaweedfs
-from tus_wsgi.spool.spool import Payload
+from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import make_client
 

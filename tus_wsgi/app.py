@@ -35,7 +35,7 @@ from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import Hosts, LockerKind
-from tus_wsgi.spool.body import BodyBuffer
+from tus_wsgi.spool.body import SpooledBody
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
@@ -91,7 +91,7 @@ class TusMiddleware(UploadMiddleware):
             max_size=settings.max_size,
             lifetime=settings.expires,
             extensions=_extensions(settings),
-            quarantine=BodyBuffer(spool),
+            quarantine=functools.partial(SpooledBody, spool),
             delete_partials=settings.delete_partials,
             link_to=_links(settings.download_redirect),
             on_finish=on_finish,

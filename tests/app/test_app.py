@@ -164,7 +164,7 @@ def test_the_store_is_what_the_settings_say(environ: dict[str, str], tmp_path: P
     assert store.max_size == 10 * GIB
     shop = store._context
     assert (shop.keys.object_prefix, shop.keys.metadata_prefix) == ("data", "meta")
-    assert shop.spool._left + shop.tails._budget == 64 * MIB
+    assert shop.spool.memory.available + shop.tails._budget == 64 * MIB
     assert shop.spool._directory == str(tmp_path)
     assert shop.executor._max_workers == 3  # type: ignore[attr-defined]
 

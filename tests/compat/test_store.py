@@ -12,7 +12,7 @@ from tests.compat.store_fixtures import PART, Shop, append, finish, held, new_id
 from tests.harness.data import some_bytes
 from tus_wsgi.domain.errors import InvalidPartial, Unavailable, UploadGone, UploadNotFound
 from tus_wsgi.domain.model import KIB, Final, Metadata, Partial, UploadId, UploadInfo
-from tus_wsgi.spool.spool import Payload
+from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.upload import S3Upload
 
 pytestmark = pytest.mark.compat

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from tus_wsgi.domain.errors import (
     UploadTooLarge,
 )
 from tus_wsgi.domain.interfaces import BodyEnd
-from tus_wsgi.spool.body import STEP, BodyBuffer
+from tus_wsgi.spool.body import STEP, SpooledBody
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.memory import MemoryStore
 
@@ -109,7 +110,7 @@ def test_what_is_held_comes_out_as_it_came_in(
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
     body = ScriptedBody(*sliced(data, [1, 1000]), content_length=size if is_announced else None)
-    with BodyBuffer(Spool(budget, str(tmp_path)))(body) as held:
+    with SpooledBody(Spool(budget, str(tmp_path)), body) as held:
         held.limit(10 * STEP)
         assert held.receive() is BodyEnd.COMPLETE
         assert held.content_length == size
@@ -125,20 +126,20 @@ def test_what_is_held_comes_out_as_it_came_in(
 def test_memory_is_given_back(tmp_path: Path) -> None:
     spool = Spool(2 * STEP, str(tmp_path))
     for _ in range(3):
-        with BodyBuffer(spool)(ScriptedBody(b"x" * STEP)) as held:
+        with SpooledBody(spool, ScriptedBody(b"x" * STEP)) as held:
             held.limit(STEP)
             held.receive()
-            assert spool._left == STEP
-        assert spool._left == 2 * STEP
+            assert spool.memory.available == STEP
+        assert spool.memory.available == 2 * STEP
 
 
 def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(tmp_path: Path) -> None:
     """A client that announces the whole budget and sends nothing holds up nobody."""
     spool = Spool(100 * STEP, str(tmp_path))
-    with BodyBuffer(spool)(ScriptedBody(b"x", content_length=100 * STEP)) as held:
+    with SpooledBody(spool, ScriptedBody(b"x", content_length=100 * STEP)) as held:
         held.limit(100 * STEP)
         held.receive()
-        assert spool._left >= 99 * STEP
+        assert spool.memory.available >= 99 * STEP
 
 
 # -- in the service --------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(tmp_path: Pa
 @pytest.fixture
 def uploads(tmp_path: Path) -> Uploads:
     spool = Spool(4 * STEP, str(tmp_path))
-    return Uploads(MemoryStore(1000), quarantine=BodyBuffer(spool))
+    return Uploads(MemoryStore(1000), quarantine=partial(SpooledBody, spool))
 
 
 def assert_untouched(uploads: Uploads, *, offset: int = 0, length: int | None = 10) -> None:
@@ -311,7 +312,7 @@ def test_whoever_wants_the_upload_ends_a_body_that_is_held(uploads: Uploads) -> 
 
 def test_whoever_wants_the_upload_ends_a_body_that_is_on_its_way_on(tmp_path: Path) -> None:
     """What went on by then is right, so it counts."""
-    with BodyBuffer(Spool(0, str(tmp_path)))(ScriptedBody(b"01234")) as held:
+    with SpooledBody(Spool(0, str(tmp_path)), ScriptedBody(b"01234")) as held:
         held.limit(5)
         held.receive()
         step = memoryview(bytearray(2))
@@ -324,7 +325,7 @@ def test_whoever_wants_the_upload_ends_a_body_that_is_on_its_way_on(tmp_path: Pa
 
 def test_a_full_disk_is_a_fault_of_ours(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
-    uploads = Uploads(MemoryStore(), quarantine=BodyBuffer(Spool(0, gone)))
+    uploads = Uploads(MemoryStore(), quarantine=partial(SpooledBody, Spool(0, gone)))
     id = uploads.create(10)
     with pytest.raises(StoreUnavailable):
         uploads.append(id, 0, b"01234", verification=right(b"01234"))

@@ -58,7 +58,8 @@ from tus_wsgi.domain.model import State, UploadId
 from tus_wsgi.domain.parts import Part, PartPlan
 from tus_wsgi.lockers import cache as memos
 from tus_wsgi.service import finish as finishing
-from tus_wsgi.spool.spool import Payload, SpooledPart
+from tus_wsgi.spool.part import SpooledPart
+from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3 import bucket, info, tails, transfers, upload
 from tus_wsgi.stores.s3.bucket import Condition
 from tus_wsgi.stores.s3.context import unlocked

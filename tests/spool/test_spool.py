@@ -22,22 +22,15 @@ from tests.harness.disks import SmallDisk
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB, MIB
-from tus_wsgi.spool.spool import (
-    DISK_STEP,
-    FIRST_BUFFER,
-    GROWTH,
-    KEPT_FROM,
-    PATIENCE,
-    PROOF,
-    Spool,
-    SpooledPart,
-)
+from tus_wsgi.spool.memory import MAX_RELEASE_GAP, MIN_REUSED_BUFFER
+from tus_wsgi.spool.part import FAST_MIN_SIZE, FIRST_BUFFER, GROWTH, MAX_DISK_READ, SpooledPart
+from tus_wsgi.spool.spool import Spool
 
 BUDGET = 1000
 
 
 def left(spool: Spool) -> int:
-    return spool._left
+    return spool.memory.available
 
 
 def is_on_disk(part: SpooledPart) -> bool:
@@ -119,10 +112,10 @@ def test_a_quick_client_s_bytes_are_received_into_their_place_from_the_proof_on(
     used = set[int]()
     for _ in range(3):
         with spool.part(16 * MIB, None) as part:
-            part.write(bytes(PROOF))
+            part.write(bytes(FAST_MIN_SIZE))
             part.write(b"x")
-            assert len(part._memory) == 16 * MIB
-            used.add(id(part._memory))
+            assert len(part._buffer) == 16 * MIB
+            used.add(id(part._buffer))
     assert len(used) == 1
 
 
@@ -132,30 +125,30 @@ def test_a_quick_client_s_next_part_begins_where_the_last_one_ended(clock: Clock
     with spool.part(4 * MIB, None) as part:
         part.fill(SlowBody(clock, 0.01, *[bytes(256 * KIB)] * 16))
         assert part.is_full
-        assert part.is_quick
-    with spool.part(4 * MIB, None, is_quick=True) as part:
+        assert part.is_fast
+    with spool.part(4 * MIB, None, is_fast=True) as part:
         assert left(spool) == 64 * MIB, "memory for a client that has sent nothing"
         part.write(b"x")
-        assert len(part._memory) == 4 * MIB
+        assert len(part._buffer) == 4 * MIB
         # It has become slow.
         part.fill(SlowBody(clock, 5.0, *[bytes(MIB)] * 4))
-        assert not part.is_quick
+        assert not part.is_fast
 
 
 def test_a_quick_client_that_has_announced_nothing_more_gets_next_to_nothing() -> None:
     """A PATCH that ends where a part ends finds that out from a read behind it."""
     spool = Spool(64 * MIB)
-    with spool.part(16 * MIB, 0, is_quick=True) as part:
+    with spool.part(16 * MIB, 0, is_fast=True) as part:
         part.fill(ScriptedBody())
         assert left(spool) == 64 * MIB - FIRST_BUFFER
 
 
 def test_who_sends_little_or_goes_to_the_disk_has_not_proven_to_be_quick(clock: Clock) -> None:
-    for budget, size in ((64 * MIB, PROOF - 1), (MIB, 2 * MIB)):
+    for budget, size in ((64 * MIB, FAST_MIN_SIZE - 1), (MIB, 2 * MIB)):
         with Spool(budget).part(4 * MIB, None) as part:
             part.fill(SlowBody(clock, 0.0, bytes(size)))
             assert part.size == size
-            assert not part.is_quick
+            assert not part.is_fast
 
 
 def test_a_part_grows_when_more_comes_than_expected(spool: Spool) -> None:
@@ -258,7 +251,7 @@ def test_a_part_is_filled_from_a_body_until_either_ends(
 
 
 def test_a_body_larger_than_a_step_reaches_the_disk_whole(tmp_path: Path) -> None:
-    data = random.Random(1).randbytes(2 * DISK_STEP + 77)
+    data = random.Random(1).randbytes(2 * MAX_DISK_READ + 77)
     with Spool(0, str(tmp_path)).part(len(data) + 1, None) as part:
         part.fill(ScriptedBody(data))
         assert content_of(part) == data
@@ -289,7 +282,7 @@ def test_a_step_to_the_disk_is_as_large_as_what_comes() -> None:
     body = Steps(bytes(2 * MIB), *[b"x" * 1000] * 5)
     with Spool(0).part(16 * MIB, None) as part:
         part.fill(body)
-    assert max(body.steps) == DISK_STEP
+    assert max(body.steps) == MAX_DISK_READ
     assert body.steps[-1] == FIRST_BUFFER
 
 
@@ -339,25 +332,28 @@ def test_the_sum_is_that_of_the_bytes_wherever_they_wait(
 
 
 def test_a_large_buffer_is_used_again_and_tells_nothing_of_its_past() -> None:
-    spool = Spool(4 * KEPT_FROM)
-    with spool.part(KEPT_FROM, KEPT_FROM) as part:
-        part.write(b"secret!!" * (KEPT_FROM // 8))
-        first = part._memory
-    with spool.part(KEPT_FROM, KEPT_FROM) as part:
-        for piece in (bytes(KEPT_FROM // 2), b"abc"):
+    spool = Spool(4 * MIN_REUSED_BUFFER)
+    with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
+        part.write(b"secret!!" * (MIN_REUSED_BUFFER // 8))
+        first = part._buffer
+    with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
+        for piece in (bytes(MIN_REUSED_BUFFER // 2), b"abc"):
             part.write(piece)
-        assert part._memory is first
-        assert content_of(part) == bytes(KEPT_FROM // 2) + b"abc"
-    assert left(spool) == 4 * KEPT_FROM
+        assert part._buffer is first
+        assert content_of(part) == bytes(MIN_REUSED_BUFFER // 2) + b"abc"
+    assert left(spool) == 4 * MIN_REUSED_BUFFER
 
 
 def test_a_buffer_is_never_two_parts_at_once() -> None:
-    spool = Spool(4 * KEPT_FROM)
-    with spool.part(KEPT_FROM, KEPT_FROM) as part:
-        part.write(bytes(KEPT_FROM))
-    with spool.part(KEPT_FROM, KEPT_FROM) as one, spool.part(KEPT_FROM, KEPT_FROM) as other:
-        one.write(b"1" * KEPT_FROM)
-        other.write(b"2" * KEPT_FROM)
+    spool = Spool(4 * MIN_REUSED_BUFFER)
+    with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
+        part.write(bytes(MIN_REUSED_BUFFER))
+    with (
+        spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as one,
+        spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as other,
+    ):
+        one.write(b"1" * MIN_REUSED_BUFFER)
+        other.write(b"2" * MIN_REUSED_BUFFER)
         assert set(content_of(one)) == set(b"1")
 
 
@@ -366,25 +362,27 @@ def test_kept_buffers_and_those_in_use_stay_within_the_budget() -> None:
     for size in (MIB, MIB + 1, 2 * MIB, 3 * MIB, MIB + 2, 4 * MIB):
         with spool.part(size, size) as part:
             part.write(bytes(size))
-            assert spool._kept_size <= left(spool)
-    for buffers in spool._kept.values():
+            assert spool.memory._reusable_size <= left(spool)
+    for buffers in spool.memory._reusable.values():
         assert buffers, "there are as many sizes as uploads: what is empty must not stay"
-    assert spool._kept_size == sum(map(len, (b for kept in spool._kept.values() for b in kept)))
+    assert spool.memory._reusable_size == sum(
+        map(len, (b for kept in spool.memory._reusable.values() for b in kept))
+    )
 
 
 def test_sizes_that_were_seen_once_are_forgotten() -> None:
     spool = Spool(MIB)
-    for size in range(KEPT_FROM, KEPT_FROM + 100):
+    for size in range(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER + 100):
         with spool.part(size, size) as part:
             part.write(bytes(size))
-    assert len(spool._kept) <= MIB // KEPT_FROM
+    assert len(spool.memory._reusable) <= MIB // MIN_REUSED_BUFFER
 
 
 def test_a_part_that_stayed_short_is_handed_out_without_a_copy() -> None:
     spool = Spool(MIB)
-    with spool.part(KEPT_FROM, KEPT_FROM) as part:
+    with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
         part.write(b"abc")
-        assert part.content() is part._memory
+        assert part.content() is part._buffer
         part.write(b"defg")
         assert content_of(part) == b"abcdefg"
     assert left(spool) == MIB
@@ -393,17 +391,17 @@ def test_a_part_that_stayed_short_is_handed_out_without_a_copy() -> None:
 def test_a_buffer_that_was_cut_short_is_nobody_s() -> None:
     spool = Spool(4 * MIB)
     with spool.part(MIB, MIB) as part:
-        part.write(bytes(KEPT_FROM - 1))
+        part.write(bytes(MIN_REUSED_BUFFER - 1))
         part.write(b"xy")
-        assert part.content() is part._memory
-    assert (left(spool), spool._kept_size) == (4 * MIB, 0)
+        assert part.content() is part._buffer
+    assert (left(spool), spool.memory._reusable_size) == (4 * MIB, 0)
 
 
 def test_a_part_can_be_handed_out_while_somebody_looks_at_its_memory() -> None:
     """A traceback that a log keeps, for one."""
     with Spool(MIB).part(1000, 1000) as part:
         part.write(b"abc")
-        with memoryview(part._memory):
+        with memoryview(part._buffer):
             assert content_of(part) == b"abc"
 
 
@@ -415,7 +413,7 @@ def test_memory_that_is_coming_back_is_waited_for(spool: Spool) -> None:
         part.write(b"x")
     first = spool.part(800, 800)
     first.write(b"x")
-    timer = threading.Timer(PATIENCE / 5, first.close)
+    timer = threading.Timer(MAX_RELEASE_GAP / 5, first.close)
     timer.start()
     with spool.part(800, 800) as second:
         second.write(b"x")
@@ -430,7 +428,7 @@ def test_memory_that_nobody_gives_back_is_not_waited_for(spool: Spool) -> None:
         with spool.part(800, 800) as second:
             second.write(b"x")
             assert is_on_disk(second)
-    assert time.monotonic() - began < PATIENCE
+    assert time.monotonic() - began < MAX_RELEASE_GAP
 
 
 def test_a_buffer_that_made_way_for_a_larger_one_is_no_hope_for_others() -> None:
@@ -439,8 +437,8 @@ def test_a_buffer_that_made_way_for_a_larger_one_is_no_hope_for_others() -> None
         for _ in range(5):
             part.write(bytes(FIRST_BUFFER))
         began = time.monotonic()
-        assert spool.take(MIB) is None
-        assert time.monotonic() - began < PATIENCE / 2
+        assert spool.memory.acquire(MIB) is None
+        assert time.monotonic() - began < MAX_RELEASE_GAP / 2
 
 
 # -- the slow and the quick ------------------------------------------------------------------------
@@ -487,8 +485,8 @@ def test_who_takes_memory_for_long_waits_for_nobody(spool: Spool) -> None:
     with spool.part(600, 600) as part:
         part.write(b"x")
     began = time.monotonic()
-    assert spool.take(600, for_long=True) is None
-    assert time.monotonic() - began < PATIENCE / 2
+    assert spool.memory.acquire(600, is_slow=True) is None
+    assert time.monotonic() - began < MAX_RELEASE_GAP / 2
 
 
 def test_who_was_waited_for_before_the_first_byte_may_be_quick(clock: Clock) -> None:
@@ -537,8 +535,8 @@ def test_a_full_disk_is_the_store_s_trouble_while_a_body_is_read() -> None:
     spool = FullDisk(0)
     with spool.part(1000, None) as part:
         part.fill(ScriptedBody(b"x" * 100))
-        assert part.trouble is not None
-        assert part.trouble.full
+        assert part.error is not None
+        assert part.error.full
 
 
 @pytest.mark.parametrize(
@@ -563,8 +561,8 @@ def test_what_came_before_the_disk_was_full_can_be_read(
     spool = SmallDisk(budget, room, str(tmp_path))
     with spool.part(MIB, None) as part:
         part.fill(ScriptedBody(data))
-        assert part.trouble is not None
-        assert part.trouble.full
+        assert part.error is not None
+        assert part.error.full
         assert part.size == max(budget, room)
         assert content_of(part) == data[: part.size]
         assert part.crc32 == zlib.crc32(data[: part.size])

@@ -13,7 +13,7 @@ from enum import StrEnum
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.operations.diagnostics import Address, explain, is_denied, may_be_done
-from tus_wsgi.spool.spool import Payload
+from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.keys import Keys

@@ -1,1 +1,1 @@
-"""Where bytes wait on their way to the store: in memory within a budget, then on disk."""
+"""Memory and disk for request bodies on their way to the store."""

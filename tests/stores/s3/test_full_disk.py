@@ -10,7 +10,7 @@ from tests.harness.disks import SmallDisk
 from tests.harness.stores import PART, Place
 from tests.stores.s3.service import Desk
 from tus_wsgi.domain.errors import StoreUnavailable
-from tus_wsgi.spool.spool import FIRST_BUFFER
+from tus_wsgi.spool.part import FIRST_BUFFER
 
 DATA = random.Random(8).randbytes(3 * PART + 777)
 
@@ -38,7 +38,7 @@ def test_what_was_received_before_the_disk_was_full_is_stored(
         desk.append(id, DATA)
     assert caught.value.full
     assert Desk(place).look(id).offset == stored
-    assert spool._left == budget
+    assert spool.memory.available == budget
     Desk(place).append(id, DATA[stored:], offset=stored, length=len(DATA))
     assert place.data(id) == DATA
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tus_wsgi.spool.spool import Payload, Spool
+from tus_wsgi.spool.payload import Payload
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import make_client
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.harness.stores import Place
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.spool.spool import Spool, SpooledPart
+from tus_wsgi.spool.part import SpooledPart
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.tails import TailCache, TailObject
 

@@ -13,7 +13,8 @@ import pytest
 from tests.harness.bodies import PATIENCE
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.parts import Part
-from tus_wsgi.spool.spool import Spool, SpooledPart
+from tus_wsgi.spool.part import SpooledPart
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.transfers import PARTS_IN_FLIGHT, PartPipeline
 
 BUDGET = 1000
@@ -86,7 +87,7 @@ def road() -> Iterator[Road]:
     yield road
     for event in road.gates.values():
         event.set()
-    road.wait_for(lambda: road.spool._left == BUDGET)
+    road.wait_for(lambda: road.spool.memory.available == BUDGET)
 
 
 @pytest.fixture
@@ -174,10 +175,10 @@ def test_each_part_is_closed_when_it_has_arrived(road: Road, executor: ThreadPoo
     with road.pipeline(executor) as pipeline:
         pipeline.submit(1, road.part(100))
         pipeline.submit(2, road.part(50))
-        road.wait_for(lambda: road.spool._left == BUDGET - 50)
+        road.wait_for(lambda: road.spool.memory.available == BUDGET - 50)
         gate.set()
         pipeline.wait()
-    assert road.spool._left == BUDGET
+    assert road.spool.memory.available == BUDGET
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("UploadPart"), LockLost("gone"), OSError()])
@@ -192,7 +193,7 @@ def test_after_a_failure_nothing_more_is_begun(
             submit_all(pipeline, road, range(2, 20))
     assert caught.value is error
     assert road.begun == [1]
-    assert road.spool._left == BUDGET
+    assert road.spool.memory.available == BUDGET
 
 
 def test_the_first_failure_is_the_news(road: Road, executor: ThreadPoolExecutor) -> None:
@@ -214,7 +215,7 @@ def test_the_request_is_told_how_far_the_parts_are_without_a_gap(
     gate = road.gate(6)
     with road.pipeline(executor) as pipeline:
         submit_all(pipeline, road, range(5, 9))
-        road.wait_for(lambda: road.spool._left == BUDGET - 10)
+        road.wait_for(lambda: road.spool.memory.available == BUDGET - 10)
         pipeline.submit(9, road.part())
         assert set(map(tuple, road.told)) <= {(5,)}
         gate.set()
@@ -229,7 +230,7 @@ def test_the_request_is_told_nothing_while_the_first_part_is_missing(
     gate = road.gate(5)
     with road.pipeline(executor) as pipeline:
         submit_all(pipeline, road, range(5, 9))
-        road.wait_for(lambda: road.spool._left == BUDGET - 10)
+        road.wait_for(lambda: road.spool.memory.available == BUDGET - 10)
         pipeline.submit(9, road.part())
         assert road.told == []
         gate.set()
@@ -267,7 +268,7 @@ def test_what_is_queued_when_the_request_fails_is_not_begun(road: Road) -> None:
             threading.Timer(0.05, gate.set).start()
             raise ValueError
         assert road.begun == [1]
-        assert road.spool._left == BUDGET
+        assert road.spool.memory.available == BUDGET
 
 
 def test_slots_are_shared_and_a_stalled_request_holds_none(road: Road) -> None:

@@ -226,7 +226,7 @@ def test_memory_is_given_back_whatever_fails(place: Place, step: str, budget: in
     upload = found(place, place.store(spool=spool))
     with place.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
         STEPS[step](upload)
-    assert spool._left == budget
+    assert spool.memory.available == budget
 
 
 def test_a_lost_lock_ends_an_append_between_any_two_writes(place: Place) -> None:

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tus_wsgi.domain.crc import build_crc32
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.parts import Part
-from tus_wsgi.spool.spool import Payload
+from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.copies import Copy, SourceGone
 from tus_wsgi.stores.s3.errors import (
     ConditionFailed,

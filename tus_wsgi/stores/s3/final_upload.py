@@ -23,7 +23,7 @@ from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, UploadGone
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import Final, Partial, UploadId
 from tus_wsgi.domain.parts import Part, plan_for
-from tus_wsgi.spool.spool import SpooledPart
+from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.stores.s3.ahead import ahead
 from tus_wsgi.stores.s3.content import READ_STEP
 from tus_wsgi.stores.s3.context import PARTS_GONE, unlocked

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.interfaces import AssertHeld
-from tus_wsgi.spool.spool import Payload
+from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.record import UploadRecord, decode, encode

@@ -10,7 +10,7 @@ from dataclasses import replace
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable, Unavailable, UploadGone
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.parts import Part
-from tus_wsgi.spool.spool import Payload
+from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.context import PARTS_GONE
 from tus_wsgi.stores.s3.errors import NotFound

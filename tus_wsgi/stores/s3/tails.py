@@ -11,7 +11,8 @@ from typing import IO, cast
 
 from tus_wsgi.domain.crc import crc32
 from tus_wsgi.domain.errors import StoreUnavailable
-from tus_wsgi.spool.spool import Payload, SpooledPart
+from tus_wsgi.spool.part import SpooledPart
+from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.content import READ_STEP
 from tus_wsgi.stores.s3.errors import NotFound

@@ -10,7 +10,7 @@ from typing import Self
 
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.parts import Part
-from tus_wsgi.spool.spool import SpooledPart
+from tus_wsgi.spool.part import SpooledPart
 
 PARTS_IN_FLIGHT = 4
 """Parts of one request that may be on their way, the fair share of one upload. Receiving goes on

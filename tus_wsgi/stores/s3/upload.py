@@ -24,7 +24,8 @@ from tus_wsgi.domain.errors import UploadGone, UploadIncomplete
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import State, UploadInfo
 from tus_wsgi.domain.parts import Part, PartPlan, contiguous, plan_after
-from tus_wsgi.spool.spool import Payload, SpooledPart, read_end
+from tus_wsgi.spool.part import SpooledPart, read_end
+from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import ObjectFacts
 from tus_wsgi.stores.s3.content import S3Content
 from tus_wsgi.stores.s3.context import (
@@ -220,8 +221,8 @@ class S3Upload:
                 self._run += pipeline.wait()
                 if not self._is_assembled:
                     self._write_tail(number, part, assert_held)
-                if part.trouble is not None:
-                    raise part.trouble
+                if part.error is not None:
+                    raise part.error
         if not self._object.exists:
             self._object.write(self._record, assert_held)
 
@@ -230,7 +231,7 @@ class S3Upload:
     ) -> tuple[int, SpooledPart]:
         """Read the body to its end, handing on each part that is full; returns the last one.
 
-        A full disk ends the reading too: the last part has what fitted, and its `trouble`.
+        A full disk ends the reading too: the last part has what fitted, and its `error`.
         """
         number = len(self._run) + 1
         part = self._begin_part(number, body)
@@ -239,25 +240,25 @@ class S3Upload:
                 part.fill(body)
                 if not part.is_full or part.capacity == 0:
                     break
-                is_quick = part.is_quick
+                is_fast = part.is_fast
                 self._hand_on(number, part, pipeline, assert_held)
                 number += 1
-                part = self._begin_part(number, body, is_quick=is_quick)
+                part = self._begin_part(number, body, is_fast=is_fast)
         except BaseException:
             part.close()
             raise
-        if part.trouble is None:
+        if part.error is None:
             read_end(body)
         return number, part
 
-    def _begin_part(self, number: int, body: Body, *, is_quick: bool = False) -> SpooledPart:
+    def _begin_part(self, number: int, body: Body, *, is_fast: bool = False) -> SpooledPart:
         """An empty part; or, where there is a tail to go on from, one that begins with it."""
         capacity = self._plan.expected_size(number, self._end)
         goes_on = self._tail_size and number == len(self._run) + 1
         begun = self._tail.read() if goes_on else ()
         end = None if body.content_length is None else self._offset + body.content_length
         expected = None if end is None else end - self._plan.start(number)
-        return self._context.spool.part(capacity, expected, begun, is_quick=is_quick)
+        return self._context.spool.part(capacity, expected, begun, is_fast=is_fast)
 
     def _hand_on(
         self, number: int, part: SpooledPart, pipeline: PartPipeline, assert_held: AssertHeld

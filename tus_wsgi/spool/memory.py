@@ -1,0 +1,95 @@
+"""The memory budget of one process.
+
+Slow clients would hold memory for minutes, so they may use only half of the budget. The other half
+is reserved for fast clients.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+
+from tus_wsgi.domain.model import KIB
+
+MIN_REUSED_BUFFER = 256 * KIB
+"""Bytes of the smallest buffer that is kept for reuse. A new buffer of 16 MiB costs the kernel
+4,096 page faults, about as much CPU as receiving its content."""
+
+MAX_RELEASE_GAP = 0.25
+"""Seconds without a release after which callers stop waiting for memory."""
+
+MAX_MEMORY_WAIT = 1.0
+"""Seconds that a caller waits for memory. An upload must release its lock within two seconds."""
+
+
+class MemoryBudget:
+    """A pool of buffers with a limit on their total size. Threads share it.
+
+    Attributes:
+        available: bytes that are not in use.
+
+    Args:
+        size: bytes that all buffers may take together.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.available = size
+        self._size = size
+        self._reusable: defaultdict[int, list[bytearray]] = defaultdict(list)
+        self._reusable_size = 0
+        self._changed = threading.Condition()
+        self._last_release = float("-inf")
+
+    def acquire(self, size: int, *, is_slow: bool = False) -> bytearray | None:
+        """Return a buffer of `size` bytes, or None if the budget is exhausted.
+
+        The call blocks for up to `MAX_MEMORY_WAIT` while other parts release memory. A buffer for a
+        slow client (`is_slow`) comes from one half of the budget, and the call does not block.
+        """
+        deadline = time.monotonic() + MAX_MEMORY_WAIT
+        reserved = self._size // 2 if is_slow else 0
+        with self._changed:
+            while size > self.available - reserved:
+                until = min(deadline, self._last_release + MAX_RELEASE_GAP)
+                wait = until - time.monotonic()
+                if is_slow or size > self._size or wait <= 0:
+                    return None
+                self._changed.wait(wait)
+            self.available -= size
+            if size in self._reusable:
+                return self._pop_reusable(size)
+            self._evict()
+        return bytearray(size)
+
+    def release(self, buffer: bytearray, size: int, *, is_replaced: bool = False) -> None:
+        """Return a buffer to the budget. The caller must not use it again.
+
+        Args:
+            buffer: from `acquire`.
+            size: as passed to `acquire`.
+            is_replaced: the caller has acquired a larger buffer instead. That must not wake
+                waiters, because the part uses more memory than before.
+        """
+        with self._changed:
+            self.available += size
+            # A buffer that `SpooledPart.content` truncated cannot be reused.
+            if len(buffer) == size >= MIN_REUSED_BUFFER:
+                self._reusable[size].append(buffer)
+                self._reusable_size += size
+            if size and not is_replaced:
+                self._last_release = time.monotonic()
+                self._changed.notify_all()
+
+    def _evict(self) -> None:
+        """Free reusable buffers until they and the buffers in use are within the budget."""
+        while self._reusable_size > self.available:
+            self._pop_reusable(next(iter(self._reusable)))
+
+    def _pop_reusable(self, size: int) -> bytearray:
+        buffers = self._reusable[size]
+        if len(buffers) == 1:
+            # Without this, the dictionary would keep an entry for every upload length.
+            del self._reusable[size]
+        self._reusable_size -= size
+        return buffers.pop()

@@ -1,0 +1,249 @@
+"""The bytes of one part, in memory or in a temporary file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import IO, Self
+
+from tus_wsgi.domain.crc import crc32
+from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.domain.interfaces import Body
+from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.spool.disk import disk_error, write
+from tus_wsgi.spool.memory import MemoryBudget
+from tus_wsgi.spool.payload import Payload
+
+FIRST_BUFFER = 16 * KIB
+"""Bytes of a part's first buffer, and of the first read for a temporary file: the cost of a client
+that has only begun to send."""
+
+GROWTH = 4
+"""Each buffer is this many times larger than the one that it replaces."""
+
+FAST_GROWTH = 16
+"""The same factor for a fast client that has sent `FAST_MIN_SIZE`. The buffer then holds a part of
+the default size, so only a twelfth of the part is copied while it grows."""
+
+FAST_MIN_SIZE = MIB
+"""Bytes that a client must send before it can count as fast. Less proves nothing, because the
+network may deliver delayed bytes all at once."""
+
+FAST_FIRST_BUFFER = FAST_GROWTH * FAST_MIN_SIZE
+"""Bytes of the first buffer for the next part of a fast client. Nothing is copied then."""
+
+FAST_SECONDS = 10.0
+"""Seconds in which a fast client would fill its part, at its rate so far."""
+
+MAX_DISK_READ = 256 * KIB
+"""Bytes of the largest buffer between a socket and a temporary file. It is held while the client
+fills it and does not count towards the budget, and there may be many slow clients."""
+
+
+class SpooledPart:
+    """The bytes of one part, or of its beginning. Close it, or use it as a context manager.
+
+    Attributes:
+        capacity: the largest size in bytes.
+        size: bytes received so far.
+        crc32: the CRC-32 of the bytes received so far.
+        error: why `fill` could not store the rest of the body; None if it could.
+
+    Args:
+        memory: the budget for buffers.
+        open_file: creates a temporary file.
+        capacity: the largest size in bytes.
+        expected: total bytes that the client has announced; None if unknown.
+        first: bytes of the first buffer.
+    """
+
+    def __init__(
+        self,
+        memory: MemoryBudget,
+        open_file: Callable[[], IO[bytes]],
+        capacity: int,
+        expected: int | None,
+        first: int,
+    ) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self.crc32 = 0
+        self.error: StoreUnavailable | None = None
+        self._memory = memory
+        self._open_file = open_file
+        self._first = first
+        self._expected = capacity if expected is None else min(capacity, expected)
+        self._buffer = bytearray()
+        self._acquired = 0
+        self._seconds = 0.0
+        self._file: IO[bytes] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the part has reached its capacity."""
+        return self.size == self.capacity
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the client has proved to be fast, and the budget had memory for it."""
+        return self.size >= FAST_MIN_SIZE and self._file is None and self._fills_fast(self.capacity)
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Append `data`, which must fit into the capacity.
+
+        Raises:
+            StoreUnavailable: the disk is full.
+        """
+        assert self.size + len(data) <= self.capacity
+        self._reserve(len(data))
+        if self._file is not None:
+            self._write_file(memoryview(data), self._file)
+        else:
+            self._buffer[self.size : self.size + len(data)] = data
+            self._count(memoryview(data))
+
+    def fill(self, body: Body) -> None:
+        """Append the body until the part is full, the body has ended, or the disk is full.
+
+        After an error of the disk, `error` is set, and the bytes received so far can be stored.
+        """
+        try:
+            while not self.is_full:
+                self._reserve(1)
+                if self._file is not None:
+                    self._fill_file(body, self._file)
+                    return
+                if not self._fill_memory(body):
+                    return
+        except StoreUnavailable as error:
+            self.error = error
+
+    def read_into(self, buffer: memoryview, start: int) -> int:
+        """Copy the bytes from offset `start` into `buffer`, and return their number.
+
+        Raises:
+            StoreUnavailable: the disk cannot be read.
+        """
+        count = max(0, min(len(buffer), self.size - start))
+        if self._file is None:
+            buffer[:count] = memoryview(self._buffer)[start : start + count]
+            return count
+        try:
+            self._file.seek(start)
+            data = self._file.read(count)
+        except OSError as error:
+            raise disk_error(error) from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def payload(self) -> Payload:
+        """Return the content with its size and checksum."""
+        return Payload(self.content(), self.size, self.crc32)
+
+    def content(self) -> bytearray | IO[bytes]:
+        """Return the content in a form that boto3 accepts as `Body`."""
+        if self._file is not None:
+            self._file.seek(0)
+            return self._file
+        # Never `bytes`, because boto3 would wrap them in a file; see `Bucket`.
+        if self.size < len(self._buffer):
+            try:
+                del self._buffer[self.size :]
+            except BufferError:  # a stored traceback still has a view of the buffer
+                return self._buffer[: self.size]
+        return self._buffer
+
+    def close(self) -> None:
+        """Free the memory or the file. Closing again has no effect."""
+        self._release()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _fill_memory(self, body: Body) -> bool:
+        with memoryview(self._buffer)[self.size :] as free:
+            began = time.monotonic()
+            count = body.readinto(free)
+            if self.size:  # the first read may wait long, and return many bytes at once
+                self._seconds += time.monotonic() - began
+            self._count(free[:count])
+        return count > 0
+
+    def _fill_file(self, body: Body, file: IO[bytes]) -> None:
+        """Copy the body to the file. The buffer's size follows the client's rate."""
+        buffer = memoryview(bytearray(FIRST_BUFFER))
+        while not self.is_full:
+            count = body.readinto(buffer[: self.capacity - self.size])
+            if not count:
+                return
+            self._write_file(buffer[:count], file)
+            if count == len(buffer) < MAX_DISK_READ:
+                buffer = memoryview(bytearray(GROWTH * len(buffer)))
+            elif count <= len(buffer) // GROWTH and len(buffer) > FIRST_BUFFER:
+                buffer = memoryview(bytearray(len(buffer) // GROWTH))
+
+    def _count(self, data: memoryview) -> None:
+        # Computed here, while the bytes are still in the processor's cache.
+        self.crc32 = crc32(data, self.crc32)
+        self.size += len(data)
+
+    def _reserve(self, size: int) -> None:
+        """Make room for `size` more bytes, in memory or else on disk."""
+        needed = self.size + size
+        if self._file is not None or needed <= len(self._buffer):
+            return
+        limit = self._expected if self._expected >= needed else self.capacity
+        is_fast = self._fills_fast(limit)
+        factor = FAST_GROWTH if is_fast and self.size >= FAST_MIN_SIZE else GROWTH
+        wanted = max(needed, min(limit, factor * len(self._buffer) or self._first))
+        buffer = self._memory.acquire(wanted, is_slow=not is_fast)
+        if buffer is None:
+            self._move_to_file()
+            return
+        with memoryview(self._buffer) as old:
+            buffer[: self.size] = old[: self.size]
+        self._memory.release(self._buffer, self._acquired, is_replaced=True)
+        self._buffer, self._acquired = buffer, wanted
+
+    def _fills_fast(self, size: int) -> bool:
+        """Return whether `size` bytes would arrive within `FAST_SECONDS`, at the rate so far."""
+        return self._seconds * size <= FAST_SECONDS * self.size
+
+    def _release(self) -> None:
+        self._memory.release(self._buffer, self._acquired)
+        self._buffer, self._acquired = bytearray(), 0
+
+    def _move_to_file(self) -> None:
+        """Continue in a temporary file. If that fails, the bytes so far stay in memory."""
+        file = self._open_file()
+        try:
+            with memoryview(self._buffer)[: self.size] as data:
+                for _ in write(data, file):
+                    pass
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        self._release()
+
+    def _write_file(self, data: memoryview, file: IO[bytes]) -> None:
+        for written in write(data, file):
+            self._count(written)
+
+
+def read_end(body: Body) -> None:
+    """Read past the last byte, so that the body can tell how it ended."""
+    count = body.readinto(memoryview(bytearray(1)))
+    assert count == 0
