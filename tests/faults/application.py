@@ -127,7 +127,7 @@ class Application:
         for _ in range(SWEEPS):
             actions = list(self._new_sweep().run())
             failures = [
-                f"{one.name}: {one.error!r}" for one in actions if one.deed is ActionKind.FAILED
+                f"{one.name}: {one.error!r}" for one in actions if one.kind is ActionKind.FAILED
             ]
             if not failures:
                 return []
@@ -181,7 +181,7 @@ class Application:
             Bucket(client, bucket),
             keys=self.keys,
             listing=Listing(client, bucket),
-            rules=SweepPolicy(
+            policy=SweepPolicy(
                 now=self.clock, min_age=0.0, finisher=None, max_size=TIB, is_dry=False
             ),
         )

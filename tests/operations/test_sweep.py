@@ -109,7 +109,7 @@ class Yard:
             Bucket(client or place.client, place.bucket),
             keys=place.keys,
             listing=Listing(place.admin, place.bucket, page=page),
-            rules=SweepPolicy(
+            policy=SweepPolicy(
                 # The server's instants are in whole seconds.
                 now=now or datetime.now(UTC) + timedelta(seconds=2),
                 min_age=min_age,
@@ -121,7 +121,7 @@ class Yard:
         return sorted(sweep.run(), key=lambda action: action.name)
 
     def deeds(self, **how: bool | float) -> dict[str, ActionKind]:
-        return {action.name: action.deed for action in self.sweep(**how)}  # type: ignore[arg-type]
+        return {action.name: action.kind for action in self.sweep(**how)}  # type: ignore[arg-type]
 
     def open(self, upload: S3Upload) -> UploadInfo:
         again = self.place.store().open(upload.info.id)
@@ -214,7 +214,7 @@ def test_an_upload_whose_parts_are_gone_stays_until_it_lapses(yard: Yard) -> Non
         Bucket=yard.place.bucket, Key=yard.place.keys.data(upload.info.id), UploadId=multipart
     )
     assert yard.deeds() == {}
-    assert [action.deed for action in yard.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
+    assert [action.kind for action in yard.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
     assert yard.place.names() == []
 
 
@@ -255,7 +255,7 @@ def test_a_full_upload_becomes_an_object_and_the_server_is_left_to_tell_the_appl
 def test_without_a_hook_a_full_upload_is_finished_for_good(yard: Yard) -> None:
     upload = full(yard)
     actions = yard.sweep(finisher=Finisher(None, EventDispatcher(())))
-    assert [(action.deed, action.detail) for action in actions] == [
+    assert [(action.kind, action.detail) for action in actions] == [
         (ActionKind.FINISHED, f"{LONGER} bytes")
     ]
     assert yard.open(upload).is_finished
@@ -289,9 +289,9 @@ def test_the_hook_runs_once_and_when_it_raises_again(yard: Yard) -> None:
             raise RuntimeError("not yet")
 
     finisher = Finisher(hook, EventDispatcher(()))
-    assert [action.deed for action in yard.sweep(finisher=finisher)] == [ActionKind.FAILED]
+    assert [action.kind for action in yard.sweep(finisher=finisher)] == [ActionKind.FAILED]
     assert not yard.open(upload).is_finished
-    assert [action.deed for action in yard.sweep(finisher=finisher)] == [ActionKind.FINISHED]
+    assert [action.kind for action in yard.sweep(finisher=finisher)] == [ActionKind.FINISHED]
     assert yard.sweep(finisher=finisher) == []
     assert [one.id for one in dispatched] == [upload.info.id] * 2
     assert dispatched[0].storage["Key"] == yard.place.keys.data(upload.info.id)
@@ -320,7 +320,7 @@ def test_a_young_one_may_be_a_creation_on_its_way(yard: Yard) -> None:
     before = yard.everything()
     assert yard.deeds(min_age=DAY) == {}
     assert yard.everything() == before
-    assert [one.deed for one in yard.sweep(min_age=DAY, now=FUTURE)] == [ActionKind.ABORTED]
+    assert [one.kind for one in yard.sweep(min_age=DAY, now=FUTURE)] == [ActionKind.ABORTED]
 
 
 @pytest.mark.parametrize(
@@ -444,7 +444,7 @@ def test_a_final_upload_without_its_partials_stays_until_it_lapses(yard: Yard) -
     final = UploadInfo(id, None, expires=FUTURE, concat=Final((UploadId("gone"),)))
     yard.place.store().create(final, record_now=True)
     assert yard.deeds() == {}
-    assert [action.deed for action in yard.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
+    assert [action.kind for action in yard.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
     assert yard.place.names() == []
 
 
@@ -499,9 +499,9 @@ def test_an_info_that_may_not_be_read_is_not_taken_for_absent(yard: Yard, s3: Se
             sweep_bucket,
             keys=yard.place.keys,
             listing=Listing(yard.place.admin, s3.bucket),
-            rules=SweepPolicy(now=FUTURE, min_age=0, finisher=None, max_size=TIB, is_dry=False),
+            policy=SweepPolicy(now=FUTURE, min_age=0, finisher=None, max_size=TIB, is_dry=False),
         )
-        deeds = [action.deed for action in sweep.run()]
+        deeds = [action.kind for action in sweep.run()]
     yard.place.delete("readable")
     assert deeds == [ActionKind.FAILED]
     assert yard.everything() == before

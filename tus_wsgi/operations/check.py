@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError
 from tus_wsgi.app import default_lock_dir, make_locker
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.operations.diagnostics import Address, explain
+from tus_wsgi.operations.diagnostics import Address, diagnose
 from tus_wsgi.operations.probe import ID_PREFIX, CheckResult, Probe, Status
 from tus_wsgi.settings.settings import LockerKind, Settings, SettingsError, variable_of
 from tus_wsgi.stores.s3.bucket import Bucket
@@ -100,7 +100,7 @@ def _bucket(settings: Settings) -> list[CheckResult]:
             endpoint=settings.s3_endpoint, parallel_parts=1, checksum=settings.s3_checksum
         )
     except BotoCoreError as error:
-        return [CheckResult("credentials", Status.FAILED, explain(error, address))]
+        return [CheckResult("credentials", Status.FAILED, diagnose(error, address))]
     clock = _Clock(client)
     bucket = Bucket(
         client, settings.s3_bucket, has_checksums=settings.s3_checksum is not ChecksumMode.OFF

@@ -111,7 +111,7 @@ class Address:
         return self.endpoint or "the endpoint of AWS"
 
 
-def explain(error: BaseException, address: Address) -> str:
+def diagnose(error: BaseException, address: Address) -> str:
     """One sentence on what is wrong and what to do, and what S3 or boto3 said of it.
 
     Args:

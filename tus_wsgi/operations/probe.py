@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.operations.diagnostics import Address, explain, is_denied, may_be_done
+from tus_wsgi.operations.diagnostics import Address, diagnose, is_denied, may_be_done
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.errors import NotFound
@@ -108,7 +108,7 @@ class Probe:
             except (StoreUnavailable, NotFound, KeyError) as error:
                 if is_denied(error):
                     denied.add(name)
-                detail = explain(error, self._address)
+                detail = diagnose(error, self._address)
                 findings.append(CheckResult(name, Status.FAILED, detail))
         return self._all_denied(findings) if _tried(findings) == denied else findings
 

@@ -79,13 +79,13 @@ class SweepResult:
     """One thing that the sweep has done.
 
     Attributes:
-        deed: what.
+        kind: what.
         name: the upload's id, or a key.
         detail: more about it, in words.
         error: why it failed.
     """
 
-    deed: ActionKind
+    kind: ActionKind
     name: str
     detail: str = ""
     error: Exception | None = None
@@ -140,7 +140,7 @@ class Sweep:
         *,
         keys: Keys,
         listing: Listing,
-        rules: SweepPolicy,
+        policy: SweepPolicy,
         on_progress: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._store = store
@@ -148,7 +148,7 @@ class Sweep:
         self._bucket = bucket
         self._keys = keys
         self._listing = listing
-        self._rules = rules
+        self._policy = policy
         self._on_progress = on_progress
         self.examined = 0
 
@@ -178,7 +178,7 @@ class Sweep:
                 yield listed.key, partial(self._abort, listed)
 
     def _is_old(self, instant: datetime) -> bool:
-        return self._rules.now - instant >= timedelta(seconds=self._rules.min_age)
+        return self._policy.now - instant >= timedelta(seconds=self._policy.min_age)
 
     def _carefully(self, entry: _Entry) -> SweepResult | None:
         """One entry, whose trouble is not the others'."""
@@ -210,7 +210,7 @@ class Sweep:
         if record.plan is None or record.info.is_finished or not self._is_info_of(id, key):
             return None
         deed = self._due(self._store.open(id))
-        if deed is not None and not self._rules.is_dry:
+        if deed is not None and not self._policy.is_dry:
             with self._locked(id) as lock:
                 upload = self._store.open(id)
                 deed = self._due(upload)
@@ -232,13 +232,13 @@ class Sweep:
         with suppress(UploadGone, InvalidPartial):
             upload.load_offset()
         info = upload.info
-        if is_expired(info, self._rules.now):
+        if is_expired(info, self._policy.now):
             return ActionKind.EXPIRED
-        if isinstance(info.concat, Final) and (info.length or 0) > self._rules.max_size:
+        if isinstance(info.concat, Final) and (info.length or 0) > self._policy.max_size:
             return None  # its partials have grown since it was begun, and requests are told so
         if not info.is_full or info.is_finished:
             return None
-        finisher = self._rules.finisher
+        finisher = self._policy.finisher
         if not self._is_object(upload) or (finisher is not None and finisher.has_hook):
             return ActionKind.FINISHED
         return None if finisher is None else ActionKind.NOTED
@@ -250,8 +250,8 @@ class Sweep:
     def _carry_out(self, deed: ActionKind | None, upload: S3Upload, lock: Lock) -> None:
         if deed is ActionKind.EXPIRED:
             upload.terminate(lock.assert_held)
-        elif deed in {ActionKind.FINISHED, ActionKind.NOTED} and self._rules.finisher is not None:
-            self._rules.finisher.finish_if_full(upload, lock)
+        elif deed in {ActionKind.FINISHED, ActionKind.NOTED} and self._policy.finisher is not None:
+            self._policy.finisher.finish_if_full(upload, lock)
         elif deed is ActionKind.FINISHED:
             upload.assemble(lock.assert_held)
 
@@ -262,7 +262,7 @@ class Sweep:
         id = _our_id(key.removesuffix(".part"), self._keys.side_prefix)
         if id is None or not self._is_stray_tail(id):
             return None
-        if not self._rules.is_dry:
+        if not self._policy.is_dry:
             with self._locked(id) as lock:
                 if not self._is_stray_tail(id):
                     return None
@@ -285,7 +285,7 @@ class Sweep:
         id = _our_id(listed.key, self._keys.data_prefix)
         if id is None or not self._is_stray(id, listed):
             return None
-        if not self._rules.is_dry:
+        if not self._policy.is_dry:
             with self._locked(id) as lock:
                 if not self._is_stray(id, listed):
                     return None

@@ -19,7 +19,7 @@ from tus_wsgi.app import make_locker, make_store
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Store
-from tus_wsgi.operations.diagnostics import Address, explain
+from tus_wsgi.operations.diagnostics import Address, diagnose
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.sweep import AT_ONCE, ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
@@ -57,7 +57,7 @@ def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is
         click.echo(as_json(actions, sweep.examined, is_dry=is_dry, settings=settings))
     else:
         click.echo(summary(actions, sweep.examined, is_dry=is_dry))
-    return 1 if any(action.deed is ActionKind.FAILED for action in actions) else 0
+    return 1 if any(action.kind is ActionKind.FAILED for action in actions) else 0
 
 
 def make_sweep(
@@ -95,7 +95,7 @@ def make_sweep(
         Bucket(client, settings.s3_bucket, has_checksums=mode is not ChecksumMode.OFF),
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         listing=Listing(client, settings.s3_bucket),
-        rules=_rules(settings, store, finisher, min_age=min_age, is_dry=is_dry),
+        policy=_rules(settings, store, finisher, min_age=min_age, is_dry=is_dry),
         on_progress=_show_progress,
     )
 
@@ -141,12 +141,12 @@ def _load(name: str) -> OnFinish:
 def line(action: SweepResult, settings: Settings) -> str:
     """One deed in words."""
     said = _said(action, settings)
-    return f"{action.deed.value.ljust(8)}  {action.name}{f': {said}' if said else ''}"
+    return f"{action.kind.value.ljust(8)}  {action.name}{f': {said}' if said else ''}"
 
 
 def summary(actions: Iterable[SweepResult], examined: int, *, is_dry: bool) -> str:
     """What it came to, in one line."""
-    counts = Counter(action.deed for action in actions)
+    counts = Counter(action.kind for action in actions)
     deeds = ", ".join(f"{counts[deed]} {deed.value}" for deed in ActionKind if counts[deed])
     return f"{examined} looked at, {deeds or 'nothing to do'}{' (dry run)' if is_dry else ''}"
 
@@ -156,7 +156,7 @@ def as_json(
 ) -> str:
     """The same for a program."""
     deeds = [
-        {"deed": action.deed.value, "name": action.name, "detail": _said(action, settings)}
+        {"deed": action.kind.value, "name": action.name, "detail": _said(action, settings)}
         for action in actions
     ]
     return json.dumps({"dry_run": is_dry, "examined": examined, "deeds": deeds}, indent=2)
@@ -165,4 +165,4 @@ def as_json(
 def _said(action: SweepResult, settings: Settings) -> str:
     if action.error is None:
         return action.detail
-    return explain(action.error, Address(settings.s3_bucket, settings.s3_endpoint))
+    return diagnose(action.error, Address(settings.s3_bucket, settings.s3_endpoint))

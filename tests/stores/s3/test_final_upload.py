@@ -443,7 +443,7 @@ def test_whoever_stops_listening_waits_for_what_has_begun() -> None:
 
 def sweep(uploads: Uploads, place: Place, max_size: int = TIB) -> dict[str, ActionKind]:
     """What one sweep does, by the names of the uploads."""
-    rules = SweepPolicy(
+    policy = SweepPolicy(
         now=uploads.clock,
         min_age=0.0,
         finisher=Finisher(uploads.finished.append, EventDispatcher([])),
@@ -456,9 +456,9 @@ def sweep(uploads: Uploads, place: Place, max_size: int = TIB) -> dict[str, Acti
         Bucket(place.admin, place.bucket),
         keys=place.keys,
         listing=Listing(place.admin, place.bucket),
-        rules=rules,
+        policy=policy,
     ).run()
-    return {action.name: action.deed for action in actions}
+    return {action.name: action.kind for action in actions}
 
 
 def test_the_sweep_makes_a_whole_whose_parts_are_all_there(uploads: Uploads, place: Place) -> None:
