@@ -44,7 +44,7 @@ STOP_SECONDS = 5.0
 README_PART_SIZE = 8 * MIB
 """https://github.com/tus/tus-node-server, packages/s3-store, "Use"; 60 parts at once go with it."""
 
-S3_MEMORY = "4GiB"
+S3_HEAP_LIMIT = "4GiB"
 """What our own S3 gets for its heap. With the 512 MiB of the tests, 50 uploads at once are as fast
 as its garbage collector."""
 
@@ -173,7 +173,7 @@ class Stage:
     def _own_s3(self) -> S3:
         disk = tempfile.mkdtemp(prefix="s3-", dir=self.options.directory)
         self._running.callback(shutil.rmtree, disk, ignore_errors=True)
-        server = self._running.enter_context(start_seaweedfs(Path(disk), memory=S3_MEMORY))
+        server = self._running.enter_context(start_seaweedfs(Path(disk), heap_limit=S3_HEAP_LIMIT))
         # @tus/s3-store reads tags, which the least privilege does not allow.
         return S3(server.endpoint, server.bucket, server.environ(server.admin))
 

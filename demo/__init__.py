@@ -1,4 +1,5 @@
-"""What a developer runs and no server needs: a real S3 server from a wheel, and the demo.
+"""The demo: an upload page, gunicorn and an S3 server, started with one command.
 
-Nothing in the package imports this; the command line and the tests do.
+`script/demo` runs it from a clone. It is not part of the wheel, and nothing in `tus_wsgi` imports
+it. The tests and the benchmarks start their servers with the same modules.
 """

@@ -1,4 +1,4 @@
-"""Who may do what in the S3 server of `seaweedfs`: an administrator, and one that may do little."""
+"""The S3 server's identities: an administrator, and an upload server with few permissions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ACTIONS = (
     "s3:ListMultipartUploadParts",
     "s3:PutObject",
 )
-"""All that a server of uploads needs to be allowed, on the bucket's objects."""
+"""The permissions that an upload server needs, on the bucket's objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,19 @@ class Credentials:
 
     @classmethod
     def new(cls, access_key: str) -> Credentials:
-        """A pair with a fresh secret."""
+        """Return a key pair with a random secret."""
         return cls(access_key, secrets.token_hex(20))
 
 
 def identities(
     bucket: str, *, admin: Credentials, least_privilege: Credentials
 ) -> dict[str, object]:
-    """The server's `-s3.config`: who there is, and what they may do.
+    """Return the content of the server's `-s3.config` file: its identities and their policies.
 
     Args:
-        bucket: whose objects `least_privilege` may reach.
-        admin: may do everything.
-        least_privilege: may do `ACTIONS`.
+        bucket: the bucket whose objects `least_privilege` may access.
+        admin: the identity with all permissions.
+        least_privilege: the identity with the permissions in `ACTIONS`.
     """
     policy = {
         "Version": "2012-10-17",
@@ -53,12 +53,12 @@ def identities(
         "identities": [
             {
                 "name": "admin",
-                "credentials": [_pair(admin)],
+                "credentials": [_key_pair(admin)],
                 "actions": ["Admin", "Read", "Write", "List", "Tagging"],
             },
             {
                 "name": "tus",
-                "credentials": [_pair(least_privilege)],
+                "credentials": [_key_pair(least_privilege)],
                 "policyNames": ["five-actions"],
             },
         ],
@@ -66,5 +66,5 @@ def identities(
     }
 
 
-def _pair(credentials: Credentials) -> dict[str, str]:
+def _key_pair(credentials: Credentials) -> dict[str, str]:
     return {"accessKey": credentials.access_key, "secretKey": credentials.secret_key}

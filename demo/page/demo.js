@@ -8,8 +8,8 @@ const uploads = new Uploads(
   bucket,
 );
 
-// Milliseconds before each new try, eleven minutes in all: enough to restart a server by hand.
-// tus-js-client starts over with the first after every byte that arrives.
+// Milliseconds before each retry, eleven minutes in total: enough to restart a server by hand.
+// tus-js-client starts again with the first delay after every acknowledged byte.
 const retryDelays = [0, 500, 1000, 3000, 5000, ...Array(65).fill(10000)];
 
 const uppy = new Uppy({ id: "demo", autoProceed: true })
@@ -19,7 +19,7 @@ const uppy = new Uppy({ id: "demo", autoProceed: true })
     width: "100%",
     height: 360,
     theme: "auto",
-    note: "Nothing leaves this machine.",
+    note: "Your files do not leave this machine.",
     showRemoveButtonAfterComplete: true,
     proudlyDisplayPoweredByUppy: false,
     locale: { strings: { dropPasteFiles: "Drop files here or %{browseFiles}" } },
@@ -29,19 +29,19 @@ const uppy = new Uppy({ id: "demo", autoProceed: true })
     retryDelays,
     limit: 5,
     allowedMetaFields: ["name", "type"],
-    // A file that has arrived may be sent again, as another upload.
+    // A file whose upload is finished may be uploaded again, as a new upload.
     removeFingerprintOnSuccess: true,
   });
 
 uppy.on("upload-progress", (file, { bytesUploaded }) => {
   const url = file?.tus?.uploadUrl;
   if (!url) return;
-  uploads.sent(url, { name: file.name, size: file.size, offset: bytesUploaded });
+  uploads.recordProgress(url, { name: file.name, size: file.size, offset: bytesUploaded });
 });
 
 uppy.on("upload-success", (file, { uploadURL }) => {
   uploads.active.delete(uploadURL);
-  uploads.note(uploadURL, {
+  uploads.record(uploadURL, {
     name: file.name,
     size: file.size,
     offset: file.size,
@@ -52,29 +52,29 @@ uppy.on("upload-success", (file, { uploadURL }) => {
 uppy.on("upload-error", (file) => {
   const url = file?.tus?.uploadUrl;
   uploads.active.delete(url);
-  uploads.show();
+  uploads.render();
 });
 
-const showPaused = () => {
+const updatePaused = () => {
   const paused = uppy.getFiles().filter((file) => file.isPaused);
-  uploads.pause(new Set(paused.map((file) => file.tus?.uploadUrl)));
+  uploads.setPaused(new Set(paused.map((file) => file.tus?.uploadUrl)));
 };
-for (const event of ["upload-pause", "pause-all", "resume-all"]) uppy.on(event, showPaused);
+for (const event of ["upload-pause", "pause-all", "resume-all"]) uppy.on(event, updatePaused);
 
-// Removing a file that is on its way cancels it, and the tus plugin deletes it on the server.
+// Removing a file while it uploads cancels the upload: the tus plugin deletes it on the server.
 uppy.on("file-removed", (file) => {
   const url = file.tus?.uploadUrl;
   if (url && !file.progress.uploadComplete) uploads.forget(url);
 });
 
-const showNetwork = () => {
+const updateOnline = () => {
   document.querySelector("#offline").hidden = navigator.onLine;
-  uploads.show();
+  uploads.render();
 };
-addEventListener("offline", showNetwork);
+addEventListener("offline", updateOnline);
 addEventListener("online", () => {
-  showNetwork();
+  updateOnline();
   uploads.refresh();
 });
-showNetwork();
+updateOnline();
 uploads.refresh();

@@ -1,8 +1,8 @@
-// The uploads that this browser made: kept in localStorage, shown as a list.
-// Each is {url, name, size, offset, finished}; sizes are in bytes, instants in milliseconds.
+// The uploads of this browser: stored in localStorage, rendered as a list.
+// Each is {url, name, size, offset, finished}. Sizes are in bytes, times in milliseconds.
 
 const KEY = "tus-wsgi-demo.uploads";
-const KEPT = 50;
+const MAX_UPLOADS = 50;
 
 export function readableSize(bytes) {
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
@@ -11,17 +11,17 @@ export function readableSize(bytes) {
   return `${(bytes / 1024 ** power).toLocaleString("en", digits)} ${units[power]}`;
 }
 
-// Bytes a second over the last seconds: of all bytes so far it would not show a change.
+// A moving average of bytes per second. An average over the whole upload would hide changes.
 class Speed {
   constructor(at, bytes) {
     Object.assign(this, { at, bytes, value: 0 });
   }
 
-  note(at, bytes) {
+  update(at, bytes) {
     const seconds = (at - this.at) / 1000;
     if (seconds < 0.5) return;
-    const now = Math.max(0, bytes - this.bytes) / seconds;
-    const value = this.value ? this.value + (now - this.value) * 0.3 : now;
+    const current = Math.max(0, bytes - this.bytes) / seconds;
+    const value = this.value ? this.value + (current - this.value) * 0.3 : current;
     Object.assign(this, { at, bytes, value });
   }
 }
@@ -32,64 +32,69 @@ export class Uploads {
     this.list = section.querySelector("ul");
     this.template = template;
     this.bucket = bucket;
-    this.active = new Map(); // a Speed for each URL that this page is sending to
-    this.paused = new Set(); // those of them where a person has said to wait
+    this.active = new Map(); // the Speed of each URL that this page is uploading to
+    this.paused = new Set(); // the active URLs that the user has paused
     this.all = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    this.show();
+    this.render();
   }
 
-  // A change to what is known of `url`; the first one puts it at the top of the list.
-  note(url, change) {
+  // Update the upload at `url`, or add it at the top of the list.
+  record(url, change) {
     const known = this.all.find((upload) => upload.url === url);
     if (known) Object.assign(known, change);
-    else this.all = [{ url, offset: 0, finished: false, ...change }, ...this.all].slice(0, KEPT);
-    this.keep();
+    else {
+      const added = { url, offset: 0, finished: false, ...change };
+      this.all = [added, ...this.all].slice(0, MAX_UPLOADS);
+    }
+    this.save();
   }
 
-  sent(url, change) {
+  recordProgress(url, change) {
     const speed = this.active.get(url);
-    if (speed) speed.note(performance.now(), change.offset);
+    if (speed) speed.update(performance.now(), change.offset);
     else this.active.set(url, new Speed(performance.now(), change.offset));
-    this.note(url, change);
+    this.record(url, change);
   }
 
-  pause(urls) {
+  setPaused(urls) {
     this.paused = urls;
-    this.show();
+    this.render();
   }
 
   forget(url) {
     this.active.delete(url);
     this.all = this.all.filter((upload) => upload.url !== url);
-    this.keep();
+    this.save();
   }
 
-  keep() {
+  save() {
     localStorage.setItem(KEY, JSON.stringify(this.all));
-    this.show();
+    this.render();
   }
 
-  // Ask the server how far each upload is. Not those being sent: whoever asks takes an upload
-  // over, and would interrupt us.
+  // Ask the server for the offset of each inactive upload. A HEAD request takes over the lock of an
+  // active upload and would interrupt it.
   async refresh() {
-    const idle = this.all.filter((upload) => !this.active.has(upload.url));
-    await Promise.allSettled(idle.map((upload) => this.ask(upload.url)));
+    const inactive = this.all.filter((upload) => !this.active.has(upload.url));
+    await Promise.allSettled(inactive.map((upload) => this.loadOffset(upload.url)));
   }
 
-  async ask(url) {
-    const reply = await fetch(url, { method: "HEAD", headers: { "Tus-Resumable": "1.0.0" } });
-    if (reply.status === 404 || reply.status === 410) this.forget(url);
-    if (!reply.ok || this.active.has(url)) return;
-    const offset = Number(reply.headers.get("Upload-Offset"));
-    this.note(url, { offset, finished: offset === Number(reply.headers.get("Upload-Length")) });
+  async loadOffset(url) {
+    const response = await fetch(url, { method: "HEAD", headers: { "Tus-Resumable": "1.0.0" } });
+    if (response.status === 404 || response.status === 410) this.forget(url);
+    if (!response.ok || this.active.has(url)) return;
+    const offset = Number(response.headers.get("Upload-Offset"));
+    const finished = offset === Number(response.headers.get("Upload-Length"));
+    this.record(url, { offset, finished });
   }
 
-  async remove(url) {
-    const reply = await fetch(url, { method: "DELETE", headers: { "Tus-Resumable": "1.0.0" } });
-    if (reply.ok || reply.status === 404 || reply.status === 410) this.forget(url);
+  async delete(url) {
+    const headers = { "Tus-Resumable": "1.0.0" };
+    const response = await fetch(url, { method: "DELETE", headers });
+    if (response.ok || response.status === 404 || response.status === 410) this.forget(url);
   }
 
-  show() {
+  render() {
     this.section.hidden = this.all.length === 0;
     this.list.replaceChildren(...this.all.map((upload) => this.row(upload)));
   }
@@ -106,10 +111,10 @@ export class Uploads {
     row.querySelector("progress").value = upload.size ? upload.offset / upload.size : 0;
     row.querySelector(".object").hidden = !upload.finished;
     const button = row.querySelector("button");
-    button.hidden = active; // the widget above has pause and cancel for these
+    button.hidden = active; // the widget above has the buttons of active uploads
     button.textContent = upload.finished ? "Delete" : "Discard";
     button.ariaLabel = `${button.textContent} ${upload.name}`;
-    button.onclick = () => this.remove(upload.url);
+    button.onclick = () => this.delete(upload.url);
     if (upload.finished) {
       name.href = upload.url;
       name.target = "_blank";
@@ -122,10 +127,11 @@ export class Uploads {
 
   state({ url, finished, offset, size }, speed) {
     if (finished) return `${readableSize(size)}, stored`;
-    const share = `${Math.floor((size ? offset / size : 0) * 100)} % of ${readableSize(size)}`;
-    if (!speed) return `${share} stored. Drop this file again to go on.`;
+    const percent = Math.floor((size ? offset / size : 0) * 100);
+    const share = `${percent} % of ${readableSize(size)}`;
+    if (!speed) return `${share} stored. Drop this file again to resume.`;
     if (this.paused.has(url)) return `${share} sent, paused`;
     if (!speed.value || !navigator.onLine) return `${share} sent`;
-    return `${share} sent, ${readableSize(speed.value)} a second`;
+    return `${share} sent, ${readableSize(speed.value)}/s`;
   }
 }

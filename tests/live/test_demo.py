@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from demo.app import PAGE, UPPY_FILES
+from demo.app import PAGE_DIR, UPPY_FILES
 from demo.npm import fetch_files, find_npm
 from demo.process import ChildProcess, SetupError
-from demo.runner import UPPY, Places
+from demo.runner import UPPY, DemoPaths
 from tests.harness.servers.gunicorn import wait_until
 from tests.live.demo_fixtures.chromium import Chromium, Page, find_chromium
 from tests.live.demo_fixtures.running import RunningDemo, ask, gone, running, start
@@ -61,7 +61,7 @@ def test_the_page_and_all_that_it_loads_come_from_the_demo(demo: RunningDemo) ->
     assert page["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in page["Content-Security-Policy"]
     links = set(re.findall(r'(?:href|src)="(/[^"]+)"', page.body.decode()))
-    links |= {f"/{file.name}" for file in PAGE.iterdir() if file.suffix == ".js"}
+    links |= {f"/{file.name}" for file in PAGE_DIR.iterdir() if file.suffix == ".js"}
     links |= {f"/uppy/{name}" for name in UPPY_FILES}
     types = {"css": "text/css", "svg": "image/svg+xml"}
     for link in links:
@@ -72,7 +72,7 @@ def test_the_page_and_all_that_it_loads_come_from_the_demo(demo: RunningDemo) ->
 
 
 def test_the_page_names_no_other_host() -> None:
-    for file in PAGE.iterdir():
+    for file in PAGE_DIR.iterdir():
         text = file.read_text(encoding="utf-8")
         # An XML namespace is a name, and nobody goes there.
         hosts = re.findall(r"(?:https?:|[\"'(=])//[^\"' ]+", text)
@@ -87,7 +87,7 @@ def test_a_file_that_did_not_change_is_not_sent_again(demo: RunningDemo) -> None
     assert (again.status, again.body) == (304, b"")
 
 
-@pytest.mark.parametrize("path", ["index.html", "nothing", "uppy/", "../demo.py", "%2e%2e/demo.py"])
+@pytest.mark.parametrize("path", ["index.html", "nothing", "uppy/", "../app.py", "%2e%2e/app.py"])
 def test_there_is_nothing_else(demo: RunningDemo, path: str) -> None:
     assert ask(demo.url + path).status == 404
 
@@ -159,7 +159,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         said = refused(start(tmp_path / "data", tmp_path / "log", f"--port={port}"))
-    assert f"port {port} cannot be used" in said
+    assert f"cannot use port {port}" in said
     assert "--port" in said
 
 
@@ -185,7 +185,7 @@ def test_a_package_that_does_not_exist(tmp_path: Path) -> None:
 def test_no_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
-    with pytest.raises(SetupError, match=r"pip install 'tus-wsgi-s3\[node\]'"):
+    with pytest.raises(SetupError, match=r"pip install -e '\.\[node\]'"):
         find_npm()
 
 
@@ -303,7 +303,7 @@ def test_after_a_reload_the_same_file_goes_on_where_it_was(
     page.drop(file, DROP_ZONE)
     wait_until_sent(page, 0.5)
     page.open(f"http://127.0.0.1:{wire.port}/")
-    page.wait_for("document.body.innerText.includes('Drop this file again to go on')")
+    page.wait_for("document.body.innerText.includes('Drop this file again to resume')")
     shoot(page, "reloaded", tmp_path)
     [before] = uploads(page)
     assert 0 < before["offset"] < file.stat().st_size
@@ -366,7 +366,7 @@ def random_file(path: Path, *, size: int) -> Path:
 
 def bytes_stored(data: Path) -> int:
     """How many bytes the demo has stored since it was started."""
-    log = Places.below(data).log.read_text(encoding="utf-8")
+    log = DemoPaths.under(data).log.read_text(encoding="utf-8")
     return sum(map(int, re.findall(r"event=bytes_stored .*\bcount=(\d+)", log)))
 
 

