@@ -13,7 +13,12 @@ import pytest
 from tests.wsgi.wire import Wire
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.wsgi import connection as lingering
-from tus_wsgi.wsgi.connection import LingeringConnection, close_after_response
+from tus_wsgi.wsgi.connection import (
+    LingeringConnection,
+    TimeoutResponse,
+    close_after_response,
+    with_write_timeout,
+)
 
 SOON = 0.1
 """Seconds in which something is begun."""
@@ -185,3 +190,83 @@ def test_other_servers_close_as_they_like() -> None:
     for connection in ({}, {"gunicorn.socket": object()}):
         environ = {"CONTENT_LENGTH": "10", **connection}
         assert close_after_response(pieces, environ, lambda *_: print) is pieces
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+class Pieces:
+    """Says whether it was closed."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b"one", b"two"])
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def pieces() -> Pieces:
+    return Pieces()
+
+
+@pytest.fixture
+def response(wire: Wire, pieces: Pieces) -> TimeoutResponse:
+    found = with_write_timeout(3.0, pieces, {"gunicorn.socket": wire.server})
+    assert isinstance(found, TimeoutResponse)
+    return found
+
+
+def assert_good(wire: Wire) -> None:
+    """The next request can come, and be answered."""
+    assert wire.server.gettimeout() is None
+    wire.send(b"again")
+    assert wire.server.recv(10) == b"again"
+    wire.server.sendall(b"ok")
+    assert wire.client.recv(10) == b"ok"
+
+
+def test_who_took_it_all_keeps_the_connection(
+    wire: Wire, pieces: Pieces, response: TimeoutResponse
+) -> None:
+    assert wire.server.gettimeout() == 3.0
+    assert list(response) == [b"one", b"two"]
+    response.close()
+    assert pieces.is_closed
+    assert_good(wire)
+
+
+def test_who_is_asked_for_nothing_keeps_it_too(
+    wire: Wire, pieces: Pieces, response: TimeoutResponse
+) -> None:
+    """A middleware around this one may answer HEAD without the body."""
+    response.close()
+    assert pieces.is_closed
+    assert_good(wire)
+
+
+def test_who_took_only_some_of_it_does_not(
+    wire: Wire, pieces: Pieces, response: TimeoutResponse
+) -> None:
+    assert next(iter(response)) == b"one"
+    response.close()
+    assert pieces.is_closed
+    assert wire.server.recv(1) == b"", "the server need not wait for it"
+    assert wire.client.recv(1) == b""
+
+
+def test_closing_a_response_ignores_a_closed_connection(
+    wire: Wire, response: TimeoutResponse
+) -> None:
+    next(iter(response))
+    wire.server.close()
+    response.close()
+
+
+def test_other_servers_wait_for_a_write_as_they_like() -> None:
+    pieces = [b"one"]
+    for environ in ({}, {"gunicorn.socket": object()}):
+        assert with_write_timeout(3.0, pieces, environ) is pieces

@@ -18,11 +18,10 @@ from tus_wsgi.protocol.cors import CorsPolicy
 from tus_wsgi.protocol.http import Dialect, Reply, RequestHead, status_line
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.wsgi.body import WsgiBody
-from tus_wsgi.wsgi.connection import close_after_response
+from tus_wsgi.wsgi.connection import close_after_response, with_write_timeout
 from tus_wsgi.wsgi.draining import LIVE_BODIES
 from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.interim import interim_sender
-from tus_wsgi.wsgi.writing import with_write_timeout
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
