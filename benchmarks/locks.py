@@ -19,7 +19,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from demo.seaweedfs import start_seaweedfs
-from tests.harness.lockers import LEASES, Place, bucket_place
+from tests.harness.lockers import LEASE_KINDS, LockerSpec, s3_locker_spec
 from tests.harness.servers.dynamodb import running_dynamodb
 from tests.lockers.locking import Nursery
 from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
@@ -45,20 +45,20 @@ TURNS = 300
 
 
 @contextmanager
-def places(directory: Path) -> Iterator[list[Place]]:
+def places(directory: Path) -> Iterator[list[LockerSpec]]:
     """One of each kind."""
     with ExitStack() as stack:
         database = stack.enter_context(running_dynamodb(directory))
         server = stack.enter_context(start_seaweedfs(directory / "s3"))
         yield [
-            Place(kind="memory"),
-            Place(kind="file", at=str(directory / "locks")),
-            Place(kind="dynamodb", at=database.new_table(), environ=database.environ()),
-            bucket_place(server, times=LeaseTiming()),
+            LockerSpec(kind="memory"),
+            LockerSpec(kind="file", location=str(directory / "locks")),
+            LockerSpec(kind="dynamodb", location=database.new_table(), environ=database.environ()),
+            s3_locker_spec(server, times=LeaseTiming()),
         ]
 
 
-def uncontended(place: Place, samples: int) -> list[float]:
+def uncontended(place: LockerSpec, samples: int) -> list[float]:
     """Seconds for taking a lock that nobody has, and giving it back."""
     os.environ.update(place.environ)
     locker = place.locker(5.0)
@@ -90,7 +90,7 @@ def hand_over(samples: int) -> int:
     ):
         heading("locker", "holder", "samples", "p50", "p99", "maximum", "target")
         for place in all_places:
-            count = max(1, samples // (LEASE_SHARE if place.kind in LEASES else 1))
+            count = max(1, samples // (LEASE_SHARE if place.kind in LEASE_KINDS else 1))
             waited = uncontended(place, samples)
             figures = (percentile(waited, 50), percentile(waited, 99), waited[-1])
             cells = [f"{1000 * figure:.1f} ms" for figure in figures]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.compat.store_fixtures import Shop
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.keys import Keys
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @functools.cache
-def client_of(service: Service) -> S3Client:
+def client_of(service: S3Service) -> S3Client:
     """The client that the application would have."""
     with pytest.MonkeyPatch.context() as patch:
         for name, text in service.environ().items():
@@ -27,6 +27,6 @@ def client_of(service: Service) -> S3Client:
 
 
 @pytest.fixture
-def shop(service: Service) -> Shop:
+def shop(service: S3Service) -> Shop:
     """A corner of a bucket of each service in turn."""
     return Shop(service, client_of(service), Keys(f"compat/{secrets.token_hex(6)}"))

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import GIB, MIB, Metadata, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits
@@ -67,7 +67,7 @@ class Shop:
         has_checksums: see `Bucket`.
     """
 
-    service: Service
+    service: S3Service
     client: S3Client
     keys: Keys
     has_checksums: bool = True

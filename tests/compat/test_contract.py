@@ -11,7 +11,7 @@ import pytest
 
 from tests.compat.conftest import client_of
 from tests.compat.store_fixtures import Shop as Corner
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 from tests.stores.test_contract import *  # noqa: F403
 from tests.stores.test_contract import Shop
 from tus_wsgi.stores.s3.keys import Keys
@@ -23,6 +23,6 @@ pytestmark = pytest.mark.compat
 def shop(request: pytest.FixtureRequest) -> Shop:
     """A corner of a bucket of each service in turn."""
     service = request.getfixturevalue(request.param)
-    assert isinstance(service, Service)
+    assert isinstance(service, S3Service)
     corner = Corner(service, client_of(service), Keys(f"contract/{secrets.token_hex(6)}"))
     return Shop(corner.store, lambda: [*corner.list_keys(), *corner.list_multiparts()])

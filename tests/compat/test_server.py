@@ -10,7 +10,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.test import Client, TestResponse
 
 from tests.harness.data import some_bytes
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 from tus_wsgi import TusMiddleware
 from tus_wsgi.domain.model import MIB
 
@@ -50,7 +50,7 @@ class Tus:
 
 
 @pytest.fixture
-def tus(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tus:
+def tus(service: S3Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tus:
     for name, text in service.environ().items():
         monkeypatch.setenv(name, text)
     monkeypatch.setenv("TUS_S3_PART_SIZE", "5MiB")

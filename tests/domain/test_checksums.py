@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bodies import ScriptedBody, sliced
-from tests.harness.clients.uploads import Uploads
+from tests.harness.clients.service import ServiceClient
 from tus_wsgi.domain.checksums import Algorithm, Checksum, digest
 from tus_wsgi.domain.commands import Verification
 from tus_wsgi.domain.errors import (
@@ -146,19 +146,19 @@ def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(tmp_path: Pa
 
 
 @pytest.fixture
-def uploads(tmp_path: Path) -> Uploads:
+def uploads(tmp_path: Path) -> ServiceClient:
     spool = Spool(4 * STEP, str(tmp_path))
-    return Uploads(MemoryStore(1000), quarantine=partial(SpooledBody, spool))
+    return ServiceClient(MemoryStore(1000), quarantine=partial(SpooledBody, spool))
 
 
-def assert_untouched(uploads: Uploads, *, offset: int = 0, length: int | None = 10) -> None:
+def assert_untouched(uploads: ServiceClient, *, offset: int = 0, length: int | None = 10) -> None:
     """The one upload that there is has not changed."""
     (cell,) = uploads.store._cells.values()  # type: ignore[attr-defined]
     assert (len(cell.content), cell.info.length) == (offset, length)
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
-def test_a_right_checksum_lets_the_bytes_in(uploads: Uploads, algorithm: Algorithm) -> None:
+def test_a_right_checksum_lets_the_bytes_in(uploads: ServiceClient, algorithm: Algorithm) -> None:
     """CK-02, CK-07: each request is checked on its own."""
     id = uploads.create(10)
     uploads.append(id, 0, b"01234", verification=right(b"01234", algorithm))
@@ -167,7 +167,7 @@ def test_a_right_checksum_lets_the_bytes_in(uploads: Uploads, algorithm: Algorit
     assert uploads.content(id) == b"0123456789"
 
 
-def test_an_empty_body_has_a_checksum_too(uploads: Uploads) -> None:
+def test_an_empty_body_has_a_checksum_too(uploads: ServiceClient) -> None:
     """CK-06."""
     id = uploads.create(10)
     assert uploads.append(id, 0, b"", verification=right(b"")).offset == 0
@@ -175,7 +175,7 @@ def test_an_empty_body_has_a_checksum_too(uploads: Uploads) -> None:
         uploads.append(id, 0, b"", verification=Verification(WRONG, never))
 
 
-def test_a_wrong_checksum_changes_nothing(uploads: Uploads) -> None:
+def test_a_wrong_checksum_changes_nothing(uploads: ServiceClient) -> None:
     """CK-03, CK-10, DL-08: not even the length that came with it."""
     id = uploads.create(None)
     with pytest.raises(ChecksumMismatch) as caught:
@@ -186,7 +186,7 @@ def test_a_wrong_checksum_changes_nothing(uploads: Uploads) -> None:
     assert uploads.content(id) == b"01234"
 
 
-def test_the_store_sees_no_byte_before_all_are_here(uploads: Uploads) -> None:
+def test_the_store_sees_no_byte_before_all_are_here(uploads: ServiceClient) -> None:
     """CK-10."""
     id = uploads.create(10)
     body = ScriptedBody(b"01", b"234", on_read=lambda: assert_untouched(uploads))
@@ -196,7 +196,7 @@ def test_the_store_sees_no_byte_before_all_are_here(uploads: Uploads) -> None:
 @pytest.mark.parametrize(
     "end", [end for end in BodyEnd if end not in (BodyEnd.COMPLETE, BodyEnd.TOO_LONG)]
 )
-def test_a_body_that_cannot_be_verified_is_discarded(uploads: Uploads, end: BodyEnd) -> None:
+def test_a_body_that_cannot_be_verified_is_discarded(uploads: ServiceClient, end: BodyEnd) -> None:
     """CK-08: although without a checksum what came would be kept."""
     id = uploads.create(10)
     uploads.append(id, 0, b"01")
@@ -208,7 +208,7 @@ def test_a_body_that_cannot_be_verified_is_discarded(uploads: Uploads, end: Body
     assert_untouched(uploads, offset=2)
 
 
-def test_what_can_be_seen_at_once_is_refused_first(uploads: Uploads) -> None:
+def test_what_can_be_seen_at_once_is_refused_first(uploads: ServiceClient) -> None:
     """CK-09: and nothing of the body is read."""
     id = uploads.create(10)
     bad: list[tuple[int, ScriptedBody, type[TusError]]] = [
@@ -221,7 +221,7 @@ def test_what_can_be_seen_at_once_is_refused_first(uploads: Uploads) -> None:
         assert body.received == 0
 
 
-def test_no_more_is_held_than_fits(uploads: Uploads) -> None:
+def test_no_more_is_held_than_fits(uploads: ServiceClient) -> None:
     """C-39, DL-09: by the upload's length, and by the greatest of all."""
     for length, limit in ((10, 10), (None, 1000)):
         id = uploads.create(length)
@@ -230,19 +230,21 @@ def test_no_more_is_held_than_fits(uploads: Uploads) -> None:
             uploads.append(id, 0, body, verification=Verification(WRONG, never))
         assert caught.value.limit == limit
         assert body.received <= limit
-        assert uploads.look(id).offset == 0
+        assert uploads.inspect(id).offset == 0
 
 
 @pytest.mark.parametrize("length", [5, 10, None])
-def test_a_creation_with_a_right_checksum_is_kept(uploads: Uploads, length: int | None) -> None:
+def test_a_creation_with_a_right_checksum_is_kept(
+    uploads: ServiceClient, length: int | None
+) -> None:
     """CW-08."""
-    assert uploads.created(length, b"01234", verification=right(b"01234")).offset == 5
+    assert uploads.create_upload(length, b"01234", verification=right(b"01234")).offset == 5
 
 
 @pytest.mark.parametrize("length", [0, 10, None])
 @pytest.mark.parametrize("data", [None, b"", b"x" * 5])
 def test_a_creation_with_a_wrong_checksum_leaves_nothing(
-    uploads: Uploads, length: int | None, data: bytes | None
+    uploads: ServiceClient, length: int | None, data: bytes | None
 ) -> None:
     """CW-08: nothing is created, nobody is told."""
     with pytest.raises((ChecksumMismatch, UploadTooLarge)):
@@ -251,7 +253,7 @@ def test_a_creation_with_a_wrong_checksum_leaves_nothing(
     assert uploads.events == []
 
 
-def test_a_creation_that_is_cut_leaves_nothing(uploads: Uploads) -> None:
+def test_a_creation_that_is_cut_leaves_nothing(uploads: ServiceClient) -> None:
     """CK-08."""
     body = ScriptedBody(b"01", content_length=5, ending=BodyEnd.DISCONNECTED)
     with pytest.raises(BodyIncomplete) as caught:
@@ -260,7 +262,7 @@ def test_a_creation_that_is_cut_leaves_nothing(uploads: Uploads) -> None:
     assert uploads.store._cells == {}  # type: ignore[attr-defined]
 
 
-def test_a_checksum_may_come_behind_the_body(uploads: Uploads) -> None:
+def test_a_checksum_may_come_behind_the_body(uploads: ServiceClient) -> None:
     """CT-01."""
     id = uploads.create(10)
     with pytest.raises(ChecksumMismatch):
@@ -271,7 +273,9 @@ def test_a_checksum_may_come_behind_the_body(uploads: Uploads) -> None:
     assert uploads.append(id, 0, b"01234", verification=behind(said)).offset == 5
 
 
-def test_a_checksum_that_was_promised_and_does_not_come_lets_nothing_in(uploads: Uploads) -> None:
+def test_a_checksum_that_was_promised_and_does_not_come_lets_nothing_in(
+    uploads: ServiceClient,
+) -> None:
     """CT-03."""
     id = uploads.create(10)
     with pytest.raises(MalformedField):
@@ -280,7 +284,7 @@ def test_a_checksum_that_was_promised_and_does_not_come_lets_nothing_in(uploads:
 
 
 @pytest.mark.parametrize("wrong_one", ["in front", "behind"])
-def test_of_two_checksums_both_have_to_be_right(uploads: Uploads, wrong_one: str) -> None:
+def test_of_two_checksums_both_have_to_be_right(uploads: ServiceClient, wrong_one: str) -> None:
     """CT-02."""
     good = right(b"01234").announced
     front, back = (WRONG, good) if wrong_one == "in front" else (good, WRONG)
@@ -291,7 +295,7 @@ def test_of_two_checksums_both_have_to_be_right(uploads: Uploads, wrong_one: str
     uploads.append(id, 0, b"01234", verification=Verification(good, lambda _: good))
 
 
-def test_the_trailers_are_those_of_the_body(uploads: Uploads) -> None:
+def test_the_trailers_are_those_of_the_body(uploads: ServiceClient) -> None:
     seen: list[object] = []
     id = uploads.create(10)
     body = ScriptedBody(b"0", content_length=None, trailers={"upload-checksum": "x"})
@@ -299,13 +303,13 @@ def test_the_trailers_are_those_of_the_body(uploads: Uploads) -> None:
     assert seen == [{"upload-checksum": "x"}]
 
 
-def test_whoever_wants_the_upload_ends_a_body_that_is_held(uploads: Uploads) -> None:
+def test_whoever_wants_the_upload_ends_a_body_that_is_held(uploads: ServiceClient) -> None:
     id = uploads.create(10)
     body = ScriptedBody(b"012", stalls=True)
     outcome: list[BaseException] = []
     holder = in_background(lambda: uploads.append(id, 0, body, verification=right(b"012")), outcome)
     assert body.waiting.wait(5)
-    assert uploads.look(id).offset == 0
+    assert uploads.inspect(id).offset == 0
     holder.join(5)
     assert isinstance(outcome[0], BodyInterrupted)
 
@@ -325,7 +329,7 @@ def test_whoever_wants_the_upload_ends_a_body_that_is_on_its_way_on(tmp_path: Pa
 
 def test_a_full_disk_is_a_fault_of_ours(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
-    uploads = Uploads(MemoryStore(), quarantine=partial(SpooledBody, Spool(0, gone)))
+    uploads = ServiceClient(MemoryStore(), quarantine=partial(SpooledBody, Spool(0, gone)))
     id = uploads.create(10)
     with pytest.raises(StoreUnavailable):
         uploads.append(id, 0, b"01234", verification=right(b"01234"))

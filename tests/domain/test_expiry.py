@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bodies import ScriptedBody
-from tests.harness.clients.uploads import NOW, Uploads, whenever
+from tests.harness.clients.service import NOW, ServiceClient, call_once
 from tus_wsgi.domain.errors import (
     ClientDisconnected,
     OffsetMismatch,
@@ -85,47 +85,47 @@ def test_an_upload_lapses_at_the_instant_itself() -> None:
 
 
 @pytest.fixture
-def uploads() -> Uploads:
-    return Uploads(MemoryStore(), lifetime=DAY)
+def uploads() -> ServiceClient:
+    return ServiceClient(MemoryStore(), lifetime=DAY)
 
 
-def test_the_client_learns_it_from_every_reply(uploads: Uploads) -> None:
+def test_the_client_learns_it_from_every_reply(uploads: ServiceClient) -> None:
     """EX-02, EX-03, EX-07."""
     tomorrow = NOW + timedelta(days=1)
-    created = uploads.created(10)
+    created = uploads.create_upload(10)
     assert created.expires == tomorrow
-    assert uploads.created(10, b"abc").expires == tomorrow
+    assert uploads.create_upload(10, b"abc").expires == tomorrow
     assert uploads.append(created.id, 0, b"abc").expires == tomorrow
-    assert uploads.look(created.id).expires == tomorrow
+    assert uploads.inspect(created.id).expires == tomorrow
 
 
-def test_writing_keeps_an_upload_alive_for_as_long_as_it_takes(uploads: Uploads) -> None:
+def test_writing_keeps_an_upload_alive_for_as_long_as_it_takes(uploads: ServiceClient) -> None:
     """EX-06: and the record is rewritten once in half a lifetime, not at each request."""
     id = uploads.create(None)
     instants = set()
     for offset in range(100):
-        uploads.wait(DAY / 10)
+        uploads.advance_clock(DAY / 10)
         instants.add(uploads.append(id, offset, b"x").expires)
     assert len(instants) <= 21
-    assert uploads.look(id).offset == 100
+    assert uploads.inspect(id).offset == 100
 
 
-def test_looking_does_not_keep_it_alive(uploads: Uploads) -> None:
+def test_looking_does_not_keep_it_alive(uploads: ServiceClient) -> None:
     id = uploads.create(10)
-    uploads.wait(DAY * 0.9)
-    assert uploads.look(id).expires == NOW + timedelta(days=1)
-    uploads.wait(DAY * 0.1)
+    uploads.advance_clock(DAY * 0.9)
+    assert uploads.inspect(id).expires == NOW + timedelta(days=1)
+    uploads.advance_clock(DAY * 0.1)
     with pytest.raises(UploadGone):
-        uploads.look(id)
+        uploads.inspect(id)
 
 
-def test_a_lapsed_upload_is_gone(uploads: Uploads) -> None:
+def test_a_lapsed_upload_is_gone(uploads: ServiceClient) -> None:
     """EX-05: whatever is asked, and nothing of a body is read."""
     id = uploads.create(10, b"abc")
-    uploads.wait(DAY)
+    uploads.advance_clock(DAY)
     body = ScriptedBody(b"def")
     with pytest.raises(UploadGone):
-        uploads.look(id)
+        uploads.inspect(id)
     for offset in (3, 7):
         with pytest.raises(UploadGone):
             uploads.append(id, offset, body)
@@ -135,59 +135,61 @@ def test_a_lapsed_upload_is_gone(uploads: Uploads) -> None:
     uploads.terminate(id)
 
 
-def test_a_finished_upload_never_lapses(uploads: Uploads) -> None:
+def test_a_finished_upload_never_lapses(uploads: ServiceClient) -> None:
     id = uploads.create(3, b"abc")
     empty = uploads.create(0)
-    uploads.wait(1000 * DAY)
-    assert uploads.look(id).is_finished
+    uploads.advance_clock(1000 * DAY)
+    assert uploads.inspect(id).is_finished
     assert uploads.content(id) == b"abc"
-    assert uploads.look(empty).is_finished
+    assert uploads.inspect(empty).is_finished
 
 
-def test_a_full_upload_that_could_not_be_finished_never_lapses(uploads: Uploads) -> None:
+def test_a_full_upload_that_could_not_be_finished_never_lapses(uploads: ServiceClient) -> None:
     """The client sent every byte: it is for us to finish it."""
     id = uploads.create(3)
-    uploads.refusals = [RuntimeError("not today")]
+    uploads.finish_errors = [RuntimeError("not today")]
     with pytest.raises(OnFinishFailed):
         uploads.append(id, 0, b"abc")
-    uploads.wait(1000 * DAY)
-    assert uploads.look(id).is_finished
+    uploads.advance_clock(1000 * DAY)
+    assert uploads.inspect(id).is_finished
 
 
-def test_bytes_that_come_in_time_win(uploads: Uploads) -> None:
+def test_bytes_that_come_in_time_win(uploads: ServiceClient) -> None:
     """EX-08: the request moves the instant before it reads, so nobody sweeps beneath it."""
     id = uploads.create(10)
-    uploads.wait(DAY - 1)
-    slow = ScriptedBody(b"abc", on_read=whenever(lambda: uploads.wait(DAY / 2)))
+    uploads.advance_clock(DAY - 1)
+    slow = ScriptedBody(b"abc", on_read=call_once(lambda: uploads.advance_clock(DAY / 2)))
     info = uploads.append(id, 0, slow)
     assert info.offset == 3
     assert info.expires is not None
     assert info.expires - uploads.clock >= timedelta(seconds=DAY * SHARE_LEFT)
 
 
-def test_bytes_that_come_slowly_count_from_the_last_of_them(uploads: Uploads) -> None:
+def test_bytes_that_come_slowly_count_from_the_last_of_them(uploads: ServiceClient) -> None:
     id = uploads.create(10)
     slow = ScriptedBody(
-        b"abc", on_read=whenever(lambda: uploads.wait(10 * DAY)), ending=BodyEnd.DISCONNECTED
+        b"abc",
+        on_read=call_once(lambda: uploads.advance_clock(10 * DAY)),
+        ending=BodyEnd.DISCONNECTED,
     )
     with pytest.raises(ClientDisconnected):
         uploads.append(id, 0, slow)
-    uploads.wait(DAY / 2)
-    assert uploads.look(id).offset == 3
+    uploads.advance_clock(DAY / 2)
+    assert uploads.inspect(id).offset == 3
 
 
-def test_a_refused_request_moves_nothing(uploads: Uploads) -> None:
+def test_a_refused_request_moves_nothing(uploads: ServiceClient) -> None:
     id = uploads.create(10)
-    uploads.wait(DAY * 0.9)
+    uploads.advance_clock(DAY * 0.9)
     with pytest.raises(OffsetMismatch):
         uploads.append(id, 7, b"abc")
-    assert uploads.look(id).expires == NOW + timedelta(days=1)
+    assert uploads.inspect(id).expires == NOW + timedelta(days=1)
 
 
 def test_without_the_setting_uploads_live_for_ever() -> None:
-    uploads = Uploads(MemoryStore())
+    uploads = ServiceClient(MemoryStore())
     id = uploads.create(10)
-    uploads.wait(10_000 * DAY)
+    uploads.advance_clock(10_000 * DAY)
     assert uploads.append(id, 0, b"abc").expires is None
     with pytest.raises(TusError):
         uploads.content(id)

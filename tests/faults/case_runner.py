@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from demo.identities import Credentials
 from tests.faults.proxy import FaultProxy
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.domain.parts import PartLimits
 
@@ -39,7 +39,7 @@ class Lane:
         inspector: looks at what is stored, past the proxy.
     """
 
-    service: Service
+    service: S3Service
     part_size: int
     proxy: FaultProxy
     inspector: S3Client = field(init=False)
@@ -90,7 +90,7 @@ class Lane:
 
 
 @contextmanager
-def open_lane(service: Service, part_size: int) -> Iterator[Lane]:
+def open_lane(service: S3Service, part_size: int) -> Iterator[Lane]:
     """A lane, until the block ends."""
     with FaultProxy(urlsplit(service.endpoint).port or 80) as proxy:
         yield Lane(service, part_size, proxy)

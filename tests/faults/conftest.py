@@ -11,7 +11,7 @@ from tests.faults.case_runner import Lane, open_lane
 from tests.faults.matrix import Matrix
 from tests.faults.pool import Pool, open_pool
 from tests.harness.servers.ministack import running_ministack
-from tests.harness.servers.s3_service import Service, service_of
+from tests.harness.servers.s3_service import S3Service, seaweedfs_service
 from tus_wsgi.domain.model import MIB
 
 TINY_PART = 1000
@@ -51,14 +51,14 @@ def matrix(request: pytest.FixtureRequest) -> Matrix:
 @pytest.fixture(scope="session")
 def ministack(
     tmp_path_factory: pytest.TempPathFactory, clean_environment: None
-) -> Iterator[Service]:
+) -> Iterator[S3Service]:
     """A server for parts of any size."""
     with running_ministack(tmp_path_factory.mktemp("ministack")) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
-def tiny_pool(ministack: Service) -> Iterator[Pool]:
+def tiny_pool(ministack: S3Service) -> Iterator[Pool]:
     """Many cases at once, with tiny parts."""
     with open_pool(ministack, TINY_PART) as pool:
         yield pool
@@ -67,27 +67,27 @@ def tiny_pool(ministack: Service) -> Iterator[Pool]:
 @pytest.fixture(scope="session")
 def real_pool(s3: SeaweedFS) -> Iterator[Pool]:
     """Many cases at once, with parts of a size that AWS would take."""
-    with open_pool(service_of(s3), SMALLEST_PART) as pool:
+    with open_pool(seaweedfs_service(s3), SMALLEST_PART) as pool:
         yield pool
 
 
 @pytest.fixture(scope="session", params=["swift", "juicefs"])
-def other(request: pytest.FixtureRequest) -> Service:
+def other(request: pytest.FixtureRequest) -> S3Service:
     """Two services that are further from AWS."""
     service = request.getfixturevalue(request.param)
-    assert isinstance(service, Service)
+    assert isinstance(service, S3Service)
     return service
 
 
 @pytest.fixture(scope="session")
-def other_pool(other: Service) -> Iterator[Pool]:
+def other_pool(other: S3Service) -> Iterator[Pool]:
     """Many cases at once, with parts of a size that both take."""
     with open_pool(other, SMALLEST_PART) as pool:
         yield pool
 
 
 @pytest.fixture
-def lane(ministack: Service) -> Iterator[Lane]:
+def lane(ministack: S3Service) -> Iterator[Lane]:
     """One case at a time, in this process, where rules can be patched."""
     with open_lane(ministack, TINY_PART) as lane:
         yield lane

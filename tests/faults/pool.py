@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from tests.faults.case_runner import Lane, open_lane
 from tests.faults.matrix_case import Case, Outcome, run_case
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 
 PROCESSES = 2 * (os.cpu_count() or 1)
 """More than processors, since much of a case is waiting for the service, or for a timeout."""
@@ -34,7 +34,7 @@ class Pool:
 
 
 @contextmanager
-def open_pool(service: Service, part_size: int) -> Iterator[Pool]:
+def open_pool(service: S3Service, part_size: int) -> Iterator[Pool]:
     """A pool, until the block ends."""
     with ProcessPoolExecutor(
         PROCESSES,
@@ -46,7 +46,7 @@ def open_pool(service: Service, part_size: int) -> Iterator[Pool]:
         yield Pool(executor)
 
 
-def _begin(service: Service, part_size: int) -> None:
+def _begin(service: S3Service, part_size: int) -> None:
     warnings.simplefilter("error")
     # Faults are logged as they should be, by the thousand.
     logging.disable(logging.CRITICAL)

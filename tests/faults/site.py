@@ -23,7 +23,7 @@ from tests.faults.proxy import Call, Fault, FaultProxy
 from tests.faults.scenarios import SCENARIOS, Scenario, Uploader
 from tests.faults.transport import over_http
 from tests.harness.servers.gunicorn import Gunicorn
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -59,7 +59,9 @@ class Site:
         bodies: how the bodies of requests were read, one name for each.
     """
 
-    def __init__(self, service: Service, directory: Path, *, workers: int, with_hook: bool) -> None:
+    def __init__(
+        self, service: S3Service, directory: Path, *, workers: int, with_hook: bool
+    ) -> None:
         directory.mkdir(parents=True)
         self.service = service
         self._inspector: S3Client = service.client()
@@ -170,7 +172,7 @@ class Sites:
         workers: how many processes serve, in each.
     """
 
-    def __init__(self, service: Service, directory: Path, *, workers: int) -> None:
+    def __init__(self, service: S3Service, directory: Path, *, workers: int) -> None:
         self._service = service
         self._directory = directory
         self._workers = workers

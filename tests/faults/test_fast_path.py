@@ -9,7 +9,7 @@ import pytest
 from tests.faults.matrix import Matrix
 from tests.faults.proxy import Fault
 from tests.faults.site import Sites
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -37,7 +37,7 @@ BRIEF = {
 
 
 @pytest.fixture(scope="module")
-def sites(ministack: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+def sites(ministack: S3Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     sites = Sites(ministack, tmp_path_factory.mktemp("fast"), workers=1)
     yield sites
     sites.close()

@@ -18,7 +18,7 @@ from tests.faults.matrix import (
     Matrix,
 )
 from tests.faults.pool import Pool
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -48,7 +48,7 @@ def test_no_fault_costs_a_byte_on_a_disk(
 
 @pytest.mark.parametrize(("scenario", "name"), cells(SHORT, BRIEF_SHORT))
 def test_no_fault_costs_a_byte_on_other_services(
-    matrix: Matrix, other_pool: Pool, scenario: str, name: str, other: Service
+    matrix: Matrix, other_pool: Pool, scenario: str, name: str, other: S3Service
 ) -> None:
     """With services whose conditional writes do nothing, or are refused."""
     bad = matrix.run(other.name, other_pool, scenario, PASSES[name])

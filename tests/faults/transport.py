@@ -145,7 +145,7 @@ def over_http(port: int) -> Transport:
             {"Content-Length": str(content_length)} if content_length or method != "HEAD" else {}
         )
         with Connection(port, timeout=SECONDS) as connection:
-            connection.begin(method, urlsplit(url).path, {**fields, **length})
+            connection.send_head(method, urlsplit(url).path, {**fields, **length})
             try:
                 with contextlib.suppress(ConnectionError):
                     connection.send(body)

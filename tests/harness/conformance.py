@@ -28,7 +28,7 @@ WORKERS = {
 def ours(deployment: Deployment, worker: str) -> Iterator[Judged]:
     """This project: two servers that share their uploads, and one whose uploads soon expire."""
     # The suite kills workers, and gunicorn says so.
-    deployment.excused = r"was sent SIGKILL"
+    deployment.expected_errors = r"was sent SIGKILL"
     limits = {"TUS_MAX_SIZE": str(MAX_SIZE), "TUS_NETWORK_TIMEOUT": f"{STALL}s"}
     first = deployment.start(arguments=WORKERS[worker], settings=limits)
     second = deployment.start(workers=1, arguments=WORKERS[worker], settings=limits)

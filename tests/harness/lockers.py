@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from demo.seaweedfs import SeaweedFS
     from tests.harness.servers.dynamodb import DynamoDB
 
-KINDS: dict[str, OpenLocks] = {"file": ByteLocks, "flock": FlockLocks}
+KERNEL_LOCKS: dict[str, OpenLocks] = {"file": ByteLocks, "flock": FlockLocks}
 """The kinds of kernel locks that the file locker can stand on."""
 
-LEASES = ("dynamodb", "s3")
+LEASE_KINDS = ("dynamodb", "s3")
 
-ALL = ("memory", *KINDS, *LEASES)
+LOCKER_KINDS = ("memory", *KERNEL_LOCKS, *LEASE_KINDS)
 
-QUICK = LeaseTiming(lease=3.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
+FAST_TIMING = LeaseTiming(lease=3.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
 """Everything twice as fast as usual, for tests in which somebody dies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class LockerSpec:
     """Where locks live.
 
     Attributes:
-        kind: one of `ALL`.
-        at: the directory, the table or the prefix.
+        kind: one of `LOCKER_KINDS`.
+        location: the directory, the table or the prefix.
         bucket: for `s3`.
         endpoint: for `s3`; that of DynamoDB is in the environment.
         environ: variables that a process needs to use them.
@@ -52,7 +52,7 @@ class Place:
     """
 
     kind: str
-    at: str = ""
+    location: str = ""
     bucket: str = ""
     endpoint: str | None = None
     environ: dict[str, str] = field(default_factory=dict)
@@ -70,8 +70,10 @@ class Place:
         """A locker for this process. The environment has to be set already."""
         if self.kind == "memory":
             return MemoryLocker(timeout=timeout)
-        if self.kind in KINDS:
-            return FileLocker(Path(self.at), timeout=timeout, open_locks=KINDS[self.kind])
+        if self.kind in KERNEL_LOCKS:
+            return FileLocker(
+                Path(self.location), timeout=timeout, open_locks=KERNEL_LOCKS[self.kind]
+            )
         return LeaseLocker(
             self._open_records(),
             timeout=timeout,
@@ -81,33 +83,33 @@ class Place:
 
     def _open_records(self) -> Callable[[], DynamoDBRecords | S3Records]:
         if self.kind == "dynamodb":
-            return functools.partial(DynamoDBRecords, self.at)
-        return functools.partial(S3Records, self.bucket, self.at, endpoint=self.endpoint)
+            return functools.partial(DynamoDBRecords, self.location)
+        return functools.partial(S3Records, self.bucket, self.location, endpoint=self.endpoint)
 
 
-def new_place(
+def new_locker_spec(
     kind: str,
     request: pytest.FixtureRequest,
     directory: Path,
     *,
     times: LeaseTiming | None = None,
-) -> Place:
+) -> LockerSpec:
     """A fresh place for locks of a kind; its server is started if need be."""
     times = times or LeaseTiming()
     if kind == "dynamodb":
         database: DynamoDB = request.getfixturevalue("dynamodb")
         table: str = request.getfixturevalue("lock_table")
-        return Place(kind=kind, at=table, environ=database.environ(), times=times)
+        return LockerSpec(kind=kind, location=table, environ=database.environ(), times=times)
     if kind == "s3":
-        return bucket_place(request.getfixturevalue("s3"), times=times)
-    return Place(kind=kind, at=str(directory / "locks"))
+        return s3_locker_spec(request.getfixturevalue("s3"), times=times)
+    return LockerSpec(kind=kind, location=str(directory / "locks"))
 
 
-def bucket_place(server: SeaweedFS, *, times: LeaseTiming) -> Place:
+def s3_locker_spec(server: SeaweedFS, *, times: LeaseTiming) -> LockerSpec:
     """A prefix of its own, for a process of the least privilege."""
-    return Place(
+    return LockerSpec(
         kind="s3",
-        at=f"locks-{secrets.token_hex(4)}/",
+        location=f"locks-{secrets.token_hex(4)}/",
         bucket=server.bucket,
         endpoint=server.endpoint,
         environ={k: v for k, v in server.environ().items() if k.startswith("AWS_")},

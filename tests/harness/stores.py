@@ -81,8 +81,10 @@ class Calls:
 
     def when(self, what: str, call: str) -> int:
         """The place in the log of the only call of this name."""
-        (place,) = (i for i, (kind, one) in enumerate(self.log) if (kind, str(one)) == (what, call))
-        return place
+        (sandbox,) = (
+            i for i, (kind, one) in enumerate(self.log) if (kind, str(one)) == (what, call)
+        )
+        return sandbox
 
     @contextmanager
     def failing(self, error: Exception, *names: str) -> Iterator[None]:
@@ -131,7 +133,7 @@ class RecordedClient:
         self.calls.log.append(("end", context["call"]))
 
 
-class Place:
+class S3Sandbox:
     """A prefix of the bucket, stores in it, and somebody who may look at everything."""
 
     def __init__(self, server: SeaweedFS, recorded: RecordedClient, admin: S3Client) -> None:
@@ -153,12 +155,12 @@ class Place:
             parallel_parts=4,
         )
 
-    def names(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         """The keys below the prefix, without it."""
         listed = self.admin.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
         return sorted(one["Key"].removeprefix(self.prefix) for one in listed.get("Contents", []))
 
-    def multiparts(self) -> list[str]:
+    def list_multiparts(self) -> list[str]:
         """The UploadIds of the multipart uploads below the prefix."""
         listed = self.admin.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix)
         return [one["UploadId"] for one in listed.get("Uploads", [])]
@@ -195,9 +197,9 @@ def admin(s3: SeaweedFS) -> S3Client:
 
 
 @pytest.fixture
-def place(s3: SeaweedFS, recorded: RecordedClient, admin: S3Client) -> Iterator[Place]:
+def sandbox(s3: SeaweedFS, recorded: RecordedClient, admin: S3Client) -> Iterator[S3Sandbox]:
     """A prefix of this test's own."""
     recorded.calls.clear()
     recorded.calls.before = None
-    yield Place(s3, recorded, admin)
+    yield S3Sandbox(s3, recorded, admin)
     recorded.calls.before = None

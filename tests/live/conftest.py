@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tests.harness.clients.tus import Tus
+from tests.harness.clients.tus import TusClient
 from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.gunicorn import Gunicorn
 
@@ -27,5 +27,5 @@ def server(deployment: Deployment) -> Gunicorn:
 
 
 @pytest.fixture
-def tus(server: Gunicorn) -> Tus:
-    return Tus(server.port)
+def tus(server: Gunicorn) -> TusClient:
+    return TusClient(server.port)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import tus as tus_py
 
-from tests.harness.clients.tus import Tus
+from tests.harness.clients.tus import TusClient
 from tests.harness.data import write_file
 from tests.harness.proxies.cutting import CuttingProxy
 from tests.harness.servers.deployment import PART_SIZE, Deployment
@@ -114,13 +114,13 @@ def upload_through_cuts(
     ],
 )
 def test_200_mib_arrive_whole_through_six_resets(
-    client: Client, said: dict[str, Any], deployment: Deployment, tus: Tus, files: Files
+    client: Client, said: dict[str, Any], deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
     file, digest = files(LARGE)
     path = upload_through_cuts(client, Job(file, LARGE, **said), deployment, cuts=LARGE_CUTS)
     assert deployment.sha256(path) == digest
     assert tus.offset(path) == LARGE
-    head = deployment.head(path)
+    head = deployment.head_object(path)
     assert head["ContentType"] == "video/mp4"
     assert head["Metadata"]["filename"] == "Men?.mp4"
 
@@ -142,7 +142,7 @@ LENGTHS = {"0": 0, "1": 1, "N-1": PART_SIZE - 1, "N": PART_SIZE, "N+1": PART_SIZ
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 @pytest.mark.parametrize("length", LENGTHS.values(), ids=LENGTHS)
 def test_lengths_around_the_part_size_arrive_whole(
-    client: Client, length: int, deployment: Deployment, tus: Tus, files: Files
+    client: Client, length: int, deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
     """With one request for all that is left. In 0 bytes and in 1 there is nothing to cut."""
     file, digest = files(length)
@@ -188,14 +188,14 @@ def test_the_options_of_tus_js_client_work_through_resets(
 
 @pytest.mark.parametrize("chunk", [MIB, 0], ids=["1MiB", "unlimited"])
 def test_tus_js_client_uploads_parts_of_a_file_at_the_same_time(
-    chunk: int, deployment: Deployment, tus: Tus, files: Files
+    chunk: int, deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
     """CO-02."""
     file, digest = files(MEDIUM)
     job = Job(file, MEDIUM, chunk, options={"parallelUploads": 3})
     path = upload_through_cuts(tus_js_client, job, deployment)
     assert deployment.sha256(path) == digest
-    assert deployment.head(path)["ContentType"] == "video/mp4"
+    assert deployment.head_object(path)["ContentType"] == "video/mp4"
     kind, _, partials = tus.head(path)["Upload-Concat"].partition(";")
     assert (kind, len(partials.split())) == ("final", 3)
 
@@ -219,7 +219,7 @@ def test_tus_js_client_speaks_the_drafts_of_the_ietf(
 
 
 def test_tus_js_client_terminates_what_it_has_begun(
-    deployment: Deployment, tus: Tus, files: Files
+    deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
     """TE-01: in the middle of a request, and after two that were cut.
 
@@ -233,7 +233,7 @@ def test_tus_js_client_terminates_what_it_has_begun(
         assert network.cut_count == 2
     path = urlsplit(str(printed["url"])).path
     assert tus.head(path).status in (404, 410)
-    assert [key for key in deployment.listing() if key.startswith(deployment.key(path))] == []
+    assert [key for key in deployment.list_contents() if key.startswith(deployment.key(path))] == []
 
 
 # tuspy
@@ -250,14 +250,14 @@ def test_tus_js_client_terminates_what_it_has_begun(
     ],
 )
 def test_tuspy_works_with_and_without_checksums_and_metadata(
-    client: Client, said: dict[str, Any], deployment: Deployment, tus: Tus, files: Files
+    client: Client, said: dict[str, Any], deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
     """CK-02, CK-07."""
     file, digest = files(SMALL)
     job = Job(file, SMALL, 1_500_000, **said)
     path = upload_through_cuts(client, job, deployment)
     assert deployment.sha256(path) == digest
-    assert set(deployment.head(path)["Metadata"]) == set(job.metadata)
+    assert set(deployment.head_object(path)["Metadata"]) == set(job.metadata)
     assert bool(tus.head(path).get("Upload-Metadata")) is bool(job.metadata)
 
 
@@ -279,7 +279,7 @@ def test_the_client_of_resumable_upload_works(
 
 
 def test_tus_dot_py_uploads_what_comes_through_a_pipe(
-    deployment: Deployment, tus: Tus, files: Files
+    deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
     """DL: it says the length with an empty request at the end.
 
@@ -299,7 +299,7 @@ def test_tus_dot_py_uploads_what_comes_through_a_pipe(
 # curl
 
 
-def test_curl_sees_first_where_the_upload_is(tus: Tus, files: Files) -> None:
+def test_curl_sees_first_where_the_upload_is(tus: TusClient, files: Files) -> None:
     """R-10, R-15."""
     file, _ = files(1)
     ran = begin_with_curl(f"http://127.0.0.1:{tus.port}/files", Job(file, 1))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from demo.process import ChildProcess
-from tests.harness.clients.tus import Tus
+from tests.harness.clients.tus import TusClient
 from tests.harness.data import some_bytes
 from tests.harness.servers.gunicorn import ROOT, wait_until
 from tests.live.demo_fixtures.running import RunningDemo, gone
@@ -58,8 +58,8 @@ def test_both_commands_work_in_a_fresh_clone(
     process = ChildProcess(command, environ=environ, log=log)
     try:
         demo = RunningDemo(process, url_of(process))
-        tus = Tus(demo.port)
-        assert tus.ask("GET", tus.upload(file)).body == file
+        tus = TusClient(demo.port)
+        assert tus.request("GET", tus.upload(file)).body == file
         family = demo.family()
         assert demo.end(signal.SIGINT) == 0
         assert gone(family)

@@ -11,7 +11,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 import pytest
 
 from tests.harness.clients.http import Connection, Response
-from tests.harness.clients.tus import VERSION, Tus
+from tests.harness.clients.tus import VERSION, TusClient
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 
@@ -24,19 +24,19 @@ SIZE = len(FILE)
 @pytest.fixture(scope="module")
 def path(deployment: Deployment) -> str:
     """An upload in three parts, of a type that browsers may show."""
-    tus = Tus(deployment.servers[0].port)
+    tus = TusClient(deployment.servers[0].port)
     pairs = {"filename": "Menü.png", "filetype": "image/png"}
     said = ",".join(f"{key} {_encoded(value)}" for key, value in pairs.items())
     path = tus.create(SIZE, {"Upload-Metadata": said})
-    tus.send(path, 0, FILE)
+    tus.append(path, 0, FILE)
     return path
 
 
-def get(tus: Tus, path: str, **fields: str) -> Response:
-    return tus.ask("GET", path, {name.replace("_", "-"): text for name, text in fields.items()})
+def get(tus: TusClient, path: str, **fields: str) -> Response:
+    return tus.request("GET", path, {name.replace("_", "-"): text for name, text in fields.items()})
 
 
-def test_the_whole_file_comes_with_its_name_and_type(path: str, tus: Tus) -> None:
+def test_the_whole_file_comes_with_its_name_and_type(path: str, tus: TusClient) -> None:
     response = get(tus, path)
     assert (response.status, response.body) == (200, FILE)
     assert response["Content-Length"] == str(SIZE)
@@ -61,7 +61,7 @@ def test_the_whole_file_comes_with_its_name_and_type(path: str, tus: Tus) -> Non
     ],
 )
 def test_a_range_is_served_as_it_was_asked_for(
-    asked: str, start: int, stop: int, path: str, tus: Tus
+    asked: str, start: int, stop: int, path: str, tus: TusClient
 ) -> None:
     response = get(tus, path, Range=asked)
     assert response.status == 206
@@ -71,7 +71,7 @@ def test_a_range_is_served_as_it_was_asked_for(
 
 
 @pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}"])
-def test_a_range_behind_the_end_is_416(asked: str, path: str, tus: Tus) -> None:
+def test_a_range_behind_the_end_is_416(asked: str, path: str, tus: TusClient) -> None:
     response = get(tus, path, Range=asked)
     assert response.status == 416
     assert response["Content-Range"] == f"bytes */{SIZE}"
@@ -80,12 +80,12 @@ def test_a_range_behind_the_end_is_416(asked: str, path: str, tus: Tus) -> None:
 @pytest.mark.parametrize(
     "asked", ["bytes=0-1,5-6", "lines=1-2", "bytes=b-a", "bytes=5-1", "bytes=-0"]
 )
-def test_what_is_no_single_range_gets_the_whole_file(asked: str, path: str, tus: Tus) -> None:
+def test_what_is_no_single_range_gets_the_whole_file(asked: str, path: str, tus: TusClient) -> None:
     response = get(tus, path, Range=asked)
     assert (response.status, response.body) == (200, FILE)
 
 
-def test_a_reader_that_has_the_file_is_told_so(path: str, tus: Tus) -> None:
+def test_a_reader_that_has_the_file_is_told_so(path: str, tus: TusClient) -> None:
     first = get(tus, path, Range="bytes=0-0")
     etag, modified = first["ETag"], first["Last-Modified"]
     for condition in ({"If_None_Match": etag}, {"If_None_Match": f'"x", W/{etag}'}):
@@ -96,7 +96,7 @@ def test_a_reader_that_has_the_file_is_told_so(path: str, tus: Tus) -> None:
     assert get(tus, path, If_None_Match='"x"', Range="bytes=1-2").body == FILE[1:3]
 
 
-def test_a_reader_that_has_another_file_is_told_so(path: str, tus: Tus) -> None:
+def test_a_reader_that_has_another_file_is_told_so(path: str, tus: TusClient) -> None:
     modified = get(tus, path, Range="bytes=0-0")["Last-Modified"]
     before = format_datetime(parsedate_to_datetime(modified) - timedelta(days=1), usegmt=True)
     assert get(tus, path, If_Match='"x"').status == 412
@@ -104,56 +104,58 @@ def test_a_reader_that_has_another_file_is_told_so(path: str, tus: Tus) -> None:
     assert get(tus, path, If_Modified_Since=before, Range="bytes=0-3").status == 206
 
 
-def test_an_interrupted_download_goes_on_only_with_the_same_file(path: str, tus: Tus) -> None:
+def test_an_interrupted_download_goes_on_only_with_the_same_file(path: str, tus: TusClient) -> None:
     etag = get(tus, path, Range="bytes=0-0")["ETag"]
     assert get(tus, path, Range="bytes=7-9", If_Range=etag).body == FILE[7:10]
     assert get(tus, path, Range="bytes=7-9", If_Range='"x"').body == FILE
 
 
-def test_an_unfinished_upload_has_no_content_yet(tus: Tus) -> None:
+def test_an_unfinished_upload_has_no_content_yet(tus: TusClient) -> None:
     path = tus.create(10)
-    tus.send(path, 0, b"12345")
+    tus.append(path, 0, b"12345")
     assert get(tus, path).status == 409
 
 
-def test_an_empty_file_is_an_empty_body(tus: Tus) -> None:
+def test_an_empty_file_is_an_empty_body(tus: TusClient) -> None:
     path = tus.create(0)
     response = get(tus, path, Range="bytes=0-")
     assert (response.status, response.body) == (200, b"")
 
 
-def test_a_removed_file_is_not_found(tus: Tus) -> None:
+def test_a_removed_file_is_not_found(tus: TusClient) -> None:
     path = tus.upload(b"hello")
     assert get(tus, path).body == b"hello"
     assert tus.delete(path).status == 204
     assert get(tus, path).status == 404
 
 
-def test_a_reader_needs_no_word_of_tus(path: str, tus: Tus) -> None:
+def test_a_reader_needs_no_word_of_tus(path: str, tus: TusClient) -> None:
     with Connection(tus.port) as connection:
         connection.request("GET", path, {"Range": "bytes=0-9"})
-        assert connection.response().body == FILE[:10]
+        assert connection.read_response().body == FILE[:10]
         connection.request("HEAD", path, VERSION)
-        assert connection.response()["Upload-Offset"] == str(SIZE)
+        assert connection.read_response()["Upload-Offset"] == str(SIZE)
 
 
-def test_a_reader_that_leaves_hurts_nobody(path: str, tus: Tus, deployment: Deployment) -> None:
+def test_a_reader_that_leaves_hurts_nobody(
+    path: str, tus: TusClient, deployment: Deployment
+) -> None:
     for _ in range(3):
         with Connection(tus.port) as connection:
-            connection.begin("GET", path)
-            assert connection.line().startswith(b"HTTP/1.1 200")
+            connection.send_head("GET", path)
+            assert connection.read_line().startswith(b"HTTP/1.1 200")
             connection.reset()
     assert get(tus, path, Range="bytes=-1").body == FILE[-1:]
-    assert deployment.servers[0].complaints() == []
+    assert deployment.servers[0].logged_errors() == []
 
 
 def test_a_reader_may_be_led_to_s3_itself(new_deployment: Callable[..., Deployment]) -> None:
     """TUS_DOWNLOAD_REDIRECT: S3 sends the same bytes, under the same name and type."""
     deployment = new_deployment(TUS_DOWNLOAD_REDIRECT="60s")
-    tus = Tus(deployment.start().port)
+    tus = TusClient(deployment.start().port)
     said = f"filename {_encoded('Menü.png')},filetype {_encoded('image/png')}"
     path = tus.create(SIZE, {"Upload-Metadata": said})
-    tus.send(path, 0, FILE)
+    tus.append(path, 0, FILE)
     sent = get(tus, path, Range="bytes=0-3")
     assert (sent.status, sent.body) == (307, b"")
     assert sent["Location"].startswith(deployment.environ["TUS_S3_ENDPOINT"])
@@ -171,20 +173,20 @@ def test_a_reader_may_be_led_to_s3_itself(new_deployment: Callable[..., Deployme
     assert newest["Upload-Offset"] == str(SIZE)
 
 
-def test_the_newest_draft_s_get_says_how_far_an_unfinished_upload_is(tus: Tus) -> None:
+def test_the_newest_draft_s_get_says_how_far_an_unfinished_upload_is(tus: TusClient) -> None:
     """R-30."""
     path = tus.create(10)
-    tus.send(path, 0, b"12345")
+    tus.append(path, 0, b"12345")
     response = get_as_draft(tus, path)
     assert (response.status, response.body) == (204, b"")
     assert (response["Upload-Offset"], response["Upload-Complete"]) == ("5", "?0")
 
 
-def get_as_draft(tus: Tus, path: str, **fields: str) -> Response:
+def get_as_draft(tus: TusClient, path: str, **fields: str) -> Response:
     """GET in the newest interop version of the IETF's draft."""
     with Connection(tus.port) as connection:
         connection.request("GET", path, {"Upload-Draft-Interop-Version": "9", **fields})
-        return connection.response()
+        return connection.read_response()
 
 
 def _encoded(text: str) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.harness.clients.http import Connection
-from tests.harness.clients.tus import STREAM, VERSION, Tus
+from tests.harness.clients.tus import STREAM, VERSION, TusClient
 from tests.harness.data import some_bytes
 from tests.harness.proxies.cutting import CuttingProxy
 from tests.harness.servers.deployment import PART_SIZE, Deployment
@@ -36,20 +36,20 @@ def test_aiotus_uploads_a_file_in_several_that_are_joined(
     with CuttingProxy(deployment.start().port, cuts=cuts) as network:
         url = aiotus_multiple(f"http://127.0.0.1:{network.port}/files", files, chunk=1_000_000)
         assert network.cut_count == len(cuts)
-    assert deployment.stored(url) == data
-    assert set(deployment.listing()) == {deployment.key(url), deployment.key(url) + ".info"}
+    assert deployment.read_object(url) == data
+    assert set(deployment.list_contents()) == {deployment.key(url), deployment.key(url) + ".info"}
 
 
 @pytest.mark.timeout(300)
 def test_a_thousand_partials_become_one_object(new_deployment: NewSite) -> None:
     """CO-02: once a request field has room for their URLs. Each twentieth of them is empty."""
     deployment = new_deployment()
-    tus = Tus(deployment.start(arguments=["--limit-request-field_size", "65536"]).port)
+    tus = TusClient(deployment.start(arguments=["--limit-request-field_size", "65536"]).port)
     pieces = [some_bytes(number % 20, seed=number) for number in range(1000)]
 
     def partial(piece: bytes) -> str:
         said = {**STREAM, "Upload-Length": str(len(piece)), "Upload-Concat": "partial"}
-        created = tus.ask("POST", tus.base, said, piece)
+        created = tus.request("POST", tus.base, said, piece)
         assert created.status == 201, created
         return urlsplit(created["Location"]).path
 
@@ -59,37 +59,37 @@ def test_a_thousand_partials_become_one_object(new_deployment: NewSite) -> None:
         named = "final;" + " ".join(partials)
         assert len(named) > 30_000
         connection.request("POST", tus.base, {**VERSION, "Upload-Concat": named}, b"")
-        created = connection.response()
+        created = connection.read_response()
     assert created.status == 201, created
     path = urlsplit(created["Location"]).path
-    assert deployment.stored(path) == b"".join(pieces)
+    assert deployment.read_object(path) == b"".join(pieces)
     assert tus.head(path)["Upload-Concat"] == named
 
 
 def test_a_whole_is_found_by_another_worker(new_deployment: NewSite) -> None:
     """CU-01, CU-02: with several workers nobody remembers anything."""
     deployment = new_deployment()
-    tus = Tus(deployment.start(workers=3).port)
+    tus = TusClient(deployment.start(workers=3).port)
     partial = {"Upload-Concat": "partial"}
     first, last = tus.create(3, partial), tus.create(4, partial)
-    tus.send(first, 0, b"abc")
+    tus.append(first, 0, b"abc")
     named = {"Upload-Concat": f"final;{first} {last}"}
-    created = tus.ask("POST", tus.base, named)
+    created = tus.request("POST", tus.base, named)
     assert created.status == 201
     waiting = tus.head(created["Location"].removeprefix(f"http://127.0.0.1:{tus.port}"))
     assert waiting.get("Upload-Offset") is None
     assert waiting["Upload-Length"] == "7"
-    tus.send(last, 0, b"defg")
+    tus.append(last, 0, b"defg")
     path = created["Location"].removeprefix(f"http://127.0.0.1:{tus.port}")
     assert tus.offset(path) == 7
     assert tus.head(path)["Upload-Concat"] == named["Upload-Concat"]
-    assert deployment.stored(path) == b"abcdefg"
+    assert deployment.read_object(path) == b"abcdefg"
 
 
 def test_an_upload_lapses(new_deployment: NewSite) -> None:
     """EX-02, EX-05, against the server's own clock."""
     deployment = new_deployment(TUS_EXPIRES="1s")
-    tus = Tus(deployment.start(workers=2).port)
+    tus = TusClient(deployment.start(workers=2).port)
     path = tus.create(10)
     assert tus.head(path).get("Upload-Expires")
     wait_until(lambda: tus.head(path).status == 410, seconds=10)

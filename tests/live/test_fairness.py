@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.harness.clients.http import Connection
-from tests.harness.clients.tus import STREAM, VERSION, Tus, patch_fields
+from tests.harness.clients.tus import STREAM, VERSION, TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import Gunicorn
@@ -43,17 +43,17 @@ def one_worker(deployment: Deployment) -> tuple[Gunicorn, int]:
     return server, worker
 
 
-def send_fast(tus: Tus, path: str, size: int, chunked: bool) -> None:
+def send_fast(tus: TusClient, path: str, size: int, chunked: bool) -> None:
     """Send without ever waiting for more than the server's kernel."""
     with Connection(tus.port, timeout=60) as connection:
         length = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(size)}
-        connection.begin("PATCH", path, patch_fields(0, **length))
-        send = connection.chunk if chunked else connection.send
+        connection.send_head("PATCH", path, patch_fields(0, **length))
+        send = connection.send_chunk if chunked else connection.send
         for _ in range(size // MIB):
             send(bytes(MIB))
         if chunked:
             send(b"")
-        assert connection.response().status == 204
+        assert connection.read_response().status == 204
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
@@ -62,7 +62,7 @@ def test_a_small_request_beside_a_fast_client_is_answered_soon(
 ) -> None:
     deployment = new_deployment()
     server, _ = one_worker(deployment)
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     size = 96 * MIB
     path = tus.create(size)
     seconds = list[float]()
@@ -70,7 +70,7 @@ def test_a_small_request_beside_a_fast_client_is_answered_soon(
         done = threads.submit(send_fast, tus, path, size, chunked)
         while not done.done():
             began = time.monotonic()
-            assert tus.ask("OPTIONS", "/files").status == 204
+            assert tus.request("OPTIONS", "/files").status == 204
             seconds.append(time.monotonic() - began)
             time.sleep(0.02)
         done.result()
@@ -83,37 +83,37 @@ def test_a_healthy_upload_moves_while_stalled_clients_hold_the_budget(
 ) -> None:
     deployment = new_deployment(TUS_MEMORY_BUDGET="8MiB")
     server, _ = one_worker(deployment)
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     data = some_bytes(2 * PART_SIZE + 1000)
     with ExitStack() as stack:
         for _ in range(8):
             path = tus.create(4 * PART_SIZE)
             stalled = stack.enter_context(Connection(server.port))
-            stalled.begin("PATCH", path, patch_fields(0, Content_Length=str(4 * PART_SIZE)))
+            stalled.send_head("PATCH", path, patch_fields(0, Content_Length=str(4 * PART_SIZE)))
             stalled.send(bytes(3 * MIB))
-            stalled.consumed()
+            stalled.wait_until_consumed()
         began = time.monotonic()
         path = tus.upload(data)
         assert time.monotonic() - began < 15
-    assert deployment.stored(path) == data
+    assert deployment.read_object(path) == data
 
 
 def test_silent_clients_cost_little_memory_beside_the_budget(new_deployment: NewDeployment) -> None:
     """Their bytes are on disk, and none of them is waited for with much."""
     deployment = new_deployment(TUS_MEMORY_BUDGET="4MiB")
     server, worker = one_worker(deployment)
-    Tus(server.port).upload(bytes(MIB))
+    TusClient(server.port).upload(bytes(MIB))
     before = psutil.Process(worker).memory_info().rss
     with ExitStack() as stack:
         clients = [stack.enter_context(Connection(server.port)) for _ in range(CROWD)]
         length = {"Upload-Length": str(PART_SIZE), "Content-Length": str(PART_SIZE)}
         for client in clients:
             # One part: S3 hears nothing of it until its end.
-            client.begin("POST", "/files", {**VERSION, **STREAM, **length})
+            client.send_head("POST", "/files", {**VERSION, **STREAM, **length})
             client.send(bytes(SENT))
         for client in clients:
-            client.delivered()
-        clients[-1].consumed()
+            client.wait_until_delivered()
+        clients[-1].wait_until_consumed()
         grown = psutil.Process(worker).memory_info().rss - before
     assert grown < 4 * MIB + CROWD * CONNECTION_SIZE, grown / MIB
 
@@ -123,13 +123,13 @@ def test_a_long_tail_takes_no_more_memory_than_the_budget(new_deployment: NewDep
     one."""
     deployment = new_deployment(TUS_MEMORY_BUDGET="16MiB")
     server, worker = one_worker(deployment)
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     path = tus.create(5 << 40)
-    tus.send(path, 0, bytes(LONG))
+    tus.append(path, 0, bytes(LONG))
     process = Path(f"/proc/{worker}")
     (process / "clear_refs").write_text("5")  # the peak begins anew
     before = psutil.Process(worker).memory_info().rss
-    tus.send(path, LONG, b"x")
+    tus.append(path, LONG, b"x")
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
     assert int(peak) * KIB - before < 24 * MIB
     assert tus.offset(path) == LONG + 1

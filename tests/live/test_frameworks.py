@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.harness.clients.http import Connection, Response
-from tests.harness.clients.tus import VERSION, Tus
+from tests.harness.clients.tus import VERSION, TusClient
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import Gunicorn
@@ -37,7 +37,7 @@ def ask(server: Gunicorn, method: str, path: str, body: bytes | None = None) -> 
     """A request that knows nothing of tus."""
     with Connection(server.port) as connection:
         connection.request(method, path, body=body)
-        return connection.response()
+        return connection.read_response()
 
 
 @pytest.mark.parametrize("app", APPS.values(), ids=APPS)
@@ -54,17 +54,17 @@ def test_uploads_work_beside_the_application(
         missing = ask(server, "GET", f"{mount}/nothing")
         assert (missing.status, missing.get("Tus-Resumable")) == (404, None)
 
-        tus = Tus(server.port, base=f"{mount}/files")
-        created = tus.ask("POST", tus.base, {"Upload-Length": str(len(FILE))})
+        tus = TusClient(server.port, base=f"{mount}/files")
+        created = tus.request("POST", tus.base, {"Upload-Length": str(len(FILE))})
         assert created.status == 201
         root = f"http://127.0.0.1:{server.port}"
         assert created["Location"].startswith(f"{root}{mount}/files/")
         path = created["Location"].removeprefix(root)
-        tus.send(path, 0, FILE[:1000])
+        tus.append(path, 0, FILE[:1000])
         assert tus.offset(path) == 1000
-        tus.send(path, 1000, FILE[1000:])
-        assert tus.ask("GET", path).body == FILE
-        assert deployment.stored(path) == FILE
+        tus.append(path, 1000, FILE[1000:])
+        assert tus.request("GET", path).body == FILE
+        assert deployment.read_object(path) == FILE
 
 
 def test_a_base_path_and_a_public_url_of_ones_own(
@@ -72,13 +72,15 @@ def test_a_base_path_and_a_public_url_of_ones_own(
 ) -> None:
     deployment = new_deployment(TUS_BASE_PATH="/api/v1/up", TUS_PUBLIC_URL="https://example.com/x")
     server = deployment.start(workers=1, app=APPS["bare"])
-    created = Tus(server.port).ask("POST", "/api/v1/up", {"Upload-Length": "0", **VERSION})
+    created = TusClient(server.port).request(
+        "POST", "/api/v1/up", {"Upload-Length": "0", **VERSION}
+    )
     assert created["Location"].startswith("https://example.com/x/")
     assert ask(server, "GET", "/files/x").status == 404
     assert ask(server, "GET", "/hello").body == b"hello from "
 
 
-def test_a_forwarded_host_is_not_believed(tus: Tus) -> None:
+def test_a_forwarded_host_is_not_believed(tus: TusClient) -> None:
     fields = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
-    created = tus.ask("POST", "/files", {**fields, "Upload-Length": "0"})
+    created = tus.request("POST", "/files", {**fields, "Upload-Length": "0"})
     assert created["Location"].startswith(f"http://127.0.0.1:{tus.port}/files/")

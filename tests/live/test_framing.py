@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.harness.clients.http import Connection
-from tests.harness.clients.tus import STREAM, VERSION, Tus, patch_fields
+from tests.harness.clients.tus import STREAM, VERSION, TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tus_wsgi.domain.model import KIB, MIB
@@ -47,10 +47,10 @@ refused_and_framed = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def begun(tus: Tus) -> str:
+def begun(tus: TusClient) -> str:
     """An upload of 1,000 bytes of which 10 are there."""
     path = tus.create(1000)
-    tus.send(path, 0, b"0123456789")
+    tus.append(path, 0, b"0123456789")
     return path
 
 
@@ -63,30 +63,32 @@ def refusable(status: str, begun: str) -> tuple[str, str, dict[str, str], int]:
 
 @refused_and_framed
 def test_a_client_that_sends_everything_first_reads_why_it_was_refused(
-    status: str, chunked: bool, begun: str, tus: Tus
+    status: str, chunked: bool, begun: str, tus: TusClient
 ) -> None:
     """C-33, C-31, C-38: ten megabytes, of which the server reads the first."""
     method, target, fields, expected = refusable(status, begun)
     body = some_bytes(LARGE)
     with Connection(tus.port) as connection:
         if chunked:
-            connection.begin(method, target, {**fields, "Transfer-Encoding": "chunked"})
+            connection.send_head(method, target, {**fields, "Transfer-Encoding": "chunked"})
             with suppress(ConnectionError):
                 for start in range(0, LARGE, MIB):
-                    connection.chunk(body[start : start + MIB])
-                connection.chunk(b"")
+                    connection.send_chunk(body[start : start + MIB])
+                connection.send_chunk(b"")
         else:
             connection.request(method, target, fields, body)
-        response = connection.response()
+        response = connection.read_response()
         assert response.status == expected
         assert response["Tus-Resumable"] == "1.0.0"
-        assert connection.rest() == b"", "the connection is closed, and nothing else was answered"
+        assert connection.read_to_end() == b"", (
+            "the connection is closed, and nothing else was answered"
+        )
     assert tus.offset(begun) == 10
 
 
 @refused
 def test_a_client_that_listens_while_it_sends_is_told_early(
-    status: str, begun: str, tus: Tus
+    status: str, begun: str, tus: TusClient
 ) -> None:
     """The answer comes before the tenth megabyte, and within the time for discarding."""
     method, target, fields, expected = refusable(status, begun)
@@ -106,10 +108,10 @@ def test_a_client_that_listens_while_it_sends_is_told_early(
                     time.sleep(0.01)
 
         began = time.monotonic()
-        connection.begin(method, target, {**fields, "Content-Length": str(LARGE)})
+        connection.send_head(method, target, {**fields, "Content-Length": str(LARGE)})
         sender = threading.Thread(target=send)
         sender.start()
-        response = connection.response()
+        response = connection.read_response()
         answered.set()
         sender.join()
         assert response.status == expected
@@ -120,21 +122,21 @@ def test_a_client_that_listens_while_it_sends_is_told_early(
 
 @refused_and_framed
 def test_after_a_small_refused_body_the_connection_is_as_good_as_ever(
-    status: str, chunked: bool, begun: str, tus: Tus
+    status: str, chunked: bool, begun: str, tus: TusClient
 ) -> None:
     method, target, fields, expected = refusable(status, begun)
     body = some_bytes(SMALL)
     with Connection(tus.port) as connection:
         for _ in range(3):
             if chunked:
-                connection.begin(method, target, {**fields, "Transfer-Encoding": "chunked"})
-                connection.chunk(body)
-                connection.chunk(b"")
+                connection.send_head(method, target, {**fields, "Transfer-Encoding": "chunked"})
+                connection.send_chunk(body)
+                connection.send_chunk(b"")
             else:
                 connection.request(method, target, fields, body)
-            assert connection.response().status == expected
+            assert connection.read_response().status == expected
         connection.request("HEAD", begun, VERSION)
-        assert connection.response()["Upload-Offset"] == "10"
+        assert connection.read_response()["Upload-Offset"] == "10"
 
 
 def smuggled(victim: str) -> bytes:
@@ -148,7 +150,7 @@ def smuggled(victim: str) -> bytes:
 @refused_and_framed
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["200KiB", "10MiB"])
 def test_an_unread_body_is_never_taken_for_requests(
-    status: str, size: int, chunked: bool, begun: str, tus: Tus
+    status: str, size: int, chunked: bool, begun: str, tus: TusClient
 ) -> None:
     victim = tus.upload(b"precious")
     method, target, fields, expected = refusable(status, begun)
@@ -156,104 +158,104 @@ def test_an_unread_body_is_never_taken_for_requests(
     body = request * (size // len(request))
     with Connection(tus.port) as connection:
         if chunked:
-            connection.begin(method, target, {**fields, "Transfer-Encoding": "chunked"})
+            connection.send_head(method, target, {**fields, "Transfer-Encoding": "chunked"})
             with suppress(ConnectionError):
-                connection.chunk(body)
-                connection.chunk(b"")
+                connection.send_chunk(body)
+                connection.send_chunk(b"")
         else:
             connection.request(method, target, fields, body)
-        assert connection.response().status == expected
+        assert connection.read_response().status == expected
         with suppress(OSError):  # the server may have closed it
             connection.half_close()
-        assert connection.rest() == b"", "one request has one response"
-    assert tus.ask("GET", victim).body == b"precious"
+        assert connection.read_to_end() == b"", "one request has one response"
+    assert tus.request("GET", victim).body == b"precious"
 
 
 def test_more_than_was_announced_is_the_next_request_and_no_data(
-    deployment: Deployment, tus: Tus
+    deployment: Deployment, tus: TusClient
 ) -> None:
     path = tus.create(20)
     with Connection(tus.port) as connection:
-        head = connection.head("PATCH", path, patch_fields(0, Content_Length="10"))
-        again = connection.head("PATCH", path, patch_fields(10, Content_Length="10"))
+        head = connection.encode_head("PATCH", path, patch_fields(0, Content_Length="10"))
+        again = connection.encode_head("PATCH", path, patch_fields(10, Content_Length="10"))
         connection.send(head + b"0123456789" + again + b"abcdefghij")
-        assert connection.response()["Upload-Offset"] == "10"
-        assert connection.response()["Upload-Offset"] == "20"
-    assert deployment.stored(path) == b"0123456789abcdefghij"
+        assert connection.read_response()["Upload-Offset"] == "10"
+        assert connection.read_response()["Upload-Offset"] == "20"
+    assert deployment.read_object(path) == b"0123456789abcdefghij"
 
 
-def test_pipelined_requests_are_answered_in_their_order(tus: Tus) -> None:
+def test_pipelined_requests_are_answered_in_their_order(tus: TusClient) -> None:
     path = tus.create(PART_SIZE + 5)
     body = some_bytes(PART_SIZE + 5)
     with Connection(tus.port) as connection:
         patch = patch_fields(0, Content_Length=str(len(body)))
         asked = [
-            connection.head("HEAD", path, VERSION),
-            connection.head("PATCH", path, patch) + body,
-            connection.head("OPTIONS", "/files"),
-            connection.head("GET", path, {"Range": "bytes=1-3"}),
-            connection.head("DELETE", path, VERSION),
+            connection.encode_head("HEAD", path, VERSION),
+            connection.encode_head("PATCH", path, patch) + body,
+            connection.encode_head("OPTIONS", "/files"),
+            connection.encode_head("GET", path, {"Range": "bytes=1-3"}),
+            connection.encode_head("DELETE", path, VERSION),
         ]
         threading.Thread(target=connection.send, args=[b"".join(asked)], daemon=True).start()
         connection.expect("HEAD", "PATCH", "OPTIONS", "GET", "DELETE")
-        responses = [connection.response() for _ in asked]
+        responses = [connection.read_response() for _ in asked]
     assert [response.status for response in responses] == [200, 204, 204, 206, 204]
     assert responses[3].body == body[1:4]
 
 
-def test_one_connection_carries_an_upload_from_its_creation_to_its_removal(tus: Tus) -> None:
+def test_one_connection_carries_an_upload_from_its_creation_to_its_removal(tus: TusClient) -> None:
     """Chunked or not, with a body or without: nothing of one request is left for the next."""
     body = some_bytes(2 * PART_SIZE)
     half = PART_SIZE + 1
     with Connection(tus.port) as connection:
         connection.request("OPTIONS", "/files")
-        assert connection.response().status == 204
+        assert connection.read_response().status == 204
         fields = {**VERSION, "Upload-Length": str(len(body)), "Content-Length": "0"}
         connection.request("POST", "/files", fields)
-        created = connection.response()
+        created = connection.read_response()
         path = urlsplit(created["Location"]).path
         connection.request("PATCH", path, patch_fields(0), body[:100])
-        assert connection.response()["Upload-Offset"] == "100"
-        connection.begin("PATCH", path, patch_fields(100, Transfer_Encoding="chunked"))
+        assert connection.read_response()["Upload-Offset"] == "100"
+        connection.send_head("PATCH", path, patch_fields(100, Transfer_Encoding="chunked"))
         for start in range(100, half, 70_000):
-            connection.chunk(body[start : min(half, start + 70_000)])
-        connection.chunk(b"")
-        assert connection.response()["Upload-Offset"] == str(half)
+            connection.send_chunk(body[start : min(half, start + 70_000)])
+        connection.send_chunk(b"")
+        assert connection.read_response()["Upload-Offset"] == str(half)
         connection.request("PATCH", path, patch_fields(5), b"late")
-        assert connection.response().status == 409
+        assert connection.read_response().status == 409
         connection.request("HEAD", path, VERSION)
-        assert connection.response()["Upload-Offset"] == str(half)
+        assert connection.read_response()["Upload-Offset"] == str(half)
         connection.request("PATCH", path, patch_fields(half), body[half:])
-        assert connection.response().status == 204
+        assert connection.read_response().status == 204
         connection.request("GET", path)
-        assert connection.response().body == body
+        assert connection.read_response().body == body
         connection.request("DELETE", path, VERSION)
-        assert connection.response().status == 204
+        assert connection.read_response().status == 204
         connection.request("HEAD", path, VERSION)
-        assert connection.response().status == 404
+        assert connection.read_response().status == 404
 
 
 def test_expect_100_continue_is_answered_and_the_body_arrives(
-    deployment: Deployment, tus: Tus
+    deployment: Deployment, tus: TusClient
 ) -> None:
     path = tus.create(5)
     with Connection(tus.port) as connection:
         fields = patch_fields(0, Content_Length="5", Expect="100-continue")
-        connection.begin("PATCH", path, fields)
-        assert connection.line().startswith(b"HTTP/1.1 100")
-        assert connection.line() == b""
+        connection.send_head("PATCH", path, fields)
+        assert connection.read_line().startswith(b"HTTP/1.1 100")
+        assert connection.read_line() == b""
         connection.send(b"hello")
-        assert connection.response().status == 204
-    assert deployment.stored(path) == b"hello"
+        assert connection.read_response().status == 204
+    assert deployment.read_object(path) == b"hello"
 
 
 def test_the_client_of_java_sends_patch_as_a_chunked_post_that_expects(
-    deployment: Deployment, tus: Tus
+    deployment: Deployment, tus: TusClient
 ) -> None:
     """C-10, as tus-java-client does it."""
     path = tus.create(5)
     with Connection(tus.port) as connection:
-        connection.begin(
+        connection.send_head(
             "POST",
             path,
             {
@@ -261,37 +263,39 @@ def test_the_client_of_java_sends_patch_as_a_chunked_post_that_expects(
                 "X-HTTP-Method-Override": "PATCH",
             },
         )
-        connection.chunk(b"hello")
-        connection.chunk(b"")
-        assert connection.response().status == 204
-    assert deployment.stored(path) == b"hello"
+        connection.send_chunk(b"hello")
+        connection.send_chunk(b"")
+        assert connection.read_response().status == 204
+    assert deployment.read_object(path) == b"hello"
 
 
 @refused
-def test_pages_of_other_origins_can_read_every_error(status: str, begun: str, tus: Tus) -> None:
+def test_pages_of_other_origins_can_read_every_error(
+    status: str, begun: str, tus: TusClient
+) -> None:
     """What a script may not read is a network error to it, and it would try again."""
     origin = {"Origin": "https://example.com"}
     method, target, fields, expected = refusable(status, begun)
-    response = tus.ask(method, target, {**fields, **origin}, b"x" * 2000)
+    response = tus.request(method, target, {**fields, **origin}, b"x" * 2000)
     assert response.status == expected
     assert response["Access-Control-Allow-Origin"] == "*"
     assert "Upload-Offset" in response["Access-Control-Expose-Headers"]
 
 
-def test_a_zero_byte_body_with_every_framing_is_a_no_op(tus: Tus, begun: str) -> None:
+def test_a_zero_byte_body_with_every_framing_is_a_no_op(tus: TusClient, begun: str) -> None:
     """C-37"""
     with Connection(tus.port) as connection:
         connection.request("PATCH", begun, patch_fields(10), b"")
-        assert connection.response().status == 204
-        connection.begin("PATCH", begun, patch_fields(10))
-        assert connection.response().status == 204
-        connection.begin("PATCH", begun, patch_fields(10, Transfer_Encoding="chunked"))
-        connection.chunk(b"")
-        assert connection.response().status == 204
+        assert connection.read_response().status == 204
+        connection.send_head("PATCH", begun, patch_fields(10))
+        assert connection.read_response().status == 204
+        connection.send_head("PATCH", begun, patch_fields(10, Transfer_Encoding="chunked"))
+        connection.send_chunk(b"")
+        assert connection.read_response().status == 204
     assert tus.offset(begun) == 10
 
 
-def test_the_stream_type_may_be_written_in_any_case(tus: Tus, begun: str) -> None:
+def test_the_stream_type_may_be_written_in_any_case(tus: TusClient, begun: str) -> None:
     """C-32"""
     fields = {**patch_fields(10), "Content-Type": STREAM["Content-Type"].title()}
-    assert tus.ask("PATCH", begun, fields, b"x").status == 204
+    assert tus.request("PATCH", begun, fields, b"x").status == 204

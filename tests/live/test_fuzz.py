@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.harness.clients.http import Connection
-from tests.harness.clients.tus import Tus
+from tests.harness.clients.tus import TusClient
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.live.fuzz import Probe, Targets, probes
@@ -38,7 +38,7 @@ def answers(port: int, probe: Probe) -> list[tuple[int, bool]]:
             connection.half_close()
         except OSError:
             pass  # It was refused before its end.
-        received = connection.rest()
+        received = connection.read_to_end()
     heads = _STATUS.finditer(received)
     return [(int(head[1]), b"\r\nTus-Resumable: " in head[0]) for head in heads]
 
@@ -53,14 +53,14 @@ def test_a_thousand_odd_requests_change_nothing(new_deployment: Callable[..., De
     print(f"seed {seed}")
     deployment = new_deployment()
     server = deployment.start(workers=2)
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     body = some_bytes(OFFSET)
     unfinished, deferred = tus.create(2 * PART_SIZE), tus.create(None)
     for path in (unfinished, deferred):
-        tus.send(path, 0, body)
+        tus.append(path, 0, body)
     finished = tus.upload(body)
     paths = [unfinished, deferred, finished]
-    before = deployment.listing()
+    before = deployment.list_contents()
 
     tried = probes(COUNT, Targets(paths, OFFSET), random.Random(seed))
     with ThreadPoolExecutor(6) as threads:
@@ -81,10 +81,10 @@ def test_a_thousand_odd_requests_change_nothing(new_deployment: Callable[..., De
         "too few came through"
     )
     assert [tus.offset(path) for path in paths] == [OFFSET] * 3, f"seed {seed}"
-    assert deployment.listing() == before, f"seed {seed}"
-    assert deployment.stored(finished) == body
-    assert server.complaints() == [], server.said()
+    assert deployment.list_contents() == before, f"seed {seed}"
+    assert deployment.read_object(finished) == body
+    assert server.logged_errors() == [], server.read_log()
     # The uploads are as good as before.
     rest = some_bytes(2 * PART_SIZE)[OFFSET:]
-    tus.send(unfinished, OFFSET, rest)
-    assert deployment.stored(unfinished) == body + rest
+    tus.append(unfinished, OFFSET, rest)
+    assert deployment.read_object(unfinished) == body + rest

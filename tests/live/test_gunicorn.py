@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.clients.http import Connection, Response
-from tests.harness.clients.tus import Tus
+from tests.harness.clients.tus import TusClient
 from tests.harness.data import some_bytes
 from tests.harness.packages import python_package
 from tests.harness.servers.deployment import PART_SIZE, Deployment
@@ -52,15 +52,15 @@ def test_plain_gunicorn_serves_uploads_from_environment_variables_alone(
     with Gunicorn(environ, directory=tmp_path, command=command) as server:
         workers = server.workers()
         assert len(workers) == 3
-        tus = Tus(server.port)
-        assert deployment.stored(tus.upload(FILE)) == FILE
+        tus = TusClient(server.port)
+        assert deployment.read_object(tus.upload(FILE)) == FILE
         server.signal(signal.SIGTERM)
-        assert server.wait(STOP_SECONDS) == 0
-        said = server.said()
+        assert server.wait_for_exit(STOP_SECONDS) == 0
+        said = server.read_log()
     assert "Using worker: gevent" in said
     assert said.count("Booting worker with pid") == 3
     assert not re.search(r"warn|error|Traceback", said, re.IGNORECASE), said
-    assert server.complaints() == []
+    assert server.logged_errors() == []
     assert list(home.iterdir()) == []
 
 
@@ -93,11 +93,11 @@ def test_the_fast_path_is_taken_and_gives_what_the_slow_one_gives(
             "SocketSource" if field == "Content-Length" else "InputSource" for field, _ in BODIES
         ]
         assert {one["source"] for one in slow} == {"InputSource"}
-        assert deployment.stored(Tus(server.port).upload(FILE)) == FILE
-        assert server.complaints() == []
+        assert deployment.read_object(TusClient(server.port).upload(FILE)) == FILE
+        assert server.logged_errors() == []
         # What an old one says of its own sockets at its end is its own affair.
         server.signal(signal.SIGTERM)
-        assert server.wait(STOP_SECONDS) == 0
+        assert server.wait_for_exit(STOP_SECONDS) == 0
 
 
 def pipelined(server: Gunicorn, target: str) -> list[dict[str, object]]:
@@ -105,13 +105,13 @@ def pipelined(server: Gunicorn, target: str) -> list[dict[str, object]]:
     with Connection(server.port) as connection:
         for field, body in BODIES:
             if field == "Content-Length":
-                head = connection.head("POST", target, {field: str(len(body))})
+                head = connection.encode_head("POST", target, {field: str(len(body))})
                 connection.send(head + body)
             else:
-                head = connection.head("POST", target, {field: "chunked"})
+                head = connection.encode_head("POST", target, {field: "chunked"})
                 connection.send(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
             connection.expect("POST")
-        return [told(connection.response()) for _ in BODIES]
+        return [told(connection.read_response()) for _ in BODIES]
 
 
 def told(response: Response) -> dict[str, object]:

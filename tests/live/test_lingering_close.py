@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.harness.clients.http import Connection, Response
-from tests.harness.clients.tus import Tus, patch_fields
+from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import STOP_SECONDS, Gunicorn
@@ -63,19 +63,19 @@ def cpu(server: Gunicorn) -> float:
 def send_all_the_same(connection: Connection, *, chunked: bool, path: str = UNKNOWN) -> None:
     """A body that nobody wants, all at once, from a client that does not listen meanwhile."""
     framing = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(SIZE)}
-    connection.begin("PATCH", path, patch_fields(0, **framing))
+    connection.send_head("PATCH", path, patch_fields(0, **framing))
     with suppress(OSError):
-        (connection.chunk if chunked else connection.send)(bytes(SIZE))
+        (connection.send_chunk if chunked else connection.send)(bytes(SIZE))
 
 
 def cheaply_refused(server: Gunicorn, *, chunked: bool, path: str = UNKNOWN) -> Response:
     before = cpu(server)
     with Connection(server.port, timeout=60, tls=server.tls) as connection:
         send_all_the_same(connection, chunked=chunked, path=path)
-        response = connection.response()
-        assert connection.rest() == b""
+        response = connection.read_response()
+        assert connection.read_to_end() == b""
     assert response.status == 404
-    assert Tus(server.port, tls=server.tls).head(UNKNOWN).status == 404
+    assert TusClient(server.port, tls=server.tls).head(UNKNOWN).status == 404
     assert cpu(server) - before < CPU_SECONDS
     return response
 
@@ -112,7 +112,7 @@ def test_a_client_behind_nginx_reads_why(plain: Gunicorn, tmp_path: Path, *, chu
         Connection(port, timeout=60) as connection,
     ):
         send_all_the_same(connection, chunked=chunked)
-        response = connection.response()
+        response = connection.read_response()
     assert (response.status, response["Tus-Resumable"]) == (404, "1.0.0")
 
 
@@ -120,19 +120,19 @@ def test_a_client_behind_nginx_reads_why(plain: Gunicorn, tmp_path: Path, *, chu
 def test_a_body_that_is_superseded_costs_no_more(kind: str, deployment: Deployment) -> None:
     """Its client goes on sending, faster than anything."""
     server = deployment.start(workers=1, arguments=KINDS[kind])
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     path = tus.create(2 * SIZE)
     with Connection(server.port, timeout=60) as connection, ThreadPoolExecutor(1) as threads:
-        connection.begin("PATCH", path, patch_fields(0, Content_Length=str(2 * SIZE)))
+        connection.send_head("PATCH", path, patch_fields(0, Content_Length=str(2 * SIZE)))
         connection.send(bytes(KIB))
-        connection.consumed()
+        connection.wait_until_consumed()
         before = cpu(server)
         head = threads.submit(tus.offset, path)
         began = time.monotonic()
         with suppress(OSError):
             connection.send(bytes(SIZE))
         assert time.monotonic() - began < LINGER_SECONDS
-        assert connection.response().status == 423
+        assert connection.read_response().status == 423
         assert head.result() >= KIB
     assert cpu(server) - before < CPU_SECONDS
 
@@ -143,7 +143,7 @@ def test_a_server_that_stops_waits_for_no_rest(
 ) -> None:
     server = new_deployment().start(workers=1, arguments=KINDS[kind])
     with Connection(server.port, timeout=60) as connection, ThreadPoolExecutor(1) as threads:
-        connection.begin("PATCH", UNKNOWN, patch_fields(0, Content_Length=str(1 << 40)))
+        connection.send_head("PATCH", UNKNOWN, patch_fields(0, Content_Length=str(1 << 40)))
 
         def trickle() -> None:
             with suppress(OSError):
@@ -152,10 +152,10 @@ def test_a_server_that_stops_waits_for_no_rest(
                     time.sleep(0.02)
 
         sender = threads.submit(trickle)
-        assert connection.response().status == 404
+        assert connection.read_response().status == 404
         began = time.monotonic()
         server.signal(signal.SIGTERM)
-        assert server.wait(STOP_SECONDS) == 0
+        assert server.wait_for_exit(STOP_SECONDS) == 0
         assert time.monotonic() - began < LINGER_SECONDS / 2
         sender.result()
 
@@ -166,10 +166,12 @@ def test_downloads_that_nobody_takes_are_given_up(
 ) -> None:
     """And while that happens nobody else waits."""
     deployment = new_deployment(TUS_NETWORK_TIMEOUT="3s")
-    deployment.excused = r"Traceback|Socket error processing request"  # gunicorn's words for it
+    deployment.expected_errors = (
+        r"Traceback|Socket error processing request"  # gunicorn's words for it
+    )
     server = deployment.start(workers=1, arguments=KINDS[kind])
     (worker,) = map(psutil.Process, server.workers())
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     path = tus.upload(bytes(SIZE))
 
     def slowest() -> float:
@@ -185,27 +187,27 @@ def test_downloads_that_nobody_takes_are_given_up(
             while ours & {one.raddr for one in worker.net_connections("tcp")}:
                 assert time.monotonic() < deadline
                 began = time.monotonic()
-                assert tus.ask("OPTIONS", "/files").status == 204
+                assert tus.request("OPTIONS", "/files").status == 204
                 took = max(took, time.monotonic() - began)
         return took
 
     assert_takes_less(1.5, slowest)
-    assert len(tus.ask("GET", path).body) == SIZE
+    assert len(tus.request("GET", path).body) == SIZE
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_superseded_body_has_its_response_over_tls(
     secure: Gunicorn, deployment: Deployment, *, chunked: bool
 ) -> None:
-    tus = Tus(secure.port, tls=secure.tls)
+    tus = TusClient(secure.port, tls=secure.tls)
     path = tus.create(len(FILE))
     framing = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(len(FILE))}
     with Connection(secure.port, tls=secure.tls) as connection:
-        connection.begin("PATCH", path, patch_fields(0, **framing))
-        (connection.chunk if chunked else connection.send)(FILE[:70_000])
-        connection.consumed()
+        connection.send_head("PATCH", path, patch_fields(0, **framing))
+        (connection.send_chunk if chunked else connection.send)(FILE[:70_000])
+        connection.wait_until_consumed()
         offset = tus.offset(path)
-        told = connection.response()
+        told = connection.read_response()
     assert (told.status, told["Upload-Offset"]) == (423, str(offset))
-    tus.send(path, offset, FILE[offset:])
-    assert deployment.stored(path) == FILE
+    tus.append(path, offset, FILE[offset:])
+    assert deployment.read_object(path) == FILE

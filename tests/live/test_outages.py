@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.seaweedfs import start_seaweedfs
-from tests.harness.clients.tus import STREAM, Tus
+from tests.harness.clients.tus import STREAM, TusClient
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 
@@ -25,10 +25,10 @@ def test_while_s3_is_down_clients_wait_and_afterwards_all_goes_on(tmp_path: Path
     stored = PART_SIZE + 77
     with start_seaweedfs(tmp_path / "s3") as s3:
         deployment = Deployment(s3, tmp_path / "deployment")
-        deployment.excused = r"Traceback|\bERROR\b"
-        tus = Tus(deployment.start().port)
+        deployment.expected_errors = r"Traceback|\bERROR\b"
+        tus = TusClient(deployment.start().port)
         begun, finished = tus.create(len(FILE)), tus.upload(b"hello")
-        tus.send(begun, 0, FILE[:stored])
+        tus.append(begun, 0, FILE[:stored])
         s3.stop(hard=True)
 
         began = time.monotonic()
@@ -41,9 +41,9 @@ def test_while_s3_is_down_clients_wait_and_afterwards_all_goes_on(tmp_path: Path
         creation = {"Upload-Length": "5"}
         told = {
             "PATCH": tus.patch(begun, stored, rest),
-            "POST": tus.ask("POST", "/files", creation),
-            "POST with data": tus.ask("POST", "/files", {**creation, **STREAM}, b"hello"),
-            "GET": tus.ask("GET", finished),
+            "POST": tus.request("POST", "/files", creation),
+            "POST with data": tus.request("POST", "/files", {**creation, **STREAM}, b"hello"),
+            "GET": tus.request("GET", finished),
             "DELETE": tus.delete(finished),
         }
         assert {name: response.status for name, response in told.items()} == dict.fromkeys(
@@ -53,16 +53,16 @@ def test_while_s3_is_down_clients_wait_and_afterwards_all_goes_on(tmp_path: Path
             assert int(response["Retry-After"]) >= 1
             assert response["Tus-Resumable"] == "1.0.0"
             assert b"seaweed" not in response.body.lower(), "what it is made of is our own business"
-        assert tus.ask("OPTIONS", "/files").status == 204
+        assert tus.request("OPTIONS", "/files").status == 204
         deployment.close()
 
     with start_seaweedfs(tmp_path / "s3") as s3:
         # Its secrets are new at every start.
-        again = Tus(deployment.start(settings=s3.environ()).port)
+        again = TusClient(deployment.start(settings=s3.environ()).port)
         assert again.offset(begun) == stored
-        again.send(begun, stored, FILE[stored:])
-        assert again.ask("GET", begun).body == FILE
-        assert again.ask("GET", finished).body == b"hello"
+        again.append(begun, stored, FILE[stored:])
+        assert again.request("GET", begun).body == FILE
+        assert again.request("GET", finished).body == b"hello"
         deployment.close()
 
 
@@ -70,25 +70,25 @@ def test_s3_dies_in_the_middle_of_a_patch(tmp_path: Path) -> None:
     """The client learns of it, and what was acknowledged before is there afterwards."""
     with start_seaweedfs(tmp_path / "s3") as s3:
         deployment = Deployment(s3, tmp_path / "deployment")
-        deployment.excused = r"Traceback|\bERROR\b"
-        tus = Tus(deployment.start().port)
+        deployment.expected_errors = r"Traceback|\bERROR\b"
+        tus = TusClient(deployment.start().port)
         path = tus.create(len(FILE))
-        tus.send(path, 0, FILE[:1000])
+        tus.append(path, 0, FILE[:1000])
         s3.stop(hard=True)
         response = tus.patch(path, 1000, FILE[1000:])
         assert response.status == 503
         assert response.get("Upload-Offset") is None, "nobody knows it now"
         deployment.close()
     with start_seaweedfs(tmp_path / "s3") as s3:
-        again = Tus(deployment.start(settings=s3.environ()).port)
+        again = TusClient(deployment.start(settings=s3.environ()).port)
         assert again.offset(path) == 1000
-        again.send(path, 1000, FILE[1000:])
-        assert again.ask("GET", path).body == FILE
+        again.append(path, 1000, FILE[1000:])
+        assert again.request("GET", path).body == FILE
         deployment.close()
 
 
 @pytest.mark.parametrize("path", ["/files/aaaaaaaaaaaaaaaaaaaaaa", "/files/not-an-id", "/files/"])
-def test_head_of_what_is_not_there_is_404_and_not_a_fault(path: str, tus: Tus) -> None:
+def test_head_of_what_is_not_there_is_404_and_not_a_fault(path: str, tus: TusClient) -> None:
     """C-24: with the least privilege, S3 must still say that a key is absent."""
     response = tus.head(path)
     assert response.status in {404, 405}

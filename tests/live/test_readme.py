@@ -14,7 +14,7 @@ import pytest
 
 from demo.seaweedfs import SeaweedFS, start_seaweedfs
 from tests.harness.clients.http import Connection
-from tests.harness.clients.tus import Tus, patch_fields
+from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.gunicorn import ROOT, STOP_SECONDS, Gunicorn
 from tus_wsgi.domain.model import MIB
@@ -70,16 +70,16 @@ def test_the_app_takes_uploads_and_is_told_of_them(
 ) -> None:
     with started(environ, tmp_path, "first") as server:
         assert len(server.workers()) == 4
-        tus = Tus(server.port)
+        tus = TusClient(server.port)
         path = tus.create(len(FILE), {"Upload-Metadata": "filename YS50eHQ="})
-        tus.send(path, 0, FILE)
-        assert tus.ask("GET", path).body == FILE
-        assert tus.ask("GET", "/").status == 404
+        tus.append(path, 0, FILE)
+        assert tus.request("GET", path).body == FILE
+        assert tus.request("GET", "/").status == 404
         server.signal(signal.SIGTERM)
-        assert server.wait(STOP_SECONDS) == 0
-        assert server.complaints() == []
+        assert server.wait_for_exit(STOP_SECONDS) == 0
+        assert server.logged_errors() == []
     key = path.rpartition("/")[2]
-    assert f"a.txt {len(FILE)} {key}" in server.said()
+    assert f"a.txt {len(FILE)} {key}" in server.read_log()
     stored = bucket.client().get_object(Bucket=bucket.bucket, Key=key)
     assert stored["Body"].read() == FILE
 
@@ -89,16 +89,18 @@ def test_the_configuration_warns_of_nothing_and_loses_nothing_at_a_restart(
 ) -> None:
     (tmp_path / "gunicorn.conf.py").write_text(CONFIGURATION)
     with started(environ, tmp_path, "first") as server:
-        path = Tus(server.port).create(len(FILE))
+        path = TusClient(server.port).create(len(FILE))
         with Connection(server.port) as connection:
-            connection.begin("PATCH", path, {**patch_fields(0), "Content-Length": str(len(FILE))})
+            connection.send_head(
+                "PATCH", path, {**patch_fields(0), "Content-Length": str(len(FILE))}
+            )
             connection.send(FILE[: 2 * MIB])
-            connection.consumed()
+            connection.wait_until_consumed()
             server.signal(signal.SIGTERM)
-            assert server.wait(STOP_SECONDS) == 0
-        assert server.complaints() == []
+            assert server.wait_for_exit(STOP_SECONDS) == 0
+        assert server.logged_errors() == []
     with started(environ, tmp_path, "second") as server:
-        tus = Tus(server.port)
+        tus = TusClient(server.port)
         assert tus.offset(path) == 2 * MIB
-        tus.send(path, 2 * MIB, FILE[2 * MIB :])
-        assert tus.ask("GET", path).body == FILE
+        tus.append(path, 2 * MIB, FILE[2 * MIB :])
+        assert tus.request("GET", path).body == FILE

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.harness.clients.http import Connection, Response
-from tests.harness.clients.tus import Tus
+from tests.harness.clients.tus import TusClient
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.timing import assert_takes_less
@@ -48,7 +48,7 @@ def ask(port: int, method: str, path: str, said: dict[str, str], body: bytes = b
         connection.request(
             method, path, said, body if body or method in ("POST", "PATCH") else None
         )
-        return connection.response()
+        return connection.read_response()
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +63,16 @@ def test_a_whole_file_in_one_request_is_told_first_where_it_is(
     """R-10, R-15"""
     with Connection(port) as connection:
         said = fields(interop, complete=True, Content_Type="video/mp4")
-        connection.begin("POST", "/files", {**said, "Content-Length": str(len(FILE))})
+        connection.send_head("POST", "/files", {**said, "Content-Length": str(len(FILE))})
         first = interim(connection)
         assert first.status == 104
         assert first["Upload-Draft-Interop-Version"] == str(interop)
         connection.send(FILE)
-        final = connection.response()
+        final = connection.read_response()
     assert (final.status, path_of(final)) == (201, path_of(first))
     assert int(final["Upload-Offset"]) == len(FILE)
-    assert deployment.stored(path_of(final)) == FILE
-    assert deployment.head(path_of(final))["ContentType"] == "video/mp4"
+    assert deployment.read_object(path_of(final)) == FILE
+    assert deployment.head_object(path_of(final))["ContentType"] == "video/mp4"
 
 
 @pytest.mark.parametrize("interop", VERSIONS)
@@ -83,18 +83,18 @@ def test_what_a_cut_left_is_found_at_the_location_of_the_interim_response(
     sent = PART_SIZE + 12_345
     with Connection(port) as connection:
         said = fields(interop, complete=True)
-        connection.begin("POST", "/files", {**said, "Content-Length": str(len(FILE))})
+        connection.send_head("POST", "/files", {**said, "Content-Length": str(len(FILE))})
         path = path_of(interim(connection))
         connection.send(FILE[:sent])
-        connection.delivered()
+        connection.wait_until_delivered()
         connection.half_close()
-        connection.rest()
+        connection.read_to_end()
     version = {"Upload-Draft-Interop-Version": str(interop)}
     found = ask(port, "HEAD", path, version)
     assert int(found["Upload-Offset"]) == sent
     rest = partial(interop, sent, complete=True)
     assert ask(port, "PATCH", path, rest, FILE[sent:]).status in (201, 204)
-    assert deployment.stored(path) == FILE
+    assert deployment.read_object(path) == FILE
 
 
 @pytest.mark.parametrize("interop", [None, 99])
@@ -121,7 +121,7 @@ def test_a_careful_client_creates_first_and_sends_afterwards(
     assert (half["Upload-Offset"], half["Upload-Complete"]) == ("1000", "?0")
     whole = ask(port, "PATCH", path, partial(interop, 1000, complete=True), data[1000:])
     assert (whole["Upload-Offset"], whole["Upload-Complete"]) == ("70001", "?1")
-    assert deployment.stored(path) == data
+    assert deployment.read_object(path) == data
 
 
 def test_the_length_is_not_the_end_until_the_client_says_so(
@@ -135,7 +135,7 @@ def test_the_length_is_not_the_end_until_the_client_says_so(
     assert ask(port, "HEAD", path, {})["Upload-Complete"] == "?0"
     done = ask(port, "PATCH", path, partial(9, 5, complete=True))
     assert done["Upload-Complete"] == "?1"
-    assert deployment.stored(path) == b"hello"
+    assert deployment.read_object(path) == b"hello"
     again = ask(port, "PATCH", path, partial(9, 5, complete=True))
     assert (again.status, again["Upload-Complete"]) == (204, "?1"), "R-43: the answer was lost"
 
@@ -150,12 +150,12 @@ def test_an_append_past_the_length_is_the_end_of_the_upload(port: int) -> None:
 
 
 def test_one_protocol_goes_on_where_another_began(deployment: Deployment, port: int) -> None:
-    tus = Tus(port)
+    tus = TusClient(port)
     path = tus.create(10)
     assert ask(port, "PATCH", path, partial(6, 0, complete=False), b"01234").status == 201
     assert tus.offset(path) == 5
     assert tus.patch(path, 5, b"56789").status == 204
-    assert deployment.stored(path) == b"0123456789"
+    assert deployment.read_object(path) == b"0123456789"
     assert ask(port, "HEAD", path, {})["Upload-Complete"] == "?1"
 
 
@@ -165,10 +165,10 @@ def test_a_newcomer_takes_over_from_a_stalled_client(deployment: Deployment, por
     def take_over() -> float:
         head = {**fields(6, complete=True), "Content-Length": "100"}
         with Connection(port) as connection:
-            connection.begin("POST", "/files", head)
+            connection.send_head("POST", "/files", head)
             path = path_of(interim(connection))
             connection.send(b"x" * 40)
-            connection.delivered()
+            connection.wait_until_delivered()
             began = time.monotonic()
             assert ask(port, "HEAD", path, {})["Upload-Offset"] == "40"
             took = time.monotonic() - began

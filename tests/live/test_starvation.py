@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from tests.harness.clients.http import Connection
-from tests.harness.clients.tus import Tus, patch_fields
+from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.gunicorn import STOP_SECONDS, Gunicorn
 from tests.harness.timing import MANY_TRIES, assert_takes_less
@@ -74,12 +74,12 @@ def flood(server: Gunicorn, head: bytes, more: bytes) -> Iterator[None]:
             one.join(5)
 
 
-def slowest(tus: Tus) -> float:
+def slowest(tus: TusClient) -> float:
     """The longest that a small request took."""
     end, took = time.monotonic() + FLOOD_SECONDS, 0.0
     while time.monotonic() < end:
         began = time.monotonic()
-        assert tus.ask("OPTIONS", "/files").status == 204
+        assert tus.request("OPTIONS", "/files").status == 204
         took = max(took, time.monotonic() - began)
         time.sleep(0.02)
     return took
@@ -87,12 +87,12 @@ def slowest(tus: Tus) -> float:
 
 def request(server: Gunicorn, method: str, path: str, fields: dict[str, str]) -> bytes:
     with Connection(server.port) as connection:
-        return connection.head(method, path, fields)
+        return connection.encode_head(method, path, fields)
 
 
 @pytest.mark.parametrize("path", ["/files", "/elsewhere"])
 def test_requests_that_are_sent_ahead(path: str, server: Gunicorn) -> None:
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     asked = request(server, "OPTIONS", path, {})
 
     def measure() -> float:
@@ -103,7 +103,7 @@ def test_requests_that_are_sent_ahead(path: str, server: Gunicorn) -> None:
 
 
 def test_downloads_of_quick_clients(server: Gunicorn) -> None:
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     asked = request(server, "GET", tus.upload(bytes(FILE)), {})
 
     def measure() -> float:
@@ -119,7 +119,7 @@ def test_downloads_of_quick_clients(server: Gunicorn) -> None:
 @pytest.mark.parametrize("chunks", [TINY, PADDED], ids=["tiny", "padded"])
 @pytest.mark.parametrize("is_wanted", [True, False], ids=["taken", "refused"])
 def test_chunks_of_a_byte(chunks: bytes, server: Gunicorn, *, is_wanted: bool) -> None:
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
 
     def measure() -> float:
         path = tus.create(1 << 30) if is_wanted else UNKNOWN
@@ -131,7 +131,7 @@ def test_chunks_of_a_byte(chunks: bytes, server: Gunicorn, *, is_wanted: bool) -
 
 @pytest.mark.parametrize("chunks", [TINY, PADDED], ids=["tiny", "padded"])
 def test_who_sends_them_is_superseded(chunks: bytes, server: Gunicorn) -> None:
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
 
     def measure() -> float:
         path = tus.create(1 << 30)
@@ -148,9 +148,9 @@ def test_a_server_stops_all_the_same(
     chunks: bytes, new_deployment: Callable[..., Deployment]
 ) -> None:
     server = new_deployment().start(workers=1)
-    path = Tus(server.port).create(1 << 30)
+    path = TusClient(server.port).create(1 << 30)
     with flood(server, request(server, "PATCH", path, CHUNKED), chunks):
         began = time.monotonic()
         server.signal(signal.SIGTERM)
-        assert server.wait(STOP_SECONDS) == 0
+        assert server.wait_for_exit(STOP_SECONDS) == 0
         assert time.monotonic() - began < STOP_SECONDS / 2

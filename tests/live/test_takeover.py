@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.harness.clients.http import Connection
-from tests.harness.clients.tus import Tus, patch_fields
+from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import Gunicorn, wait_until
@@ -48,47 +48,53 @@ def stalled(
     """
     with Connection(port) as connection:
         if chunked:
-            connection.begin("PATCH", path, patch_fields(0, Transfer_Encoding="chunked"))
+            connection.send_head("PATCH", path, patch_fields(0, Transfer_Encoding="chunked"))
             for start in range(0, sent, 100 * KIB):
-                connection.chunk(FILE[start : min(start + 100 * KIB, sent)])
+                connection.send_chunk(FILE[start : min(start + 100 * KIB, sent)])
         else:
-            connection.begin("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
+            connection.send_head("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
             connection.send(FILE[:sent])
-        connection.delivered()
+        connection.wait_until_delivered()
         deployment.wait_for_lock(path)
         if waited_for:
-            connection.consumed()
+            connection.wait_until_consumed()
         yield connection
 
 
-def supersede(deployment: Deployment, tus: Tus, path: str, sent: int, holder: Connection) -> float:
+def supersede(
+    deployment: Deployment, tus: TusClient, path: str, sent: int, holder: Connection
+) -> float:
     """HEAD, then PATCH: the file is whole, and the old request learns what happened.
 
     Returns the seconds that the two took together.
     """
     began = time.monotonic()
     assert tus.offset(path) == sent
-    tus.send(path, sent, FILE[sent : sent + 1000])
+    tus.append(path, sent, FILE[sent : sent + 1000])
     took = time.monotonic() - began
-    told = holder.response()
+    told = holder.read_response()
     assert (told.status, told["Upload-Offset"]) == (423, str(sent))
-    tus.send(path, sent + 1000, FILE[sent + 1000 :])
-    assert deployment.stored(path) == FILE
+    tus.append(path, sent + 1000, FILE[sent + 1000 :])
+    assert deployment.read_object(path) == FILE
     return took
 
 
 @pytest.fixture(scope="module")
-def pair(deployment: Deployment) -> tuple[Tus, Tus]:
+def pair(deployment: Deployment) -> tuple[TusClient, TusClient]:
     """Two servers with one worker each, which share bucket and locks: two workers for certain."""
     first, second = deployment.start(workers=1), deployment.start(workers=1)
-    return Tus(first.port), Tus(second.port)
+    return TusClient(first.port), TusClient(second.port)
 
 
 @framings
 @pytest.mark.parametrize("sent", SENT)
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-worker", "other-worker"])
 def test_a_silent_client_is_superseded_at_once(
-    elsewhere: bool, sent: int, chunked: bool, pair: tuple[Tus, Tus], deployment: Deployment
+    elsewhere: bool,
+    sent: int,
+    chunked: bool,
+    pair: tuple[TusClient, TusClient],
+    deployment: Deployment,
 ) -> None:
     """C-41, C-42: every byte that was sent counts."""
     here, other = pair
@@ -105,7 +111,11 @@ def test_a_silent_client_is_superseded_at_once(
 @pytest.mark.parametrize("sent", [0, PART_SIZE + 70_001])
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-worker", "other-worker"])
 def test_a_request_is_superseded_before_its_body_is_looked_at(
-    elsewhere: bool, sent: int, chunked: bool, pair: tuple[Tus, Tus], deployment: Deployment
+    elsewhere: bool,
+    sent: int,
+    chunked: bool,
+    pair: tuple[TusClient, TusClient],
+    deployment: Deployment,
 ) -> None:
     """C-41: what the kernel has of it counts as well."""
     here, other = pair
@@ -121,7 +131,7 @@ def test_a_request_is_superseded_before_its_body_is_looked_at(
 
 
 def test_it_is_superseded_by_either_worker_of_one_server(
-    deployment: Deployment, server: Gunicorn, tus: Tus
+    deployment: Deployment, server: Gunicorn, tus: TusClient
 ) -> None:
     sent = PART_SIZE + 1
     # Seconds, by whether the worker that answered is the one that was waiting.
@@ -133,27 +143,29 @@ def test_it_is_superseded_by_either_worker_of_one_server(
             with Connection(server.port) as connection:
                 began = time.monotonic()
                 connection.request("HEAD", path, {"Tus-Resumable": "1.0.0"})
-                response = connection.response()
+                response = connection.read_response()
                 took = time.monotonic() - began
                 assert response["Upload-Offset"] == str(sent)
                 same = server.worker_of(connection.socket) == theirs
                 quickest[same] = min(took, quickest.get(same, took))
-            assert holder.response().status == 423
+            assert holder.read_response().status == 423
         if len(quickest) == 2 and max(quickest.values()) < SOON:
             return
     pytest.fail(f"60 requests went to one worker, or some were slow: {quickest}")
 
 
-def test_a_patch_supersedes_without_a_head(pair: tuple[Tus, Tus], deployment: Deployment) -> None:
+def test_a_patch_supersedes_without_a_head(
+    pair: tuple[TusClient, TusClient], deployment: Deployment
+) -> None:
     here, other = pair
 
     def measure() -> float:
         path = here.create(len(FILE))
         with stalled(deployment, here.port, path, 70_001, chunked=False):
             began = time.monotonic()
-            other.send(path, 70_001, FILE[70_001:])
+            other.append(path, 70_001, FILE[70_001:])
             took = time.monotonic() - began
-        assert deployment.stored(path) == FILE
+        assert deployment.read_object(path) == FILE
         return took
 
     assert_takes_less(SOON + 1, measure)  # superseding, and ten megabytes
@@ -161,7 +173,7 @@ def test_a_patch_supersedes_without_a_head(pair: tuple[Tus, Tus], deployment: De
 
 @framings
 def test_a_head_during_a_patch_has_an_offset_to_go_on_from(
-    chunked: bool, pair: tuple[Tus, Tus], deployment: Deployment
+    chunked: bool, pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
     """C-25, C-26: the offset never shrinks, though each HEAD cuts the PATCH before it short."""
     here, other = pair
@@ -171,33 +183,35 @@ def test_a_head_during_a_patch_has_an_offset_to_go_on_from(
             connection = connections.enter_context(Connection(here.port))
             if chunked:
                 fields = patch_fields(offset, Transfer_Encoding="chunked")
-                connection.begin("PATCH", path, fields)
-                connection.chunk(FILE[offset : offset + step])
+                connection.send_head("PATCH", path, fields)
+                connection.send_chunk(FILE[offset : offset + step])
             else:
                 length = str(len(FILE) - offset)
-                connection.begin("PATCH", path, patch_fields(offset, Content_Length=length))
+                connection.send_head("PATCH", path, patch_fields(offset, Content_Length=length))
                 connection.send(FILE[offset : offset + step])
-            connection.delivered()
+            connection.wait_until_delivered()
             deployment.wait_for_lock(path)
             offset += step
             assert other.offset(path) == offset
-    here.send(path, offset, FILE[offset:])
-    assert deployment.stored(path) == FILE
+    here.append(path, offset, FILE[offset:])
+    assert deployment.read_object(path) == FILE
 
 
 def test_silence_is_ended_by_the_network_timeout(new_deployment: Callable[..., Deployment]) -> None:
     """C-42: what came is stored, and the upload is not left locked."""
     deployment = new_deployment(TUS_NETWORK_TIMEOUT="500ms")
-    tus = Tus(deployment.start(workers=1).port)
+    tus = TusClient(deployment.start(workers=1).port)
 
     def fall_silent() -> float:
         path = tus.create(len(FILE))
         began = time.monotonic()
         with stalled(deployment, tus.port, path, PART_SIZE + 5, chunked=False) as holder:
-            response = holder.response()
+            response = holder.read_response()
             took = time.monotonic() - began
             assert (response.status, response["Upload-Offset"]) == (503, str(PART_SIZE + 5))
-            assert holder.rest() == b"", "a connection with half a request in it is of no use"
+            assert holder.read_to_end() == b"", (
+                "a connection with half a request in it is of no use"
+            )
         assert tus.offset(path) == PART_SIZE + 5
         assert took > 0.5
         return took
@@ -207,18 +221,20 @@ def test_silence_is_ended_by_the_network_timeout(new_deployment: Callable[..., D
 
 def test_a_slow_client_is_no_silent_one(new_deployment: Callable[..., Deployment]) -> None:
     deployment = new_deployment(TUS_NETWORK_TIMEOUT="1s")
-    tus = Tus(deployment.start(workers=1).port)
+    tus = TusClient(deployment.start(workers=1).port)
     path = tus.create(10)
     with Connection(tus.port) as connection:
-        connection.begin("PATCH", path, patch_fields(0, Content_Length="10"))
+        connection.send_head("PATCH", path, patch_fields(0, Content_Length="10"))
         for byte in b"0123456789":
             connection.send(bytes([byte]))
             time.sleep(0.15)
-        assert connection.response().status == 204
-    assert deployment.stored(path) == b"0123456789"
+        assert connection.read_response().status == 204
+    assert deployment.read_object(path) == b"0123456789"
 
 
-def test_ten_silent_clients_hold_up_nobody(pair: tuple[Tus, Tus], deployment: Deployment) -> None:
+def test_ten_silent_clients_hold_up_nobody(
+    pair: tuple[TusClient, TusClient], deployment: Deployment
+) -> None:
     """More than there are slots for part uploads: none is held while a client is waited for."""
     here, _ = pair
     with ExitStack() as holders:
@@ -232,14 +248,14 @@ def test_ten_silent_clients_hold_up_nobody(pair: tuple[Tus, Tus], deployment: De
             began = time.monotonic()
             path = here.upload(FILE)
             took = time.monotonic() - began
-            assert deployment.stored(path) == FILE
+            assert deployment.read_object(path) == FILE
             return took
 
         assert_takes_less(5, measure)
 
 
 def test_the_response_to_a_superseded_client_needs_no_reader(
-    pair: tuple[Tus, Tus], deployment: Deployment
+    pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
     """A half-open connection: the client is gone, and nobody told the server."""
     here, other = pair
@@ -247,5 +263,5 @@ def test_the_response_to_a_superseded_client_needs_no_reader(
     with stalled(deployment, here.port, path, 1000, chunked=False) as holder:
         holder.reset()
         wait_until(lambda: other.offset(path) == 1000, seconds=5 * SOON)
-    other.send(path, 1000, FILE[1000:])
-    assert deployment.stored(path) == FILE
+    other.append(path, 1000, FILE[1000:])
+    assert deployment.read_object(path) == FILE

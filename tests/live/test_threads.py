@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.clients.http import Connection
-from tests.harness.clients.tus import Tus, patch_fields
+from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import wait_until
@@ -27,43 +27,43 @@ def test_uploads_cuts_takeovers_and_stops_work_in_threads(
 ) -> None:
     deployment = new_deployment()
     server = deployment.start(workers=2, arguments=THREADS)
-    assert "Using worker: gthread" in server.said()
-    tus = Tus(server.port)
+    assert "Using worker: gthread" in server.read_log()
+    tus = TusClient(server.port)
 
     path = tus.upload(FILE)
-    assert deployment.stored(path) == FILE
-    assert tus.ask("GET", path).body == FILE
+    assert deployment.read_object(path) == FILE
+    assert tus.request("GET", path).body == FILE
 
     path, sent = tus.create(len(FILE)), PART_SIZE + 1
     with Connection(server.port) as stalled:
-        stalled.begin("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
+        stalled.send_head("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
         stalled.send(FILE[:sent])
-        stalled.delivered()
+        stalled.wait_until_delivered()
         deployment.wait_for_lock(path)
         began = time.monotonic()
         assert tus.offset(path) == sent
         assert time.monotonic() - began < 2
-        assert stalled.response().status == 423
+        assert stalled.read_response().status == 423
 
     with Connection(server.port) as cut:
-        cut.begin("PATCH", path, patch_fields(sent, Transfer_Encoding="chunked"))
-        cut.chunk(FILE[sent : sent + 777])
+        cut.send_head("PATCH", path, patch_fields(sent, Transfer_Encoding="chunked"))
+        cut.send_chunk(FILE[sent : sent + 777])
         cut.close()
     wait_until(lambda: tus.offset(path) == sent + 777, seconds=5)
 
     with Connection(server.port) as running:
         offset = sent + 777
         length = str(len(FILE) - offset)
-        running.begin("PATCH", path, patch_fields(offset, Content_Length=length))
+        running.send_head("PATCH", path, patch_fields(offset, Content_Length=length))
         running.send(FILE[offset : offset + 10])
-        running.delivered()
+        running.wait_until_delivered()
         deployment.wait_for_lock(path)
         server.signal(signal.SIGTERM)
-        response = running.response()
+        response = running.read_response()
         assert (response.status, response["Upload-Offset"]) == (503, str(offset + 10))
-    assert server.wait(10) == 0
+    assert server.wait_for_exit(10) == 0
 
-    again = Tus(deployment.start(workers=1, arguments=THREADS).port)
+    again = TusClient(deployment.start(workers=1, arguments=THREADS).port)
     assert again.offset(path) == offset + 10
-    again.send(path, offset + 10, FILE[offset + 10 :])
-    assert deployment.stored(path) == FILE
+    again.append(path, offset + 10, FILE[offset + 10 :])
+    assert deployment.read_object(path) == FILE

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.harness.clients.http import Connection, Response
-from tests.harness.clients.tus import Tus, patch_fields
+from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.gunicorn import Gunicorn
 
@@ -35,12 +35,12 @@ def send(
     """A chunked PATCH with trailers."""
     named = {"Trailer": "Upload-Checksum"} if announce else {}
     fields = {**patch_fields(offset), "Transfer-Encoding": "chunked", **named}
-    connection.begin("PATCH", path, fields)
+    connection.send_head("PATCH", path, fields)
     middle = len(data) // 3
-    connection.chunk(data[:middle])
-    connection.chunk(data[middle:])
+    connection.send_chunk(data[:middle])
+    connection.send_chunk(data[middle:])
     connection.send(b"0\r\n" + b"".join(line + b"\r\n" for line in trailers) + b"\r\n")
-    return connection.response()
+    return connection.read_response()
 
 
 def trailer(data: bytes) -> bytes:
@@ -50,8 +50,8 @@ def trailer(data: bytes) -> bytes:
 @pytest.mark.parametrize("server", ["gevent", "gthread"], indirect=True)
 def test_trailers_are_offered_and_verified(server: Gunicorn) -> None:
     """CT-01, CT-03, CT-05, CK-03, C-05: on one connection, which goes on after each of them."""
-    tus = Tus(server.port)
-    offer = tus.ask("OPTIONS", tus.base)
+    tus = TusClient(server.port)
+    offer = tus.request("OPTIONS", tus.base)
     assert {"checksum", "checksum-trailer"} <= set(offer["Tus-Extension"].split(","))
     path = tus.create(2 * len(DATA))
     with Connection(server.port) as connection:
@@ -69,12 +69,12 @@ def test_trailers_are_offered_and_verified(server: Gunicorn) -> None:
         # CT-04: what nobody announced comes too late to be looked at.
         stray = send(connection, path, len(DATA), DATA, trailer(b"other"), announce=False)
         assert stray.status == 204
-    assert tus.ask("GET", path).body == 2 * DATA
+    assert tus.request("GET", path).body == 2 * DATA
 
 
 def test_a_trailer_that_gunicorn_refuses_discards_the_body(server: Gunicorn) -> None:
     """CT-05: some names may not stand behind a body at all."""
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     path = tus.create(len(DATA))
     with Connection(server.port) as connection:
         lines = (trailer(DATA), b"Authorization: me")
@@ -84,32 +84,34 @@ def test_a_trailer_that_gunicorn_refuses_discards_the_body(server: Gunicorn) -> 
 
 def test_a_mismatch_has_its_own_words_on_the_wire(server: Gunicorn) -> None:
     """CK-03: no client library has to guess what 460 is."""
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     path = tus.create(len(DATA))
     with Connection(server.port) as connection:
         fields = {**patch_fields(0), "Upload-Checksum": sha1(b"other"), "Connection": "close"}
-        connection.begin("PATCH", path, {**fields, "Content-Length": str(len(DATA))})
+        connection.send_head("PATCH", path, {**fields, "Content-Length": str(len(DATA))})
         connection.send(DATA)
-        assert connection.rest().startswith(b"HTTP/1.1 460 Checksum Mismatch\r\n")
-    right = tus.ask("PATCH", path, {**patch_fields(0), "Upload-Checksum": sha1(DATA)}, DATA)
+        assert connection.read_to_end().startswith(b"HTTP/1.1 460 Checksum Mismatch\r\n")
+    right = tus.request("PATCH", path, {**patch_fields(0), "Upload-Checksum": sha1(DATA)}, DATA)
     assert right.status == 204
-    assert tus.ask("GET", path).body == DATA
+    assert tus.request("GET", path).body == DATA
 
 
 def test_a_checksummed_body_that_is_cut_is_discarded(server: Gunicorn) -> None:
     """CK-08."""
-    tus = Tus(server.port)
+    tus = TusClient(server.port)
     path = tus.create(len(DATA))
     for announced in ({"Upload-Checksum": sha1(DATA)}, {"Trailer": "Upload-Checksum"}):
         with Connection(server.port) as connection:
             length = {} if "Trailer" in announced else {"Content-Length": str(len(DATA))}
             coding = {"Transfer-Encoding": "chunked"} if "Trailer" in announced else {}
-            connection.begin("PATCH", path, {**patch_fields(0), **announced, **length, **coding})
+            connection.send_head(
+                "PATCH", path, {**patch_fields(0), **announced, **length, **coding}
+            )
             if coding:
-                connection.chunk(DATA[:1000])
+                connection.send_chunk(DATA[:1000])
             else:
                 connection.send(DATA[:1000])
-            connection.delivered()
+            connection.wait_until_delivered()
             connection.half_close()
-            connection.rest()
+            connection.read_to_end()
         assert tus.offset(path) == 0

@@ -33,7 +33,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from tests.harness.lockers import Place
+from tests.harness.lockers import LockerSpec
 from tus_wsgi.domain.errors import LockLost, UploadLocked
 from tus_wsgi.domain.interfaces import Lock, Locker
 from tus_wsgi.domain.model import UploadId
@@ -46,9 +46,9 @@ class Cancelled(BaseException):
 class Server:
     """Does what one socket says."""
 
-    def __init__(self, locker: Locker, place: Place, fd: int) -> None:
+    def __init__(self, locker: Locker, spec: LockerSpec, fd: int) -> None:
         self._locker = locker
-        self._place = place
+        self._place = spec
         self._locks: dict[str, Lock] = {}
         self._connection = socket.socket(fileno=fd)
         self._releases: dict[str, threading.Event] = {}
@@ -154,7 +154,7 @@ class Server:
             for _ in range(10):
                 id = f"upload{random.randrange(5)}"
                 with self._locker.lock(UploadId(id), on_release_request=lambda: None):
-                    inside = Path(self._place.at).with_name(f"{id}.inside")
+                    inside = Path(self._place.location).with_name(f"{id}.inside")
                     try:
                         inside.touch(exist_ok=False)
                     except FileExistsError:
@@ -204,8 +204,8 @@ def main() -> None:
             return
         if os.fork() == 0:
             timeout, description = order.decode().split(" ", 1)
-            place = Place.from_json(description)
-            os.environ.update(place.environ)
-            serve(Server(place.locker(float(timeout)), place, fds[0]), fds[1])
+            spec = LockerSpec.from_json(description)
+            os.environ.update(spec.environ)
+            serve(Server(spec.locker(float(timeout)), spec, fds[0]), fds[1])
         for fd in fds:
             os.close(fd)

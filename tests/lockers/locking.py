@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.harness.lockers import Place
+from tests.harness.lockers import LockerSpec
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.interfaces import Locker
 from tus_wsgi.domain.model import UploadId
@@ -124,12 +124,12 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
             )
 
-    def peer(self, place: Place, *, timeout: float = 5.0) -> Peer:
-        """A new process with a locker for `place`."""
+    def peer(self, spec: LockerSpec, *, timeout: float = 5.0) -> Peer:
+        """A new process with a locker for `spec`."""
         talk, theirs = socket.socketpair()
         forks, childs = socket.socketpair()
         with theirs, childs:
-            order = f"{timeout} {place.to_json()}".encode()
+            order = f"{timeout} {spec.to_json()}".encode()
             socket.send_fds(self._control, [order], [theirs.fileno(), childs.fileno()])
         return Peer(Talk(talk), Talk(forks))
 

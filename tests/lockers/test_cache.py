@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.lockers import ALL, new_place
+from tests.harness.lockers import LOCKER_KINDS, new_locker_spec
 from tests.lockers.locking import PATIENCE, A, B, ignore
 from tus_wsgi.domain.interfaces import Locker, Upload
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
@@ -22,8 +22,8 @@ from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.file.ofd import InvalidLockDirectory
 from tus_wsgi.stores.memory import MemoryStore
 
-SHARED = [kind for kind in ALL if kind != "memory"]
-KEEPING = [kind for kind in ALL if kind != "s3"]
+SHARED = [kind for kind in LOCKER_KINDS if kind != "memory"]
+KEEPING = [kind for kind in LOCKER_KINDS if kind != "s3"]
 """The lock of a bucket keeps nothing once it is given back."""
 
 
@@ -32,10 +32,10 @@ def new_locker(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], Locker]:
     """Makes lockers for the same locks, each as a process of its own has it."""
-    place = new_place(request.param, request, tmp_path)
-    for name, value in place.environ.items():
+    spec = new_locker_spec(request.param, request, tmp_path)
+    for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)
-    return lambda: place.locker(PATIENCE)
+    return lambda: spec.locker(PATIENCE)
 
 
 def new_upload(id: UploadId = A) -> Upload:

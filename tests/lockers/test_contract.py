@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.lockers import ALL, new_place
+from tests.harness.lockers import LOCKER_KINDS, new_locker_spec
 from tests.lockers.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tus_wsgi.domain.errors import LockLost, UploadLocked
 from tus_wsgi.domain.interfaces import Locker
@@ -21,15 +21,15 @@ from tus_wsgi.lockers.lease.locker import LeaseLocker
 MakeLocker = Callable[[float], Locker]
 
 
-@pytest.fixture(params=ALL)
+@pytest.fixture(params=LOCKER_KINDS)
 def make_locker(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> MakeLocker:
     """Makes a locker of each kind, with a timeout in seconds."""
-    place = new_place(request.param, request, tmp_path)
-    for name, value in place.environ.items():
+    spec = new_locker_spec(request.param, request, tmp_path)
+    for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)
-    return place.locker
+    return spec.locker
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.lockers import QUICK
+from tests.harness.lockers import FAST_TIMING
 from tests.harness.records import MemoryRecords
 from tests.lockers.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tus_wsgi.domain.errors import UploadLocked
@@ -170,7 +170,7 @@ def assert_one_of_a_crowd_tries(
 def test_one_waiter_of_a_process_goes_to_the_service() -> None:
     records = AskedRecords()
     held = records.take(name_of(A), Claim("other", "elsewhere", "other.1", None, False))
-    locker = LeaseLocker(lambda: records, timeout=PATIENCE, times=QUICK)
+    locker = LeaseLocker(lambda: records, timeout=PATIENCE, times=FAST_TIMING)
     assert_one_of_a_crowd_tries(
         locker, records.tries, lambda: records.release(name_of(A), held, beat="other.end")
     )

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 
-from tests.harness.lockers import LEASES, Place
+from tests.harness.lockers import LEASE_KINDS, LockerSpec
 from tests.lockers.locking import Nursery, Peer
 
 TIMEOUT = 5.0
@@ -82,10 +82,10 @@ class Host:
 
 
 @contextmanager
-def hosts(place: Place, count: int, nursery: Nursery) -> Iterator[list[Host]]:
+def hosts(spec: LockerSpec, count: int, nursery: Nursery) -> Iterator[list[Host]]:
     with ExitStack() as stack:
         peers = [
-            stack.enter_context(closing(nursery.peer(place, timeout=TIMEOUT))) for _ in range(count)
+            stack.enter_context(closing(nursery.peer(spec, timeout=TIMEOUT))) for _ in range(count)
         ]
         for peer in peers:
             peer.talk.set_patience(None)
@@ -94,7 +94,7 @@ def hosts(place: Place, count: int, nursery: Nursery) -> Iterator[list[Host]]:
 
 def targets(kind: str) -> dict[Holder, float]:
     """Seconds until a lock has passed on, by what has become of its holder."""
-    if kind in LEASES:
+    if kind in LEASE_KINDS:
         return {
             Holder.HEALTHY: 2.5,
             Holder.STALLED: 2.5,
@@ -108,43 +108,43 @@ def targets(kind: str) -> dict[Holder, float]:
 
 def side_by_side(kind: str) -> list[tuple[Holder, ...]]:
     """What is measured at the same time. With leases most of it is waiting."""
-    if kind in LEASES:
+    if kind in LEASE_KINDS:
         return [(Holder.HEALTHY, Holder.STALLED), (Holder.KILLED, Holder.STOPPED)]
     return [(holder,) for holder in targets(kind)]
 
 
 def measure_all(
-    place: Place, holders: Collection[Holder], nursery: Nursery, *, samples: int
+    spec: LockerSpec, holders: Collection[Holder], nursery: Nursery, *, samples: int
 ) -> dict[Holder, list[float]]:
     """`load_offset` for several holders at the same time."""
     with ThreadPoolExecutor(len(holders)) as executor:
         work = {
-            holder: executor.submit(load_offset, place, holder, nursery, samples=samples)
+            holder: executor.submit(load_offset, spec, holder, nursery, samples=samples)
             for holder in holders
         }
     return {holder: future.result() for holder, future in work.items()}
 
 
-def load_offset(place: Place, holder: Holder, nursery: Nursery, *, samples: int) -> list[float]:
+def load_offset(spec: LockerSpec, holder: Holder, nursery: Nursery, *, samples: int) -> list[float]:
     """Seconds from a successor's request to its turn, in ascending order.
 
     A few locks are measured side by side, and no more: the machine's speed is not what is asked.
     """
     waited: list[float] = []
     while len(waited) < samples:
-        waited += _measure(place, holder, nursery, min(BATCH, samples - len(waited)))
+        waited += _measure(spec, holder, nursery, min(BATCH, samples - len(waited)))
     return sorted(waited)
 
 
-def _measure(place: Place, holder: Holder, nursery: Nursery, samples: int) -> list[float]:
+def _measure(spec: LockerSpec, holder: Holder, nursery: Nursery, samples: int) -> list[float]:
     # Memory is one process's own, and so are its requests.
-    count = 1 if place.kind == "memory" else 3
-    with hosts(place, count, nursery) as [first, *others]:
+    count = 1 if spec.kind == "memory" else 3
+    with hosts(spec, count, nursery) as [first, *others]:
         ids = [f"{holder}-{secrets.token_hex(4)}" for _ in range(samples)]
         verb = "stalled" if holder is Holder.STALLED else "polite"
         for id in ids:
             first.say(verb, id)
-            if place.kind in LEASES:
+            if spec.kind in LEASE_KINDS:
                 time.sleep(random.random() * 0.5)  # so that their heartbeats differ
         for id in ids:
             first.hear(id, "locked")
@@ -189,5 +189,5 @@ def _succeed(ids: list[str], hosts: list[Host]) -> list[float]:
 
 def percentile(sorted_values: list[float], percent: int) -> float:
     """The smallest value that so many percent do not exceed."""
-    place = -(-len(sorted_values) * percent // 100)
-    return sorted_values[max(0, place - 1)]
+    index = -(-len(sorted_values) * percent // 100)
+    return sorted_values[max(0, index - 1)]

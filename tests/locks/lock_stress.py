@@ -22,7 +22,7 @@ from typing import NoReturn, Self
 
 import pytest
 
-from tests.harness.lockers import LEASES, Place
+from tests.harness.lockers import LEASE_KINDS, LockerSpec
 from tests.locks.register import Overlap, Register
 from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.domain.events import LockEvent
@@ -38,7 +38,7 @@ class Plan:
     """What a swarm does.
 
     Attributes:
-        place: where the locks are, as JSON.
+        spec: where the locks are, as JSON.
         directory: for the register, and for what is told.
         processes: how many, at any time.
         greenlets: in each of them.
@@ -49,7 +49,7 @@ class Plan:
         flaw: what is broken in all lockers, see `FLAWS`; empty for nothing.
     """
 
-    place: str
+    spec: str
     directory: str
     processes: int
     greenlets: int
@@ -75,12 +75,12 @@ class Bee:
         self._end = time.monotonic() + plan.seconds
         self._chance = random.Random(os.getpid())
         self._counts: Counter[str] = Counter()
-        place = Place.from_json(plan.place)
-        os.environ.update(place.environ)
-        self._locker: Locker = place.locker(plan.timeout, self._tell)
-        self._is_lease = place.kind in LEASES
+        spec = LockerSpec.from_json(plan.spec)
+        os.environ.update(spec.environ)
+        self._locker: Locker = spec.locker(plan.timeout, self._tell)
+        self._is_lease = spec.kind in LEASE_KINDS
         # Records in S3 go with the lock, and their numbers begin anew.
-        self._has_fences = place.kind == "dynamodb"
+        self._has_fences = spec.kind == "dynamodb"
         self._register = Register(Path(plan.directory, "register"), outlives=not self._is_lease)
         self._jumps = plan.clocks_jump and number % 3 == 0
         if plan.flaw:

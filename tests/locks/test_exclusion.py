@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.faults.proxy import Call, Fault, FaultProxy
-from tests.harness.lockers import LEASES, QUICK, Place, new_place
+from tests.harness.lockers import FAST_TIMING, LEASE_KINDS, LockerSpec, new_locker_spec
 from tests.locks.lock_stress import FLAWS, Plan
 from tus_wsgi.lockers.lease.records import LeaseTiming
 
@@ -35,13 +35,13 @@ ROOT = Path(__file__).parents[2]
 
 FULL = os.environ.get("LOCKS") == "full"
 
-TIMES = LeaseTiming() if FULL else QUICK
+TIMES = LeaseTiming() if FULL else FAST_TIMING
 
 FEW_BEATS = LeaseTiming(lease=3.0, heartbeat=2.0, margin=0.5, poll=0.15, reserve=0.5)
 """A holder is told late that its lock has passed on."""
 
 PLAN = Plan(
-    place="",
+    spec="",
     directory="",
     processes=8 if FULL else 4,
     greenlets=50 if FULL else 8,
@@ -138,9 +138,9 @@ def assert_no_overlap(plan: Plan) -> None:
     assert overlaps(plan) == ""
 
 
-def assert_all_free(place: Place, plan: Plan) -> None:
+def assert_all_free(spec: LockerSpec, plan: Plan) -> None:
     """What the killed have left can be had after a lease, and what was given back at once."""
-    locker = place.locker(3 * TIMES.lease)
+    locker = spec.locker(3 * TIMES.lease)
     for number in range(plan.ids):
         with locker.lock(f"upload{number}", on_release_request=lambda: None):  # type: ignore[arg-type]
             pass
@@ -154,8 +154,8 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 def test_greenlets_of_one_process_never_overlap(tmp_path: Path) -> None:
-    place = Place(kind="memory").to_json()
-    plan = replace(PLAN, place=place, directory=str(tmp_path), processes=1, seconds=5.0)
+    spec = LockerSpec(kind="memory").to_json()
+    plan = replace(PLAN, spec=spec, directory=str(tmp_path), processes=1, seconds=5.0)
     with swarm(plan) as process:
         assert process.wait(PATIENCE) == 0
     assert_no_overlap(plan)
@@ -163,8 +163,8 @@ def test_greenlets_of_one_process_never_overlap(tmp_path: Path) -> None:
 
 
 def test_processes_of_one_host_never_overlap(tmp_path: Path, seed: int) -> None:
-    place = Place(kind="file", at=str(tmp_path / "locks"))
-    plan = replace(PLAN, place=place.to_json(), directory=str(tmp_path))
+    spec = LockerSpec(kind="file", location=str(tmp_path / "locks"))
+    plan = replace(PLAN, spec=spec.to_json(), directory=str(tmp_path))
     with swarm(plan) as process:
         done = disturb(plan, process, seed)
     assert_no_overlap(plan)
@@ -172,10 +172,10 @@ def test_processes_of_one_host_never_overlap(tmp_path: Path, seed: int) -> None:
     assert outcome(plan)["acquired"] > 100
     assert done["killed"]
     assert done["stopped"]
-    assert_all_free(place, plan)
+    assert_all_free(spec, plan)
 
 
-@pytest.mark.parametrize("kind", LEASES)
+@pytest.mark.parametrize("kind", LEASE_KINDS)
 def test_processes_of_many_hosts_never_overlap(
     kind: str,
     request: pytest.FixtureRequest,
@@ -184,9 +184,9 @@ def test_processes_of_many_hosts_never_overlap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Through a network that loses calls and answers, and delivers some of them late."""
-    place = new_place(kind, request, tmp_path, times=TIMES)
+    spec = new_locker_spec(kind, request, tmp_path, times=TIMES)
     variable = "AWS_ENDPOINT_URL_DYNAMODB"
-    endpoint = place.environ[variable] if kind == "dynamodb" else place.endpoint
+    endpoint = spec.environ[variable] if kind == "dynamodb" else spec.endpoint
     chance = random.Random(seed)
 
     def fault(call: Call) -> Fault | None:
@@ -194,11 +194,11 @@ def test_processes_of_many_hosts_never_overlap(
 
     with FaultProxy(urlsplit(endpoint).port or 0) as proxy:
         through = replace(
-            place,
+            spec,
             endpoint=proxy.endpoint,
-            environ={**place.environ, variable: proxy.endpoint},
+            environ={**spec.environ, variable: proxy.endpoint},
         )
-        plan = replace(PLAN, place=through.to_json(), directory=str(tmp_path))
+        plan = replace(PLAN, spec=through.to_json(), directory=str(tmp_path))
         with swarm(plan) as process:
             time.sleep(1)
             proxy.begin(fault)
@@ -213,9 +213,9 @@ def test_processes_of_many_hosts_never_overlap(
     assert done["killed"]
     assert done["stopped"]
     assert faults
-    for name, value in place.environ.items():
+    for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)
-    assert_all_free(place, plan)
+    assert_all_free(spec, plan)
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
@@ -223,10 +223,10 @@ def test_a_swarm_finds_lockers_that_are_broken(
     flaw: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """Without this, all of the above might pass because nobody looks."""
-    place = new_place("file" if "kernel" in flaw else "s3", request, tmp_path, times=FEW_BEATS)
+    spec = new_locker_spec("file" if "kernel" in flaw else "s3", request, tmp_path, times=FEW_BEATS)
     plan = replace(
         PLAN,
-        place=place.to_json(),
+        spec=spec.to_json(),
         directory=str(tmp_path),
         flaw=flaw,
         processes=3,

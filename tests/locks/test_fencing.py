@@ -21,7 +21,7 @@ import pytest
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.data import some_bytes
-from tests.harness.stores import LIMITS, PART, Call, Place
+from tests.harness.stores import LIMITS, PART, Call, S3Sandbox
 from tus_wsgi.domain.commands import Inspect
 from tus_wsgi.domain.errors import (
     LockLost,
@@ -76,8 +76,10 @@ Request = Callable[[S3Store, UploadId, Lease], object]
 class Standstill:
     """Stops whoever makes the write of this number, and lets another one work meanwhile."""
 
-    def __init__(self, place: Place, number: int, lease: Lease, meanwhile: Callable[[], object]):
-        self._calls = place.calls
+    def __init__(
+        self, sandbox: S3Sandbox, number: int, lease: Lease, meanwhile: Callable[[], object]
+    ):
+        self._calls = sandbox.calls
         self._number = number
         self._lease = lease
         self._meanwhile = meanwhile
@@ -108,25 +110,25 @@ class Standstill:
 
 
 def standstills(
-    place: Place, begin: Callable[[str], UploadId], request: Request, meanwhile: Request
+    sandbox: S3Sandbox, begin: Callable[[str], UploadId], request: Request, meanwhile: Request
 ) -> Iterator[tuple[UploadId, str]]:
     """For each write of `request`: the upload, after that write was late, and its name."""
     for number in itertools.count(1):
         id = begin(f"upload{number}")
         lease = Lease()
-        then = functools.partial(meanwhile, place.store(), id, Lease())
-        stopped = Standstill(place, number, lease, then)
+        then = functools.partial(meanwhile, sandbox.store(), id, Lease())
+        stopped = Standstill(sandbox, number, lease, then)
         # One thread, since a process stands still with all that it has.
         store = S3Store(
-            place.client, place.bucket, keys=place.keys, limits=LIMITS, parallel_parts=1
+            sandbox.client, sandbox.bucket, keys=sandbox.keys, limits=LIMITS, parallel_parts=1
         )
-        place.calls.before = stopped
+        sandbox.calls.before = stopped
         try:
             request(store, id, lease)
         except (LockLost, StoreUnavailable, UploadGone):
             assert lease.is_lost  # the one who was stopped may learn it in any of these ways
         finally:
-            place.calls.before = None
+            sandbox.calls.before = None
         if stopped.call is None:
             assert number > 1, "it writes nothing"
             return
@@ -144,11 +146,11 @@ class File:
     content: bytes
     is_deferred: bool = False
 
-    def begin(self, place: Place, name: str) -> UploadId:
+    def begin(self, sandbox: S3Sandbox, name: str) -> UploadId:
         length = None if self.is_deferred else len(self.content)
         info = UploadInfo(id=UploadId(name), length=length, metadata=Metadata())
-        place.store().create(info, record_now=True)
-        self.go_on(opened(place.store(), info.id), upto=STORED, lease=Lease())
+        sandbox.store().create(info, record_now=True)
+        self.go_on(opened(sandbox.store(), info.id), upto=STORED, lease=Lease())
         return info.id
 
     def go_on(self, upload: Upload, *, upto: int, lease: Lease) -> None:
@@ -197,7 +199,7 @@ def cases() -> Iterator[tuple[str, int, int, bool]]:
 
 @pytest.mark.parametrize(("name", "upto", "then", "has_memo"), list(cases()))
 def test_a_late_write_changes_nothing(
-    place: Place, name: str, upto: int, then: int, has_memo: bool
+    sandbox: S3Sandbox, name: str, upto: int, then: int, has_memo: bool
 ) -> None:
     """The successor goes on afterwards from what it finds, or from what it remembers."""
     file = FILES[name]
@@ -211,21 +213,21 @@ def test_a_late_write_changes_nothing(
         if left[-1].info.offset < then:
             file.go_on(left[-1], upto=then, lease=lease)
 
-    for id, write in standstills(place, lambda id: file.begin(place, id), request, meanwhile):
-        after = opened(place.store(), id)
+    for id, write in standstills(sandbox, lambda id: file.begin(sandbox, id), request, meanwhile):
+        after = opened(sandbox.store(), id)
         assert after.info.offset >= left[-1].info.offset, f"{write} took acknowledged bytes away"
         if has_memo and left[-1].is_cacheable:
             # It may learn that it has to look again, and so the client asks.
             with suppress(Unavailable):
                 file.go_on(left[-1], upto=len(file.content), lease=Lease())
-        after = opened(place.store(), id)
+        after = opened(sandbox.store(), id)
         if not after.info.is_finished:
             file.go_on(after, upto=len(file.content), lease=Lease())
-        assert place.data(id) == file.content, f"{write} came late, and did harm"
-        assert opened(place.store(), id).info.is_finished
+        assert sandbox.data(id) == file.content, f"{write} came late, and did harm"
+        assert opened(sandbox.store(), id).info.is_finished
 
 
-def test_a_late_prolongation_changes_nothing(place: Place) -> None:
+def test_a_late_prolongation_changes_nothing(sandbox: S3Sandbox) -> None:
     file = FILES["parts"]
 
     def extend_expiry(store: S3Store, id: UploadId, lease: Lease) -> None:
@@ -234,9 +236,9 @@ def test_a_late_prolongation_changes_nothing(place: Place) -> None:
     def finish(store: S3Store, id: UploadId, lease: Lease) -> None:
         file.go_on(opened(store, id), upto=len(file.content), lease=lease)
 
-    for id, _ in standstills(place, lambda id: file.begin(place, id), extend_expiry, finish):
-        assert opened(place.store(), id).info.is_finished
-        assert place.data(id) == file.content
+    for id, _ in standstills(sandbox, lambda id: file.begin(sandbox, id), extend_expiry, finish):
+        assert opened(sandbox.store(), id).info.is_finished
+        assert sandbox.data(id) == file.content
 
 
 # -- what is made of others, and what is removed ---------------------------------------------------
@@ -244,17 +246,17 @@ def test_a_late_prolongation_changes_nothing(place: Place) -> None:
 
 @pytest.mark.parametrize("sizes", [(PART + 5, 3000), (3, 4)], ids=["parts", "one part"])
 def test_a_late_write_of_a_concatenation_changes_nothing(
-    place: Place, sizes: tuple[int, ...]
+    sandbox: S3Sandbox, sizes: tuple[int, ...]
 ) -> None:
     pieces = [some_bytes(size) for size in sizes]
-    store, names = place.store(), [UploadId(f"partial{number}") for number in range(len(sizes))]
+    store, names = sandbox.store(), [UploadId(f"partial{number}") for number in range(len(sizes))]
     for id, piece in zip(names, pieces, strict=True):
         store.create(UploadInfo(id, len(piece), concat=Partial()), record_now=True)
         File(piece).go_on(opened(store, id), upto=len(piece), lease=Lease())
 
     def begin(name: str) -> UploadId:
         info = UploadInfo(UploadId(name), sum(sizes), concat=Final(tuple(names)))
-        return place.store().create(info, record_now=True).info.id
+        return sandbox.store().create(info, record_now=True).info.id
 
     def join(store: S3Store, id: UploadId, lease: Lease) -> None:
         final = opened(store, id)
@@ -262,16 +264,18 @@ def test_a_late_write_of_a_concatenation_changes_nothing(
         final.finish(lease.assert_held, may_defer=False)
 
     late = []
-    for id, write in standstills(place, begin, join, join):
+    for id, write in standstills(sandbox, begin, join, join):
         late.append(write)
-        assert opened(place.store(), id).info.is_finished
-        assert place.data(id) == b"".join(pieces), f"{write} came late, and did harm"
+        assert opened(sandbox.store(), id).info.is_finished
+        assert sandbox.data(id) == b"".join(pieces), f"{write} came late, and did harm"
     assert ("UploadPartCopy 1" in late) == (sizes[0] > PART)
 
 
 @pytest.mark.parametrize("name", ["parts", "one part"])
 @pytest.mark.parametrize("follows", ["an append", "a termination"])
-def test_a_late_removal_leaves_the_file_or_nothing(place: Place, name: str, follows: str) -> None:
+def test_a_late_removal_leaves_the_file_or_nothing(
+    sandbox: S3Sandbox, name: str, follows: str
+) -> None:
     """Somebody wanted it gone. So it may be gone, but never be another file."""
     file = FILES[name]
 
@@ -283,12 +287,12 @@ def test_a_late_removal_leaves_the_file_or_nothing(place: Place, name: str, foll
             file.go_on(opened(store, id), upto=len(file.content), lease=lease)
 
     meanwhile = append if follows == "an append" else terminate
-    for id, write in standstills(place, lambda id: file.begin(place, id), terminate, meanwhile):
+    for id, write in standstills(sandbox, lambda id: file.begin(sandbox, id), terminate, meanwhile):
         with suppress(UploadGone, UploadNotFound):
-            upload = opened(place.store(), id)
+            upload = opened(sandbox.store(), id)
             if not upload.info.is_finished:
                 file.go_on(upload, upto=len(file.content), lease=Lease())
-            content = opened(place.store(), id).content()
+            content = opened(sandbox.store(), id).content()
             assert b"".join(content.read(0, content.length)) == file.content, write
 
 

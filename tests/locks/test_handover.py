@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.lockers import LEASES, new_place
+from tests.harness.lockers import LEASE_KINDS, new_locker_spec
 from tests.lockers.locking import Nursery
 from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
 
@@ -34,7 +34,7 @@ def nursery() -> Iterator[Nursery]:
 
 CASES = [
     pytest.param(kind, holders, id=f"{kind}-{'+'.join(holders)}")
-    for kind in ("memory", "file", *LEASES)
+    for kind in ("memory", "file", *LEASE_KINDS)
     for holders in side_by_side(kind)
 ]
 
@@ -47,10 +47,10 @@ def test_a_lock_passes_on_in_time(
     tmp_path: Path,
     nursery: Nursery,
 ) -> None:
-    place = new_place(kind, request, tmp_path)
+    spec = new_locker_spec(kind, request, tmp_path)
     late = set(holders)
     for _ in range(TRIES):
-        waited = measure_all(place, late, nursery, samples=SAMPLES)
+        waited = measure_all(spec, late, nursery, samples=SAMPLES)
         print({str(holder): [round(one, 2) for one in all] for holder, all in waited.items()})
         late = {one for one, all in waited.items() if percentile(all, 50) >= targets(kind)[one]}
         if not late:

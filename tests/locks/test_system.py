@@ -25,7 +25,7 @@ from tusclient.exceptions import TusCommunicationError
 from demo.ports import free_ports
 from demo.seaweedfs import SeaweedFS
 from tests.harness.data import write_file
-from tests.harness.lockers import LEASES
+from tests.harness.lockers import LEASE_KINDS
 from tests.harness.node import node_packages, run_node
 from tests.harness.proxies.cutting import CuttingProxy
 from tests.harness.servers.dynamodb import DynamoDB
@@ -255,7 +255,7 @@ def assert_all_free(held: Held) -> None:
         time.sleep(LOOK_EVERY)
 
 
-@pytest.mark.parametrize("kind", LEASES)
+@pytest.mark.parametrize("kind", LEASE_KINDS)
 def test_every_file_arrives_whatever_dies(
     kind: str, s3: SeaweedFS, dynamodb: DynamoDB, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from demo.seaweedfs import SeaweedFS
 from tests.harness.bodies import ScriptedBody
 from tests.harness.policies import denying
-from tests.harness.stores import PART, Place
+from tests.harness.stores import PART, S3Sandbox
 from tus_wsgi.cli import main
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import FinishedUpload
@@ -69,11 +69,11 @@ class Yard:
     """A place to sweep.
 
     Attributes:
-        place: where the uploads are.
+        sandbox: where the uploads are.
         locker: of servers and sweeps alike.
     """
 
-    place: Place
+    sandbox: S3Sandbox
     locker: Told
 
     def begin(
@@ -81,7 +81,9 @@ class Yard:
     ) -> S3Upload:
         """An upload of which some bytes are stored."""
         id = UploadId(secrets.token_urlsafe(16))
-        upload = self.place.store().create(UploadInfo(id, length, expires=expires), record_now=True)
+        upload = self.sandbox.store().create(
+            UploadInfo(id, length, expires=expires), record_now=True
+        )
         if stored:
             upload.append(ScriptedBody(bytes(stored)), held)
         return upload
@@ -102,13 +104,13 @@ class Yard:
         client: S3Client | None = None,
         page: int = 1000,
     ) -> list[SweepResult]:
-        place = self.place
+        sandbox = self.sandbox
         sweep = Sweep(
-            place.store(),
+            sandbox.store(),
             self.locker,
-            Bucket(client or place.client, place.bucket),
-            keys=place.keys,
-            listing=Listing(place.admin, place.bucket, page=page),
+            Bucket(client or sandbox.client, sandbox.bucket),
+            keys=sandbox.keys,
+            listing=Listing(sandbox.admin, sandbox.bucket, page=page),
             policy=SweepPolicy(
                 # The server's instants are in whole seconds.
                 now=now or datetime.now(UTC) + timedelta(seconds=2),
@@ -124,28 +126,28 @@ class Yard:
         return {action.name: action.kind for action in self.sweep(**how)}  # type: ignore[arg-type]
 
     def open(self, upload: S3Upload) -> UploadInfo:
-        again = self.place.store().open(upload.info.id)
+        again = self.sandbox.store().open(upload.info.id)
         again.load_offset()
         return again.info
 
     def everything(self) -> object:
         """Whatever is there, so that it shows if anything is different afterwards."""
-        listed = self.place.admin.list_objects_v2(
-            Bucket=self.place.bucket, Prefix=self.place.prefix
+        listed = self.sandbox.admin.list_objects_v2(
+            Bucket=self.sandbox.bucket, Prefix=self.sandbox.prefix
         )
         objects = {(one["Key"], one["ETag"]) for one in listed.get("Contents", [])}
-        return objects, sorted(self.place.multiparts())
+        return objects, sorted(self.sandbox.list_multiparts())
 
     def stray(self, name: str | None = None) -> tuple[str, str]:
         """A multipart upload that no info names: its key, and its UploadId."""
-        key = self.place.prefix + (name or secrets.token_urlsafe(16))
-        begun = self.place.admin.create_multipart_upload(Bucket=self.place.bucket, Key=key)
+        key = self.sandbox.prefix + (name or secrets.token_urlsafe(16))
+        begun = self.sandbox.admin.create_multipart_upload(Bucket=self.sandbox.bucket, Key=key)
         return key, begun["UploadId"]
 
 
 @pytest.fixture
-def yard(place: Place) -> Yard:
-    return Yard(place, Told())
+def yard(sandbox: S3Sandbox) -> Yard:
+    return Yard(sandbox, Told())
 
 
 # -- what has lapsed ------------------------------------------------------------------------------
@@ -158,7 +160,7 @@ def yard(place: Place) -> Yard:
 def test_of_a_lapsed_upload_nothing_is_left(yard: Yard, length: int | None, stored: int) -> None:
     upload = yard.begin(length, stored=stored, expires=PAST)
     assert yard.deeds() == {upload.info.id: ActionKind.EXPIRED}
-    assert yard.place.names() == yard.place.multiparts() == []
+    assert yard.sandbox.list_keys() == yard.sandbox.list_multiparts() == []
     assert yard.deeds() == {}
 
 
@@ -185,7 +187,7 @@ def test_a_finished_object_is_never_touched(yard: Yard, length: int) -> None:
 def test_an_upload_that_a_client_prolongs_meanwhile_stays(yard: Yard) -> None:
     upload = yard.begin(LONGER, stored=5, expires=PAST)
     yard.locker.meanwhile = lambda: (
-        yard.place.store().open(upload.info.id).extend_expiry(FUTURE, held)
+        yard.sandbox.store().open(upload.info.id).extend_expiry(FUTURE, held)
     )
     assert yard.deeds() == {}
     assert yard.open(upload).offset == 5
@@ -193,7 +195,7 @@ def test_an_upload_that_a_client_prolongs_meanwhile_stays(yard: Yard) -> None:
 
 def test_an_upload_that_a_client_removes_meanwhile_is_nobodys_trouble(yard: Yard) -> None:
     upload = yard.begin(5, stored=3, expires=PAST)
-    yard.locker.meanwhile = lambda: yard.place.store().open(upload.info.id).terminate(held)
+    yard.locker.meanwhile = lambda: yard.sandbox.store().open(upload.info.id).terminate(held)
     assert yard.deeds() == {}
 
 
@@ -209,27 +211,27 @@ def test_an_upload_in_use_is_left_for_the_next_sweep(yard: Yard) -> None:
 def test_an_upload_whose_parts_are_gone_stays_until_it_lapses(yard: Yard) -> None:
     """Until then its client is told that it is gone."""
     upload = yard.begin(LONGER, stored=PART, expires=FUTURE)
-    (multipart,) = yard.place.multiparts()
-    yard.place.admin.abort_multipart_upload(
-        Bucket=yard.place.bucket, Key=yard.place.keys.data(upload.info.id), UploadId=multipart
+    (multipart,) = yard.sandbox.list_multiparts()
+    yard.sandbox.admin.abort_multipart_upload(
+        Bucket=yard.sandbox.bucket, Key=yard.sandbox.keys.data(upload.info.id), UploadId=multipart
     )
     assert yard.deeds() == {}
     assert [action.kind for action in yard.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
-    assert yard.place.names() == []
+    assert yard.sandbox.list_keys() == []
 
 
 def test_a_file_whose_name_somebody_chose_outlives_a_lapsed_upload_to_it(yard: Yard) -> None:
     """tusd lets applications choose the key, and an earlier file may have it already."""
-    place = yard.place
-    place.put(place.prefix + "report.pdf", b"last year's")
+    sandbox = yard.sandbox
+    sandbox.put(sandbox.prefix + "report.pdf", b"last year's")
     key, multipart = yard.stray("report.pdf")
     id = UploadId(secrets.token_urlsafe(16))
     info = UploadInfo(id, LONGER, expires=PAST)
-    record = UploadRecord(info, place.bucket, key, multipart, PartPlan(PART))
-    place.put(place.keys.info(id), encode(record))
+    record = UploadRecord(info, sandbox.bucket, key, multipart, PartPlan(PART))
+    sandbox.put(sandbox.keys.info(id), encode(record))
     assert yard.deeds() == {id: ActionKind.EXPIRED}
-    assert place.names() == ["report.pdf"]
-    assert place.multiparts() == []
+    assert sandbox.list_keys() == ["report.pdf"]
+    assert sandbox.list_multiparts() == []
 
 
 # -- what is full ---------------------------------------------------------------------------------
@@ -245,8 +247,8 @@ def test_a_full_upload_becomes_an_object_and_the_server_is_left_to_tell_the_appl
 ) -> None:
     upload = full(yard)
     assert yard.deeds() == {upload.info.id: ActionKind.FINISHED}
-    assert yard.place.data(upload.info.id) == bytes(LONGER)
-    assert yard.place.multiparts() == []
+    assert yard.sandbox.data(upload.info.id) == bytes(LONGER)
+    assert yard.sandbox.list_multiparts() == []
     assert yard.open(upload).is_full
     assert not yard.open(upload).is_finished
     assert yard.deeds() == {}
@@ -259,7 +261,7 @@ def test_without_a_hook_a_full_upload_is_finished_for_good(yard: Yard) -> None:
         (ActionKind.FINISHED, f"{LONGER} bytes")
     ]
     assert yard.open(upload).is_finished
-    assert yard.place.data(upload.info.id) == bytes(LONGER)
+    assert yard.sandbox.data(upload.info.id) == bytes(LONGER)
 
 
 @pytest.mark.parametrize("expires", [None, PAST])
@@ -268,7 +270,7 @@ def test_that_an_object_was_whole_already_is_news_for_nobody(
 ) -> None:
     """Its last request left it to whoever looks next to write that down."""
     info = UploadInfo(UploadId(secrets.token_urlsafe(16)), 3, expires=expires)
-    upload = yard.place.store().create(info, record_now=True)
+    upload = yard.sandbox.store().create(info, record_now=True)
     upload.append(ScriptedBody(b"abc"), held)
     upload.assemble(held)
     upload.finish(held, may_defer=True)
@@ -276,7 +278,7 @@ def test_that_an_object_was_whole_already_is_news_for_nobody(
     assert not yard.open(upload).is_finished
     assert yard.sweep(finisher=Finisher(None, EventDispatcher(()))) == []
     assert yard.open(upload).is_finished
-    assert yard.place.data(info.id) == b"abc"
+    assert yard.sandbox.data(info.id) == b"abc"
 
 
 def test_the_hook_runs_once_and_when_it_raises_again(yard: Yard) -> None:
@@ -294,14 +296,14 @@ def test_the_hook_runs_once_and_when_it_raises_again(yard: Yard) -> None:
     assert [action.kind for action in yard.sweep(finisher=finisher)] == [ActionKind.FINISHED]
     assert yard.sweep(finisher=finisher) == []
     assert [one.id for one in dispatched] == [upload.info.id] * 2
-    assert dispatched[0].storage["Key"] == yard.place.keys.data(upload.info.id)
+    assert dispatched[0].storage["Key"] == yard.sandbox.keys.data(upload.info.id)
 
 
 def test_a_full_upload_never_lapses(yard: Yard) -> None:
     upload = yard.begin(LONGER, stored=LONGER, expires=PAST)
     assert yard.deeds() == {upload.info.id: ActionKind.FINISHED}
     assert yard.deeds() == {}
-    assert yard.place.data(upload.info.id) == bytes(LONGER)
+    assert yard.sandbox.data(upload.info.id) == bytes(LONGER)
 
 
 # -- what no info names ---------------------------------------------------------------------------
@@ -310,9 +312,9 @@ def test_a_full_upload_never_lapses(yard: Yard) -> None:
 def test_a_multipart_upload_that_nobody_knows_of_is_aborted(yard: Yard) -> None:
     key, stray = yard.stray()
     yard.begin(LONGER, stored=PART)
-    (live,) = set(yard.place.multiparts()) - {stray}
+    (live,) = set(yard.sandbox.list_multiparts()) - {stray}
     assert yard.deeds() == {key: ActionKind.ABORTED}
-    assert yard.place.multiparts() == [live]
+    assert yard.sandbox.list_multiparts() == [live]
 
 
 def test_a_young_one_may_be_a_creation_on_its_way(yard: Yard) -> None:
@@ -342,19 +344,19 @@ def test_multipart_uploads_of_other_names_are_somebody_elses(yard: Yard, name: s
 def test_a_second_multipart_upload_of_one_that_goes_on_is_aborted(yard: Yard) -> None:
     upload = yard.begin(LONGER, stored=PART)
     _, second = yard.stray(upload.info.id)
-    assert yard.deeds() == {yard.place.keys.data(upload.info.id): ActionKind.ABORTED}
-    assert second not in yard.place.multiparts()
+    assert yard.deeds() == {yard.sandbox.keys.data(upload.info.id): ActionKind.ABORTED}
+    assert second not in yard.sandbox.list_multiparts()
     assert yard.open(upload).offset == PART
 
 
 def test_one_that_may_be_the_named_one_by_another_name_stays(yard: Yard) -> None:
     """The one that the record names is not listed: perhaps the service spells it differently."""
-    place = yard.place
+    sandbox = yard.sandbox
     upload = yard.begin(LONGER)
-    (named,) = place.multiparts()
+    (named,) = sandbox.list_multiparts()
     yard.stray(upload.info.id)
-    key = place.keys.data(upload.info.id)
-    place.admin.abort_multipart_upload(Bucket=place.bucket, Key=key, UploadId=named)
+    key = sandbox.keys.data(upload.info.id)
+    sandbox.admin.abort_multipart_upload(Bucket=sandbox.bucket, Key=key, UploadId=named)
     before = yard.everything()
     assert yard.deeds() == {}
     assert yard.everything() == before
@@ -363,24 +365,24 @@ def test_one_that_may_be_the_named_one_by_another_name_stays(yard: Yard) -> None
 def test_one_beside_a_finished_upload_is_aborted_and_the_object_stays(yard: Yard) -> None:
     upload = yard.finished(LONGER)
     yard.stray(upload.info.id)
-    assert yard.deeds() == {yard.place.keys.data(upload.info.id): ActionKind.ABORTED}
-    assert yard.place.data(upload.info.id) == bytes(LONGER)
+    assert yard.deeds() == {yard.sandbox.keys.data(upload.info.id): ActionKind.ABORTED}
+    assert yard.sandbox.data(upload.info.id) == bytes(LONGER)
 
 
 def test_a_tail_that_was_written_too_late_is_removed(yard: Yard) -> None:
     ours = secrets.token_urlsafe(16)
-    yard.place.put(f"{yard.place.prefix}{ours}.part", b"late", Metadata={"start": "10"})
+    yard.sandbox.put(f"{yard.sandbox.prefix}{ours}.part", b"late", Metadata={"start": "10"})
     assert yard.deeds(min_age=DAY) == {}
-    assert yard.deeds() == {f"{yard.place.prefix}{ours}.part": ActionKind.REMOVED}
-    assert yard.place.names() == []
+    assert yard.deeds() == {f"{yard.sandbox.prefix}{ours}.part": ActionKind.REMOVED}
+    assert yard.sandbox.list_keys() == []
 
 
 def test_the_tail_of_a_finished_upload_is_removed(yard: Yard) -> None:
     upload = yard.finished(LONGER)
-    key = yard.place.keys.tail(upload.info.id)
-    yard.place.put(key, b"late", Metadata={"start": str(PART)})
+    key = yard.sandbox.keys.tail(upload.info.id)
+    yard.sandbox.put(key, b"late", Metadata={"start": str(PART)})
     assert yard.deeds() == {key: ActionKind.REMOVED}
-    assert yard.place.data(upload.info.id) == bytes(LONGER)
+    assert yard.sandbox.data(upload.info.id) == bytes(LONGER)
 
 
 LAPSED = (
@@ -409,7 +411,7 @@ OTHERS = {
 
 @pytest.mark.parametrize(("name", "content"), OTHERS.values(), ids=OTHERS)
 def test_what_is_somebody_elses_stays(yard: Yard, name: str, content: bytes) -> None:
-    yard.place.put(yard.place.prefix + name, content)
+    yard.sandbox.put(yard.sandbox.prefix + name, content)
     before = yard.everything()
     assert yard.deeds() == {}
     assert yard.everything() == before
@@ -422,8 +424,8 @@ def test_a_dry_run_says_it_all_and_does_nothing(yard: Yard) -> None:
     lapsed = yard.begin(LONGER, stored=PART + 5, expires=PAST)
     done = full(yard)
     stray, _ = yard.stray()
-    tail = f"{yard.place.prefix}{secrets.token_urlsafe(16)}.part"
-    yard.place.put(tail, b"late", Metadata={"start": "10"})
+    tail = f"{yard.sandbox.prefix}{secrets.token_urlsafe(16)}.part"
+    yard.sandbox.put(tail, b"late", Metadata={"start": "10"})
     before = yard.everything()
     said = {
         lapsed.info.id: ActionKind.EXPIRED,
@@ -442,14 +444,14 @@ def test_a_final_upload_without_its_partials_stays_until_it_lapses(yard: Yard) -
     """Its client is told until then that it cannot be made any more."""
     id = UploadId(secrets.token_urlsafe(16))
     final = UploadInfo(id, None, expires=FUTURE, concat=Final((UploadId("gone"),)))
-    yard.place.store().create(final, record_now=True)
+    yard.sandbox.store().create(final, record_now=True)
     assert yard.deeds() == {}
     assert [action.kind for action in yard.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
-    assert yard.place.names() == []
+    assert yard.sandbox.list_keys() == []
 
 
 def test_a_final_upload_is_made_when_its_last_partial_is_there(yard: Yard) -> None:
-    store = yard.place.store()
+    store = yard.sandbox.store()
     ids = [UploadId(secrets.token_urlsafe(16)) for _ in range(2)]
     for id in ids:
         partial = store.create(UploadInfo(id, 3, concat=Partial()), record_now=True)
@@ -460,49 +462,49 @@ def test_a_final_upload_is_made_when_its_last_partial_is_there(yard: Yard) -> No
     store.create(UploadInfo(final, None, concat=Final((*ids,))), record_now=True)
     finisher = Finisher(None, EventDispatcher(()), discard=store.discard)
     assert [action.name for action in yard.sweep(finisher=finisher)] == [final]
-    assert yard.place.data(final) == b"abcabc"
-    assert yard.place.names() == [final, f"{final}.info"]
+    assert yard.sandbox.data(final) == b"abcabc"
+    assert yard.sandbox.list_keys() == [final, f"{final}.info"]
 
 
 def test_every_page_of_the_listing_is_swept(yard: Yard) -> None:
     ids = {yard.begin(5, stored=2, expires=PAST).info.id for _ in range(5)}
     assert {action.name for action in yard.sweep(page=2)} == ids
-    assert yard.place.names() == []
+    assert yard.sandbox.list_keys() == []
 
 
 def test_a_failure_of_one_upload_is_not_the_others(yard: Yard, s3: SeaweedFS) -> None:
     first = yard.begin(LONGER, stored=5, expires=PAST)
     second = yard.begin(5, stored=2, expires=PAST)
-    with denying(s3, "s3:AbortMultipartUpload", yard.place.prefix):
+    with denying(s3, "s3:AbortMultipartUpload", yard.sandbox.prefix):
         deeds = yard.deeds()
     assert deeds[second.info.id] is ActionKind.EXPIRED
     assert ActionKind.FAILED in deeds.values()
-    assert yard.place.names()
+    assert yard.sandbox.list_keys()
     assert yard.deeds() == {first.info.id: ActionKind.EXPIRED}
-    assert yard.place.names() == yard.place.multiparts() == []
+    assert yard.sandbox.list_keys() == yard.sandbox.list_multiparts() == []
 
 
 def test_an_info_that_may_not_be_read_is_not_taken_for_absent(yard: Yard, s3: SeaweedFS) -> None:
     """After a first success a 403 usually means absence. Here a listing has the last word."""
     client = s3.client(s3.least_privilege)
     yard.begin(LONGER, stored=PART)
-    yard.place.put("readable", b"")
+    yard.sandbox.put("readable", b"")
     client.get_object(Bucket=s3.bucket, Key="readable")
     before = yard.everything()
-    with denying(s3, "s3:GetObject", yard.place.prefix):
+    with denying(s3, "s3:GetObject", yard.sandbox.prefix):
         sweep_bucket = Bucket(client, s3.bucket)
         sweep_bucket.get("readable")
         assert sweep_bucket.absence_is_hidden
         sweep = Sweep(
-            yard.place.store(),
+            yard.sandbox.store(),
             yard.locker,
             sweep_bucket,
-            keys=yard.place.keys,
-            listing=Listing(yard.place.admin, s3.bucket),
+            keys=yard.sandbox.keys,
+            listing=Listing(yard.sandbox.admin, s3.bucket),
             policy=SweepPolicy(now=FUTURE, min_age=0, finisher=None, max_size=TIB, is_dry=False),
         )
         deeds = [action.kind for action in sweep.run()]
-    yard.place.delete("readable")
+    yard.sandbox.delete("readable")
     assert deeds == [ActionKind.FAILED]
     assert yard.everything() == before
 
@@ -511,11 +513,11 @@ def test_an_info_that_may_not_be_read_is_not_taken_for_absent(yard: Yard, s3: Se
 
 
 @pytest.fixture
-def run(s3: SeaweedFS, place: Place, tmp_path: Path) -> Callable[..., Result]:
+def run(s3: SeaweedFS, sandbox: S3Sandbox, tmp_path: Path) -> Callable[..., Result]:
     def run(*arguments: str, **environ: str) -> Result:
         given = {
             **s3.environ(s3.admin),
-            "TUS_S3_OBJECT_PREFIX": place.prefix,
+            "TUS_S3_OBJECT_PREFIX": sandbox.prefix,
             "TUS_LOCK_DIR": str(tmp_path / "locks"),
             **environ,
         }

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.bodies import PATIENCE, ScriptedBody, sliced
-from tests.harness.clients.uploads import Uploads
+from tests.harness.clients.service import ServiceClient
 from tus_wsgi.domain.commands import (
     Append,
     Appended,
@@ -292,15 +292,18 @@ def test_a_creation_whose_bytes_come_slowly_does_not_lapse_with_the_last_of_them
 ) -> None:
     """EX-06: they are as good as those of a PATCH, which moves the instant."""
     store = Fragile()
-    uploads = Uploads(store, lifetime=100.0)
+    uploads = ServiceClient(store, lifetime=100.0)
     if fails:
         store.fail("appended")
     slow = ScriptedBody(
-        b"abc", content_length=9, ending=BodyEnd.DISCONNECTED, on_read=lambda: uploads.wait(60)
+        b"abc",
+        content_length=9,
+        ending=BodyEnd.DISCONNECTED,
+        on_read=lambda: uploads.advance_clock(60),
     )
     id = uploads.create(9, slow)
-    uploads.wait(90)
-    assert uploads.look(id).offset == 3
+    uploads.advance_clock(90)
+    assert uploads.inspect(id).offset == 3
 
 
 @pytest.mark.parametrize("length", [10, None])

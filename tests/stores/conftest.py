@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.harness.stores import admin, place, recorded
+from tests.harness.stores import admin, recorded, sandbox
 
-__all__ = ["admin", "place", "recorded"]
+__all__ = ["admin", "recorded", "sandbox"]

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.harness.bodies import ScriptedBody
-from tests.harness.clients.uploads import METADATA, NOW, Uploads
-from tests.harness.stores import PART, Place
+from tests.harness.clients.service import METADATA, NOW, ServiceClient
+from tests.harness.stores import PART, S3Sandbox
 from tus_wsgi.domain.errors import (
     InvalidPartial,
     OnFinishFailed,
@@ -29,27 +29,27 @@ DATA = random.Random(3).randbytes(PART)
 WITHOUT_WAITING = tuple(e for e in Extension if e is not Extension.CONCATENATION_UNFINISHED)
 UNKNOWN = UploadId("unknown")
 
-New = Callable[..., Uploads]
+New = Callable[..., ServiceClient]
 
 
 @pytest.fixture(params=["memory", "s3"])
 def new(request: pytest.FixtureRequest) -> New:
     """Makes a service over an empty store; arguments are the service's."""
 
-    def make(**options: object) -> Uploads:
-        return Uploads(store(), **options)
+    def make(**options: object) -> ServiceClient:
+        return ServiceClient(store(), **options)
 
     def store() -> Store:
         if request.param == "memory":
             return MemoryStore()
-        place: Place = request.getfixturevalue("place")
-        return place.store()
+        sandbox: S3Sandbox = request.getfixturevalue("sandbox")
+        return sandbox.store()
 
     return make
 
 
 @pytest.fixture
-def uploads(new: New) -> Uploads:
+def uploads(new: New) -> ServiceClient:
     return new()
 
 
@@ -58,52 +58,52 @@ def uploads(new: New) -> Uploads:
     [[5], [3, 4], [0], [0, 0], [0, 7, 0], [1] * 20, [1000, 1, 0, 1000]],
     ids=lambda sizes: "-".join(map(str, sizes[:4])),
 )
-def test_small_files_are_joined(uploads: Uploads, sizes: list[int]) -> None:
+def test_small_files_are_joined(uploads: ServiceClient, sizes: list[int]) -> None:
     """CO-02, CO-03, CO-09, CO-14: whatever their sizes, in the order of the list."""
     starts = [0, *itertools.accumulate(sizes)]
     pieces = [DATA[start : start + size] for start, size in zip(starts, sizes, strict=False)]
-    info = uploads.join(*map(uploads.partial, pieces))
+    info = uploads.concatenate(*map(uploads.create_partial, pieces))
     assert info.is_finished
     assert info.length == info.offset == sum(sizes)
-    assert uploads.look(info.id) == info
+    assert uploads.inspect(info.id) == info
     assert uploads.content(info.id) == b"".join(pieces)
 
 
-def test_one_may_come_twice_and_serve_two(uploads: Uploads) -> None:
+def test_one_may_come_twice_and_serve_two(uploads: ServiceClient) -> None:
     """CO-06, TE-07: and no final upload needs it any more."""
-    a, b = uploads.partial(b"abc"), uploads.partial(b"de")
-    first, second = uploads.join(a, b, a), uploads.join(b, a)
+    a, b = uploads.create_partial(b"abc"), uploads.create_partial(b"de")
+    first, second = uploads.concatenate(a, b, a), uploads.concatenate(b, a)
     uploads.terminate(a)
     uploads.terminate(b)
     assert uploads.content(first.id) == b"abcdeabc"
     assert uploads.content(second.id) == b"deabc"
 
 
-def test_the_whole_has_its_own_metadata_and_the_parts_keep_theirs(uploads: Uploads) -> None:
+def test_the_whole_has_its_own_metadata_and_the_parts_keep_theirs(uploads: ServiceClient) -> None:
     """CO-05."""
-    partial = uploads.partial(b"abc")
+    partial = uploads.create_partial(b"abc")
     for metadata in (Metadata((("whole", b"x"),), "whole eA=="), Metadata()):
-        info = uploads.join(partial, metadata=metadata)
-        assert uploads.look(info.id).metadata == metadata
-    assert uploads.look(partial).metadata == METADATA
+        info = uploads.concatenate(partial, metadata=metadata)
+        assert uploads.inspect(info.id).metadata == metadata
+    assert uploads.inspect(partial).metadata == METADATA
 
 
-def test_everybody_finds_what_was_said(uploads: Uploads) -> None:
+def test_everybody_finds_what_was_said(uploads: ServiceClient) -> None:
     """CO-01, CO-03."""
-    partial = uploads.partial(b"abc")
-    final = uploads.look(uploads.join(partial).id)
+    partial = uploads.create_partial(b"abc")
+    final = uploads.inspect(uploads.concatenate(partial).id)
     assert final.concat == Final((partial,), f"final;{partial}")
     assert final.created == NOW
 
 
-def test_the_application_is_told_of_the_whole_alone(uploads: Uploads) -> None:
+def test_the_application_is_told_of_the_whole_alone(uploads: ServiceClient) -> None:
     """CO-15: once, and of no part."""
-    partials = [uploads.partial(b"abc"), uploads.create(3, is_partial=True)]
+    partials = [uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)]
     uploads.append(partials[1], 0, b"def")
-    assert uploads.look(partials[1]).is_finished
+    assert uploads.inspect(partials[1]).is_finished
     assert uploads.finished == []
-    info = uploads.join(*partials)
-    uploads.look(info.id)
+    info = uploads.concatenate(*partials)
+    uploads.inspect(info.id)
     assert [(one.id, one.length, one.metadata) for one in uploads.finished] == [
         (info.id, 6, METADATA)
     ]
@@ -112,10 +112,10 @@ def test_the_application_is_told_of_the_whole_alone(uploads: Uploads) -> None:
     assert UploadCreated(info.id, 6) in uploads.events
 
 
-def test_a_final_upload_takes_no_bytes(uploads: Uploads) -> None:
+def test_a_final_upload_takes_no_bytes(uploads: ServiceClient) -> None:
     """CO-04: finished or waiting, at whatever offset, and nothing is read."""
-    partial, running = uploads.partial(b"abc"), uploads.create(3, is_partial=True)
-    for info in (uploads.join(partial), uploads.join(partial, running)):
+    partial, running = uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)
+    for info in (uploads.concatenate(partial), uploads.concatenate(partial, running)):
         for offset in (0, 3, 7):
             body = ScriptedBody(b"x")
             with pytest.raises(UploadFinal):
@@ -124,26 +124,26 @@ def test_a_final_upload_takes_no_bytes(uploads: Uploads) -> None:
     assert uploads.content(partial) == b"abc"
 
 
-def test_what_is_no_partial_upload_cannot_be_joined(uploads: Uploads) -> None:
+def test_what_is_no_partial_upload_cannot_be_joined(uploads: ServiceClient) -> None:
     """CO-09: unknown, ordinary, or final; and nothing is left of the attempt."""
-    good = uploads.partial(b"abc")
+    good = uploads.create_partial(b"abc")
     ordinary = uploads.create(3, b"abc")
-    final = uploads.join(good).id
+    final = uploads.concatenate(good).id
     told = len(uploads.events)
     for bad in (UNKNOWN, ordinary, final):
         for partials in ((bad,), (good, bad), (bad, good)):
             with pytest.raises(InvalidPartial, match=bad):
-                uploads.join(*partials)
+                uploads.concatenate(*partials)
     assert len(uploads.events) == told
 
 
 def test_together_they_may_not_be_too_long(new: New) -> None:
     """CO-12."""
     uploads = new(max_size=10)
-    partial = uploads.partial(b"x" * 5)
-    assert uploads.join(partial, partial).is_finished
+    partial = uploads.create_partial(b"x" * 5)
+    assert uploads.concatenate(partial, partial).is_finished
     with pytest.raises(UploadTooLarge) as caught:
-        uploads.join(partial, partial, partial)
+        uploads.concatenate(partial, partial, partial)
     assert (caught.value.limit, caught.value.provided) == (10, 15)
 
 
@@ -152,133 +152,139 @@ def test_without_the_extension_every_partial_must_be_finished(new: New) -> None:
     uploads = new(extensions=WITHOUT_WAITING)
     running = uploads.create(3, is_partial=True)
     with pytest.raises(InvalidPartial):
-        uploads.join(uploads.partial(b"abc"), running)
+        uploads.concatenate(uploads.create_partial(b"abc"), running)
     uploads.append(running, 0, b"def")
-    assert uploads.join(running).is_finished
+    assert uploads.concatenate(running).is_finished
 
 
 @pytest.mark.parametrize("length", [3, None])
-def test_with_it_the_whole_waits_for_the_last_of_them(uploads: Uploads, length: int | None) -> None:
+def test_with_it_the_whole_waits_for_the_last_of_them(
+    uploads: ServiceClient, length: int | None
+) -> None:
     """CU-01, CU-02: and whoever looks then finds it made, once."""
-    first, last = uploads.partial(b"abc"), uploads.create(length, is_partial=True)
-    info = uploads.join(first, last)
+    first, last = uploads.create_partial(b"abc"), uploads.create(length, is_partial=True)
+    info = uploads.concatenate(first, last)
     assert not info.is_full
     assert info.length == (None if length is None else 6)
     uploads.append(last, 0, b"d")
-    waiting = uploads.look(info.id)
+    waiting = uploads.inspect(info.id)
     assert (waiting.is_full, waiting.length) == (False, None if length is None else 6)
     with pytest.raises(UploadIncomplete):
         uploads.content(info.id)
     uploads.append(last, 1, b"ef", length=3)
     for _ in range(3):
-        done = uploads.look(info.id)
+        done = uploads.inspect(info.id)
         assert done.is_finished
         assert done.length == done.offset == 6
     assert uploads.content(info.id) == b"abcdef"
     assert [one.id for one in uploads.finished] == [info.id]
 
 
-def test_the_whole_may_wait_for_all_of_them(uploads: Uploads) -> None:
+def test_the_whole_may_wait_for_all_of_them(uploads: ServiceClient) -> None:
     """CU-02: whichever is the last."""
     partials = [uploads.create(2, is_partial=True) for _ in range(3)]
-    info = uploads.join(*partials)
+    info = uploads.concatenate(*partials)
     for partial in (partials[2], partials[0], partials[1]):
-        assert not uploads.look(info.id).is_full
+        assert not uploads.inspect(info.id).is_full
         uploads.append(partial, 0, b"ab")
-    assert uploads.look(info.id).is_finished
+    assert uploads.inspect(info.id).is_finished
     assert uploads.content(info.id) == b"ababab"
 
 
-def test_an_empty_partial_upload_that_was_finished_is_no_reason_to_wait(uploads: Uploads) -> None:
+def test_an_empty_partial_upload_that_was_finished_is_no_reason_to_wait(
+    uploads: ServiceClient,
+) -> None:
     """CO-14, CU-01."""
-    assert uploads.join(uploads.partial(b""), uploads.create(0, is_partial=True)).is_finished
+    assert uploads.concatenate(
+        uploads.create_partial(b""), uploads.create(0, is_partial=True)
+    ).is_finished
 
 
-def test_without_one_of_them_the_whole_is_gone(uploads: Uploads) -> None:
+def test_without_one_of_them_the_whole_is_gone(uploads: ServiceClient) -> None:
     """CU-03: to the client it says so, and does not hang."""
-    first, last = uploads.partial(b"abc"), uploads.create(3, is_partial=True)
-    info = uploads.join(first, last)
+    first, last = uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)
+    info = uploads.concatenate(first, last)
     uploads.terminate(last)
-    for ask in (uploads.look, uploads.content):
+    for ask in (uploads.inspect, uploads.content):
         with pytest.raises(UploadGone, match=last):
             ask(info.id)
     with pytest.raises(UploadFinal):
         uploads.append(info.id, 0, b"x")
     uploads.terminate(info.id)
     with pytest.raises(UploadNotFound):
-        uploads.look(info.id)
+        uploads.inspect(info.id)
 
 
 def test_a_whole_that_gets_too_long_says_so(new: New) -> None:
     """CO-12: of a deferred length nobody knows in advance."""
     uploads = new(max_size=10)
     running = uploads.create(None, is_partial=True)
-    info = uploads.join(running, running)
+    info = uploads.concatenate(running, running)
     uploads.append(running, 0, b"x" * 6, length=6)
     with pytest.raises(UploadTooLarge):
-        uploads.look(info.id)
+        uploads.inspect(info.id)
 
 
 def test_a_waiting_whole_lives_while_somebody_looks(new: New) -> None:
     """EX-06, and EX-05 otherwise."""
     uploads = new(lifetime=100.0)
     running = uploads.create(100, is_partial=True)
-    info = uploads.join(running)
+    info = uploads.concatenate(running)
     assert info.expires is not None
     for offset in range(5):
-        uploads.wait(60)
+        uploads.advance_clock(60)
         uploads.append(running, offset, b"x")
-        assert uploads.look(info.id).expires is not None
-    uploads.wait(99)
+        assert uploads.inspect(info.id).expires is not None
+    uploads.advance_clock(99)
     uploads.append(running, 5, b"x")
-    uploads.wait(2)
+    uploads.advance_clock(2)
     with pytest.raises(UploadGone):
-        uploads.look(info.id)
+        uploads.inspect(info.id)
 
 
 def test_a_finished_whole_and_its_finished_parts_never_lapse(new: New) -> None:
     uploads = new(lifetime=100.0)
-    partial = uploads.partial(b"abc")
-    info = uploads.join(partial)
-    uploads.wait(1e6)
-    assert uploads.look(info.id).is_finished
-    assert uploads.join(partial).is_finished
+    partial = uploads.create_partial(b"abc")
+    info = uploads.concatenate(partial)
+    uploads.advance_clock(1e6)
+    assert uploads.inspect(info.id).is_finished
+    assert uploads.concatenate(partial).is_finished
 
 
 def test_the_parts_are_removed_if_that_is_wished(new: New) -> None:
     """CO-06: a second final upload of them is refused then."""
     uploads = new(delete_partials=True)
-    partials = [uploads.partial(b"abc"), uploads.partial(b"")]
-    info = uploads.join(*partials, partials[0])
+    partials = [uploads.create_partial(b"abc"), uploads.create_partial(b"")]
+    info = uploads.concatenate(*partials, partials[0])
     for partial in partials:
         with pytest.raises(UploadNotFound):
-            uploads.look(partial)
+            uploads.inspect(partial)
     assert uploads.content(info.id) == b"abcabc"
-    assert uploads.look(info.id).is_finished
+    assert uploads.inspect(info.id).is_finished
     with pytest.raises(InvalidPartial):
-        uploads.join(*partials)
+        uploads.concatenate(*partials)
 
 
 def test_the_parts_stay_while_the_application_refuses(new: New) -> None:
     """Nothing is removed before the whole is finished."""
     uploads = new(delete_partials=True)
-    partial = uploads.partial(b"abc")
-    uploads.refusals = [RuntimeError("not today")]
+    partial = uploads.create_partial(b"abc")
+    uploads.finish_errors = [RuntimeError("not today")]
     with pytest.raises(OnFinishFailed):
-        uploads.join(partial)
-    assert uploads.look(partial).is_finished
+        uploads.concatenate(partial)
+    assert uploads.inspect(partial).is_finished
     (refused,) = uploads.finished
-    assert uploads.look(refused.id).is_finished
+    assert uploads.inspect(refused.id).is_finished
     assert uploads.content(refused.id) == b"abc"
     with pytest.raises(UploadNotFound):
-        uploads.look(partial)
+        uploads.inspect(partial)
 
 
-def test_a_final_upload_can_be_removed(uploads: Uploads) -> None:
+def test_a_final_upload_can_be_removed(uploads: ServiceClient) -> None:
     """TE-01, TE-07: waiting or finished; its parts stay."""
-    partial, running = uploads.partial(b"abc"), uploads.create(3, is_partial=True)
-    for info in (uploads.join(partial), uploads.join(partial, running)):
+    partial, running = uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)
+    for info in (uploads.concatenate(partial), uploads.concatenate(partial, running)):
         uploads.terminate(info.id)
         with pytest.raises(UploadNotFound):
-            uploads.look(info.id)
+            uploads.inspect(info.id)
     assert uploads.content(partial) == b"abc"

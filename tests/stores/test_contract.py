@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.harness.bodies import ScriptedBody, sliced
-from tests.harness.stores import PART, Place
+from tests.harness.stores import PART, S3Sandbox
 from tus_wsgi.domain.errors import LockLost, UploadIncomplete, UploadNotFound, UploadTooLarge
 from tus_wsgi.domain.interfaces import BodyEnd, Store, Upload
 from tus_wsgi.domain.model import Metadata, State, UploadId, UploadInfo
@@ -103,8 +103,8 @@ def shop(request: pytest.FixtureRequest) -> Shop:
     if request.param == "memory":
         store = MemoryStore()
         return Shop(lambda: store, lambda: [str(id) for id in store._cells])
-    place: Place = request.getfixturevalue("place")
-    return Shop(place.store, lambda: [*place.names(), *place.multiparts()])
+    sandbox: S3Sandbox = request.getfixturevalue("sandbox")
+    return Shop(sandbox.store, lambda: [*sandbox.list_keys(), *sandbox.list_multiparts()])
 
 
 # -- existence -------------------------------------------------------------------------------------

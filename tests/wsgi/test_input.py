@@ -149,7 +149,7 @@ def test_under_another_server_a_body_comes_from_its_reader() -> None:
         thread.start()
         with Connection(server.server_port) as connection:
             connection.request("POST", "/", body=DATA)
-            assert connection.response().body == DATA
+            assert connection.read_response().body == DATA
         thread.join()
     assert kinds == [InputSource]
 

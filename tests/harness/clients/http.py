@@ -66,14 +66,16 @@ class Connection:
         self._host = f"{HOST}:{port}"
         self._methods: list[str] = []
 
-    def head(self, method: str, target: str, fields: Mapping[str, str] | None = None) -> bytes:
+    def encode_head(
+        self, method: str, target: str, fields: Mapping[str, str] | None = None
+    ) -> bytes:
         """The bytes of a request's head."""
         return request_head(method, target, {"Host": self._host, **(fields or {})})
 
-    def begin(self, method: str, target: str, fields: Mapping[str, str] | None = None) -> None:
+    def send_head(self, method: str, target: str, fields: Mapping[str, str] | None = None) -> None:
         """Send a request's head; its body is the caller's business."""
         self._methods.append(method)
-        self.send(self.head(method, target, fields))
+        self.send(self.encode_head(method, target, fields))
 
     def request(
         self,
@@ -84,7 +86,7 @@ class Connection:
     ) -> None:
         """Send a whole request."""
         length = {} if body is None else {"Content-Length": str(len(body))}
-        self.begin(method, target, {**length, **(fields or {})})
+        self.send_head(method, target, {**length, **(fields or {})})
         if body:
             # A server that refuses a request may answer, and close, before it has the whole body.
             with contextlib.suppress(ConnectionError):
@@ -94,11 +96,11 @@ class Connection:
         """Send bytes as they are."""
         self.socket.sendall(data)
 
-    def chunk(self, data: bytes) -> None:
+    def send_chunk(self, data: bytes) -> None:
         """Send one chunk of a chunked body; an empty one ends the body."""
         self.send(b"%x\r\n%b\r\n" % (len(data), data))
 
-    def response(self) -> Response:
+    def read_response(self) -> Response:
         """Read the final response to the oldest request that has none yet.
 
         Raises:
@@ -111,16 +113,16 @@ class Connection:
             if response.status >= 200:
                 return response
 
-    def delivered(self, *, seconds: float = 10.0) -> None:
+    def wait_until_delivered(self, *, seconds: float = 10.0) -> None:
         """Wait until the server's kernel has everything that we sent."""
         deadline = time.monotonic() + seconds
         while struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]:
             assert time.monotonic() < deadline, "the server receives nothing"
             time.sleep(0.005)
 
-    def consumed(self, *, seconds: float = 10.0) -> None:
+    def wait_until_consumed(self, *, seconds: float = 10.0) -> None:
         """Wait until the server has received everything that we sent, and asks for more."""
-        self.delivered(seconds=seconds)
+        self.wait_until_delivered(seconds=seconds)
         ends = [f":{end[1]:04X}" for end in (self.socket.getpeername(), self.socket.getsockname())]
         deadline = time.monotonic() + seconds
         while waiting := _bytes_in_the_kernel(*ends):
@@ -146,7 +148,7 @@ class Connection:
         self._input.close()
         self.socket.close()
 
-    def rest(self) -> bytes:
+    def read_to_end(self) -> bytes:
         """All that the server sends until it closes the connection, be it by a reset."""
         received = b""
         try:
@@ -167,7 +169,7 @@ class Connection:
     ) -> None:
         self.close()
 
-    def line(self) -> bytes:
+    def read_line(self) -> bytes:
         """Read a line, without its end.
 
         Raises:
@@ -179,10 +181,10 @@ class Connection:
         return line.rstrip(b"\r\n")
 
     def _response(self, method: str) -> Response:
-        version, status, *_ = self.line().split(b" ", 2)
+        version, status, *_ = self.read_line().split(b" ", 2)
         assert version.startswith(b"HTTP/1."), version
         fields: dict[str, str] = {}
-        while line := self.line():
+        while line := self.read_line():
             name, value = line.decode("latin-1").split(":", 1)
             key = name.lower()
             value = value.strip()
@@ -202,10 +204,10 @@ class Connection:
         return body
 
     def _chunks(self) -> Iterable[bytes]:
-        while size := int(self.line().split(b";")[0], 16):
+        while size := int(self.read_line().split(b";")[0], 16):
             yield self._input.read(size)
-            self.line()
-        while self.line():
+            self.read_line()
+        while self.read_line():
             pass
 
 

@@ -18,7 +18,7 @@ def patch_fields(offset: int, **more: str) -> dict[str, str]:
     return {**VERSION, **STREAM, "Upload-Offset": str(offset), **named}
 
 
-class Tus:
+class TusClient:
     """The uploads of one server.
 
     Args:
@@ -34,7 +34,7 @@ class Tus:
         self.base = base
         self.tls = tls
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
@@ -44,17 +44,17 @@ class Tus:
         """Send one request over a new connection, and read the response."""
         with Connection(self.port, tls=self.tls) as connection:
             connection.request(method, target, {**VERSION, **(fields or {})}, body)
-            return connection.response()
+            return connection.read_response()
 
     def create(self, length: int | None, fields: Mapping[str, str] | None = None) -> str:
         """Begin an upload, of unknown length for None; returns its path."""
         said = {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
-        response = self.ask("POST", self.base, {**said, **(fields or {})})
+        response = self.request("POST", self.base, {**said, **(fields or {})})
         assert response.status == 201, response
         return urlsplit(response["Location"]).path
 
     def head(self, path: str) -> Response:
-        return self.ask("HEAD", path)
+        return self.request("HEAD", path)
 
     def offset(self, path: str) -> int:
         """How far the server says it is."""
@@ -63,12 +63,12 @@ class Tus:
         return int(response["Upload-Offset"])
 
     def delete(self, path: str) -> Response:
-        return self.ask("DELETE", path)
+        return self.request("DELETE", path)
 
     def patch(self, path: str, offset: int, body: bytes) -> Response:
-        return self.ask("PATCH", path, patch_fields(offset), body)
+        return self.request("PATCH", path, patch_fields(offset), body)
 
-    def send(self, path: str, offset: int, body: bytes) -> None:
+    def append(self, path: str, offset: int, body: bytes) -> None:
         """Append bytes, which must succeed."""
         response = self.patch(path, offset, body)
         assert response.status == 204, response
@@ -78,5 +78,5 @@ class Tus:
         """Upload a whole file with two requests; returns its path."""
         path = self.create(len(body))
         if body:
-            self.send(path, 0, body)
+            self.append(path, 0, body)
         return path

@@ -39,7 +39,7 @@ class Deployment:
     def __init__(self, s3: SeaweedFS, directory: Path, **settings: str) -> None:
         self.s3 = s3
         self.prefix = f"{secrets.token_hex(4)}/"
-        self.excused: str | None = None
+        self.expected_errors: str | None = None
         self._directory = directory
         self.servers: list[Gunicorn] = []
         self._admin = s3.client()
@@ -87,11 +87,11 @@ class Deployment:
         """The key of an upload's object."""
         return self.prefix + path.rpartition("/")[2]
 
-    def stored(self, path: str) -> bytes:
+    def read_object(self, path: str) -> bytes:
         """The object of a finished upload, as S3 has it."""
         return self._admin.get_object(Bucket=self.s3.bucket, Key=self.key(path))["Body"].read()
 
-    def head(self, path: str) -> HeadObjectOutputTypeDef:
+    def head_object(self, path: str) -> HeadObjectOutputTypeDef:
         """What S3 says of that object."""
         return self._admin.head_object(Bucket=self.s3.bucket, Key=self.key(path))
 
@@ -103,7 +103,7 @@ class Deployment:
             digest.update(piece)
         return digest.hexdigest()
 
-    def listing(self) -> dict[str, object]:
+    def list_contents(self) -> dict[str, object]:
         """Everything that lies below the prefix: objects, multipart uploads and their parts."""
         bucket, found = self.s3.bucket, dict[str, object]()
         for page in self._admin.get_paginator("list_objects_v2").paginate(
@@ -131,7 +131,7 @@ class Deployment:
         complaints = [
             line
             for server in self.servers
-            for line in server.complaints()
-            if self.excused is None or not re.search(self.excused, line)
+            for line in server.logged_errors()
+            if self.expected_errors is None or not re.search(self.expected_errors, line)
         ]
-        assert complaints == [], [server.said() for server in self.servers]
+        assert complaints == [], [server.read_log() for server in self.servers]

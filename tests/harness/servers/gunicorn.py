@@ -127,7 +127,7 @@ class Gunicorn:
         """Whether it has not ended."""
         return self._process.running()
 
-    def wait(self, seconds: float) -> int:
+    def wait_for_exit(self, seconds: float) -> int:
         """What it exited with, or a failure if it did not within so many seconds."""
         wait_until(lambda: not self.running(), seconds=seconds)
         code = self._process.exit_code()
@@ -142,14 +142,14 @@ class Gunicorn:
         """End it and all workers at once."""
         self._process.stop(grace=0)
 
-    def said(self) -> str:
+    def read_log(self) -> str:
         """Its whole log."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def complaints(self) -> list[str]:
+    def logged_errors(self) -> list[str]:
         """What no server should have to say: tracebacks, warnings of Python's, broken hooks."""
         bad = re.compile(r"Traceback|Warning:|\[(ERROR|CRITICAL)\]|WORKER TIMEOUT|graceful timeout")
-        return [line for line in self.said().splitlines() if bad.search(line)]
+        return [line for line in self.read_log().splitlines() if bad.search(line)]
 
     def __enter__(self) -> Self:
         return self
@@ -166,8 +166,8 @@ class Gunicorn:
         port: list[str] = []
 
         def listening() -> bool:
-            assert self._process.running(), f"gunicorn did not start:\n{self.said()}"
-            port[:] = _LISTENING.findall(self.said())
+            assert self._process.running(), f"gunicorn did not start:\n{self.read_log()}"
+            port[:] = _LISTENING.findall(self.read_log())
             return bool(port)
 
         wait_until(listening, seconds=START_SECONDS)
@@ -178,9 +178,9 @@ class Gunicorn:
         with Connection(self.port, timeout=START_SECONDS, tls=self.tls) as connection:
             try:
                 connection.request("OPTIONS", "/files")
-                assert connection.response().status < 500, self.said()
+                assert connection.read_response().status < 500, self.read_log()
             except OSError as error:
-                raise AssertionError(f"gunicorn did not start:\n{self.said()}") from error
+                raise AssertionError(f"gunicorn did not start:\n{self.read_log()}") from error
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float) -> float:

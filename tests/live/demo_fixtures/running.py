@@ -40,7 +40,7 @@ def ask(
     assert parts.port is not None
     with Connection(parts.port) as connection:
         connection.request(method, parts.path, fields, body)
-        return connection.response()
+        return connection.read_response()
 
 
 @dataclass(frozen=True, slots=True)

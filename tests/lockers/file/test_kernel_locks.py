@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness.lockers import KINDS
+from tests.harness.lockers import KERNEL_LOCKS
 from tus_wsgi.lockers.file import ofd as kernel
 from tus_wsgi.lockers.file.flock import FlockLocks
 from tus_wsgi.lockers.file.ofd import (
@@ -30,9 +30,9 @@ from tus_wsgi.lockers.file.ofd import (
 )
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=KERNEL_LOCKS)
 def open_locks(request: pytest.FixtureRequest) -> OpenLocks:
-    return KINDS[request.param]
+    return KERNEL_LOCKS[request.param]
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_nothing_is_left_in_the_file_system(open_locks: OpenLocks, directory: Pa
 
 def test_a_file_that_was_removed_before_it_was_locked_does_not_count(directory: Path) -> None:
     """One waiter opens the file, the holder removes it, and another newcomer makes a new one."""
-    waiter, holder, newcomer = (KINDS["flock"](directory) for _ in range(3))
+    waiter, holder, newcomer = (KERNEL_LOCKS["flock"](directory) for _ in range(3))
     assert holder.take(7)
     flock, tries = fcntl.flock, 0
 
@@ -183,7 +183,7 @@ def test_a_file_that_was_removed_before_it_was_locked_does_not_count(directory: 
 
 
 def test_a_holder_whose_file_was_tidied_up_can_let_go(directory: Path) -> None:
-    locks = KINDS["flock"](directory)
+    locks = KERNEL_LOCKS["flock"](directory)
     assert locks.take(7)
     for path in directory.iterdir():
         path.unlink()

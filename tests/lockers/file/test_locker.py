@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.lockers import KINDS, Place
+from tests.harness.lockers import KERNEL_LOCKS, LockerSpec
 from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tests.lockers.locking import (
     PATIENCE,
@@ -58,17 +58,17 @@ def make_peer(
     nursery = greenlets if gevent else threads
     with ExitStack() as stack:
         yield lambda timeout=PATIENCE: stack.enter_context(
-            closing(nursery.peer(Place(kind=kind, at=str(directory)), timeout=timeout))
+            closing(nursery.peer(LockerSpec(kind=kind, location=str(directory)), timeout=timeout))
         )
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=KERNEL_LOCKS)
 def thread_and_greenlet(
     request: pytest.FixtureRequest, directory: Path, threads: Nursery, greenlets: Nursery
 ) -> Iterator[tuple[Talk, Talk]]:
     """Two processes, the second one patched for gevent."""
-    place = Place(kind=request.param, at=str(directory))
-    one, two = threads.peer(place), greenlets.peer(place)
+    spec = LockerSpec(kind=request.param, location=str(directory))
+    one, two = threads.peer(spec), greenlets.peer(spec)
     with closing(one), closing(two):
         yield one.talk, two.talk
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.lockers import LEASES, QUICK, Place, new_place
+from tests.harness.lockers import FAST_TIMING, LEASE_KINDS, LockerSpec, new_locker_spec
 from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tests.lockers.locking import (
     PATIENCE,
@@ -34,7 +34,7 @@ MakePeer = Callable[..., Peer]
 SURE = LeaseTiming(lease=8.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
 """For holders that must not lose a lock, although the machine lets them wait for seconds."""
 
-DYING = replace(SURE, lease=QUICK.lease)
+DYING = replace(SURE, lease=FAST_TIMING.lease)
 
 where_somebody_dies = pytest.mark.parametrize("times", [DYING], ids=["dying"])
 """Or stands still: its successor need not wait for so long."""
@@ -57,28 +57,28 @@ def times() -> LeaseTiming:
     return SURE
 
 
-@pytest.fixture(params=LEASES)
-def place(request: pytest.FixtureRequest, tmp_path: Path, times: LeaseTiming) -> Place:
-    return new_place(request.param, request, tmp_path, times=times)
+@pytest.fixture(params=LEASE_KINDS)
+def spec(request: pytest.FixtureRequest, tmp_path: Path, times: LeaseTiming) -> LockerSpec:
+    return new_locker_spec(request.param, request, tmp_path, times=times)
 
 
 @pytest.fixture
-def make_peer(place: Place, threads: Nursery, greenlets: Nursery) -> Iterator[MakePeer]:
+def make_peer(spec: LockerSpec, threads: Nursery, greenlets: Nursery) -> Iterator[MakePeer]:
     """Starts processes that share the place, with threads and with greenlets in turn."""
     with ExitStack() as stack:
         nurseries = [threads, greenlets]
 
         def make() -> Peer:
             nurseries.reverse()
-            return stack.enter_context(closing(nurseries[0].peer(place, timeout=PATIENCE)))
+            return stack.enter_context(closing(nurseries[0].peer(spec, timeout=PATIENCE)))
 
         yield make
 
 
 @pytest.fixture
-def environ(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def environ(spec: LockerSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lockers in this very process need."""
-    for name, value in place.environ.items():
+    for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)
 
 
@@ -226,9 +226,9 @@ def test_killing_a_greenlet_that_waits_leaves_no_trace(make_peer: MakePeer) -> N
 
 
 @where_somebody_dies
-def test_observers_learn_of_takeover_and_loss(place: Place, environ: None) -> None:
+def test_observers_learn_of_takeover_and_loss(spec: LockerSpec, environ: None) -> None:
     told: list[LockEvent] = []
-    first, second = place.locker(PATIENCE, told.append), place.locker(PATIENCE, told.append)
+    first, second = spec.locker(PATIENCE, told.append), spec.locker(PATIENCE, told.append)
     assert isinstance(first, LeaseLocker)
     asked = threading.Event()
     with first.lock(A, on_release_request=asked.set) as lock:
@@ -242,8 +242,8 @@ def test_observers_learn_of_takeover_and_loss(place: Place, environ: None) -> No
     assert told[1:] == [LeaseLost(A, "the lock could not be renewed in time")]
 
 
-def test_the_heart_beats_while_locks_are_held(place: Place, environ: None) -> None:
-    locker = place.locker(PATIENCE)
+def test_the_heart_beats_while_locks_are_held(spec: LockerSpec, environ: None) -> None:
+    locker = spec.locker(PATIENCE)
     eventually(lambda: not hearts())
     for _ in range(2):
         with Holder(locker, A), Holder(locker, B):

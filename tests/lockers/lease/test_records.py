@@ -19,9 +19,9 @@ from botocore.exceptions import ClientError
 
 from demo.seaweedfs import SeaweedFS
 from tests.faults.proxy import FaultProxy
-from tests.harness.lockers import Place, new_place
+from tests.harness.lockers import LockerSpec, new_locker_spec
 from tests.harness.records import MemoryRecords
-from tests.harness.servers.s3_service import Service
+from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.domain.errors import LockerUnavailable
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
@@ -41,24 +41,26 @@ KINDS = ("memory", "dynamodb", "s3")
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    place = new_place(request.param, request, tmp_path)
-    for name, value in place.environ.items():
+def spec(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> LockerSpec:
+    spec = new_locker_spec(request.param, request, tmp_path)
+    for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)
-    return place
+    return spec
 
 
-def opened(place: Place) -> LeaseRecords:
-    if place.kind == "memory":
+def opened(spec: LockerSpec) -> LeaseRecords:
+    if spec.kind == "memory":
         return MemoryRecords()
-    if place.kind == "dynamodb":
-        return DynamoDBRecords(place.at)
-    return S3Records(place.bucket, place.at, endpoint=place.endpoint)
+    if spec.kind == "dynamodb":
+        return DynamoDBRecords(spec.location)
+    return S3Records(spec.bucket, spec.location, endpoint=spec.endpoint)
 
 
 @pytest.fixture
-def records(place: Place) -> LeaseRecords:
-    return opened(place)
+def records(spec: LockerSpec) -> LeaseRecords:
+    return opened(spec)
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def facts(record: LeaseRecord) -> tuple[str, str, str, float]:
     return record.holder, record.beat, record.wanted, record.stood
 
 
-every_kind = pytest.mark.parametrize("place", KINDS, indirect=True)
+every_kind = pytest.mark.parametrize("spec", KINDS, indirect=True)
 
 
 @every_kind
@@ -196,10 +198,10 @@ def test_what_may_be_ours_is_released_by_its_token_alone(records: LeaseRecords, 
     assert records.take(name, claim("b")).holder == "b"
 
 
-@pytest.mark.parametrize("place", ["dynamodb", "s3"], indirect=True)
+@pytest.mark.parametrize("spec", ["dynamodb", "s3"], indirect=True)
 @pytest.mark.parametrize("silent", [False, True], ids=["free", "silent"])
-def test_of_many_at_once_one_wins(place: Place, name: str, silent: bool) -> None:
-    records = opened(place)
+def test_of_many_at_once_one_wins(spec: LockerSpec, name: str, silent: bool) -> None:
+    records = opened(spec)
     for round in range(5):
         lock = f"{name}{round}"
         seen = records.take(lock, claim("silent")) if silent else None
@@ -261,70 +263,70 @@ def allowed(service: str) -> set[str]:
     return {action.partition(":")[2] for action in actions if action.startswith(f"{service}:")}
 
 
-@pytest.mark.parametrize("place", ["dynamodb"], indirect=True)
-def test_dynamodb_is_asked_for_one_operation(place: Place, name: str) -> None:
-    records = DynamoDBRecords(place.at)
+@pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
+def test_dynamodb_is_asked_for_one_operation(spec: LockerSpec, name: str) -> None:
+    records = DynamoDBRecords(spec.location)
     seen = calls_of(records.client)
     use(records, name)
     assert seen == allowed("dynamodb") == {"UpdateItem"}
 
 
-@pytest.mark.parametrize("place", ["s3"], indirect=True)
-def test_s3_is_asked_for_no_permission_that_the_store_has_not(place: Place, name: str) -> None:
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_s3_is_asked_for_no_permission_that_the_store_has_not(spec: LockerSpec, name: str) -> None:
     """The identity is that of the least privilege, and the server keeps to it."""
-    records = S3Records(place.bucket, place.at, endpoint=place.endpoint)
+    records = S3Records(spec.bucket, spec.location, endpoint=spec.endpoint)
     seen = calls_of(records.client)
     use(records, name)
     assert seen == {"PutObject", "HeadObject", "DeleteObject"}
     assert allowed("s3") >= {"PutObject", "GetObject", "DeleteObject"}
 
 
-@pytest.mark.parametrize("place", ["s3"], indirect=True)
-def test_s3_may_hide_absence_behind_a_403(place: Place, name: str, s3: SeaweedFS) -> None:
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_s3_may_hide_absence_behind_a_403(spec: LockerSpec, name: str, s3: SeaweedFS) -> None:
     """AWS does, to whoever may not list the bucket."""
     with FaultProxy(urlsplit(s3.endpoint).port or 0) as proxy:
         proxy.hides_absence = True
-        records = S3Records(place.bucket, place.at, endpoint=proxy.endpoint)
+        records = S3Records(spec.bucket, spec.location, endpoint=proxy.endpoint)
         records.check()
         held = records.take(name, claim("a"))
         records.release(name, held, beat="a.end")
         assert records.take(name, claim("b", held)).holder == "b"
 
 
-@pytest.mark.parametrize("place", ["s3"], indirect=True)
-def test_a_lock_that_nobody_holds_has_no_object(place: Place, name: str, s3: SeaweedFS) -> None:
-    use(S3Records(place.bucket, place.at, endpoint=place.endpoint), name)
-    listed = s3.client().list_objects_v2(Bucket=place.bucket, Prefix=place.at)
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_a_lock_that_nobody_holds_has_no_object(spec: LockerSpec, name: str, s3: SeaweedFS) -> None:
+    use(S3Records(spec.bucket, spec.location, endpoint=spec.endpoint), name)
+    listed = s3.client().list_objects_v2(Bucket=spec.bucket, Prefix=spec.location)
     assert listed["KeyCount"] == 0
 
 
-@pytest.mark.parametrize("place", ["dynamodb"], indirect=True)
-def test_a_missing_table_is_refused_at_start(place: Place) -> None:
+@pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
+def test_a_missing_table_is_refused_at_start(spec: LockerSpec) -> None:
     with pytest.raises(
         LockerUnsupported, match="there is no table 'nowhere'; `tus-wsgi create-lock"
     ):
         LeaseLocker(functools.partial(DynamoDBRecords, "nowhere"), timeout=1.0)
 
 
-@pytest.mark.parametrize("place", ["dynamodb"], indirect=True)
+@pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
 def test_a_missing_region_is_refused_at_start(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    spec: LockerSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(LockerUnsupported, match="AWS_DEFAULT_REGION"):
-        LeaseLocker(functools.partial(DynamoDBRecords, place.at), timeout=1.0)
+        LeaseLocker(functools.partial(DynamoDBRecords, spec.location), timeout=1.0)
 
 
-@pytest.mark.parametrize("place", ["s3"], indirect=True)
-def test_a_bucket_that_cannot_be_used_is_refused_at_start(place: Place) -> None:
-    nowhere = functools.partial(S3Records, "nowhere", "locks/", endpoint=place.endpoint)
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_a_bucket_that_cannot_be_used_is_refused_at_start(spec: LockerSpec) -> None:
+    nowhere = functools.partial(S3Records, "nowhere", "locks/", endpoint=spec.endpoint)
     with pytest.raises(LockerUnsupported, match="the bucket 'nowhere' cannot be used"):
         LeaseLocker(nowhere, timeout=1.0)
 
 
 @pytest.mark.parametrize("service", ["juicefs", "swift"], indirect=True)
 def test_a_service_without_conditions_is_refused_at_start(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    service: S3Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable, value in service.environ().items():
         if variable.startswith("AWS_"):
@@ -388,14 +390,14 @@ DYNAMODB_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("place", ["dynamodb"], indirect=True)
+@pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
 @pytest.mark.parametrize(("status", "code", "kind"), DYNAMODB_FAULTS)
 def test_what_may_pass_in_dynamodb_is_tried_again(
-    place: Place, monkeypatch: pytest.MonkeyPatch, status: int, code: str, kind: type[Exception]
+    spec: LockerSpec, monkeypatch: pytest.MonkeyPatch, status: int, code: str, kind: type[Exception]
 ) -> None:
     with answering(status, dynamodb_error(code)) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
-        records = DynamoDBRecords(place.at)
+        records = DynamoDBRecords(spec.location)
         with pytest.raises(kind) as caught:
             records.take("a", claim("a"))
     assert isinstance(caught.value.__cause__, ClientError)
@@ -411,13 +413,13 @@ S3_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("place", ["s3"], indirect=True)
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
 @pytest.mark.parametrize(("status", "code", "kind"), S3_FAULTS)
 def test_what_may_pass_in_s3_is_tried_again(
-    place: Place, status: int, code: str, kind: type[Exception], name: str
+    spec: LockerSpec, status: int, code: str, kind: type[Exception], name: str
 ) -> None:
     with answering(status, s3_error(code)) as endpoint:
-        records = S3Records(place.bucket, place.at, endpoint=endpoint)
+        records = S3Records(spec.bucket, spec.location, endpoint=endpoint)
         for call in (
             lambda: records.take(name, claim("a")),
             lambda: records.release(name, LeaseRecord(holder="a", etag='"1"'), beat="a.end"),
@@ -427,23 +429,23 @@ def test_what_may_pass_in_s3_is_tried_again(
             assert isinstance(caught.value.__cause__, ClientError)
 
 
-@pytest.mark.parametrize("place", ["dynamodb", "s3"], indirect=True)
+@pytest.mark.parametrize("spec", ["dynamodb", "s3"], indirect=True)
 def test_a_service_that_is_away_is_waited_for(
-    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    spec: LockerSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A worker starts without it, and says so; requests are told to try again."""
     nobody = "http://127.0.0.1:9"
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", nobody)
-    locker = replace(place, endpoint=nobody).locker(1.0)
+    locker = replace(spec, endpoint=nobody).locker(1.0)
     assert "cannot see yet whether locks will work" in caplog.text
     lock = locker.lock(UploadId("a"), on_release_request=lambda: None)
     with pytest.raises(LockerUnavailable):
         lock.__enter__()
 
 
-@pytest.mark.parametrize("place", ["s3"], indirect=True)
-def test_what_is_no_lock_is_not_taken_for_one(place: Place, name: str, s3: SeaweedFS) -> None:
-    s3.client().put_object(Bucket=place.bucket, Key=place.at + name, Body=b"something else")
-    records = S3Records(place.bucket, place.at, endpoint=place.endpoint)
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_what_is_no_lock_is_not_taken_for_one(spec: LockerSpec, name: str, s3: SeaweedFS) -> None:
+    s3.client().put_object(Bucket=spec.bucket, Key=spec.location + name, Body=b"something else")
+    records = S3Records(spec.bucket, spec.location, endpoint=spec.endpoint)
     with pytest.raises(LockerUnavailable):
         records.take(name, claim("a"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.harness.stores import admin, place, recorded
+from tests.harness.stores import admin, recorded, sandbox
 from tests.stores.s3.stubs import nowhere, stubbed
 
-__all__ = ["admin", "nowhere", "place", "recorded", "stubbed"]
+__all__ = ["admin", "nowhere", "recorded", "sandbox", "stubbed"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.harness.bodies import ScriptedBody
-from tests.harness.stores import Place
+from tests.harness.stores import S3Sandbox
 from tus_wsgi.domain.commands import (
     Append,
     Appended,
@@ -47,7 +47,7 @@ class Desk:
     """A process that serves uploads, in a place of the bucket.
 
     Args:
-        place: where.
+        sandbox: where.
         remembers: whether a request may go on from what the one before has left.
         store: another one than the place's own.
         on_finish: the application's hook.
@@ -55,7 +55,7 @@ class Desk:
 
     def __init__(
         self,
-        place: Place,
+        sandbox: S3Sandbox,
         *,
         remembers: bool = True,
         store: S3Store | None = None,
@@ -63,7 +63,7 @@ class Desk:
     ) -> None:
         ids = (UploadId(f"id{number}") for number in itertools.count())
         self.service = UploadService(
-            store or place.store(),
+            store or sandbox.store(),
             MemoryLocker(timeout=5) if remembers else Forgetful(),
             new_id=lambda: next(ids),
             on_finish=on_finish,

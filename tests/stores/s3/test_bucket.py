@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from tests.harness.stores import Place
+from tests.harness.stores import S3Sandbox
 from tests.stores.s3.stubs import FACTS, Stubbed
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.domain.parts import Part
@@ -25,8 +25,8 @@ KEY = "key"
 
 
 @pytest.fixture
-def bucket(place: Place) -> Bucket:
-    return Bucket(place.client, place.bucket)
+def bucket(sandbox: S3Sandbox) -> Bucket:
+    return Bucket(sandbox.client, sandbox.bucket)
 
 
 def payload(data: bytes) -> Payload:
@@ -36,8 +36,8 @@ def payload(data: bytes) -> Payload:
 # -- what the real server answers ------------------------------------------------------------------
 
 
-def test_what_was_put_is_there(place: Place, bucket: Bucket) -> None:
-    key = place.prefix + KEY
+def test_what_was_put_is_there(sandbox: S3Sandbox, bucket: Bucket) -> None:
+    key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"abc"), content_type="text/x-a", metadata={"a": "B"})
     content, facts = bucket.get(key)
     assert content == b"abc"
@@ -45,12 +45,12 @@ def test_what_was_put_is_there(place: Place, bucket: Bucket) -> None:
     assert (facts.size, facts.etag) == (3, etag)
     assert facts.metadata == {"a": "B"}
     assert facts.modified.tzinfo is not None
-    found = place.admin.head_object(Bucket=place.bucket, Key=key)
+    found = sandbox.admin.head_object(Bucket=sandbox.bucket, Key=key)
     assert found["ContentType"] == "text/x-a"
 
 
-def test_what_is_not_there_is_absent(place: Place, bucket: Bucket) -> None:
-    key = place.prefix + KEY
+def test_what_is_not_there_is_absent(sandbox: S3Sandbox, bucket: Bucket) -> None:
+    key = sandbox.prefix + KEY
     for ask in (
         lambda: bucket.get(key),
         lambda: bucket.head(key),
@@ -63,13 +63,13 @@ def test_what_is_not_there_is_absent(place: Place, bucket: Bucket) -> None:
             ask()
 
 
-def test_removing_what_is_not_there_is_nothing(place: Place, bucket: Bucket) -> None:
-    bucket.delete(place.prefix + KEY)
-    bucket.abort(place.prefix + KEY, "0" * 32)
+def test_removing_what_is_not_there_is_nothing(sandbox: S3Sandbox, bucket: Bucket) -> None:
+    bucket.delete(sandbox.prefix + KEY)
+    bucket.abort(sandbox.prefix + KEY, "0" * 32)
 
 
-def test_another_version_is_absent(place: Place, bucket: Bucket) -> None:
-    key = place.prefix + KEY
+def test_another_version_is_absent(sandbox: S3Sandbox, bucket: Bucket) -> None:
+    key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"abc"))
     assert b"".join(bucket.read(key, 1, 3, etag=etag, step=1)) == b"bc"
     bucket.put(key, payload(b"xyz"))
@@ -77,16 +77,16 @@ def test_another_version_is_absent(place: Place, bucket: Bucket) -> None:
         bucket.read(key, 0, 1, etag=etag, step=1)
 
 
-def test_pieces_are_no_larger_than_asked_for(place: Place, bucket: Bucket) -> None:
-    key = place.prefix + KEY
+def test_pieces_are_no_larger_than_asked_for(sandbox: S3Sandbox, bucket: Bucket) -> None:
+    key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"0123456789"))
     pieces = list(bucket.read(key, 0, 10, etag=etag, step=4))
     assert b"".join(pieces) == b"0123456789"
     assert max(map(len, pieces)) <= 4
 
 
-def test_a_condition_that_does_not_hold_is_a_lost_lock(place: Place, bucket: Bucket) -> None:
-    key = place.prefix + KEY
+def test_a_condition_that_does_not_hold_is_a_lost_lock(sandbox: S3Sandbox, bucket: Bucket) -> None:
+    key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"first"), condition=Condition(None))
     with pytest.raises(LockLost):
         bucket.put(key, payload(b"second"), condition=Condition(None))
@@ -96,20 +96,22 @@ def test_a_condition_that_does_not_hold_is_a_lost_lock(place: Place, bucket: Buc
     bucket.delete(key)
     with pytest.raises(LockLost):
         bucket.put(key, payload(b"fifth"), condition=Condition(etag))
-    assert place.names() == []
+    assert sandbox.list_keys() == []
 
 
-def test_the_bytes_of_another_write_are_not_taken_for_ours(place: Place, bucket: Bucket) -> None:
+def test_the_bytes_of_another_write_are_not_taken_for_ours(
+    sandbox: S3Sandbox, bucket: Bucket
+) -> None:
     """Even where they are the same bytes: each write has a token of its own."""
-    key = place.prefix + KEY
+    key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"same"), condition=Condition(None))
     with pytest.raises(LockLost):
         bucket.put(key, payload(b"same"), condition=Condition(None))
     assert bucket.head(key).etag == etag
 
 
-def test_parts_are_listed_and_become_an_object(place: Place, bucket: Bucket) -> None:
-    key = place.prefix + KEY
+def test_parts_are_listed_and_become_an_object(sandbox: S3Sandbox, bucket: Bucket) -> None:
+    key = sandbox.prefix + KEY
     multipart = bucket.create_multipart(key, content_type=None, metadata={})
     assert bucket.list_parts(key, multipart) == []
     part = bucket.upload_part(key, multipart, 1, payload(b"abc"))
@@ -118,11 +120,11 @@ def test_parts_are_listed_and_become_an_object(place: Place, bucket: Bucket) -> 
         (1, 3, part.etag)
     ]
     bucket.complete(key, multipart, [part])
-    assert place.get(key) == b"abc"
+    assert sandbox.get(key) == b"abc"
 
 
-def test_bytes_that_changed_on_their_way_are_not_stored(place: Place, bucket: Bucket) -> None:
-    key = place.prefix + KEY
+def test_bytes_that_changed_on_their_way_are_not_stored(sandbox: S3Sandbox, bucket: Bucket) -> None:
+    key = sandbox.prefix + KEY
     wrong = Payload(b"abc", 3, Payload.of(b"abd").crc32)
     with pytest.raises(StoreUnavailable):
         bucket.put(key, wrong)
@@ -130,11 +132,11 @@ def test_bytes_that_changed_on_their_way_are_not_stored(place: Place, bucket: Bu
     with pytest.raises(StoreUnavailable):
         bucket.upload_part(key, multipart, 1, wrong)
     assert bucket.list_parts(key, multipart) == []
-    assert place.names() == []
+    assert sandbox.list_keys() == []
 
 
-def test_what_the_identity_may_not_do_is_a_failure_and_not_absence(place: Place) -> None:
-    other = Bucket(place.client, "another-bucket")
+def test_what_the_identity_may_not_do_is_a_failure_and_not_absence(sandbox: S3Sandbox) -> None:
+    other = Bucket(sandbox.client, "another-bucket")
     for ask in (
         lambda: other.head(KEY),
         lambda: other.get(KEY),
@@ -146,12 +148,12 @@ def test_what_the_identity_may_not_do_is_a_failure_and_not_absence(place: Place)
             ask()
 
 
-def test_a_server_that_cannot_be_reached_is_a_failure(place: Place, bucket: Bucket) -> None:
+def test_a_server_that_cannot_be_reached_is_a_failure(sandbox: S3Sandbox, bucket: Bucket) -> None:
     with (
-        place.calls.failing(EndpointConnectionError(endpoint_url="x"), "HeadObject"),
+        sandbox.calls.failing(EndpointConnectionError(endpoint_url="x"), "HeadObject"),
         pytest.raises(StoreUnavailable, match="HeadObject") as caught,
     ):
-        bucket.head(place.prefix + KEY)
+        bucket.head(sandbox.prefix + KEY)
     assert isinstance(caught.value.__cause__, EndpointConnectionError)
 
 

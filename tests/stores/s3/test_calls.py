@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.harness.stores import PART, Place
+from tests.harness.stores import PART, S3Sandbox
 from tests.stores.s3.service import Desk
 from tus_wsgi.domain.errors import OffsetMismatch, UploadNotFound
 from tus_wsgi.domain.model import UploadId
@@ -24,8 +24,8 @@ PARTS = ["UploadPart 1", "UploadPart 2", "UploadPart 3"]
 class Counter:
     """Counts what the requests since the last look have cost."""
 
-    def __init__(self, place: Place) -> None:
-        self._calls = place.calls
+    def __init__(self, sandbox: S3Sandbox) -> None:
+        self._calls = sandbox.calls
 
     def cost(self, *expected: str) -> None:
         """Compare with `expected`, in any order: some calls go at the same time."""
@@ -38,8 +38,8 @@ class Counter:
 
 
 @pytest.fixture
-def counter(place: Place) -> Counter:
-    return Counter(place)
+def counter(sandbox: S3Sandbox) -> Counter:
+    return Counter(sandbox)
 
 
 @pytest.fixture(params=[False, True], ids=["strangers", "one process"])
@@ -50,8 +50,8 @@ def is_known(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def desk(place: Place, *, is_known: bool) -> Desk:
-    return Desk(place, remembers=is_known)
+def desk(sandbox: S3Sandbox, *, is_known: bool) -> Desk:
+    return Desk(sandbox, remembers=is_known)
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_an_empty_upload_costs_two_calls(desk: Desk, counter: Counter) -> None:
     counter.cost("PutObject info", "PutObject data")
 
 
-def test_a_hook_costs_one_more(place: Place, counter: Counter) -> None:
-    Desk(place, on_finish=lambda _: None).create(len(SMALL), SMALL)
+def test_a_hook_costs_one_more(sandbox: S3Sandbox, counter: Counter) -> None:
+    Desk(sandbox, on_finish=lambda _: None).create(len(SMALL), SMALL)
     counter.cost("PutObject info", "PutObject data", "PutObject info")
 
 
@@ -105,9 +105,9 @@ def test_a_small_file_in_two_requests_costs_two_to_five_calls(
 
 
 def test_with_a_hook_it_costs_three_to_six(
-    place: Place, counter: Counter, *, is_known: bool
+    sandbox: S3Sandbox, counter: Counter, *, is_known: bool
 ) -> None:
-    desk = Desk(place, on_finish=lambda _: None, remembers=is_known)
+    desk = Desk(sandbox, on_finish=lambda _: None, remembers=is_known)
     id = desk.create(len(SMALL)).id
     desk.append(id, SMALL)
     load_offset = [] if is_known else MEASURE_ONE
@@ -152,9 +152,9 @@ def test_what_the_process_knows_is_what_a_look_has_found(
 
 
 def test_a_request_that_was_refused_leaves_nothing_to_go_on_from(
-    place: Place, counter: Counter
+    sandbox: S3Sandbox, counter: Counter
 ) -> None:
-    desk = Desk(place)
+    desk = Desk(sandbox)
     id = desk.create(len(LARGE)).id
     with pytest.raises(OffsetMismatch):
         desk.append(id, b"x", offset=1)
@@ -173,33 +173,33 @@ def test_bytes_that_fill_no_part_cost_one_write_and_no_reading_back(
         counter.cost(*measure_parts, "PutObject tail")
 
 
-def test_another_process_reads_the_tail_back(place: Place, counter: Counter) -> None:
-    id = Desk(place).create(len(LARGE)).id
-    Desk(place).append(id, LARGE[:3])
-    place.calls.clear()
-    Desk(place).append(id, LARGE[3:6], offset=3)
+def test_another_process_reads_the_tail_back(sandbox: S3Sandbox, counter: Counter) -> None:
+    id = Desk(sandbox).create(len(LARGE)).id
+    Desk(sandbox).append(id, LARGE[:3])
+    sandbox.calls.clear()
+    Desk(sandbox).append(id, LARGE[3:6], offset=3)
     counter.cost(*MEASURE_PARTS, "GetObject tail", "PutObject tail")
 
 
 def test_a_part_that_swallows_the_tail(
-    desk: Desk, counter: Counter, place: Place, measure_parts: list[str]
+    desk: Desk, counter: Counter, sandbox: S3Sandbox, measure_parts: list[str]
 ) -> None:
     id = desk.create(len(LARGE)).id
     desk.append(id, LARGE[:3])
-    place.calls.clear()
+    sandbox.calls.clear()
     desk.append(id, LARGE[3:], offset=3)
     counter.cost(*measure_parts, *PARTS, "DeleteObject tail", *COMPLETE)
 
 
 def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
-    desk: Desk, counter: Counter, place: Place, load_offset: list[str]
+    desk: Desk, counter: Counter, sandbox: S3Sandbox, load_offset: list[str]
 ) -> None:
     id = desk.create(len(SMALL)).id
     for offset in range(len(SMALL) - 1):
         desk.append(id, SMALL[offset : offset + 1], offset=offset)
     desk.look(id)
-    assert not [call for call in place.calls.begun if "Part" in call]
-    place.calls.clear()
+    assert not [call for call in sandbox.calls.begun if "Part" in call]
+    sandbox.calls.clear()
     desk.append(id, SMALL[-1:], offset=len(SMALL) - 1)
     counter.cost(*load_offset, "PutObject data", "DeleteObject tail", "PutObject info")
 
@@ -216,24 +216,24 @@ def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
     ],
 )
 def test_a_look_costs_up_to_three_calls(
-    place: Place, *, length: int | None, came: int, cost: list[str]
+    sandbox: S3Sandbox, *, length: int | None, came: int, cost: list[str]
 ) -> None:
-    desk = Desk(place)
+    desk = Desk(sandbox)
     id = desk.create(length).id
     desk.append(id, LARGE[:came])
-    place.calls.clear()
+    sandbox.calls.clear()
     desk.look(id)
-    Counter(place).cost(*cost)
+    Counter(sandbox).cost(*cost)
 
 
 @pytest.mark.parametrize("is_one_request", [True, False])
 def test_the_first_look_at_a_small_file_records_that_it_is_finished(
-    desk: Desk, counter: Counter, place: Place, *, is_one_request: bool
+    desk: Desk, counter: Counter, sandbox: S3Sandbox, *, is_one_request: bool
 ) -> None:
     id = desk.create(len(SMALL), SMALL if is_one_request else None).id
     if not is_one_request:
         desk.append(id, SMALL)
-    place.calls.clear()
+    sandbox.calls.clear()
     desk.look(id)
     counter.cost(*MEASURE_ONE, "PutObject info")
     desk.look(id)
@@ -242,22 +242,22 @@ def test_the_first_look_at_a_small_file_records_that_it_is_finished(
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=len)
 def test_a_download_costs_three_calls(
-    desk: Desk, counter: Counter, place: Place, data: bytes
+    desk: Desk, counter: Counter, sandbox: S3Sandbox, data: bytes
 ) -> None:
     id = desk.create(len(data)).id
     desk.append(id, data)
     desk.look(id)
-    place.calls.clear()
+    sandbox.calls.clear()
     assert desk.download(id) == data
     counter.cost("GetObject info", "HeadObject data", "GetObject data")
 
 
 def test_a_download_before_anybody_has_looked_costs_four(
-    desk: Desk, counter: Counter, place: Place
+    desk: Desk, counter: Counter, sandbox: S3Sandbox
 ) -> None:
     id = desk.create(len(SMALL)).id
     desk.append(id, SMALL)
-    place.calls.clear()
+    sandbox.calls.clear()
     assert desk.download(id) == SMALL
     counter.cost(*MEASURE_ONE, "GetObject data")
 
@@ -269,7 +269,7 @@ def test_a_download_before_anybody_has_looked_costs_four(
 def test_a_termination_costs_five_calls(
     desk: Desk,
     counter: Counter,
-    place: Place,
+    sandbox: S3Sandbox,
     *,
     length: int | None,
     came: int,
@@ -278,9 +278,9 @@ def test_a_termination_costs_five_calls(
     """Abort first, the record last."""
     id = desk.create(length).id
     desk.append(id, LARGE[:came])
-    place.calls.clear()
+    sandbox.calls.clear()
     desk.terminate(id)
-    begun = place.calls.begun
+    begun = sandbox.calls.begun
     assert begun == [
         "GetObject info",
         *(["AbortMultipartUpload data"] if aborts else []),
@@ -297,13 +297,17 @@ def test_what_does_not_exist_costs_one_call(desk: Desk, counter: Counter) -> Non
 
 
 def test_a_deferred_length_opens_its_multipart_upload_with_the_first_part(
-    desk: Desk, counter: Counter, place: Place, measure_open: list[str], measure_parts: list[str]
+    desk: Desk,
+    counter: Counter,
+    sandbox: S3Sandbox,
+    measure_open: list[str],
+    measure_parts: list[str],
 ) -> None:
     id = desk.create(None).id
     counter.cost("PutObject info")
     desk.append(id, LARGE[:7])
     counter.cost(*measure_open, "PutObject tail")
-    assert place.multiparts() == []
+    assert sandbox.list_multiparts() == []
     desk.append(id, LARGE[7 : PART + 7], offset=7)
     counter.cost(
         *measure_open,
@@ -312,13 +316,13 @@ def test_a_deferred_length_opens_its_multipart_upload_with_the_first_part(
         "UploadPart 1",
         "PutObject tail",
     )
-    assert len(place.multiparts()) == 1
+    assert len(sandbox.list_multiparts()) == 1
     desk.append(id, b"", offset=PART + 7, length=PART + 7)
     counter.cost(*measure_parts, "PutObject info", "UploadPart 2", "DeleteObject tail", *COMPLETE)
 
 
 def test_a_deferred_length_of_one_part_never_opens_one(
-    desk: Desk, counter: Counter, place: Place, measure_open: list[str]
+    desk: Desk, counter: Counter, sandbox: S3Sandbox, measure_open: list[str]
 ) -> None:
     id = desk.create(None, SMALL[:4]).id
     counter.cost("PutObject info", "PutObject tail")
@@ -330,14 +334,14 @@ def test_a_deferred_length_of_one_part_never_opens_one(
         "DeleteObject tail",
         "PutObject info",
     )
-    assert place.data(id) == SMALL
+    assert sandbox.data(id) == SMALL
 
 
-def test_nothing_goes_on_from_an_upload_that_was_removed(desk: Desk, place: Place) -> None:
+def test_nothing_goes_on_from_an_upload_that_was_removed(desk: Desk, sandbox: S3Sandbox) -> None:
     id = desk.create(len(SMALL)).id
     desk.append(id, SMALL[:3])
     desk.terminate(id)
     for offset, data in ((3, SMALL[3:]), (0, SMALL)):
         with pytest.raises(UploadNotFound):
             desk.append(id, data, offset=offset)
-    assert place.names() == []
+    assert sandbox.list_keys() == []

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from tests.harness.clients.uploads import Uploads, whenever
-from tests.harness.stores import PART, Call, Place
+from tests.harness.clients.service import ServiceClient, call_once
+from tests.harness.stores import PART, Call, S3Sandbox
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import InvalidPartial, OnFinishFailed, StoreUnavailable, UploadGone
 from tus_wsgi.domain.model import KIB, TIB, Final, Metadata, Partial, State, UploadId, UploadInfo
@@ -49,19 +49,19 @@ def cut(sizes: list[int]) -> list[bytes]:
 
 
 @pytest.fixture
-def uploads(place: Place) -> Uploads:
-    return Uploads(place.store())
+def uploads(sandbox: S3Sandbox) -> ServiceClient:
+    return ServiceClient(sandbox.store())
 
 
-def partials(uploads: Uploads, sizes: list[int]) -> list[UploadId]:
-    made = [uploads.partial(piece) for piece in cut(sizes)]
+def partials(uploads: ServiceClient, sizes: list[int]) -> list[UploadId]:
+    made = [uploads.create_partial(piece) for piece in cut(sizes)]
     uploads.events.clear()
     return made
 
 
-def anew(uploads: Uploads, place: Place) -> Uploads:
+def anew(uploads: ServiceClient, sandbox: S3Sandbox) -> ServiceClient:
     """The same uploads as another process sees them."""
-    other = Uploads(place.store())
+    other = ServiceClient(sandbox.store())
     other.clock = uploads.clock
     return other
 
@@ -70,84 +70,90 @@ def anew(uploads: Uploads, place: Place) -> Uploads:
 
 
 def test_s3_copies_what_lies_in_one_partial_and_only_seams_are_sent(
-    uploads: Uploads, place: Place
+    uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     """CO-02, CO-14: ranges of a large partial, two seams in one part, an empty one in between."""
     named = partials(uploads, SIZES)
-    place.calls.clear()
-    info = uploads.join(*named)
-    begun = sorted(call for call in place.calls.begun if call[:10] == "UploadPart")
+    sandbox.calls.clear()
+    info = uploads.concatenate(*named)
+    begun = sorted(call for call in sandbox.calls.begun if call[:10] == "UploadPart")
     assert begun == ["UploadPart 3", "UploadPartCopy 1", "UploadPartCopy 2", "UploadPartCopy 4"]
-    assert place.calls.begun.count("GetObject data") == 3
+    assert sandbox.calls.begun.count("GetObject data") == 3
     assert info.is_finished
-    assert place.data(info.id) == b"".join(cut(SIZES))
+    assert sandbox.data(info.id) == b"".join(cut(SIZES))
 
 
 def test_a_seam_that_falls_on_the_end_of_a_part_needs_no_bytes(
-    uploads: Uploads, place: Place
+    uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     """A partial of exactly a part's size is copied whole: it is too small for a range."""
     named = partials(uploads, [PART, PART, 100])
-    place.calls.clear()
-    info = uploads.join(*named)
-    assert not any(call.startswith(("UploadPart ", "GetObject data")) for call in place.calls.begun)
-    assert place.data(info.id) == b"".join(cut([PART, PART, 100]))
+    sandbox.calls.clear()
+    info = uploads.concatenate(*named)
+    assert not any(
+        call.startswith(("UploadPart ", "GetObject data")) for call in sandbox.calls.begun
+    )
+    assert sandbox.data(info.id) == b"".join(cut([PART, PART, 100]))
 
 
-def test_what_fits_in_one_part_is_written_in_one_piece(uploads: Uploads, place: Place) -> None:
+def test_what_fits_in_one_part_is_written_in_one_piece(
+    uploads: ServiceClient, sandbox: S3Sandbox
+) -> None:
     named = partials(uploads, [3, 0, 5])
-    place.calls.clear()
-    info = uploads.join(*named)
-    assert place.calls.begun.count("PutObject data") == 1
-    assert not any("Part" in call or "Multipart" in call for call in place.calls.begun)
-    assert place.multiparts() == []
-    assert place.data(info.id) == DATA[:8]
+    sandbox.calls.clear()
+    info = uploads.concatenate(*named)
+    assert sandbox.calls.begun.count("PutObject data") == 1
+    assert not any("Part" in call or "Multipart" in call for call in sandbox.calls.begun)
+    assert sandbox.list_multiparts() == []
+    assert sandbox.data(info.id) == DATA[:8]
 
 
 @pytest.mark.parametrize("sizes", [SIZES, [3, 4]], ids=["parts", "one part"])
 def test_the_object_has_the_type_and_the_metadata_of_the_whole(
-    uploads: Uploads, place: Place, sizes: list[int]
+    uploads: ServiceClient, sandbox: S3Sandbox, sizes: list[int]
 ) -> None:
     """CO-05; tusd loses both where a partial is small."""
     metadata = Metadata((("filetype", b"video/mp4"), ("name", b"x")), "filetype dg==,name eA==")
-    info = uploads.join(*partials(uploads, sizes), metadata=metadata)
-    object = place.admin.head_object(Bucket=place.bucket, Key=place.keys.data(info.id))
+    info = uploads.concatenate(*partials(uploads, sizes), metadata=metadata)
+    object = sandbox.admin.head_object(Bucket=sandbox.bucket, Key=sandbox.keys.data(info.id))
     assert object["ContentType"] == "video/mp4"
     described = {key.lower(): value for key, value in object["Metadata"].items()}
     assert described == {"filetype": "video/mp4", "name": "x"}
 
 
 def test_looking_at_a_whole_that_waits_costs_a_call_for_each_partial(
-    uploads: Uploads, place: Place
+    uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     running = uploads.create(3, is_partial=True)
-    info = uploads.join(*partials(uploads, [1, 2]), running)
-    place.calls.clear()
-    assert not uploads.look(info.id).is_full
-    assert place.calls.begun == ["GetObject info"] * 4
+    info = uploads.concatenate(*partials(uploads, [1, 2]), running)
+    sandbox.calls.clear()
+    assert not uploads.inspect(info.id).is_full
+    assert sandbox.calls.begun == ["GetObject info"] * 4
 
 
-def test_a_partial_of_tusd_s_can_be_joined(uploads: Uploads, place: Place) -> None:
+def test_a_partial_of_tusd_s_can_be_joined(uploads: ServiceClient, sandbox: S3Sandbox) -> None:
     """It never writes down that it finished one."""
     id = UploadId("tusd1+" + "0" * 32)
     info = UploadInfo(id, 3, concat=Partial())
-    record = UploadRecord(info, place.bucket, place.keys.data(id), "0" * 32, plan=None)
-    place.put(place.keys.info(id), encode(record))
-    place.put(place.keys.data(id), b"abc")
-    joined = uploads.join(id, uploads.partial(b"d"))
-    assert place.data(joined.id) == b"abcd"
+    record = UploadRecord(info, sandbox.bucket, sandbox.keys.data(id), "0" * 32, plan=None)
+    sandbox.put(sandbox.keys.info(id), encode(record))
+    sandbox.put(sandbox.keys.data(id), b"abc")
+    joined = uploads.concatenate(id, uploads.create_partial(b"d"))
+    assert sandbox.data(joined.id) == b"abcd"
 
 
-def test_a_whole_that_tusd_made_is_found_finished(uploads: Uploads, place: Place) -> None:
+def test_a_whole_that_tusd_made_is_found_finished(
+    uploads: ServiceClient, sandbox: S3Sandbox
+) -> None:
     id = UploadId("tusd2+" + "0" * 32)
     info = UploadInfo(id, 3, concat=Final((UploadId("gone"),)))
-    record = UploadRecord(info, place.bucket, place.keys.data(id), "0" * 32, plan=None)
-    place.put(place.keys.info(id), encode(record))
-    place.put(place.keys.data(id), b"abc")
-    assert uploads.look(id).is_finished
+    record = UploadRecord(info, sandbox.bucket, sandbox.keys.data(id), "0" * 32, plan=None)
+    sandbox.put(sandbox.keys.info(id), encode(record))
+    sandbox.put(sandbox.keys.data(id), b"abc")
+    assert uploads.inspect(id).is_finished
 
 
-def test_hundreds_of_partials_are_joined(uploads: Uploads, place: Place) -> None:
+def test_hundreds_of_partials_are_joined(uploads: ServiceClient, sandbox: S3Sandbox) -> None:
     """CO-13: each of them looked at and read, several at once; three S3 calls each."""
     size, count = 11, 200
     pieces = [DATA[start : start + size] for start in range(0, count * size, size)]
@@ -155,30 +161,30 @@ def test_hundreds_of_partials_are_joined(uploads: Uploads, place: Place) -> None
 
     def write(id: UploadId, piece: bytes) -> None:
         info = UploadInfo(id, size, size, state=State.FINISHED, concat=Partial())
-        record = UploadRecord(info, place.bucket, place.keys.data(id), None, PartPlan(PART))
-        place.put(place.keys.info(id), encode(record))
-        place.put(place.keys.data(id), piece)
+        record = UploadRecord(info, sandbox.bucket, sandbox.keys.data(id), None, PartPlan(PART))
+        sandbox.put(sandbox.keys.info(id), encode(record))
+        sandbox.put(sandbox.keys.data(id), piece)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, ids, pieces))
-    place.calls.clear()
-    info = uploads.join(*ids)
-    assert place.data(info.id) == b"".join(pieces)
-    assert len(place.calls.begun) <= 3 * count + 5
+    sandbox.calls.clear()
+    info = uploads.concatenate(*ids)
+    assert sandbox.data(info.id) == b"".join(pieces)
+    assert len(sandbox.calls.begun) <= 3 * count + 5
 
 
-def test_no_more_than_a_part_is_held_for_a_seam(place: Place, tmp_path: Path) -> None:
+def test_no_more_than_a_part_is_held_for_a_seam(sandbox: S3Sandbox, tmp_path: Path) -> None:
     """With no memory for parts, they are on disk; and only pieces are in memory."""
-    uploads = Uploads(place.store(spool=Spool(0, str(tmp_path))))
+    uploads = ServiceClient(sandbox.store(spool=Spool(0, str(tmp_path))))
     named = partials(uploads, SIZES)
     tracemalloc.start()
     try:
-        info = uploads.join(*named)
+        info = uploads.concatenate(*named)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < PART // 2
-    assert place.data(info.id) == b"".join(cut(SIZES))
+    assert sandbox.data(info.id) == b"".join(cut(SIZES))
 
 
 # -- what breaks on the way ------------------------------------------------------------------------
@@ -196,21 +202,21 @@ CALLS = [
 
 @pytest.mark.parametrize("call", ["GetObject info", *CALLS])
 def test_a_fault_leaves_the_partials_and_nothing_else(
-    uploads: Uploads, place: Place, call: str
+    uploads: ServiceClient, sandbox: S3Sandbox, call: str
 ) -> None:
     """The client knows no URL to go on with, so it will begin again."""
     named = partials(uploads, SIZES)
-    names = place.names()
-    with place.calls.failing(UNREACHABLE, call), pytest.raises(StoreUnavailable):
-        uploads.join(*named)
-    assert place.multiparts() == []
-    assert place.names() == names
+    names = sandbox.list_keys()
+    with sandbox.calls.failing(UNREACHABLE, call), pytest.raises(StoreUnavailable):
+        uploads.concatenate(*named)
+    assert sandbox.list_multiparts() == []
+    assert sandbox.list_keys() == names
     assert uploads.finished == []
-    assert uploads.join(*named).is_finished
+    assert uploads.concatenate(*named).is_finished
 
 
 @contextmanager
-def breaking(place: Place, number: int, how: str) -> Iterator[None]:
+def breaking(sandbox: S3Sandbox, number: int, how: str) -> Iterator[None]:
     """Let the call of this number fail before it reaches S3, or let its answer be lost."""
     count = itertools.count()
     event = "before-call.s3" if how == "refused" else "after-call.s3"
@@ -219,7 +225,7 @@ def breaking(place: Place, number: int, how: str) -> Iterator[None]:
         if next(count) == number:
             raise UNREACHABLE
 
-    events = place.client.meta.events
+    events = sandbox.client.meta.events
     events.register_first(event, strike)
     try:
         yield
@@ -230,39 +236,41 @@ def breaking(place: Place, number: int, how: str) -> Iterator[None]:
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["refused", "lost"])
-def test_any_call_may_fail(uploads: Uploads, place: Place, how: str) -> None:
+def test_any_call_may_fail(uploads: ServiceClient, sandbox: S3Sandbox, how: str) -> None:
     """Whatever is left of the attempt becomes the file, or is nothing; and no fault is final."""
     sizes = [2 * PART + 1, 3, PART + 5]
     named, data = partials(uploads, sizes), b"".join(cut(sizes))
-    place.calls.clear()
-    uploads.join(*named)
-    calls = len(place.calls.begun)
+    sandbox.calls.clear()
+    uploads.concatenate(*named)
+    calls = len(sandbox.calls.begun)
     assert 15 < calls < 30
-    known = ids_of(place)
+    known = ids_of(sandbox)
     for number in range(calls):
         told = len(uploads.finished)
         try:
-            with breaking(place, number, how):
-                done = uploads.join(*named)
+            with breaking(sandbox, number, how):
+                done = uploads.concatenate(*named)
         except StoreUnavailable:
-            for id in ids_of(place) - known:
-                assert anew(uploads, place).look(id).is_finished
+            for id in ids_of(sandbox) - known:
+                assert anew(uploads, sandbox).inspect(id).is_finished
         else:
             assert done.is_finished
-        for id in ids_of(place) - known:
-            assert place.data(id) == data
+        for id in ids_of(sandbox) - known:
+            assert sandbox.data(id) == data
         for one in uploads.finished[told:]:
-            assert place.data(one.id) == data
-        known |= ids_of(place)
+            assert sandbox.data(one.id) == data
+        known |= ids_of(sandbox)
 
 
-def ids_of(place: Place) -> set[UploadId]:
+def ids_of(sandbox: S3Sandbox) -> set[UploadId]:
     """The uploads that anybody can find."""
-    return {UploadId(name[:-5]) for name in place.names() if name.endswith(".info")}
+    return {UploadId(name[:-5]) for name in sandbox.list_keys() if name.endswith(".info")}
 
 
 @pytest.mark.parametrize("call", CALLS[3:])
-def test_whoever_looks_after_a_death_goes_on(uploads: Uploads, place: Place, call: str) -> None:
+def test_whoever_looks_after_a_death_goes_on(
+    uploads: ServiceClient, sandbox: S3Sandbox, call: str
+) -> None:
     """The record names the partials; what is there already is not copied again."""
     named = partials(uploads, SIZES)
 
@@ -270,23 +278,23 @@ def test_whoever_looks_after_a_death_goes_on(uploads: Uploads, place: Place, cal
         if str(one) == call:
             raise Died
 
-    place.calls.before = die
+    sandbox.calls.before = die
     with pytest.raises(Died):
-        uploads.join(*named)
-    place.calls.before = None
-    (id,) = ids_of(place) - {*named}
-    place.calls.clear()
-    other = anew(uploads, place)
-    assert other.look(id).is_finished
+        uploads.concatenate(*named)
+    sandbox.calls.before = None
+    (id,) = ids_of(sandbox) - {*named}
+    sandbox.calls.clear()
+    other = anew(uploads, sandbox)
+    assert other.inspect(id).is_finished
     if call == "CompleteMultipartUpload data":
-        assert not any(one.startswith("UploadPart") for one in place.calls.begun)
-    assert place.data(id) == b"".join(cut(SIZES))
+        assert not any(one.startswith("UploadPart") for one in sandbox.calls.begun)
+    assert sandbox.data(id) == b"".join(cut(SIZES))
     assert [one.id for one in other.finished] == [id]
-    assert place.multiparts() == []
+    assert sandbox.list_multiparts() == []
 
 
 def test_a_death_after_the_object_was_made_costs_no_second_one(
-    uploads: Uploads, place: Place
+    uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     """Also where the partials are gone by then."""
     named = partials(uploads, SIZES)
@@ -298,86 +306,90 @@ def test_a_death_after_the_object_was_made_costs_no_second_one(
         elif completed:
             raise Died
 
-    place.calls.before = die
+    sandbox.calls.before = die
     with pytest.raises(Died):
-        uploads.join(*named)
-    place.calls.before = None
-    id = UploadId(completed[0].key.removeprefix(place.prefix))
+        uploads.concatenate(*named)
+    sandbox.calls.before = None
+    id = UploadId(completed[0].key.removeprefix(sandbox.prefix))
     for name in named:
         uploads.terminate(name)
-    assert anew(uploads, place).look(id).is_finished
-    assert place.data(id) == b"".join(cut(SIZES))
+    assert anew(uploads, sandbox).inspect(id).is_finished
+    assert sandbox.data(id) == b"".join(cut(SIZES))
 
 
 @pytest.mark.parametrize("sizes", [SIZES, [3, 4]], ids=["parts", "one part"])
 @pytest.mark.parametrize("doing", ["remove", "replace"])
 def test_a_partial_that_goes_meanwhile_never_gets_into_the_object(
-    uploads: Uploads, place: Place, sizes: list[int], doing: str
+    uploads: ServiceClient, sandbox: S3Sandbox, sizes: list[int], doing: str
 ) -> None:
     """Every copy and every reading names the version that was looked at."""
     named = partials(uploads, sizes)
-    key = place.keys.data(named[0])
+    key = sandbox.keys.data(named[0])
 
     def change() -> None:
         if doing == "remove":
-            place.delete(key)
+            sandbox.delete(key)
         else:
-            place.put(key, bytes(sizes[0]))
+            sandbox.put(key, bytes(sizes[0]))
 
-    once = whenever(change)
+    once = call_once(change)
     first = "CreateMultipartUpload" if len(sizes) > 2 else "GetObject data"
-    place.calls.before = lambda call: once() if first in (str(call), call.operation) else None
-    names = place.names()
+    sandbox.calls.before = lambda call: once() if first in (str(call), call.operation) else None
+    names = sandbox.list_keys()
     with pytest.raises(InvalidPartial, match=named[0]):
-        uploads.join(*named)
-    assert place.multiparts() == []
-    assert set(place.names()) <= set(names)
+        uploads.concatenate(*named)
+    assert sandbox.list_multiparts() == []
+    assert set(sandbox.list_keys()) <= set(names)
 
 
 def test_a_partial_that_goes_while_the_whole_waits_makes_an_end_of_it(
-    uploads: Uploads, place: Place
+    uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     """CU-03: also in the moment when it is made."""
     running = uploads.create(3, is_partial=True)
-    info = uploads.join(*partials(uploads, SIZES), running)
+    info = uploads.concatenate(*partials(uploads, SIZES), running)
     uploads.append(running, 0, b"abc")
-    final = uploads.look(running)
+    final = uploads.inspect(running)
     assert final.is_finished
-    key = place.keys.data(running)
-    once = whenever(lambda: place.delete(key))
-    place.calls.before = lambda call: once() if call.operation == "CreateMultipartUpload" else None
+    key = sandbox.keys.data(running)
+    once = call_once(lambda: sandbox.delete(key))
+    sandbox.calls.before = lambda call: (
+        once() if call.operation == "CreateMultipartUpload" else None
+    )
     with pytest.raises(UploadGone, match=running):
-        uploads.look(info.id)
+        uploads.inspect(info.id)
 
 
 def test_a_partial_whose_object_is_not_what_was_uploaded_is_refused(
-    uploads: Uploads, place: Place
+    uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     (partial,) = partials(uploads, [10])
-    place.put(place.keys.data(partial), b"short")
+    sandbox.put(sandbox.keys.data(partial), b"short")
     with pytest.raises(InvalidPartial, match=partial):
-        uploads.join(partial)
-    assert set(place.names()) == {partial, partial + ".info"}
+        uploads.concatenate(partial)
+    assert set(sandbox.list_keys()) == {partial, partial + ".info"}
 
 
 def test_a_refusal_of_the_application_leaves_the_object_to_be_tried_again(
-    uploads: Uploads, place: Place
+    uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     named = partials(uploads, SIZES)
-    uploads.refusals = [RuntimeError("not today")]
+    uploads.finish_errors = [RuntimeError("not today")]
     with pytest.raises(OnFinishFailed):
-        uploads.join(*named)
+        uploads.concatenate(*named)
     (refused,) = uploads.finished
-    place.calls.clear()
-    assert anew(uploads, place).look(refused.id).is_finished
-    assert not any(call.startswith("UploadPart") for call in place.calls.begun)
+    sandbox.calls.clear()
+    assert anew(uploads, sandbox).inspect(refused.id).is_finished
+    assert not any(call.startswith("UploadPart") for call in sandbox.calls.begun)
 
 
-def test_the_record_is_there_before_the_first_part(uploads: Uploads, place: Place) -> None:
+def test_the_record_is_there_before_the_first_part(
+    uploads: ServiceClient, sandbox: S3Sandbox
+) -> None:
     named = partials(uploads, SIZES)
-    place.calls.clear()
-    uploads.join(*named)
-    log = [(what, str(call)) for what, call in place.calls.log]
+    sandbox.calls.clear()
+    uploads.concatenate(*named)
+    log = [(what, str(call)) for what, call in sandbox.calls.log]
     written = log.index(("end", "PutObject info"))
     first = min(i for i, (what, call) in enumerate(log) if call.startswith("UploadPart"))
     assert written < first
@@ -441,7 +453,7 @@ def test_whoever_stops_listening_waits_for_what_has_begun() -> None:
 # -- the sweep -------------------------------------------------------------------------------------
 
 
-def sweep(uploads: Uploads, place: Place, max_size: int = TIB) -> dict[str, ActionKind]:
+def sweep(uploads: ServiceClient, sandbox: S3Sandbox, max_size: int = TIB) -> dict[str, ActionKind]:
     """What one sweep does, by the names of the uploads."""
     policy = SweepPolicy(
         now=uploads.clock,
@@ -451,59 +463,61 @@ def sweep(uploads: Uploads, place: Place, max_size: int = TIB) -> dict[str, Acti
         is_dry=False,
     )
     actions = Sweep(
-        place.store(),
+        sandbox.store(),
         MemoryLocker(timeout=1.0),
-        Bucket(place.admin, place.bucket),
-        keys=place.keys,
-        listing=Listing(place.admin, place.bucket),
+        Bucket(sandbox.admin, sandbox.bucket),
+        keys=sandbox.keys,
+        listing=Listing(sandbox.admin, sandbox.bucket),
         policy=policy,
     ).run()
     return {action.name: action.kind for action in actions}
 
 
-def test_the_sweep_makes_a_whole_whose_parts_are_all_there(uploads: Uploads, place: Place) -> None:
+def test_the_sweep_makes_a_whole_whose_parts_are_all_there(
+    uploads: ServiceClient, sandbox: S3Sandbox
+) -> None:
     """CU-02: for a client that does not come back to look."""
     running = uploads.create(3, is_partial=True)
-    info = uploads.join(uploads.partial(b"abc"), running)
-    assert sweep(uploads, place) == {}
+    info = uploads.concatenate(uploads.create_partial(b"abc"), running)
+    assert sweep(uploads, sandbox) == {}
     uploads.append(running, 0, b"def")
-    assert sweep(uploads, place) == {info.id: ActionKind.FINISHED}
-    assert place.data(info.id) == b"abcdef"
+    assert sweep(uploads, sandbox) == {info.id: ActionKind.FINISHED}
+    assert sandbox.data(info.id) == b"abcdef"
     assert [one.id for one in uploads.finished] == [info.id]
-    assert sweep(uploads, place) == {}
+    assert sweep(uploads, sandbox) == {}
 
 
 def test_the_sweep_makes_no_whole_that_is_larger_than_allowed(
-    uploads: Uploads, place: Place
+    uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     """CU-02: partials of unknown length may grow after the whole was begun."""
     growing = uploads.create(None, is_partial=True)
-    info = uploads.join(growing)
+    info = uploads.concatenate(growing)
     uploads.append(growing, 0, b"abcdef", length=6)
-    assert sweep(uploads, place, max_size=5) == {}
+    assert sweep(uploads, sandbox, max_size=5) == {}
     assert not uploads.finished
-    assert sweep(uploads, place, max_size=6) == {info.id: ActionKind.FINISHED}
+    assert sweep(uploads, sandbox, max_size=6) == {info.id: ActionKind.FINISHED}
 
 
 def test_a_whole_that_is_finished_stays_so_where_the_limit_is_lowered(
-    uploads: Uploads,
+    uploads: ServiceClient,
 ) -> None:
-    info = uploads.join(uploads.partial(b"abc"), uploads.partial(b"def"))
+    info = uploads.concatenate(uploads.create_partial(b"abc"), uploads.create_partial(b"def"))
     uploads.service.max_size = 5
-    assert uploads.look(info.id).is_finished
+    assert uploads.inspect(info.id).is_finished
     assert uploads.content(info.id) == b"abcdef"
 
 
-def test_the_sweep_removes_what_has_lapsed_and_no_finished_part(place: Place) -> None:
+def test_the_sweep_removes_what_has_lapsed_and_no_finished_part(sandbox: S3Sandbox) -> None:
     """EX-01, CU-03: a whole that waits in vain, with its parts or without."""
-    uploads = Uploads(place.store(), lifetime=100.0)
-    finished, running = uploads.partial(b"abc"), uploads.create(3, is_partial=True)
+    uploads = ServiceClient(sandbox.store(), lifetime=100.0)
+    finished, running = uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)
     lost = uploads.create(3, is_partial=True)
-    whole, without = uploads.join(finished, running), uploads.join(lost)
+    whole, without = uploads.concatenate(finished, running), uploads.concatenate(lost)
     uploads.terminate(lost)
-    assert sweep(uploads, place) == {}
-    uploads.wait(101)
-    assert sweep(uploads, place) == dict.fromkeys(
+    assert sweep(uploads, sandbox) == {}
+    uploads.advance_clock(101)
+    assert sweep(uploads, sandbox) == dict.fromkeys(
         [running, whole.id, without.id], ActionKind.EXPIRED
     )
-    assert place.names() == [finished, finished + ".info"]
+    assert sandbox.list_keys() == [finished, finished + ".info"]

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.harness.disks import SmallDisk
-from tests.harness.stores import PART, Place
+from tests.harness.stores import PART, S3Sandbox
 from tests.stores.s3.service import Desk
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.spool.part import FIRST_BUFFER
@@ -28,40 +28,42 @@ DATA = random.Random(8).randbytes(3 * PART + 777)
     ],
 )
 def test_what_was_received_before_the_disk_was_full_is_stored(
-    place: Place, length: int | None, budget: int, room: int, stored: int
+    sandbox: S3Sandbox, length: int | None, budget: int, room: int, stored: int
 ) -> None:
     """Whole parts first, and what there is of the next one as the tail."""
     spool = SmallDisk(budget, room)
-    desk = Desk(place, store=place.store(spool=spool))
+    desk = Desk(sandbox, store=sandbox.store(spool=spool))
     id = desk.create(length).id
     with pytest.raises(StoreUnavailable) as caught:
         desk.append(id, DATA)
     assert caught.value.full
-    assert Desk(place).look(id).offset == stored
+    assert Desk(sandbox).look(id).offset == stored
     assert spool.memory.available == budget
-    Desk(place).append(id, DATA[stored:], offset=stored, length=len(DATA))
-    assert place.data(id) == DATA
+    Desk(sandbox).append(id, DATA[stored:], offset=stored, length=len(DATA))
+    assert sandbox.data(id) == DATA
 
 
-def test_a_tail_stays_if_the_disk_has_no_room_for_it(place: Place) -> None:
-    id = Desk(place).create(len(DATA), DATA[:1000]).id
+def test_a_tail_stays_if_the_disk_has_no_room_for_it(sandbox: S3Sandbox) -> None:
+    id = Desk(sandbox).create(len(DATA), DATA[:1000]).id
     with pytest.raises(StoreUnavailable):
-        Desk(place, store=place.store(spool=SmallDisk(0, 0))).append(id, DATA[1000:], offset=1000)
-    assert Desk(place).look(id).offset == 1000
+        Desk(sandbox, store=sandbox.store(spool=SmallDisk(0, 0))).append(
+            id, DATA[1000:], offset=1000
+        )
+    assert Desk(sandbox).look(id).offset == 1000
 
 
-def test_a_client_whose_creation_met_a_full_disk_learns_how_far_it_got(place: Place) -> None:
-    desk = Desk(place, store=place.store(spool=SmallDisk(0, PART + 10)))
+def test_a_client_whose_creation_met_a_full_disk_learns_how_far_it_got(sandbox: S3Sandbox) -> None:
+    desk = Desk(sandbox, store=sandbox.store(spool=SmallDisk(0, PART + 10)))
     assert desk.create(len(DATA), DATA).offset == PART + 10
 
 
-def test_a_failure_of_s3_is_the_news_even_if_the_disk_is_full_too(place: Place) -> None:
-    desk = Desk(place, store=place.store(spool=SmallDisk(0, PART + 10)))
+def test_a_failure_of_s3_is_the_news_even_if_the_disk_is_full_too(sandbox: S3Sandbox) -> None:
+    desk = Desk(sandbox, store=sandbox.store(spool=SmallDisk(0, PART + 10)))
     id = desk.create(len(DATA)).id
     with (
-        place.calls.failing(ConnectionError(), "UploadPart 1"),
+        sandbox.calls.failing(ConnectionError(), "UploadPart 1"),
         pytest.raises((StoreUnavailable, ConnectionError)) as caught,
     ):
         desk.append(id, DATA)
     assert not getattr(caught.value, "full", False)
-    assert Desk(place).look(id).offset == 0
+    assert Desk(sandbox).look(id).offset == 0

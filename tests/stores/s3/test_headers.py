@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness.stores import Place
+from tests.harness.stores import S3Sandbox
 from tus_wsgi.domain.model import Metadata, UploadId
 from tus_wsgi.stores.s3.headers import (
     USER_METADATA_LIMIT,
@@ -154,7 +154,7 @@ def test_without_a_filetype_the_service_has_its_default() -> None:
     assert headers(("FileType", b"image/png")).content_type is None
 
 
-def test_s3_gives_back_what_it_was_given(place: Place) -> None:
+def test_s3_gives_back_what_it_was_given(sandbox: S3Sandbox) -> None:
     """The server signs and stores every character that is let through."""
     given = headers(
         ("filename", "Menü  of\tthe day.pdf".encode()),
@@ -163,8 +163,8 @@ def test_s3_gives_back_what_it_was_given(place: Place) -> None:
         ("long", b"v" * VALUE_LIMIT),
         *((f"key{number}", b"v" * 200) for number in range(9)),
     )
-    key = place.keys.data(UploadId("a"))
-    bucket, client = place.bucket, place.client
+    key = sandbox.keys.data(UploadId("a"))
+    bucket, client = sandbox.bucket, sandbox.client
     client.put_object(
         Bucket=bucket,
         Key=key,

@@ -10,7 +10,7 @@ from http.client import HTTPResponse
 import pytest
 
 from tests.harness.bodies import ScriptedBody
-from tests.harness.stores import Place
+from tests.harness.stores import S3Sandbox
 from tests.stores.s3.service import Desk
 from tus_wsgi.domain.commands import Download, Downloadable
 
@@ -24,22 +24,22 @@ def read(url: str, **fields: str) -> HTTPResponse:
     return answer
 
 
-def link(place: Place, lifetime: float) -> str:
-    desk = Desk(place)
+def link(sandbox: S3Sandbox, lifetime: float) -> str:
+    desk = Desk(sandbox)
     info = desk.create(len(DATA), DATA)
     outcome = desk.service.execute(Download(info.id), ScriptedBody())
     assert isinstance(outcome, Downloadable)
-    place.calls.clear()
+    sandbox.calls.clear()
     url = outcome.content.link(
         lifetime, type="image/png", disposition="inline; filename*=UTF-8''Men%C3%BC.png"
     )
-    assert place.calls.begun == [], "a link is made without asking S3"
+    assert sandbox.calls.begun == [], "a link is made without asking S3"
     assert url is not None
     return url
 
 
-def test_anybody_may_read_the_file_under_its_link(place: Place) -> None:
-    url = link(place, 60)
+def test_anybody_may_read_the_file_under_its_link(sandbox: S3Sandbox) -> None:
+    url = link(sandbox, 60)
     with read(url) as answer:
         assert (answer.status, answer.read()) == (200, DATA)
         assert answer.headers["Content-Type"] == "image/png"
@@ -48,14 +48,14 @@ def test_anybody_may_read_the_file_under_its_link(place: Place) -> None:
         assert (answer.status, answer.read()) == (206, DATA[10:20])
 
 
-def test_a_link_is_signed_in_the_way_that_every_region_takes(place: Place) -> None:
-    url = link(place, 59.5)
+def test_a_link_is_signed_in_the_way_that_every_region_takes(sandbox: S3Sandbox) -> None:
+    url = link(sandbox, 59.5)
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
     assert "X-Amz-Expires=60" in url
 
 
-def test_nobody_may_read_it_once_its_time_is_over(place: Place) -> None:
-    url = link(place, 1)
+def test_nobody_may_read_it_once_its_time_is_over(sandbox: S3Sandbox) -> None:
+    url = link(sandbox, 1)
     time.sleep(2.5)
     with pytest.raises(urllib.error.HTTPError) as caught:
         read(url)

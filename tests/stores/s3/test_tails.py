@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness.stores import Place
+from tests.harness.stores import S3Sandbox
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.spool.part import SpooledPart
@@ -80,13 +80,13 @@ def spooled(data: bytes) -> SpooledPart:
     return part
 
 
-def tail_of(place: Place, cache: TailCache | None = None) -> TailObject:
-    bucket = Bucket(place.client, place.bucket)
-    return TailObject(bucket, place.keys.tail(ID), cache or TailCache(1000))
+def tail_of(sandbox: S3Sandbox, cache: TailCache | None = None) -> TailObject:
+    bucket = Bucket(sandbox.client, sandbox.bucket)
+    return TailObject(bucket, sandbox.keys.tail(ID), cache or TailCache(1000))
 
 
-def looked(place: Place, cache: TailCache | None = None) -> TailObject:
-    tail = tail_of(place, cache)
+def looked(sandbox: S3Sandbox, cache: TailCache | None = None) -> TailObject:
+    tail = tail_of(sandbox, cache)
     tail.look()
     return tail
 
@@ -95,18 +95,18 @@ def size_at(tail: TailObject, base: int) -> int:
     return tail.size_at(base, unrecorded_start=10**9)
 
 
-def test_where_there_is_no_tail_there_are_no_bytes(place: Place) -> None:
-    tail = looked(place)
+def test_where_there_is_no_tail_there_are_no_bytes(sandbox: S3Sandbox) -> None:
+    tail = looked(sandbox)
     assert not tail.exists
     assert size_at(tail, 0) == 0
 
 
 @pytest.mark.parametrize("start", [0, 7, 5 * 2**40])
 def test_a_tail_counts_where_it_begins_and_nowhere_else(
-    place: Place, part: SpooledPart, start: int
+    sandbox: S3Sandbox, part: SpooledPart, start: int
 ) -> None:
-    tail_of(place).write(start, part)
-    tail = looked(place)
+    tail_of(sandbox).write(start, part)
+    tail = looked(sandbox)
     assert tail.exists
     assert size_at(tail, start) == 10
     assert size_at(tail, start + 1) == 0
@@ -115,85 +115,91 @@ def test_a_tail_counts_where_it_begins_and_nowhere_else(
 
 @pytest.mark.parametrize("start", ["", "x", "-1", "1.5"])
 def test_a_tail_that_does_not_say_where_it_begins_is_behind_the_parts(
-    place: Place, start: str
+    sandbox: S3Sandbox, start: str
 ) -> None:
     """tusd's do not say."""
     metadata = {"start": start} if start else {}
-    place.put(place.keys.tail(ID), b"tusd", Metadata=metadata)
-    tail = looked(place)
+    sandbox.put(sandbox.keys.tail(ID), b"tusd", Metadata=metadata)
+    tail = looked(sandbox)
     assert tail.size_at(12, unrecorded_start=12) == 4
     assert tail.size_at(0, unrecorded_start=12) == 0
     assert b"".join(tail.read()) == b"tusd"
 
 
-def test_who_wrote_a_tail_need_not_read_it_back(place: Place, part: SpooledPart) -> None:
+def test_who_wrote_a_tail_need_not_read_it_back(sandbox: S3Sandbox, part: SpooledPart) -> None:
     cache = TailCache(1000)
-    tail_of(place, cache).write(0, part)
-    tail = looked(place, cache)
-    place.calls.clear()
+    tail_of(sandbox, cache).write(0, part)
+    tail = looked(sandbox, cache)
+    sandbox.calls.clear()
     assert b"".join(tail.read()) == b"0123456789"
-    assert place.calls.begun == []
+    assert sandbox.calls.begun == []
     assert b"".join(tail.read()) == b"0123456789"
-    assert place.calls.begun == ["GetObject tail"]
+    assert sandbox.calls.begun == ["GetObject tail"]
 
 
-def test_a_tail_on_disk_is_stored_and_not_kept_in_memory(place: Place) -> None:
+def test_a_tail_on_disk_is_stored_and_not_kept_in_memory(sandbox: S3Sandbox) -> None:
     cache = TailCache(1000)
     with Spool(0).part(100, 10) as part:
         part.write(b"0123456789")
-        tail_of(place, cache).write(0, part)
+        tail_of(sandbox, cache).write(0, part)
     assert cache._size == 0
-    assert b"".join(looked(place).read()) == b"0123456789"
+    assert b"".join(looked(sandbox).read()) == b"0123456789"
 
 
-def test_a_tail_that_somebody_replaced_is_not_overwritten(place: Place, part: SpooledPart) -> None:
-    mine, theirs = looked(place), looked(place)
+def test_a_tail_that_somebody_replaced_is_not_overwritten(
+    sandbox: S3Sandbox, part: SpooledPart
+) -> None:
+    mine, theirs = looked(sandbox), looked(sandbox)
     theirs.write(0, part)
     with pytest.raises(LockLost):
         mine.write(0, spooled(b"mine"))
-    late = looked(place)
+    late = looked(sandbox)
     theirs.write(0, spooled(b"theirs"))
     with pytest.raises(LockLost):
         late.write(0, spooled(b"late"))
-    assert place.get(place.keys.tail(ID)) == b"theirs"
+    assert sandbox.get(sandbox.keys.tail(ID)) == b"theirs"
 
 
-def test_a_tail_that_somebody_removed_is_not_written_again(place: Place, part: SpooledPart) -> None:
+def test_a_tail_that_somebody_removed_is_not_written_again(
+    sandbox: S3Sandbox, part: SpooledPart
+) -> None:
     """The upload was finished or terminated meanwhile."""
-    tail_of(place).write(0, part)
-    late = looked(place)
-    place.delete(place.keys.tail(ID))
+    tail_of(sandbox).write(0, part)
+    late = looked(sandbox)
+    sandbox.delete(sandbox.keys.tail(ID))
     with pytest.raises(LockLost):
         late.write(0, spooled(b"late"))
-    assert place.names() == []
+    assert sandbox.list_keys() == []
 
 
-def test_a_tail_that_changed_behind_the_look_is_not_read(place: Place, part: SpooledPart) -> None:
-    tail_of(place).write(0, part)
-    tail = looked(place)
-    place.put(place.keys.tail(ID), b"another")
+def test_a_tail_that_changed_behind_the_look_is_not_read(
+    sandbox: S3Sandbox, part: SpooledPart
+) -> None:
+    tail_of(sandbox).write(0, part)
+    tail = looked(sandbox)
+    sandbox.put(sandbox.keys.tail(ID), b"another")
     with pytest.raises(StoreUnavailable):
         list(tail.read())
 
 
 def test_a_tail_that_comes_back_shorter_than_it_is_is_not_read(
-    place: Place, part: SpooledPart
+    sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
     """What follows would be stored too far ahead. boto3 counts only where there is a length."""
-    tail_of(place).write(0, part)
-    tail = looked(place)
+    tail_of(sandbox).write(0, part)
+    tail = looked(sandbox)
     assert tail._tail is not None
     tail._tail = replace(tail._tail, size=11)
     with pytest.raises(StoreUnavailable):
         list(tail.read())
 
 
-def test_a_tail_is_replaced_and_removed(place: Place, part: SpooledPart) -> None:
-    tail = looked(place)
+def test_a_tail_is_replaced_and_removed(sandbox: S3Sandbox, part: SpooledPart) -> None:
+    tail = looked(sandbox)
     tail.write(0, part)
     tail.write(3, spooled(b"abc"))
     assert (size_at(tail, 3), size_at(tail, 0)) == (3, 0)
     tail.delete()
     tail.delete()
     assert not tail.exists
-    assert place.names() == []
+    assert sandbox.list_keys() == []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from tests.harness.stores import PART, Place
+from tests.harness.stores import PART, S3Sandbox
 from tests.stores.s3.service import Desk
 from tests.stores.s3.tusd import OfTusd
 from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, Unavailable, UploadNotFound
@@ -34,123 +34,127 @@ def cut(*sizes: int) -> dict[int, bytes]:
     return parts
 
 
-def test_parts_of_any_size_are_gone_on_from(place: Place) -> None:
-    tusd = OfTusd(place, len(FILE), cut(*ODD), FILE[sum(ODD) : sum(ODD) + 9])
+def test_parts_of_any_size_are_gone_on_from(sandbox: S3Sandbox) -> None:
+    tusd = OfTusd(sandbox, len(FILE), cut(*ODD), FILE[sum(ODD) : sum(ODD) + 9])
     offset = sum(ODD) + 9
-    info = Desk(place).look(tusd.id)
+    info = Desk(sandbox).look(tusd.id)
     assert (info.offset, info.length) == (offset, len(FILE))
     assert info.metadata.text("filename") == "menü.txt"
-    Desk(place).append(tusd.id, FILE[offset : offset + 20], offset=offset)
-    assert Desk(place).look(tusd.id).offset == offset + 20
+    Desk(sandbox).append(tusd.id, FILE[offset : offset + 20], offset=offset)
+    assert Desk(sandbox).look(tusd.id).offset == offset + 20
     rest = FILE[offset + 20 :]
-    assert Desk(place).append(tusd.id, rest, offset=offset + 20).is_finished
-    assert place.data(tusd.id) == FILE
-    assert place.names() == [tusd.object, tusd.object + ".info"]
+    assert Desk(sandbox).append(tusd.id, rest, offset=offset + 20).is_finished
+    assert sandbox.data(tusd.id) == FILE
+    assert sandbox.list_keys() == [tusd.object, tusd.object + ".info"]
 
 
-def test_an_upload_that_tusd_finished_is_finished_here(place: Place) -> None:
-    tusd = OfTusd(place, 10, cut(10))
+def test_an_upload_that_tusd_finished_is_finished_here(sandbox: S3Sandbox) -> None:
+    tusd = OfTusd(sandbox, 10, cut(10))
     tusd.complete()
-    assert Desk(place).look(tusd.id).is_finished
-    assert Desk(place).download(tusd.id) == FILE[:10]
-    Desk(place).terminate(tusd.id)
-    assert place.names() == []
+    assert Desk(sandbox).look(tusd.id).is_finished
+    assert Desk(sandbox).download(tusd.id) == FILE[:10]
+    Desk(sandbox).terminate(tusd.id)
+    assert sandbox.list_keys() == []
 
 
 @pytest.mark.parametrize("came", [0, 10], ids=["begun", "whole"])
 def test_an_older_file_of_the_name_that_somebody_chose_is_left_alone(
-    place: Place, came: int
+    sandbox: S3Sandbox, came: int
 ) -> None:
     """tusd's hooks may choose a key, at which a file lies until the upload replaces it."""
     older = "avatars/me.png"
-    place.put(place.prefix + older, b"older")
-    chosen = {"Bucket": place.bucket, "Key": place.prefix + older, "Type": "s3store"}
-    begun = place.admin.create_multipart_upload(Bucket=place.bucket, Key=chosen["Key"])
+    sandbox.put(sandbox.prefix + older, b"older")
+    chosen = {"Bucket": sandbox.bucket, "Key": sandbox.prefix + older, "Type": "s3store"}
+    begun = sandbox.admin.create_multipart_upload(Bucket=sandbox.bucket, Key=chosen["Key"])
     chosen["MultipartUpload"] = begun["UploadId"]
     id = UploadId("chosen")
     record = {"ID": id, "Size": 10, "MetaData": {}, "Storage": chosen}
-    place.put(place.prefix + "chosen.info", json.dumps(record).encode())
+    sandbox.put(sandbox.prefix + "chosen.info", json.dumps(record).encode())
     if came:
-        Desk(place).append(id, FILE[:came])
-        assert place.get(place.prefix + older) == FILE[:came]
-    Desk(place).terminate(id)
-    assert place.names() == ([] if came else [older])
+        Desk(sandbox).append(id, FILE[:came])
+        assert sandbox.get(sandbox.prefix + older) == FILE[:came]
+    Desk(sandbox).terminate(id)
+    assert sandbox.list_keys() == ([] if came else [older])
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["with bytes", "alone"])
 @pytest.mark.parametrize("parts", [[], [PART + 1000]], ids=["a tail", "a part and a tail"])
 def test_a_length_that_tusd_was_not_told_is_told_here(
-    place: Place, parts: list[int], *, alone: bool
+    sandbox: S3Sandbox, parts: list[int], *, alone: bool
 ) -> None:
     """W5: its tail was lost then."""
     length = sum(parts) + 500
-    tusd = OfTusd(place, None, cut(*parts), FILE[sum(parts) : sum(parts) + 11])
+    tusd = OfTusd(sandbox, None, cut(*parts), FILE[sum(parts) : sum(parts) + 11])
     offset = sum(parts) + 11
     if alone:
-        Desk(place).append(tusd.id, FILE[offset:length], offset=offset)
-        assert not Desk(place).look(tusd.id).is_full
+        Desk(sandbox).append(tusd.id, FILE[offset:length], offset=offset)
+        assert not Desk(sandbox).look(tusd.id).is_full
         offset = length
-    done = Desk(place).append(tusd.id, FILE[offset:length], offset=offset, length=length)
+    done = Desk(sandbox).append(tusd.id, FILE[offset:length], offset=offset, length=length)
     assert done.is_finished
-    assert place.data(tusd.id) == FILE[:length]
-    assert place.multiparts() == []
+    assert sandbox.data(tusd.id) == FILE[:length]
+    assert sandbox.list_multiparts() == []
 
 
 @pytest.mark.parametrize("tail", [0, 9], ids=["parts", "parts and a tail"])
 def test_what_is_full_and_was_never_completed_is_completed_by_whoever_looks(
-    place: Place, tail: int
+    sandbox: S3Sandbox, tail: int
 ) -> None:
     """W6: tusd calls it complete, makes no object, and tells nobody."""
     told: list[FinishedUpload] = []
     length = sum(ODD) + tail
-    tusd = OfTusd(place, length, cut(*ODD), FILE[sum(ODD) : length])
+    tusd = OfTusd(sandbox, length, cut(*ODD), FILE[sum(ODD) : length])
     for _ in range(2):
-        assert Desk(place, on_finish=told.append).look(tusd.id).is_finished
-    assert place.data(tusd.id) == FILE[:length]
+        assert Desk(sandbox, on_finish=told.append).look(tusd.id).is_finished
+    assert sandbox.data(tusd.id) == FILE[:length]
     assert [one.length for one in told] == [length]
-    assert place.names() == [tusd.object, tusd.object + ".info"]
-    assert place.multiparts() == []
+    assert sandbox.list_keys() == [tusd.object, tusd.object + ".info"]
+    assert sandbox.list_multiparts() == []
 
 
 @pytest.mark.parametrize("second", [PART, PART + 777, PART + 4000, 2 * PART - 223])
-def test_a_part_behind_a_gap_counts_for_nothing_now_and_later(place: Place, second: int) -> None:
+def test_a_part_behind_a_gap_counts_for_nothing_now_and_later(
+    sandbox: S3Sandbox, second: int
+) -> None:
     """W1: part 2 failed, and part 3 did not. What part 3 holds depends on how long part 2 was.
 
     With the last of these sizes it is as long as part 3 is going to be, and holds other bytes.
     """
     first = PART + 1000
     parts = cut(first, second, PART)
-    tusd = OfTusd(place, len(FILE), {1: parts[1], 3: parts[3]}, b"")
-    assert Desk(place).look(tusd.id).offset == first
+    tusd = OfTusd(sandbox, len(FILE), {1: parts[1], 3: parts[3]}, b"")
+    assert Desk(sandbox).look(tusd.id).offset == first
     # So many that part 2 is full, wherever it ends, and part 3 is not.
     stop = first + PART + 3000
-    stored = Desk(place).append(tusd.id, FILE[first:stop], offset=first).offset
-    assert stored == Desk(place).look(tusd.id).offset == stop
-    assert Desk(place).append(tusd.id, FILE[stop:], offset=stop).is_finished
-    assert place.data(tusd.id) == FILE
+    stored = Desk(sandbox).append(tusd.id, FILE[first:stop], offset=first).offset
+    assert stored == Desk(sandbox).look(tusd.id).offset == stop
+    assert Desk(sandbox).append(tusd.id, FILE[stop:], offset=stop).is_finished
+    assert sandbox.data(tusd.id) == FILE
 
 
 @pytest.mark.parametrize("step", ["GetObject info", "ListParts data", "HeadObject tail"])
 @pytest.mark.parametrize("when", ["before", "adopting"])
-def test_a_fault_while_it_is_taken_over_costs_nothing(place: Place, step: str, when: str) -> None:
-    tusd = OfTusd(place, len(FILE), cut(*ODD), FILE[sum(ODD) : sum(ODD) + 9])
+def test_a_fault_while_it_is_taken_over_costs_nothing(
+    sandbox: S3Sandbox, step: str, when: str
+) -> None:
+    tusd = OfTusd(sandbox, len(FILE), cut(*ODD), FILE[sum(ODD) : sum(ODD) + 9])
     offset = sum(ODD) + 9
     failing = step if when == "before" else "PutObject info"
-    with place.calls.failing(DOWN, failing), pytest.raises(Unavailable):
-        Desk(place).append(tusd.id, FILE[offset : offset + 5], offset=offset)
-    assert Desk(place).look(tusd.id).offset == offset
-    assert Desk(place).append(tusd.id, FILE[offset:], offset=offset).is_finished
-    assert place.data(tusd.id) == FILE
+    with sandbox.calls.failing(DOWN, failing), pytest.raises(Unavailable):
+        Desk(sandbox).append(tusd.id, FILE[offset : offset + 5], offset=offset)
+    assert Desk(sandbox).look(tusd.id).offset == offset
+    assert Desk(sandbox).append(tusd.id, FILE[offset:], offset=offset).is_finished
+    assert sandbox.data(tusd.id) == FILE
 
 
 @pytest.mark.parametrize("step", ["UploadPart 4", "PutObject info", "CompleteMultipartUpload data"])
-def test_a_fault_while_it_is_completed_is_made_up_for(place: Place, step: str) -> None:
+def test_a_fault_while_it_is_completed_is_made_up_for(sandbox: S3Sandbox, step: str) -> None:
     length = sum(ODD) + 9
-    tusd = OfTusd(place, length, cut(*ODD), FILE[sum(ODD) : length])
-    with place.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
-        Desk(place).look(tusd.id)
-    assert Desk(place).look(tusd.id).is_finished
-    assert place.data(tusd.id) == FILE[:length]
+    tusd = OfTusd(sandbox, length, cut(*ODD), FILE[sum(ODD) : length])
+    with sandbox.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
+        Desk(sandbox).look(tusd.id)
+    assert Desk(sandbox).look(tusd.id).is_finished
+    assert sandbox.data(tusd.id) == FILE[:length]
 
 
 def patch(desk: Desk, id: UploadId) -> object:
@@ -160,28 +164,28 @@ def patch(desk: Desk, id: UploadId) -> object:
 @pytest.mark.parametrize("act", [Desk.look, patch, Desk.terminate, Desk.download])
 @pytest.mark.parametrize("suffix", ["", "+another", "+"])
 def test_an_id_with_another_upload_id_is_nobody_s(
-    place: Place, act: Callable[[Desk, UploadId], object], suffix: str
+    sandbox: S3Sandbox, act: Callable[[Desk, UploadId], object], suffix: str
 ) -> None:
     """W3, W4: tusd says that it is complete, or removes the object."""
-    tusd = OfTusd(place, len(FILE), cut(PART + 1000), b"tail")
-    before = (place.names(), place.multiparts())
+    tusd = OfTusd(sandbox, len(FILE), cut(PART + 1000), b"tail")
+    before = (sandbox.list_keys(), sandbox.list_multiparts())
     with pytest.raises(UploadNotFound):
-        act(Desk(place), UploadId(tusd.object + suffix))
-    assert (place.names(), place.multiparts()) == before
+        act(Desk(sandbox), UploadId(tusd.object + suffix))
+    assert (sandbox.list_keys(), sandbox.list_multiparts()) == before
 
 
-def test_an_id_with_another_upload_id_is_no_piece_of_a_file(place: Place) -> None:
-    tusd = OfTusd(place, 500, cut(500), IsPartial=True)
+def test_an_id_with_another_upload_id_is_no_piece_of_a_file(sandbox: S3Sandbox) -> None:
+    tusd = OfTusd(sandbox, 500, cut(500), IsPartial=True)
     tusd.complete()
     foreign = UploadId(tusd.object + "+another")
-    assert join(place, tusd.id).info.is_full
+    assert join(sandbox, tusd.id).info.is_full
     with pytest.raises(InvalidPartial):
-        join(place, foreign)
+        join(sandbox, foreign)
 
 
-def join(place: Place, partial: UploadId) -> S3Upload:
+def join(sandbox: S3Sandbox, partial: UploadId) -> S3Upload:
     """A final upload of one piece, as far as it can be seen."""
     info = UploadInfo(UploadId("final"), None, metadata=Metadata(), concat=Final((partial,), ""))
-    upload = place.store().create(info, record_now=False)
+    upload = sandbox.store().create(info, record_now=False)
     upload.load_offset()
     return upload

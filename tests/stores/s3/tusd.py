@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tests.harness.stores import Place
+from tests.harness.stores import S3Sandbox
 from tus_wsgi.domain.model import UploadId
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class OfTusd:
     """An upload that tusd began.
 
     Args:
-        place: where.
+        sandbox: where.
         length: of the file; None where the client has not said it.
         parts: by their numbers, of which some may be missing.
         tail: the bytes behind the last one.
@@ -28,28 +28,28 @@ class OfTusd:
 
     def __init__(
         self,
-        place: Place,
+        sandbox: S3Sandbox,
         length: int | None,
         parts: Mapping[int, bytes],
         tail: bytes = b"",
         **fields: object,
     ) -> None:
-        self._place = place
+        self._place = sandbox
         self.object = OBJECT
-        self.key = place.prefix + self.object
-        multipart = place.admin.create_multipart_upload(Bucket=place.bucket, Key=self.key)
+        self.key = sandbox.prefix + self.object
+        multipart = sandbox.admin.create_multipart_upload(Bucket=sandbox.bucket, Key=self.key)
         self.multipart = multipart["UploadId"]
         self.id = UploadId(f"{self.object}+{self.multipart}")
         for number, part in parts.items():
-            place.admin.upload_part(
-                Bucket=place.bucket,
+            sandbox.admin.upload_part(
+                Bucket=sandbox.bucket,
                 Key=self.key,
                 UploadId=self.multipart,
                 PartNumber=number,
                 Body=part,
             )
         if tail:
-            place.put(self.key + ".part", tail)
+            sandbox.put(self.key + ".part", tail)
         info = {
             "ID": self.id,
             "Size": length or 0,
@@ -59,10 +59,10 @@ class OfTusd:
             "IsPartial": False,
             "IsFinal": False,
             "PartialUploads": None,
-            "Storage": {"Bucket": place.bucket, "Key": self.key, "Type": "s3store"},
+            "Storage": {"Bucket": sandbox.bucket, "Key": self.key, "Type": "s3store"},
             **fields,
         }
-        place.put(self.key + ".info", json.dumps(info).encode())
+        sandbox.put(self.key + ".info", json.dumps(info).encode())
 
     def complete(self) -> None:
         """Make the object, as tusd does with the last byte. It writes nothing down."""

@@ -33,7 +33,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 METADATA = Metadata((("filename", b"a.txt"),), "filename YS50eHQ=")
 
 
-class Uploads:
+class ServiceClient:
     """The uploads of a store, and what is asked of them.
 
     Args:
@@ -51,13 +51,13 @@ class Uploads:
         self.store = store
         self.clock = NOW
         self.finished: list[FinishedUpload] = []
-        self.refusals: list[Exception] = []
+        self.finish_errors: list[Exception] = []
         self.events: list[Event] = []
         prefix = secrets.token_hex(8)
         ids = (UploadId(f"{prefix}-{number}") for number in itertools.count())
         self.service = UploadService(
             store,
-            MemoryLocker(timeout=options.pop("patience", 0.2)),
+            MemoryLocker(timeout=options.pop("lock_timeout", 0.2)),
             new_id=lambda: next(ids),
             on_finish=self._on_finish,
             observers=[self.events.append],
@@ -67,17 +67,17 @@ class Uploads:
 
     def _on_finish(self, upload: FinishedUpload) -> None:
         self.finished.append(upload)
-        if self.refusals:
-            raise self.refusals.pop(0)
+        if self.finish_errors:
+            raise self.finish_errors.pop(0)
 
-    def wait(self, seconds: float) -> None:
+    def advance_clock(self, seconds: float) -> None:
         """Let time pass."""
         self.clock += timedelta(seconds=seconds)
 
     def create(self, length: int | None, data: Body | bytes | None = None, **more: Any) -> UploadId:
-        return self.created(length, data, **more).id
+        return self.create_upload(length, data, **more).id
 
-    def created(
+    def create_upload(
         self, length: int | None, data: Body | bytes | None = None, **more: Any
     ) -> UploadInfo:
         """Begin an upload, with its first bytes if there are any."""
@@ -87,11 +87,11 @@ class Uploads:
         assert isinstance(outcome, Created)
         return outcome.info
 
-    def partial(self, data: bytes) -> UploadId:
+    def create_partial(self, data: bytes) -> UploadId:
         """A finished partial upload of these bytes."""
         return self.create(len(data), data, is_partial=True)
 
-    def join(self, *partials: UploadId, metadata: Metadata = METADATA) -> UploadInfo:
+    def concatenate(self, *partials: UploadId, metadata: Metadata = METADATA) -> UploadInfo:
         """Begin a final upload."""
         final = Final(partials, "final;" + " ".join(partials))
         outcome = self.service.execute(Concatenate(final, metadata), ScriptedBody())
@@ -105,7 +105,7 @@ class Uploads:
         assert isinstance(outcome, Appended)
         return outcome.info
 
-    def look(self, id: UploadId) -> UploadInfo:
+    def inspect(self, id: UploadId) -> UploadInfo:
         outcome = self.service.execute(Inspect(id), ScriptedBody())
         assert isinstance(outcome, Inspected)
         return outcome.info
@@ -119,7 +119,7 @@ class Uploads:
         self.service.execute(Terminate(id), ScriptedBody())
 
 
-def whenever(action: Callable[[], None]) -> Callable[[], None]:
+def call_once(action: Callable[[], None]) -> Callable[[], None]:
     """`action` once, at the first call of what this returns; calls beside it wait for its end."""
     left = [action]
     turn = threading.Lock()
