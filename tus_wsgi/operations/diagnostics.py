@@ -24,6 +24,8 @@ from botocore.exceptions import (
     SSLError,
 )
 
+from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
+
 PERMISSIONS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "CompleteMultipartUpload": "s3:PutObject",
@@ -42,22 +44,16 @@ See https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-a
 
 _OF_THE_BUCKET = frozenset({"s3:ListBucket", "s3:ListBucketMultipartUploads"})
 
-_DENIED = frozenset({"AccessDenied", "Forbidden", "403", "AllAccessDisabled"})
-_REGION = frozenset(
-    {
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraintException",
-        "PermanentRedirect",
-        "301",
-    }
-)
+_DENIED = frozenset({AwsErrorKind.FORBIDDEN, AwsErrorKind.ACCESS_DISABLED})
 
-_CODES = {
-    "ExpiredToken": "the temporary credentials have expired: get new ones",
-    "InvalidAccessKeyId": "the access key does not exist there: check AWS_ACCESS_KEY_ID",
-    "InvalidToken": "the session token is wrong: check AWS_SESSION_TOKEN",
-    "RequestTimeTooSkewed": "this machine's clock is wrong: set it, best by NTP",
-    "SignatureDoesNotMatch": (
+_ADVICE = {
+    AwsErrorKind.EXPIRED_TOKEN: "the temporary credentials have expired: get new ones",
+    AwsErrorKind.UNKNOWN_ACCESS_KEY: (
+        "the access key does not exist there: check AWS_ACCESS_KEY_ID"
+    ),
+    AwsErrorKind.INVALID_TOKEN: "the session token is wrong: check AWS_SESSION_TOKEN",
+    AwsErrorKind.CLOCK_SKEW: "this machine's clock is wrong: set it, best by NTP",
+    AwsErrorKind.SIGNATURE_MISMATCH: (
         "the secret key does not belong to the access key, or a proxy changes requests: check "
         "AWS_SECRET_ACCESS_KEY"
     ),
@@ -89,8 +85,6 @@ _NEVER_SENT = (
     ProxyConnectionError,
     SSLError,
 )
-
-_OWN_FAULT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +126,14 @@ def diagnose(error: BaseException, address: Address) -> str:
 def is_denied(error: BaseException) -> bool:
     """Whether a missing permission is the reason, which says nothing of other permissions."""
     found = _root(error)
-    return isinstance(found, ClientError) and _code(found) in _DENIED
+    return isinstance(found, ClientError) and classify_error(found).kind in _DENIED
 
 
 def may_be_done(error: BaseException) -> bool:
     """Whether the call that failed so may have been carried out all the same."""
     found = _root(error)
     if isinstance(found, ClientError):
-        return _status(found) >= _OWN_FAULT
+        return classify_error(found).is_server_error
     return not isinstance(found, _NEVER_SENT)
 
 
@@ -154,48 +148,31 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _of_answer(error: ClientError, address: Address) -> str:
-    code, operation = _code(error), error.operation_name
-    said = f"({operation}: {code} {_message(error)}".rstrip() + ")"
-    if not code:
-        status = _status(error)
-        return f"what is at {address.where} speaks no S3, got HTTP status {status} to {operation}"
-    if code == "NoSuchBucket":
+    response, operation = classify_error(error), error.operation_name
+    said = f"({operation}: {response.code} {response.message}".rstrip() + ")"
+    if not response.code:
+        got = f"got HTTP status {response.status} to {operation}"
+        return f"what is at {address.where} speaks no S3, {got}"
+    if response.kind is AwsErrorKind.CONTAINER_NOT_FOUND:
         return f"there is no bucket {address.bucket!r} at {address.where}: check TUS_S3_BUCKET"
-    if code in _DENIED:
-        return f"{_missing(error, address)} {said}"
-    if code in _REGION:
-        return f"the bucket is in another region: set AWS_DEFAULT_REGION{_region(error)} {said}"
-    if _status(error) >= _OWN_FAULT:
+    if response.kind in _DENIED:
+        return f"{_missing(operation, response.message, address)} {said}"
+    if response.kind is AwsErrorKind.WRONG_REGION:
+        value = f"={response.region}" if response.region else ""
+        return f"the bucket is in another region: set AWS_DEFAULT_REGION{value} {said}"
+    if response.is_server_error:
         return f"the service is in trouble: try again later {said}"
-    return f"{_CODES.get(code, 'the service refused')} {said}"
+    return f"{_ADVICE.get(response.kind, 'the service refused')} {said}"
 
 
-def _missing(error: ClientError, address: Address) -> str:
+def _missing(operation: str, message: str, address: Address) -> str:
     """The permission, as AWS names it in its message, or else as its documentation does."""
-    named = re.search(r"perform: ([a-z0-9-]+:\w+)", _message(error))
-    permission = named[1] if named else PERMISSIONS.get(error.operation_name, "something")
+    named = re.search(r"perform: ([a-z0-9-]+:\w+)", message)
+    permission = named[1] if named else PERMISSIONS.get(operation, "something")
     if not permission.startswith("s3:"):
         return f"{permission} is not allowed: allow it too"
     resource = f"arn:aws:s3:::{address.bucket}{'' if permission in _OF_THE_BUCKET else '/*'}"
     return f"{permission} is not allowed: allow it on {resource}"
-
-
-def _region(error: ClientError) -> str:
-    fields = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    named = error.response.get("Error", {}).get("Region") or fields.get("x-amz-bucket-region")
-    return f"={named}" if named else ""
-
-
-def _message(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Message", ""))
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _status(error: ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
 
 
 def _short(error: BaseException) -> str:

@@ -23,6 +23,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
+from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
 from tus_wsgi.domain.errors import LockerUnavailable
 from tus_wsgi.lockers.lease.records import Claim, LeaseRecord, LockerUnsupported, OutcomeUnknown
 
@@ -43,15 +44,8 @@ KEPT = 7 * 24 * 3600
 """Seconds for which an item is kept that nobody writes to. Clocks may be wrong by days: an item
 that is removed under its holder's feet is a lock that is lost."""
 
-_TRY_AGAIN = frozenset(
-    (
-        "InternalServerError",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionConflictException",
-    )
+_OUTCOME_UNKNOWN = frozenset(
+    {AwsErrorKind.CONFLICT, AwsErrorKind.THROTTLED, AwsErrorKind.SERVER_ERROR}
 )
 
 
@@ -91,9 +85,9 @@ class DynamoDBRecords:
             self._update("check", "REMOVE holder", "attribute_exists(no_such_thing)", {})
         except LockerUnavailable as error:
             cause = error.__cause__
-            code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else ""
+            kind = classify_error(cause).kind if isinstance(cause, ClientError) else None
             said = f"TUS_LOCKER: the table {self._table!r} cannot be used"
-            if code == "ResourceNotFoundException":
+            if kind is AwsErrorKind.CONTAINER_NOT_FOUND:
                 said = f"TUS_LOCK_TABLE: there is no table {self._table!r}"
                 said += "; `tus-wsgi create-lock-table` makes it"
             raise LockerUnsupported(f"{said} ({cause})") from error
@@ -195,12 +189,11 @@ def _item_of(error: ClientError) -> dict[str, Any]:
         Unanswered: it was no failed condition, and may pass.
         LockerUnavailable: it was none, and will not pass.
     """
-    code = error.response.get("Error", {}).get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code == "ConditionalCheckFailedException":
+    response = classify_error(error)
+    if response.kind is AwsErrorKind.CONDITION_FAILED:
         item: dict[str, Any] = error.response.get("Item", {})  # type: ignore[assignment]
         return item
-    if code in _TRY_AGAIN or status >= 500:
+    if response.kind in _OUTCOME_UNKNOWN or response.is_server_error:
         raise OutcomeUnknown("UpdateItem") from error
     raise LockerUnavailable("UpdateItem") from error
 

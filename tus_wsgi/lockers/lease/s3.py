@@ -27,6 +27,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
 from tus_wsgi.domain.errors import LockerUnavailable
 from tus_wsgi.lockers.lease.records import Claim, LeaseRecord, LockerUnsupported, OutcomeUnknown
 
@@ -45,10 +46,11 @@ _FIELD = "lock"
 TRIES = 4
 """How often a write is repeated when somebody else has changed the object just before."""
 
-_ABSENT = frozenset({"NoSuchKey", "NotFound", "404", "AccessDenied", "403"})
-_REFUSED = frozenset({"PreconditionFailed", "412"})
-_CONFLICT = frozenset({"ConditionalRequestConflict", "OperationAborted"})
-_NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
+# AWS answers 403 for an object that does not exist; `check` has seen that reading is allowed.
+_NO_RECORD = frozenset({AwsErrorKind.NOT_FOUND, AwsErrorKind.FORBIDDEN})
+_OUTCOME_UNKNOWN = frozenset(
+    {AwsErrorKind.CONFLICT, AwsErrorKind.THROTTLED, AwsErrorKind.SERVER_ERROR}
+)
 
 
 class S3Records:
@@ -181,8 +183,7 @@ class S3Records:
         try:
             answer = self.client.head_object(Bucket=self._bucket, Key=self._prefix + name)
         except ClientError as error:
-            # AWS hides absence behind a 403. That we may read at all, `check` has seen.
-            if _code(error) in _ABSENT:
+            if classify_error(error).kind in _NO_RECORD:
                 return LeaseRecord()
             raise _translated("HeadObject", error) from error
         except (BotoCoreError, OSError) as error:
@@ -234,18 +235,13 @@ class _Refused(Exception):
     """The service has not what locks need."""
 
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
 def _translated(operation: str, error: ClientError) -> Exception:
-    code = _code(error)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    # If-Match on an object that was removed is a 412 here and a 404 there.
-    if code in _REFUSED or (code in {"NoSuchKey", "404"} and operation != "HeadObject"):
+    response = classify_error(error)
+    # Services answer 412 or 404 to If-Match on an object that was removed.
+    if response.kind in {AwsErrorKind.CONDITION_FAILED, AwsErrorKind.NOT_FOUND}:
         return _ConditionFailed(operation)
-    if code in _NOT_IMPLEMENTED:
+    if response.kind is AwsErrorKind.NOT_SUPPORTED:
         return _Refused(f"the service has no conditional {operation}")
-    if code in _CONFLICT or code == "SlowDown" or status >= 500:
+    if response.kind in _OUTCOME_UNKNOWN or response.is_server_error:
         return OutcomeUnknown(operation)
     return LockerUnavailable(operation)

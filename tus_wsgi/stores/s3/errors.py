@@ -1,27 +1,27 @@
-"""What S3's error answers mean: boto3's one class of errors, told apart by their codes.
+"""The S3 store's exceptions, and which error response becomes which of them.
 
-**Only an answer that says so means absent.** `NoSuchKey`, `NoSuchUpload` and a bare 404 are
-`NotFound`; everything else is a failure, of which some kinds need a second thought.
+**D-07: only a response that says so means absent.** `NoSuchKey`, `NoSuchUpload` and a 404 without
+a document become `NotFound`; every other error response is a failure.
 """
 
 from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
+from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
 from tus_wsgi.domain.errors import StoreUnavailable
-
-_ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "NotFound", "404"})
-_FORBIDDEN = frozenset({"AccessDenied", "Forbidden", "403"})
-_REFUSED = frozenset({"PreconditionFailed", "412"})
-_NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
 
 
 class NotFound(Exception):
-    """The object, or the multipart upload, is not there."""
+    """The object or the multipart upload does not exist."""
 
 
 class Forbidden(StoreUnavailable):
-    """It is not allowed, or not there where that is hidden. `message` is S3's."""
+    """S3 answered 403: a missing permission, or a missing object whose absence S3 hides.
+
+    Attributes:
+        message: S3's message.
+    """
 
     def __init__(self, operation: str, message: str, *, key: str | None = None) -> None:
         super().__init__(operation, key=key)
@@ -29,23 +29,22 @@ class Forbidden(StoreUnavailable):
 
 
 class ConditionFailed(StoreUnavailable):
-    """The condition of the call does not hold."""
+    """The condition of a conditional call does not hold."""
 
 
 class NotSupported(StoreUnavailable):
-    """The service does not know something that was asked of it, such as a condition."""
+    """The service does not implement the call or one of its parameters, such as a condition."""
 
 
 def translated(operation: str, error: ClientError, key: str) -> Exception:
-    """Our exception for an error answer to `operation` on the object `key`."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in _ABSENT:
+    """Return the store's exception for an error response to `operation` on the object `key`."""
+    response = classify_error(error)
+    if response.kind is AwsErrorKind.NOT_FOUND:
         return NotFound()
-    if code in _FORBIDDEN:
-        message = str(error.response.get("Error", {}).get("Message", ""))
-        return Forbidden(operation, message, key=key)
-    if code in _REFUSED:
+    if response.kind is AwsErrorKind.FORBIDDEN:
+        return Forbidden(operation, response.message, key=key)
+    if response.kind is AwsErrorKind.CONDITION_FAILED:
         return ConditionFailed(operation, key=key)
-    if code in _NOT_IMPLEMENTED:
+    if response.kind is AwsErrorKind.NOT_SUPPORTED:
         return NotSupported(operation, key=key)
     return StoreUnavailable(operation, key=key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
+from tus_wsgi.domain.aws_errors import classify_error
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.spool.payload import Payload
@@ -124,6 +125,4 @@ class InfoObject:
 def _is_refusal(failure: StoreUnavailable) -> bool:
     """Whether S3 has said no. A 5xx says nothing: what a 504 is about may still be under way."""
     cause = failure.__cause__
-    if not isinstance(cause, ClientError):
-        return False
-    return cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 500
+    return isinstance(cause, ClientError) and classify_error(cause).is_refusal

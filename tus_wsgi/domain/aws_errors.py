@@ -1,0 +1,156 @@
+"""Classify the error responses of AWS services and of services that are compatible with them.
+
+boto3 raises one class, `ClientError`, for every error response. This module reads the response and
+returns what it means. It is the only module that reads error codes: the S3 store, the lockers and
+the diagnostics each decide what to do about a kind. It imports nothing of boto3.
+
+See https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+
+class AwsErrorKind(Enum):
+    """The meaning of an error response."""
+
+    NOT_FOUND = auto()
+    """The object or the multipart upload does not exist."""
+    CONTAINER_NOT_FOUND = auto()
+    """The bucket or the table does not exist."""
+    FORBIDDEN = auto()
+    """The credentials lack a permission. For a read, AWS also answers this if the object does not
+    exist and the credentials lack `s3:ListBucket`."""
+    ACCESS_DISABLED = auto()
+    """AWS has disabled all access to the bucket."""
+    CONDITION_FAILED = auto()
+    """The condition of a conditional call does not hold."""
+    CONFLICT = auto()
+    """Another call on the same object or item is in progress."""
+    NOT_SUPPORTED = auto()
+    """The service does not implement the call or one of its parameters."""
+    THROTTLED = auto()
+    """The service asks for fewer requests."""
+    WRONG_REGION = auto()
+    """The bucket is in another region."""
+    EXPIRED_TOKEN = auto()
+    """The temporary credentials have expired."""
+    INVALID_TOKEN = auto()
+    """The session token is wrong."""
+    UNKNOWN_ACCESS_KEY = auto()
+    """The access key does not exist."""
+    SIGNATURE_MISMATCH = auto()
+    """The signature does not match: a wrong secret key, or a proxy that changes requests."""
+    CLOCK_SKEW = auto()
+    """The clocks of the two machines differ by too much."""
+    SERVER_ERROR = auto()
+    """An HTTP status of 500 or more with none of the codes above."""
+    OTHER = auto()
+    """Any other error response."""
+
+
+_KINDS = {
+    AwsErrorKind.NOT_FOUND: ("NoSuchKey", "NoSuchUpload", "NotFound", "404"),
+    AwsErrorKind.CONTAINER_NOT_FOUND: ("NoSuchBucket", "ResourceNotFoundException"),
+    AwsErrorKind.FORBIDDEN: ("AccessDenied", "Forbidden", "403"),
+    AwsErrorKind.ACCESS_DISABLED: ("AllAccessDisabled",),
+    AwsErrorKind.CONDITION_FAILED: (
+        "ConditionalCheckFailedException",
+        "PreconditionFailed",
+        "412",
+    ),
+    AwsErrorKind.CONFLICT: (
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        "TransactionConflictException",
+    ),
+    AwsErrorKind.NOT_SUPPORTED: ("NotImplemented", "501"),
+    AwsErrorKind.THROTTLED: (
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "ThrottlingException",
+    ),
+    AwsErrorKind.WRONG_REGION: (
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "PermanentRedirect",
+        "301",
+    ),
+    AwsErrorKind.EXPIRED_TOKEN: ("ExpiredToken",),
+    AwsErrorKind.INVALID_TOKEN: ("InvalidToken",),
+    AwsErrorKind.UNKNOWN_ACCESS_KEY: ("InvalidAccessKeyId",),
+    AwsErrorKind.SIGNATURE_MISMATCH: ("SignatureDoesNotMatch",),
+    AwsErrorKind.CLOCK_SKEW: ("RequestTimeTooSkewed",),
+    AwsErrorKind.SERVER_ERROR: ("InternalServerError", "ServiceUnavailable"),
+}
+"""The codes of each kind. A number is botocore's code for a response without a document, such as
+every response to HEAD."""
+
+_KIND_OF_CODE = {code: kind for kind, codes in _KINDS.items() for code in codes}
+
+
+@dataclass(frozen=True, slots=True)
+class AwsError:
+    """An error response.
+
+    Attributes:
+        kind: its meaning.
+        code: the service's error code; empty if the response has none.
+        message: the service's message; empty if the response has none.
+        status: the HTTP status; 0 if unknown.
+        region: the region that the response names; empty if it names none.
+    """
+
+    kind: AwsErrorKind
+    code: str
+    message: str
+    status: int
+    region: str
+
+    @property
+    def is_server_error(self) -> bool:
+        """Whether the status is 500 or more. The service may have carried out the call."""
+        return self.status >= 500
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the status is known and below 500: the service declined the call."""
+        return 0 < self.status < 500
+
+
+class ErrorResponse(Protocol):
+    """The part of botocore's `ClientError` that this module reads."""
+
+    @property
+    def response(self) -> Mapping[str, object]:
+        """The parsed response."""
+
+
+def classify_error(error: ErrorResponse) -> AwsError:
+    """Return the meaning of the error response that boto3 raised as `error`."""
+    document = _mapping(error.response.get("Error"))
+    metadata = _mapping(error.response.get("ResponseMetadata"))
+    code = str(document.get("Code", ""))
+    status = metadata.get("HTTPStatusCode", 0)
+    status = status if isinstance(status, int) else 0
+    fallback = AwsErrorKind.SERVER_ERROR if status >= 500 else AwsErrorKind.OTHER
+    region = document.get("Region") or _mapping(metadata.get("HTTPHeaders")).get(
+        "x-amz-bucket-region", ""
+    )
+    return AwsError(
+        kind=_KIND_OF_CODE.get(code, fallback),
+        code=code,
+        message=str(document.get("Message", "")),
+        status=status,
+        region=str(region),
+    )
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
