@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, assert_never
 
-from tus_wsgi.domain.commands import Content, LinkTo
+from tus_wsgi.domain.commands import Content, UrlPresigner
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Locker, Observer, Store
@@ -93,7 +93,7 @@ class TusMiddleware(UploadMiddleware):
             extensions=_extensions(settings),
             quarantine=functools.partial(SpooledBody, spool),
             delete_partials=settings.delete_partials,
-            link_to=_links(settings.download_redirect),
+            presign_url=_url_presigner(settings.download_redirect),
             on_finish=on_finish,
             observers=everyone,
         )
@@ -247,19 +247,19 @@ def _extensions(settings: Settings) -> list[Extension]:
     return [extension for extension in Extension if extension not in without]
 
 
-def _links(lifetime: float) -> LinkTo:
+def _url_presigner(lifetime: float) -> UrlPresigner:
     """What makes links that hold for so many seconds; for 0 there are none.
 
     The store answers there with the type and the name that a file has here.
     """
 
-    def link_to(info: UploadInfo, content: Content) -> str | None:
+    def presign_url(info: UploadInfo, content: Content) -> str | None:
         if not lifetime:
             return None
         type, disposition = type_and_disposition(info.metadata)
-        return content.link(lifetime, type=type, disposition=disposition)
+        return content.presigned_url(lifetime, type=type, disposition=disposition)
 
-    return link_to
+    return presign_url
 
 
 def _rufh(settings: Settings, max_size: int) -> list[Rufh]:

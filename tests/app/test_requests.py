@@ -176,11 +176,11 @@ def links(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str, str]]:
     """The links that were asked for, of a store that has some."""
     asked: list[tuple[float, str, str]] = []
 
-    def link(self: MemoryContent, lifetime: float, *, type: str, disposition: str) -> str:
+    def presigned_url(self: MemoryContent, lifetime: float, *, type: str, disposition: str) -> str:
         asked.append((lifetime, type, disposition))
         return "https://s3.example/file?signature"
 
-    monkeypatch.setattr(MemoryContent, "link", link)
+    monkeypatch.setattr(MemoryContent, "presigned_url", presigned_url)
     return asked
 
 
@@ -222,10 +222,10 @@ def test_a_link_that_cannot_be_signed_is_a_fault_that_passes(
 ) -> None:
     """Credentials are fetched when they are needed, and may be late."""
 
-    def link(self: MemoryContent, lifetime: float, *, type: str, disposition: str) -> str:
+    def presigned_url(self: MemoryContent, lifetime: float, *, type: str, disposition: str) -> str:
         raise StoreUnavailable("GetObject at /var/secret")
 
-    monkeypatch.setattr(MemoryContent, "link", link)
+    monkeypatch.setattr(MemoryContent, "presigned_url", presigned_url)
     site = new_site(TUS_DOWNLOAD_REDIRECT="60s")
     response = site.ask("GET", site.create(DATA), {})
     assert response.status_code == 503
@@ -236,7 +236,7 @@ def test_a_link_that_cannot_be_signed_is_a_fault_that_passes(
 def test_without_credentials_there_is_nothing_to_sign_a_link_with() -> None:
     store = make_store(Settings.from_environ({"TUS_S3_BUCKET": "bucket"}))
     with pytest.raises(StoreUnavailable) as caught:
-        store._context.bucket.link("key", 60, type="a/b", disposition="inline")
+        store._context.bucket.presigned_url("key", 60, type="a/b", disposition="inline")
     assert isinstance(caught.value.__cause__, NoCredentialsError)
 
 

@@ -54,7 +54,7 @@ class Bytes:
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         yield self.data[start:stop]
 
-    def link(self, lifetime: float, *, type: str, disposition: str) -> None:
+    def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> None:
         pass
 
 

@@ -161,7 +161,7 @@ def test_conditions_are_judged_in_order(fields: dict[str, str], status: int) -> 
 def test_a_client_may_be_sent_to_the_store_itself(fields: dict[str, str]) -> None:
     """Range goes along, and conditions mean nothing to a redirect (RFC 9110, section 13.2.1)."""
     info = UploadInfo(ID, 10, 10, state=State.FINISHED)
-    outcome = Downloadable(info, Bytes(), link="https://s3/x")
+    outcome = Downloadable(info, Bytes(), presigned_url="https://s3/x")
     reply = reply_to_get(plain("GET", ID, fields), outcome)
     assert (reply.status, reply.content, reply.body) == (307, None, b"")
     assert reply.fields == [("Location", "https://s3/x"), ("Cache-Control", "no-store")]

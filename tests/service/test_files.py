@@ -50,7 +50,7 @@ class House:
             MemoryLocker(timeout=0.2),
             new_id=lambda: next(ids),
             on_finish=self._on_finish if self.has_hook else None,
-            link_to=self._link_to,
+            presign_url=self._presign_url,
             observers=[self.events.append],
         )
 
@@ -60,7 +60,7 @@ class House:
             self.refusals -= 1
             raise ValueError("no disk")
 
-    def _link_to(self, info: UploadInfo, content: Content) -> str | None:
+    def _presign_url(self, info: UploadInfo, content: Content) -> str | None:
         if self.link_error is not None:
             raise self.link_error
         return f"https://s3/{info.id}?{content.length}" if self.has_links else None
@@ -140,14 +140,14 @@ def test_a_finished_file_comes_with_its_link() -> None:
     house = House(has_links=True)
     outcome = house.ask(Download(house.create(DATA)))
     assert isinstance(outcome, Downloadable)
-    assert outcome.link == "https://s3/id0?10"
+    assert outcome.presigned_url == "https://s3/id0?10"
 
 
 def test_without_links_there_is_none() -> None:
     house = House()
     outcome = house.ask(Download(house.create(DATA)))
     assert isinstance(outcome, Downloadable)
-    assert outcome.link is None
+    assert outcome.presigned_url is None
 
 
 def test_who_asks_how_far_it_is_is_led_nowhere() -> None:
@@ -155,7 +155,7 @@ def test_who_asks_how_far_it_is_is_led_nowhere() -> None:
     house = House(has_links=True)
     outcome = house.ask(Download(house.create(DATA), or_inspect=True))
     assert isinstance(outcome, Downloadable)
-    assert outcome.link is None
+    assert outcome.presigned_url is None
 
 
 def test_a_link_that_cannot_be_made_is_a_fault_of_the_store() -> None:

@@ -469,7 +469,7 @@ class Stream:
         finally:
             self.closed = True
 
-    def link(self, lifetime: float, *, type: str, disposition: str) -> None:
+    def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> None:
         pass
 
 

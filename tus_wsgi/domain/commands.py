@@ -163,7 +163,7 @@ class Content(Protocol):
             StoreUnavailable: before the first piece, when the store does not answer.
         """
 
-    def link(self, lifetime: float, *, type: str, disposition: str) -> str | None:
+    def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> str | None:
         """A URL of the store's own where anybody may read the bytes; None where it has none.
 
         Args:
@@ -176,7 +176,7 @@ class Content(Protocol):
         """
 
 
-LinkTo = Callable[[UploadInfo, Content], str | None]
+UrlPresigner = Callable[[UploadInfo, Content], str | None]
 """The URL where a finished upload is read from the store itself; None to send it from here."""
 
 
@@ -227,7 +227,7 @@ class Downloadable:
 
     info: UploadInfo
     content: Content
-    link: str | None = None
+    presigned_url: str | None = None
 
 
 Outcome = Discovered | Inspected | Created | Appended | Terminated | Downloadable

@@ -64,10 +64,10 @@ def reply_to_get(head: RequestHead, outcome: Downloadable) -> Reply:
     length of the body.
     """
     content, metadata = outcome.content, outcome.info.metadata
-    if outcome.link is not None:
+    if outcome.presigned_url is not None:
         # Range goes along to there, and conditions mean nothing to a redirect (RFC 9110, section
         # 13.2.1). The link is a secret that soon ends, so nobody keeps it.
-        return Reply(307, [("Location", outcome.link), ("Cache-Control", "no-store")])
+        return Reply(307, [("Location", outcome.presigned_url), ("Cache-Control", "no-store")])
     validators = [
         ("ETag", quote_etag(content.etag)),
         ("Last-Modified", build_date(content.modified)),

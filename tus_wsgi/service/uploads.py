@@ -28,10 +28,10 @@ from tus_wsgi.domain.commands import (
     Downloadable,
     Inspect,
     Inspected,
-    LinkTo,
     Outcome,
     Terminate,
     Terminated,
+    UrlPresigner,
     Verification,
 )
 from tus_wsgi.domain.dispatch import EventDispatcher
@@ -86,7 +86,7 @@ class UploadService:
         quarantine: where bodies wait whose checksum is to be verified; needed where the extension
             is offered.
         delete_partials: whether partial uploads are removed once a final one is made of them.
-        link_to: where who downloads a file is to read it from the store itself.
+        presign_url: returns the presigned URL of a download; None to send the file from here.
         on_finish: the application's hook, see `tus_wsgi.domain.hooks`.
         observers: told what happened.
         now: the time, in UTC.
@@ -103,7 +103,7 @@ class UploadService:
         extensions: Sequence[Extension] = tuple(Extension),
         quarantine: BodyBuffer | None = None,
         delete_partials: bool = False,
-        link_to: LinkTo = lambda _info, _content: None,
+        presign_url: UrlPresigner = lambda _info, _content: None,
         on_finish: OnFinish | None = None,
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -115,7 +115,7 @@ class UploadService:
         self._lifetime = lifetime
         self.extensions = tuple(extensions)
         self._quarantine = quarantine
-        self._link_to = link_to
+        self._presign_url = presign_url
         self._events = EventDispatcher(observers)
         discard = store.discard if delete_partials else None
         self._finisher = Finisher(on_finish, self._events, discard=discard)
@@ -255,8 +255,8 @@ class UploadService:
         if self._finisher.has_hook and not upload.info.is_finished:
             raise UploadIncomplete
         content = upload.content()
-        link = None if command.or_inspect else self._link_to(upload.info, content)
-        return Downloadable(upload.info, content, link)
+        presigned_url = None if command.or_inspect else self._presign_url(upload.info, content)
+        return Downloadable(upload.info, content, presigned_url)
 
     @contextmanager
     def _locked(self, id: UploadId, body: Body | None) -> Iterator[Lock]:

@@ -228,5 +228,5 @@ class MemoryContent:
         for begin in range(start, stop, STEP):
             yield self._content[begin : min(begin + STEP, stop)]
 
-    def link(self, lifetime: float, *, type: str, disposition: str) -> None:
+    def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> None:
         """Nothing: nobody else can read here."""

@@ -24,13 +24,13 @@ def read(url: str, **fields: str) -> HTTPResponse:
     return answer
 
 
-def link(sandbox: S3Sandbox, lifetime: float) -> str:
+def presigned_url_of_upload(sandbox: S3Sandbox, lifetime: float) -> str:
     desk = Desk(sandbox)
     info = desk.create(len(DATA), DATA)
     outcome = desk.service.execute(Download(info.id), ScriptedBody())
     assert isinstance(outcome, Downloadable)
     sandbox.calls.clear()
-    url = outcome.content.link(
+    url = outcome.content.presigned_url(
         lifetime, type="image/png", disposition="inline; filename*=UTF-8''Men%C3%BC.png"
     )
     assert sandbox.calls.begun == [], "a link is made without asking S3"
@@ -39,7 +39,7 @@ def link(sandbox: S3Sandbox, lifetime: float) -> str:
 
 
 def test_anybody_may_read_the_file_under_its_link(sandbox: S3Sandbox) -> None:
-    url = link(sandbox, 60)
+    url = presigned_url_of_upload(sandbox, 60)
     with read(url) as answer:
         assert (answer.status, answer.read()) == (200, DATA)
         assert answer.headers["Content-Type"] == "image/png"
@@ -49,13 +49,13 @@ def test_anybody_may_read_the_file_under_its_link(sandbox: S3Sandbox) -> None:
 
 
 def test_a_link_is_signed_in_the_way_that_every_region_takes(sandbox: S3Sandbox) -> None:
-    url = link(sandbox, 59.5)
+    url = presigned_url_of_upload(sandbox, 59.5)
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
     assert "X-Amz-Expires=60" in url
 
 
 def test_nobody_may_read_it_once_its_time_is_over(sandbox: S3Sandbox) -> None:
-    url = link(sandbox, 1)
+    url = presigned_url_of_upload(sandbox, 1)
     time.sleep(2.5)
     with pytest.raises(urllib.error.HTTPError) as caught:
         read(url)

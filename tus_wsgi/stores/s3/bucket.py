@@ -130,7 +130,7 @@ class Bucket:
             _expect(answer, "ETag")
         return Pieces(answer["Body"], step)
 
-    def link(self, key: str, lifetime: float, *, type: str, disposition: str) -> str:
+    def presigned_url(self, key: str, lifetime: float, *, type: str, disposition: str) -> str:
         """A URL under which anybody may read the object for so many seconds, rounded up."""
         asked = {
             "Bucket": self.name,

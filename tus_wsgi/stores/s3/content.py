@@ -64,10 +64,10 @@ class S3Content:
         except NotFound as error:
             raise UploadGone("the file was removed from the store") from error
 
-    def link(self, lifetime: float, *, type: str, disposition: str) -> str:
+    def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> str:
         """A presigned URL. No S3 call, and no permission beside that of reading.
 
         Raises:
             StoreUnavailable: there are no credentials to sign it with.
         """
-        return self._bucket.link(self._key, lifetime, type=type, disposition=disposition)
+        return self._bucket.presigned_url(self._key, lifetime, type=type, disposition=disposition)
