@@ -56,8 +56,8 @@ from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Body, Upload
 from tus_wsgi.domain.model import State, UploadId
 from tus_wsgi.domain.parts import Part, PartPlan
-from tus_wsgi.lockers import cache as memos
 from tus_wsgi.service import finish as finishing
+from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3 import bucket, info, tails, transfers, upload
@@ -195,14 +195,14 @@ def locks_are_never_lost(patch: Patch) -> None:
     patch.setattr(S3Upload, "append", careless)
 
 
-def every_memo_counts(patch: Patch) -> None:
-    take = memos.UploadCache.take
+def every_cached_upload_is_current(patch: Patch) -> None:
+    take = UploadCache.take
 
-    def take_any(self: memos.UploadCache, id: UploadId, _mark: object) -> Any:
-        memo = self._memos.get(id)
-        return take(self, id, memo and memo.mark)
+    def take_any(self: UploadCache, id: UploadId, _previous_holder: object) -> Any:
+        entry = self._entries.get(id)
+        return take(self, id, entry and entry.holder)
 
-    patch.setattr(memos.UploadCache, "take", take_any)
+    patch.setattr(UploadCache, "take", take_any)
 
 
 def failed_parts_are_overlooked(patch: Patch) -> None:
@@ -456,7 +456,7 @@ RULES: dict[str, tuple[Callable[[Patch], None], Callable[[Lane], list[str]]]] = 
     ),
     "nothing is written once the lock is lost": (locks_are_never_lost, written_without_a_lock),
     "a memo counts while nobody else had the lock": (
-        every_memo_counts,
+        every_cached_upload_is_current,
         Needs("pieces", process=Process.TAKES_TURNS),
     ),
     "a lost Complete is recognised by its object": (

@@ -84,9 +84,9 @@ def test_nothing_is_remembered_of_an_id_that_nobody_uses() -> None:
     with Holder(locker, A) as first, Holder(locker, B):
         second = Holder(locker, A).begin()
         first.wait_until_asked()
-        assert len(locker._turns) == 2
+        assert len(locker._queue) == 2
     second.let_go()
-    assert len(locker._turns) == 0
+    assert len(locker._queue) == 0
 
 
 def test_giving_back_waits_for_a_request_under_way() -> None:

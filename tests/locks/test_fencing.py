@@ -61,8 +61,7 @@ class Lease:
 
     def __init__(self) -> None:
         self.is_lost = False
-        self.found: Upload | None = None
-        self.memo: Upload | None = None
+        self.holder = self.previous_holder = None
 
     def assert_held(self) -> None:
         if self.is_lost:
@@ -311,7 +310,7 @@ class OneLocker:
     def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
         yield self._lock
 
-    def entrust(self, upload: Upload) -> None:
+    def last_holder(self, id: UploadId) -> None:
         raise AssertionError("nothing is created here")
 
 

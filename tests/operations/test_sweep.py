@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from tests.harness.stores import PART, S3Sandbox
 from tus_wsgi.cli import main
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import FinishedUpload
-from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import TIB, Final, Partial, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.lockers.memory import MemoryLocker
@@ -60,8 +60,8 @@ class Told:
         with self._locker.lock(id, on_release_request=on_release_request) as lock:
             yield lock
 
-    def entrust(self, upload: Upload) -> None:
-        self._locker.entrust(upload)
+    def last_holder(self, id: UploadId) -> Hashable | None:
+        return self._locker.last_holder(id)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Contract suites in `tests/stores` and `tests/lockers` prove each implementation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import Enum, auto
@@ -173,9 +173,9 @@ class Upload(Protocol):
 
     @property
     def is_cacheable(self) -> bool:
-        """Whether it may be left for the next request as it is now, see `Lock.memo`.
+        """Whether the next request may continue with this object instead of reading the store.
 
-        It says all that `load_offset` would find, more bytes are to come, and it is small.
+        It knows all that `load_offset` would find, more bytes are to come, and it is small.
         """
 
     def terminate(self, assert_held: AssertHeld) -> None:
@@ -232,17 +232,18 @@ class Store(Protocol):
 
 
 class Lock(Protocol):
-    """The right to change one upload, for now.
+    """The right to change one upload, for now."""
 
-    Attributes:
-        found: the upload as the holder before has left it, in this process; None unless it is
-            certain that nobody else has held the lock since.
-        memo: what this holder leaves for the next one; nothing, unless it says so. What a holder
-            leaves that raises is forgotten.
-    """
+    @property
+    def holder(self) -> Hashable | None:
+        """Identifies this holder for the next one; None if the locker cannot tell holders apart.
 
-    found: Upload | None
-    memo: Upload | None
+        Holders of the same process may have equal values.
+        """
+
+    @property
+    def previous_holder(self) -> Hashable | None:
+        """The `holder` of the lock before this one, in any process; None if that is not known."""
 
     def assert_held(self) -> None:
         """Raise `LockLost` unless the lock is still ours."""
@@ -266,8 +267,11 @@ class Locker(Protocol):
             LockerUnavailable: on entering, when it cannot be known who holds the lock.
         """
 
-    def entrust(self, upload: Upload) -> None:
-        """Leave a memo of a new upload for whoever locks it first; nobody has locked it yet."""
+    def last_holder(self, id: UploadId) -> Hashable | None:
+        """Return what a request that acquired the lock now would see as its previous holder.
+
+        Only meaningful for a new upload that no other request knows yet. Never fails.
+        """
 
 
 class Observer(Protocol):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.cache import UploadCache
-from tus_wsgi.lockers.queue import LockQueue, QueueEntry
+from tus_wsgi.lockers.queue import HeldLock, LockQueue, QueueEntry
+
+MAX_REMEMBERED_HOLDERS = 1024
+"""Locks whose last holder is remembered. The least recently held are forgotten first."""
 
 
 class MemoryLocker:
-    """Excludes the threads, or greenlets, of this process from each other, and nobody else.
+    """Excludes the threads, or greenlets, of this process from each other, and no others.
 
-    Waiting costs nothing: nobody polls.
+    Waiting costs nothing: there is no polling.
 
     Args:
         timeout: seconds to wait for a lock before `UploadLocked` is raised.
@@ -22,24 +27,37 @@ class MemoryLocker:
 
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
-        self._turns = LockQueue()
-        self._memos = UploadCache()
+        self._queue = LockQueue()
+        self._mutex = threading.Lock()
+        self._numbers = itertools.count()
+        self._holders: OrderedDict[UploadId, int] = OrderedDict()
 
     @contextmanager
     def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
         """Wait for the lock, asking its holder to release it. See `Locker.lock`."""
-        ticket = QueueEntry(on_release_request)
+        entry = QueueEntry(on_release_request)
         try:
-            self._turns.wait(id, ticket, timeout=self._timeout)
-            with (
-                self._turns.hold(id, ticket),
-                # All holders are in this process, and each takes away what is there.
-                self._memos.handed_on(id, ticket, before=None, now=None),
-            ):
-                yield ticket
+            self._queue.wait(id, entry, timeout=self._timeout)
+            with self._queue.hold(id, entry):
+                yield self._held_lock(id, entry)
         finally:
-            self._turns.leave(id, ticket)
+            self._queue.leave(id, entry)
 
-    def entrust(self, upload: Upload) -> None:
-        """Leave a memo of a new upload for whoever locks it first."""
-        self._memos.leave(upload.info.id, None, upload)
+    def last_holder(self, id: UploadId) -> int:
+        """Return what the next holder sees as its previous holder."""
+        with self._mutex:
+            if id not in self._holders:
+                self._record_holder(id)
+            return self._holders[id]
+
+    def _held_lock(self, id: UploadId, entry: QueueEntry) -> HeldLock:
+        with self._mutex:
+            previous = self._holders.pop(id, None)
+            return HeldLock(entry, self._record_holder(id), previous)
+
+    def _record_holder(self, id: UploadId) -> int:
+        holder = next(self._numbers)
+        self._holders[id] = holder
+        if len(self._holders) > MAX_REMEMBERED_HOLDERS:
+            self._holders.popitem(last=False)
+        return holder

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.domain.events import LockAcquired, LockEvent, LockReleased, LockTimedOut
-from tus_wsgi.domain.interfaces import Lock, Locker, Upload
+from tus_wsgi.domain.interfaces import Lock, Locker
 from tus_wsgi.domain.model import UploadId
 
 
@@ -41,6 +41,6 @@ class ObservedLocker:
             if got is not None:
                 self._tell(LockReleased(id, time.monotonic() - got))
 
-    def entrust(self, upload: Upload) -> None:
-        """Leave a memo of a new upload for whoever locks it first."""
-        self._locker.entrust(upload)
+    def last_holder(self, id: UploadId) -> Hashable | None:
+        """Return what the next holder sees as its previous holder."""
+        return self._locker.last_holder(id)

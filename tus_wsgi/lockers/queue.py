@@ -11,28 +11,23 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from tus_wsgi.domain.errors import LockLost, UploadLocked
-from tus_wsgi.domain.interfaces import Upload
 
 _log = logging.getLogger(__name__)
 
 
 class QueueEntry:
-    """One request's place in a queue. While the request holds the lock, the ticket is the `Lock`.
+    """One request's place in a queue.
 
     Args:
         on_release_request: called when somebody else wants the lock, and never once it was given
             back: by then it might interrupt the next request on the same connection.
-
-    Attributes:
-        found, memo: see `tus_wsgi.domain.interfaces.Lock`.
     """
 
     def __init__(self, on_release_request: Callable[[], None]) -> None:
         self.turn = threading.Event()
-        self.found: Upload | None = None
-        self.memo: Upload | None = None
         self._on_release_request = on_release_request
         self._held = False
         # Whoever gives the lock back waits for a call that is under way. Re-entrant, so that the
@@ -62,6 +57,19 @@ class QueueEntry:
         """From now on it does not, and nobody asks it for anything."""
         with self._asking:
             self._held = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """The lock of a request at the head of its queue. It implements `Lock`."""
+
+    entry: QueueEntry
+    holder: Hashable
+    previous_holder: Hashable
+
+    def assert_held(self) -> None:
+        """Raise `LockLost` if the lock was released."""
+        self.entry.assert_held()
 
 
 class LockQueue:

@@ -64,6 +64,7 @@ from tus_wsgi.domain.model import Extension, Final, Metadata, Partial, UploadId,
 from tus_wsgi.domain.rules import check_declared, check_fits
 from tus_wsgi.service.append import AppendOperation, OnProgress
 from tus_wsgi.service.bodies import check_complete, receive_verified
+from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.service.concatenate import Concatenator, lost_partials_are_final
 from tus_wsgi.service.finish import Finisher
 
@@ -110,6 +111,7 @@ class UploadService:
     ) -> None:
         self._store = store
         self._locker = locker
+        self._cache = UploadCache()
         self._new_id = new_id
         self.max_size = min(max_size or store.max_size, store.max_size)
         self._lifetime = lifetime
@@ -164,14 +166,14 @@ class UploadService:
 
     def inspect(self, command: Inspect) -> Inspected:
         """Say how far the upload is; finish it if it is full and nobody has."""
-        with self._locked(command.id, body=None) as lock, lost_partials_are_final():
+        with self._locked(command.id, body=None) as (lock, _), lost_partials_are_final():
             upload = self._store.open(command.id)
             self._measure(upload)
             self._finisher.finish_if_full(upload, lock)
             if isinstance(upload.info.concat, Final):
                 # Nobody writes to it, so whoever looks keeps it alive while its partials come.
                 self._prolong(upload, lock)
-            lock.memo = upload if upload.is_cacheable else None
+            self._cache_for_next(upload, lock)
             return Inspected(upload.info)
 
     def create(self, command: Create, body: Body, on_progress: OnProgress | None = None) -> Created:
@@ -188,7 +190,7 @@ class UploadService:
             verify(0, self._limit(command.length))
             if command.has_data or command.length == 0:
                 with (
-                    self._locked(info.id, taken) as lock,
+                    self._locked(info.id, taken) as (lock, _),
                     self._events.record_if_hook_fails(info.id),
                 ):
                     intake = self._intake(command, taken, lock, on_progress)
@@ -196,14 +198,17 @@ class UploadService:
             else:
                 upload = self._store.create(info, record_now=True)
                 if upload.is_cacheable:
-                    self._locker.entrust(upload)
+                    self._cache.put(self._locker.last_holder(info.id), upload)
                 self._events.dispatch(UploadCreated(info.id, info.length))
         return Created(info, command.has_data)
 
     def concatenate(self, command: Concatenate) -> Created:
         """Begin an upload that is made of others, and make it if they are finished."""
         info = replace(self._new_info(command.metadata), concat=command.final)
-        with self._locked(info.id, body=None) as lock, self._events.record_if_hook_fails(info.id):
+        with (
+            self._locked(info.id, body=None) as (lock, _),
+            self._events.record_if_hook_fails(info.id),
+        ):
             info = self._joiner.begin(info, lock)
         self._events.dispatch(UploadCreated(info.id, info.length))
         return Created(info, has_data=False)
@@ -213,8 +218,8 @@ class UploadService:
     ) -> Appended:
         """Store the body at the end of the upload, and finish it with its last byte."""
         held = self._held(command.verification, body)
-        with held as (taken, verify), self._locked(command.id, taken) as lock:
-            upload = self._found(command.id, lock)
+        with held as (taken, verify), self._locked(command.id, taken) as (lock, cached):
+            upload = self._load(command.id, cached)
             intake = self._intake(command, taken, lock, on_progress)
             try:
                 length = self._check_append(command, upload.info, taken)
@@ -224,12 +229,12 @@ class UploadService:
                 self._end_if_overrun(upload, intake, refusal)
                 raise
             check_complete(end, upload.info.offset)
-            lock.memo = upload if upload.is_cacheable else None
+            self._cache_for_next(upload, lock)
             return Appended(upload.info)
 
     def terminate(self, command: Terminate) -> Terminated:
         """Remove the upload, finished or not."""
-        with self._locked(command.id, body=None) as lock:
+        with self._locked(command.id, body=None) as (lock, _):
             self._store.open(command.id).terminate(lock.assert_held)
         self._events.dispatch(UploadTerminated(command.id))
         return Terminated()
@@ -259,8 +264,11 @@ class UploadService:
         return Downloadable(upload.info, content, presigned_url)
 
     @contextmanager
-    def _locked(self, id: UploadId, body: Body | None) -> Iterator[Lock]:
-        """Hold the upload's lock; whoever else wants it ends our body, and so our request."""
+    def _locked(self, id: UploadId, body: Body | None) -> Iterator[tuple[Lock, Upload | None]]:
+        """Hold the upload's lock; hand out the upload too, if the cache has it up to date.
+
+        Another request that asks for the lock interrupts the body, and so ends this request.
+        """
 
         def let_go() -> None:
             if body is not None:
@@ -268,7 +276,7 @@ class UploadService:
 
         with self._locker.lock(id, on_release_request=let_go) as lock:
             try:
-                yield lock
+                yield lock, self._cache.take(id, lock.previous_holder)
             except UploadGone:
                 # To one who came too late, what a successor has finished looks removed.
                 lock.assert_held()
@@ -280,17 +288,21 @@ class UploadService:
         expires = expiry(now, self._lifetime)
         return UploadInfo(self._new_id(), None, metadata=metadata, created=now, expires=expires)
 
-    def _found(self, id: UploadId, lock: Lock) -> Upload:
-        """The upload; as the request before has left it, if it can be known that it still is so."""
-        upload = lock.found
-        if upload is None:
-            upload = self._store.open(id)
-            if isinstance(upload.info.concat, Final):
-                raise UploadFinal
-            self._measure(upload)
-        else:
-            self._check_alive(upload)
+    def _load(self, id: UploadId, cached: Upload | None) -> Upload:
+        """Return the upload that an append continues, from the cache or from the store."""
+        if cached is not None:
+            self._check_alive(cached)
+            return cached
+        upload = self._store.open(id)
+        if isinstance(upload.info.concat, Final):
+            raise UploadFinal
+        self._measure(upload)
         return upload
+
+    def _cache_for_next(self, upload: Upload, lock: Lock) -> None:
+        """Let the next request of this process continue where this one ends."""
+        if upload.is_cacheable:
+            self._cache.put(lock.holder, upload)
 
     def _measure(self, upload: Upload) -> None:
         """Find out how far the upload is, that it fits, and that its time is not over."""
@@ -389,7 +401,7 @@ class UploadService:
             upload.terminate(lock.assert_held)
             raise BodyMalformed(0)
         self._events.dispatch(UploadCreated(info.id, info.length))
-        lock.memo = upload if upload.is_cacheable else None
+        self._cache_for_next(upload, lock)
         return upload.info
 
     def _found_again(self, id: UploadId, error: StoreUnavailable) -> Upload:

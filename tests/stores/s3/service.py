@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import S3Sandbox
@@ -20,11 +21,20 @@ from tus_wsgi.domain.commands import (
     Terminate,
 )
 from tus_wsgi.domain.hooks import FinishedUpload
-from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.s3 import S3Store
+
+
+@dataclass(frozen=True, slots=True)
+class UnidentifiedLock:
+    """A lock that does not identify its holders."""
+
+    assert_held: Callable[[], None]
+    holder: None = None
+    previous_holder: None = None
 
 
 class Forgetful:
@@ -36,10 +46,9 @@ class Forgetful:
     @contextmanager
     def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
         with self._locker.lock(id, on_release_request=on_release_request) as lock:
-            lock.found = None
-            yield lock
+            yield UnidentifiedLock(lock.assert_held)
 
-    def entrust(self, upload: Upload) -> None:
+    def last_holder(self, id: UploadId) -> None:
         pass
 
 

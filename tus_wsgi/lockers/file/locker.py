@@ -23,19 +23,18 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 from tus_wsgi.domain.errors import UploadLocked
-from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.cache import UploadCache
 from tus_wsgi.lockers.file.flock import FlockLocks
 from tus_wsgi.lockers.file.holders import HolderFile
 from tus_wsgi.lockers.file.ofd import NAMES, ByteLocks, KernelLocks, OpenLocks, probe
-from tus_wsgi.lockers.queue import LockQueue, QueueEntry
+from tus_wsgi.lockers.queue import HeldLock, LockQueue, QueueEntry
 
 _log = logging.getLogger(__name__)
 
@@ -96,15 +95,14 @@ class FileLocker:
                 process.occupy(place, deadline),
                 process.turns.hold(place, ticket),
                 process.watch(place, ticket),
-                process.memo(id, place, ticket),
             ):
-                yield ticket
+                yield process.held_lock(place, ticket)
         finally:
             process.turns.leave(place, ticket)
 
-    def entrust(self, upload: Upload) -> None:
-        """Leave a memo of a new upload for whoever locks it first."""
-        self._process.entrust(upload)
+    def last_holder(self, id: UploadId) -> bytes | None:
+        """Return what the next holder sees as its previous holder."""
+        return self._process.last_holder(place_of(id))
 
     def start_afresh(self) -> None:
         """Let go, in the child of a fork, of all that is the parent's."""
@@ -139,7 +137,6 @@ class _Process:
     def __init__(self, open_locks: Callable[[], KernelLocks], directory: Path) -> None:
         self._directory = directory
         self.turns = LockQueue()
-        self._memos = UploadCache()
         self._open = open_locks
         self._mutex = threading.Lock()
         self._opened: _Opened | None = None
@@ -172,18 +169,17 @@ class _Process:
         finally:
             watcher.remove(seat_of(place))
 
-    @contextmanager
-    def memo(self, id: UploadId, place: int, ticket: QueueEntry) -> Iterator[None]:
-        """Hand on what the holder before has left, if it was in this process."""
-        before, now = self._resources().marks.succeed(place)
-        with self._memos.handed_on(id, ticket, before=before, now=now):
-            yield
+    def held_lock(self, place: int, ticket: QueueEntry) -> HeldLock:
+        """Record this holder, and return the lock with the holder before."""
+        previous, holder = self._resources().marks.succeed(place)
+        return HeldLock(ticket, holder, previous)
 
-    def entrust(self, upload: Upload) -> None:
-        id = upload.info.id
-        # It is worth no failure: who finds no memo asks the store.
-        with suppress(OSError):
-            self._memos.leave(id, self._resources().marks.last(place_of(id)), upload)
+    def last_holder(self, place: int) -> bytes | None:
+        """Return the holder that is recorded for the place; None if it cannot be read."""
+        try:
+            return self._resources().marks.last(place)
+        except OSError:
+            return None
 
     def close(self) -> None:
         if self._opened is not None:

@@ -30,15 +30,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import NoReturn
 
 from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.domain.events import LeaseLost, LockEvent, LockTakenOver
-from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.cache import UploadCache
 from tus_wsgi.lockers.lease.monitor import SOON, LeaseMonitor, LeaseMonitors
 from tus_wsgi.lockers.lease.records import (
     Claim,
@@ -117,7 +116,7 @@ class LeaseLocker:
                 with process.watches.of(id) as watch:
                     lease.acquire(deadline, watch)
                 process.heart.schedule(lease.renew, after=lease.next_renewal())
-                with process.turns.hold(id, ticket), process.memo(id, lease):
+                with process.turns.hold(id, ticket):
                     yield lease
             finally:
                 if not lease.release():
@@ -125,9 +124,9 @@ class LeaseLocker:
         finally:
             process.turns.leave(id, ticket)
 
-    def entrust(self, upload: Upload) -> None:
-        """Leave a memo of a new upload for whoever locks it first."""
-        self._process.entrust(upload)
+    def last_holder(self, id: UploadId) -> int | None:  # noqa: ARG002 - a new upload has no record
+        """Return what the first holder of a new upload's lock sees as its previous holder."""
+        return self._process.last_holder()
 
 
 def _start_afresh(reference: weakref.ref[LeaseLocker]) -> None:
@@ -143,7 +142,6 @@ class _Process:
     def __init__(self, open_records: Callable[[], LeaseRecords], times: LeaseTiming) -> None:
         self.turns = LockQueue()
         self.heart = Scheduler()
-        self._memos = UploadCache()
         self.seat = secrets.token_hex(8)
         self.watches = LeaseMonitors(self.seat, times)
         self._open = open_records
@@ -151,23 +149,12 @@ class _Process:
         self._mutex = threading.Lock()
         self._records: LeaseRecords | None = None
 
-    @contextmanager
-    def memo(self, id: UploadId, lease: Lease) -> Iterator[None]:
-        """Hand on what the holder before has left, if it was in this process.
-
-        Each holder's fence is one above that of the holder before, where fences are kept.
-        """
-        if not self.records().keeps_fences:
-            yield
-            return
-        with self._memos.handed_on(id, lease, before=lease.fence - 1, now=lease.fence):
-            yield
-
-    def entrust(self, upload: Upload) -> None:
-        # It is worth no failure: who finds no memo asks the store.
-        with suppress(LockerUnavailable):
-            if self.records().keeps_fences:
-                self._memos.leave(upload.info.id, 0, upload)
+    def last_holder(self) -> int | None:
+        """Return the fence before the first; None if fences are not kept, or that is not known."""
+        try:
+            return 0 if self.records().keeps_fences else None
+        except LockerUnavailable:
+            return None
 
     def another(self) -> _Process:
         return _Process(self._open, self._times)
@@ -203,7 +190,6 @@ class Lease:
 
     Attributes:
         fence: the lock's number; it rises with each holder.
-        found, memo: see `tus_wsgi.domain.interfaces.Lock`.
     """
 
     def __init__(
@@ -217,8 +203,6 @@ class Lease:
         tell: Tell,
     ) -> None:
         self.fence = 0
-        self.found: Upload | None = None
-        self.memo: Upload | None = None
         self._tell = tell
         self._id = id
         self._name = name_of(id)
@@ -238,6 +222,16 @@ class Lease:
         self._lost: str | None = None
 
     # -- having it -------------------------------------------------------------------------------
+
+    @property
+    def holder(self) -> int | None:
+        """The fence, if the service keeps fences after a release."""
+        return self.fence if self._records.keeps_fences else None
+
+    @property
+    def previous_holder(self) -> int | None:
+        """The fence of the holder before."""
+        return self.fence - 1 if self._records.keeps_fences else None
 
     def assert_held(self) -> None:
         """Raise `LockLost` unless the lock is still ours."""

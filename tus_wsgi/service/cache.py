@@ -1,0 +1,85 @@
+"""A cache of uploads between two requests of one process.
+
+A client that sends its file in many requests mostly sends them over one connection, so to one
+process. The second request need not read the upload from the store again if nobody else has changed
+it meanwhile, and only the lock can tell that: see `Lock.previous_holder`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from tus_wsgi.domain.interfaces import Upload
+from tus_wsgi.domain.model import UploadId
+
+MAX_COUNT = 256
+"""Uploads in a process's cache; the least recently cached are evicted first."""
+
+MAX_AGE = 60.0
+"""Seconds after which a cached upload is ignored. Only a holder of its lock changes an upload,
+except the owner of the bucket, whose lifecycle rules remove unfinished ones after days."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    holder: Hashable
+    upload: Upload
+    cached_at: float
+
+
+class UploadCache:
+    """The uploads that a process has cached, by their ids. Methods may be called from any thread.
+
+    Args:
+        max_count: uploads that are cached at most.
+        max_age: seconds after which a cached upload is ignored.
+    """
+
+    def __init__(self, *, max_count: int = MAX_COUNT, max_age: float = MAX_AGE) -> None:
+        self._max_count = max_count
+        self._max_age = max_age
+        self._entries: OrderedDict[UploadId, _Entry] = OrderedDict()
+        self._mutex = threading.Lock()
+
+    def put(self, holder: Hashable | None, upload: Upload) -> None:
+        """Cache `upload` as the holder of its lock leaves it.
+
+        Args:
+            holder: see `Lock.holder`. None caches nothing.
+            upload: the holder does not use it any more.
+        """
+        if holder is None:
+            return
+        id = upload.info.id
+        with self._mutex:
+            self._entries.pop(id, None)
+            self._entries[id] = _Entry(holder, upload, time.monotonic())
+            self._evict()
+
+    def take(self, id: UploadId, previous_holder: Hashable | None) -> Upload | None:
+        """Remove the upload from the cache, and return it if it is still up to date.
+
+        Args:
+            id: the upload.
+            previous_holder: see `Lock.previous_holder`.
+        """
+        with self._mutex:
+            entry = self._entries.pop(id, None)
+        if entry is None or previous_holder is None or entry.holder != previous_holder:
+            return None
+        return None if self._is_too_old(entry) else entry.upload
+
+    def _evict(self) -> None:
+        """Remove the entries that are too many or too old. They are sorted by age."""
+        while self._entries:
+            oldest = next(iter(self._entries.values()))
+            if len(self._entries) <= self._max_count and not self._is_too_old(oldest):
+                return
+            self._entries.popitem(last=False)
+
+    def _is_too_old(self, entry: _Entry) -> bool:
+        return time.monotonic() - entry.cached_at >= self._max_age
