@@ -18,10 +18,10 @@ from tus_wsgi.domain.errors import (
     UploadGone,
     UploadTooLarge,
 )
+from tus_wsgi.protocol import errors as shared_errors
 from tus_wsgi.protocol.http import Reply, RequestHead
 from tus_wsgi.protocol.rufh.drafts import Draft
 from tus_wsgi.protocol.structured import build_dictionary
-from tus_wsgi.protocol.tus1 import errors as tus1_errors
 
 PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 """Where the draft registers its problem types."""
@@ -29,7 +29,7 @@ PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 
 def reply_to_error(draft: Draft, head: RequestHead, error: TusError, max_size: int) -> Reply:
     """A status, the fields that help to go on, and a sentence or a problem document."""
-    reply = tus1_errors.reply_to_error(head, error)
+    reply = shared_errors.reply_to_error(head, error)
     if isinstance(error, UploadGone) and not draft.says_gone:
         reply = replace(reply, status=404)
     if isinstance(error, UploadTooLarge):

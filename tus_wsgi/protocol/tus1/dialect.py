@@ -22,8 +22,8 @@ Where the specification leaves a choice, this is what was chosen:
   was verified or parts were joined.
 - `Content-Encoding` is not looked at: bytes are stored as they come.
 
-The statuses of errors are in `tus_wsgi.protocol.tus1.errors`, the fields of all other replies in
-`tus_wsgi.protocol.tus1.replies`.
+The statuses of errors are in `tus_wsgi.protocol.errors`, the fields of all other replies in
+`tus_wsgi.protocol.tus1.render`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from tus_wsgi.domain.errors import (
     UploadTooLarge,
 )
 from tus_wsgi.domain.model import Extension, Final, Partial, parse_upload_id
+from tus_wsgi.protocol.errors import VERSION, reply_to_error
 from tus_wsgi.protocol.fields import (
     check_defer_length,
     check_transfer_coding,
@@ -64,8 +65,7 @@ from tus_wsgi.protocol.fields import (
 from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf
 from tus_wsgi.protocol.tus1.concat import FIELD as CONCAT
 from tus_wsgi.protocol.tus1.concat import parse_concat
-from tus_wsgi.protocol.tus1.errors import VERSION, reply_to_error
-from tus_wsgi.protocol.tus1.replies import finished, reply_to_outcome
+from tus_wsgi.protocol.tus1.render import finished, reply_to_outcome
 
 MEDIA_TYPE = "application/offset+octet-stream"
 

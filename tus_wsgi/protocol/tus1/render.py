@@ -20,12 +20,12 @@ from tus_wsgi.domain.commands import (
 )
 from tus_wsgi.domain.model import Extension, Final, UploadInfo
 from tus_wsgi.protocol.download import reply_to_get
+from tus_wsgi.protocol.errors import VERSION
 from tus_wsgi.protocol.fields import DEFERRED, build_date, build_integer, build_metadata
 from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf
 from tus_wsgi.protocol.structured import build_dictionary
 from tus_wsgi.protocol.tus1.concat import FIELD as CONCAT
 from tus_wsgi.protocol.tus1.concat import build_concat
-from tus_wsgi.protocol.tus1.errors import VERSION
 
 
 def reply_to_outcome(head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
