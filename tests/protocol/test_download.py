@@ -16,7 +16,7 @@ from tus_wsgi.domain.commands import Downloadable
 from tus_wsgi.domain.model import Metadata, State, UploadInfo
 from tus_wsgi.protocol.download import (
     build_content_disposition,
-    reply_to_get,
+    render_download,
     type_and_disposition,
 )
 from tus_wsgi.protocol.fields import build_date, parse_media_type
@@ -37,7 +37,7 @@ def get(
 ) -> Reply:
     pairs = tuple((key, value.encode()) for key, value in (metadata or {}).items())
     info = UploadInfo(ID, len(data), len(data), Metadata(pairs), State.FINISHED)
-    return reply_to_get(plain("GET", ID, fields), Downloadable(info, Bytes(data)))
+    return render_download(plain("GET", ID, fields), Downloadable(info, Bytes(data)))
 
 
 def test_the_whole_content() -> None:
@@ -162,7 +162,7 @@ def test_a_client_may_be_sent_to_the_store_itself(fields: dict[str, str]) -> Non
     """Range goes along, and conditions mean nothing to a redirect (RFC 9110, section 13.2.1)."""
     info = UploadInfo(ID, 10, 10, state=State.FINISHED)
     outcome = Downloadable(info, Bytes(), presigned_url="https://s3/x")
-    reply = reply_to_get(plain("GET", ID, fields), outcome)
+    reply = render_download(plain("GET", ID, fields), outcome)
     assert (reply.status, reply.content, reply.body) == (307, None, b"")
     assert reply.fields == [("Location", "https://s3/x"), ("Cache-Control", "no-store")]
 

@@ -349,4 +349,4 @@ def test_every_list_of_names_is_read(names: list[str], between: str) -> None:
 
 
 def test_a_long_value_is_cut_in_errors() -> None:
-    assert fields.shown("é\n" + "x" * 100) == "'é\\n" + "x" * 58 + "…'"
+    assert fields.quote_value("é\n" + "x" * 100) == "'é\\n" + "x" * 58 + "…'"

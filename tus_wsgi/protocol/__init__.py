@@ -1,13 +1,16 @@
-"""The north wing: header text into commands, outcomes and errors into header text. No I/O.
+"""Parse header text into commands, and render outcomes and errors as header text. No I/O.
 
-| module        | answers                                                          |
-|---------------|------------------------------------------------------------------|
-| `http`        | what is a request, a reply, a dialect?                           |
-| `fields`      | what does this header value mean, and how is it written?         |
-| `tus1`        | how does tus 1.0.0 say it?                                       |
-| `tus1_errors` | and how does it say what went wrong?                             |
-| `tus1_replies`| and what came of a request?                                      |
-| `concat`      | which uploads does an `Upload-Concat` field name?                |
-| `download`    | which bytes does a GET get, and what may a browser do with them? |
-| `cors`        | which pages of other origins may read the replies?               |
+| module       | content                                                                 |
+|--------------|-------------------------------------------------------------------------|
+| `http`       | `RequestHead`, `Reply`, and the `Dialect` interface                     |
+| `tus1`       | the dialect of tus 1.0.0                                                |
+| `rufh`       | the dialects of the IETF draft, one for each interop version            |
+| `fields`     | values of header fields, in pairs `parse_x` / `build_x`                 |
+| `structured` | structured fields (RFC 9651)                                            |
+| `errors`     | statuses and fields of errors, as far as the dialects agree             |
+| `download`   | the reply to a GET: conditions, ranges, types that browsers may display |
+| `cors`       | Cross-Origin Resource Sharing                                           |
+
+Both dialects have the same modules: `dialect` parses requests, `render` renders outcomes, and
+`errors` renders errors.
 """

@@ -1,11 +1,12 @@
-"""Which pages of other origins may use the uploads: Cross-Origin Resource Sharing.
+"""Cross-Origin Resource Sharing (CORS): which pages of other origins may upload.
 
-A page that is not allowed gets no CORS fields, and its browser keeps the reply from it. The
-request itself is not refused, for two reasons. Browsers send `Origin` with every POST, PATCH and
-DELETE, also with those to their own origin, so refusing would break the uploads of a site that
-never needed CORS. And nothing is lost by it: whatever changes an upload needs `Tus-Resumable`, a
-method, or an override that no page may send elsewhere without a preflight, and the preflight
-fails. CORS protects visitors' browsers; it is no access control.
+The reply to a page that is not allowed has no CORS fields, so its browser hides the reply from the
+page. The request itself is not rejected, for two reasons. Browsers send `Origin` with every POST,
+PATCH and DELETE, including requests to their own origin, so rejecting would break the uploads of a
+site that never needed CORS. And rejecting would not protect more: a request that changes an upload
+needs `Tus-Resumable`, a method, or an override that a page may send to another origin only after a
+preflight, and the preflight fails. CORS protects the browsers of visitors; it is not access
+control.
 
 The rules are those of the Fetch standard (https://fetch.spec.whatwg.org/#http-cors-protocol).
 """
@@ -21,7 +22,7 @@ ANY = "*"
 
 DAY = 24 * 60 * 60
 
-# What clients of every dialect send, whichever of them is offered: a preflight does not say.
+# Fields that clients of any dialect send. A preflight does not say which dialect will follow.
 ALLOW_HEADERS = ", ".join(
     (
         *("Authorization", "Content-Disposition", "Content-Type", "Tus-Resumable"),
@@ -32,8 +33,8 @@ ALLOW_HEADERS = ", ".join(
     )
 )
 
-# Without these a script cannot read its own offset. The last line is for scripts that download
-# and that wait before they try again.
+# Without these a script cannot read its offset. The last line is for scripts that download, or that
+# wait before they retry.
 EXPOSE_HEADERS = ", ".join(
     (
         *("Location", "Upload-Offset", "Upload-Length", "Upload-Metadata"),
@@ -49,25 +50,25 @@ ALLOW_METHODS = "POST, PUT, HEAD, PATCH, GET, DELETE, OPTIONS"
 
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
-# Not ".", which means what it says in "https://example.com".
-_REGEX_SIGNS = frozenset("\\^$?*+()|[]{}")
+# Without ".", which is a literal dot in "https://example.com".
+_REGEX_CHARACTERS = frozenset("\\^$?*+()|[]{}")
 
-# Not the comma of "{1,3}".
+# Do not split at the comma of "{1,3}".
 _COMMA = re.compile(r",(?![0-9]*\})")
 
 
 def parse_allow_origin(text: str) -> tuple[str | re.Pattern[str], ...]:
-    r"""The origins that a setting allows: a comma-separated list of
+    r"""Parse a comma-separated list of allowed origins. An entry is
 
-    - `*`, which is any origin,
-    - an origin as browsers write it, `https://example.com` or `http://localhost:8080`
-      (no path, no slash at the end), and
-    - a regular expression, which is what is no origin and has one of `\ ^ $ ? * + ( ) | [ ] { }`
-      in it. It has to match the whole origin: `https://[a-z]+\.example\.com` does not allow
-      `https://a.example.com.evil.example`.
+    - `*`, for any origin,
+    - an origin as browsers send it, `https://example.com` or `http://localhost:8080` (no path, no
+      trailing slash), or
+    - a regular expression: an entry that is not an origin and contains one of the characters
+      `\ ^ $ ? * + ( ) | [ ] { }`. It must match the whole origin:
+      `https://[a-z]+\.example\.com` does not allow `https://a.example.com.evil.example`.
 
     Raises:
-        ValueError: there is no entry, or one is neither an origin nor a regular expression.
+        ValueError: An entry is empty, or neither an origin nor a regular expression.
     """
     entries = [entry.strip() for entry in _COMMA.split(text)]
     return tuple(_parse_entry(entry) for entry in entries)
@@ -76,8 +77,9 @@ def parse_allow_origin(text: str) -> tuple[str | re.Pattern[str], ...]:
 def _parse_entry(entry: str) -> str | re.Pattern[str]:
     if entry == ANY or _ORIGIN.fullmatch(entry.lower()):
         return entry.lower()
-    # "https://*.example.com" is a regular expression too, and allows "https://xexample.com".
-    if _REGEX_SIGNS.isdisjoint(entry) or "//*" in entry:
+    # "https://*.example.com" is a valid regular expression, but not the intended wildcard: it would
+    # allow "https://xexample.com".
+    if _REGEX_CHARACTERS.isdisjoint(entry) or "//*" in entry:
         hint = "expected an origin like https://example.com, a regular expression, or *"
         raise ValueError(f"{hint}, got {entry!r}")
     try:
@@ -88,13 +90,14 @@ def _parse_entry(entry: str) -> str | re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorsPolicy:
-    """Who may read the replies, and for how long a browser need not ask again.
+    """The CORS settings: allowed origins, credentials, and the lifetime of a preflight.
 
     Attributes:
         allow_origins: exact origins, `*`, and regular expressions that match a whole origin.
-        allow_credentials: whether cookies and the like may be sent along. Together with `*` this
-            lets every site act as the visitor, so name the origins where cookies mean something.
-        max_age: seconds for which a browser may remember the answer to a preflight.
+        allow_credentials: whether browsers may send cookies and other credentials. Together with
+            `*` this lets every site act as the visitor, so name the origins if cookies authorize
+            requests.
+        max_age: seconds for which a browser may cache the reply to a preflight.
     """
 
     allow_origins: tuple[str | re.Pattern[str], ...] = (ANY,)
@@ -104,16 +107,16 @@ class CorsPolicy:
     _patterns: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Sort the origins once, not at every request."""
+        """Separate exact origins and patterns once, not for every request."""
         exact = frozenset(o for o in self.allow_origins if isinstance(o, str))
         patterns = tuple(o for o in self.allow_origins if not isinstance(o, str))
         object.__setattr__(self, "_exact", exact)
         object.__setattr__(self, "_patterns", patterns)
 
     def fields_for(self, head: RequestHead) -> list[tuple[str, str]]:
-        """The fields to add to the reply to `head`, whatever the reply is: errors too."""
+        """Return the CORS fields of the reply to `head`, including replies to errors."""
         if ANY in self._exact and not self.allow_credentials:
-            # The same for everybody, so that a cache may give one visitor's reply to another.
+            # The same fields for all origins, so that a cache can share the reply.
             return [("Access-Control-Allow-Origin", ANY), *self._details(head)]
         fields = [("Vary", "Origin")]
         origin = head.fields.get("Origin", "")
@@ -125,7 +128,7 @@ class CorsPolicy:
         return fields
 
     def _allows(self, origin: str) -> bool:
-        # What is no origin is never echoed, however wide the pattern.
+        # Never echo text that is not an origin, even if a pattern matches it.
         if _ORIGIN.fullmatch(origin) is None:
             return False
         if ANY in self._exact or origin in self._exact:

@@ -1,10 +1,11 @@
-"""The reply to a GET of a finished upload, in every dialect: which bytes, and under which name.
+"""Render the reply to a GET of a finished upload: conditions, range, type and file name.
 
-Conditions are judged in the order of RFC 9110, section 13.2.2, and before the range. One range is
-served; a request for several gets the whole content, as section 14.2 allows.
+All dialects use it. Conditions are evaluated before the range, in the order of RFC 9110, section
+13.2.2. A request for several ranges gets the whole content, as section 14.2 allows.
 
-Uploads come from strangers, and a browser shows them on this site's origin. So only types that
-cannot carry a script are shown; everything else is saved, and all of it is sandboxed.
+Uploads come from untrusted clients, and a browser displays them under this site's origin. So the
+browser displays only types that cannot contain scripts, under a policy that allows no script. It
+saves everything else, sandboxed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tus_wsgi.protocol.http import Reply, RequestHead
 
 FALLBACK_TYPE = "application/octet-stream"
 
-# tusd's list: no SVG, no HTML, no PDF, since all three can run scripts.
+# tusd's list, without SVG, HTML and PDF, because all three can run scripts.
 INLINE_TYPES = frozenset(
     (
         "text/plain",
@@ -34,39 +35,39 @@ INLINE_TYPES = frozenset(
     )
 )
 
-# Who may read is decided request by request, by whatever guards the application. So nobody else's
-# cache keeps the bytes, and the reader's own asks first: for unchanged content a 304 is enough.
+# The application's guard authorizes each request. So shared caches must not store the bytes, and a
+# private cache must revalidate them: unchanged content costs only a 304.
 CACHE_CONTROL = "private, no-cache, no-transform"
 
-# What is saved needs nothing. What is shown needs what the browser's own page around an image or a
-# film loads, and no sandbox: in one, Chromium asks for the film as a stranger and is refused it.
-POLICY_SAVED = "sandbox; default-src 'none'"
-POLICY_SHOWN = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
+# A saved file needs no resources. A displayed file needs those that the browser's own page around
+# an image or a video loads, and no sandbox: in a sandbox Chromium requests the video without
+# credentials, and the application's guard rejects the request.
+ATTACHMENT_POLICY = "sandbox; default-src 'none'"
+INLINE_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 
 MAX_FILENAME = 255
-"""Characters of a file's name: as many bytes as common file systems take."""
+"""Characters of a file name. The limit of common file systems is the same number of bytes."""
 
-# Control characters, line ends, and what turns text around so that "gpj.exe" looks harmless.
+# Control characters, line separators, and marks that reverse text to make "gpj.exe" look harmless.
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SEPARATORS = re.compile(r"[/\\]")
-# "%" too: some browsers decode it even here (RFC 6266, appendix D).
+# "%" too, because some browsers decode it even here (RFC 6266, appendix D).
 _NOT_FALLBACK = re.compile(r'[^\x20-\x7e]|["%]')
 _EXTENDED_VALUE = "!#$&+-.^_`|~"
-"""What RFC 8187 lets stand beside letters and digits (`attr-char`)."""
+"""Characters besides letters and digits that RFC 8187 allows unquoted (`attr-char`)."""
 
 
-def reply_to_get(head: RequestHead, outcome: Downloadable) -> Reply:
-    """The reply to a GET of an upload's content: 200, 206, 304, 412 or 416; 307 to somewhere else.
+def render_download(head: RequestHead, outcome: Downloadable) -> Reply:
+    """Render the reply to a GET: 200, 206, 304, 412 or 416, or 307 if the store serves the bytes.
 
-    `Reply.content` is the range to send; None where there is none, and then the dialect adds the
-    length of the body.
+    `Reply.content` is the range to send. If it is None, the dialect adds the Content-Length.
     """
     content, metadata = outcome.content, outcome.info.metadata
     if outcome.presigned_url is not None:
-        # Range goes along to there, and conditions mean nothing to a redirect (RFC 9110, section
-        # 13.2.1). The link is a secret that soon ends, so nobody keeps it.
+        # The client repeats the range there, and conditions do not apply to a redirect (RFC 9110,
+        # section 13.2.1). The URL is a secret with a short lifetime, so it must not be cached.
         return Reply(307, [("Location", outcome.presigned_url), ("Cache-Control", "no-store")])
     validators = [
         ("ETag", quote_etag(content.etag)),
@@ -74,78 +75,78 @@ def reply_to_get(head: RequestHead, outcome: Downloadable) -> Reply:
         ("Cache-Control", CACHE_CONTROL),
     ]
     if not _precondition_holds(head.fields, content):
-        return _refusal(412, "The content is another one than the request wants.", [])
+        return _error(412, "The content does not match the conditions of the request.", [])
     if _is_unmodified(head.fields, content):
         return Reply(304, validators)
-    asked = _range_asked_for(head.fields, content)
-    start, stop = (0, content.length) if asked is None else asked
-    if asked is not None and start >= stop:
-        unsatisfied = ("Content-Range", f"bytes */{content.length}")
-        return _refusal(416, f"The content has {content.length} bytes.", [unsatisfied])
+    requested = _parse_range(head.fields, content)
+    start, stop = (0, content.length) if requested is None else requested
+    if requested is not None and start >= stop:
+        content_range = ("Content-Range", f"bytes */{content.length}")
+        return _error(416, f"The content has {content.length} bytes.", [content_range])
     fields = [*validators, *_description(metadata), ("Accept-Ranges", "bytes")]
     fields.append(("Content-Length", build_integer(stop - start)))
-    if asked is None:
+    if requested is None:
         return Reply(200, fields, content=(start, stop))
     fields.append(("Content-Range", f"bytes {start}-{stop - 1}/{content.length}"))
     return Reply(206, fields, content=(start, stop))
 
 
-def _refusal(status: int, sentence: str, fields: list[tuple[str, str]]) -> Reply:
+def _error(status: int, sentence: str, fields: list[tuple[str, str]]) -> Reply:
     text = [("Cache-Control", "no-store"), ("Content-Type", "text/plain; charset=utf-8")]
     return Reply(status, [*fields, *text], f"{sentence}\n".encode())
 
 
 def _precondition_holds(fields: Mapping[str, str], content: Content) -> bool:
-    """Whether the content is still the one the client knows (If-Match, If-Unmodified-Since)."""
+    """Return whether the content is unchanged (If-Match, If-Unmodified-Since)."""
     if "If-Match" in fields:
-        return parse_etags(fields["If-Match"]).contains(content.etag)  # the strong comparison
+        return parse_etags(fields["If-Match"]).contains(content.etag)  # strong comparison
     since = parse_date(fields.get("If-Unmodified-Since"))
     return since is None or _modified(content) <= since
 
 
 def _is_unmodified(fields: Mapping[str, str], content: Content) -> bool:
-    """Whether the client has the content already (If-None-Match, If-Modified-Since)."""
+    """Return whether the client has the content already (If-None-Match, If-Modified-Since)."""
     if "If-None-Match" in fields:
         etags = parse_etags(fields["If-None-Match"])
-        return etags.contains_weak(content.etag)  # the weak comparison
+        return etags.contains_weak(content.etag)  # weak comparison
     since = parse_date(fields.get("If-Modified-Since"))
     return since is not None and _modified(content) <= since
 
 
 def _modified(content: Content) -> datetime:
-    """When the object was made, as exactly as HTTP can say it."""
+    """Return when the object was created, in whole seconds like HTTP dates."""
     return content.modified.replace(microsecond=0)
 
 
-def _range_asked_for(fields: Mapping[str, str], content: Content) -> tuple[int, int] | None:
-    """The range as offsets `(start, stop)`, not satisfiable unless `start < stop`; None for none.
+def _parse_range(fields: Mapping[str, str], content: Content) -> tuple[int, int] | None:
+    """Return the range as offsets `(start, stop)`; it is not satisfiable unless `start < stop`.
 
-    A range that is no range, is in another unit, is one of several, or belongs to another version
-    of the content counts as none. So does every range of an empty content: many clients always
-    send one, and a 416 would only be in their way.
+    None, for the whole content, if the range is missing, malformed or in another unit, if there are
+    several ranges, or if If-Range names another version of the content. A range of empty content is
+    ignored too: many clients always send one, and a 416 would break them.
     """
-    asked = parse_range_header(fields.get("Range"))
-    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1 or not content.length:
+    header = parse_range_header(fields.get("Range"))
+    if header is None or header.units != "bytes" or len(header.ranges) != 1 or not content.length:
         return None
     if "If-Range" in fields and not _is_current(fields["If-Range"], content):
         return None
-    start, stop = asked.ranges[0]
-    if start < 0:  # the last bytes; asking for more of them than there are is asking for all
+    start, stop = header.ranges[0]
+    if start < 0:  # the last bytes; more than the content has means all of it
         start = max(0, content.length + start)
     return start, content.length if stop is None else min(stop, content.length)
 
 
 def _is_current(validator: str, content: Content) -> bool:
-    """Whether an If-Range validator is that of the content: a strong tag, or the exact date."""
+    """Return whether an If-Range validator, a strong tag or a date, matches the content."""
     if validator.startswith('"'):
         return validator == quote_etag(content.etag)
     return parse_date(validator) == _modified(content)
 
 
 def _description(metadata: Metadata) -> list[tuple[str, str]]:
-    """What kind of thing it is, and what a browser may do with it."""
+    """Return the fields for the type, the file name and the policy of the content."""
     type, disposition = type_and_disposition(metadata)
-    policy = POLICY_SHOWN if disposition.startswith("inline") else POLICY_SAVED
+    policy = INLINE_POLICY if disposition.startswith("inline") else ATTACHMENT_POLICY
     return [
         ("Content-Type", type),
         ("Content-Disposition", disposition),
@@ -154,7 +155,7 @@ def _description(metadata: Metadata) -> list[tuple[str, str]]:
 
 
 def type_and_disposition(metadata: Metadata) -> tuple[str, str]:
-    """The `Content-Type` and the `Content-Disposition` of a file, whoever sends it."""
+    """Return the `Content-Type` and the `Content-Disposition` of a file."""
     declared = metadata.text("filetype") or ""
     base = parse_media_type(declared)
     filename = metadata.text("filename") or ""
@@ -166,12 +167,12 @@ def type_and_disposition(metadata: Metadata) -> tuple[str, str]:
 
 
 def build_content_disposition(disposition: str, filename: str) -> str:
-    """A `Content-Disposition` field (RFC 6266) that can only name a file, whatever the name is.
+    """Return a `Content-Disposition` field (RFC 6266) with a sanitized file name.
 
-    Control characters go, path separators become `_`. A name that is not plain ASCII is given
-    twice, as `filename` for old clients and as `filename*` (RFC 8187) for all others.
+    Control characters are removed and path separators replaced by `_`. A non-ASCII name is sent
+    twice: as `filename` for old clients and as `filename*` (RFC 8187) for all others.
     """
-    # The end of a long name is worth more: the extension is there.
+    # A long name is truncated at its start, to keep the extension.
     name = _UNPRINTABLE.sub("", filename).strip()[-MAX_FILENAME:]
     name = _SEPARATORS.sub("_", name)
     if not name:

@@ -1,10 +1,10 @@
-"""How tus 1.0.0 says what went wrong: one table of statuses, and the fields that help to go on.
+"""Statuses and fields of replies to errors, in the form that both dialects share.
 
-Clients decide by the status whether to try again (tus-js-client and Uppy: after 409, 423 and 5xx)
-or to give up (every other 4xx). So what can pass is 423 or 5xx, and what cannot is another 4xx.
+Clients decide by the status whether to retry (tus-js-client and Uppy: after 409, 423 and 5xx) or to
+give up (every other 4xx). So transient errors are 423 or 5xx, and permanent errors another 4xx.
 
-HEAD is special: tus-js-client answers every status but 2xx and 423 with a new upload from the
-first byte. So whatever looks like a fault on our side is 423 there.
+HEAD is special: after any status except 2xx and 423, tus-js-client starts a new upload from the
+first byte. So a fault of the server is 423 in the reply to a HEAD.
 """
 
 from __future__ import annotations
@@ -35,12 +35,10 @@ from tus_wsgi.domain.errors import (
     UploadNotFound,
     UploadTooLarge,
 )
-from tus_wsgi.protocol.fields import build_integer, shown
+from tus_wsgi.protocol.fields import build_integer
 from tus_wsgi.protocol.http import Reply, RequestHead
 
-VERSION = "1.0.0"
-
-# Looked up along the class's ancestors, so that a new kind of error has its parent's status.
+# Looked up along the ancestors of the class, so that a new kind of error has its parent's status.
 _STATUS: Mapping[type, int] = {
     TusError: 503,
     RequestError: 400,
@@ -50,7 +48,7 @@ _STATUS: Mapping[type, int] = {
     MethodNotAllowed: 405,
     UploadNotFound: 404,
     UploadGone: 410,
-    UploadIncomplete: 409,  # "a conflict with the current state": it is there, and will be ready
+    UploadIncomplete: 409,  # "a conflict with the current state": the upload exists
     OffsetMismatch: 409,
     LengthMismatch: 400,
     UploadTooLarge: 413,
@@ -66,26 +64,32 @@ _STATUS: Mapping[type, int] = {
 
 _STORE_FULL = 507
 
-# Clients may read the sentence of these. The others know things that are only ours.
+# The messages of these errors may be sent to clients. Other messages can contain internal details.
 _PUBLIC = (RequestError, UploadLocked, BodyIncomplete)
 
 _TRY_AGAIN = "the server cannot do this now; nothing that it acknowledged is lost, so try again"
 
 RETRY_AFTER = 1
-"""Seconds. Common clients come back after one to five of them and give up after about nine."""
+"""Seconds. Common clients retry after one to five seconds and give up after about nine."""
 
 
-def reply_to_error(head: RequestHead, error: TusError) -> Reply:
-    """A status, what helps to go on, and (but for HEAD) one sentence."""
+def render_error(head: RequestHead, error: TusError) -> Reply:
+    """Render the status, the fields that let a client resume, and (except for HEAD) a sentence."""
     status = _status_of(head, error)
-    fields = [*_facts_of(head, error), ("Cache-Control", "no-store")]
+    fields = [*_resume_fields(head, error), ("Cache-Control", "no-store")]
     if status == 423 or status >= 500:
         seconds = error.retry_after if isinstance(error, UploadLocked) else RETRY_AFTER
         fields.append(("Retry-After", build_integer(seconds)))
     if head.method == "HEAD":
         return Reply(status, fields)
     fields.append(("Content-Type", "text/plain; charset=utf-8"))
-    return Reply(status, fields, f"{_sentence_of(error)}\n".encode(errors="backslashreplace"))
+    sentence = str(error) if isinstance(error, _PUBLIC) else _TRY_AGAIN
+    return Reply(status, fields, text_body(sentence))
+
+
+def text_body(text: str) -> bytes:
+    """Return a body that tells the developer of the client what went wrong."""
+    return f"{text}\n".encode(errors="backslashreplace")
 
 
 def _status_of(head: RequestHead, error: TusError) -> int:
@@ -95,11 +99,8 @@ def _status_of(head: RequestHead, error: TusError) -> int:
     return 423 if status >= 500 and head.method == "HEAD" else status
 
 
-def _facts_of(head: RequestHead, error: TusError) -> list[tuple[str, str]]:
-    """The fields that let a client go on."""
+def _resume_fields(head: RequestHead, error: TusError) -> list[tuple[str, str]]:
     match error:
-        case UnsupportedVersion():
-            return [("Tus-Version", VERSION)]
         case MethodNotAllowed():
             return [("Allow", ", ".join(error.allowed))]
         case OffsetMismatch():
@@ -107,15 +108,8 @@ def _facts_of(head: RequestHead, error: TusError) -> list[tuple[str, str]]:
         case BodyIncomplete():
             return [("Upload-Offset", build_integer(error.offset))]
         case OnFinishFailed() if head.target is None:
-            # The upload was begun by this very request, and stays: the application may know of it.
+            # This request created the upload. It stays, because the application may know it.
             offset = ("Upload-Offset", build_integer(error.length))
             return [("Location", head.url_of(error.id)), offset]
         case _:
             return []
-
-
-def _sentence_of(error: TusError) -> str:
-    """What to tell the client's developer."""
-    if isinstance(error, UnsupportedVersion):
-        return f"Tus-Resumable: expected {VERSION}, got {shown(error.provided or '')}"
-    return str(error) if isinstance(error, _PUBLIC) else _TRY_AGAIN

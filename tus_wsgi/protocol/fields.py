@@ -1,9 +1,9 @@
 """Values of header fields, in pairs `parse_x` / `build_x`.
 
-Whatever text comes in, the only exception that comes out is `MalformedField`. Every value that
-`build_x` makes is read back by `parse_x` as what it was made of.
+For any input text, the only exception is `MalformedField`. `parse_x` returns what `build_x` was
+given.
 
-Text is as WSGI has it: one character is one byte (PEP 3333, "Unicode Issues").
+Text is in the form that WSGI uses: each character is a byte (PEP 3333, "Unicode Issues").
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from tus_wsgi.domain.errors import MalformedField
 from tus_wsgi.domain.model import KIB, Metadata
 
 MAX_INTEGER = 2**63 - 1
-"""The largest length or offset: what the other servers and S3's own fields can hold."""
+"""The largest length or offset: the limit of other servers and of S3's fields."""
 
 DEFERRED = "1"
 """The only value of `Upload-Defer-Length`."""
 
 MAX_METADATA = 32 * KIB
 MAX_PAIRS = 200
-"""Bytes of an `Upload-Metadata` field, and pairs in it. gunicorn takes 8,190 in a line by default,
-but joins up to a hundred lines: 190,000 pairs took two seconds, and half of that in each HEAD."""
+"""Limits of an `Upload-Metadata` field: bytes and pairs. By default gunicorn accepts 8,190 bytes in
+a line but joins up to a hundred lines: parsing 190,000 pairs took two seconds, and rendering them
+one second in each HEAD."""
 
-SHOWN = 60
-"""Characters of a bad value that an error quotes: enough to recognise it in a log."""
+MAX_QUOTED = 60
+"""Characters of an invalid value that an error message quotes."""
 
-# Not int(): it takes "+5", "1_0", " 1" and "٣", and raises something else at 4,301 digits.
+# int() alone is too lenient: it accepts "+5", "1_0", " 1" and "٣". Its limit is 4,300 digits.
 _INTEGER = re.compile(r"[0-9]{1,19}")
 
-# "The key MUST NOT contain spaces and commas and MUST NOT be empty." Control characters are out
-# because no field can carry them back. 0x80-0xFF are the bytes of a key that is not ASCII.
+# "The key MUST NOT contain spaces and commas and MUST NOT be empty." Control characters are
+# rejected because no field can contain them. 0x80-0xFF are the bytes of a non-ASCII key.
 _METADATA_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e\x80-\xff]+")
 
-# Not b64decode(validate=True) alone: before Python 3.13 it takes "YWJj=".
+# b64decode(validate=True) alone is too lenient: before Python 3.13 it accepts "YWJj=".
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 _ALGORITHMS = frozenset(Algorithm)
@@ -49,63 +50,68 @@ _ALGORITHMS = frozenset(Algorithm)
 _OWS = " \t"
 _TCHARS = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _QUOTED = r'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*"'
-# A semicolon with nothing behind it is allowed (RFC 9110, section 5.6.6).
+# A semicolon without a parameter is allowed (RFC 9110, section 5.6.6).
 _PARAMETER = rf"{_TCHARS}=(?:{_TCHARS}|{_QUOTED})"
 _MEDIA_TYPE = re.compile(rf"({_TCHARS}/{_TCHARS})(?:[ 	]*;(?:[ 	]*{_PARAMETER})?)*[ 	]*")
 
 
-def shown(value: str) -> str:
-    """`value` for an error message: quoted, escaped, and cut when it is long."""
-    return repr(value if len(value) <= SHOWN else value[:SHOWN] + "…")
+def quote_value(value: str) -> str:
+    """Quote, escape and truncate a value for an error message."""
+    return repr(value if len(value) <= MAX_QUOTED else value[:MAX_QUOTED] + "…")
 
 
 def parse_integer(field: str, text: str) -> int:
-    """The length or offset that `text` is, in bytes. `00` is 0.
+    """Parse a length or an offset, in bytes. Leading zeros are allowed.
 
     Raises:
-        MalformedField: it is no whole number from 0 to `MAX_INTEGER`.
+        MalformedField: The text is not a whole number from 0 to `MAX_INTEGER`.
     """
     value = int(text) if _INTEGER.fullmatch(text) else -1
     if not 0 <= value <= MAX_INTEGER:
-        reason = f"expected a whole number from 0 to {MAX_INTEGER}, got {shown(text)}"
+        reason = f"expected a whole number from 0 to {MAX_INTEGER}, got {quote_value(text)}"
         raise MalformedField(field, reason)
     return value
 
 
 def build_integer(value: int) -> str:
-    """The text of a length or an offset."""
+    """Return the text of a length or an offset."""
     return str(value)
 
 
 def check_defer_length(text: str) -> None:
-    """Refuse every `Upload-Defer-Length` but the only one there is.
+    """Check that the value of `Upload-Defer-Length` is `1`.
 
     Raises:
-        MalformedField: `text` is not `1`.
+        MalformedField: The value is not `1`.
     """
     if text != DEFERRED:
-        raise MalformedField("Upload-Defer-Length", f"expected {DEFERRED!r}, got {shown(text)}")
+        raise MalformedField(
+            "Upload-Defer-Length", f"expected {DEFERRED!r}, got {quote_value(text)}"
+        )
 
 
 def check_transfer_coding(text: str | None) -> None:
-    """Refuse `gzip, chunked`: gunicorn undoes the chunks and hands the gzip on as the data.
+    """Reject transfer codings other than `chunked`.
+
+    gunicorn decodes `gzip, chunked` only in part: it would pass on the gzip stream as the data.
 
     Raises:
-        MalformedField: `text` is there and is not `chunked`.
+        MalformedField: The field is present and is not `chunked`.
     """
     if text is not None and text.lower() != "chunked":
-        reason = f"only chunked is understood, got {shown(text)}"
+        reason = f"only chunked is supported, got {quote_value(text)}"
         raise MalformedField("Transfer-Encoding", reason)
 
 
 def parse_metadata(text: str) -> Metadata:
-    """What an `Upload-Metadata` field says; `raw` is `text` itself, so that it can be echoed.
+    """Parse an `Upload-Metadata` field. `Metadata.raw` keeps the text, so that HEAD can repeat it.
 
-    A field that is empty is no field (tuspy sends one when it has no metadata). White space
-    around the commas is allowed, as in every list of HTTP (RFC 9110, section 5.6.1).
+    An empty field is ignored (tuspy sends one if it has no metadata). White space around the commas
+    is allowed, as in every HTTP list (RFC 9110, section 5.6.1).
 
     Raises:
-        MalformedField: an empty or doubled key, a value that is no padded base64, or too much.
+        MalformedField: A key is empty, invalid or repeated, a value is not padded base64, or the
+            field is too long.
     """
     if not text.strip(_OWS):
         return Metadata()
@@ -117,30 +123,30 @@ def parse_metadata(text: str) -> Metadata:
     for item in text.split(","):
         key, value = _parse_pair(item.strip(_OWS))
         if key in pairs:
-            raise MalformedField("Upload-Metadata", f"the key {shown(key)} comes twice")
+            raise MalformedField("Upload-Metadata", f"the key {quote_value(key)} is repeated")
         pairs[key] = value
-    # A TAB can only stand around a comma here, and PEP 3333 forbids to send one.
+    # Tabs can only surround commas here. PEP 3333 forbids them in a response.
     return Metadata(pairs=tuple(pairs.items()), raw=text.replace("\t", " "))
 
 
 def _parse_pair(item: str) -> tuple[str, bytes]:
-    """One pair: a key, and behind one space its value in base64. Without a value there is none."""
+    """Parse a pair: a key, and after one space its value in base64. The value may be missing."""
     key, _, value = item.partition(" ")
     if not key:
         raise MalformedField("Upload-Metadata", "there is an empty key")
     if _METADATA_KEY.fullmatch(key) is None:
-        raise MalformedField("Upload-Metadata", f"{shown(key)} is no key")
+        raise MalformedField("Upload-Metadata", f"{quote_value(key)} is not a valid key")
     if _BASE64.fullmatch(value) is None:
-        reason = f"the value of {shown(key)} is no padded base64, got {shown(value)}"
+        reason = f"the value of {quote_value(key)} is not padded base64, got {quote_value(value)}"
         raise MalformedField("Upload-Metadata", reason)
     return _decode_key(key), b64decode(value)
 
 
 def _decode_key(key: str) -> str:
-    """The key whose bytes these are.
+    """Decode the bytes of a key as UTF-8, or byte by byte if they are not valid UTF-8.
 
-    tus only says "SHOULD be ASCII encoded", so other keys are accepted: as UTF-8, which is how
-    tusd reads them too, and else byte by byte.
+    Non-ASCII keys are accepted because tus only says "SHOULD be ASCII encoded". tusd decodes UTF-8
+    too.
     """
     try:
         return key.encode("latin-1").decode("utf-8")
@@ -149,62 +155,62 @@ def _decode_key(key: str) -> str:
 
 
 def build_metadata(pairs: Iterable[tuple[str, bytes]]) -> str:
-    """The `Upload-Metadata` field of `pairs`; empty for none.
+    """Return the `Upload-Metadata` field of `pairs`; empty if there are none.
 
-    For uploads whose field was not kept. A key that no such field can hold is left out: tusd
-    takes some of them in (a TAB inside a key).
+    Used for uploads whose original field was not stored. A key that the field cannot contain is
+    omitted: tusd accepts some of them (a TAB inside a key).
     """
-    written = []
+    items = []
     for key, value in pairs:
         octets = key.encode("utf-8", "replace").decode("latin-1")
         if _METADATA_KEY.fullmatch(octets):
-            written.append(f"{octets} {b64encode(value).decode()}" if value else octets)
-    return ",".join(written)
+            items.append(f"{octets} {b64encode(value).decode()}" if value else octets)
+    return ",".join(items)
 
 
 def parse_checksum(text: str) -> Checksum:
-    """The checksum that an `Upload-Checksum` field says.
+    """Parse an `Upload-Checksum` field.
 
     Raises:
-        MalformedField: it is not the name of an algorithm, one space, and a checksum of that
+        MalformedField: The text is not the name of an algorithm, one space, and a checksum of the
             algorithm's size in padded base64.
     """
     name, _, value = text.partition(" ")
     if name not in _ALGORITHMS:
-        reason = f"expected one of {', '.join(Algorithm)}, got {shown(name)}"
+        reason = f"expected one of {', '.join(Algorithm)}, got {quote_value(name)}"
         raise MalformedField("Upload-Checksum", reason)
     algorithm = Algorithm(name)
     digest = b64decode(value) if _BASE64.fullmatch(value) else b""
     if len(digest) != algorithm.size:
-        reason = f"expected {algorithm.size} bytes in padded base64, got {shown(value)}"
+        reason = f"expected {algorithm.size} bytes in padded base64, got {quote_value(value)}"
         raise MalformedField("Upload-Checksum", reason)
     return Checksum(algorithm, digest)
 
 
 def build_checksum(checksum: Checksum) -> str:
-    """The `Upload-Checksum` field of a checksum."""
+    """Return the `Upload-Checksum` field of a checksum."""
     return f"{checksum.algorithm} {b64encode(checksum.digest).decode()}"
 
 
 def parse_field_names(text: str) -> frozenset[str]:
-    """The names in a list of fields such as `Trailer`, in lower case. Empty entries are none."""
+    """Parse a list of field names such as `Trailer`, in lower case. Empty entries are ignored."""
     return frozenset(name for entry in text.split(",") if (name := entry.strip(_OWS).lower()))
 
 
 def parse_media_type(text: str) -> str | None:
-    """The type and subtype of a media type in lower case, without its parameters.
+    """Return the type and subtype of a media type in lower case, without its parameters.
 
-    None when `text` follows another grammar than that of RFC 9110, section 8.3.1; so what is not
-    None consists of printable ASCII and can be sent in a field as it is.
+    None if `text` does not follow the grammar of RFC 9110, section 8.3.1. If the result is not
+    None, `text` consists of printable ASCII and can be sent in a field as it is.
     """
     match = _MEDIA_TYPE.fullmatch(text)
     return match[1].lower() if match else None
 
 
 def parse_date(text: str | None) -> datetime | None:
-    """The instant that an HTTP date names; None for none, and for one that cannot be read.
+    """Parse an HTTP date; None if it is missing or malformed.
 
-    A date that cannot be read is to be ignored, not to be refused (RFC 9110, section 13.1).
+    A malformed date must be ignored, not rejected (RFC 9110, section 13.1).
     """
     try:
         return werkzeug_parse_date(text)
@@ -213,5 +219,5 @@ def parse_date(text: str | None) -> datetime | None:
 
 
 def build_date(instant: datetime) -> str:
-    """The HTTP date of `instant`, in whole seconds."""
+    """Return the HTTP date of `instant`, in whole seconds."""
     return http_date(instant.astimezone(UTC))

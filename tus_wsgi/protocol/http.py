@@ -1,13 +1,13 @@
-"""Requests and replies of HTTP as values, and what it takes to be a dialect.
+"""HTTP requests and replies as values, and the interface of a dialect.
 
-A dialect never reads a body and never writes to a socket (sans-IO): it turns a `RequestHead` into
-a command, and an outcome or an error into a `Reply`.
+A dialect does no I/O: it turns a `RequestHead` into a command, and an outcome or an error into a
+`Reply`. It never reads a body and never writes to a socket.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Protocol
 
@@ -21,14 +21,14 @@ class RequestHead:
     """A request without its body.
 
     Attributes:
-        method: as the client means it, X-HTTP-Method-Override applied.
-        target: what follows the base path and its slash: an upload's id as it was sent, unchecked;
-            None when the request is for the base path itself (with or without a slash).
-        fields: header fields; lookup ignores case. A field that was sent twice is joined by ",".
-        has_body: whether the request has a body that is not known to be empty.
-        base_url: the absolute URL of the base path as this request's client sees it, without a
-            slash at its end.
-        can_have_trailers: whether the server hands out the fields behind a chunked body.
+        method: the method, after X-HTTP-Method-Override was applied.
+        target: the path after the base path and its slash: an upload's id as the client sent it,
+            unchecked. None if the request is for the base path itself, with or without a slash.
+        fields: header fields; lookup ignores case. The values of a repeated field are joined by
+            ",".
+        has_body: whether the request has a body that may contain bytes.
+        base_url: the absolute URL of the base path as the client sees it, without a trailing slash.
+        can_have_trailers: whether the server exposes the trailer fields of a chunked body.
     """
 
     method: str
@@ -39,9 +39,9 @@ class RequestHead:
     can_have_trailers: bool = False
 
     def url_of(self, id: str) -> str:
-        """The absolute URL of an upload, as this request's client sees it.
+        """Return the absolute URL of an upload, as the client of this request sees it.
 
-        Absolute, since aiotus cannot use a Location that begins with a slash. Ids need no quoting.
+        aiotus cannot use a Location that begins with a slash. Ids need no quoting.
         """
         return f"{self.base_url}/{id}"
 
@@ -51,11 +51,11 @@ class Reply:
     """A response.
 
     Attributes:
-        status: the code; see `status_line`.
-        fields: header fields in order, without those of CORS.
-        body: sent as it is, unless `content` says otherwise.
-        content: the range of the upload's content that is the body instead, as offsets
-            `(start, stop)`; None for `body`.
+        status: the status code; see `status_line`.
+        fields: header fields in order, without the CORS fields.
+        body: the body, unless `content` is set.
+        content: the range of the upload's content that is the body, as offsets `(start, stop)`;
+            None if the body is `body`.
     """
 
     status: int
@@ -64,55 +64,68 @@ class Reply:
     content: tuple[int, int] | None = None
 
 
-# Statuses of the protocols' own, which no registry has.
+# Statuses that only the upload protocols define.
 _REASONS = {460: "Checksum Mismatch"}
 
 
 def status_line(status: int) -> str:
-    """A status as WSGI wants it: the code and its reason phrase."""
+    """Return the status code and its reason phrase, as WSGI expects them."""
     return f"{status} {_REASONS.get(status) or HTTPStatus(status).phrase}"
 
 
+def with_common_fields(head: RequestHead, reply: Reply, *version: tuple[str, str]) -> Reply:
+    """Add the fields that every reply has: `version`, and Content-Length if there is a body."""
+    # Uploads come from untrusted clients, so browsers must not guess the type of the content.
+    fields = [*version, ("X-Content-Type-Options", "nosniff"), *reply.fields]
+    # The Content-Length of a HEAD would have to be that of the GET (RFC 9110, section 8.6). And if
+    # the HEAD is the override of a POST, the client would wait for that many bytes.
+    has_no_body = reply.status in (204, 304) or head.method == "HEAD"
+    if not has_no_body and reply.content is None:
+        fields.append(("Content-Length", str(len(reply.body))))
+    return replace(reply, fields=fields)
+
+
 UrlOf = Callable[[UploadId], str]
-"""The absolute URL of an upload, as this request's client sees it."""
+"""Returns the absolute URL of an upload, as the client of the request sees it."""
 
 Interim = Callable[[UploadInfo], Reply | None]
-"""What to send before the final response, as soon as so much is stored; perhaps nothing."""
+"""Returns the interim response for the bytes stored so far; None to send nothing."""
 
 
 class Dialect(Protocol):
-    """One protocol, or one version of one."""
+    """A protocol, or one version of a protocol."""
 
     def speaks(self, head: RequestHead) -> bool:
-        """Whether this request is in this dialect."""
+        """Return whether this dialect handles the request."""
 
     def parse(self, head: RequestHead) -> Command:
-        """What the request asks for. After this nobody sees a header string.
+        """Parse the request into a command. Later layers see no header text.
 
         Raises:
-            RequestError: it cannot be understood, or asks for something that is not offered.
+            RequestError: The request is malformed or uses a feature that is not offered.
         """
 
     def render(self, head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
-        """The words for what came of it."""
+        """Render the reply to a request that succeeded."""
 
     def interim(self, head: RequestHead, url_of: UrlOf) -> Interim | None:
-        """How to report progress before the final response; None where nobody may be told.
+        """Return the renderer of interim responses; None if the client must not get any.
 
-        It takes the record of a new upload to be written before its first byte, so it has a price.
+        Interim responses have a cost: the record of a new upload must be written before its first
+        byte.
         """
 
     def render_error(self, head: RequestHead, error: TusError) -> Reply:
-        """The words for what went wrong, without anything that is only ours to know."""
+        """Render the reply to a request that failed, without internal details."""
 
 
 def effective_method(method: str, override: str | None) -> str:
-    """The method that the client means, by the `X-HTTP-Method-Override` field.
+    """Return the method of a request, after the `X-HTTP-Method-Override` field was applied.
 
-    "The actual method of the request MUST be ignored" (tus 1.0.0, X-HTTP-Method-Override),
-    whatever it is. Only a real OPTIONS stays: browsers send it as a preflight, and a preflight
-    carries no such field of its own. The field is taken as it is, since methods are
-    case-sensitive; a method that does not exist is refused later. An empty field is none.
+    "The actual method of the request MUST be ignored" (tus 1.0.0, X-HTTP-Method-Override) applies
+    to every method except OPTIONS: browsers send OPTIONS as a preflight, which never contains the
+    field. The value is used as it is, because methods are case-sensitive; an unknown method is
+    rejected later. An empty field is ignored.
     """
     if method == "OPTIONS" or not override:
         return method

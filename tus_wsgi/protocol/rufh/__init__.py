@@ -1,1 +1,1 @@
-"""The IETF protocol, draft-ietf-httpbis-resumable-upload."""
+"""Resumable uploads for HTTP, the IETF's draft-ietf-httpbis-resumable-upload."""

@@ -1,8 +1,4 @@
-"""How resumable uploads for HTTP say what went wrong: a status, and a problem document (RFC 9457).
-
-The statuses are those of tus (`tus1_errors`), for the same reasons, but for what the draft says
-otherwise.
-"""
+"""Replies of the IETF draft to errors: the shared form, and problem documents (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -18,22 +14,26 @@ from tus_wsgi.domain.errors import (
     UploadGone,
     UploadTooLarge,
 )
-from tus_wsgi.protocol import errors as shared_errors
+from tus_wsgi.protocol import errors as shared
 from tus_wsgi.protocol.http import Reply, RequestHead
 from tus_wsgi.protocol.rufh.drafts import Draft
 from tus_wsgi.protocol.structured import build_dictionary
 
-PROBLEMS = "https://iana.org/assignments/http-problem-types#"
-"""Where the draft registers its problem types."""
+PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
+"""The registry in which the draft registers its problem types."""
 
 
-def reply_to_error(draft: Draft, head: RequestHead, error: TusError, max_size: int) -> Reply:
-    """A status, the fields that help to go on, and a sentence or a problem document."""
-    reply = shared_errors.reply_to_error(head, error)
-    if isinstance(error, UploadGone) and not draft.says_gone:
+def render_error(draft: Draft, head: RequestHead, error: TusError, max_size: int) -> Reply:
+    """Render the status, the fields that let a client resume, and a problem document.
+
+    If the draft has no problem document for the error, the body is a sentence.
+    """
+    reply = shared.render_error(head, error)
+    if isinstance(error, UploadGone) and not draft.has_gone_status:
         reply = replace(reply, status=404)
     if isinstance(error, UploadTooLarge):
-        # An append past the length contradicts it; what is past the server's limit is too large.
+        # Bytes beyond the length of the upload contradict it; bytes beyond the limit of the server
+        # are too large.
         contradicts = isinstance(error, LengthExceeded) and head.target is not None
         status = 400 if contradicts else 413
         limit = [("Upload-Limit", build_dictionary([("max-size", max_size)]))]
@@ -51,21 +51,21 @@ def _problem_of(draft: Draft, head: RequestHead, error: TusError) -> dict[str, o
     match error:
         case OffsetMismatch(expected=expected, provided=provided):
             return {
-                "type": f"{PROBLEMS}mismatching-upload-offset",
+                "type": f"{PROBLEM_TYPES}mismatching-upload-offset",
                 "title": "The offset is not where the upload ends",
                 "expected-offset": expected,
                 "provided-offset": provided,
             }
-        case UploadComplete() if draft.knows_completed:
-            return {"type": f"{PROBLEMS}completed-upload", "title": "The upload is complete"}
+        case UploadComplete() if draft.has_completed_problem:
+            return {"type": f"{PROBLEM_TYPES}completed-upload", "title": "The upload is complete"}
         case LengthMismatch() | LengthExceeded() if head.target is not None:
             return {
-                "type": f"{PROBLEMS}inconsistent-upload-length",
+                "type": f"{PROBLEM_TYPES}inconsistent-upload-length",
                 "title": "The length contradicts what is known",
             }
         case LengthMismatch():
             return {
-                "type": f"{PROBLEMS}inconsistent-upload-length",
+                "type": f"{PROBLEM_TYPES}inconsistent-upload-length",
                 "title": "The lengths contradict each other",
             }
         case _:

@@ -1,1 +1,1 @@
-"""The tus 1.0.0 protocol."""
+"""The tus resumable upload protocol, version 1.0.0."""

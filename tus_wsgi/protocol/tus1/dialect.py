@@ -1,29 +1,29 @@
 """The tus resumable upload protocol, version 1.0.0 (https://tus.io/protocols/resumable-upload).
 
-A request is judged in this order, and the first objection is the answer:
+Checks run in this order, and the first failure determines the reply:
 
-1. OPTIONS is always answered.
-2. The version: 412, before anything that the request wants is looked at.
+1. OPTIONS always succeeds.
+2. The version: 412, before the rest of the request is parsed.
 3. The resource and the method: 405.
 4. The syntax of the fields: 400.
 5. The type of the body: 415.
 6. The size against the limit: 413; an id that no upload can have: 404.
 
-What needs the upload itself (404, 409, 410, 413, 423) is not known here.
+Checks that need the upload (404, 409, 410, 413, 423) are not part of this module.
 
-Where the specification leaves a choice, this is what was chosen:
+If the specification leaves a choice, the dialect behaves like this:
 
-- HEAD may come without a version, since download managers know none; a wrong one is 412. GET is
-  no method of tus and needs none. Beside the dialects of the IETF's drafts, a HEAD or DELETE of an
-  upload that names no version never comes here: it is in the newest of them, which needs none.
-- A body of another type than `application/offset+octet-stream` is refused at POST, never ignored.
-  A POST without a body may name any type, because some HTTP libraries always name one.
-- A field of an extension that is not offered is refused, so that nobody believes that a checksum
-  was verified or parts were joined.
-- `Content-Encoding` is not looked at: bytes are stored as they come.
+- A HEAD may omit the version, because download managers do not send one; a wrong version is 412.
+  GET is not a method of tus and needs no version. If the dialects of the IETF draft are installed
+  too, a HEAD or DELETE of an upload without a version never reaches this dialect: the newest draft,
+  which needs no version, handles it.
+- A POST with a body of another type than `application/offset+octet-stream` is rejected, never
+  ignored. A POST without a body may name any type, because some HTTP libraries always send one.
+- A field of an extension that is not offered is rejected, so that no client believes that a
+  checksum was verified or that uploads were concatenated.
+- `Content-Encoding` is ignored: bytes are stored as they arrive.
 
-The statuses of errors are in `tus_wsgi.protocol.errors`, the fields of all other replies in
-`tus_wsgi.protocol.tus1.render`.
+`tus_wsgi.protocol.tus1.render` renders outcomes, `tus_wsgi.protocol.tus1.errors` renders errors.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ from tus_wsgi.domain.errors import (
     UploadTooLarge,
 )
 from tus_wsgi.domain.model import Extension, Final, Partial, parse_upload_id
-from tus_wsgi.protocol.errors import VERSION, reply_to_error
 from tus_wsgi.protocol.fields import (
     check_defer_length,
     check_transfer_coding,
@@ -62,17 +61,20 @@ from tus_wsgi.protocol.fields import (
     parse_media_type,
     parse_metadata,
 )
-from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf
+from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf, with_common_fields
 from tus_wsgi.protocol.tus1.concat import FIELD as CONCAT
 from tus_wsgi.protocol.tus1.concat import parse_concat
-from tus_wsgi.protocol.tus1.render import finished, reply_to_outcome
+from tus_wsgi.protocol.tus1.errors import VERSION, render_error
+from tus_wsgi.protocol.tus1.render import render_outcome
 
 MEDIA_TYPE = "application/offset+octet-stream"
 
-# These change something, so the version must be right before anything happens.
+_VERSION = ("Tus-Resumable", VERSION)
+
+# These methods change an upload, so they must name the right version.
 _VERSION_REQUIRED = frozenset(("POST", "PATCH", "DELETE"))
 
-_BUILDS_ON = {
+_BASE_EXTENSION = {
     Extension.CREATION_WITH_UPLOAD: Extension.CREATION,
     Extension.CREATION_DEFER_LENGTH: Extension.CREATION,
     Extension.CHECKSUM_TRAILER: Extension.CHECKSUM,
@@ -82,22 +84,23 @@ _BUILDS_ON = {
 
 
 class Tus1:
-    """The dialect of tus 1.0.0, with the extensions that are offered.
+    """The dialect of tus 1.0.0.
 
     Args:
-        extensions: announced in this order; `checksum-trailer` only where the server can do it.
+        extensions: the extensions to offer, announced in this order; `checksum-trailer` is
+            announced only if the server exposes trailer fields.
         max_size: bytes of the largest upload.
-        downloads: whether GET gives out the content of finished uploads.
+        downloads: whether GET returns the content of finished uploads.
 
     Raises:
-        ValueError: an extension is offered without the one that it builds on.
+        ValueError: An extension is offered without the extension that it builds on.
     """
 
     def __init__(
         self, *, extensions: tuple[Extension, ...], max_size: int, downloads: bool
     ) -> None:
         for extension in extensions:
-            base = _BUILDS_ON.get(extension, extension)
+            base = _BASE_EXTENSION.get(extension, extension)
             if base not in extensions:
                 raise ValueError(f"expected {base} among the extensions, got {extensions!r}")
         creation = Extension.CREATION in extensions
@@ -112,15 +115,19 @@ class Tus1:
         )
 
     def speaks(self, head: RequestHead) -> bool:
-        """Whether the request names a version of tus, be it the wrong one.
+        """Return whether the request names a version of tus, even an unsupported one.
 
-        What names none (an OPTIONS, a GET, a stray request) is answered here as well where no
-        other dialect wants it: this is the one to put last.
+        Put this dialect last: the last dialect handles requests that no dialect claims, such as an
+        OPTIONS or a GET without a version.
         """
         return "Tus-Resumable" in head.fields
 
     def parse(self, head: RequestHead) -> Command:
-        """What the request asks for, checked in the order that this module's text gives."""
+        """Parse the request into a command, with the checks in the order of the module's docstring.
+
+        Raises:
+            RequestError: The request is malformed or uses a feature that is not offered.
+        """
         if head.method == "OPTIONS":
             return Discover()
         _check_version(head)
@@ -151,25 +158,27 @@ class Tus1:
         return Create(length, metadata, has_data, verification=verification, is_partial=is_partial)
 
     def _parse_concat(self, head: RequestHead) -> Partial | Final | None:
-        said = head.fields.get(CONCAT)
-        if said is None:
+        text = head.fields.get(CONCAT)
+        if text is None:
             return None
         if Extension.CONCATENATION not in self._extensions:
             raise MalformedField(CONCAT, "the concatenation extension is not offered")
-        return parse_concat(said, head.base_url)
+        return parse_concat(text, head.base_url)
 
     def _parse_final(self, head: RequestHead, final: Final) -> Concatenate:
-        """A final upload. Whatever says something of bytes says it of none: they are elsewhere."""
+        """Parse the creation of a final upload, which has neither a length nor a body."""
         for field in ("Upload-Length", "Upload-Defer-Length"):
             if field in head.fields:
-                raise MalformedField(field, "a final upload is as long as its partial ones")
+                raise MalformedField(
+                    field, "the length of a final upload is that of its partial uploads"
+                )
         metadata = parse_metadata(head.fields.get("Upload-Metadata", ""))
         if head.has_body or self._parse_verification(head) is not None:
-            raise MalformedField(CONCAT, "the request for a final upload has no body of its own")
+            raise MalformedField(CONCAT, "the request for a final upload must not have a body")
         return Concatenate(final, metadata)
 
     def _parse_length(self, head: RequestHead) -> int | None:
-        """The length of the new upload; None when it is deferred. One of the two must be said."""
+        """Return the length of the new upload; None if it is deferred. One of them is required."""
         length = _parse_integer(head, "Upload-Length")
         deferred = head.fields.get("Upload-Defer-Length")
         if deferred is None:
@@ -185,7 +194,7 @@ class Tus1:
         return None
 
     def _parse_has_data(self, head: RequestHead) -> bool:
-        """Whether the body is the beginning of the file. An empty one can be, too."""
+        """Return whether the body is the beginning of the file. The body may be empty."""
         provided = head.fields.get("Content-Type")
         if not _is_offset_stream(provided):
             if head.has_body:
@@ -210,62 +219,64 @@ class Tus1:
         return Append(parse_upload_id(target), offset, length, verification=verification)
 
     def _parse_verification(self, head: RequestHead) -> Verification | None:
-        """What the body is checked against: in front of it, behind it, or both.
+        """Return the checksums to verify: in the header, in the trailer, or in both.
 
-        A checksum behind the body that was not announced is ignored where the body need not be
-        held back for another reason: it comes too late. "They MUST be announced using the Trailer
-        header" (tus 1.0.0, Checksum).
+        If there is no checksum in the header, a trailer that was not announced is ignored: by then
+        the body is stored. "They MUST be announced using the Trailer header" (tus 1.0.0, Checksum).
         """
-        said = head.fields.get("Upload-Checksum")
-        follows = "upload-checksum" in parse_field_names(head.fields.get("Trailer", ""))
-        if said is None and not follows:
+        text = head.fields.get("Upload-Checksum")
+        has_trailer = "upload-checksum" in parse_field_names(head.fields.get("Trailer", ""))
+        if text is None and not has_trailer:
             return None
         if Extension.CHECKSUM not in self._extensions:
             raise MalformedField("Upload-Checksum", "the checksum extension is not offered")
-        if follows and not self._can_have_trailers(head):
+        if has_trailer and not self._can_have_trailers(head):
             raise MalformedField("Trailer", "the checksum-trailer extension is not offered")
-        checksum = None if said is None else parse_checksum(said)
-        return Verification(
-            checksum, _read_announced_checksum if follows else _read_trailing_checksum
-        )
+        checksum = None if text is None else parse_checksum(text)
+        parse_trailer = _parse_announced_trailer if has_trailer else _parse_trailer
+        return Verification(checksum, parse_trailer)
 
     def _can_have_trailers(self, head: RequestHead) -> bool:
         return head.can_have_trailers and Extension.CHECKSUM_TRAILER in self._extensions
 
     def render(self, head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
-        """The words for what came of it."""
-        return finished(head, reply_to_outcome(head, outcome, url_of))
+        """Render the reply to a request that succeeded."""
+        return with_common_fields(head, render_outcome(head, outcome, url_of), _VERSION)
 
     def interim(self, head: RequestHead, url_of: UrlOf) -> None:
-        """Nothing: tus 1.0.0 knows no interim responses."""
+        """Return None: tus 1.0.0 defines no interim responses."""
 
     def render_error(self, head: RequestHead, error: TusError) -> Reply:
-        """The words for what went wrong."""
-        return finished(head, reply_to_error(head, error))
+        """Render the reply to a request that failed."""
+        return with_common_fields(head, render_error(head, error), _VERSION)
 
 
-def _read_trailing_checksum(trailers: Mapping[str, str]) -> Checksum | None:
-    """The checksum in the trailer fields, if there is one. All the others are nobody's business."""
+def _parse_trailer(trailers: Mapping[str, str]) -> Checksum | None:
+    """Return the checksum in the trailer fields; None if there is none."""
     text = trailers.get("upload-checksum")
     return None if text is None else parse_checksum(text)
 
 
-def _read_announced_checksum(trailers: Mapping[str, str]) -> Checksum | None:
-    """The checksum that the `Trailer` field promised."""
-    checksum = _read_trailing_checksum(trailers)
+def _parse_announced_trailer(trailers: Mapping[str, str]) -> Checksum:
+    """Return the checksum that the `Trailer` field announced.
+
+    Raises:
+        MalformedField: The trailer is missing or malformed.
+    """
+    checksum = _parse_trailer(trailers)
     if checksum is None:
-        raise MalformedField("Upload-Checksum", "it was announced as a trailer, and did not come")
+        raise MalformedField("Upload-Checksum", "it was announced as a trailer, and is missing")
     return checksum
 
 
 def _parse_integer(head: RequestHead, field: str) -> int | None:
-    """The number in `field`; None when there is no such field. An empty one is no number."""
+    """Return the number in `field`; None if the field is missing. An empty field is malformed."""
     text = head.fields.get(field)
     return None if text is None else parse_integer(field, text)
 
 
 def _check_version(head: RequestHead) -> None:
-    """Refuse what is in another version: "the Server MUST NOT process the request"."""
+    """Reject other versions: "the Server MUST NOT process the request"."""
     provided = head.fields.get("Tus-Resumable") or None
     if provided == VERSION or head.method == "GET":
         return
