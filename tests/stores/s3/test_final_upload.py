@@ -26,9 +26,9 @@ from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.spool.spool import Spool
-from tus_wsgi.stores.s3.ahead import AHEAD, ahead
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.record import UploadRecord, encode
+from tus_wsgi.stores.s3.transfers import AHEAD, ahead
 
 DATA = random.Random(4).randbytes(3 * PART + 2 * KIB)
 

@@ -11,7 +11,6 @@ from tus_wsgi.domain.errors import UploadNotFound
 from tus_wsgi.domain.model import MIB, Final, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits, plan_for
 from tus_wsgi.spool.spool import Spool
-from tus_wsgi.stores.s3.ahead import ahead
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.context import StoreContext, unlocked
 from tus_wsgi.stores.s3.errors import NotFound
@@ -20,6 +19,7 @@ from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailCache
+from tus_wsgi.stores.s3.transfers import ahead
 from tus_wsgi.stores.s3.upload import S3Upload
 
 if TYPE_CHECKING:

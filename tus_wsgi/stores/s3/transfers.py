@@ -1,20 +1,28 @@
-"""The parts of one request on their way to S3: several at once, and none after a failure."""
+"""Concurrent S3 calls of one request: part uploads, and calls whose results are used in order."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.part import SpooledPart
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 PARTS_IN_FLIGHT = 4
 """Parts of one request that may be on their way, the fair share of one upload. Receiving goes on
 meanwhile; beyond this the client has to wait, which is all the back-pressure there is."""
+
+AHEAD = 8
+"""Calls of one request that may be under way, so that others get their turn in between."""
 
 UploadPart = Callable[[int, SpooledPart], Part]
 """Uploads a part and says what S3 made of it. It runs in the executor."""
@@ -111,3 +119,30 @@ class PartPipeline:
         self._done.sort(key=lambda part: part.number)
         numbered = enumerate(self._done, self._first or 1)
         return [part for number, part in numbered if part.number == number]
+
+
+@contextmanager
+def ahead(
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Iterator[Result]]:
+    """What `function` makes of each item, in the order of the items.
+
+    Calls run ahead of whoever takes the results, at most `AHEAD` of them. Leaving the context
+    waits for those that have begun; nothing begins after a failure has been seen.
+    """
+    running: deque[Future[Result]] = deque()
+
+    def results() -> Iterator[Result]:
+        for item in items:
+            if len(running) == AHEAD:
+                yield running.popleft().result()
+            running.append(executor.submit(function, item))
+        while running:
+            yield running.popleft().result()
+
+    try:
+        yield results()
+    finally:
+        for future in running:
+            future.cancel()
+        wait(running)
