@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -32,7 +33,6 @@ from tus_wsgi.stores.s3.errors import (
     NotSupported,
     translated,
 )
-from tus_wsgi.stores.s3.pieces import Pieces
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -353,6 +353,38 @@ class Bucket:
         except (BotoCoreError, OSError, KeyError) as error:
             # A KeyError: a 200 in which nothing is said. It is no answer, least of all "none".
             raise StoreUnavailable(operation, key=key) from error
+
+
+class Pieces:
+    """The rest of an answer. Other than a generator's, its `close` works before the first piece.
+
+    Args:
+        body: botocore's StreamingBody.
+        step: bytes of a piece.
+    """
+
+    def __init__(self, body: Any, step: int) -> None:  # noqa: ANN401 - it comes without types
+        self._body = body
+        self._step = step
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            piece: bytes = self._body.read(self._step)
+        except (BotoCoreError, OSError) as error:
+            self.close()
+            raise StoreUnavailable("GetObject") from error
+        if not piece:
+            self.close()
+            raise StopIteration
+        time.sleep(0)  # Where S3 and the client are both quick nobody is ever waited for.
+        return piece
+
+    def close(self) -> None:
+        """Give the connection back; a WSGI server does it when its client has gone."""
+        self._body.close()
 
 
 def _expect(answer: Mapping[str, Any], field: str) -> None:
