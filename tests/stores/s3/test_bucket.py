@@ -17,8 +17,7 @@ from tests.stores.s3.stubs import FACTS, Stubbed
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
-from tus_wsgi.stores.s3.bucket import Bucket, Condition
-from tus_wsgi.stores.s3.copies import Copy
+from tus_wsgi.stores.s3.bucket import Bucket, Condition, Copy
 from tus_wsgi.stores.s3.errors import NotFound
 
 KEY = "key"

@@ -25,12 +25,12 @@ from tus_wsgi.domain.crc import build_crc32
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
-from tus_wsgi.stores.s3.copies import Copy, SourceGone
 from tus_wsgi.stores.s3.errors import (
     ConditionFailed,
     Forbidden,
     NotFound,
     NotSupported,
+    SourceGone,
     translated,
 )
 
@@ -60,6 +60,21 @@ class Condition:
     """When a write may happen: the object still has `etag`; with None: there is no object."""
 
     etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Bytes of an object.
+
+    Attributes:
+        key: of the object.
+        etag: of the version of it that is meant.
+        span: the offsets of the first byte and of the one behind the last; None for all of them.
+    """
+
+    key: str
+    etag: str
+    span: tuple[int, int] | None = None
 
 
 class Bucket:

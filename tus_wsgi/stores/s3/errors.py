@@ -36,6 +36,10 @@ class NotSupported(StoreUnavailable):
     """The service does not implement the call or one of its parameters, such as a condition."""
 
 
+class SourceGone(Exception):
+    """What was to be copied is not there any more, or has become something else."""
+
+
 def translated(operation: str, error: ClientError, key: str) -> Exception:
     """Return the store's exception for an error response to `operation` on the object `key`."""
     response = classify_error(error)

@@ -24,10 +24,10 @@ from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import Final, Partial, UploadId
 from tus_wsgi.domain.parts import Part, plan_for
 from tus_wsgi.spool.part import SpooledPart
+from tus_wsgi.stores.s3.bucket import Copy
 from tus_wsgi.stores.s3.content import READ_STEP
 from tus_wsgi.stores.s3.context import PARTS_GONE, unlocked
-from tus_wsgi.stores.s3.copies import Copy, SourceGone
-from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.errors import NotFound, SourceGone
 from tus_wsgi.stores.s3.transfers import ahead
 from tus_wsgi.stores.s3.upload import S3Upload
 
