@@ -21,7 +21,7 @@ from benchmarks.options import Elsewhere, Options
 from benchmarks.results import Result, as_json, as_markdown
 from benchmarks.scenarios import far, large, many, small
 from benchmarks.slow import slow
-from benchmarks.stage import NODE_PACKAGES, ROOT, Stage
+from benchmarks.testbed import NODE_PACKAGES, ROOT, Stage
 from tus_wsgi.settings.values import parse_size
 
 SCENARIOS: dict[str, Callable[[Stage], Result]] = {

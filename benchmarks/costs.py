@@ -8,7 +8,7 @@ from functools import partial
 
 from benchmarks.client import Client, Refused
 from benchmarks.results import Measure, Result, in_turn
-from benchmarks.stage import Stage, Target
+from benchmarks.testbed import Stage, Target
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.settings.values import build_size
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks.results import Result, number
-from benchmarks.stage import NODE, OURS
+from benchmarks.testbed import NODE, OURS
 
 BOTO3 = "boto3, as here"
 BUDGET = 256

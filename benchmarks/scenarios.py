@@ -11,10 +11,10 @@ from functools import partial
 from itertools import repeat
 
 from benchmarks import direct
-from benchmarks.account import Meter, Usage, open_temporary_files
 from benchmarks.client import Client, Refused, seconds_for_upload
 from benchmarks.results import Measure, Result, in_turn
-from benchmarks.stage import Stage, Target
+from benchmarks.testbed import Stage, Target
+from benchmarks.usage import Meter, Usage, open_temporary_files
 from tus_wsgi.domain.model import GIB, MIB
 from tus_wsgi.settings.values import build_size
 

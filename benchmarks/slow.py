@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from benchmarks.account import Meter
 from benchmarks.client import Client, block, seconds_for_upload
 from benchmarks.results import Measure, Result, in_turn
-from benchmarks.stage import Stage, Target
+from benchmarks.testbed import Stage, Target
+from benchmarks.usage import Meter
 from tus_wsgi.domain.model import GIB, MIB
 from tus_wsgi.settings.values import build_size
 

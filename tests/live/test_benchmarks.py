@@ -13,7 +13,7 @@ from benchmarks.goals import BOTO3, as_markdown, goals
 from benchmarks.options import Options
 from benchmarks.proxy import operation
 from benchmarks.results import Result, Sample
-from benchmarks.stage import NODE, OURS
+from benchmarks.testbed import NODE, OURS
 from demo.seaweedfs import SeaweedFS
 from tus_wsgi.domain.model import KIB, MIB
 
