@@ -1,7 +1,7 @@
-"""Benchmarks: this project beside other tus servers and beside boto3. See docs/performance.md.
+"""Benchmarks of this project, other tus servers and plain boto3. See docs/performance.md.
 
     python -m benchmarks --help
 
-Nothing here is a timed test: figures depend on the machine and on what else it does. What is
-compared is measured in one run, in turn. They need Linux, for `/proc`.
+None of them is a test with a time limit: the figures depend on the machine and its load. Targets
+that are compared are measured alternately in the same run. The benchmarks need Linux, for `/proc`.
 """

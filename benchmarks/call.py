@@ -1,7 +1,7 @@
-"""What one small call to S3 costs this process, and where it goes.
+"""Measure the CPU time of one small S3 call, by client configuration.
 
-python -m benchmarks.call              CPU per call, by client configuration
-python -m benchmarks.call --profile    the functions that it goes to
+python -m benchmarks.call              print the CPU time of a call
+python -m benchmarks.call --profile    print the functions that use it
 """
 
 from __future__ import annotations
@@ -29,40 +29,45 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 SIZE = 300
-"""Bytes of an `.info` object, about."""
+"""The approximate size of an `.info` object."""
 
 Call = Callable[[str], object]
 
-_NO_SUM: dict[str, Any] = {
+_NO_CHECKSUM: dict[str, Any] = {
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
 }
 
 
 def configurations(server: SeaweedFS) -> Mapping[str, Call]:
-    """Each one is the one before with one thing more."""
+    """Return a call for each configuration. Each adds one change to the one before."""
     unsigned = {"addressing_style": "path", "payload_signing_enabled": False}
     steps: dict[str, dict[str, Any]] = {
         "boto3, defaults": {},
-        "+ no checksum of boto3's": _NO_SUM,
-        "+ unsigned payload": {**_NO_SUM, "s3": unsigned},
-        "+ no parameter validation": {**_NO_SUM, "s3": unsigned, "parameter_validation": False},
+        "+ no boto3 checksum": _NO_CHECKSUM,
+        "+ unsigned payload": {**_NO_CHECKSUM, "s3": unsigned},
+        "+ no parameter validation": {
+            **_NO_CHECKSUM,
+            "s3": unsigned,
+            "parameter_validation": False,
+        },
     }
-    quiet = {**steps["+ no parameter validation"], "user_agent": "benchmark"}
-    steps["+ a user agent that stands"] = quiet
+    final = {**steps["+ no parameter validation"], "user_agent": "benchmark"}
+    steps["+ fixed user agent"] = final
     calls: dict[str, Call] = {
-        name: partial(_put, _client(server, more), server.bucket) for name, more in steps.items()
+        name: partial(_put, _client(server, config), server.bucket)
+        for name, config in steps.items()
     }
-    as_bytearray = partial(_put, _client(server, quiet), server.bucket, kind=bytearray)
+    as_bytearray = partial(_put, _client(server, final), server.bucket, kind=bytearray)
     return {
         **calls,
-        "+ a bytearray, so no `Expect: 100-continue`": as_bytearray,
-        "as here, with our CRC-32": partial(_put_ours, _bucket(server)),
+        "+ bytearray body, so no `Expect: 100-continue`": as_bytearray,
+        "tus_wsgi: all of these, and its own CRC-32": partial(_put_tus_wsgi, _bucket(server)),
     }
 
 
 def cpu_per_call(call: Call, *, count: int) -> float:
-    """Seconds of this process for one call; each has a key of its own, as uploads do."""
+    """Return the CPU seconds of one call. Each call uses a new key, as uploads do."""
     call(f"warm-{count}")
     keys = [f"{time.monotonic_ns()}-{number}" for number in range(count)]
     before = time.process_time()
@@ -75,7 +80,7 @@ def _put(client: S3Client, bucket: str, key: str, *, kind: Callable[[bytes], Any
     client.put_object(Bucket=bucket, Key=key, Body=kind(b"x" * SIZE))
 
 
-def _put_ours(bucket: Bucket, key: str) -> None:
+def _put_tus_wsgi(bucket: Bucket, key: str) -> None:
     bucket.put(key, Payload.of(b"x" * SIZE))
 
 
@@ -84,8 +89,10 @@ def _bucket(server: SeaweedFS) -> Bucket:
     return Bucket(client, server.bucket)
 
 
-def _client(server: SeaweedFS, more: Mapping[str, Any]) -> S3Client:
-    return boto3.session.Session().client("s3", endpoint_url=server.endpoint, config=Config(**more))
+def _client(server: SeaweedFS, config: Mapping[str, Any]) -> S3Client:
+    return boto3.session.Session().client(
+        "s3", endpoint_url=server.endpoint, config=Config(**config)
+    )
 
 
 def _profile(call: Call, *, count: int) -> None:
@@ -101,30 +108,30 @@ def _profile(call: Call, *, count: int) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.call", description=__doc__)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--count", type=int, default=20, help="calls in a round")
-    asked = parser.parse_args()
+    parser.add_argument("--count", type=int, default=20, help="calls per round")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as disk, start_seaweedfs(Path(disk)) as server:
-        _use(server)
+        _set_credentials(server)
         calls = configurations(server)
-        if asked.profile:
-            _profile(list(calls.values())[-1], count=asked.count)
+        if arguments.profile:
+            _profile(list(calls.values())[-1], count=arguments.count)
             return
         seconds: dict[str, list[float]] = {name: [] for name in calls}
-        for _, (name, call) in itertools.product(range(asked.rounds), calls.items()):
-            seconds[name].append(cpu_per_call(call, count=asked.count))
-    # The least disturbed round: what else the machine does can only add.
+        for _, (name, call) in itertools.product(range(arguments.rounds), calls.items()):
+            seconds[name].append(cpu_per_call(call, count=arguments.count))
+    # Take the fastest round: other load on the machine can only add time.
     print("| put_object of 300 bytes | CPU ms/call |\n|---|---|")
     for name, values in seconds.items():
         print(f"| {name} | {min(values) * 1000:.2f} |")
 
 
-def _use(server: SeaweedFS) -> None:
-    """Let boto3 find the credentials where it looks for them."""
-    import os  # noqa: PLC0415 - changed here alone
+def _set_credentials(server: SeaweedFS) -> None:
+    """Set the variables from which boto3 reads its credentials."""
+    import os  # noqa: PLC0415 - used only here
 
     os.environ.update(server.environ())
 

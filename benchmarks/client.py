@@ -1,6 +1,6 @@
-"""A tus client that costs little: prepared blocks into a plain socket.
+"""A tus client with little CPU overhead: it sends prepared blocks over a plain socket.
 
-What a client library does for comfort would compete with the server for the processor.
+The work of a client library would compete with the server for the processor.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from urllib.parse import urljoin, urlsplit
 from tus_wsgi.domain.model import MIB
 
 TIMEOUT = 600.0
-"""Seconds that a server may be silent. A benchmark ends by itself; this is for one that hangs."""
+"""Socket timeout in seconds. Without it, a server that hangs would block the benchmark."""
 
 BLOCK = MIB
 
 
-class Refused(Exception):
-    """The server did not answer as a tus server does when all is well."""
+class UnexpectedResponse(Exception):
+    """The server's response differs from that of a tus server without errors."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A response without its body; the fields' names are in lower case."""
+class Response:
+    """A response without its body. Field names are in lower case."""
 
     status: int
     fields: Mapping[str, str]
@@ -37,15 +37,15 @@ class Answer:
 
 @functools.cache
 def block() -> bytes:
-    """The bytes that all uploads consist of, repeated: random, so that nothing compresses them."""
+    """Return the block that all uploads repeat. It is random, so that nothing compresses it."""
     return random.Random(1).randbytes(BLOCK)
 
 
 class Client:
-    """One kept-alive connection to a tus server. A context manager.
+    """A keep-alive connection to a tus server. A context manager.
 
     Args:
-        url: where uploads are created.
+        url: the URL that creates uploads.
     """
 
     def __init__(self, url: str) -> None:
@@ -57,21 +57,25 @@ class Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._input = self.socket.makefile("rb")
 
-    def create(self, length: int, *, with_upload: bool = False) -> str:
-        """POST: a new upload's path; with all its bytes if they are to go along."""
-        fields = {"Upload-Length": length, "Upload-Metadata": "filename YmVuY2g="}
-        if with_upload:
+    def create(self, length: int, *, with_data: bool = False) -> str:
+        """Create an upload, with its data if `with_data`, and return its path."""
+        fields: dict[str, object] = {
+            "Upload-Length": length,
+            "Upload-Metadata": "filename YmVuY2g=",
+        }
+        if with_data:
             fields["Content-Type"] = "application/offset+octet-stream"
-        self.send_head("POST", self._path, fields, length if with_upload else 0)
-        if with_upload:
+        self.send_head("POST", self._path, fields, length if with_data else 0)
+        if with_data:
             self.send_body(length)
-        answer = self.answer(201)
-        if with_upload and answer.fields.get("upload-offset") != str(length):
-            raise Refused(f"it stored {answer.fields.get('upload-offset')} of {length} bytes")
-        return urlsplit(urljoin(self._url, answer.fields["location"])).path
+        response = self.read_response(201)
+        stored = response.fields.get("upload-offset")
+        if with_data and stored != str(length):
+            raise UnexpectedResponse(f"the server stored {stored} of {length} bytes")
+        return urlsplit(urljoin(self._url, response.fields["location"])).path
 
     def begin_patch(self, path: str, size: int, *, offset: int = 0) -> None:
-        """The head of a PATCH; its `size` bytes are the caller's business."""
+        """Send the head of a PATCH. The caller sends the `size` bytes of its body."""
         fields = {"Upload-Offset": offset, "Content-Type": "application/offset+octet-stream"}
         self.send_head("PATCH", path, fields, size)
 
@@ -79,62 +83,62 @@ class Client:
         """Append `size` bytes."""
         self.begin_patch(path, size, offset=offset)
         self.send_body(size)
-        self.patched(offset + size)
+        self.read_patch_response(offset + size)
 
-    def patched(self, offset: int) -> None:
-        """Read the answer to a PATCH, after which so many bytes are stored."""
-        stored = self.answer(204).fields.get("upload-offset")
+    def read_patch_response(self, offset: int) -> None:
+        """Read the response to a PATCH and check its offset."""
+        stored = self.read_response(204).fields.get("upload-offset")
         if stored != str(offset):
-            raise Refused(f"it stored {stored} of {offset} bytes")
+            raise UnexpectedResponse(f"the server stored {stored} of {offset} bytes")
 
-    def upload(self, size: int, *, with_upload: bool = False) -> str:
-        """A whole upload, in one request or in POST and one PATCH; its path."""
-        path = self.create(size, with_upload=with_upload)
-        if size and not with_upload:
+    def upload(self, size: int, *, with_data: bool = False) -> str:
+        """Upload a file, in one request or in a POST and a PATCH, and return its path."""
+        path = self.create(size, with_data=with_data)
+        if size and not with_data:
             self.patch(path, size)
         return path
 
     def head(self, path: str) -> None:
-        """Ask for the offset."""
+        """Request the offset."""
         self.send_head("HEAD", path, {}, 0)
-        self.answer(200, has_body=False)
+        self.read_response(200, has_body=False)
 
     def delete(self, path: str) -> None:
         """Terminate the upload."""
         self.send_head("DELETE", path, {}, 0)
-        self.answer(204)
+        self.read_response(204)
 
     def send_head(self, method: str, path: str, fields: Mapping[str, object], size: int) -> None:
-        """The head of a request with `size` bytes of body."""
+        """Send the head of a request whose body has `size` bytes."""
         lines = {"Host": self._host, "Tus-Resumable": "1.0.0", "Content-Length": size, **fields}
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self.socket.sendall(f"{method} {path} HTTP/1.1\r\n{text}\r\n".encode("ascii"))
 
     def send_body(self, size: int) -> None:
-        """`size` bytes."""
+        """Send `size` bytes."""
         data = memoryview(block())
         while size > 0:
             self.socket.sendall(data[:size])
             size -= len(data)
 
-    def answer(self, expected: int, *, has_body: bool = True) -> Answer:
+    def read_response(self, expected: int, *, has_body: bool = True) -> Response:
         """Read a response.
 
         Raises:
-            Refused: its status is not the `expected` one.
+            UnexpectedResponse: the status differs from `expected`.
         """
         while True:
-            status = int(self._line().split(" ", 2)[1])
+            status = int(self._read_line().split(" ", 2)[1])
             fields: dict[str, str] = {}
-            while line := self._line():
+            while line := self._read_line():
                 name, _, value = line.partition(":")
                 fields[name.lower()] = value.strip()
             if status >= 200:
                 break
-        body = self._body(fields) if has_body and status != 204 else b""
+        body = self._read_body(fields) if has_body and status != 204 else b""
         if status != expected:
-            raise Refused(f"it answered {status}, not {expected}: {body[:200]!r}")
-        return Answer(status, fields)
+            raise UnexpectedResponse(f"expected status {expected}, got {status}: {body[:200]!r}")
+        return Response(status, fields)
 
     def close(self) -> None:
         """Close the connection."""
@@ -152,25 +156,25 @@ class Client:
     ) -> None:
         self.close()
 
-    def _line(self) -> str:
+    def _read_line(self) -> str:
         line = self._input.readline()
         if not line:
-            raise Refused("it closed the connection")
+            raise UnexpectedResponse("the server closed the connection")
         return line.decode("latin-1").rstrip("\r\n")
 
-    def _body(self, fields: Mapping[str, str]) -> bytes:
+    def _read_body(self, fields: Mapping[str, str]) -> bytes:
         if fields.get("transfer-encoding") != "chunked":
             return self._input.read(int(fields.get("content-length", 0)))
         data = b""
-        while size := int(self._line(), 16):
+        while size := int(self._read_line(), 16):
             data += self._input.read(size)
-            self._line()
-        self._line()
+            self._read_line()
+        self._read_line()
         return data
 
 
-def seconds_for_upload(url: str, size: int) -> float:
-    """Upload `size` bytes in POST and one PATCH over a connection of their own."""
+def time_upload(url: str, size: int) -> float:
+    """Upload `size` bytes in a POST and a PATCH over a new connection. Return the seconds."""
     with Client(url) as client:
         began = time.perf_counter()
         client.upload(size)

@@ -1,4 +1,4 @@
-"""Scenario f: what S3 is asked for, by the kind of upload."""
+"""The scenario `costs`: S3 calls by kind of upload."""
 
 from __future__ import annotations
 
@@ -6,84 +6,91 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from benchmarks.client import Client, Refused
-from benchmarks.results import Measure, Result, in_turn
-from benchmarks.testbed import Stage, Target
+from benchmarks.client import Client, UnexpectedResponse
+from benchmarks.results import Measure, Result, alternate
+from benchmarks.testbed import Target, Testbed
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.settings.values import build_size
 
-SETTLE = 0.1
-"""Seconds in which a server may still make calls after its answer."""
-
-Act = Callable[[Client], object]
+SETTLE_SECONDS = 0.1
+"""Time for the calls that a server makes after its response."""
 
 
-def costs(stage: Stage) -> Result:
-    """Calls for each kind of upload, counted on the line."""
+def costs(testbed: Testbed) -> Result:
+    """Count the S3 calls of each kind of upload with a proxy."""
     notes: list[str] = []
 
     def measures() -> Mapping[str, Measure]:
-        targets = stage.targets(proxied=True)
-        return {target.name: partial(_costs, stage, target, notes) for target in targets}
+        targets = testbed.targets(proxied=True)
+        return {target.name: partial(_costs, testbed, target, notes) for target in targets}
 
-    stage.begin_round(stage.options.part_size * 40)
-    what = f"Calls to S3, counted on the way there; parts of {build_size(stage.options.part_size)}."
-    return Result("S3 calls", what, list(in_turn(1, measures)), notes)
+    testbed.begin_round(testbed.options.part_size * 40)
+    part_size = build_size(testbed.options.part_size)
+    description = f"S3 calls, counted by a proxy in front of S3. Part size: {part_size}."
+    return Result("S3 calls", description, list(alternate(1, measures)), notes)
 
 
-def _costs(stage: Stage, target: Target, notes: list[str]) -> dict[str, float]:
+def _costs(testbed: Testbed, target: Target, notes: list[str]) -> dict[str, float]:
     assert target.proxy is not None
     figures: dict[str, float] = {}
-    for kind, (before, act) in kinds(stage.options.part_size).items():
+    for kind, (prepare, act) in upload_kinds(testbed.options.part_size).items():
         with Client(target.url) as client:
             try:
-                path = before(client)
-                time.sleep(SETTLE)
+                path = prepare(client)
+                time.sleep(SETTLE_SECONDS)
                 target.proxy.counts()
                 act(client, path)
-            except Refused as refused:
-                notes.append(f"{target.name}, {kind}: failed, {refused}")
+            except UnexpectedResponse as error:
+                notes.append(f"{target.name}, {kind}: failed, {error}")
                 continue
-        time.sleep(SETTLE)
+        time.sleep(SETTLE_SECONDS)
         counts = target.proxy.counts()
         figures[kind] = float(sum(counts.values()))
-        said = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        notes.append(f"{target.name}, {kind}: {said}")
+        calls = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        notes.append(f"{target.name}, {kind}: {calls}")
     return figures
 
 
-def kinds(part: int) -> dict[str, tuple[Callable[[Client], str], Callable[[Client, str], object]]]:
-    """Names; what is done before counting, and what is counted."""
-    little, much, step = 100 * KIB, 2 * part + part // 2, part // 2
+def upload_kinds(
+    part: int,
+) -> dict[str, tuple[Callable[[Client], str], Callable[[Client, str], object]]]:
+    """Return for each kind the function that prepares it and the one whose calls are counted."""
+    small_size, large_size, step = 100 * KIB, 2 * part + part // 2, part // 2
 
-    def nothing(_client: Client) -> str:
+    def prepare_nothing(_client: Client) -> str:
         return ""
 
-    def whole(size: int, *, with_upload: bool) -> Callable[[Client, str], object]:
-        return lambda client, _path: client.upload(size, with_upload=with_upload)
+    def upload(size: int, *, with_data: bool) -> Callable[[Client, str], object]:
+        return lambda client, _path: client.upload(size, with_data=with_data)
 
-    def in_pieces(client: Client, _path: str) -> None:
-        path = client.create(much)
-        for offset in range(0, much, step):
-            client.patch(path, min(step, much - offset), offset=offset)
+    def in_several_patches(client: Client, _path: str) -> None:
+        path = client.create(large_size)
+        for offset in range(0, large_size, step):
+            client.patch(path, min(step, large_size - offset), offset=offset)
 
-    def half(client: Client) -> str:
-        path = client.create(much)
+    def prepare_first_part(client: Client) -> str:
+        path = client.create(large_size)
         client.patch(path, part, offset=0)
         return path
 
-    small, large = build_size(little), build_size(much)
+    small, large = build_size(small_size), build_size(large_size)
     return {
-        "empty, POST": (nothing, whole(0, with_upload=False)),
-        f"{small}, POST with the bytes": (nothing, whole(little, with_upload=True)),
-        f"{small}, POST and PATCH": (nothing, whole(little, with_upload=False)),
-        f"{large}, POST with the bytes": (nothing, whole(much, with_upload=True)),
-        f"{large}, POST and PATCH": (nothing, whole(much, with_upload=False)),
-        f"{large}, PATCHes of {build_size(step)}": (nothing, in_pieces),
-        "HEAD of an unfinished upload": (half, lambda client, path: client.head(path)),
-        "the next part of a running upload": (
-            half,
+        "empty, POST": (prepare_nothing, upload(0, with_data=False)),
+        f"{small}, POST with data": (prepare_nothing, upload(small_size, with_data=True)),
+        f"{small}, POST and PATCH": (prepare_nothing, upload(small_size, with_data=False)),
+        f"{large}, POST with data": (prepare_nothing, upload(large_size, with_data=True)),
+        f"{large}, POST and PATCH": (prepare_nothing, upload(large_size, with_data=False)),
+        f"{large}, PATCHes of {build_size(step)}": (prepare_nothing, in_several_patches),
+        "HEAD of an unfinished upload": (
+            prepare_first_part,
+            lambda client, path: client.head(path),
+        ),
+        "next part of an upload": (
+            prepare_first_part,
             lambda client, path: client.patch(path, part, offset=part),
         ),
-        "DELETE of an unfinished upload": (half, lambda client, path: client.delete(path)),
+        "DELETE of an unfinished upload": (
+            prepare_first_part,
+            lambda client, path: client.delete(path),
+        ),
     }

@@ -1,6 +1,6 @@
-"""The same bytes to the same S3 with boto3 alone, which is what a server's cost is measured by.
+"""Upload the same bytes to the same S3 with boto3 alone, as a baseline for the servers.
 
-It runs in a process of its own, so that its CPU can be told from the benchmark's:
+The upload runs in a process of its own, to separate its CPU time from the benchmark's:
 
     python -m benchmarks.direct '{"endpoint": ..., "bucket": ..., "size": ..., ...}'
 """
@@ -27,35 +27,35 @@ from tus_wsgi.domain.model import KIB
 
 ROOT = Path(__file__).parents[1]
 
-_CHEAP: dict[str, Any] = {
+_NO_CHECKSUM: dict[str, Any] = {
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
 }
 
 KINDS = {
-    "boto3, as here": (True, {"ChecksumAlgorithm": "CRC32"}),
+    "boto3, CRC-32": (True, {"ChecksumAlgorithm": "CRC32"}),
     "boto3, no checksum": (True, {}),
     "boto3, defaults": (False, {}),
 }
-"""Whether the payload goes unsigned and boto3 adds no checksum of its own accord, and what is asked
-of each call. The first one protects the bytes as this project does."""
+"""For each kind, whether to leave out signatures of payloads and boto3's default checksum, and the
+extra arguments of each call. The first kind protects the bytes as this project does."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What an upload took: seconds, CPU seconds of the uploading process, bytes at its largest."""
+class UploadCost:
+    """The cost of an upload: seconds, and the CPU seconds and peak memory of its process."""
 
     wall: float
     cpu: float
     peak_rss: int
 
 
-class Repeated(io.RawIOBase):
-    """A file of `size` bytes that is nowhere: one block, again and again."""
+class RepeatedBlock(io.RawIOBase):
+    """A virtual file of `size` bytes that repeats one block."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._at = 0
+        self._position = 0
         self._block = memoryview(block())
 
     def readable(self) -> bool:
@@ -65,65 +65,65 @@ class Repeated(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        left = max(0, self._size - self._at)
-        left = left if size is None or size < 0 else min(size, left)
-        pieces: list[memoryview] = []
-        while left:
-            start = self._at % len(self._block)
-            pieces.append(self._block[start : start + left])
-            self._at += len(pieces[-1])
-            left -= len(pieces[-1])
-        return b"".join(pieces)
+        remaining = max(0, self._size - self._position)
+        remaining = remaining if size is None or size < 0 else min(size, remaining)
+        chunks: list[memoryview] = []
+        while remaining:
+            start = self._position % len(self._block)
+            chunks.append(self._block[start : start + remaining])
+            self._position += len(chunks[-1])
+            remaining -= len(chunks[-1])
+        return b"".join(chunks)
 
 
-def upload(kind: str, *, environ: Mapping[str, str], **options: object) -> Cost:
-    """Upload in a process of its own.
+def upload(kind: str, *, environ: Mapping[str, str], **options: object) -> UploadCost:
+    """Upload in a new process and return the cost.
 
     Args:
-        kind: one of `KINDS`.
-        environ: its variables, with the credentials.
+        kind: a key of `KINDS`.
+        environ: the environment of the process, with the credentials.
         options: `endpoint`, `bucket`, `key`, `size`, `part_size` and `parallel`.
     """
-    ran = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "benchmarks.direct", json.dumps({"kind": kind, **options})],
         cwd=ROOT,
         env=dict(environ),
         check=True,
         stdout=subprocess.PIPE,
     )
-    return Cost(**json.loads(ran.stdout))
+    return UploadCost(**json.loads(completed.stdout))
 
 
 def _main() -> None:
     options = json.loads(sys.argv[1])
-    is_cheap, more = KINDS[options["kind"]]
+    is_minimal, extra_args = KINDS[options["kind"]]
     s3: Any = {"addressing_style": "path"}
-    if is_cheap:
+    if is_minimal:
         s3["payload_signing_enabled"] = False
     pool = options["parallel"] + 10
-    config = Config(s3=s3, max_pool_connections=pool, **(_CHEAP if is_cheap else {}))
+    config = Config(s3=s3, max_pool_connections=pool, **(_NO_CHECKSUM if is_minimal else {}))
     client = boto3.session.Session().client("s3", endpoint_url=options["endpoint"], config=config)
     transfer = TransferConfig(
         multipart_threshold=options["part_size"],
         multipart_chunksize=options["part_size"],
         max_concurrency=options["parallel"],
     )
-    # What making the client's first call costs is not the upload's.
+    # Exclude the extra cost of the client's first call.
     client.put_object(Bucket=options["bucket"], Key=options["key"], Body=b"warm")
     before, began = _cpu(), time.perf_counter()
     client.upload_fileobj(
-        cast("IO[bytes]", Repeated(options["size"])),
+        cast("IO[bytes]", RepeatedBlock(options["size"])),
         options["bucket"],
         options["key"],
-        ExtraArgs=more,
+        ExtraArgs=extra_args,
         Config=transfer,
     )
     wall = time.perf_counter() - began

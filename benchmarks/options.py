@@ -1,4 +1,4 @@
-"""What can be asked of a run."""
+"""The options of a run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tus_wsgi.domain.model import GIB, KIB, MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """A server that somebody else has started.
+class ExternalTarget:
+    """A running server that the benchmarks did not start.
 
     Attributes:
-        name: in the tables.
-        url: where uploads are created.
-        pid: of the process that is accounted for, with its children.
-        proxy: the URL of the `benchmarks.proxy` that is its way to S3; without one it is left out
-            where calls are counted.
+        name: the name in the tables.
+        url: the URL that creates uploads.
+        pid: the process to measure, with its children.
+        proxy: the URL of the `benchmarks.proxy` that the server uses as its S3 endpoint. Without
+            it, scenarios that need a proxy skip this server.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Elsewhere:
     proxy: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Elsewhere:
-        """From `name=URL,pid` or `name=URL,pid,PROXY`.
+    def parse(cls, text: str) -> ExternalTarget:
+        """Parse `name=URL,pid` or `name=URL,pid,PROXY`.
 
         Raises:
-            ValueError: it is neither.
+            ValueError: the text has another form.
         """
         name, _, rest = text.partition("=")
         url, pid, *proxy = rest.split(",")
@@ -39,26 +39,26 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Sizes are bytes.
+    """The options of a run. Sizes are in bytes.
 
     Attributes:
-        directory: for everything that is written.
-        rounds: how often each target is measured.
-        size: of a large upload.
-        many: how many uploads run at once, and how large each of them is.
-        small: how many small uploads there are, and how large each of them is.
-        connections: that carry the small uploads.
-        slow: how many slow clients there are, and the bytes a second of each.
-        part_size: of every target.
-        parallel: parts of an upload that are on their way at once, of every target.
-        workers: of our server.
-        delay: seconds that each call to a far S3 takes longer.
-        rate: bytes a second that a connection to a far S3 carries.
-        has_peers: whether @tus/server takes part.
-        others: more targets.
-        direct: the ways of uploading with boto3 alone, of `direct.KINDS`; all of them if empty.
-        s3: URL and bucket of an S3 to use instead of one of our own; the credentials are those of
-            the environment.
+        directory: the directory for data, logs and temporary files.
+        rounds: the number of measurements of each target.
+        size: the size of a large upload.
+        many: the number of concurrent uploads, and the size of each.
+        small: the number of small uploads, and the size of each.
+        connections: the number of connections for the small uploads.
+        slow: the number of slow clients, and the bytes per second of each.
+        part_size: the part size of every target.
+        parallel: the number of concurrent parts of an upload, for every target.
+        workers: the number of tus_wsgi's workers.
+        delay: the seconds that the link to a far S3 adds to each call.
+        rate: the bytes per second of each connection to a far S3.
+        has_peers: whether to measure @tus/server.
+        external: further targets.
+        direct: the kinds of uploads with boto3 alone, from `direct.KINDS`. Empty means all.
+        s3: URL and bucket of a running S3 to use, with the credentials of the environment. None
+            starts one.
     """
 
     directory: Path
@@ -74,6 +74,6 @@ class Options:
     delay: float = 0.04
     rate: float = 40_000_000
     has_peers: bool = True
-    others: tuple[Elsewhere, ...] = ()
+    external: tuple[ExternalTarget, ...] = ()
     direct: tuple[str, ...] = ()
     s3: tuple[str, str] | None = None

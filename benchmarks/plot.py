@@ -1,4 +1,4 @@
-"""The results as a picture: bars in SVG, written by hand, so that nothing has to be installed."""
+"""Draw the results as an SVG bar chart, without a plotting library."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from benchmarks.results import Result, number
 SHOWN = {
     "large": ["wall s", "CPU s/GiB", "peak RSS MiB"],
     "many": ["MiB/s", "CPU s/GiB", "peak RSS MiB"],
-    "small": ["POST with the bytes: uploads/s", "POST and PATCH: uploads/s"],
-    "far S3": ["x of the line's limit", "CPU s/GiB"],
-    "slow clients": ["beside MiB/s", "kept"],
+    "small": ["POST with data: uploads/s", "POST and PATCH: uploads/s"],
+    "far S3": ["x of the link's limit", "CPU s/GiB"],
+    "slow clients": ["with slow clients MiB/s", "rate kept"],
     "S3 calls": [],
 }
-"""Which figures of a scenario are drawn; an empty list is all of them."""
+"""The figures to draw for each scenario. An empty list means all."""
 
 COLORS = ["#2563eb", "#f59e0b", "#10b981", "#94a3b8", "#a855f7", "#ef4444"]
-WIDTH, LABEL, BAR, LINE = 860, 330, 420, 18
+WIDTH, LABEL_WIDTH, BAR_WIDTH, LINE_HEIGHT = 860, 330, 420, 18
 
 
 def as_svg(results: Iterable[Result]) -> str:
-    """One row for each figure and target, with the median as its bar."""
+    """Return an SVG with one bar for the median of each figure and target."""
     drawn: list[str] = []
     top = 10
     colors: dict[str, str] = {}
     for result in results:
-        top += 2 * LINE
-        drawn.append(_text(10, top - LINE // 2, result.name, weight="bold"))
+        top += 2 * LINE_HEIGHT
+        drawn.append(_text(10, top - LINE_HEIGHT // 2, result.name, weight="bold"))
         for figure in SHOWN.get(result.name) or result.figures():
             top = _group(drawn, top, result, figure, colors)
     body = "\n".join(drawn)
@@ -42,18 +42,19 @@ def as_svg(results: Iterable[Result]) -> str:
 
 def _group(drawn: list[str], top: int, result: Result, figure: str, colors: dict[str, str]) -> int:
     values = {target: result.median(target, figure) for target in result.targets()}
-    known = {target: value for target, value in values.items() if not math.isnan(value)}
-    most = max([*known.values(), 1e-9])
-    for target, value in known.items():
+    measured = {target: value for target, value in values.items() if not math.isnan(value)}
+    largest = max([*measured.values(), 1e-9])
+    for target, value in measured.items():
         color = colors.setdefault(target, COLORS[len(colors) % len(COLORS)])
-        length = max(1, round(value / most * BAR))
-        drawn.append(_text(LABEL - 8, top + 13, f"{figure} - {target}", anchor="end"))
+        length = max(1, round(value / largest * BAR_WIDTH))
+        drawn.append(_text(LABEL_WIDTH - 8, top + 13, f"{figure} - {target}", anchor="end"))
         drawn.append(
-            f'<rect x="{LABEL}" y="{top + 2}" width="{length}" height="{LINE - 4}" fill="{color}"/>'
+            f'<rect x="{LABEL_WIDTH}" y="{top + 2}" width="{length}" '
+            f'height="{LINE_HEIGHT - 4}" fill="{color}"/>'
         )
-        drawn.append(_text(LABEL + length + 6, top + 13, number(value)))
-        top += LINE
-    return top + LINE // 2
+        drawn.append(_text(LABEL_WIDTH + length + 6, top + 13, number(value)))
+        top += LINE_HEIGHT
+    return top + LINE_HEIGHT // 2
 
 
 def _text(x: int, y: int, text: str, *, anchor: str = "start", weight: str = "normal") -> str:

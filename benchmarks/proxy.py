@@ -1,10 +1,9 @@
-"""A line to S3 that counts calls, and may be long and thin: each call waits, each connection is
-limited.
+"""A proxy for S3 that counts calls, and can delay each call and limit each connection's rate.
 
     python -m benchmarks.proxy --to http://127.0.0.1:8333 --delay 0.04 --rate 40000000
 
-It prints its own URL. `GET /-/counts` answers the calls since the last time, as JSON, and
-`GET /-/line?delay=0.04&rate=40000000` changes the line; a rate of 0 is none.
+It prints its own URL. `GET /-/counts` returns the calls since the last such request as JSON, and
+`GET /-/link?delay=0.04&rate=40000000` changes delay and rate. A rate of 0 means no limit.
 """
 
 from __future__ import annotations
@@ -21,14 +20,13 @@ from urllib.parse import parse_qs, urlsplit
 from tus_wsgi.domain.model import KIB, MIB
 
 HOST = "127.0.0.1"
-STEP = 128 * KIB
-"""Bytes that pass at once: 3 ms at 40 MB/s."""
+BLOCK_SIZE = 128 * KIB
+"""Bytes to forward at a time: 3 ms at 40 MB/s."""
 
-SLACK = 0.04
-"""Seconds within which a line makes up for a timer that was late: what is on its way on it."""
+MAX_CATCH_UP = 0.04
+"""Seconds of data that a connection may send faster than its rate after a late timer."""
 
 HEAD_LIMIT = 2 * MIB
-
 
 _BY_QUERY = {
     ("POST", "uploads"): "CreateMultipartUpload",
@@ -44,42 +42,42 @@ _BY_QUERY = {
 
 
 def operation(method: str, target: str) -> str:
-    """The S3 operation that a request is."""
+    """Return the name of the S3 operation of a request."""
     url = urlsplit(target)
     query = parse_qs(url.query, keep_blank_values=True)
     named = [name for (verb, key), name in _BY_QUERY.items() if verb == method and key in query]
     return named[0] if named else f"{method.title()}Object"
 
 
-class _Pace:
-    """Lets so many bytes a second pass in one direction of one connection."""
+class _RateLimiter:
+    """Limits the bytes per second in one direction of a connection."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, proxy: CountingProxy) -> None:
+        self._proxy = proxy
         self._free_at = 0.0
 
     def begin(self) -> None:
-        """The line has been idle: what did not pass meanwhile is not made up for."""
+        """Start anew after an idle time, which must not allow a burst."""
         self._free_at = asyncio.get_running_loop().time()
 
     async def wait(self, size: int) -> None:
-        if not self._line.rate:
+        if not self._proxy.rate:
             return
         now = asyncio.get_running_loop().time()
-        # A timer is late by a millisecond or more, in which a line would have gone on with what its
-        # sender had given it. Without the slack the line is a third slower than it is said to be.
-        self._free_at = max(now - SLACK, self._free_at) + size / self._line.rate
+        # Timers are late by a millisecond or more, while a real link would still transmit buffered
+        # data. Without catching up, the throughput is a third below the rate.
+        self._free_at = max(now - MAX_CATCH_UP, self._free_at) + size / self._proxy.rate
         if self._free_at > now:
             await asyncio.sleep(self._free_at - now)
 
 
-class Line:
-    """The proxy.
+class CountingProxy:
+    """A proxy that counts calls, delays them and limits the rate of connections.
 
     Args:
-        to: the service's URL.
-        delay: seconds added to each call.
-        rate: bytes a second that each connection carries in each direction; 0 for no limit.
+        to: the URL of the S3 service.
+        delay: the seconds to add to each call.
+        rate: the bytes per second of each connection in each direction. 0 means no limit.
     """
 
     def __init__(self, to: str, *, delay: float = 0.0, rate: float = 0.0) -> None:
@@ -91,35 +89,40 @@ class Line:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def listen(self) -> asyncio.Server:
-        """Begin; the port is a free one."""
+        """Start listening on a free port."""
         return await asyncio.start_server(self._serve, HOST, 0, limit=HEAD_LIMIT)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            up_reader, up_writer = await asyncio.open_connection(
+            upstream_reader, upstream_writer = await asyncio.open_connection(
                 self._host, self._port, limit=HEAD_LIMIT
             )
-            back = asyncio.create_task(self._pump(up_reader, writer))
+            responses = asyncio.create_task(self._forward_responses(upstream_reader, writer))
             try:
-                await self._requests(reader, writer, up_writer)
+                await self._forward_requests(reader, writer, upstream_writer)
             finally:
-                up_writer.close()
-                await back
+                upstream_writer.close()
+                await responses
         writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pace = _Pace(self)
+    async def _forward_responses(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        limiter = _RateLimiter(self)
         with contextlib.suppress(OSError):
-            while data := await reader.read(STEP):
-                await pace.wait(len(data))
+            while data := await reader.read(BLOCK_SIZE):
+                await limiter.wait(len(data))
                 writer.write(data)
                 await writer.drain()
             writer.close()
 
-    async def _requests(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: asyncio.StreamWriter
+    async def _forward_requests(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        upstream: asyncio.StreamWriter,
     ) -> None:
-        pace = _Pace(self)
+        limiter = _RateLimiter(self)
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             method, target, fields = _parse(head)
@@ -128,75 +131,81 @@ class Line:
                 continue
             self._calls[operation(method, target)] += 1
             await asyncio.sleep(self.delay)
-            pace.begin()
-            up.write(head)
+            limiter.begin()
+            upstream.write(head)
             if fields.get("transfer-encoding", "").lower() == "chunked":
-                await self._chunks(reader, up, pace)
+                await self._forward_chunks(reader, upstream, limiter)
             else:
-                await self._bytes(reader, up, pace, int(fields.get("content-length", 0)))
+                await self._forward_bytes(
+                    reader, upstream, limiter, int(fields.get("content-length", 0))
+                )
 
-    async def _bytes(
-        self, reader: asyncio.StreamReader, up: asyncio.StreamWriter, pace: _Pace, size: int
+    async def _forward_bytes(
+        self,
+        reader: asyncio.StreamReader,
+        upstream: asyncio.StreamWriter,
+        limiter: _RateLimiter,
+        size: int,
     ) -> None:
         while size:
-            data = await reader.read(min(size, STEP))
+            data = await reader.read(min(size, BLOCK_SIZE))
             if not data:
                 raise asyncio.IncompleteReadError(data, size)
             size -= len(data)
-            await pace.wait(len(data))
-            up.write(data)
-            await up.drain()
+            await limiter.wait(len(data))
+            upstream.write(data)
+            await upstream.drain()
 
-    async def _chunks(
-        self, reader: asyncio.StreamReader, up: asyncio.StreamWriter, pace: _Pace
+    async def _forward_chunks(
+        self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter, limiter: _RateLimiter
     ) -> None:
         while True:
             line = await reader.readuntil(b"\r\n")
-            up.write(line)
+            upstream.write(line)
             size = int(line.split(b";")[0], 16)
             if not size:
                 break
-            await self._bytes(reader, up, pace, size + 2)
+            await self._forward_bytes(reader, upstream, limiter, size + 2)
         while line != b"\r\n":
             line = await reader.readuntil(b"\r\n")
-            up.write(line)
+            upstream.write(line)
 
     def _control(self, target: str) -> object:
         url = urlsplit(target)
-        if url.path == "/-/line":
-            asked = {name: float(values[0]) for name, values in parse_qs(url.query).items()}
-            self.delay, self.rate = asked["delay"], asked["rate"]
-            return asked
-        counted = dict(self._calls)
+        if url.path == "/-/link":
+            link = {name: float(values[0]) for name, values in parse_qs(url.query).items()}
+            self.delay, self.rate = link["delay"], link["rate"]
+            return link
+        counts = dict(self._calls)
         self._calls.clear()
-        return counted
+        return counts
 
 
-class Remote:
-    """A proxy that runs in another process, by its URL."""
+class ProxyClient:
+    """Controls a proxy in another process through its URL."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def counts(self) -> Mapping[str, int]:
-        """The calls by operation since this was asked last."""
-        counted: dict[str, int] = self._ask("/-/counts")
-        return counted
+        """Return the calls by operation since the last request for them."""
+        counts: dict[str, int] = self._get("/-/counts")
+        return counts
 
-    def set_line(self, *, delay: float, rate: float) -> None:
-        """Seconds of each call, bytes a second of each connection."""
-        self._ask(f"/-/line?delay={delay}&rate={rate}")
+    def set_link(self, *, delay: float, rate: float) -> None:
+        """Set the seconds to add to each call and the bytes per second of each connection."""
+        self._get(f"/-/link?delay={delay}&rate={rate}")
 
-    def _ask(self, path: str) -> dict[str, int]:
-        with self._opener.open(self.url + path, timeout=30) as answer:
-            said: dict[str, int] = json.load(answer)
-            return said
+    def _get(self, path: str) -> dict[str, int]:
+        with self._opener.open(self.url + path, timeout=30) as response:
+            content: dict[str, int] = json.load(response)
+            return content
 
 
 def _parse(head: bytes) -> tuple[str, str, dict[str, str]]:
-    first, *lines = head.decode("latin-1").split("\r\n")
-    method, target, _ = first.split(" ", 2)
+    request_line, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = request_line.split(" ", 2)
     pairs = (line.partition(":") for line in lines if line)
     return method, target, {name.lower(): value.strip() for name, _, value in pairs}
 
@@ -208,12 +217,14 @@ def _response(value: object) -> bytes:
 
 
 async def _main() -> None:
-    parser = argparse.ArgumentParser(description="a line to S3 that counts calls")
-    parser.add_argument("--to", required=True, help="the service's URL")
+    parser = argparse.ArgumentParser(description="Count and delay calls to S3.")
+    parser.add_argument("--to", required=True, help="URL of the S3 service")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds added to each call")
-    parser.add_argument("--rate", type=float, default=0.0, help="bytes a second per connection")
-    asked = parser.parse_args()
-    server = await Line(asked.to, delay=asked.delay, rate=asked.rate).listen()
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="bytes per second of each connection; 0: no limit"
+    )
+    arguments = parser.parse_args()
+    server = await CountingProxy(arguments.to, delay=arguments.delay, rate=arguments.rate).listen()
     print(f"listening at http://{HOST}:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""Figures, and what is made of them: medians, ratios, JSON, Markdown."""
+"""The figures of a scenario, and their medians and ratios as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One target in one round.
+    """The figures of one target in one round.
 
     Attributes:
-        target: its name.
-        round: from 1.
-        figures: by names that have their unit.
+        target: the name of the target.
+        round: the number of the round, from 1.
+        figures: the values by name. The names include the units.
     """
 
     target: str
@@ -25,52 +25,43 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A scenario's outcome.
+    """The result of a scenario.
 
     Attributes:
-        name: the scenario's.
-        what: a sentence.
-        samples: all of them.
-        notes: lines below its table.
+        name: the name of the scenario.
+        description: a sentence on what was measured.
+        samples: the samples of all targets and rounds.
+        notes: lines to print below the table.
     """
 
     name: str
-    what: str
+    description: str
     samples: list[Sample]
     notes: list[str] = field(default_factory=list)
 
     def targets(self) -> list[str]:
-        """Their names, in the order in which they were first seen."""
+        """Return the names of the targets, in order of their first sample."""
         return list(dict.fromkeys(sample.target for sample in self.samples))
 
     def figures(self) -> list[str]:
-        """The names of all figures, in their order."""
-        return list(dict.fromkeys(name for one in self.samples for name in one.figures))
+        """Return the names of all figures, in order of their first sample."""
+        return list(dict.fromkeys(name for sample in self.samples for name in sample.figures))
 
     def median(self, target: str, figure: str) -> float:
-        """Over the rounds; NaN where there is none."""
+        """Return the median over the rounds, or NaN without a value."""
         values = [
-            one.figures[figure]
-            for one in self.samples
-            if one.target == target and figure in one.figures
+            sample.figures[figure]
+            for sample in self.samples
+            if sample.target == target and figure in sample.figures
         ]
         return statistics.median(values) if values else math.nan
 
-    def spread(self, target: str, figure: str) -> tuple[float, float]:
-        """The least and the greatest."""
-        values = [
-            one.figures[figure]
-            for one in self.samples
-            if one.target == target and figure in one.figures
-        ]
-        return min(values), max(values)
-
 
 def as_json(result: Result) -> dict[str, object]:
-    """All there is to a result."""
+    """Return medians and samples of a result."""
     return {
         "scenario": result.name,
-        "what": result.what,
+        "what": result.description,
         "medians": {
             target: {
                 figure: value
@@ -80,21 +71,23 @@ def as_json(result: Result) -> dict[str, object]:
             for target in result.targets()
         },
         "samples": [
-            {"target": one.target, "round": one.round, "figures": dict(one.figures)}
-            for one in result.samples
+            {"target": sample.target, "round": sample.round, "figures": dict(sample.figures)}
+            for sample in result.samples
         ],
         "notes": result.notes,
     }
 
 
 def as_markdown(result: Result) -> str:
-    """A table: a line for each figure, medians, and behind them how many times the first target's
-    they are."""
+    """Return a Markdown table of medians, one row per figure.
+
+    The ratio to the first target's median follows in parentheses.
+    """
     first, *others = result.targets()
     lines = [
         f"### {result.name}",
         "",
-        result.what,
+        result.description,
         "",
         f"| | {' | '.join([first, *others])} |",
         f"|---|{'---|' * (1 + len(others))}",
@@ -113,7 +106,7 @@ def as_markdown(result: Result) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that mean something."""
+    """Format a value with three significant digits, or as an integer from 100 on."""
     if math.isnan(value):
         return "-"
     if value == 0 or abs(value) >= 100:
@@ -124,15 +117,15 @@ def number(value: float) -> str:
 Measure = Callable[[], Mapping[str, float]]
 
 
-def in_turn(rounds: int, measures: Callable[[], Mapping[str, Measure]]) -> Iterable[Sample]:
-    """Let every target have its turn in every round, and another one begin each time.
+def alternate(rounds: int, measures: Callable[[], Mapping[str, Measure]]) -> Iterable[Sample]:
+    """Measure every target once per round. Each round starts with another target.
 
     Args:
-        rounds: how many.
-        measures: asked in each round for what is measured, by the targets' names.
+        rounds: the number of rounds.
+        measures: returns the measurement of each target, by name. Called in each round.
     """
-    for turn in range(rounds):
+    for index in range(rounds):
         named = list(measures().items())
-        start = turn % len(named)
+        start = index % len(named)
         for name, measure in [*named[start:], *named[:start]]:
-            yield Sample(name, turn + 1, measure())
+            yield Sample(name, index + 1, measure())

@@ -1,4 +1,4 @@
-"""Scenarios a to d: large, many and small uploads, and an S3 that is far away."""
+"""The scenarios `large`, `many`, `small` and `far`."""
 
 from __future__ import annotations
 
@@ -11,119 +11,125 @@ from functools import partial
 from itertools import repeat
 
 from benchmarks import direct
-from benchmarks.client import Client, Refused, seconds_for_upload
-from benchmarks.results import Measure, Result, in_turn
-from benchmarks.testbed import Stage, Target
+from benchmarks.client import Client, UnexpectedResponse, time_upload
+from benchmarks.results import Measure, Result, alternate
+from benchmarks.testbed import Target, Testbed
 from benchmarks.usage import Meter, Usage, open_temporary_files
 from tus_wsgi.domain.model import GIB, MIB
 from tus_wsgi.settings.values import build_size
 
-SETTLE = 0.2
-"""Seconds after the last answer that a server may still be tidying up, on its own account."""
+SETTLE_SECONDS = 0.2
+"""Time for the cleanup that a server does after its last response, which counts as its usage."""
 
-COUNTED = 20
-"""Small uploads whose S3 calls are counted; each costs the same."""
+COUNTED_UPLOADS = 20
+"""The number of small uploads whose S3 calls are counted. Each needs the same calls."""
 
-MODES = {"POST with the bytes": True, "POST and PATCH": False}
+MODES = {"POST with data": True, "POST and PATCH": False}
 
 
-def large(stage: Stage) -> Result:
-    """One upload, one PATCH, one worker; beside boto3 alone."""
-    options = stage.options
+def large(testbed: Testbed) -> Result:
+    """Measure one large upload in one PATCH, compared with boto3 alone."""
+    options = testbed.options
 
     def measures() -> Mapping[str, Measure]:
-        stage.begin_round(options.size * 7)
-        targets = [*stage.targets(), *stage.readme_node()]
-        by_name = {target.name: partial(_large, stage, target) for target in targets}
-        return {**by_name, **_direct(stage, stage.s3.endpoint)}
+        testbed.begin_round(options.size * 7)
+        targets = [*testbed.targets(), *testbed.readme_node()]
+        by_name = {target.name: partial(_large, testbed, target) for target in targets}
+        return {**by_name, **_direct(testbed, testbed.s3.endpoint)}
 
-    what = (
+    description = (
         f"{build_size(options.size)} in one PATCH, {options.workers} worker(s), parts of "
-        f"{build_size(options.part_size)}; and `upload_fileobj` of the same bytes to the same S3, "
-        f"{options.parallel} parts at once."
+        f"{build_size(options.part_size)}, compared with `upload_fileobj` of the same bytes to the "
+        f"same S3, {options.parallel} parts at once."
     )
-    return Result("large", what, list(in_turn(options.rounds, measures)))
+    return Result("large", description, list(alternate(options.rounds, measures)))
 
 
-def many(stage: Stage) -> Result:
-    """Uploads side by side."""
-    count, size = stage.options.many
+def many(testbed: Testbed) -> Result:
+    """Measure concurrent uploads."""
+    count, size = testbed.options.many
 
     def measures() -> Mapping[str, Measure]:
-        stage.begin_round(count * size * 3)
-        return {target.name: partial(_many, stage, target) for target in stage.targets()}
+        testbed.begin_round(count * size * 3)
+        return {target.name: partial(_many, testbed, target) for target in testbed.targets()}
 
-    each = build_size(size)
-    what = f"{count} uploads of {each} at the same time, each over a connection of its own."
-    return Result("many", what, list(in_turn(stage.options.rounds, measures)))
-
-
-def small(stage: Stage) -> Result:
-    """Small uploads over kept-alive connections, in both ways."""
-    count, size = stage.options.small
-
-    def measures() -> Mapping[str, Measure]:
-        stage.begin_round(count * size * 6)
-        return {target.name: partial(_small, stage, target) for target in stage.targets()}
-
-    what = (
-        f"{count} uploads of {build_size(size)} over {stage.options.connections} connections. "
-        "The S3 calls are counted in a run of their own."
-    )
-    samples = list(in_turn(stage.options.rounds, measures))
-    samples += in_turn(
-        1, lambda: {one.name: partial(_calls, stage, one) for one in stage.targets(proxied=True)}
-    )
-    return Result("small", what, samples)
+    description = f"{count} concurrent uploads of {build_size(size)}, each over its own connection."
+    return Result("many", description, list(alternate(testbed.options.rounds, measures)))
 
 
-def far(stage: Stage) -> Result:
-    """A large upload to an S3 behind a long, thin line."""
-    options = stage.options
+def small(testbed: Testbed) -> Result:
+    """Measure small uploads over keep-alive connections, in each of `MODES`."""
+    count, size = testbed.options.small
 
     def measures() -> Mapping[str, Measure]:
-        stage.begin_round(options.size * 4)
-        targets = stage.targets(proxied=True)
-        by_name = {target.name: partial(_far, stage, target) for target in targets}
-        directly = _direct(stage, stage.proxy.url, kinds=["boto3, as here"])
-        return {**by_name, **{name: partial(_far_away, stage, do) for name, do in directly.items()}}
+        testbed.begin_round(count * size * 6)
+        return {target.name: partial(_small, testbed, target) for target in testbed.targets()}
 
-    what = (
+    description = (
+        f"{count} uploads of {build_size(size)} over {testbed.options.connections} connections. "
+        "A separate run counts the S3 calls."
+    )
+    samples = list(alternate(testbed.options.rounds, measures))
+    samples += alternate(
+        1,
+        lambda: {
+            target.name: partial(_count_calls, testbed, target)
+            for target in testbed.targets(proxied=True)
+        },
+    )
+    return Result("small", description, samples)
+
+
+def far(testbed: Testbed) -> Result:
+    """Measure a large upload to an S3 over a link with high latency and a limited rate."""
+    options = testbed.options
+
+    def measures() -> Mapping[str, Measure]:
+        testbed.begin_round(options.size * 4)
+        targets = testbed.targets(proxied=True)
+        by_name = {target.name: partial(_far, testbed, target) for target in targets}
+        baseline = _direct(testbed, testbed.proxy.url, kinds=["boto3, CRC-32"])
+        return {
+            **by_name,
+            **{name: partial(_over_link, testbed, measure) for name, measure in baseline.items()},
+        }
+
+    description = (
         f"{build_size(options.size)} in one PATCH, through a proxy that adds "
         f"{options.delay * 1000:.0f} ms to each call and limits each connection to "
-        f"{options.rate / 1e6:.0f} MB/s. The line allows {line_limit(stage):.2f} s: parts of "
+        f"{options.rate / 1e6:.0f} MB/s. The link allows {link_limit(testbed):.2f} s: parts of "
         f"{build_size(options.part_size)}, {options.parallel} at once."
     )
-    return Result("far S3", what, list(in_turn(options.rounds, measures)))
+    return Result("far S3", description, list(alternate(options.rounds, measures)))
 
 
-def line_limit(stage: Stage) -> float:
-    """Seconds that the parts alone take on such a line, whoever sends them."""
-    options = stage.options
+def link_limit(testbed: Testbed) -> float:
+    """Return the seconds that the link needs for the parts alone, for any sender."""
+    options = testbed.options
     full, rest = divmod(options.size, options.part_size * options.parallel)
     last = min(rest, options.part_size)
     seconds = full * (options.delay + options.part_size / options.rate)
     return seconds + (options.delay + last / options.rate if last else 0.0)
 
 
-def _large(stage: Stage, target: Target) -> dict[str, float]:
-    size = stage.options.size
+def _large(testbed: Testbed, target: Target) -> dict[str, float]:
+    size = testbed.options.size
     meter = Meter(target.pid)
-    wall = seconds_for_upload(target.url, size)
-    time.sleep(SETTLE)
+    wall = time_upload(target.url, size)
+    time.sleep(SETTLE_SECONDS)
     return _figures(size, wall, meter.read())
 
 
 def _direct(
-    stage: Stage, endpoint: str, *, kinds: list[str] | None = None
+    testbed: Testbed, endpoint: str, *, kinds: list[str] | None = None
 ) -> dict[str, Callable[[], dict[str, float]]]:
     def run(kind: str) -> dict[str, float]:
-        options = stage.options
+        options = testbed.options
         cost = direct.upload(
             kind,
-            environ=stage.environ(),
+            environ=testbed.environ(),
             endpoint=endpoint,
-            bucket=stage.s3.bucket,
+            bucket=testbed.s3.bucket,
             key="direct",
             size=options.size,
             part_size=options.part_size,
@@ -131,39 +137,40 @@ def _direct(
         )
         return _figures(options.size, cost.wall, Usage(cost.cpu, cost.peak_rss))
 
-    return {kind: partial(run, kind) for kind in kinds or stage.options.direct or direct.KINDS}
+    return {kind: partial(run, kind) for kind in kinds or testbed.options.direct or direct.KINDS}
 
 
-def _many(stage: Stage, target: Target) -> dict[str, float]:
-    count, size = stage.options.many
+def _many(testbed: Testbed, target: Target) -> dict[str, float]:
+    count, size = testbed.options.many
     meter = Meter(target.pid)
     failures = 0
     began = time.perf_counter()
     with ThreadPoolExecutor(count) as clients:
-        for done in [clients.submit(seconds_for_upload, target.url, size) for _ in range(count)]:
-            failures += isinstance(done.exception(), OSError | Refused)
+        futures = [clients.submit(time_upload, target.url, size) for _ in range(count)]
+        for future in futures:
+            failures += isinstance(future.exception(), OSError | UnexpectedResponse)
     wall = time.perf_counter() - began
-    time.sleep(SETTLE)
-    left = open_temporary_files(target.pid)
+    time.sleep(SETTLE_SECONDS)
+    remaining = open_temporary_files(target.pid)
     if target.temporary is not None:
-        left += sum(one.is_file() for one in target.temporary.rglob("*"))
-    more = {"failed": float(failures), "temporary files left": float(left)}
-    return {**_figures(count * size, wall, meter.read()), **more}
+        remaining += sum(path.is_file() for path in target.temporary.rglob("*"))
+    counts = {"failed": float(failures), "temporary files left": float(remaining)}
+    return {**_figures(count * size, wall, meter.read()), **counts}
 
 
-def _small(stage: Stage, target: Target) -> dict[str, float]:
-    count, size = stage.options.small
+def _small(testbed: Testbed, target: Target) -> dict[str, float]:
+    count, size = testbed.options.small
     figures: dict[str, float] = {}
-    for mode, with_upload in MODES.items():
+    for mode, with_data in MODES.items():
         meter = Meter(target.pid)
         began = time.perf_counter()
-        seconds = _share(
-            stage.options.connections,
+        seconds = _run_workers(
+            testbed.options.connections,
             count,
-            partial(_uploads, target, size, with_upload=with_upload),
+            partial(_upload_repeatedly, target, size, with_data=with_data),
         )
         wall = time.perf_counter() - began
-        time.sleep(SETTLE)
+        time.sleep(SETTLE_SECONDS)
         usage = meter.read()
         figures |= {
             f"{mode}: uploads/s": count / wall,
@@ -174,63 +181,63 @@ def _small(stage: Stage, target: Target) -> dict[str, float]:
     return figures
 
 
-def _uploads(
-    target: Target, size: int, take: Callable[[], bool], *, with_upload: bool
+def _upload_repeatedly(
+    target: Target, size: int, next_upload: Callable[[], bool], *, with_data: bool
 ) -> list[float]:
-    """Upload as long as there is something to take; the seconds of each."""
+    """Upload while `next_upload` returns True. Return the seconds of each upload."""
     seconds = []
     with Client(target.url) as client:
-        while take():
+        while next_upload():
             began = time.perf_counter()
-            client.upload(size, with_upload=with_upload)
+            client.upload(size, with_data=with_data)
             seconds.append(time.perf_counter() - began)
     return seconds
 
 
-def _share(
+def _run_workers(
     workers: int, count: int, work: Callable[[Callable[[], bool]], list[float]]
 ) -> list[float]:
-    """Let threads share `count` pieces of work."""
-    left = iter(repeat(None, count))
+    """Distribute `count` uploads over threads. Return the seconds of each upload."""
+    remaining = iter(repeat(None, count))
     mutex = threading.Lock()
 
-    def take() -> bool:
+    def next_upload() -> bool:
         with mutex:
-            return next(left, 0) is None
+            return next(remaining, 0) is None
 
     with ThreadPoolExecutor(workers) as pool:
-        done = [pool.submit(work, take) for _ in range(workers)]
-        return [one for share in done for one in share.result()]
+        futures = [pool.submit(work, next_upload) for _ in range(workers)]
+        return [seconds for future in futures for seconds in future.result()]
 
 
-def _calls(stage: Stage, target: Target) -> dict[str, float]:
+def _count_calls(testbed: Testbed, target: Target) -> dict[str, float]:
     assert target.proxy is not None
-    _, size = stage.options.small
+    _, size = testbed.options.small
     figures = {}
-    for mode, with_upload in MODES.items():
+    for mode, with_data in MODES.items():
         target.proxy.counts()
         with Client(target.url) as client:
-            for _ in range(COUNTED):
-                client.upload(size, with_upload=with_upload)
-        time.sleep(SETTLE)
-        figures[f"{mode}: S3 calls/upload"] = sum(target.proxy.counts().values()) / COUNTED
+            for _ in range(COUNTED_UPLOADS):
+                client.upload(size, with_data=with_data)
+        time.sleep(SETTLE_SECONDS)
+        figures[f"{mode}: S3 calls/upload"] = sum(target.proxy.counts().values()) / COUNTED_UPLOADS
     return figures
 
 
-def _far(stage: Stage, target: Target) -> dict[str, float]:
-    return _far_away(stage, partial(_large, stage, target), target)
+def _far(testbed: Testbed, target: Target) -> dict[str, float]:
+    return _over_link(testbed, partial(_large, testbed, target), target)
 
 
-def _far_away(
-    stage: Stage, measure: Callable[[], dict[str, float]], target: Target | None = None
+def _over_link(
+    testbed: Testbed, measure: Callable[[], dict[str, float]], target: Target | None = None
 ) -> dict[str, float]:
-    line = (target.proxy if target else None) or stage.proxy
-    line.set_line(delay=stage.options.delay, rate=stage.options.rate)
+    proxy = (target.proxy if target else None) or testbed.proxy
+    proxy.set_link(delay=testbed.options.delay, rate=testbed.options.rate)
     try:
         figures = measure()
     finally:
-        line.set_line(delay=0, rate=0)
-    return {"x of the line's limit": figures["wall s"] / line_limit(stage), **figures}
+        proxy.set_link(delay=0, rate=0)
+    return {"x of the link's limit": figures["wall s"] / link_limit(testbed), **figures}
 
 
 def _figures(size: int, wall: float, usage: Usage) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Scenario e: hundreds of slow clients beside a fast one."""
+"""The scenario `slow`: a fast client while hundreds of slow clients upload."""
 
 from __future__ import annotations
 
@@ -10,78 +10,81 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from benchmarks.client import Client, block, seconds_for_upload
-from benchmarks.results import Measure, Result, in_turn
-from benchmarks.testbed import Stage, Target
+from benchmarks.client import Client, block, time_upload
+from benchmarks.results import Measure, Result, alternate
+from benchmarks.testbed import Target, Testbed
 from benchmarks.usage import Meter
 from tus_wsgi.domain.model import GIB, MIB
 from tus_wsgi.settings.values import build_size
 
-BEATS = 8
-"""How often a second each slow client sends something."""
+SENDS_PER_SECOND = 8
+"""The number of times per second that each slow client sends."""
 
-OPENERS = 16
+OPENING_THREADS = 16
 
-RAMP = 1.0
-"""Seconds that the slow ones run before the fast one begins."""
+RAMP_SECONDS = 1.0
+"""The time that the slow clients send before the fast client starts."""
 
 
-def slow(stage: Stage) -> Result:
-    """The fast client alone, and then with the others."""
-    count, rate = stage.options.slow
-    # Here each client is a connection; in a server that inherits the limit it may be a file too.
-    _allow_files(2 * count + 500)
+def slow(testbed: Testbed) -> Result:
+    """Measure the fast client alone and then with the slow clients."""
+    count, rate = testbed.options.slow
+    # Each client is a connection here. The servers inherit the limit, and may need a temporary file
+    # for each client as well.
+    _raise_file_limit(2 * count + 500)
 
     def measures() -> Mapping[str, Measure]:
-        stage.begin_round(stage.options.size * 6)
-        return {target.name: partial(_slow, stage, target) for target in stage.targets()}
+        testbed.begin_round(testbed.options.size * 6)
+        return {target.name: partial(_slow, testbed, target) for target in testbed.targets()}
 
-    what = (
+    description = (
         f"{count} clients that send {build_size(rate)}/s each, and one that sends "
-        f"{build_size(stage.options.size)} as fast as it can: alone, and beside them."
+        f"{build_size(testbed.options.size)} at full speed: alone, then with the slow clients."
     )
-    return Result("slow clients", what, list(in_turn(stage.options.rounds, measures)))
+    return Result("slow clients", description, list(alternate(testbed.options.rounds, measures)))
 
 
-def _slow(stage: Stage, target: Target) -> dict[str, float]:
-    size = stage.options.size
-    alone = seconds_for_upload(target.url, size)
+def _slow(testbed: Testbed, target: Target) -> dict[str, float]:
+    size = testbed.options.size
+    alone = time_upload(target.url, size)
     meter = Meter(target.pid)
-    with _crowd(stage, target) as lost:
-        beside = seconds_for_upload(target.url, size)
+    with _slow_clients(testbed, target) as disconnected:
+        with_slow_clients = time_upload(target.url, size)
     return {
         "alone MiB/s": size / MIB / alone,
-        "beside MiB/s": size / MIB / beside,
-        "kept": alone / beside,
-        "slow clients that were hung up on": len(lost),
+        "with slow clients MiB/s": size / MIB / with_slow_clients,
+        "rate kept": alone / with_slow_clients,
+        "slow clients disconnected": len(disconnected),
         "peak RSS MiB": meter.read().peak_rss / MIB,
     }
 
 
 @contextlib.contextmanager
-def _crowd(stage: Stage, target: Target) -> Iterator[set[Client]]:
-    """The slow clients, sending; they hang up in the end, and the server keeps what came.
+def _slow_clients(testbed: Testbed, target: Target) -> Iterator[set[Client]]:
+    """Run the slow clients for a block, then close their connections.
 
     Yields:
-        those that the server has hung up on: it is not as if they were not there.
+        The clients that the server has disconnected, which no longer cause load.
     """
-    count, rate = stage.options.slow
+    count, rate = testbed.options.slow
     with contextlib.ExitStack() as stack:
-        with ThreadPoolExecutor(OPENERS) as openers:
-            clients = list(openers.map(partial(_open, target), range(count)))
+        with ThreadPoolExecutor(OPENING_THREADS) as threads:
+            clients = list(threads.map(partial(_open, target), range(count)))
         for client in clients:
             stack.callback(client.close)
         stop = threading.Event()
-        lost: set[Client] = set()
-        sender = threading.Thread(target=_drip, args=(clients, rate // BEATS, stop, lost))
+        disconnected: set[Client] = set()
+        sender = threading.Thread(
+            target=_send_slowly, args=(clients, rate // SENDS_PER_SECOND, stop, disconnected)
+        )
         sender.start()
         try:
-            time.sleep(RAMP)
-            yield lost
+            time.sleep(RAMP_SECONDS)
+            yield disconnected
         finally:
             stop.set()
             sender.join()
-    # Each has a rest to store. It belongs to no measurement.
+    # The server still stores the last bytes of each client. Do not measure that.
     _wait_until_idle(target)
 
 
@@ -92,21 +95,23 @@ def _open(target: Target, _number: int) -> Client:
     return client
 
 
-def _drip(clients: list[Client], step: int, stop: threading.Event, lost: set[Client]) -> None:
-    data = memoryview(block())[:step]
+def _send_slowly(
+    clients: list[Client], size: int, stop: threading.Event, disconnected: set[Client]
+) -> None:
+    data = memoryview(block())[:size]
     for client in clients:
         client.socket.setblocking(False)  # noqa: FBT003
-    beat = time.monotonic()
+    next_send = time.monotonic()
     while not stop.is_set():
         for client in clients:
             try:
                 client.socket.send(data)
             except BlockingIOError:
-                pass  # A server that does not read just now loses nothing but time.
+                pass  # The server is not reading now. The client sends again at the next interval.
             except OSError:
-                lost.add(client)
-        beat += 1 / BEATS
-        stop.wait(max(0.0, beat - time.monotonic()))
+                disconnected.add(client)
+        next_send += 1 / SENDS_PER_SECOND
+        stop.wait(max(0.0, next_send - time.monotonic()))
 
 
 def _wait_until_idle(target: Target, seconds: float = 30.0) -> None:
@@ -118,7 +123,7 @@ def _wait_until_idle(target: Target, seconds: float = 30.0) -> None:
             return
 
 
-def _allow_files(count: int) -> None:
-    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if least < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, most), most))
+def _raise_file_limit(count: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))

@@ -1,4 +1,4 @@
-"""The servers of a run: an S3 server, a line to it, and the targets on both, started as needed."""
+"""The servers of a run: an S3 server, a proxy for it, and the measured servers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gunicorn.config import KNOWN_SETTINGS
 
 from benchmarks.client import Client
 from benchmarks.options import Options
-from benchmarks.proxy import Remote
+from benchmarks.proxy import ProxyClient
 from demo.npm import find_npm
 from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import start_seaweedfs
@@ -31,10 +31,10 @@ from tus_wsgi.domain.model import GIB, MIB
 from tus_wsgi.stores.s3.transfers import PARTS_IN_FLIGHT
 
 ROOT = Path(__file__).parents[1]
-OURS = "tus_wsgi"
+TUS_WSGI = "tus_wsgi"
 NODE = "@tus/server"
 NODE_README = "@tus/server, README"
-"""With what its store's README says, and what it does when nobody says anything."""
+"""@tus/server with the settings of its store's README, and its defaults otherwise."""
 
 NODE_PACKAGES = ("@tus/server@2.4.5", "@tus/s3-store@2.0.7")
 
@@ -42,54 +42,54 @@ START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 
 README_PART_SIZE = 8 * MIB
-"""https://github.com/tus/tus-node-server, packages/s3-store, "Use"; 60 parts at once go with it."""
+"""https://github.com/tus/tus-node-server, packages/s3-store, "Use", with 60 concurrent parts."""
 
 S3_HEAP_LIMIT = "4GiB"
-"""What our own S3 gets for its heap. With the 512 MiB of the tests, 50 uploads at once are as fast
-as its garbage collector."""
+"""The heap limit of the S3 server. With the 512 MiB of the tests, its garbage collector limits the
+rate of 50 concurrent uploads."""
 
-FULL = 8 * GIB
-"""Bytes after which a new S3 server with an empty disk takes the old one's place."""
+MAX_WRITTEN = 8 * GIB
+"""The bytes after which a new S3 server with an empty disk replaces the old one."""
 
 _LISTENING = re.compile(r"istening at:? (http://127\.0\.0\.1:\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A tus server that is measured.
+    """A tus server to measure.
 
     Attributes:
-        name: in the tables.
-        url: where uploads are created.
-        pid: of the process that is accounted for, with its children.
-        proxy: the line to S3 that it alone uses just now, if there is one.
-        temporary: its directory for temporary files, if that is known.
+        name: the name in the tables.
+        url: the URL that creates uploads.
+        pid: the process to measure, with its children.
+        proxy: the proxy between the server and S3, if it uses one.
+        temporary: the server's directory for temporary files, if known.
     """
 
     name: str
     url: str
     pid: int
-    proxy: Remote | None = None
+    proxy: ProxyClient | None = None
     temporary: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class S3:
-    """An S3 service: its URL, a bucket, and the variables with the credentials."""
+    """An S3 service: its URL, a bucket, and the variables that contain the credentials."""
 
     endpoint: str
     bucket: str
     environ: Mapping[str, str]
 
 
-class Stage:
-    """Starts what is asked for, once. A context manager: leaving it stops everything."""
+class Testbed:
+    """Starts servers when they are first needed. A context manager: leaving it stops them."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self._running = contextlib.ExitStack()
         self._s3: S3 | None = None
-        self._proxy: Remote | None = None
+        self._proxy: ProxyClient | None = None
         self._targets: dict[bool, list[Target]] = {}
         self._readme_node: list[Target] = []
         self._written = 0
@@ -97,63 +97,65 @@ class Stage:
 
     @property
     def s3(self) -> S3:
-        """Where the bytes go."""
+        """The S3 service that all targets use."""
         if self._s3 is None:
-            self._s3 = self._given_s3() if self.options.s3 else self._own_s3()
+            self._s3 = self._external_s3() if self.options.s3 else self._start_s3()
         return self._s3
 
     @property
-    def proxy(self) -> Remote:
-        """A line to it, which counts."""
+    def proxy(self) -> ProxyClient:
+        """The proxy for the S3 service."""
         if self._proxy is None:
             command = [sys.executable, "-m", "benchmarks.proxy", "--to", self.s3.endpoint]
             url, _, _ = self._start(command, {"PYTHONPATH": str(ROOT)})
-            self._proxy = Remote(url)
+            self._proxy = ProxyClient(url)
         return self._proxy
 
     def targets(self, *, proxied: bool = False) -> list[Target]:
-        """Every target, warm; those that use the proxy if `proxied`."""
+        """Return all targets, warmed up. With `proxied`, they reach S3 through the proxy."""
         if proxied not in self._targets:
             endpoint = self.proxy.url if proxied else self.s3.endpoint
-            targets = [self._ours(endpoint, proxied=proxied)]
+            targets = [self._start_tus_wsgi(endpoint, proxied=proxied)]
             if self.options.has_peers:
-                alike = (self.options.part_size, self.options.parallel)
-                targets.append(self._node(NODE, endpoint, *alike, proxied=proxied))
-            for other in self.options.others:
-                if not proxied or other.proxy:
-                    line = Remote(other.proxy) if proxied and other.proxy else None
-                    targets.append(Target(other.name, other.url, other.pid, line))
+                same = (self.options.part_size, self.options.parallel)
+                targets.append(self._start_node(NODE, endpoint, *same, proxied=proxied))
+            for external in self.options.external:
+                if not proxied or external.proxy:
+                    proxy = ProxyClient(external.proxy) if proxied and external.proxy else None
+                    targets.append(Target(external.name, external.url, external.pid, proxy))
             for target in targets:
-                self._warm(target)
+                self._warm_up(target)
             self._targets[proxied] = targets
         return self._targets[proxied]
 
     def readme_node(self) -> list[Target]:
-        """@tus/server as its README starts it, warm, if peers take part."""
+        """Return @tus/server as its README starts it, warmed up, if peers are measured."""
         if self.options.has_peers and not self._readme_node:
-            as_said = (README_PART_SIZE, None)
-            target = self._node(NODE_README, self.s3.endpoint, *as_said, proxied=False)
-            self._warm(target)
+            settings = (README_PART_SIZE, None)
+            target = self._start_node(NODE_README, self.s3.endpoint, *settings, proxied=False)
+            self._warm_up(target)
             self._readme_node = [target]
         return self._readme_node
 
     def environ(self) -> dict[str, str]:
-        """The variables of this process, with the credentials for S3 and no other settings."""
-        ours = ("AWS_", "TUS_")
-        inherited = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
-        # Two of what our own S3 says are our server's settings.
+        """Return this process's environment with S3's credentials and no other settings."""
+        settings = ("AWS_", "TUS_")
+        inherited = {
+            name: text for name, text in os.environ.items() if not name.startswith(settings)
+        }
+        # Leave out the TUS_ variables of SeaweedFS.
         s3 = {name: text for name, text in self.s3.environ.items() if name.startswith("AWS_")}
         return {**inherited, **s3}
 
     def begin_round(self, size: int) -> None:
-        """Make room for `size` more bytes: with new servers if the disk would get too full."""
+        """Restart the servers with an empty disk if `size` more bytes exceed `MAX_WRITTEN`."""
         self._written += size
-        if self._written > FULL:
+        if self._written > MAX_WRITTEN:
             self.close()
             self._written = size
 
     def close(self) -> None:
-        """Stop everything; what is asked for afterwards is started anew."""
+        """Stop all servers. Servers that are needed later are started again."""
         self._targets.clear()
         self._readme_node = []
         self._proxy = self._s3 = None
@@ -170,20 +172,20 @@ class Stage:
     ) -> None:
         self.close()
 
-    def _own_s3(self) -> S3:
+    def _start_s3(self) -> S3:
         disk = tempfile.mkdtemp(prefix="s3-", dir=self.options.directory)
         self._running.callback(shutil.rmtree, disk, ignore_errors=True)
         server = self._running.enter_context(start_seaweedfs(Path(disk), heap_limit=S3_HEAP_LIMIT))
-        # @tus/s3-store reads tags, which the least privilege does not allow.
+        # @tus/s3-store reads tags, for which the identity `least_privilege` has no permission.
         return S3(server.endpoint, server.bucket, server.environ(server.admin))
 
-    def _given_s3(self) -> S3:
+    def _external_s3(self) -> S3:
         assert self.options.s3 is not None
         endpoint, bucket = self.options.s3
         variables = {name: text for name, text in os.environ.items() if name.startswith("AWS_")}
         return S3(endpoint, bucket, variables)
 
-    def _ours(self, endpoint: str, *, proxied: bool) -> Target:
+    def _start_tus_wsgi(self, endpoint: str, *, proxied: bool) -> Target:
         known = {flag for setting in KNOWN_SETTINGS for flag in setting.cli or ()}
         command = [
             *(sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")),
@@ -201,13 +203,13 @@ class Stage:
         if self.options.parallel < PARTS_IN_FLIGHT:
             environ["TUS_S3_CONCURRENT_PART_UPLOADS"] = str(self.options.parallel)
         url, pid, temporary = self._start(command, environ)
-        line = self.proxy if proxied else None
-        return Target(OURS, f"{url}/files", pid, line, temporary)
+        proxy = self.proxy if proxied else None
+        return Target(TUS_WSGI, f"{url}/files", pid, proxy, temporary)
 
-    def _node(
+    def _start_node(
         self, name: str, endpoint: str, part_size: int, parallel: int | None, *, proxied: bool
     ) -> Target:
-        said = {
+        settings = {
             "modules": str(node_modules(*NODE_PACKAGES)),
             "endpoint": endpoint,
             "bucket": self.s3.bucket,
@@ -215,12 +217,12 @@ class Stage:
             "parallel": parallel,
         }
         script = Path(__file__).with_name("tus_node.mjs")
-        url, pid, temporary = self._start([_node_program(), str(script), json.dumps(said)], {})
-        line = self.proxy if proxied else None
-        return Target(name, f"{url}/files", pid, line, temporary)
+        url, pid, temporary = self._start([_node_program(), str(script), json.dumps(settings)], {})
+        proxy = self.proxy if proxied else None
+        return Target(name, f"{url}/files", pid, proxy, temporary)
 
     def _start(self, command: Sequence[str], environ: Mapping[str, str]) -> tuple[str, int, Path]:
-        """Start a server that says where it listens: its URL, its process id, its directory."""
+        """Start a server and return its URL, process id and directory for temporary files."""
         self._started += 1
         directory = self.options.directory / f"server-{self._started}"
         temporary = directory / "tmp"
@@ -235,18 +237,20 @@ class Stage:
             time.sleep(0.02)
         return found[1], process.pid, temporary
 
-    def _warm(self, target: Target) -> None:
-        """First uploads load code and open connections, which is not what is measured."""
+    def _warm_up(self, target: Target) -> None:
+        """Upload once, so that loading code and opening connections is not measured."""
         with Client(target.url) as client:
             client.upload(1)
             client.upload(self.options.part_size + 1)
 
 
 def node_modules(*packages: str) -> Path:
-    """A `node_modules` with these packages, fetched once into a folder that git ignores.
+    """Return a `node_modules` directory with these packages.
+
+    The packages are downloaded once into `.cache`, which git ignores.
 
     Raises:
-        SetupError: there is no npm, or it failed.
+        SetupError: npm is missing or failed.
     """
     cache = ROOT / ".cache" / "node"
     target = cache / "+".join(package.replace("/", "_") for package in packages)
@@ -255,12 +259,12 @@ def node_modules(*packages: str) -> Path:
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             installed = Path(scratch, "installed")
             installed.mkdir()
-            # No script of any package runs.
+            # Do not run the scripts of packages.
             options = ["--ignore-scripts", "--no-audit", "--no-fund", f"--prefix={installed}"]
             command = [find_npm(), "install", *options, *packages]
-            ran = subprocess.run(command, check=False, capture_output=True, text=True)
-            if ran.returncode:
-                raise SetupError(f"npm could not install {packages}: {ran.stderr[-1000:]}")
+            completed = subprocess.run(command, check=False, capture_output=True, text=True)
+            if completed.returncode:
+                raise SetupError(f"npm could not install {packages}: {completed.stderr[-1000:]}")
             installed.rename(target)
     return target / "node_modules"
 
@@ -268,5 +272,5 @@ def node_modules(*packages: str) -> Path:
 def _node_program() -> str:
     found = shutil.which("node") or shutil.which("node", path=sysconfig.get_path("scripts"))
     if found is None:
-        raise SetupError("npm without node")
+        raise SetupError("node is missing although npm is installed. Install Node.js")
     return found

@@ -1,6 +1,6 @@
-// @tus/server with its S3 store, as their READMEs start them: node tus_node.mjs '{"modules": …}'
-// The size of parts and how many go at once are given, so that servers can be compared and not their
-// defaults; a `parallel` of null is the store's own.
+// Start @tus/server with its S3 store as their READMEs do: node tus_node.mjs '{"modules": …}'
+// Part size and concurrency are arguments, so that the benchmarks compare servers and not defaults.
+// With `parallel: null` the store uses its default.
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 

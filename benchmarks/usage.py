@@ -1,4 +1,4 @@
-"""What a server costs: CPU seconds and memory of a process and its children, nobody else's."""
+"""Measure a server: CPU seconds and memory of a process and its children."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import psutil
 
 from tus_wsgi.domain.model import KIB
 
-_FORGET_PEAK = "5"
-"""https://docs.kernel.org/filesystems/proc.html, `clear_refs`: the peak is what is there now."""
+_RESET_PEAK = "5"
+"""Resets the peak memory: https://docs.kernel.org/filesystems/proc.html, `clear_refs`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was used since a meter was made.
+    """The resources used since a meter was created.
 
     Attributes:
-        cpu: seconds in user and system mode, of the process and all its children together.
-        peak_rss: bytes of the largest of these processes at its largest.
+        cpu: seconds in user and system mode, summed over the process and its children.
+        peak_rss: the highest peak of any of these processes, in bytes.
     """
 
     cpu: float
@@ -28,17 +28,17 @@ class Usage:
 
 
 class Meter:
-    """Reads what a process and its children use from now on."""
+    """Measures the resources that a process and its children use from now on."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
         for process in self._tree():
             with contextlib.suppress(OSError):
-                Path(f"/proc/{process.pid}/clear_refs").write_text(_FORGET_PEAK, encoding="ascii")
+                Path(f"/proc/{process.pid}/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
         self._before = self._cpu()
 
     def read(self) -> Usage:
-        """What was used so far."""
+        """Return the usage so far."""
         return Usage(self._cpu() - self._before, max(map(_peak, self._tree())))
 
     def _tree(self) -> list[psutil.Process]:
@@ -48,14 +48,14 @@ class Meter:
         seconds = 0.0
         for process in self._tree():
             with contextlib.suppress(psutil.NoSuchProcess):
-                # Those of children that have ended are in their parent's times.
+                # The parent's times include its children that have ended.
                 times = process.cpu_times()
                 seconds += times.user + times.system + times.children_user + times.children_system
         return seconds
 
 
 def open_temporary_files(pid: int) -> int:
-    """How many files without a name a process and its children hold open."""
+    """Count the unlinked files with content that a process and its children have open."""
     root = psutil.Process(pid)
     count = 0
     for process in [root, *root.children(recursive=True)]:
@@ -66,7 +66,7 @@ def open_temporary_files(pid: int) -> int:
 
 
 def _has_bytes(entry: Path) -> bool:
-    # gunicorn's heart beats in an unlinked file too, which is empty.
+    # gunicorn's heartbeat uses an unlinked file too, which is empty.
     return entry.stat().st_size > 0
 
 
