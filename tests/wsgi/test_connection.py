@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+import tus_wsgi
 from tests.wsgi.wire import Wire
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.wsgi import connection as lingering
@@ -32,7 +35,7 @@ NEVER = 60.0
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends in time ends for another reason."""
-    monkeypatch.setattr(lingering, "SILENT_SECONDS", NEVER)
+    monkeypatch.setattr(lingering, "IDLE_SECONDS", NEVER)
     monkeypatch.setattr(lingering, "LINGER_SECONDS", NEVER)
 
 
@@ -83,7 +86,7 @@ def test_what_is_sent_meanwhile_does_not_cost_the_response(
 
 
 def test_a_silent_client_is_soon_left(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lingering, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(lingering, "IDLE_SECONDS", 0.2)
     wire.send(b"abc")
     began = time.monotonic()
     LingeringConnection(wire.server).close()
@@ -270,3 +273,26 @@ def test_other_servers_wait_for_a_write_as_they_like() -> None:
     pieces = [b"one"]
     for environ in ({}, {"gunicorn.socket": object()}):
         assert with_write_timeout(3.0, pieces, environ) is pieces
+
+
+# -- one module ------------------------------------------------------------------------------------
+
+PACKAGE = Path(tus_wsgi.__file__).parent
+
+
+def imported_modules(path: Path) -> set[str]:
+    names = set[str]()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(str(node.module))
+    return names
+
+
+def test_only_one_module_touches_gunicorn_s_socket_and_its_readers() -> None:
+    modules = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    only = [PACKAGE / "wsgi" / "connection.py"]
+    assert [path for path in modules if "socket" in imported_modules(path)] == only
+    for text in ("gunicorn.socket", "unreader", "ChunkedReader", "LengthReader"):
+        assert [path for path in modules if text in modules[path]] == only, text

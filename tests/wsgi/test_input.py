@@ -26,7 +26,8 @@ from tests.harness.clients.http import Connection
 from tests.harness.tls import write_certificate
 from tests.wsgi.wire import Wire, chunk
 from tus_wsgi.domain.model import KIB, MIB
-from tus_wsgi.wsgi.input import BodySource, InputSource, SocketSource, source_of
+from tus_wsgi.wsgi.connection import SocketSource
+from tus_wsgi.wsgi.input import BodySource, InputSource, source_of
 
 DATA = random.Random(6).randbytes(300 * KIB)
 
@@ -87,24 +88,31 @@ def test_a_chunked_body_comes_from_the_server_s_reader(wire: Wire) -> None:
     assert unreader.sock is wire.server, "the next request is gunicorn's again"
 
 
-def test_the_socket_is_read_no_further_than_it_is_told_to(wire: Wire) -> None:
+@pytest.fixture
+def pending(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let 1000 bytes have arrived when a source is interrupted."""
+    monkeypatch.setattr("tus_wsgi.wsgi.connection._pending", lambda _: 1000)
+    return 1000
+
+
+def test_an_interruption_limits_what_is_read_from_the_socket(wire: Wire, pending: int) -> None:
     wire.begin(length=10_000)
     source = fastest(wire.environ())
     wire.send(DATA[:5000])
-    source.stop_after(1000)
-    assert read(source) == DATA[:1000]
+    source.interrupt()
+    assert read(source) == DATA[:pending]
 
 
-def test_neither_does_the_server_s_reader(wire: Wire) -> None:
-    """It takes that for the end of the connection, as it would be."""
+def test_an_interruption_limits_what_the_server_reads(wire: Wire, pending: int) -> None:
+    """Its reader takes this for the end of the connection."""
     wire.begin(length=None)
     source = fastest(wire.environ())
     wire.send(b"2710\r\n" + DATA[:5000])
-    source.stop_after(1000)
+    source.interrupt()
     with pytest.raises(OSError, match="No more data"):
         read(source)
     source.close()
-    assert wire.server.recv(10_000) == DATA[1000 - 6 : 5000]
+    assert wire.server.recv(10_000) == DATA[pending - 6 : 5000]
 
 
 def test_under_tls_a_body_comes_from_the_server_s_reader(wire: Wire, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tus_wsgi.protocol.http import Interim, Reply
 from tus_wsgi.protocol.rufh.dialect import Rufh
 from tus_wsgi.protocol.rufh.drafts import DRAFTS
 from tus_wsgi.protocol.tus1.dialect import Tus1
+from tus_wsgi.wsgi.connection import Connection
 from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.interim import EVERY_BYTES, EVERY_SECONDS, InterimSender, interim_sender
 
@@ -158,7 +159,7 @@ def test_who_names_no_version_that_is_spoken_gets_none(
 
 
 def test_the_first_is_sent_at_once(line: Line, clock: Clock) -> None:
-    InterimSender(line.server, said, clock=clock)(at(7))
+    InterimSender(Connection(line.server), said, clock=clock)(at(7))
     assert "Upload-Offset: 7\r\n" in line.received()
 
 
@@ -176,7 +177,7 @@ def test_the_next_waits_for_the_time_and_for_the_bytes(
     line: Line, clock: Clock, seconds: float, count: int, *, is_sent: bool
 ) -> None:
     """R-42: Go's client gave up after five interim responses."""
-    sender = InterimSender(line.server, said, clock=clock)
+    sender = InterimSender(Connection(line.server), said, clock=clock)
     sender(at(0))
     line.received()
     clock.now += seconds
@@ -192,7 +193,7 @@ def test_the_next_waits_for_the_time_and_for_the_bytes(
 def test_both_are_counted_from_the_last_one_that_was_sent(
     line: Line, clock: Clock, seconds: float, count: int
 ) -> None:
-    sender = InterimSender(line.server, said, clock=clock)
+    sender = InterimSender(Connection(line.server), said, clock=clock)
     for step in range(21):
         sender(at(step * count))
         clock.now += seconds
@@ -203,7 +204,7 @@ def test_both_are_counted_from_the_last_one_that_was_sent(
 def test_what_the_dialect_does_not_say_starts_no_waiting(line: Line, clock: Clock) -> None:
     """Version 3 has no progress, and what it does not say must not hold the next one up."""
     answers = iter([None, Reply(104, [("Upload-Offset", "5")])])
-    sender = InterimSender(line.server, lambda _: next(answers), clock=clock)
+    sender = InterimSender(Connection(line.server), lambda _: next(answers), clock=clock)
     sender(at(4))
     assert line.received() == ""
     sender(at(5))
@@ -215,7 +216,7 @@ def test_what_the_dialect_does_not_say_starts_no_waiting(line: Line, clock: Cloc
 
 def test_a_client_that_has_gone_does_no_harm(line: Line, clock: Clock) -> None:
     """What it sent is stored all the same: the body's reader finds out, and not the teller."""
-    sender = InterimSender(line.server, said, clock=clock)
+    sender = InterimSender(Connection(line.server), said, clock=clock)
     line.hang_up()
     for step in range(3):
         clock.now += EVERY_SECONDS
@@ -224,11 +225,11 @@ def test_a_client_that_has_gone_does_no_harm(line: Line, clock: Clock) -> None:
 
 def test_a_socket_that_is_closed_does_no_harm(line: Line, clock: Clock) -> None:
     line.close()
-    InterimSender(line.server, said, clock=clock)(at(0))
+    InterimSender(Connection(line.server), said, clock=clock)(at(0))
 
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: x", "a\nb", "a\x00b", "ü"])
 def test_no_field_can_break_out_of_its_line(line: Line, value: str) -> None:
     with pytest.raises(AssertionError, match="break out"):
-        InterimSender(line.server, lambda _: Reply(104, [("Location", value)]))(at(0))
+        InterimSender(Connection(line.server), lambda _: Reply(104, [("Location", value)]))(at(0))
     assert line.received() == ""

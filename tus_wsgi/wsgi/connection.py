@@ -1,47 +1,73 @@
-"""How a connection ends whose request body nobody has read to its end.
+"""gunicorn's connection: read a request's body from it, time it out, write to it and close it.
 
-Nothing else can come over it: the next request begins behind that body, wherever this may be. But
-whoever closes it at once, with bytes unread, makes the kernel send a reset, which can overtake the
-response. So it is closed in stages (RFC 9112, section 9.6): nothing more is written, what comes is
-thrown away for a while, and then the connection goes.
+This is the only module that touches the socket in `gunicorn.socket` and knows gunicorn's readers
+of that socket. Other servers have no such socket: everything here then leaves them alone.
 
-Left to itself gunicorn would read the body on, to be able to keep the connection: all of it, 1 KiB
-at a time. Its version 27 copies what it has read ahead with each of them, which took 0.3 s for each
-MiB, in which a gevent worker served nobody else.
+gunicorn's internals are used only if they look exactly like those of the tested versions (23 to
+27). Otherwise `wsgi.input` returns the same bytes, only slower.
+
+**Reading.** Under gunicorn every byte that passes through `wsgi.input` is copied several times and
+read in small steps. A body with a Content-Length needs none of that: `SocketSource` takes what
+gunicorn has read ahead and receives the rest into the buffer that is sent to S3. `benchmarks/` has
+the figures.
+
+**Closing.** After a body that was not read to its end, a connection is of no use: the next request
+would begin at an unknown point behind that body. But if the server closes a connection with unread
+bytes at once, the kernel sends a reset, which can overtake the response. So the connection is
+closed in stages (RFC 9112, section 9.6): stop writing, discard what arrives for a while, then
+close.
+
+Without this gunicorn would read the rest of the body to keep the connection: all of it, 1 KiB at a
+time. gunicorn 27 copies all that it has read ahead at each of these steps, which took 0.3 s per
+MiB, during which a gevent worker served no other request.
 """
 
 from __future__ import annotations
 
+import fcntl
+import io
 import socket
+import ssl
 import struct
+import sys
+import termios
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from werkzeug.wsgi import ClosingIterator
 
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.wsgi.draining import LIVE_BODIES, LiveBodies
-from tus_wsgi.wsgi.environ import has_body
+from tus_wsgi.wsgi.framing import has_body
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+YIELD_SECONDS = 0.005
+"""Let other requests run after gunicorn's reader has worked for so long. It takes 5 µs for a chunk
+of one byte, and 2 ms for a chunk with 8 KB of extensions: 64 KiB of these would take two minutes.
+"""
+
+TLS_SLACK = 64 * KIB
+"""Bytes that OpenSSL may hold in addition to the kernel: more than one TLS record (16 KiB)."""
+
 LINGER_SECONDS = 30.0
-"""How long the rest of a body may keep coming. A client that reads only when it has sent everything
-is told why it was refused if it can send it in this time. Others see a network error, and retry."""
+"""How long to discard the rest of a body. A client that reads the response only after it has sent
+everything learns why it was refused if it finishes in this time. Other clients see a network error
+and retry."""
 
-SILENT_SECONDS = 5.0
-"""After so long without a byte the client is taken to be gone. Both are nginx's defaults for the
-same (`lingering_time`, `lingering_timeout`)."""
+IDLE_SECONDS = 5.0
+"""Consider the client gone if no byte arrives for so long. This and `LINGER_SECONDS` are nginx's
+defaults for the same purpose (`lingering_timeout`, `lingering_time`)."""
 
-PAUSE_SECONDS = 0.5
-"""The same where the reading of the connection has ended before, as that of an interrupted body.
-Whose place another request has taken is not waited for any longer."""
+INTERRUPTED_SECONDS = 0.5
+"""The same for a connection whose reading has been shut down, e.g. to interrupt the body. Another
+request may have replaced this one, so the server does not wait for the client any longer."""
 
-STEP = 64 * KIB
+LINGER_STEP = 64 * KIB
 
 _RESET = struct.pack("ii", 1, 0)
 """Close at once, with a reset (socket(7), `SO_LINGER`)."""
@@ -51,155 +77,419 @@ _STILL_OPEN = frozenset({1, 4, 5})
 (linux/tcp_states.h)."""
 
 
-def close_after_response(
-    pieces: Iterable[bytes], environ: WSGIEnvironment, start_response: StartResponse
-) -> Iterable[bytes]:
-    """A response's body, after which the connection is closed in stages if the request has a body.
+class Connection:
+    """The connection of a request under gunicorn, until `release` restores it for the next one.
 
     Args:
-        pieces: the body.
-        environ: the request's. Where it has no `gunicorn.socket`, the server closes as it likes.
-        start_response: gunicorn's own, or somebody's who has wrapped it: then the response has no
-            `Connection: close`, which is only a courtesy (RFC 9112: SHOULD).
+        sock: the socket; see `of`.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._old_timeout = sock.gettimeout()
+        self._unreader: Any = None
+        self._limit: int | None = None
+        self._deadline = float("inf")
+
+    @classmethod
+    def of(cls, environ: Mapping[str, Any]) -> Self | None:
+        """Return the connection of a request; None if the server does not provide it.
+
+        gunicorn's gevent and gthread workers do. Under other servers, a body can neither be timed
+        out nor be interrupted in the middle of a read.
+        """
+        sock = _socket_of(environ)
+        return None if sock is None else cls(sock)
+
+    def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
+        """Limit how long the connection is waited for.
+
+        Args:
+            seconds: raise `TimeoutError` if nothing can be received or sent for so long.
+            deadline: an instant of `time.monotonic` after which `receive` returns no more bytes.
+        """
+        self._deadline = deadline
+        self._socket.settimeout(seconds)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes between responses.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        self._socket.sendall(data)
+
+    def receive(self, size: int) -> bytes:
+        """Receive at most `size` bytes; no bytes at the end of the connection."""
+        if time.monotonic() > self._deadline:
+            return b""
+        if self._limit is None:
+            return self._socket.recv(size)
+        data = self._socket.recv(min(size, self._limit)) if self._limit > 0 else b""
+        self._limit -= len(data)
+        return data
+
+    def receive_into(self, buffer: memoryview) -> int:
+        """Receive into the start of a buffer; 0 at the end of the connection."""
+        limit = self._limit
+        if limit is None:
+            return self._socket.recv_into(buffer)
+        count = self._socket.recv_into(buffer[:limit]) if limit > 0 else 0
+        self._limit = limit - count
+        return count
+
+    def stop_receiving(self) -> None:
+        """End the reading. Bytes that have arrived can still be read, and a response be written."""
+        with suppress(OSError):  # The connection may be gone already.
+            _shutdown(self._socket, socket.SHUT_RD)
+
+    def interrupt(self) -> None:
+        """End the reading after the bytes that have arrived by now. From any thread.
+
+        Without this limit, the body of a client that keeps sending would never end.
+        """
+        with suppress(OSError, ValueError):  # A closed socket has no file descriptor.
+            self._limit = _pending(self._socket)
+        self.stop_receiving()
+
+    def length_reader(self, input: Any, content_length: int) -> Any:  # noqa: ANN401 - gunicorn is untyped
+        """Return gunicorn's reader of a body if this socket can be read in its place; else None.
+
+        Args:
+            input: the request's `wsgi.input`.
+            content_length: the request's Content-Length.
+        """
+        reader = getattr(input, "reader", None)
+        unreader = getattr(reader, "unreader", None)
+        is_known = (
+            not isinstance(self._socket, ssl.SSLSocket)
+            and type(reader).__name__ == "LengthReader"
+            and getattr(reader, "length", None) == content_length
+            and getattr(unreader, "sock", None) is self._socket
+            and isinstance(getattr(unreader, "buf", None), io.BytesIO)
+            and callable(getattr(unreader, "unread", None))
+            and isinstance(getattr(input, "buf", None), io.BytesIO)
+            and not input.buf.getvalue()
+        )
+        return reader if is_known else None
+
+    def control_reads_of(self, input: Any) -> None:  # noqa: ANN401 - gunicorn is untyped
+        """Make gunicorn's own reader of a body receive through a `YieldingSocket`.
+
+        Args:
+            input: the request's `wsgi.input`. It is left alone if its reader is not a known one.
+        """
+        reader = getattr(input, "reader", None)
+        unreader: Any = getattr(getattr(reader, "req", reader), "unreader", None)
+        if getattr(unreader, "sock", None) is self._socket:
+            self._unreader = unreader
+            unreader.sock = YieldingSocket(self, self._socket)
+
+    def shut_down(self) -> None:
+        """End both directions, so that the server waits for this client no longer.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        _shutdown(self._socket, socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        """Restore gunicorn's reader and the timeout.
+
+        Raises:
+            OSError: the connection is closed.
+        """
+        if self._unreader is not None:
+            self._unreader.sock = self._socket
+        self._socket.settimeout(self._old_timeout)
+
+
+class YieldingSocket:
+    """The socket for gunicorn's own reader while a body is read. It lets other requests run.
+
+    The reader asks for all that it wants and may take long to process it.
+
+    Args:
+        connection: receives the bytes.
+        sock: has all other attributes.
+    """
+
+    def __init__(self, connection: Connection, sock: socket.socket) -> None:
+        self._connection = connection
+        self._socket = sock
+        self._next_yield = time.monotonic() + YIELD_SECONDS
+
+    def recv(self, size: int) -> bytes:
+        """Receive at most `size` bytes, possibly after other requests have run."""
+        if time.monotonic() >= self._next_yield:
+            time.sleep(0)
+            self._next_yield = time.monotonic() + YIELD_SECONDS
+        return self._connection.receive(size)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a socket has
+        return getattr(self._socket, name)
+
+
+class SocketSource:
+    """Read a body with a Content-Length from gunicorn's socket. It implements `BodySource`.
+
+    gunicorn's reader is left as if it had read the bytes itself, so the connection continues with
+    the next request, even a pipelined one.
+
+    Args:
+        connection: the request's.
+        reader: gunicorn's `LengthReader`, see `Connection.length_reader`.
+    """
+
+    def __init__(self, connection: Connection, reader: Any) -> None:  # noqa: ANN401 - see above
+        self._connection = connection
+        self._reader = reader
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer with what gunicorn has read ahead, or else with what arrives."""
+        room = buffer[: self._reader.length]
+        if not len(room):
+            return 0
+        count = self._take_read_ahead(room) or self._connection.receive_into(room)
+        self._reader.length -= count
+        return count
+
+    def trailers(self) -> dict[str, str]:
+        """Return no fields: only a chunked body has trailers."""
+        return {}
+
+    def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
+        """Limit each read. One read is one `recv`, so the caller can check the deadline itself."""
+        self._connection.set_timeout(seconds, deadline=deadline)
+
+    def stop_receiving(self) -> None:
+        """End the body after what can be read without waiting."""
+        self._connection.stop_receiving()
+
+    def interrupt(self) -> None:
+        """End the body after what has arrived by now."""
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """Restore the connection."""
+        self._connection.release()
+
+    def _take_read_ahead(self, room: memoryview) -> int:
+        unreader = self._reader.unreader
+        ahead: bytes = unreader.buf.getvalue()
+        if not ahead:
+            return 0
+        taken = ahead[: len(room)]
+        unreader.buf = io.BytesIO()
+        # The bytes behind the body belong to the next request.
+        unreader.unread(ahead[len(taken) :])
+        room[: len(taken)] = taken
+        return len(taken)
+
+
+def hands_out_trailers(environ: Mapping[str, Any]) -> bool:
+    """Return whether the server provides the trailers of this request, or of a chunked one like it.
+
+    WSGI has no place for trailers. gunicorn's reader of a chunked body keeps them at its request
+    object. Where that reader is not a known one, `checksum-trailer` is not offered.
+
+    OPTIONS asks this question too and has no body: then the module of gunicorn's body class shows
+    whether its reader of chunked bodies is the known one.
+    """
+    body = environ.get("wsgi.input")
+    reader = getattr(body, "reader", None)
+    if reader is None:
+        return False
+    if type(reader).__name__ == "ChunkedReader":
+        return isinstance(getattr(getattr(reader, "req", None), "trailers", None), list)
+    module = sys.modules.get(type(body).__module__)
+    chunked = getattr(module, "ChunkedReader", None)
+    return callable(getattr(chunked, "parse_trailers", None))
+
+
+def trailers_of(input: Any) -> dict[str, str]:  # noqa: ANN401 - gunicorn is untyped
+    """Return the fields that followed a chunked body, by lower-case names.
+
+    The values of a repeated field are joined with ",".
+
+    Args:
+        input: the request's `wsgi.input`, read to its end.
+    """
+    reader = getattr(input, "reader", None)
+    found = getattr(getattr(reader, "req", None), "trailers", None)
+    fields: dict[str, str] = {}
+    for name, value in found if isinstance(found, list) else []:
+        key = str(name).lower()
+        fields[key] = f"{fields[key]},{value}" if key in fields else str(value)
+    return fields
+
+
+def with_write_timeout(
+    seconds: float, response_body: Iterable[bytes], environ: WSGIEnvironment
+) -> Iterable[bytes]:
+    """Time out a response if the client does not accept its next bytes for `seconds`.
+
+    Without a timeout, a client that requests a file and never reads it occupies a thread or a
+    connection of the server for ever.
+
+    Args:
+        seconds: the timeout. The server gets a `TimeoutError` from its socket and closes it.
+        response_body: the chunks of the response's body.
+        environ: the request's. Without `gunicorn.socket` the server's own timeout applies.
+    """
+    connection = Connection.of(environ)
+    if connection is None:
+        return response_body
+    return TimeoutResponse(seconds, response_body, connection)
+
+
+class TimeoutResponse:
+    """A response's body over a connection whose timeout is `seconds` until the body is closed."""
+
+    def __init__(
+        self, seconds: float, response_body: Iterable[bytes], connection: Connection
+    ) -> None:
+        self._response_body = response_body
+        self._connection = connection
+        self._is_partly_sent = False
+        connection.set_timeout(seconds)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._is_partly_sent = True
+        yield from self._response_body
+        self._is_partly_sent = False
+
+    def close(self) -> None:
+        """Restore the connection, or shut it down if the client did not accept everything.
+
+        gunicorn's threads would wait for such a client once more, all of them at the same time.
+        """
+        try:
+            if close := getattr(self._response_body, "close", None):
+                close()
+        finally:
+            with suppress(OSError):  # It may be closed already.
+                if self._is_partly_sent:
+                    self._connection.shut_down()
+                self._connection.release()
+
+
+def close_after_response(
+    response_body: Iterable[bytes], environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Close the connection in stages after the response, if the request has a body.
+
+    Args:
+        response_body: the chunks of the response's body.
+        environ: the request's. Without `gunicorn.socket` the server closes as it does by default.
+        start_response: gunicorn's own. If a middleware has wrapped it, the response has no
+            `Connection: close`, which RFC 9112 only recommends (SHOULD).
     """
     if not has_body(environ):
-        return pieces
-    # WSGI keeps applications from this field (PEP 3333), so gunicorn has to be asked for it.
+        return response_body
+    # WSGI does not let applications set this field (PEP 3333), so gunicorn has to set it.
     force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
     if callable(force_close):
         force_close()
-    connection = environ.get("gunicorn.socket")
-    if not isinstance(connection, socket.socket):
-        return pieces
-    return ClosingIterator(pieces, LingeringConnection(connection).close)
+    sock = _socket_of(environ)
+    return (
+        response_body
+        if sock is None
+        else ClosingIterator(response_body, LingeringConnection(sock).close)
+    )
 
 
 class LingeringConnection:
-    """A connection whose response has been written, and whose request's body still comes in.
+    """A connection whose response has been written while the request's body still arrives.
 
     Args:
-        connection: nobody else uses it any more.
-        live: where the waiting can be ended from outside.
+        sock: nothing else uses it any more.
+        live: where the wait can be ended from outside.
     """
 
-    def __init__(self, connection: socket.socket, *, live: LiveBodies = LIVE_BODIES) -> None:
-        self._connection = connection
+    def __init__(self, sock: socket.socket, *, live: LiveBodies = LIVE_BODIES) -> None:
+        self._socket = sock
         self._live = live
         self._deadline = float("inf")
 
     def close(self) -> None:
-        """Wait until the client has closed it, too, or for little more than `LINGER_SECONDS`."""
-        scratch = bytearray(STEP)
+        """Wait until the client has closed its side, for little more than `LINGER_SECONDS`."""
+        scratch = bytearray(LINGER_STEP)
         self._deadline = time.monotonic() + LINGER_SECONDS
         self._live.add(self)
         has_more = False
-        with suppress(OSError):  # It may be gone already, or be silent for too long.
-            shut(self._connection, socket.SHUT_WR)
-            self._connection.settimeout(SILENT_SECONDS)
+        with suppress(OSError):  # The connection may be gone, or time out.
+            _shutdown(self._socket, socket.SHUT_WR)
+            self._socket.settimeout(IDLE_SECONDS)
             has_more = self._linger(scratch)
         self._live.remove(self)
         with suppress(OSError):
             if has_more:
-                # Or it may hang for a minute, with a window that nobody opens any more. But who
-                # is silent may still wait for the response, which a reset would throw away.
-                self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            shut(self._connection, socket.SHUT_RDWR)
-            # The kernel takes no more. A server that reads on finds nothing.
+                # Without a reset, the client may hang for a minute at a window that never opens
+                # again. An idle client is not reset: it may still wait for the response, which a
+                # reset would discard.
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            _shutdown(self._socket, socket.SHUT_RDWR)
+            # The kernel accepts no more bytes. A server that continues to read finds none.
             while self._receive(scratch):
                 pass
 
     def interrupt(self, _end: BodyEnd, /) -> None:
-        """Wait for the client only as long as a response takes to it. From any thread."""
-        self._deadline = min(self._deadline, time.monotonic() + PAUSE_SECONDS)
+        """Wait only as long as a response takes to reach the client. From any thread."""
+        self._deadline = min(self._deadline, time.monotonic() + INTERRUPTED_SECONDS)
         with suppress(OSError):
-            shut(self._connection, socket.SHUT_RD)
+            _shutdown(self._socket, socket.SHUT_RD)
 
     def _linger(self, scratch: bytearray) -> bool:
-        """Throw away what comes; returns whether the client may have more of it.
+        """Discard what arrives, and return whether the client may have more of it.
 
         Raises:
-            TimeoutError: nothing came for `SILENT_SECONDS`.
+            TimeoutError: nothing arrived for `IDLE_SECONDS`.
         """
-        quiet_since = time.monotonic()
+        idle_since = time.monotonic()
         while (now := time.monotonic()) < self._deadline:
             if self._receive(scratch):
-                quiet_since = now
-                time.sleep(0)  # Who always has data is never waited for: others get their turn.
+                idle_since = now
+                time.sleep(0)  # recv never blocks if the client always has data: let others run.
             elif self._client_has_closed():
                 return False
-            elif now - quiet_since > PAUSE_SECONDS:
-                return True  # The kernel tells nobody of room where the reading has ended.
+            elif now - idle_since > INTERRUPTED_SECONDS:
+                return True  # The kernel announces no window where the reading is shut down.
             else:
-                time.sleep(PAUSE_SECONDS / 20)
+                time.sleep(INTERRUPTED_SECONDS / 20)
         return True
 
     def _client_has_closed(self) -> bool:
-        """Whether it sends no more, as far as the system tells: Linux does, of TCP."""
+        """Return whether the client sends no more. Only Linux tells, and only for TCP."""
         try:
-            (state,) = self._connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            (state,) = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         except (AttributeError, OSError):
             return True
         return state not in _STILL_OPEN
 
     def _receive(self, scratch: bytearray) -> int:
-        """How many bytes came, past TLS: nobody needs them decrypted. 0 if there are no more."""
-        return socket.socket.recv_into(self._connection, scratch)
+        """Receive without TLS, as the bytes are discarded; 0 if there are no more."""
+        return socket.socket.recv_into(self._socket, scratch)
 
 
-def with_write_timeout(
-    seconds: float, pieces: Iterable[bytes], environ: WSGIEnvironment
-) -> Iterable[bytes]:
-    """A response's body, each piece of which the client has to take within so many seconds.
-
-    A server that waits without end keeps a thread, or one of its connections, for whoever asks for
-    a file and never reads it.
-
-    Args:
-        seconds: until the server gets a `TimeoutError` from its connection, and closes that.
-        pieces: the body.
-        environ: the request's. Where it has no `gunicorn.socket`, the server waits as it likes.
-    """
-    connection = environ.get("gunicorn.socket")
-    if not isinstance(connection, socket.socket):
-        return pieces
-    return TimeoutResponse(seconds, pieces, connection)
+def _socket_of(environ: Mapping[str, Any]) -> socket.socket | None:
+    sock = environ.get("gunicorn.socket")
+    return sock if isinstance(sock, socket.socket) else None
 
 
-class TimeoutResponse:
-    """The body of a response over a connection whose timeout is `seconds` until it is closed."""
+def _shutdown(sock: socket.socket, how: int) -> None:
+    """Call `shutdown` on the TCP connection only.
 
-    def __init__(self, seconds: float, pieces: Iterable[bytes], connection: socket.socket) -> None:
-        self._pieces = pieces
-        self._connection = connection
-        self._is_half_taken = False
-        self._timeout = connection.gettimeout()
-        connection.settimeout(seconds)
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._is_half_taken = True
-        yield from self._pieces
-        self._is_half_taken = False
-
-    def close(self) -> None:
-        """Leave the connection as it was, or of no use if its client did not take everything.
-
-        gunicorn's threads would wait for such a client once more, all of them together.
-        """
-        try:
-            if close := getattr(self._pieces, "close", None):
-                close()
-        finally:
-            with suppress(OSError):  # It may be closed already.
-                if self._is_half_taken:
-                    shut(self._connection, socket.SHUT_RDWR)
-                self._connection.settimeout(self._timeout)
-
-
-def shut(connection: socket.socket, how: int) -> None:
-    """`shutdown` of the connection alone: an `SSLSocket`'s own ends TLS, and a response that is
-    written afterwards goes out in the clear.
+    `SSLSocket.shutdown` also ends TLS, and a response that is written afterwards would be sent
+    unencrypted.
 
     Raises:
         OSError: the connection is gone.
     """
-    socket.socket.shutdown(connection, how)
+    socket.socket.shutdown(sock, how)
+
+
+def _pending(sock: socket.socket) -> int:
+    """Return how many bytes have arrived, or a little more, as TLS may hold some back."""
+    answer = fcntl.ioctl(sock, termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder) + TLS_SLACK

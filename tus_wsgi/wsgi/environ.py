@@ -11,7 +11,8 @@ from werkzeug.wsgi import get_host
 
 from tus_wsgi.domain.errors import MalformedField
 from tus_wsgi.protocol.http import RequestHead, effective_method
-from tus_wsgi.wsgi.trailers import hands_out_trailers
+from tus_wsgi.wsgi.connection import hands_out_trailers
+from tus_wsgi.wsgi.framing import has_body
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -97,9 +98,3 @@ class UploadRoutes:
             return self.public_url
         script = quote(environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1"))
         return f"{environ['wsgi.url_scheme']}://{get_host(environ)}{script}{self.base_path}"
-
-
-def has_body(environ: WSGIEnvironment) -> bool:
-    """Whether a request has a body that is not known to be empty (RFC 9112, section 6.3)."""
-    length = environ.get("CONTENT_LENGTH") or "0"
-    return length != "0" or bool(environ.get("HTTP_TRANSFER_ENCODING"))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
-import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tus_wsgi.domain.model import MIB, UploadInfo
 from tus_wsgi.protocol.http import Interim, Reply
+from tus_wsgi.wsgi.connection import Connection
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -42,7 +42,7 @@ class InterimSender:
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: Connection,
         render: Interim,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -65,17 +65,17 @@ class InterimSender:
             return
         self._last_time, self._last_offset = now, info.offset
         try:
-            self._connection.sendall(_written(reply))
+            self._connection.send(_written(reply))
         except OSError as error:
             log.debug("an interim response was not sent", exc_info=error)
 
 
 def interim_sender(environ: WSGIEnvironment, render: Interim | None) -> InterimSender | None:
     """What sends interim responses to this request's client; None where that cannot be."""
-    connection = environ.get("gunicorn.socket")
     if render is None or environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
         return None
-    return InterimSender(connection, render) if isinstance(connection, socket.socket) else None
+    connection = Connection.of(environ)
+    return None if connection is None else InterimSender(connection, render)
 
 
 def _written(reply: Reply) -> bytes:
