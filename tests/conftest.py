@@ -28,7 +28,6 @@ RINGS = (
     "locks",
     "compat",
     "faults",
-    "conformance",
 )
 """Quick ones first, so that a mistake shows early."""
 

@@ -1,4 +1,4 @@
-"""Joins the suite to pytest: options, the choice of tests, fixtures, and the report."""
+"""The suite's pytest hooks and fixtures: which tests run, how they end, and what they use."""
 
 from __future__ import annotations
 
@@ -7,40 +7,49 @@ import subprocess
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import pytest
 
 from . import report as reports
 from .deviations import read_deviations
-from .options import Options, add_options, read_options
-from .report import ABSENT, DEVIATES, FAILED, NOT_RUN, PASSED, UNEXPECTED, Report, Result
-from .selection import applies_at, proof_of, reason_against
-from .server import Access, Offer, Server
+from .options import OPTIONS, Options
+from .report import (
+    DEVIATES,
+    FAILED,
+    NOT_APPLICABLE,
+    NOT_RUN,
+    PASSED,
+    UNEXPECTED_PASS,
+    Report,
+    Result,
+)
+from .selection import mark_of, reason_to_skip, runs_at
+from .server import Access, Capabilities, Server
 from .wire import Connection
 
-HERE = Path(__file__).parent
+RESTART_TIMEOUT = 20.0
+"""Seconds for a supervisor to restart a server that exited."""
 
-RESTART_SECONDS = 20.0
-"""Whatever starts a server again that has ended has so long."""
+KILL_TIMEOUT = 60.0
+"""Seconds for new workers to answer after `--kill`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What all tests of a run share.
+    """The state that all tests of a run share.
 
     Attributes:
         options: the command line.
-        server: the one under test.
-        offer: what it says that it can do.
-        gets: whether GET of an upload gives its content.
-        report: what comes out.
+        server: the server under test.
+        capabilities: what the server offers.
+        serves_files: whether GET of an upload returns its content.
+        report: collects the results.
     """
 
     options: Options
     server: Server
-    offer: Offer
-    gets: bool
+    capabilities: Capabilities
+    serves_files: bool
     report: Report
 
 
@@ -48,72 +57,77 @@ RUN = pytest.StashKey[Run]()
 RESULT = pytest.StashKey[Result]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    add_options(parser)
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "rule: see rules.py")
+    """Refuse to run without the command, which has the options.
 
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Stay out of the runs of a project that this folder lies in: they name no server."""
-    is_guest = config.inipath != HERE / "pytest.ini"
-    return True if is_guest and not config.option.tus_url else None
+    Raises:
+        pytest.UsageError: pytest was called directly.
+    """
+    if OPTIONS not in config.stash:
+        raise pytest.UsageError("run this suite with its own command: tus-conformance URL")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what does not apply, and expect what is known to fail."""
-    ours = [item for item in items if item.path.is_relative_to(HERE)]
-    if config.option.collectonly or not ours:
+    """Deselect the tests that do not apply, and mark the known deviations."""
+    if config.option.collectonly:
         return
-    run = config.stash[RUN] = _discover(read_options(config))
+    run = config.stash[RUN] = _discover(config.stash[OPTIONS])
     deviations = read_deviations(run.options.deviations)
-    left_out: list[pytest.Item] = []
-    for item in ours:
-        proof = proof_of(item)
+    deselected: list[pytest.Item] = []
+    for item in items:
+        mark = mark_of(item)
         name = f"{item.path.name}::{item.name}"
-        result = Result(name, list(proof.ids), proof.level, NOT_RUN)
-        if not applies_at(proof.level, run.options.level):
-            left_out.append(item)
+        result = Result(name, list(mark.ids), mark.level, NOT_RUN)
+        if not runs_at(mark.level, run.options.level):
+            deselected.append(item)
             continue
         run.report.results.append(result)
-        reads = run.server.access.reads
-        reason = reason_against(proof.needs, run.offer, run.options, reads=reads, gets=run.gets)
+        reason = reason_to_skip(
+            mark.needs,
+            run.capabilities,
+            run.options,
+            can_read=run.server.access.can_read,
+            serves_files=run.serves_files,
+        )
         if reason is not None:
-            result.outcome, result.reason = ABSENT, reason
-            left_out.append(item)
+            result.outcome, result.reason = NOT_APPLICABLE, reason
+            deselected.append(item)
             continue
         item.stash[RESULT] = result
-        known = next((one for one in deviations if one.covers(name)), None)
-        if known is not None:
-            item.add_marker(pytest.mark.xfail(reason=known.reason, strict=not known.sometimes))
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        gone = set(left_out)
+        deviation = next((entry for entry in deviations if entry.covers(name)), None)
+        if deviation is not None:
+            strict = not deviation.sometimes
+            item.add_marker(pytest.mark.xfail(reason=deviation.reason, strict=strict))
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        gone = set(deselected)
         items[:] = [item for item in items if item not in gone]
 
 
 def _discover(options: Options) -> Run:
-    """Ask the server what it can do.
+    """Ask the server what it offers.
 
     Raises:
-        pytest.UsageError: there is no server of tus.
+        pytest.UsageError: no tus server answered.
     """
     access = Access(fields=options.fields, timeout=options.timeout, download=options.download)
     server = Server(options.url, access)
     try:
-        offer = server.offer()
-        gets = _gives_content(Server(options.url, replace(access, download=None)), offer)
+        capabilities = server.capabilities()
+        serves_files = _serves_files(
+            Server(options.url, replace(access, download=None)), capabilities
+        )
     except (OSError, AssertionError) as error:
-        raise pytest.UsageError(f"{options.url} is no server of tus: {error}") from error
-    reads = gets or options.download is not None
-    report = Report(options.name, asdict(offer), reads)
-    return Run(options, Server(options.url, replace(access, reads=reads)), offer, gets, report)
+        raise pytest.UsageError(f"no tus server at {options.url}: {error}") from error
+    can_read = serves_files or options.download is not None
+    report = Report(options.name, asdict(capabilities), can_read)
+    server = Server(options.url, replace(access, can_read=can_read))
+    return Run(options, server, capabilities, serves_files, report)
 
 
-def _gives_content(server: Server, offer: Offer) -> bool:
-    if "creation" not in offer.extensions:
+def _serves_files(server: Server, capabilities: Capabilities) -> bool:
+    """Return whether GET of a finished upload returns its content."""
+    if "creation" not in capabilities.extensions:
         return False
     upload = server.upload(b"hello")
     response = server.send("GET", upload.url)
@@ -122,17 +136,17 @@ def _gives_content(server: Server, offer: Offer) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Wait for a server that the test before has ended, and that somebody starts again."""
+    """Wait for the server, which a supervisor may be restarting after the previous test."""
     run = item.config.stash.get(RUN, None)
-    deadline = time.monotonic() + RESTART_SECONDS
-    while run is not None and not is_up(run.server):
-        assert time.monotonic() < deadline, "the server does not come back"
+    deadline = time.monotonic() + RESTART_TIMEOUT
+    while run is not None and not accepts_connections(run.server):
+        assert time.monotonic() < deadline, f"the server did not restart in {RESTART_TIMEOUT} s"
         time.sleep(0.1)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Blame a test that ends the server, and not those that come behind it."""
+    """Fail the test that makes the server exit, not the tests after it."""
     abandoned = Connection.abandoned
     yield
     run = item.config.stash.get(RUN, None)
@@ -140,14 +154,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return
     seconds = run.options.settle if Connection.abandoned > abandoned else 0.0
     deadline = time.monotonic() + seconds
-    assert is_up(run.server), "the server has ended"
+    assert accepts_connections(run.server), "the server exited"
     while time.monotonic() < deadline:
         time.sleep(0.02)
-        assert is_up(run.server), "the server has ended"
+        assert accepts_connections(run.server), "the server exited"
 
 
-def is_up(server: Server) -> bool:
-    """Whether it accepts connections."""
+def accepts_connections(server: Server) -> bool:
+    """Return whether the server accepts connections."""
     try:
         server.connect().close()
     except ConnectionError:
@@ -159,7 +173,7 @@ def is_up(server: Server) -> bool:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note what became of a test."""
+    """Record the outcome of a test."""
     report = yield
     result = item.stash.get(RESULT, None)
     if result is not None and (report.when == "call" or not report.passed):
@@ -167,38 +181,38 @@ def pytest_runtest_makereport(
         if report.skipped and hasattr(report, "wasxfail"):
             result.outcome, result.reason = DEVIATES, report.wasxfail
         elif report.failed and report.longreprtext.startswith("[XPASS(strict)]"):
-            result.outcome, result.reason = UNEXPECTED, report.longreprtext
+            result.outcome, result.reason = UNEXPECTED_PASS, report.longreprtext
         elif report.failed:
-            result.outcome, result.reason = FAILED, _first_line(report)
+            result.outcome, result.reason = FAILED, _error_line(report)
         else:
             result.outcome = PASSED
     return report
 
 
-def _first_line(report: pytest.TestReport) -> str:
-    """The error itself: what stands on the first line that pytest marks with an E."""
+def _error_line(report: pytest.TestReport) -> str:
+    """Return the error itself: the first line that pytest marks with an E."""
     lines = [line[1:].strip() for line in report.longreprtext.splitlines() if line[:1] == "E"]
     return lines[0] if lines else report.longreprtext[:200]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the reports."""
+    """Write the report files."""
     run = session.config.stash.get(RUN, None)
     if run is None:
         return
-    run.report.results.sort(key=lambda one: one.test)
+    run.report.results.sort(key=lambda result: result.test)
     for path in run.options.reports:
-        reports.write(run.report, path)
+        reports.write_report(run.report, path)
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say it in short."""
+    """Print the counts of each level."""
     run = config.stash.get(RUN, None)
     if run is not None:
         terminalreporter.section(f"tus 1.0.0: {run.options.name}")
-        for line in reports.summary_of(run.report):
+        for line in reports.summary_lines(run.report):
             terminalreporter.write_line(line)
 
 
@@ -213,8 +227,8 @@ def options(run: Run) -> Options:
 
 
 @pytest.fixture(scope="session")
-def offer(run: Run) -> Offer:
-    return run.offer
+def capabilities(run: Run) -> Capabilities:
+    return run.capabilities
 
 
 @pytest.fixture(scope="session")
@@ -224,43 +238,43 @@ def server(run: Run) -> Server:
 
 
 @pytest.fixture(scope="session")
-def second(run: Run) -> Server:
-    """The same uploads, by another worker or host."""
+def second_server(run: Run) -> Server:
+    """The same uploads, served by another worker or host."""
     assert run.options.second_url is not None
     return Server(run.options.second_url, run.server.access)
 
 
 @pytest.fixture(scope="session")
-def expiring(run: Run) -> Server:
-    """A server whose unfinished uploads do not live long."""
+def expiring_server(run: Run) -> Server:
+    """A server whose unfinished uploads expire soon."""
     assert run.options.expiring_url is not None
     return Server(run.options.expiring_url, run.server.access)
 
 
 @pytest.fixture
-def kill(run: Run) -> Callable[[], None]:
-    """Kills the workers, and waits until new ones answer."""
+def kill_workers(run: Run) -> Callable[[], None]:
+    """Kill the workers, and wait until new ones answer."""
     command = run.options.kill
     assert command is not None
 
-    def kill() -> None:
+    def kill_workers() -> None:
         subprocess.run(["/bin/sh", "-c", command], check=True)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + KILL_TIMEOUT
         while True:
             try:
-                run.server.offer()
+                run.server.capabilities()
             except (OSError, AssertionError):
                 assert time.monotonic() < deadline, (
-                    f"it never came back after {shlex.quote(command)}"
+                    f"no answer {KILL_TIMEOUT} s after {shlex.quote(command)}"
                 )
                 time.sleep(0.1)
             else:
                 return
 
-    return kill
+    return kill_workers
 
 
 @pytest.fixture
 def measure(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
-    """Notes a number with its unit in the report."""
+    """Record a measured value, with its unit, in the report."""
     return record_property

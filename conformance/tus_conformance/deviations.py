@@ -1,16 +1,16 @@
-"""Where a server is known to differ, and why.
+"""Known deviations of a server, each with its reason.
 
-A file in TOML. A test that it names is expected to fail, and is reported if it does not:
+A deviations file is TOML:
 
     server = "example 1.2"
 
     [[deviation]]
-    tests = ["test_version.py::test_the_412_names_the_versions*"]
-    reason = "it never says Tus-Version"
+    tests = ["test_version.py::test_412_lists_the_supported_versions*"]
+    reason = "Tus-Version is never sent"
 
-`tests` are names as pytest prints them, without folders; `*` stands for anything, and a bracket
-means itself. The first entry that names a test counts. With `sometimes = true` its tests may pass
-as well: races are not won every time.
+`tests` are names as pytest prints them, without folders. `*` matches any text; brackets match
+themselves. The first entry that names a test applies. A test that is named is expected to fail, and
+is reported if it passes. With `sometimes = true` it may also pass, for races.
 """
 
 from __future__ import annotations
@@ -22,39 +22,43 @@ from pathlib import Path
 
 import pytest
 
+BUNDLED = {path.stem: path for path in Path(__file__).with_name("deviations").glob("*.toml")}
+"""The deviations files in this package, by name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One known difference."""
+    """A known deviation."""
 
     tests: tuple[str, ...]
     reason: str
     sometimes: bool = False
 
     def covers(self, name: str) -> bool:
-        """Whether a test is one of those."""
+        """Return whether this deviation names the test."""
         return any(_matches(pattern, name) for pattern in self.tests)
 
 
-def read_deviations(path: Path | None) -> list[Deviation]:
-    """Those in a file; none for None.
+def read_deviations(name: str | None) -> list[Deviation]:
+    """Read a file, or the file of that name in this package.
 
     Raises:
-        pytest.UsageError: the file is not as above.
+        pytest.UsageError: the file does not exist or is not valid.
     """
-    if path is None:
+    if name is None:
         return []
+    path = BUNDLED.get(name, Path(name))
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("deviation", [])
-        found = [
+        deviations = [
             Deviation(tuple(entry["tests"]), entry["reason"], entry.get("sometimes", False))
             for entry in entries
         ]
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise pytest.UsageError(f"--tus-deviations: {path}: {error!r}") from error
-    if not all(one.tests and one.reason.strip() for one in found):
-        raise pytest.UsageError(f"--tus-deviations: {path}: each one needs tests and a reason")
-    return found
+        raise pytest.UsageError(f"--deviations: {path}: {error!r}") from error
+    if not all(deviation.tests and deviation.reason.strip() for deviation in deviations):
+        raise pytest.UsageError(f"--deviations: {path}: every entry needs tests and a reason")
+    return deviations
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -1,10 +1,10 @@
-"""Values that are nearly right, for the fields that hold numbers."""
+"""Nearly right values for header fields that hold numbers."""
 
 from __future__ import annotations
 
 from .wire import Value
 
-NO_NUMBERS: dict[str, Value] = {
+NON_NUMBERS: dict[str, Value] = {
     "word": "abc",
     "negative": "-1",
     "fraction": "5.0",
@@ -14,9 +14,9 @@ NO_NUMBERS: dict[str, Value] = {
     "parameter": "1;a=1",
     "quoted": '"5"',
 }
-"""Nobody can take these for a whole number."""
+"""Values that no parser reads as a whole number."""
 
-ODD_NUMBERS: dict[str, Value] = {
+LENIENT_NUMBERS: dict[str, Value] = {
     "empty": "",
     "plus": "+5",
     "underscore": "0_5",
@@ -29,4 +29,4 @@ ODD_NUMBERS: dict[str, Value] = {
     "2^64": str(2**64),
     "5000-digits": "9" * 5000,
 }
-"""What one language or another takes for a number, or a number that is too large for one."""
+"""Values that some languages read as a number, and numbers that are too large for some types."""

@@ -1,15 +1,21 @@
-"""What came out, rule by rule: as JSON for programs, and as a table for people."""
+"""Reports: JSON for programs, Markdown tables for readers.
+
+Combine several JSON reports into one matrix:
+
+    python -m tus_conformance.report a.json b.json > matrix.md
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .rules import LEVELS, NOT_TESTED, RULES
 
-PASSED, FAILED, DEVIATES, UNEXPECTED, ABSENT, NOT_RUN = (
+PASSED, FAILED, DEVIATES, UNEXPECTED_PASS, NOT_APPLICABLE, NOT_RUN = (
     "passed",
     "failed",
     "deviates",
@@ -18,20 +24,20 @@ PASSED, FAILED, DEVIATES, UNEXPECTED, ABSENT, NOT_RUN = (
     "not run",
 )
 
-OUTCOMES = (PASSED, FAILED, DEVIATES, UNEXPECTED, ABSENT, NOT_RUN)
+OUTCOMES = (PASSED, FAILED, DEVIATES, UNEXPECTED_PASS, NOT_APPLICABLE, NOT_RUN)
 
 
 @dataclass(slots=True)
 class Result:
-    """What became of one test.
+    """The result of one test.
 
     Attributes:
         test: its name, without folders.
         ids: of the rules that it proves.
-        level: of `LEVELS`.
+        level: one of `LEVELS`.
         outcome: one of `OUTCOMES`.
-        reason: why, unless it passed.
-        measured: numbers that it took on the way.
+        reason: why it did not pass; empty if it did.
+        measured: the values that it measured, with their units.
     """
 
     test: str
@@ -44,32 +50,32 @@ class Result:
 
 @dataclass(slots=True)
 class Report:
-    """A whole run against one server.
+    """The results of a run against one server.
 
     Attributes:
         server: its name and version.
-        offers: what OPTIONS said.
-        checks_content: whether the files were read and compared.
+        capabilities: what OPTIONS returned.
+        checks_content: whether finished files were read and compared.
         results: of each test.
     """
 
     server: str
-    offers: dict[str, object] = field(default_factory=dict)
+    capabilities: dict[str, object] = field(default_factory=dict)
     checks_content: bool = False
     results: list[Result] = field(default_factory=list)
 
-    def of(self, id: str, level: str) -> list[Result]:
-        """The results that are about one rule at one level."""
-        return [one for one in self.results if id in one.ids and one.level == level]
+    def results_of(self, id: str, level: str) -> list[Result]:
+        """Return the results of one rule at one level."""
+        return [result for result in self.results if id in result.ids and result.level == level]
 
     def count(self, level: str) -> dict[str, int]:
-        """How many tests of a level came out how."""
-        outcomes = [one.outcome for one in self.results if one.level == level]
+        """Count the tests of a level by outcome."""
+        outcomes = [result.outcome for result in self.results if result.level == level]
         return {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
 
 
-def write(report: Report, path: Path) -> None:
-    """Write a report to a file, as its name says."""
+def write_report(report: Report, path: Path) -> None:
+    """Write a report as JSON, or as Markdown if the file's name does not end in `.json`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".json":
         text = json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n"
@@ -78,37 +84,37 @@ def write(report: Report, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def read(path: Path) -> Report:
-    """Read a report in JSON."""
+def read_report(path: Path) -> Report:
+    """Read a JSON report."""
     data = json.loads(path.read_text(encoding="utf-8"))
-    results = [Result(**one) for one in data.pop("results")]
+    results = [Result(**result) for result in data.pop("results")]
     return Report(**data, results=results)
 
 
 def as_markdown(reports: Sequence[Report]) -> str:
-    """The matrix, and below it what differs and why."""
+    """Return the matrix of several servers, followed by their differences."""
     lines = [*_summary(reports), "", *_matrix(reports), ""]
     for report in reports:
         lines += _differences(report)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def summary_of(report: Report) -> Iterable[str]:
-    """A few lines for the terminal."""
+def summary_lines(report: Report) -> Iterable[str]:
+    """Return a summary for the terminal."""
     for level in LEVELS:
         counts = report.count(level)
-        said = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
-        yield f"{level:9}{said or 'nothing'}"
-    absent = {one.reason for one in report.results if one.outcome == ABSENT}
-    if absent:
-        yield f"not applicable: {'; '.join(sorted(absent))}"
-    for one in report.results:
-        for name, value in one.measured.items():
-            yield f"measured: {name}: {value} ({one.test})"
+        text = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
+        yield f"{level:9}{text or 'nothing'}"
+    reasons = {result.reason for result in report.results if result.outcome == NOT_APPLICABLE}
+    if reasons:
+        yield f"not applicable: {'; '.join(sorted(reasons))}"
+    for result in report.results:
+        for name, value in result.measured.items():
+            yield f"measured: {name}: {value} ({result.test})"
 
 
 def _summary(reports: Sequence[Report]) -> list[str]:
-    """One row a server and level."""
+    """Return one row for each server and level."""
     rows = [_row(["server", "level", *OUTCOMES]), _row(["---"] * (2 + len(OUTCOMES)))]
     for report in reports:
         for level in LEVELS:
@@ -118,13 +124,15 @@ def _summary(reports: Sequence[Report]) -> list[str]:
 
 
 def _matrix(reports: Sequence[Report]) -> list[str]:
-    """One row a rule and level, one column a server."""
+    """Return one row for each rule and level, with one column for each server."""
     names = [report.server for report in reports]
     rows = [_row(["rule", "level", "", *names]), _row(["---"] * (3 + len(names)))]
     for id, text in RULES.items():
-        levels = [level for level in LEVELS if any(report.of(id, level) for report in reports)]
+        levels = [
+            level for level in LEVELS if any(report.results_of(id, level) for report in reports)
+        ]
         for level in levels:
-            cells = [_cell(report.of(id, level)) for report in reports]
+            cells = [_cell(report.results_of(id, level)) for report in reports]
             rows.append(_row([id, level, text, *cells]))
         if not levels and id in NOT_TESTED:
             rows.append(_row([id, "", f"{text} ({NOT_TESTED[id]})", *([" "] * len(names))]))
@@ -132,43 +140,49 @@ def _matrix(reports: Sequence[Report]) -> list[str]:
 
 
 def _cell(results: Sequence[Result]) -> str:
-    """A sign, and how many of how many if only some of them failed."""
-    judged = [one for one in results if one.outcome not in {ABSENT, NOT_RUN}]
+    """Return a mark, with the number of failures if only some tests failed."""
+    judged = [result for result in results if result.outcome not in {NOT_APPLICABLE, NOT_RUN}]
     if not judged:
         return "–"
-    bad = [one for one in judged if one.outcome in {FAILED, DEVIATES}]
-    if not bad:
+    failed = [result for result in judged if result.outcome in {FAILED, DEVIATES}]
+    if not failed:
         return "✔"
-    return f"✘ {len(bad)}/{len(judged)}" if len(bad) < len(judged) else "✘"
+    return f"✘ {len(failed)}/{len(judged)}" if len(failed) < len(judged) else "✘"
 
 
 def _differences(report: Report) -> list[str]:
-    """What a server does otherwise; the same reason stands there once."""
+    """List the differences of one server, grouped by reason."""
     by_reason: dict[str, list[Result]] = {}
-    for one in report.results:
-        if one.outcome in {FAILED, DEVIATES, UNEXPECTED}:
-            by_reason.setdefault(one.reason, []).append(one)
+    for result in report.results:
+        if result.outcome in {FAILED, DEVIATES, UNEXPECTED_PASS}:
+            by_reason.setdefault(result.reason, []).append(result)
     if not by_reason:
         return [f"**{report.server}**: no differences.", ""]
     lines = [f"**{report.server}**", ""]
-    for reason, ones in by_reason.items():
-        lines.append(f"- {_where(ones)}: {_plain(reason)}")
+    for reason, results in by_reason.items():
+        lines.append(f"- {_rules_of(results)}: {_escape(reason)}")
     return [*lines, ""]
 
 
-def _where(results: Sequence[Result]) -> str:
-    """`C-02 (must, 8 tests)`, and so on."""
-    found: Mapping[tuple[str, str], list[Result]] = {
-        (id, level): [one for one in results if id in one.ids and one.level == level]
+def _rules_of(results: Sequence[Result]) -> str:
+    """Return the rules of some results with their numbers of tests: `C-02 (must: 8), ...`."""
+    groups: Mapping[tuple[str, str], list[Result]] = {
+        (id, level): [result for result in results if id in result.ids and result.level == level]
         for id in RULES
         for level in LEVELS
     }
-    return ", ".join(f"{id} ({level}: {len(ones)})" for (id, level), ones in found.items() if ones)
+    return ", ".join(
+        f"{id} ({level}: {len(group)})" for (id, level), group in groups.items() if group
+    )
 
 
-def _plain(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(_plain(cell) for cell in cells)} |"
+    return f"| {' | '.join(_escape(cell) for cell in cells)} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_markdown([read_report(Path(name)) for name in sys.argv[1:]]))

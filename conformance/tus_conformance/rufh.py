@@ -14,7 +14,7 @@ import pytest
 
 from .rules import needs
 from .server import Server, Upload
-from .wire import Fields, Response, combined
+from .wire import Fields, Response, merge_fields
 
 _LIMIT = re.compile(r"([a-z*][a-z0-9_.*-]*)=([0-9]+)")
 
@@ -28,19 +28,19 @@ class Dialect:
 
     version: int
 
-    def complete(self, value: bool) -> tuple[str, str]:
+    def complete_field(self, value: bool) -> tuple[str, str]:
         """The field that says whether this request completes the upload."""
         if self.version <= 3:
             return "Upload-Incomplete", "?0" if value else "?1"
         return "Upload-Complete", "?1" if value else "?0"
 
-    def says_complete(self, response: Response) -> bool | None:
+    def is_complete(self, response: Response) -> bool | None:
         """What a response says of that; None for nothing."""
-        said = response.get(self.complete(value=True)[0])
-        return None if said is None else said == self.complete(value=True)[1]
+        said = response.get(self.complete_field(value=True)[0])
+        return None if said is None else said == self.complete_field(value=True)[1]
 
     @property
-    def named(self) -> dict[str, str]:
+    def version_field(self) -> dict[str, str]:
         """The field that names the version."""
         return {VERSION: str(self.version)}
 
@@ -53,7 +53,7 @@ class Dialect:
 VERSIONS = (3, 5, 6, 8, 9)
 
 
-def speakers(*versions: int) -> pytest.MarkDecorator:
+def for_versions(*versions: int) -> pytest.MarkDecorator:
     """Run a test once for each of these versions that the server speaks."""
     return pytest.mark.parametrize(
         "dialect",
@@ -61,8 +61,8 @@ def speakers(*versions: int) -> pytest.MarkDecorator:
     )
 
 
-every_version = speakers(*VERSIONS)
-with_limits = speakers(6, 8, 9)
+every_version = for_versions(*VERSIONS)
+with_limits = for_versions(6, 8, 9)
 
 
 class Client:
@@ -74,11 +74,13 @@ class Client:
 
     def fields(self, fields: Fields = ()) -> Fields:
         """The version, and `fields`; nothing of tus."""
-        return combined({**self.dialect.named}, [("Tus-Resumable", None), *combined({}, fields)])
+        return merge_fields(
+            {**self.dialect.version_field}, [("Tus-Resumable", None), *merge_fields({}, fields)]
+        )
 
     def creation(self, fields: Fields = (), *, complete: bool) -> Fields:
         """The fields of a creation."""
-        return self.fields([self.dialect.complete(complete), *combined({}, fields)])
+        return self.fields([self.dialect.complete_field(complete), *merge_fields({}, fields)])
 
     def post(self, body: bytes = b"", fields: Fields = (), *, complete: bool) -> Response:
         """Create an upload."""
@@ -88,7 +90,7 @@ class Client:
         """A new upload that is not complete."""
         response = self.post(body, fields, complete=False)
         assert response.status == 201, response
-        return self.server.at(response["Location"])
+        return self.server.upload_at(response["Location"])
 
     def head(self, upload: Upload, fields: Fields = ()) -> Response:
         """HEAD, which has to succeed."""
@@ -103,8 +105,8 @@ class Client:
     def append_fields(self, offset: int | str, fields: Fields = (), *, complete: bool) -> Fields:
         """The fields of an append."""
         defaults = {"Upload-Offset": str(offset), "Content-Type": APPEND}
-        name, value = self.dialect.complete(complete)
-        return self.fields(combined({**defaults, name: value}, fields))
+        name, value = self.dialect.complete_field(complete)
+        return self.fields(merge_fields({**defaults, name: value}, fields))
 
     def append(
         self,
@@ -121,7 +123,7 @@ class Client:
         whole = None if chunks is not None else body
         return self.server.send("PATCH", upload.url, sent, whole, chunks=chunks)
 
-    def go_on(self, upload: Upload, content: bytes) -> None:
+    def resume(self, upload: Upload, content: bytes) -> None:
         """Complete an upload as a client does that was cut off.
 
         A 409 is no failure: the old request may have been slower than HEAD.
@@ -131,31 +133,31 @@ class Client:
             offset = self.offset(upload)
             response = self.append(upload, content[offset:], offset, complete=True)
             if response.status not in {409, 423} or time.monotonic() > deadline:
-                fine(response)
+                assert_success(response)
                 return
 
     def limits(self) -> dict[str, int]:
         """What OPTIONS says of limits, by their names."""
-        response = fine(self.server.send("OPTIONS", None, self.fields()))
+        response = assert_success(self.server.send("OPTIONS", None, self.fields()))
         return limits_in(response)
 
     def delete(self, upload: Upload, fields: Fields = ()) -> Response:
         """DELETE."""
         return self.server.send("DELETE", upload.url, self.fields(fields))
 
-    def holds(self, upload: Upload, content: bytes) -> None:
+    def assert_content(self, upload: Upload, content: bytes) -> None:
         """Fail unless the upload is complete and its content is this."""
         head = self.head(upload)
         assert head["Upload-Offset"] == str(len(content)), head
-        assert self.dialect.says_complete(head) is True, head
-        if self.server.access.reads:
+        assert self.dialect.is_complete(head) is True, head
+        if self.server.access.can_read:
             assert upload.read() == content
 
-    def is_at(self, upload: Upload, offset: int) -> None:
+    def assert_incomplete_at(self, upload: Upload, offset: int) -> None:
         """Fail unless the upload is there, and not complete."""
         head = self.head(upload)
         assert head["Upload-Offset"] == str(offset), head
-        assert self.dialect.says_complete(head) is False, head
+        assert self.dialect.is_complete(head) is False, head
 
 
 def limits_in(response: Response) -> dict[str, int]:
@@ -163,7 +165,7 @@ def limits_in(response: Response) -> dict[str, int]:
     return {name: int(value) for name, value in _LIMIT.findall(response.get("Upload-Limit") or "")}
 
 
-def fine(response: Response) -> Response:
+def assert_success(response: Response) -> Response:
     """The response, which has to be a success."""
     assert 200 <= response.status < 300, response
     return response

@@ -1,4 +1,4 @@
-"""Which tests apply to this server, and how strictly it is judged."""
+"""Decide which tests apply to this server and this run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 
 from .options import Options
 from .rules import LEVELS
-from .server import MIB, Offer
+from .server import MIB, Capabilities
 
-SMALL = 64 * MIB
-"""A Tus-Max-Size up to which tests may send that much."""
+MAX_TEST_SIZE = 64 * MIB
+"""Tests try to exceed a Tus-Max-Size up to this, by sending that many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """What a test says of itself.
+class RuleMark:
+    """The arguments of a test's `rule` decorator.
 
     Attributes:
         ids: of the rules that it proves.
         level: one of `LEVELS`.
-        needs: what it cannot do without, see `reason_against`.
+        needs: what it requires, see `reason_to_skip`.
     """
 
     ids: tuple[str, ...]
@@ -30,55 +30,61 @@ class Proof:
     needs: tuple[str, ...]
 
 
-def proof_of(item: pytest.Item) -> Proof:
-    """What `rule` said of a test; the module's own needs (`pytestmark`) are added.
+def mark_of(item: pytest.Item) -> RuleMark:
+    """Return what `rule` says of a test, with the needs of its module (`pytestmark`).
 
     Raises:
-        pytest.UsageError: it names no rule.
+        pytest.UsageError: the test has no `rule` decorator.
     """
     marks = list(item.iter_markers("rule"))
     own = next((mark for mark in marks if mark.args), None)
     if own is None:
         raise pytest.UsageError(f"{item.nodeid} names no rule")
     needs = tuple(dict.fromkeys(need for mark in marks for need in mark.kwargs["needs"]))
-    return Proof(own.args, own.kwargs["level"], needs)
+    return RuleMark(own.args, own.kwargs["level"], needs)
 
 
-def applies_at(level: str, chosen: str) -> bool:
-    """Whether tests of a level run when another is chosen."""
-    return LEVELS.index(level) <= LEVELS.index(chosen)
+def runs_at(level: str, highest: str) -> bool:
+    """Return whether tests of a level run if `highest` is the highest level of the run."""
+    return LEVELS.index(level) <= LEVELS.index(highest)
 
 
-def reason_against(
-    needs: Iterable[str], offer: Offer, options: Options, *, reads: bool, gets: bool
+def reason_to_skip(
+    needs: Iterable[str],
+    capabilities: Capabilities,
+    options: Options,
+    *,
+    can_read: bool,
+    serves_files: bool,
 ) -> str | None:
-    """Why a test does not apply; None if it does.
+    """Return why a test does not apply, or None if it does.
 
-    A need is the name of an extension, `not:` and such a name, `algorithm:` and the name of one,
-    `interop:` and a version, or one of the words in here.
+    A need is the name of an extension, `not:` with the name of an extension, `algorithm:` with the
+    name of a checksum algorithm, `interop:` with a version, or a key of `conditions`.
     """
-    told = {
-        "second-url": (options.second_url, "--tus-second-url is not given"),
-        "expires": (options.expires, "--tus-expires is not given"),
-        "stall": (options.stall, "--tus-stall is not given"),
-        "kill": (options.kill, "--tus-kill is not given"),
-        "content": (reads, "files cannot be read; see --tus-download"),
-        "get": (gets, "GET of an upload does not give its content"),
-        "max-size": (offer.max_size is not None, "there is no Tus-Max-Size"),
-        "small-max-size": (0 < (offer.max_size or 0) <= SMALL, "Tus-Max-Size is over 64 MiB"),
+    max_size = capabilities.max_size
+    conditions = {
+        "second-url": (options.second_url, "--second-url is not given"),
+        "expires": (options.expires, "--expires is not given"),
+        "stall": (options.stall, "--stall is not given"),
+        "kill": (options.kill, "--kill is not given"),
+        "content": (can_read, "files cannot be read; see --download"),
+        "get": (serves_files, "GET of an upload does not return its content"),
+        "max-size": (max_size is not None, "there is no Tus-Max-Size"),
+        "small-max-size": (0 < (max_size or 0) <= MAX_TEST_SIZE, "Tus-Max-Size is over 64 MiB"),
     }
     for need in needs:
         kind, _, name = need.rpartition(":")
-        if need in told:
-            fine, reason = told[need]
+        if need in conditions:
+            met, reason = conditions[need]
         elif kind == "not":
-            fine, reason = name not in offer.extensions, f"{name} is offered"
+            met, reason = name not in capabilities.extensions, f"{name} is offered"
         elif kind == "interop":
-            fine, reason = name in options.interop, f"interop {name} is not in --tus-interop"
+            met, reason = name in options.interop, f"interop {name} is not in --interop"
         elif kind == "algorithm":
-            fine, reason = name in offer.algorithms, f"{name} is not offered"
+            met, reason = name in capabilities.algorithms, f"{name} is not offered"
         else:
-            fine, reason = need in offer.extensions, f"{need} is not offered"
-        if not fine:
+            met, reason = need in capabilities.extensions, f"{need} is not offered"
+        if not met:
             return reason
     return None

@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from .wire import Connection, Fields, NoResponse, Origin, Response, Value, chunked, combined
+from .wire import (
+    Connection,
+    Fields,
+    NoResponse,
+    Origin,
+    Response,
+    Value,
+    encode_chunks,
+    merge_fields,
+)
 
 VERSION = "1.0.0"
 STREAM = "application/offset+octet-stream"
@@ -30,7 +39,7 @@ def some_bytes(size: int, *, seed: int = 0) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Capabilities:
     """What OPTIONS says.
 
     Attributes:
@@ -73,7 +82,7 @@ class Access:
     fields: dict[str, Value] = field(default_factory=dict)
     timeout: float = 10.0
     download: str | None = None
-    reads: bool = False
+    can_read: bool = False
 
 
 class Server:
@@ -93,7 +102,7 @@ class Server:
         defaults: dict[str, Value] = {"Tus-Resumable": VERSION, **self.access.fields}
         if body is not None:
             defaults["Content-Length"] = str(len(body))
-        return combined(defaults, fields)
+        return merge_fields(defaults, fields)
 
     def send(
         self,
@@ -118,16 +127,16 @@ class Server:
         url = url or self.url
         sent = self.fields(fields, body=body)
         if chunks is not None:
-            sent = combined({"Transfer-Encoding": "chunked"}, sent)
-            body = chunked(chunks, trailers)
+            sent = merge_fields({"Transfer-Encoding": "chunked"}, sent)
+            body = encode_chunks(chunks, trailers)
         with self.connect(url) as connection:
-            return connection.ask(method, target_of(url), sent, body or b"")
+            return connection.request(method, target_of(url), sent, body or b"")
 
     def options(self, fields: Fields = (), url: str | None = None) -> Response:
         """OPTIONS, without a version."""
-        return self.send("OPTIONS", url, [("Tus-Resumable", None), *combined({}, fields)])
+        return self.send("OPTIONS", url, [("Tus-Resumable", None), *merge_fields({}, fields)])
 
-    def offer(self) -> Offer:
+    def capabilities(self) -> Capabilities:
         """What OPTIONS says.
 
         Raises:
@@ -136,10 +145,10 @@ class Server:
         response = self.options()
         assert response.status in {200, 204}, response
         size = response.get("Tus-Max-Size")
-        return Offer(
-            versions=listed(response.get("Tus-Version")),
-            extensions=listed(response.get("Tus-Extension")),
-            algorithms=listed(response.get("Tus-Checksum-Algorithm")),
+        return Capabilities(
+            versions=parse_list(response.get("Tus-Version")),
+            extensions=parse_list(response.get("Tus-Extension")),
+            algorithms=parse_list(response.get("Tus-Checksum-Algorithm")),
             max_size=int(size) if size and size.isdecimal() else None,
         )
 
@@ -162,16 +171,16 @@ class Server:
             AssertionError: there is none.
         """
         said = {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
-        return self.created(self.post(combined(dict(said), fields), body))
+        return self.upload_from(self.post(merge_fields(dict(said), fields), body))
 
-    def created(self, response: Response) -> Upload:
+    def upload_from(self, response: Response) -> Upload:
         """The upload that a response is about."""
         assert response.status == 201, f"expected 201, got {response}"
         location = response.get("Location")
         assert location, f"there is no Location in {response}"
-        return self.at(location)
+        return self.upload_at(location)
 
-    def at(self, location: str) -> Upload:
+    def upload_at(self, location: str) -> Upload:
         """The upload that a Location names; it may be relative."""
         return Upload(self, urljoin(self.url, location))
 
@@ -182,12 +191,12 @@ class Server:
             upload.append(content)
         return upload
 
-    def works(self) -> None:
+    def assert_works(self) -> None:
         """Fail unless a plain upload goes through: whatever came before did no harm."""
         content = some_bytes(40)
-        self.upload(content).holds(content)
+        self.upload(content).assert_content(content)
 
-    def unknown(self) -> str:
+    def unknown_url(self) -> str:
         """The URL of an upload that never was, of the same shape as those that were."""
         url = self.create(1).url
         head, _, id = url.rpartition("/")
@@ -226,7 +235,7 @@ class Upload:
     def patch_fields(self, offset: int | str, fields: Fields = ()) -> Fields:
         """The fields of a PATCH."""
         defaults: dict[str, Value] = {"Upload-Offset": str(offset), "Content-Type": STREAM}
-        return combined(defaults, fields)
+        return merge_fields(defaults, fields)
 
     def patch(
         self,
@@ -248,17 +257,17 @@ class Upload:
         )
 
     def begin_patch(
-        self, connection: Connection, data: bytes, offset: int, *, announced: int | None
+        self, connection: Connection, data: bytes, offset: int, *, content_length: int | None
     ) -> None:
         """The head of a PATCH and its first bytes; in chunks for None."""
         framing = (
             {"Transfer-Encoding": "chunked"}
-            if announced is None
-            else {"Content-Length": str(announced)}
+            if content_length is None
+            else {"Content-Length": str(content_length)}
         )
         fields = self.server.fields(self.patch_fields(offset, dict(framing)))
         connection.begin("PATCH", self.target, fields)
-        if announced is None and data:
+        if content_length is None and data:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         connection.send(data)
         connection.wait_until_delivered()
@@ -299,7 +308,7 @@ class Upload:
         assert response.get("Upload-Offset") == str(offset + len(data)), response
         return offset + len(data)
 
-    def go_on(self, content: bytes) -> None:
+    def resume(self, content: bytes) -> None:
         """Send what is missing of `content`, as a client does that was cut off: HEAD, then PATCH.
 
         Raises:
@@ -323,11 +332,11 @@ class Upload:
             if retried:
                 time.sleep(0.2)
 
-    def holds(self, content: bytes) -> None:
+    def assert_content(self, content: bytes) -> None:
         """Fail unless the upload is complete and its content is this (where it can be read)."""
         head = self.head()
         assert head["Upload-Offset"] == head["Upload-Length"] == str(len(content)), head
-        if self.server.access.reads:
+        if self.server.access.can_read:
             read = self.read()
             assert len(read) == len(content), f"expected {len(content)} bytes, got {len(read)}"
             assert read == content, f"other bytes from {_first_difference(read, content)} on"
@@ -350,7 +359,7 @@ class Upload:
         after = self.state()
         assert after == before, f"it was {before}, and is {after}"
 
-    def is_gone(self) -> None:
+    def assert_gone(self) -> None:
         """Fail unless the upload is gone, for HEAD and for PATCH."""
         head = self.head()
         assert head.status in {403, 404, 410}, f"expected 404 or 410, got {head}"
@@ -358,17 +367,17 @@ class Upload:
         assert self.patch(b"", 0).status in {403, 404, 410}
 
 
-def refused(response: Response) -> None:
+def assert_refused(response: Response) -> None:
     """Fail unless a response says that the request was at fault."""
     assert 400 <= response.status < 500, f"expected a 4xx, got {response}"
 
 
-def listed(text: str | None) -> tuple[str, ...]:
+def parse_list(text: str | None) -> tuple[str, ...]:
     """The items of a list."""
     return tuple(item.strip(" \t") for item in (text or "").split(",") if item.strip(" \t"))
 
 
-def encoded(value: bytes | str) -> str:
+def as_base64(value: bytes | str) -> str:
     """A value in base64."""
     return b64encode(value.encode() if isinstance(value, str) else value).decode()
 

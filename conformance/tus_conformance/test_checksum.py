@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from .rules import PRACTICE, needs, rule
-from .server import Offer, Server, Upload, encoded, refused, some_bytes
+from .server import Capabilities, Server, Upload, as_base64, assert_refused, some_bytes
 from .wire import NoResponse
 
 pytestmark = needs("creation", "checksum")
@@ -25,7 +25,7 @@ def digest(algorithm: str, data: bytes) -> bytes:
 
 def checksum(data: bytes, algorithm: str = "sha1") -> str:
     """The field for some data."""
-    return f"{algorithm} {encoded(digest(algorithm, data))}"
+    return f"{algorithm} {as_base64(digest(algorithm, data))}"
 
 
 @pytest.fixture
@@ -46,20 +46,20 @@ every_algorithm = pytest.mark.parametrize(
 
 
 @rule("CK-01")
-def test_sha1_is_always_there(offer: Offer) -> None:
-    assert "sha1" in offer.algorithms
+def test_sha1_is_always_there(capabilities: Capabilities) -> None:
+    assert "sha1" in capabilities.algorithms
 
 
 @rule("CK-01")
-def test_names_are_in_lower_case(offer: Offer) -> None:
-    assert all(name.isascii() and name == name.lower() for name in offer.algorithms)
+def test_names_are_in_lower_case(capabilities: Capabilities) -> None:
+    assert all(name.isascii() and name == name.lower() for name in capabilities.algorithms)
 
 
 @rule("CK-02")
 @every_algorithm
 def test_the_right_checksum_is_204(upload: Upload, algorithm: str) -> None:
     upload.append(b"llo", 2, {"Upload-Checksum": checksum(b"llo", algorithm)})
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("CK-03", "C-25")
@@ -69,7 +69,7 @@ def test_a_wrong_checksum_is_460_and_changes_nothing(upload: Upload, algorithm: 
         response = upload.patch(b"llo", 2, {"Upload-Checksum": checksum(b"llO", algorithm)})
     assert response.status == 460
     upload.append(b"llo", 2, {"Upload-Checksum": checksum(b"llo", algorithm)})
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("CK-03", "CK-10")
@@ -80,7 +80,7 @@ def test_a_wrong_checksum_of_any_size_is_460(server: Server, size: int) -> None:
     with upload.unchanged():
         assert upload.patch(content, 0, {"Upload-Checksum": NOTHING}).status == 460
     upload.append(content, 0, {"Upload-Checksum": checksum(content)})
-    upload.holds(content)
+    upload.assert_content(content)
 
 
 @rule("CK-03", "CK-10")
@@ -89,7 +89,7 @@ def test_a_wrong_checksum_of_the_whole_does_not_complete_it(server: Server) -> N
     with upload.unchanged():
         assert upload.patch(b"HELLO", 0, {"Upload-Checksum": checksum(b"hello")}).status == 460
     upload.append(b"hello")
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 UNKNOWN = ["sha999 AAAA", "SHA1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=", "Sha1 YQ==", "rot13 YQ=="]
@@ -100,7 +100,7 @@ UNKNOWN = ["sha999 AAAA", "SHA1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=", "Sha1 YQ==", "rot
 def test_an_unknown_algorithm_changes_nothing(upload: Upload, text: str) -> None:
     """ "The uploaded chunk MUST be discarded.\""""
     with upload.unchanged():
-        refused(upload.patch(b"llo", 2, {"Upload-Checksum": text}))
+        assert_refused(upload.patch(b"llo", 2, {"Upload-Checksum": text}))
 
 
 @rule("CK-04", level=PRACTICE)
@@ -109,7 +109,7 @@ def test_an_unknown_algorithm_is_400(upload: Upload, text: str) -> None:
     assert upload.patch(b"llo", 2, {"Upload-Checksum": text}).status == 400
 
 
-RIGHT = encoded(digest("sha1", b"llo"))
+RIGHT = as_base64(digest("sha1", b"llo"))
 MALFORMED = {
     "no-digest": "sha1",
     "empty-digest": "sha1 ",
@@ -146,9 +146,9 @@ def test_each_request_has_a_checksum_of_its_own(server: Server) -> None:
     content = some_bytes(3000)
     upload = server.create(len(content))
     for offset in range(0, 3000, 1000):
-        piece = content[offset : offset + 1000]
-        upload.append(piece, offset, {"Upload-Checksum": checksum(piece)})
-    upload.holds(content)
+        chunk = content[offset : offset + 1000]
+        upload.append(chunk, offset, {"Upload-Checksum": checksum(chunk)})
+    upload.assert_content(content)
 
 
 @rule("CK-07", level=PRACTICE)
@@ -156,29 +156,29 @@ def test_it_is_that_of_the_chunks_content(upload: Upload) -> None:
     fields = {"Upload-Checksum": checksum(b"llo")}
     response = upload.patch(offset=2, fields=fields, chunks=[b"l", b"lo"])
     assert response.status == 204
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("CK-08")
-@pytest.mark.parametrize("way", ["close", "half-close", "reset"])
-def test_a_cut_leaves_nothing_wrong_behind(server: Server, way: str) -> None:
+@pytest.mark.parametrize("interruption", ["close", "half-close", "reset"])
+def test_a_cut_leaves_nothing_wrong_behind(server: Server, interruption: str) -> None:
     content = some_bytes(100_000)
     upload = server.create(len(content))
-    cut_short(upload, content, way)
-    upload.go_on(content)
-    upload.holds(content)
+    cut_short(upload, content, interruption)
+    upload.resume(content)
+    upload.assert_content(content)
 
 
 @rule("CK-08", level=PRACTICE)
-@pytest.mark.parametrize("way", ["close", "half-close", "reset"])
-def test_what_cannot_be_verified_is_not_kept(server: Server, way: str) -> None:
+@pytest.mark.parametrize("interruption", ["close", "half-close", "reset"])
+def test_what_cannot_be_verified_is_not_kept(server: Server, interruption: str) -> None:
     content = some_bytes(100_000)
     upload = server.create(len(content))
-    cut_short(upload, content, way)
+    cut_short(upload, content, interruption)
     assert upload.offset() == 0
 
 
-def cut_short(upload: Upload, content: bytes, way: str) -> None:
+def cut_short(upload: Upload, content: bytes, interruption: str) -> None:
     """Send half of the content with the checksum of the whole, and go away."""
     with upload.connect() as connection:
         fields = {"Upload-Checksum": checksum(content), "Content-Length": str(len(content))}
@@ -186,10 +186,10 @@ def cut_short(upload: Upload, content: bytes, way: str) -> None:
         connection.begin("PATCH", upload.target, sent)
         connection.send(content[:50_000])
         connection.wait_until_delivered()
-        if way == "reset":
+        if interruption == "reset":
             connection.reset()
-        elif way == "half-close":
-            connection.finish()
+        elif interruption == "half-close":
+            connection.half_close()
             with suppress(NoResponse):
                 assert connection.response("PATCH").status != 204
 
@@ -199,7 +199,7 @@ def test_other_objections_come_first(server: Server, upload: Upload) -> None:
     wrong = {"Upload-Checksum": NOTHING}
     assert upload.patch(b"llo", 1, wrong).status == 409
     assert upload.patch(b"llo", 2, {**wrong, "Content-Type": "text/plain"}).status == 415
-    assert Upload(server, server.unknown()).patch(b"llo", 0, wrong).status == 404
+    assert Upload(server, server.unknown_url()).patch(b"llo", 0, wrong).status == 404
 
 
 @rule("CK-10", needs="content")

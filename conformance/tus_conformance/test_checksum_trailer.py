@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .rules import PRACTICE, needs, rule
-from .server import MIB, Server, Upload, refused, some_bytes
+from .server import MIB, Server, Upload, assert_refused, some_bytes
 from .test_checksum import NOTHING, checksum
 from .wire import Fields, Response
 
@@ -33,7 +33,7 @@ def patch(upload: Upload, trailers: Fields, **fields: str) -> Response:
 def test_the_right_checksum_is_204(upload: Upload) -> None:
     response = patch(upload, {"Upload-Checksum": checksum(b"llo")})
     assert (response.status, response.get("Upload-Offset")) == (204, "5")
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("CT-01")
@@ -41,14 +41,14 @@ def test_a_wrong_one_is_460_and_changes_nothing(upload: Upload) -> None:
     with upload.unchanged():
         assert patch(upload, {"Upload-Checksum": NOTHING}).status == 460
     assert patch(upload, {"Upload-Checksum": checksum(b"llo")}).status == 204
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("CT-01")
 @pytest.mark.parametrize("text", ["sha999 AAAA", "SHA1 YQ=="])
 def test_an_unknown_algorithm_changes_nothing(upload: Upload, text: str) -> None:
     with upload.unchanged():
-        refused(patch(upload, {"Upload-Checksum": text}))
+        assert_refused(patch(upload, {"Upload-Checksum": text}))
 
 
 @rule("CT-01", level=PRACTICE)
@@ -67,12 +67,12 @@ def test_the_name_may_be_in_any_letters(upload: Upload) -> None:
 def test_a_long_body_is_verified_too(server: Server) -> None:
     content = some_bytes(6 * MIB)
     upload = server.create(len(content))
-    pieces = [content[at : at + 100_000] for at in range(0, len(content), 100_000)]
+    chunks = [content[at : at + 100_000] for at in range(0, len(content), 100_000)]
     for text, status in ((NOTHING, 460), (checksum(content), 204)):
         trailers = {"Upload-Checksum": text}
-        response = upload.patch(offset=0, fields=ANNOUNCED, chunks=pieces, trailers=trailers)
+        response = upload.patch(offset=0, fields=ANNOUNCED, chunks=chunks, trailers=trailers)
         assert response.status == status
-    upload.holds(content)
+    upload.assert_content(content)
 
 
 @rule("CT-02", level=PRACTICE)
@@ -121,8 +121,10 @@ def test_other_fields_mean_nothing_there(upload: Upload, trailer: tuple[str, str
 
 
 @rule("CT-01", "CK-08")
-@pytest.mark.parametrize("way", ["close", "reset"])
-def test_a_cut_before_the_trailer_leaves_nothing_wrong_behind(server: Server, way: str) -> None:
+@pytest.mark.parametrize("interruption", ["close", "reset"])
+def test_a_cut_before_the_trailer_leaves_nothing_wrong_behind(
+    server: Server, interruption: str
+) -> None:
     content = some_bytes(10_000)
     upload = server.create(len(content))
     with upload.connect() as connection:
@@ -131,7 +133,7 @@ def test_a_cut_before_the_trailer_leaves_nothing_wrong_behind(server: Server, wa
         connection.begin("PATCH", upload.target, sent)
         connection.send(b"%x\r\n%b\r\n" % (5000, content[:5000]))
         connection.wait_until_delivered()
-        if way == "reset":
+        if interruption == "reset":
             connection.reset()
-    upload.go_on(content)
-    upload.holds(content)
+    upload.resume(content)
+    upload.assert_content(content)

@@ -9,25 +9,25 @@ from urllib.parse import urlsplit
 import pytest
 
 from .rules import PRACTICE, SHOULD, needs, rule
-from .server import MIB, Offer, Server, Upload, refused, some_bytes
-from .wire import Fields, Response, combined
+from .server import MIB, Capabilities, Server, Upload, assert_refused, some_bytes
+from .wire import Fields, Response, merge_fields
 
 pytestmark = needs("creation", "concatenation")
 
 
 def part(server: Server, content: bytes, fields: Fields = ()) -> Upload:
     """A finished part."""
-    return server.upload(content, combined({"Upload-Concat": "partial"}, fields))
+    return server.upload(content, merge_fields({"Upload-Concat": "partial"}, fields))
 
 
 def join(server: Server, urls: Iterable[str], fields: Fields = ()) -> Response:
     """POST for a final upload."""
-    return server.post(combined({"Upload-Concat": f"final;{' '.join(urls)}"}, fields))
+    return server.post(merge_fields({"Upload-Concat": f"final;{' '.join(urls)}"}, fields))
 
 
 def joined(server: Server, parts: Iterable[Upload], fields: Fields = ()) -> Upload:
     """A final upload."""
-    return server.created(join(server, [one.url for one in parts], fields))
+    return server.upload_from(join(server, [one.url for one in parts], fields))
 
 
 @rule("CO-01", "C-20")
@@ -44,13 +44,13 @@ def test_a_part_says_that_it_is_one(server: Server) -> None:
 def test_the_parts_stand_in_their_order(server: Server, sizes: tuple[int, ...]) -> None:
     contents = [some_bytes(size, seed=at) for at, size in enumerate(sizes)]
     parts = [part(server, content) for content in contents]
-    joined(server, parts).holds(b"".join(contents))
+    joined(server, parts).assert_content(b"".join(contents))
 
 
 @rule("CO-02")
 def test_the_order_is_that_of_the_list(server: Server) -> None:
     one, two = part(server, b"hello "), part(server, b"world")
-    joined(server, [two, one]).holds(b"worldhello ")
+    joined(server, [two, one]).assert_content(b"worldhello ")
 
 
 @rule("CO-02", level=PRACTICE)
@@ -60,7 +60,7 @@ def test_long_parts_are_joined_without_a_seam(server: Server) -> None:
     contents = [some_bytes(size, seed=at) for at, size in enumerate(sizes)]
     with ThreadPoolExecutor(2) as pool:
         parts = list(pool.map(lambda content: part(server, content), contents))
-    joined(server, parts).holds(b"".join(contents))
+    joined(server, parts).assert_content(b"".join(contents))
 
 
 @rule("CO-02", level=PRACTICE)
@@ -68,14 +68,14 @@ def test_many_parts_are_joined(server: Server) -> None:
     contents = [bytes((at, 255 - at)) for at in range(30)]
     parts = [part(server, content) for content in contents]
     urls = [urlsplit(one.url).path for one in parts]
-    server.created(join(server, urls)).holds(b"".join(contents))
+    server.upload_from(join(server, urls)).assert_content(b"".join(contents))
 
 
 @rule("CO-03")
 def test_head_of_a_final_upload_says_what_it_is_made_of(server: Server) -> None:
     parts = [part(server, b"hello "), part(server, b"world")]
     text = f"final;{parts[0].url} {parts[1].url}"
-    final = server.created(server.post({"Upload-Concat": text}))
+    final = server.upload_from(server.post({"Upload-Concat": text}))
     head = final.head()
     assert head["Upload-Concat"] == text
     assert head["Upload-Offset"] == head["Upload-Length"] == "11"
@@ -89,7 +89,7 @@ def test_a_patch_of_a_final_upload_is_403(server: Server, offset: int, data: byt
     final = joined(server, parts)
     with final.unchanged():
         assert final.patch(data, offset).status == 403
-    final.holds(b"hello world")
+    final.assert_content(b"hello world")
 
 
 @rule("CO-05")
@@ -106,20 +106,20 @@ def test_a_part_may_come_twice(server: Server) -> None:
     one = part(server, b"ha")
     response = join(server, [one.url, one.url])
     if response.status == 201:
-        server.created(response).holds(b"haha")
+        server.upload_from(response).assert_content(b"haha")
     else:
-        refused(response)
+        assert_refused(response)
 
 
 @rule("CO-06", level=PRACTICE)
 def test_a_part_may_be_in_two_uploads_unless_it_is_used_up(server: Server) -> None:
     one = part(server, b"ha")
-    joined(server, [one]).holds(b"ha")
+    joined(server, [one]).assert_content(b"ha")
     response = join(server, [one.url])
     if response.status == 201:
-        server.created(response).holds(b"ha")
+        server.upload_from(response).assert_content(b"ha")
     else:
-        refused(response)
+        assert_refused(response)
 
 
 NAMES: dict[str, Callable[[Upload], str]] = {
@@ -134,14 +134,14 @@ NAMES: dict[str, Callable[[Upload], str]] = {
 def test_a_part_may_be_named_by_its_url_or_path(server: Server, name: str) -> None:
     """ "The URLs … MAY be absolute or relative.\""""
     parts = [part(server, b"hello "), part(server, b"world")]
-    server.created(join(server, map(NAMES[name], parts))).holds(b"hello world")
+    server.upload_from(join(server, map(NAMES[name], parts))).assert_content(b"hello world")
 
 
 @rule("CO-07", level=PRACTICE)
 def test_names_may_be_mixed(server: Server) -> None:
     one, two = part(server, b"hello "), part(server, b"world")
     response = join(server, [one.url, urlsplit(two.url).path])
-    server.created(response).holds(b"hello world")
+    server.upload_from(response).assert_content(b"hello world")
 
 
 @rule("CO-07", level=PRACTICE)
@@ -153,7 +153,7 @@ def test_a_part_elsewhere_is_none(server: Server) -> None:
         f"{one.url.rpartition('/')[0]}-elsewhere/{one.id}",
         f"file:///etc/passwd#{one.id}",
     ):
-        refused(join(server, [url]))
+        assert_refused(join(server, [url]))
 
 
 @rule("CO-08", level=PRACTICE, needs="not:concatenation-unfinished")
@@ -163,13 +163,13 @@ def test_an_unfinished_part_is_refused(server: Server, sent: bytes) -> None:
     if sent:
         one.append(sent)
     with one.unchanged():
-        refused(join(server, [part(server, b"x").url, one.url]))
+        assert_refused(join(server, [part(server, b"x").url, one.url]))
 
 
 @rule("CO-09", level=PRACTICE)
 def test_an_unknown_part_is_refused(server: Server) -> None:
-    refused(join(server, [server.unknown()]))
-    refused(join(server, [part(server, b"x").url, server.unknown()]))
+    assert_refused(join(server, [server.unknown_url()]))
+    assert_refused(join(server, [part(server, b"x").url, server.unknown_url()]))
 
 
 @rule("CO-09", level=PRACTICE)
@@ -180,10 +180,10 @@ def test_what_is_no_part_is_refused_or_joined(server: Server, kind: str) -> None
     )
     response = join(server, [whole.url])
     if response.status == 201:
-        server.created(response).holds(b"hello")
+        server.upload_from(response).assert_content(b"hello")
     else:
-        refused(response)
-    whole.holds(b"hello")
+        assert_refused(response)
+    whole.assert_content(b"hello")
 
 
 @rule("CO-09", level=PRACTICE)
@@ -208,9 +208,9 @@ def test_a_value_that_is_nearly_right_is_400_or_meant(server: Server, form: str)
     one = part(server, b"ha")
     response = server.post({"Upload-Concat": form.format(one.url, one.url)})
     if response.status == 201:
-        server.created(response).holds(b"ha" * form.count("{}"))
+        server.upload_from(response).assert_content(b"ha" * form.count("{}"))
     else:
-        refused(response)
+        assert_refused(response)
 
 
 @rule("CO-11", level=PRACTICE)
@@ -219,16 +219,16 @@ def test_a_final_upload_has_no_length_of_its_own(server: Server) -> None:
     for fields in ({"Upload-Length": "5"}, {"Upload-Length": "6"}, {"Upload-Defer-Length": "1"}):
         response = join(server, [one.url], fields)
         if response.status == 201:
-            server.created(response).holds(b"hello")
+            server.upload_from(response).assert_content(b"hello")
             one = part(server, b"hello")
         else:
-            refused(response)
+            assert_refused(response)
 
 
 @rule("CO-12", level=PRACTICE, needs="small-max-size")
-def test_a_sum_over_the_limit_is_413(server: Server, offer: Offer) -> None:
-    assert offer.max_size is not None
-    half = some_bytes(offer.max_size // 2 + 1)
+def test_a_sum_over_the_limit_is_413(server: Server, capabilities: Capabilities) -> None:
+    assert capabilities.max_size is not None
+    half = some_bytes(capabilities.max_size // 2 + 1)
     parts = [part(server, half), part(server, half)]
     assert join(server, [one.url for one in parts]).status == 413
 
@@ -241,14 +241,14 @@ def test_a_sum_over_the_limit_is_413(server: Server, offer: Offer) -> None:
 )
 def test_a_part_may_be_empty(server: Server, contents: tuple[bytes, ...]) -> None:
     parts = [part(server, content) for content in contents]
-    joined(server, parts).holds(b"".join(contents))
+    joined(server, parts).assert_content(b"".join(contents))
 
 
 @rule("CO-01", "DL-04", level=PRACTICE, needs="creation-defer-length")
 def test_a_part_may_have_a_deferred_length(server: Server) -> None:
     one = server.create(None, {"Upload-Concat": "partial"})
     one.append(b"hello", 0, {"Upload-Length": "5"})
-    joined(server, [one]).holds(b"hello")
+    joined(server, [one]).assert_content(b"hello")
 
 
 @rule("CO-01", level=PRACTICE)
@@ -256,10 +256,10 @@ def test_a_part_goes_on_after_a_cut(server: Server) -> None:
     content = some_bytes(100_000)
     one = server.create(len(content), {"Upload-Concat": "partial"})
     with one.connect() as connection:
-        one.begin_patch(connection, content[:50_000], 0, announced=len(content))
+        one.begin_patch(connection, content[:50_000], 0, content_length=len(content))
         connection.reset()
-    one.go_on(content)
-    joined(server, [one]).holds(content)
+    one.resume(content)
+    joined(server, [one]).assert_content(content)
 
 
 # Over parts that still run
@@ -304,7 +304,7 @@ def test_it_is_complete_with_its_last_part(server: Server, order: tuple[int, int
     final = joined(server, parts)
     for at in order:
         parts[at].append(contents[at])
-    final.holds(b"helloworld")
+    final.assert_content(b"helloworld")
 
 
 @UNFINISHED
@@ -315,7 +315,7 @@ def test_it_takes_no_data_of_its_own(server: Server) -> None:
     assert final.patch(b"hello", 0).status == 403
     assert one.offset() == 0
     one.append(b"hello")
-    final.holds(b"hello")
+    final.assert_content(b"hello")
 
 
 @UNFINISHED

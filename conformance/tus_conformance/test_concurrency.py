@@ -21,7 +21,7 @@ def finished(upload: Upload, *candidates: bytes) -> None:
     rest = b"\xff" * (SIZE - offset)
     if rest:
         upload.append(rest, offset)
-    if upload.server.access.reads:
+    if upload.server.access.can_read:
         content = upload.read()
         assert content[offset:] == rest
         assert content[:offset] in {one[:offset] for one in candidates}, "bytes are mixed"
@@ -33,7 +33,7 @@ def test_two_writers_are_never_mixed(server: Server) -> None:
     one, two = some_bytes(SIZE, seed=1), some_bytes(SIZE, seed=2)
     upload = server.create(SIZE)
     with upload.connect() as first:
-        upload.begin_patch(first, one[: SIZE // 2], 0, announced=SIZE)
+        upload.begin_patch(first, one[: SIZE // 2], 0, content_length=SIZE)
         answer = upload.patch(two, 0)
         statuses = [answer.status]
         try:
@@ -81,12 +81,12 @@ def test_those_who_lose_may_try_again(server: Server) -> None:
 
 
 @rule("C-43", needs="second-url")
-def test_writers_at_two_workers_are_never_mixed(server: Server, second: Server) -> None:
+def test_writers_at_two_workers_are_never_mixed(server: Server, second_server: Server) -> None:
     one, two = some_bytes(SIZE, seed=1), some_bytes(SIZE, seed=2)
     upload = server.create(SIZE)
     with upload.connect() as first:
-        upload.begin_patch(first, one[: SIZE // 2], 0, announced=SIZE)
-        statuses = [upload.on(second).patch(two, 0).status]
+        upload.begin_patch(first, one[: SIZE // 2], 0, content_length=SIZE)
+        statuses = [upload.on(second_server).patch(two, 0).status]
         try:
             first.send(one[SIZE // 2 :])
             statuses.append(first.response("PATCH").status)
@@ -98,18 +98,18 @@ def test_writers_at_two_workers_are_never_mixed(server: Server, second: Server) 
 
 @rule("C-43", "C-41", level=PRACTICE, needs="second-url")
 def test_another_worker_takes_over_without_waiting(
-    server: Server, second: Server, measure: Callable[[str, str], None]
+    server: Server, second_server: Server, measure: Callable[[str, str], None]
 ) -> None:
     content = some_bytes(SIZE)
     upload = server.create(SIZE)
     with upload.connect() as silent:
-        upload.begin_patch(silent, content[:1000], 0, announced=SIZE)
+        upload.begin_patch(silent, content[:1000], 0, content_length=SIZE)
         began = time.monotonic()
-        upload.on(second).go_on(content)
+        upload.on(second_server).resume(content)
         seconds = time.monotonic() - began
     measure("taken over by another worker after", f"{seconds:.2f} s")
     assert seconds < 9
-    upload.holds(content)
+    upload.assert_content(content)
 
 
 @rule("C-26", level=PRACTICE)
@@ -117,15 +117,15 @@ def test_an_offset_that_was_said_during_a_patch_holds(server: Server) -> None:
     content = some_bytes(SIZE)
     upload = server.create(SIZE)
     with upload.connect() as connection:
-        upload.begin_patch(connection, content[: SIZE // 2], 0, announced=SIZE)
+        upload.begin_patch(connection, content[: SIZE // 2], 0, content_length=SIZE)
         head = upload.head()
         assert head.status in {200, 423}
         said = int(head["Upload-Offset"]) if head.status == 200 else 0
         assert said <= SIZE // 2
         connection.close()
     assert upload.offset() >= said
-    upload.go_on(content)
-    upload.holds(content)
+    upload.resume(content)
+    upload.assert_content(content)
 
 
 @rule("C-26")
@@ -137,23 +137,23 @@ def test_many_heads_during_a_patch_never_see_the_offset_fall(server: Server) -> 
     for start in range(0, len(content), step):
         with upload.connect() as connection:
             offset = upload.offset()
-            piece = content[offset : start + step]
-            upload.begin_patch(connection, piece, offset, announced=len(content) - offset)
+            chunk = content[offset : start + step]
+            upload.begin_patch(connection, chunk, offset, content_length=len(content) - offset)
             with ThreadPoolExecutor(3) as pool:
                 heads = list(pool.map(lambda _: upload.head(), range(3)))
         seen += sorted(int(one["Upload-Offset"]) for one in heads if one.status == 200)
     assert seen == sorted(seen)
-    upload.go_on(content)
-    upload.holds(content)
+    upload.resume(content)
+    upload.assert_content(content)
 
 
 @rule("C-43", level=PRACTICE)
 def test_uploads_do_not_wait_for_each_other(server: Server) -> None:
     stalled = server.create(SIZE)
     with stalled.connect() as connection:
-        stalled.begin_patch(connection, b"x", 0, announced=SIZE)
+        stalled.begin_patch(connection, b"x", 0, content_length=SIZE)
         began = time.monotonic()
-        server.works()
+        server.assert_works()
         assert time.monotonic() - began < 5
 
 
@@ -162,7 +162,7 @@ def test_many_uploads_at_a_time_arrive_whole(server: Server) -> None:
     contents = [some_bytes(100_000 + seed, seed=seed) for seed in range(8)]
 
     def write(content: bytes) -> None:
-        server.upload(content).holds(content)
+        server.upload(content).assert_content(content)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, contents))
@@ -179,4 +179,4 @@ def test_requests_that_were_sent_together_are_served_in_their_order(server: Serv
             connection.send(data)
         offsets = [connection.response("PATCH").get("Upload-Offset") for _ in range(2)]
     assert offsets == ["2", "5"]
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from .rules import PRACTICE, needs, rule
-from .server import Server, Upload, listed
+from .server import Server, Upload, parse_list
 from .wire import Response
 
 pytestmark = needs("creation")
@@ -44,7 +44,7 @@ def allows_origin(response: Response) -> bool:
 
 
 def names(response: Response, field: str) -> set[str]:
-    return {name.lower() for name in listed(response.get(field))}
+    return {name.lower() for name in parse_list(response.get(field))}
 
 
 @rule("CORS", level=PRACTICE)
@@ -77,7 +77,7 @@ RESPONSES: dict[str, Callable[[Upload], Response]] = {
     "200": lambda u: u.head(ORIGIN),
     "204": lambda u: u.patch(b"", 0, ORIGIN),
     "400": lambda u: u.patch(b"", "x", ORIGIN),
-    "404": lambda u: u.server.send("HEAD", u.server.unknown(), ORIGIN),
+    "404": lambda u: u.server.send("HEAD", u.server.unknown_url(), ORIGIN),
     "409": lambda u: u.patch(b"", 1, ORIGIN),
     "412": lambda u: u.head({**ORIGIN, "Tus-Resumable": "2.0.0"}),
     "415": lambda u: u.patch(b"", 0, {**ORIGIN, "Content-Type": "text/plain"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .rules import PRACTICE, SHOULD, needs, rule
-from .server import MIB, Offer, Server, Upload, refused, some_bytes
+from .server import MIB, Capabilities, Server, Upload, assert_refused, some_bytes
 
 DEFERRED = needs("creation", "creation-defer-length")
 
@@ -60,8 +60,8 @@ def test_a_patch_tells_the_length(upload: Upload, data: bytes) -> None:
     head = upload.head()
     assert head["Upload-Length"] == "5"
     assert "Upload-Defer-Length" not in head
-    upload.go_on(b"hello")
-    upload.holds(b"hello")
+    upload.resume(b"hello")
+    upload.assert_content(b"hello")
 
 
 @DEFERRED
@@ -69,7 +69,7 @@ def test_a_patch_tells_the_length(upload: Upload, data: bytes) -> None:
 def test_the_first_patch_may_tell_the_length(server: Server) -> None:
     upload = server.create(None)
     upload.append(b"hello", 0, told(5))
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @DEFERRED
@@ -81,7 +81,7 @@ def test_a_long_file_of_unknown_length_arrives_whole(server: Server) -> None:
     for end in (5 * MIB, 5 * MIB + 1, 11 * MIB):
         offset = upload.append(content[offset:end], offset)
     upload.append(content[offset:], offset, told(len(content)))
-    upload.holds(content)
+    upload.assert_content(content)
 
 
 @DEFERRED
@@ -101,14 +101,14 @@ def test_another_length_is_400_and_the_same_one_is_fine(upload: Upload) -> None:
     with upload.unchanged():
         assert upload.patch(b"", 3, told(6)).status == 400
     upload.append(b"lo", 3, told(5))
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @DEFERRED
 @rule("DL-06")
 def test_a_length_below_the_offset_is_none(upload: Upload) -> None:
     with upload.unchanged():
-        refused(upload.patch(b"", 2, told(1)))
+        assert_refused(upload.patch(b"", 2, told(1)))
 
 
 @DEFERRED
@@ -120,10 +120,10 @@ def test_a_length_below_the_end_of_the_body_is_refused(upload: Upload) -> None:
 
 @DEFERRED
 @rule("DL-06", level=PRACTICE, needs="max-size")
-def test_a_length_over_the_limit_is_413(upload: Upload, offer: Offer) -> None:
-    assert offer.max_size is not None
+def test_a_length_over_the_limit_is_413(upload: Upload, capabilities: Capabilities) -> None:
+    assert capabilities.max_size is not None
     with upload.unchanged():
-        assert upload.patch(b"llo", 2, told(offer.max_size + 1)).status == 413
+        assert upload.patch(b"llo", 2, told(capabilities.max_size + 1)).status == 413
 
 
 @DEFERRED
@@ -138,7 +138,7 @@ def test_a_length_that_is_none_is_400(upload: Upload, length: str) -> None:
 @rule("DL-07", level=PRACTICE)
 def test_an_empty_patch_may_tell_the_length(upload: Upload) -> None:
     upload.append(b"", 2, told(2))
-    upload.holds(b"he")
+    upload.assert_content(b"he")
 
 
 @DEFERRED
@@ -146,7 +146,7 @@ def test_an_empty_patch_may_tell_the_length(upload: Upload) -> None:
 def test_an_empty_file_may_be_told_at_last(server: Server) -> None:
     upload = server.create(None)
     upload.append(b"", 0, told(0))
-    upload.holds(b"")
+    upload.assert_content(b"")
 
 
 @DEFERRED
@@ -166,27 +166,29 @@ def test_a_patch_that_fails_tells_nothing(
     upload: Upload, offset: int, fields: dict[str, str]
 ) -> None:
     with upload.unchanged():
-        refused(upload.patch(b"llo", offset, {**told(5), **fields}))
+        assert_refused(upload.patch(b"llo", offset, {**told(5), **fields}))
 
 
 @DEFERRED
 @rule("DL-09", needs="small-max-size")
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_deferring_is_no_way_around_the_limit(server: Server, offer: Offer, framing: str) -> None:
-    assert offer.max_size is not None
+def test_deferring_is_no_way_around_the_limit(
+    server: Server, capabilities: Capabilities, framing: str
+) -> None:
+    assert capabilities.max_size is not None
     upload = server.create(None)
-    piece = some_bytes(MIB)
-    pieces = [piece] * (offer.max_size // MIB) + [piece[: offer.max_size % MIB + 1]]
+    chunk = some_bytes(MIB)
+    chunks = [chunk] * (capabilities.max_size // MIB) + [chunk[: capabilities.max_size % MIB + 1]]
     try:
         if framing == "chunked":
-            response = upload.patch(offset=0, chunks=pieces)
+            response = upload.patch(offset=0, chunks=chunks)
         else:
-            response = upload.patch(b"".join(pieces), 0)
+            response = upload.patch(b"".join(chunks), 0)
     except ConnectionError:
         pass  # It was hung up on.
     else:
         assert response.status == 413
-    assert upload.offset() <= offer.max_size
+    assert upload.offset() <= capabilities.max_size
 
 
 @rule("DL-10", level=PRACTICE, needs=("creation", "not:creation-defer-length"))
@@ -198,8 +200,8 @@ def test_it_is_refused_where_it_is_not_offered(server: Server) -> None:
 def test_a_known_length_may_be_said_again(server: Server) -> None:
     upload = server.create(5)
     assert upload.patch(b"he", 0, told(5)).status in {204, 400}
-    upload.go_on(b"hello")
-    upload.holds(b"hello")
+    upload.resume(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("DL-11", "C-21", needs="creation")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from .rules import PRACTICE, SHOULD, rule
-from .server import Offer, Server, listed
+from .server import Capabilities, Server, parse_list
 
 FIELDS_OF_LISTS = ["Tus-Version", "Tus-Extension", "Tus-Checksum-Algorithm"]
 
@@ -29,7 +29,7 @@ BUILT_ON = {
 def test_options_names_the_version(server: Server) -> None:
     response = server.options()
     assert response.status in {200, 204}
-    assert "1.0.0" in listed(response["Tus-Version"])
+    assert "1.0.0" in parse_list(response["Tus-Version"])
 
 
 @rule("C-06")
@@ -37,7 +37,7 @@ def test_options_names_the_version(server: Server) -> None:
 def test_options_is_answered_whatever_its_version(server: Server, version: str) -> None:
     response = server.options({"Tus-Resumable": version})
     assert response.status in {200, 204}
-    assert "1.0.0" in listed(response["Tus-Version"])
+    assert "1.0.0" in parse_list(response["Tus-Version"])
 
 
 @rule("C-07")
@@ -57,21 +57,23 @@ def test_lists_have_no_white_space_since_not_all_clients_strip_it(
 
 
 @rule("C-07")
-def test_the_extensions_are_those_of_the_text(offer: Offer) -> None:
+def test_the_extensions_are_those_of_the_text(capabilities: Capabilities) -> None:
     """Those that a server adds of its own would have names of its own; none is known today."""
-    assert set(offer.extensions) <= KNOWN
-    assert len(set(offer.extensions)) == len(offer.extensions)
+    assert set(capabilities.extensions) <= KNOWN
+    assert len(set(capabilities.extensions)) == len(capabilities.extensions)
 
 
 @rule("C-08", "CW-01")
 @pytest.mark.parametrize(("extension", "base"), BUILT_ON.items(), ids=list(BUILT_ON))
-def test_no_extension_comes_without_its_base(offer: Offer, extension: str, base: str) -> None:
-    assert extension not in offer.extensions or base in offer.extensions
+def test_no_extension_comes_without_its_base(
+    capabilities: Capabilities, extension: str, base: str
+) -> None:
+    assert extension not in capabilities.extensions or base in capabilities.extensions
 
 
 @rule("C-08")
-def test_algorithms_are_named_just_when_checksums_are_offered(offer: Offer) -> None:
-    assert bool(offer.algorithms) == ("checksum" in offer.extensions)
+def test_algorithms_are_named_just_when_checksums_are_offered(capabilities: Capabilities) -> None:
+    assert bool(capabilities.algorithms) == ("checksum" in capabilities.extensions)
 
 
 @rule("C-09")
@@ -96,7 +98,7 @@ def test_options_of_an_upload_is_answered(server: Server) -> None:
 @rule("C-12", level=PRACTICE)
 def test_options_of_everything_is_answered(server: Server) -> None:
     with server.connect() as connection:
-        response = connection.ask("OPTIONS", "*", [*server.access.fields.items()])
+        response = connection.request("OPTIONS", "*", [*server.access.fields.items()])
     assert response.status in {200, 204} or 400 <= response.status < 500 or response.status == 501
 
 
@@ -108,5 +110,5 @@ def test_the_place_of_creation_is_no_upload(server: Server, method: str) -> None
 
 
 @rule("C-09", level=SHOULD, needs="max-size")
-def test_the_limit_that_is_said_allows_an_upload(offer: Offer) -> None:
-    assert offer.max_size
+def test_the_limit_that_is_said_allows_an_upload(capabilities: Capabilities) -> None:
+    assert capabilities.max_size

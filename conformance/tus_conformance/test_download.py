@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .rules import PRACTICE, needs, rule
-from .server import Server, encoded, some_bytes
+from .server import Server, as_base64, some_bytes
 
 pytestmark = needs("creation", "get")
 
@@ -36,7 +36,7 @@ def test_an_unfinished_file_is_not_given_out_as_a_whole_one(server: Server, sent
 
 @rule("GET", level=PRACTICE)
 def test_an_unknown_file_is_404(server: Server) -> None:
-    assert server.send("GET", server.unknown()).status in {404, 410}
+    assert server.send("GET", server.unknown_url()).status in {404, 410}
 
 
 @rule("GET", level=PRACTICE)
@@ -69,7 +69,7 @@ def test_a_range_is_that_range_or_the_whole(
 @pytest.mark.parametrize("type", ["text/html", "image/svg+xml", "application/xhtml+xml"])
 def test_a_file_cannot_run_in_the_page_of_the_server(server: Server, type: str) -> None:
     """Otherwise whoever may upload may act as whoever looks at it."""
-    metadata = f"filename {encoded('x.html')},filetype {encoded(type)},type {encoded(type)}"
+    metadata = f"filename {as_base64('x.html')},filetype {as_base64(type)},type {as_base64(type)}"
     upload = server.upload(b"<script>1</script>", {"Upload-Metadata": metadata})
     response = server.send("GET", upload.url)
     inert = (response.get("Content-Type") or "").partition(";")[0] != type

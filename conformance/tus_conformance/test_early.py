@@ -40,7 +40,7 @@ def send_all(upload: Upload, case: str, body: bytes) -> Response:
     """Write everything, and only then read."""
     fields = upload.server.fields(CASES[case](upload), body=body)
     with upload.connect() as connection:
-        return connection.ask("PATCH", upload.target, fields, body)
+        return connection.request("PATCH", upload.target, fields, body)
 
 
 @rule("EARLY", level=PRACTICE)
@@ -51,7 +51,7 @@ def test_a_client_that_looks_early_gets_its_answer(server: Server, case: str) ->
     with upload.unchanged(), upload.connect() as connection:
         fields = server.fields(CASES[case](upload), body=body)
         connection.begin("PATCH", upload.target, fields)
-        connection.send_until_answer(body)
+        connection.send_until_response(body)
         assert connection.response("PATCH").status in statuses(case)
 
 
@@ -88,7 +88,7 @@ def test_the_rest_of_a_body_is_never_taken_for_a_request(
             connection.begin("PATCH", upload.target, fields)
             connection.send(body)
             connection.response("PATCH")
-            connection.ends_within(0.5)
+            connection.closes_within(0.5)
         except (OSError, AssertionError):
             pass
 
@@ -104,7 +104,7 @@ def test_the_rest_of_a_chunked_body_is_never_taken_for_a_request(server: Server,
             connection.begin("PATCH", upload.target, server.fields(fields))
             connection.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(inner), inner))
             connection.response("PATCH")
-            connection.ends_within(0.5)
+            connection.closes_within(0.5)
         except (OSError, AssertionError):
             pass
 
@@ -129,7 +129,7 @@ def test_the_connection_is_used_again_or_closed(server: Server, case: str) -> No
     body = b"hello world"
     with upload.connect() as connection:
         fields = server.fields(CASES[case](upload), body=body)
-        first = connection.ask("PATCH", upload.target, fields, body)
+        first = connection.request("PATCH", upload.target, fields, body)
         assert first.status in statuses(case)
         try:
             connection.begin("HEAD", upload.target, server.fields())

@@ -38,36 +38,36 @@ def soon(text: str | None, options: Options) -> None:
 
 
 @rule("EX-01")
-def test_who_removes_uploads_says_so(expiring: Server) -> None:
-    assert "expiration" in expiring.offer().extensions
+def test_who_removes_uploads_says_so(expiring_server: Server) -> None:
+    assert "expiration" in expiring_server.capabilities().extensions
 
 
 @rule("EX-03", "EX-04")
-def test_a_creation_says_when(expiring: Server, options: Options) -> None:
-    soon(expiring.post({"Upload-Length": "5"}).get("Upload-Expires"), options)
+def test_a_creation_says_when(expiring_server: Server, options: Options) -> None:
+    soon(expiring_server.post({"Upload-Length": "5"}).get("Upload-Expires"), options)
 
 
 @rule("EX-02", "EX-04")
-def test_every_patch_says_when(expiring: Server, options: Options) -> None:
-    upload = expiring.create(5)
+def test_every_patch_says_when(expiring_server: Server, options: Options) -> None:
+    upload = expiring_server.create(5)
     for offset in range(4):
         soon(upload.patch(b"x", offset).get("Upload-Expires"), options)
 
 
 @rule("EX-07", level=PRACTICE)
-def test_head_says_when(expiring: Server, options: Options) -> None:
-    soon(expiring.create(5).head().get("Upload-Expires"), options)
+def test_head_says_when(expiring_server: Server, options: Options) -> None:
+    soon(expiring_server.create(5).head().get("Upload-Expires"), options)
 
 
 @rule("EX-03", "EX-04", level=PRACTICE, needs="creation-defer-length")
-def test_an_upload_of_unknown_length_says_when(expiring: Server, options: Options) -> None:
-    soon(expiring.post({"Upload-Defer-Length": "1"}).get("Upload-Expires"), options)
+def test_an_upload_of_unknown_length_says_when(expiring_server: Server, options: Options) -> None:
+    soon(expiring_server.post({"Upload-Defer-Length": "1"}).get("Upload-Expires"), options)
 
 
-def expired(expiring: Server, options: Options, sent: bytes = b"he") -> list[int]:
+def expired(expiring_server: Server, options: Options, sent: bytes = b"he") -> list[int]:
     """The statuses of HEAD and PATCH for an upload that has expired."""
     assert options.expires is not None
-    upload = expiring.create(5)
+    upload = expiring_server.create(5)
     if sent:
         upload.append(sent)
     time.sleep(options.expires + 1.5)
@@ -78,23 +78,23 @@ def expired(expiring: Server, options: Options, sent: bytes = b"he") -> list[int
 
 @rule("EX-05", "EX-01", level=SHOULD)
 @pytest.mark.parametrize("sent", [b"", b"he"], ids=["empty", "begun"])
-def test_afterwards_it_is_gone(expiring: Server, options: Options, sent: bytes) -> None:
-    assert set(expired(expiring, options, sent)) <= {404, 410}
+def test_afterwards_it_is_gone(expiring_server: Server, options: Options, sent: bytes) -> None:
+    assert set(expired(expiring_server, options, sent)) <= {404, 410}
 
 
 @rule("EX-06", level=PRACTICE)
-def test_a_complete_upload_stays(expiring: Server, options: Options) -> None:
+def test_a_complete_upload_stays(expiring_server: Server, options: Options) -> None:
     assert options.expires is not None
-    upload = expiring.upload(b"hello")
+    upload = expiring_server.upload(b"hello")
     time.sleep(options.expires + 1.5)
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("EX-06", level=PRACTICE)
-def test_who_goes_on_does_not_expire(expiring: Server, options: Options) -> None:
+def test_who_goes_on_does_not_expire(expiring_server: Server, options: Options) -> None:
     """The date may move, and then it has to be kept to."""
     assert options.expires is not None
-    upload = expiring.create(5)
+    upload = expiring_server.create(5)
     deadline = instant(upload.head().get("Upload-Expires"))
     for offset, octet in enumerate(b"hello"):
         response = upload.patch(bytes((octet,)), offset)
@@ -108,13 +108,15 @@ def test_who_goes_on_does_not_expire(expiring: Server, options: Options) -> None
 
 
 @rule("EX-08", level=PRACTICE)
-def test_a_patch_at_that_moment_wins_or_loses_whole(expiring: Server, options: Options) -> None:
+def test_a_patch_at_that_moment_wins_or_loses_whole(
+    expiring_server: Server, options: Options
+) -> None:
     assert options.expires is not None
     content = some_bytes(100)
-    upload = expiring.create(len(content))
+    upload = expiring_server.create(len(content))
     sent = 0
     with upload.connect() as connection:
-        upload.begin_patch(connection, b"", 0, announced=len(content))
+        upload.begin_patch(connection, b"", 0, content_length=len(content))
         end = time.monotonic() + options.expires + 1
         # A byte now and then: whoever is silent is given up for that.
         while time.monotonic() < end and sent < len(content) - 1:
@@ -124,7 +126,7 @@ def test_a_patch_at_that_moment_wins_or_loses_whole(expiring: Server, options: O
         connection.send(content[sent:])
         status = connection.response("PATCH").status
     if status == 204:
-        upload.holds(content)
+        upload.assert_content(content)
     else:
         assert status in {404, 410}
-        upload.is_gone()
+        upload.assert_gone()

@@ -6,7 +6,7 @@ import pytest
 
 from .rules import PRACTICE, SHOULD, needs, rule
 from .server import Server, Upload
-from .wire import NoResponse, Response, combined, request_head
+from .wire import NoResponse, Response, merge_fields, request_head
 
 pytestmark = needs("creation")
 
@@ -16,7 +16,7 @@ def answer(upload: Upload, raw: bytes) -> Response | None:
     with upload.connect() as connection:
         try:
             connection.send(raw)
-            connection.finish()
+            connection.half_close()
             return connection.response("PATCH")
         except (NoResponse, OSError):
             return None
@@ -25,7 +25,7 @@ def answer(upload: Upload, raw: bytes) -> Response | None:
 def patch(upload: Upload, fields: list[tuple[str, str | bytes]], body: bytes) -> bytes:
     """The bytes of a PATCH with such framing."""
     sent = upload.server.fields(upload.patch_fields(2, fields))
-    return request_head("PATCH", upload.target, combined({"Host": "x"}, sent)) + body
+    return request_head("PATCH", upload.target, merge_fields({"Host": "x"}, sent)) + body
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_length_that_is_none_is_refused(
     with upload.unchanged():
         response = answer(upload, patch(upload, fields, b"llo"))
     assert response is None or 400 <= response.status < 500
-    upload.server.works()
+    upload.server.assert_works()
 
 
 CODINGS = {
@@ -82,7 +82,7 @@ def test_another_transfer_coding_is_refused(upload: Upload, coding: str | bytes)
         raw = patch(upload, [("Transfer-Encoding", coding)], b"3\r\nllo\r\n0\r\n\r\n")
         response = answer(upload, raw)
     assert response is None or 400 <= response.status < 500 or response.status == 501
-    upload.server.works()
+    upload.server.assert_works()
 
 
 @rule("FRAMING", level=SHOULD)
@@ -97,7 +97,7 @@ def test_a_length_and_a_coding_are_one_too_many(upload: Upload, order: str) -> N
         fields.reverse()
     response = answer(upload, patch(upload, fields, b"3\r\nllo\r\n0\r\n\r\n"))
     if response is not None and response.status == 204:
-        upload.holds(b"hello")
+        upload.assert_content(b"hello")
     else:
         assert response is None or 400 <= response.status < 500
         assert upload.offset() == 2
@@ -125,8 +125,8 @@ def test_broken_chunks_do_not_complete_an_upload(upload: Upload, body: bytes) ->
     response = answer(upload, raw)
     assert response is None or response.status == 204 or response.status >= 400
     assert upload.offset() in {2, 5}
-    upload.go_on(b"hello")
-    upload.holds(b"hello")
+    upload.resume(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("FRAMING", level=PRACTICE)
@@ -155,7 +155,7 @@ def test_trailers_nobody_asked_for_do_no_harm(upload: Upload) -> None:
     raw = patch(upload, [("Transfer-Encoding", "chunked")], b"3\r\nllo\r\n0\r\n" + lines + b"\r\n")
     response = answer(upload, raw)
     assert response is None or response.status == 204 or 400 <= response.status < 500
-    upload.go_on(b"hello")
+    upload.resume(b"hello")
 
 
 @rule("FRAMING", level=PRACTICE)
@@ -169,8 +169,8 @@ def test_endless_trailers_come_to_an_end(upload: Upload) -> None:
             connection.response("PATCH")
         except (NoResponse, OSError):
             pass
-    upload.go_on(b"hello")
-    upload.server.works()
+    upload.resume(b"hello")
+    upload.server.assert_works()
 
 
 HEADS: dict[str, bytes] = {
@@ -200,7 +200,7 @@ def test_a_broken_head_does_no_harm(upload: Upload, raw: bytes) -> None:
         except AssertionError:
             response = None  # What came is no response of HTTP/1.1.
     assert response is None or response.status < 500 or response.status in {501, 505}
-    upload.server.works()
+    upload.server.assert_works()
 
 
 @rule("FRAMING", level=PRACTICE)
@@ -210,7 +210,7 @@ def test_a_body_of_http_1_0_has_a_length(upload: Upload, version: str) -> None:
     response = answer(upload, raw.replace(b"HTTP/1.1", version.encode(), 1))
     assert response is not None
     assert response.status == 204
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("FRAMING", "C-34", level=PRACTICE)
@@ -227,5 +227,5 @@ def test_odd_octets_in_a_field_do_no_harm(upload: Upload, field: str, value: byt
     except AssertionError:
         response = None
     assert response is None or 200 <= response.status < 500
-    upload.go_on(b"hello")
-    upload.holds(b"hello")
+    upload.resume(b"hello")
+    upload.assert_content(b"hello")

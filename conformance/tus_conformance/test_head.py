@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from .rules import PRACTICE, SHOULD, needs, rule
-from .server import Server, Upload, refused, target_of
+from .server import Server, Upload, assert_refused, target_of
 from .wire import Response
 
 pytestmark = needs("creation")
@@ -63,7 +63,7 @@ def test_head_is_200(head: Response) -> None:
 @pytest.mark.parametrize("kind", ["known", "unknown"])
 def test_head_has_no_body(server: Server, kind: str) -> None:
     """The next response comes right behind it."""
-    url = server.create().url if kind == "known" else server.unknown()
+    url = server.create().url if kind == "known" else server.unknown_url()
     with server.connect(url) as connection:
         connection.begin("HEAD", target_of(url), server.fields())
         first = connection.response("HEAD")
@@ -74,17 +74,17 @@ def test_head_has_no_body(server: Server, kind: str) -> None:
 
 @rule("C-24", level=SHOULD)
 def test_head_of_an_unknown_upload_has_no_offset(server: Server) -> None:
-    head = server.send("HEAD", server.unknown())
+    head = server.send("HEAD", server.unknown_url())
     assert head.status in {403, 404, 410}
     assert "Upload-Offset" not in head
 
 
 @rule("C-24", level=PRACTICE)
 def test_head_of_an_unknown_upload_is_404(server: Server) -> None:
-    assert server.send("HEAD", server.unknown()).status == 404
+    assert server.send("HEAD", server.unknown_url()).status == 404
 
 
-ODD_IDS = {
+UNUSUAL_IDS = {
     "short": "x",
     "long": "x" * 300,
     "very-long": "x" * 3000,
@@ -110,11 +110,11 @@ def ask_for(server: Server, id: str, method: str = "HEAD") -> Response:
     """Ask for an id as it is, whatever it does to the URL."""
     with server.connect() as connection:
         target = f"{urlsplit(server.url).path.rstrip('/')}/{id}"
-        return connection.ask(method, target, server.fields(body=b""))
+        return connection.request(method, target, server.fields(body=b""))
 
 
 @rule("C-24", level=PRACTICE)
-@pytest.mark.parametrize("id", ODD_IDS.values(), ids=ODD_IDS)
+@pytest.mark.parametrize("id", UNUSUAL_IDS.values(), ids=UNUSUAL_IDS)
 def test_an_odd_id_is_no_upload(server: Server, id: str) -> None:
     head = ask_for(server, id)
     assert 400 <= head.status < 500 or head.status in {301, 302, 307, 308}, head
@@ -133,7 +133,7 @@ def test_what_lies_beside_an_upload_is_not_to_be_had(server: Server, suffix: str
     upload.append(b"he")
     for method in ("HEAD", "GET"):
         with server.connect(upload.url) as connection:
-            response = connection.ask(method, upload.target + suffix, server.fields())
+            response = connection.request(method, upload.target + suffix, server.fields())
         assert response.status >= 300 or suffix == "/", response
         assert response.status < 500, response
         assert b"c2VjcmV0" not in response.body
@@ -146,7 +146,7 @@ def test_what_lies_beside_an_upload_cannot_be_deleted(server: Server, suffix: st
         return  # It may be the upload itself.
     upload = server.create(5)
     with upload.unchanged(), server.connect(upload.url) as connection:
-        refused(connection.ask("DELETE", upload.target + suffix, server.fields()))
+        assert_refused(connection.request("DELETE", upload.target + suffix, server.fields()))
 
 
 @rule("C-25")
@@ -171,7 +171,7 @@ def test_the_offset_survives_a_patch_that_fails(server: Server, name: str) -> No
     upload = server.create(5)
     upload.append(b"he")
     for _ in range(2):
-        refused(FAILING[name](upload))
+        assert_refused(FAILING[name](upload))
         assert upload.offset() == 2
     upload.append(b"llo", 2)
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")

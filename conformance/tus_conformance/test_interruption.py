@@ -31,7 +31,7 @@ def _closed(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def _half_closed(connection: Connection) -> Iterator[None]:
-    connection.finish()
+    connection.half_close()
     yield
     connection.close()
 
@@ -55,19 +55,21 @@ WAYS: dict[str, Callable[[Connection], object]] = {
     "silence": _silent,
 }
 
-every_way = pytest.mark.parametrize("way", WAYS)
+every_way = pytest.mark.parametrize("interruption", WAYS)
 every_cut = pytest.mark.parametrize("cut", CUTS)
 every_framing = pytest.mark.parametrize("framing", ["length", "chunked"])
 
 
 @contextmanager
-def cut_off(server: Server, way: str, cut: int, framing: str) -> Iterator[Upload]:
+def cut_off(server: Server, interruption: str, cut: int, framing: str) -> Iterator[Upload]:
     """An upload whose first PATCH was lost after so many bytes."""
     upload = server.create(SIZE)
     connection = upload.connect()
-    announced = SIZE if framing == "length" else None
-    upload.begin_patch(connection, CONTENT[:cut], 0, announced=announced)
-    how = {"close": _closed, "half-close": _half_closed, "reset": _reset, "silence": _silent}[way]
+    content_length = SIZE if framing == "length" else None
+    upload.begin_patch(connection, CONTENT[:cut], 0, content_length=content_length)
+    how = {"close": _closed, "half-close": _half_closed, "reset": _reset, "silence": _silent}[
+        interruption
+    ]
     with how(connection):
         yield upload
 
@@ -77,12 +79,12 @@ def cut_off(server: Server, way: str, cut: int, framing: str) -> Iterator[Upload
 @every_cut
 @every_framing
 def test_a_cut_upload_goes_on_to_the_same_bytes(
-    server: Server, way: str, cut: int, framing: str
+    server: Server, interruption: str, cut: int, framing: str
 ) -> None:
-    with cut_off(server, way, cut, framing) as upload:
+    with cut_off(server, interruption, cut, framing) as upload:
         assert 0 <= upload.offset() <= cut
-        upload.go_on(CONTENT)
-        upload.holds(CONTENT)
+        upload.resume(CONTENT)
+        upload.assert_content(CONTENT)
 
 
 def offset_after(upload: Upload, *, at_least: int) -> int:
@@ -96,10 +98,10 @@ def offset_after(upload: Upload, *, at_least: int) -> int:
 @rule("C-41", level=SHOULD)
 @every_way
 @every_framing
-def test_as_much_as_possible_is_kept(server: Server, way: str, framing: str) -> None:
+def test_as_much_as_possible_is_kept(server: Server, interruption: str, framing: str) -> None:
     """ "The Server SHOULD always attempt to store as much of the received data as possible." """
     cut = SIZE // 2
-    with cut_off(server, way, cut, framing) as upload:
+    with cut_off(server, interruption, cut, framing) as upload:
         assert cut - SLACK <= offset_after(upload, at_least=cut - SLACK) <= cut
 
 
@@ -107,8 +109,8 @@ def test_as_much_as_possible_is_kept(server: Server, way: str, framing: str) -> 
 @every_way
 @every_cut
 @every_framing
-def test_every_byte_is_kept(server: Server, way: str, cut: int, framing: str) -> None:
-    with cut_off(server, way, cut, framing) as upload:
+def test_every_byte_is_kept(server: Server, interruption: str, cut: int, framing: str) -> None:
+    with cut_off(server, interruption, cut, framing) as upload:
         assert offset_after(upload, at_least=cut) == cut
 
 
@@ -116,14 +118,14 @@ def test_every_byte_is_kept(server: Server, way: str, cut: int, framing: str) ->
 @every_way
 @every_framing
 def test_the_next_request_does_not_wait(
-    server: Server, way: str, framing: str, measure: Callable[[str, str], None]
+    server: Server, interruption: str, framing: str, measure: Callable[[str, str], None]
 ) -> None:
     """Common clients give up after about nine seconds."""
-    with cut_off(server, way, SIZE // 2, framing) as upload:
+    with cut_off(server, interruption, SIZE // 2, framing) as upload:
         began = time.monotonic()
-        upload.go_on(CONTENT)
+        upload.resume(CONTENT)
         seconds = time.monotonic() - began
-        measure(f"on again after {way}, {framing}", f"{seconds:.2f} s")
+        measure(f"on again after {interruption}, {framing}", f"{seconds:.2f} s")
     assert seconds < 9
 
 
@@ -136,15 +138,15 @@ def test_an_upload_survives_many_cuts(server: Server) -> None:
     for number, how in enumerate((_closed, _reset, _half_closed, _silent, _reset, _closed)):
         connection = upload.connect()
         rest = len(content) - offset
-        piece = content[offset : offset + 40_001 + number]
-        upload.begin_patch(connection, piece, offset, announced=rest)
+        chunk = content[offset : offset + 40_001 + number]
+        upload.begin_patch(connection, chunk, offset, content_length=rest)
         with how(connection):
             now = upload.offset()
-            assert offset <= now <= offset + len(piece)
+            assert offset <= now <= offset + len(chunk)
         offset = upload.offset()
         assert offset >= now
-    upload.go_on(content)
-    upload.holds(content)
+    upload.resume(content)
+    upload.assert_content(content)
 
 
 @rule("C-41", "FRAMING", level=PRACTICE)
@@ -156,7 +158,7 @@ def test_half_a_head_does_no_harm(
     connection = server.connect()
     connection.send(text)
     connection.close() if how is not _reset else connection.reset()
-    server.works()
+    server.assert_works()
 
 
 @rule("C-42", level=SHOULD, needs="stall")
@@ -167,14 +169,14 @@ def test_silence_ends_and_what_came_is_kept(
     assert options.stall is not None
     upload = server.create(SIZE)
     with upload.connect() as connection:
-        announced = SIZE if framing == "length" else None
-        upload.begin_patch(connection, CONTENT[:100_000], 0, announced=announced)
+        content_length = SIZE if framing == "length" else None
+        upload.begin_patch(connection, CONTENT[:100_000], 0, content_length=content_length)
         began = time.monotonic()
-        assert connection.ends_within(options.stall + 15)
+        assert connection.closes_within(options.stall + 15)
         measure(f"given up after, {framing}", f"{time.monotonic() - began:.2f} s")
     assert 100_000 - SLACK <= upload.offset() <= 100_000
-    upload.go_on(CONTENT)
-    upload.holds(CONTENT)
+    upload.resume(CONTENT)
+    upload.assert_content(CONTENT)
 
 
 @rule("C-42", level=PRACTICE, needs="stall")
@@ -183,47 +185,49 @@ def test_a_slow_client_is_no_silent_one(server: Server, options: Options) -> Non
     assert options.stall is not None
     upload = server.create(6)
     with upload.connect() as connection:
-        upload.begin_patch(connection, b"", 0, announced=6)
+        upload.begin_patch(connection, b"", 0, content_length=6)
         for octet in b"slowly":
             time.sleep(options.stall / 2)
             connection.send(bytes((octet,)))
         assert connection.response("PATCH").status == 204
-    upload.holds(b"slowly")
+    upload.assert_content(b"slowly")
 
 
 @rule("C-44", needs="second-url")
-def test_an_offset_holds_for_every_worker(server: Server, second: Server) -> None:
+def test_an_offset_holds_for_every_worker(server: Server, second_server: Server) -> None:
     upload = server.create(SIZE)
-    there = upload.on(second)
+    there = upload.on(second_server)
     assert there.offset() == 0
     offset = upload.append(CONTENT[:1000])
     assert there.offset() == offset
     offset = there.append(CONTENT[offset : SIZE // 2], offset)
     assert upload.offset() == offset
     upload.append(CONTENT[offset:], offset)
-    there.holds(CONTENT)
+    there.assert_content(CONTENT)
 
 
 @rule("C-44", needs="kill")
 @pytest.mark.parametrize("sent", [0, 1, SIZE // 2, SIZE])
-def test_an_offset_holds_after_a_crash(server: Server, kill: Callable[[], None], sent: int) -> None:
+def test_an_offset_holds_after_a_crash(
+    server: Server, kill_workers: Callable[[], None], sent: int
+) -> None:
     upload = server.create(SIZE)
     upload.append(CONTENT[:sent])
-    kill()
+    kill_workers()
     assert upload.offset() == sent
-    upload.go_on(CONTENT)
-    upload.holds(CONTENT)
+    upload.resume(CONTENT)
+    upload.assert_content(CONTENT)
 
 
 @rule("C-44", "C-41", needs="kill")
 def test_a_crash_in_the_middle_of_a_patch_loses_nothing_that_was_said(
-    server: Server, kill: Callable[[], None]
+    server: Server, kill_workers: Callable[[], None]
 ) -> None:
     upload = server.create(SIZE)
     upload.append(CONTENT[:100])
     with upload.connect() as connection:
-        upload.begin_patch(connection, CONTENT[100 : SIZE // 2], 100, announced=SIZE - 100)
-        kill()
+        upload.begin_patch(connection, CONTENT[100 : SIZE // 2], 100, content_length=SIZE - 100)
+        kill_workers()
     assert upload.offset() >= 100
-    upload.go_on(CONTENT)
-    upload.holds(CONTENT)
+    upload.resume(CONTENT)
+    upload.assert_content(CONTENT)

@@ -7,16 +7,16 @@ from base64 import b64decode
 import pytest
 
 from .rules import PRACTICE, SHOULD, needs, rule
-from .server import Server, encoded, refused
+from .server import Server, as_base64, assert_refused
 from .wire import Value
 
 pytestmark = needs("creation")
 
-GOOD = {
+VALID = {
     "one": "filename d29ybGQ=",
     "two": "a YQ==,b Yg==",
     "order": "b Yg==,a YQ==,c Yw==",
-    "long-value": f"a {encoded('x' * 3000)}",
+    "long-value": f"a {as_base64('x' * 3000)}",
     "same-value": "a YQ==,b YQ==",
     "case": "Name YQ==,name Yg==",
 }
@@ -29,7 +29,7 @@ FLAGS = {
     "tus-js-client": "empty ,utf8 w7w=",
 }
 
-ODD_KEYS: dict[str, Value] = {
+UNUSUAL_KEYS: dict[str, Value] = {
     "non-ascii": "schlüssel YQ==",
     "obs-text": b"schl\xfcssel YQ==",
     "signs": '=;"/\\ YQ==',
@@ -45,7 +45,7 @@ EMPTY_KEYS = {
     "at-the-end-with-a-space": "a YQ==, ",
 }
 
-NO_BASE64 = {
+INVALID_BASE64 = {
     "signs": "a @@@",
     "no-padding": "a YQ",
     "url-alphabet": "a _-8=",
@@ -73,7 +73,7 @@ def as_map(text: str | None) -> dict[str, bytes]:
 
 
 @rule("CM-01", "CR-08")
-@pytest.mark.parametrize("text", GOOD.values(), ids=GOOD)
+@pytest.mark.parametrize("text", VALID.values(), ids=VALID)
 def test_metadata_are_said_again(server: Server, text: str) -> None:
     head = server.create(5, {"Upload-Metadata": text}).head()
     assert as_map(head["Upload-Metadata"]) == as_map(text)
@@ -81,10 +81,10 @@ def test_metadata_are_said_again(server: Server, text: str) -> None:
 
 @rule("CM-01", "CR-08")
 def test_metadata_stay_while_data_comes(server: Server) -> None:
-    upload = server.create(5, {"Upload-Metadata": GOOD["two"]})
+    upload = server.create(5, {"Upload-Metadata": VALID["two"]})
     for offset, data in ((0, b"he"), (2, b"llo")):
         upload.append(data, offset)
-        assert as_map(upload.head()["Upload-Metadata"]) == as_map(GOOD["two"])
+        assert as_map(upload.head()["Upload-Metadata"]) == as_map(VALID["two"])
 
 
 @rule("CM-02", "CR-08")
@@ -95,7 +95,7 @@ def test_a_value_may_be_empty(server: Server, text: str) -> None:
 
 
 @rule("CR-08", level=PRACTICE)
-@pytest.mark.parametrize("text", [*GOOD.values(), *FLAGS.values()], ids=[*GOOD, *FLAGS])
+@pytest.mark.parametrize("text", [*VALID.values(), *FLAGS.values()], ids=[*VALID, *FLAGS])
 def test_metadata_are_the_same_text(server: Server, text: str) -> None:
     """ "Its value as specified by the Client": not another way to write it."""
     head = server.create(5, {"Upload-Metadata": text}).head()
@@ -136,7 +136,7 @@ def test_an_empty_key_is_400_or_ignored(server: Server, text: str) -> None:
 
 
 @rule("CM-07", level=PRACTICE)
-@pytest.mark.parametrize("text", NO_BASE64.values(), ids=NO_BASE64)
+@pytest.mark.parametrize("text", INVALID_BASE64.values(), ids=INVALID_BASE64)
 def test_a_value_that_is_no_base64_is_400(server: Server, text: str) -> None:
     assert server.post({"Upload-Length": "5", "Upload-Metadata": text}).status == 400
 
@@ -144,7 +144,7 @@ def test_a_value_that_is_no_base64_is_400(server: Server, text: str) -> None:
 @rule("CM-08", "CR-08")
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_a_value_may_be_any_bytes(server: Server, value: bytes) -> None:
-    upload = server.create(5, {"Upload-Metadata": f"filename {encoded(value)}"})
+    upload = server.create(5, {"Upload-Metadata": f"filename {as_base64(value)}"})
     upload.append(b"hello")
     head = upload.head()
     assert as_map(head["Upload-Metadata"]) == {"filename": value}
@@ -156,7 +156,7 @@ def test_a_value_may_be_any_bytes(server: Server, value: bytes) -> None:
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_a_value_adds_nothing_to_a_response(server: Server, key: str, value: bytes) -> None:
     """ "Values SHOULD be validated", since they may be put into fields when a file is served."""
-    upload = server.upload(b"hello", {"Upload-Metadata": f"{key} {encoded(value)}"})
+    upload = server.upload(b"hello", {"Upload-Metadata": f"{key} {as_base64(value)}"})
     response = server.send("GET", upload.url)
     assert (response.status, response.body) == (200, b"hello")
     assert "X-Injected" not in response
@@ -166,19 +166,19 @@ def test_a_value_adds_nothing_to_a_response(server: Server, key: str, value: byt
 
 
 @rule("CM-09", level=PRACTICE)
-@pytest.mark.parametrize("text", ODD_KEYS.values(), ids=ODD_KEYS)
+@pytest.mark.parametrize("text", UNUSUAL_KEYS.values(), ids=UNUSUAL_KEYS)
 def test_an_odd_key_is_accepted_or_400(server: Server, text: Value) -> None:
     response = server.post({"Upload-Length": "5", "Upload-Metadata": text})
     assert response.status in {201, 400}
     if response.status == 201:
-        upload = server.created(response)
+        upload = server.upload_from(response)
         upload.append(b"hello")
-        upload.holds(b"hello")
+        upload.assert_content(b"hello")
 
 
 @rule("CM-10", level=PRACTICE)
 def test_four_kilobytes_are_accepted(server: Server) -> None:
-    text = f"a {encoded('x' * 2900)},b YQ=="
+    text = f"a {as_base64('x' * 2900)},b YQ=="
     head = server.create(5, {"Upload-Metadata": text}).head()
     assert as_map(head["Upload-Metadata"]) == as_map(text)
 
@@ -191,7 +191,7 @@ def test_a_field_of_100_000_bytes_is_refused_or_accepted(server: Server) -> None
         pass  # Its HTTP server hung up.
     else:
         assert response.status == 201 or 400 <= response.status < 500
-    server.works()
+    server.assert_works()
 
 
 @rule("CM-11", level=PRACTICE)
@@ -208,8 +208,8 @@ def test_metadata_at_patch_change_nothing(server: Server, text: str) -> None:
 def test_metadata_that_are_none_do_no_harm(server: Server, text: str) -> None:
     response = server.post({"Upload-Length": "5", "Upload-Metadata": text})
     if response.status == 201:
-        upload = server.created(response)
+        upload = server.upload_from(response)
         upload.append(b"hello")
-        upload.holds(b"hello")
+        upload.assert_content(b"hello")
     else:
-        refused(response)
+        assert_refused(response)

@@ -6,7 +6,7 @@ import pytest
 
 from .rules import PRACTICE, needs, rule
 from .server import Server, Upload
-from .wire import Fields, Response, combined
+from .wire import Fields, Response, merge_fields
 
 pytestmark = needs("creation")
 
@@ -25,7 +25,7 @@ def override(
     upload: Upload, to: str, by: str = "POST", fields: Fields = (), body: bytes = b""
 ) -> Response:
     """A request that means another method."""
-    sent = combined({"X-HTTP-Method-Override": to}, fields)
+    sent = merge_fields({"X-HTTP-Method-Override": to}, fields)
     return upload.server.send(by, upload.url, sent, body)
 
 
@@ -33,13 +33,13 @@ def override(
 def test_post_may_mean_patch(upload: Upload) -> None:
     response = override(upload, "PATCH", fields=upload.patch_fields(2), body=b"llo")
     assert (response.status, response.get("Upload-Offset")) == (204, "5")
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("C-10", needs="termination")
 def test_post_may_mean_delete(upload: Upload) -> None:
     assert override(upload, "DELETE").status == 204
-    upload.is_gone()
+    upload.assert_gone()
 
 
 @rule("C-10")
@@ -53,7 +53,7 @@ def test_every_method_may_mean_patch(upload: Upload, by: str) -> None:
     """ "The actual method of the request MUST be ignored.\""""
     response = override(upload, "PATCH", by, upload.patch_fields(2), b"llo")
     assert response.status == 204
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("C-10")
@@ -85,16 +85,16 @@ def test_chunks_and_expect_come_with_it(upload: Upload) -> None:
     with upload.connect() as connection:
         sent = server.fields(upload.patch_fields(2, dict(fields)))
         connection.begin("POST", upload.target, sent)
-        connection.is_silent_for(1)
+        connection.stays_silent_for(1)
         connection.send(b"3\r\nllo\r\n0\r\n\r\n")
         assert connection.response("POST").status == 204
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("C-10", level=PRACTICE)
 def test_a_post_may_mean_post(server: Server) -> None:
     fields = {"X-HTTP-Method-Override": "POST", "Upload-Length": "5"}
-    assert server.created(server.post(fields)).offset() == 0
+    assert server.upload_from(server.post(fields)).offset() == 0
 
 
 @rule("C-11", level=PRACTICE)
@@ -109,7 +109,7 @@ def test_an_odd_method_does_no_harm(upload: Upload, to: str) -> None:
 
 @rule("C-11", level=PRACTICE)
 def test_an_empty_one_means_nothing(server: Server) -> None:
-    upload = server.created(server.post({"X-HTTP-Method-Override": "", "Upload-Length": "5"}))
+    upload = server.upload_from(server.post({"X-HTTP-Method-Override": "", "Upload-Length": "5"}))
     assert upload.offset() == 0
 
 

@@ -9,10 +9,18 @@ from urllib.parse import urljoin
 
 import pytest
 
-from .rufh import Client, Dialect, every_version, fine, limits_in, speakers, with_limits
+from .rufh import (
+    Client,
+    Dialect,
+    assert_success,
+    every_version,
+    for_versions,
+    limits_in,
+    with_limits,
+)
 from .rules import PRACTICE, SHOULD, rule
-from .selection import SMALL
-from .server import KIB, Server, Upload, refused, some_bytes, target_of
+from .selection import MAX_TEST_SIZE
+from .server import KIB, Server, Upload, assert_refused, some_bytes, target_of
 from .wire import NoResponse
 
 
@@ -25,9 +33,9 @@ def client(server: Server, dialect: Dialect) -> Client:
 @every_version
 def test_head_says_where_it_is(client: Client) -> None:
     upload = client.create(b"he")
-    client.is_at(upload, 2)
-    fine(client.append(upload, b"llo", 2, complete=True))
-    client.holds(upload, b"hello")
+    client.assert_incomplete_at(upload, 2)
+    assert_success(client.append(upload, b"llo", 2, complete=True))
+    client.assert_content(upload, b"hello")
 
 
 @rule("R-30", level=SHOULD)
@@ -37,24 +45,24 @@ def test_head_must_not_be_cached(client: Client) -> None:
 
 
 @rule("R-30")
-@speakers(8, 9)
+@for_versions(8, 9)
 def test_head_says_the_limits(client: Client) -> None:
     assert "Upload-Limit" in client.head(client.create())
 
 
 @rule("R-30", "R-31")
-@speakers(9)
+@for_versions(9)
 def test_get_says_where_it_is_too(client: Client) -> None:
     """Since the newest version; also of an upload that has no content to give yet."""
     upload = client.create(b"he")
-    response = fine(client.server.send("GET", upload.url, client.fields()))
+    response = assert_success(client.server.send("GET", upload.url, client.fields()))
     assert response["Upload-Offset"] == "2"
-    assert client.dialect.says_complete(response) is False
+    assert client.dialect.is_complete(response) is False
     assert "Upload-Limit" in response
-    fine(client.append(upload, b"llo", 2, complete=True))
-    response = fine(client.server.send("GET", upload.url, client.fields()))
+    assert_success(client.append(upload, b"llo", 2, complete=True))
+    response = assert_success(client.server.send("GET", upload.url, client.fields()))
     assert response["Upload-Offset"] == "5"
-    assert client.dialect.says_complete(response) is True
+    assert client.dialect.is_complete(response) is True
 
 
 @rule("R-31")
@@ -69,15 +77,15 @@ def test_head_says_the_length(client: Client) -> None:
 def test_reaching_the_length_does_not_complete_it(client: Client) -> None:
     """Unlike in tus; only the client's word does."""
     upload = client.create(b"hello", {"Upload-Length": "5"})
-    client.is_at(upload, 5)
-    fine(client.append(upload, b"", 5, complete=True))
-    client.holds(upload, b"hello")
+    client.assert_incomplete_at(upload, 5)
+    assert_success(client.append(upload, b"", 5, complete=True))
+    client.assert_content(upload, b"hello")
 
 
 @rule("R-33", "R-51")
 @every_version
 def test_what_is_not_there_is_404(client: Client) -> None:
-    url = client.server.unknown()
+    url = client.server.unknown_url()
     allowed = {404} if client.dialect.version <= 6 else {404, 410}
     for method in ("HEAD", "DELETE"):
         response = client.server.send(method, url, client.fields())
@@ -87,13 +95,13 @@ def test_what_is_not_there_is_404(client: Client) -> None:
 
 @rule("R-33b")
 @pytest.mark.parametrize("method", ["HEAD", "DELETE"])
-@speakers(3, 5, 6)
+@for_versions(3, 5, 6)
 def test_an_appends_fields_have_no_place_elsewhere(client: Client, method: str) -> None:
     upload = client.create(b"he")
-    for field in (("Upload-Offset", "2"), client.dialect.complete(value=False)):
+    for field in (("Upload-Offset", "2"), client.dialect.complete_field(value=False)):
         response = client.server.send(method, upload.url, client.fields([field]))
         assert response.status == 400
-    client.is_at(upload, 2)
+    client.assert_incomplete_at(upload, 2)
 
 
 @rule("R-35")
@@ -103,16 +111,16 @@ def test_an_append_of_another_type_is_refused(client: Client, type: str | None) 
     upload = client.create(b"he")
     response = client.append(upload, b"l", 2, {"Content-Type": type}, complete=False)
     assert response.status in {400, 415}
-    client.is_at(upload, 2)
+    client.assert_incomplete_at(upload, 2)
 
 
 @rule("R-35")
 @pytest.mark.parametrize("type", ["text/plain", None])
-@speakers(3, 5)
+@for_versions(3, 5)
 def test_early_drafts_have_no_type(client: Client, type: str | None) -> None:
     upload = client.create(b"he")
-    fine(client.append(upload, b"l", 2, {"Content-Type": type}, complete=False))
-    client.is_at(upload, 3)
+    assert_success(client.append(upload, b"l", 2, {"Content-Type": type}, complete=False))
+    client.assert_incomplete_at(upload, 3)
 
 
 @rule("R-36", "R-04")
@@ -123,11 +131,11 @@ def test_another_offset_is_409(client: Client, offset: int) -> None:
     response = client.append(upload, b"x", offset, complete=False)
     assert response.status == 409
     assert response["Upload-Offset"] == "2"
-    client.is_at(upload, 2)
+    client.assert_incomplete_at(upload, 2)
 
 
 @rule("R-36")
-@speakers(8, 9)
+@for_versions(8, 9)
 def test_the_409_says_that_it_is_not_complete(client: Client) -> None:
     upload = client.create(b"he")
     assert client.append(upload, b"x", 1, complete=True).get("Upload-Complete") == "?0"
@@ -149,9 +157,9 @@ def test_the_409_may_be_explained_for_programs(client: Client) -> None:
 def test_an_append_of_a_part(client: Client, framing: str) -> None:
     upload = client.create(b"he")
     chunks = [b"l", b"l"] if framing == "chunked" else None
-    response = fine(client.append(upload, b"ll", 2, complete=False, chunks=chunks))
-    assert client.dialect.says_complete(response) is not True
-    client.is_at(upload, 4)
+    response = assert_success(client.append(upload, b"ll", 2, complete=False, chunks=chunks))
+    assert client.dialect.is_complete(response) is not True
+    client.assert_incomplete_at(upload, 4)
 
 
 @rule("R-38")
@@ -160,17 +168,17 @@ def test_an_append_of_a_part(client: Client, framing: str) -> None:
 def test_an_append_of_the_rest(client: Client, framing: str) -> None:
     upload = client.create(b"he")
     chunks = [b"l", b"lo"] if framing == "chunked" else None
-    response = fine(client.append(upload, b"llo", 2, complete=True, chunks=chunks))
-    assert client.dialect.says_complete(response) is not False
-    client.holds(upload, b"hello")
+    response = assert_success(client.append(upload, b"llo", 2, complete=True, chunks=chunks))
+    assert client.dialect.is_complete(response) is not False
+    client.assert_content(upload, b"hello")
 
 
 @rule("R-39", level=PRACTICE)
 @every_version
 def test_an_empty_append_completes(client: Client) -> None:
     upload = client.create(b"hello")
-    fine(client.append(upload, b"", 5, complete=True))
-    client.holds(upload, b"hello")
+    assert_success(client.append(upload, b"", 5, complete=True))
+    client.assert_content(upload, b"hello")
 
 
 @rule("R-40")
@@ -179,16 +187,16 @@ def test_an_empty_append_completes(client: Client) -> None:
 def test_an_append_beyond_the_length_is_refused(client: Client, framing: str) -> None:
     upload = client.create(b"he", {"Upload-Length": "5"})
     chunks = [b"llo", b"!"] if framing == "chunked" else None
-    refused(client.append(upload, b"llo!", 2, complete=False, chunks=chunks))
+    assert_refused(client.append(upload, b"llo!", 2, complete=False, chunks=chunks))
     response = client.server.send("HEAD", upload.url, client.fields())
     assert response.status in {404, 410} or int(response["Upload-Offset"]) <= 5
 
 
 @rule("R-40")
-@speakers(8, 9)
+@for_versions(8, 9)
 def test_that_is_the_end_of_the_upload(client: Client) -> None:
     upload = client.create(b"he", {"Upload-Length": "5"})
-    refused(client.append(upload, b"llo!", 2, complete=False))
+    assert_refused(client.append(upload, b"llo!", 2, complete=False))
     assert client.server.send("HEAD", upload.url, client.fields()).status in {404, 410}
 
 
@@ -196,9 +204,9 @@ def test_that_is_the_end_of_the_upload(client: Client) -> None:
 @every_version
 def test_what_is_complete_takes_no_more(client: Client) -> None:
     upload = client.create(b"he")
-    fine(client.append(upload, b"llo", 2, complete=True))
-    refused(client.append(upload, b"!", 5, complete=True))
-    assert upload.read() == b"hello" if client.server.access.reads else True
+    assert_success(client.append(upload, b"llo", 2, complete=True))
+    assert_refused(client.append(upload, b"!", 5, complete=True))
+    assert upload.read() == b"hello" if client.server.access.can_read else True
 
 
 @rule("R-43", level=PRACTICE)
@@ -208,13 +216,13 @@ def test_who_lost_the_last_answer_may_ask_again(client: Client) -> None:
     first = client.append(upload, b"llo", 2, complete=True)
     again = client.append(upload, b"", 5, complete=True)
     assert again.status == first.status or 400 <= again.status < 500
-    client.holds(upload, b"hello")
+    client.assert_content(upload, b"hello")
 
 
 @rule("R-46", "R-04", level=SHOULD)
-@pytest.mark.parametrize("way", ["close", "reset", "silence"])
+@pytest.mark.parametrize("interruption", ["close", "reset", "silence"])
 @every_version
-def test_a_cut_append_goes_on(client: Client, way: str) -> None:
+def test_a_cut_append_goes_on(client: Client, interruption: str) -> None:
     content = some_bytes(300 * KIB)
     upload = client.create()
     with upload.connect() as connection:
@@ -223,17 +231,17 @@ def test_a_cut_append_goes_on(client: Client, way: str) -> None:
         connection.begin("PATCH", target_of(upload.url), client.server.fields(fields))
         connection.send(content[: 200 * KIB])
         connection.wait_until_delivered()
-        if way == "reset":
+        if interruption == "reset":
             connection.reset()
-        elif way == "close":
+        elif interruption == "close":
             connection.close()
         began = time.monotonic()
         while (offset := client.offset(upload)) < 136 * KIB and time.monotonic() < began + 5:
             time.sleep(0.1)
     assert 136 * KIB <= offset <= 200 * KIB
-    client.is_at(upload, offset)
-    fine(client.append(upload, content[offset:], offset, complete=True))
-    client.holds(upload, content)
+    client.assert_incomplete_at(upload, offset)
+    assert_success(client.append(upload, content[offset:], offset, complete=True))
+    client.assert_content(upload, content)
 
 
 @rule("R-34", level=PRACTICE)
@@ -241,22 +249,22 @@ def test_a_cut_append_goes_on(client: Client, way: str) -> None:
 def test_an_append_that_does_not_say_whether_it_completes(client: Client) -> None:
     """It does in version 3, does not in 5 and 6, and is refused from 8 on."""
     upload = client.create(b"he")
-    unsaid = (client.dialect.complete(value=True)[0], None)
+    unsaid = (client.dialect.complete_field(value=True)[0], None)
     response = client.append(upload, b"llo", 2, [unsaid], complete=True)
     if client.dialect.version >= 8:
-        refused(response)
-        client.is_at(upload, 2)
+        assert_refused(response)
+        client.assert_incomplete_at(upload, 2)
     elif client.dialect.version == 3:
-        client.holds(upload, b"hello")
+        client.assert_content(upload, b"hello")
     else:
-        client.is_at(upload, 5)
+        client.assert_incomplete_at(upload, 5)
 
 
 @rule("R-50", level=SHOULD)
 @every_version
 def test_an_upload_may_be_cancelled(client: Client) -> None:
     upload = client.create(b"he")
-    fine(client.delete(upload))
+    assert_success(client.delete(upload))
     for method in ("HEAD", "DELETE"):
         assert client.server.send(method, upload.url, client.fields()).status in {404, 410}
     assert client.append(upload, b"l", 2, complete=False).status in {404, 410}
@@ -270,14 +278,17 @@ def test_an_append_may_be_as_small_and_as_large_as_is_said(client: Client) -> No
     least, most = limits.get("min-append-size", 0), limits.get("max-append-size")
     upload = client.create()
     for size in (least, least + 1):
-        fine(client.append(upload, bytes(size), client.offset(upload), complete=False))
+        assert_success(client.append(upload, bytes(size), client.offset(upload), complete=False))
     offset = client.offset(upload)
-    beyond = [*([least - 1] if least else []), *([most + 1] if most and most < SMALL else [])]
+    beyond = [
+        *([least - 1] if least else []),
+        *([most + 1] if most and most < MAX_TEST_SIZE else []),
+    ]
     for size in beyond:
         response = client.append(upload, bytes(size), offset, complete=False)
-        refused(response)
+        assert_refused(response)
         assert "Upload-Limit" in response
-        client.is_at(upload, offset)
+        client.assert_incomplete_at(upload, offset)
 
 
 @rule("R-60")
@@ -299,7 +310,7 @@ def test_options_says_the_limits_to_who_names_no_version(server: Server) -> None
 def test_what_the_whole_server_says_of_limits_holds_for_uploads(client: Client) -> None:
     """It is said "if the same limits apply everywhere"; elsewhere `*` is somebody else's."""
     with client.server.connect() as connection:
-        response = connection.ask("OPTIONS", "*", client.server.fields(client.fields()))
+        response = connection.request("OPTIONS", "*", client.server.fields(client.fields()))
     assert response.status < 500
     limits = limits_in(response)
     assert limits in ({}, client.limits())
@@ -325,8 +336,8 @@ def test_two_writers_are_never_mixed(client: Client) -> None:
             pass
     assert sum(200 <= status < 300 for status in statuses) <= 1
     offset = client.offset(upload)
-    fine(client.append(upload, b"end", offset, complete=True))
-    if client.server.access.reads:
+    assert_success(client.append(upload, b"end", offset, complete=True))
+    if client.server.access.can_read:
         content = upload.read()
         assert content[offset:] == b"end"
         assert content[:offset] in {one[:offset], two[:offset]}
@@ -344,20 +355,20 @@ def test_a_new_request_takes_over(client: Client, measure: Callable[[str, str], 
         silent.send(content[:1000])
         silent.wait_until_delivered()
         began = time.monotonic()
-        client.go_on(upload, content)
+        client.resume(upload, content)
         seconds = time.monotonic() - began
     measure(f"taken over in version {client.dialect.version} after", f"{seconds:.2f} s")
     assert seconds < 9
-    client.holds(upload, content)
+    client.assert_content(upload, content)
 
 
 @rule("R-12", level=PRACTICE, needs=("interop:3", "interop:6", "interop:9"))
 def test_versions_may_be_mixed(server: Server) -> None:
     upload = Client(server, Dialect(6)).create(b"he")
-    Client(server, Dialect(9)).is_at(upload, 2)
-    fine(Client(server, Dialect(3)).append(upload, b"l", 2, complete=False))
-    fine(Client(server, Dialect(9)).append(upload, b"lo", 3, complete=True))
-    Client(server, Dialect(6)).holds(upload, b"hello")
+    Client(server, Dialect(9)).assert_incomplete_at(upload, 2)
+    assert_success(Client(server, Dialect(3)).append(upload, b"l", 2, complete=False))
+    assert_success(Client(server, Dialect(9)).append(upload, b"lo", 3, complete=True))
+    Client(server, Dialect(6)).assert_content(upload, b"hello")
 
 
 @rule("R-12", level=PRACTICE, needs=("interop:6", "creation"))
@@ -366,8 +377,8 @@ def test_an_upload_of_tus_goes_on_here(server: Server) -> None:
     upload.append(b"he")
     client = Client(server, Dialect(6))
     assert client.offset(upload) == 2
-    fine(client.append(upload, b"llo", 2, complete=True))
-    upload.holds(b"hello")
+    assert_success(client.append(upload, b"llo", 2, complete=True))
+    upload.assert_content(b"hello")
 
 
 @rule("R-15", level=PRACTICE)
@@ -375,4 +386,4 @@ def test_an_upload_of_tus_goes_on_here(server: Server) -> None:
 def test_a_relative_place_is_relative_to_the_request(client: Client) -> None:
     place = client.post(b"", complete=False)["Location"]
     upload = Upload(client.server, urljoin(client.server.url, place))
-    client.is_at(upload, 0)
+    client.assert_incomplete_at(upload, 0)

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from .rufh import VERSION, Client, Dialect, every_version, fine, speakers, with_limits
+from .rufh import VERSION, Client, Dialect, assert_success, every_version, for_versions, with_limits
 from .rules import PRACTICE, SHOULD, rule
-from .server import KIB, MIB, Server, Upload, refused, some_bytes
+from .server import KIB, MIB, Server, Upload, assert_refused, some_bytes
 from .wire import Connection
 
 
@@ -20,7 +20,7 @@ def client(server: Server, dialect: Dialect) -> Client:
 @rule("R-10", level=SHOULD)
 @every_version
 def test_a_creation_is_announced_by_a_104(client: Client) -> None:
-    response = fine(client.post(some_bytes(100_000), complete=True))
+    response = assert_success(client.post(some_bytes(100_000), complete=True))
     places = [
         one["Location"] for one in response.interim if one.status == 104 and "Location" in one
     ]
@@ -33,16 +33,16 @@ def test_a_creation_is_announced_by_a_104(client: Client) -> None:
 @every_version
 def test_a_creation_may_be_complete(client: Client) -> None:
     content = some_bytes(100_000)
-    response = fine(client.post(content, complete=True))
-    assert client.dialect.says_complete(response) is not False
+    response = assert_success(client.post(content, complete=True))
+    assert client.dialect.is_complete(response) is not False
     place = next((one for one in response.interim if "Location" in one), response)
-    client.holds(client.server.at(place["Location"]), content)
+    client.assert_content(client.server.upload_at(place["Location"]), content)
 
 
 @rule("R-10", level=SHOULD)
 @with_limits
 def test_the_104_has_the_limits(client: Client) -> None:
-    response = fine(client.post(b"hello", complete=True))
+    response = assert_success(client.post(b"hello", complete=True))
     assert any("Upload-Limit" in one for one in response.interim if one.status == 104)
 
 
@@ -57,14 +57,14 @@ def test_nobody_else_gets_a_104(client: Client, version: str | None) -> None:
 
 
 @rule("R-11", level=PRACTICE)
-@speakers(9)
+@for_versions(9)
 @pytest.mark.parametrize("version", ["4", "99", "x"])
 def test_who_names_a_version_of_tomorrow_may_upload_too(client: Client, version: str) -> None:
-    upload = client.server.at(
-        fine(client.post(b"he", {VERSION: version}, complete=False))["Location"]
+    upload = client.server.upload_at(
+        assert_success(client.post(b"he", {VERSION: version}, complete=False))["Location"]
     )
-    fine(client.append(upload, b"llo", 2, {VERSION: version}, complete=True))
-    client.holds(upload, b"hello")
+    assert_success(client.append(upload, b"llo", 2, {VERSION: version}, complete=True))
+    client.assert_content(upload, b"hello")
 
 
 @rule("R-11", needs="creation")
@@ -74,14 +74,14 @@ def test_a_client_of_tus_never_gets_a_104(server: Server, version: str) -> None:
     fields = {VERSION: version, "Upload-Length": str(len(content))}
     response = server.post(fields)
     assert response.interim == ()
-    upload = server.created(response)
+    upload = server.upload_from(response)
     assert upload.patch(content, 0, {VERSION: version}).interim == ()
 
 
 @rule("R-11", level=PRACTICE, needs="interop:9")
 def test_who_names_no_version_may_upload_too(server: Server) -> None:
     fields = {"Tus-Resumable": None, "Upload-Complete": "?1"}
-    response = fine(server.send("POST", None, fields, b"hello"))
+    response = assert_success(server.send("POST", None, fields, b"hello"))
     assert response.interim == ()
 
 
@@ -90,11 +90,11 @@ def test_who_names_no_version_may_upload_too(server: Server) -> None:
 def test_a_creation_with_a_part_is_201(client: Client) -> None:
     response = client.post(b"he", complete=False)
     assert response.status == 201
-    assert client.dialect.says_complete(response) is False
-    upload = client.server.at(response["Location"])
-    client.is_at(upload, 2)
-    fine(client.append(upload, b"llo", 2, complete=True))
-    client.holds(upload, b"hello")
+    assert client.dialect.is_complete(response) is False
+    upload = client.server.upload_at(response["Location"])
+    client.assert_incomplete_at(upload, 2)
+    assert_success(client.append(upload, b"llo", 2, complete=True))
+    client.assert_content(upload, b"hello")
 
 
 @rule("R-12", level=SHOULD)
@@ -106,7 +106,7 @@ def test_the_201_has_the_limits(client: Client) -> None:
 @rule("R-13")
 @every_version
 def test_a_creation_may_be_empty(client: Client) -> None:
-    client.is_at(client.create(), 0)
+    client.assert_incomplete_at(client.create(), 0)
 
 
 @rule("R-13", level=PRACTICE)
@@ -115,7 +115,7 @@ def test_the_offset_is_always_said(client: Client) -> None:
     """tus-js-client needs it in every version."""
     response = client.post(b"", complete=False)
     assert response["Upload-Offset"] == "0"
-    upload = client.server.at(response["Location"])
+    upload = client.server.upload_at(response["Location"])
     assert client.append(upload, b"he", 0, complete=False)["Upload-Offset"] == "2"
     assert client.append(upload, b"llo", 2, complete=True)["Upload-Offset"] == "5"
 
@@ -123,7 +123,7 @@ def test_the_offset_is_always_said(client: Client) -> None:
 @rule("R-14", level=PRACTICE)
 @every_version
 def test_an_empty_upload_may_be_complete(client: Client) -> None:
-    fine(client.post(b"", complete=True))
+    assert_success(client.post(b"", complete=True))
 
 
 @rule("R-15")
@@ -137,7 +137,7 @@ def test_all_answers_name_the_same_place(client: Client) -> None:
 @rule("R-16", level=SHOULD, needs="small-max-size")
 @with_limits
 def test_a_length_over_the_limit_is_refused(client: Client, server: Server) -> None:
-    size = (server.offer().max_size or 0) + 1
+    size = (server.capabilities().max_size or 0) + 1
     response = client.post(b"", {"Upload-Length": str(size)}, complete=False)
     assert response.status in {400, 413}
     assert "Upload-Limit" in response
@@ -149,38 +149,38 @@ def test_a_length_over_the_limit_is_refused(client: Client, server: Server) -> N
 def test_the_smallest_upload_is_as_small_as_is_said(client: Client) -> None:
     """A smaller one may be taken, but then not as a resumable one. Where nothing is said: empty."""
     least = client.limits().get("min-size", 0)
-    client.is_at(client.create(b"", {"Upload-Length": str(least)}), 0)
+    client.assert_incomplete_at(client.create(b"", {"Upload-Length": str(least)}), 0)
     if least:
         response = client.post(b"", {"Upload-Length": str(least - 1)}, complete=False)
         assert response.interim == ()
         assert 200 <= response.status < 300 or "Upload-Limit" in response
 
 
-def cut_creation(client: Client, body: bytes, announced: int) -> tuple[Upload, Connection]:
+def cut_creation(client: Client, body: bytes, content_length: int) -> tuple[Upload, Connection]:
     """A creation whose body is still coming; the upload that its 104 announced."""
     connection = client.server.connect()
-    fields = client.creation({"Content-Length": str(announced)}, complete=True)
+    fields = client.creation({"Content-Length": str(content_length)}, complete=True)
     connection.begin("POST", client.server.path, client.server.fields(fields))
     connection.send(body)
     interim = connection.interim()
     assert interim.status == 104
-    return client.server.at(interim["Location"]), connection
+    return client.server.upload_at(interim["Location"]), connection
 
 
 @rule("R-18", "R-04", level=SHOULD)
-@pytest.mark.parametrize("way", ["close", "reset"])
+@pytest.mark.parametrize("interruption", ["close", "reset"])
 @every_version
-def test_a_cut_creation_goes_on(client: Client, way: str) -> None:
+def test_a_cut_creation_goes_on(client: Client, interruption: str) -> None:
     content = some_bytes(300 * KIB)
     upload, connection = cut_creation(client, content[: 200 * KIB], len(content))
-    connection.reset() if way == "reset" else connection.close()
+    connection.reset() if interruption == "reset" else connection.close()
     deadline = time.monotonic() + 5
     while (offset := client.offset(upload)) < 136 * KIB and time.monotonic() < deadline:
         time.sleep(0.1)
     assert 136 * KIB <= offset <= 200 * KIB
-    client.is_at(upload, offset)
-    fine(client.append(upload, content[offset:], offset, complete=True))
-    client.holds(upload, content)
+    client.assert_incomplete_at(upload, offset)
+    assert_success(client.append(upload, content[offset:], offset, complete=True))
+    client.assert_content(upload, content)
 
 
 @rule("R-20", "R-32", "R-45", level=SHOULD)
@@ -198,7 +198,7 @@ def test_other_methods_create_too(client: Client, method: str) -> None:
     fields = client.creation({"Content-Type": "text/plain"}, complete=False)
     response = client.server.send(method, None, fields, b"he")
     assert response.status == 201
-    client.is_at(client.server.at(response["Location"]), 2)
+    client.assert_incomplete_at(client.server.upload_at(response["Location"]), 2)
 
 
 @rule("R-21", level=PRACTICE, needs="get")
@@ -210,7 +210,7 @@ def test_the_name_of_a_file_is_kept_and_its_bytes_as_they_are(client: Client) ->
         "Content-Disposition": 'inline; filename="report.pdf"',
     }
     upload = client.create(b"he", fields)
-    fine(client.append(upload, b"llo", 2, complete=True))
+    assert_success(client.append(upload, b"llo", 2, complete=True))
     response = client.server.send("GET", upload.url, client.fields())
     assert response.body == b"hello"
     assert response["Content-Type"].startswith("application/pdf")
@@ -224,22 +224,22 @@ def test_100_is_sent_too(client: Client) -> None:
         fields = {"Expect": "100-continue", "Content-Length": "5"}
         sent = client.server.fields(client.creation(dict(fields), complete=True))
         connection.begin("POST", client.server.path, sent)
-        connection.is_silent_for(1)
+        connection.stays_silent_for(1)
         connection.send(b"hello")
-        response = fine(connection.response("POST"))
+        response = assert_success(connection.response("POST"))
     assert 100 in [one.status for one in response.interim]
 
 
-NO_INTEGERS = ["abc", "-1", "1.0", '"1"', "1000000000000000", "1, 2", "", "?1"]
+NON_INTEGERS = ["abc", "-1", "1.0", '"1"', "1000000000000000", "1, 2", "", "?1"]
 
 
 @rule("R-01", "R-34", "R-04")
-@pytest.mark.parametrize("text", NO_INTEGERS)
+@pytest.mark.parametrize("text", NON_INTEGERS)
 @every_version
 def test_an_offset_that_is_none_changes_nothing(client: Client, text: str) -> None:
     upload = client.create(b"h")
     assert client.append(upload, b"e", text, complete=False).status in {400, 409}
-    client.is_at(upload, 1)
+    client.assert_incomplete_at(upload, 1)
 
 
 @rule("R-34")
@@ -248,7 +248,7 @@ def test_without_an_offset_nothing_changes(client: Client) -> None:
     upload = client.create(b"h")
     response = client.append(upload, b"e", 1, {"Upload-Offset": None}, complete=False)
     assert response.status in {400, 409}
-    client.is_at(upload, 1)
+    client.assert_incomplete_at(upload, 1)
 
 
 @rule("R-01", level=PRACTICE)
@@ -256,15 +256,15 @@ def test_without_an_offset_nothing_changes(client: Client) -> None:
 @every_version
 def test_an_offset_may_be_any_structured_integer(client: Client, text: str) -> None:
     upload = client.create(b"h")
-    fine(client.append(upload, b"e", text, complete=False))
-    client.is_at(upload, 2)
+    assert_success(client.append(upload, b"e", text, complete=False))
+    client.assert_incomplete_at(upload, 2)
 
 
 @rule("R-02")
 @pytest.mark.parametrize("text", ["1", "true", "?2", "", "?"])
 @every_version
 def test_a_completeness_that_is_none_makes_no_resumable_upload(client: Client, text: str) -> None:
-    name, _ = client.dialect.complete(value=True)
+    name, _ = client.dialect.complete_field(value=True)
     response = client.server.send("POST", None, client.fields({name: text}), b"hello")
     assert response.status < 500
     assert response.interim == ()
@@ -289,28 +289,28 @@ def test_a_place_is_hard_to_guess(client: Client) -> None:
 @rule("R-06")
 @with_limits
 def test_a_length_that_contradicts_the_content_is_refused(client: Client) -> None:
-    refused(client.post(b"hello", {"Upload-Length": "6"}, complete=True))
+    assert_refused(client.post(b"hello", {"Upload-Length": "6"}, complete=True))
     upload = client.create(b"he")
-    refused(client.append(upload, b"llo", 2, {"Upload-Length": "6"}, complete=True))
-    client.is_at(upload, 2)
+    assert_refused(client.append(upload, b"llo", 2, {"Upload-Length": "6"}, complete=True))
+    client.assert_incomplete_at(upload, 2)
 
 
 @rule("R-06", "R-41")
 @with_limits
 def test_a_length_that_was_said_stays(client: Client) -> None:
     upload = client.create(b"he", {"Upload-Length": "5"})
-    refused(client.append(upload, b"l", 2, {"Upload-Length": "6"}, complete=False))
+    assert_refused(client.append(upload, b"l", 2, {"Upload-Length": "6"}, complete=False))
     assert client.head(upload)["Upload-Length"] == "5"
-    fine(client.append(upload, b"l", 2, {"Upload-Length": "5"}, complete=False))
-    fine(client.append(upload, b"lo", 3, complete=True))
-    client.holds(upload, b"hello")
+    assert_success(client.append(upload, b"l", 2, {"Upload-Length": "5"}, complete=False))
+    assert_success(client.append(upload, b"lo", 3, complete=True))
+    client.assert_content(upload, b"hello")
 
 
 @rule("R-07", level=PRACTICE)
 @with_limits
 def test_a_chunked_append_may_not_complete_too_little(client: Client) -> None:
     upload = client.create(b"he", {"Upload-Length": "9"})
-    refused(client.append(upload, b"", 2, complete=True, chunks=[b"l", b"lo"]))
+    assert_refused(client.append(upload, b"", 2, complete=True, chunks=[b"l", b"lo"]))
     assert 2 <= int(client.head(upload)["Upload-Offset"]) <= 5
     assert client.head(upload)["Upload-Length"] == "9"
 
@@ -319,5 +319,5 @@ def test_a_chunked_append_may_not_complete_too_little(client: Client) -> None:
 @with_limits
 def test_a_length_may_come_later(client: Client) -> None:
     upload = client.create(b"he")
-    fine(client.append(upload, b"l", 2, {"Upload-Length": "5"}, complete=False))
+    assert_success(client.append(upload, b"l", 2, {"Upload-Length": "5"}, complete=False))
     assert client.head(upload)["Upload-Length"] == "5"

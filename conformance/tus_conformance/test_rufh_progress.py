@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from .options import Options
-from .rufh import Client, Dialect, fine, speakers
+from .rufh import Client, Dialect, assert_success, for_versions
 from .rules import SHOULD, rule
 from .server import KIB, MIB, Server, Upload, some_bytes, target_of
 from .wire import Connection, Response
@@ -29,7 +29,7 @@ def client(server: Server, dialect: Dialect) -> Client:
 @rule("R-42", "R-18", "R-46", "R-04", level=SHOULD)
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("begin", ["creation", "append"])
-@speakers(5, 6, 8, 9)
+@for_versions(5, 6, 8, 9)
 def test_an_offset_that_a_104_said_is_safe(
     client: Client,
     begin: str,
@@ -52,15 +52,15 @@ def test_an_offset_that_a_104_said_is_safe(
         assert second.offset(upload.on(second.server)) >= said
     offset = client.offset(upload)
     assert offset >= said
-    fine(client.append(upload, CONTENT[offset:], offset, complete=True))
-    client.holds(upload, CONTENT)
+    assert_success(client.append(upload, CONTENT[offset:], offset, complete=True))
+    client.assert_content(upload, CONTENT)
 
 
 def begin_creation(client: Client, connection: Connection) -> Upload:
     """A creation whose body is still to come; the upload is the one that its first 104 names."""
     fields = client.creation({"Content-Length": str(len(CONTENT))}, complete=True)
     connection.begin("POST", client.server.path, client.server.fields(fields))
-    return client.server.at(interim(connection)["Location"])
+    return client.server.upload_at(interim(connection)["Location"])
 
 
 def begin_append(client: Client, connection: Connection) -> Upload:
@@ -77,7 +77,7 @@ def send_until_told(connection: Connection, count: int) -> int:
     for sent in range(0, len(CONTENT), STEP):
         connection.send(CONTENT[sent : sent + STEP])
         time.sleep(PAUSE)
-        while not connection.is_silent_for(0):
+        while not connection.stays_silent_for(0):
             response = interim(connection)
             assert "Location" not in response
             told.append(int(response["Upload-Offset"]))

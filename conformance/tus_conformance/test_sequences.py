@@ -15,7 +15,7 @@ import pytest
 
 from .options import Options
 from .rules import PRACTICE, rule
-from .server import KIB, MIB, Offer, Server, Upload, refused, some_bytes
+from .server import KIB, MIB, Capabilities, Server, Upload, assert_refused, some_bytes
 
 STEPS = 30
 
@@ -81,12 +81,12 @@ class Play:
 
     server: Server
     workers: list[Server]
-    offer: Offer
+    capabilities: Capabilities
     random: random.Random
     uploads: list[Model] = field(default_factory=list)
 
     def offers(self, *extensions: str) -> bool:
-        return set(extensions) <= set(self.offer.extensions)
+        return set(extensions) <= set(self.capabilities.extensions)
 
     def steps(self, one: Model) -> list[Callable[[Model], None]]:
         """What may be done with an upload, as often as it is to be done."""
@@ -123,7 +123,7 @@ class Play:
         """The upload, at some worker."""
         return one.upload.on(self.random.choice(self.workers))
 
-    def piece(self, one: Model) -> bytes:
+    def chunk(self, one: Model) -> bytes:
         size = min(self.random.choice(PIECES), one.left)
         return one.content[one.offset : one.offset + size]
 
@@ -131,42 +131,42 @@ class Play:
 
     def append(self, one: Model) -> None:
         """An append. One that is not settled may lose to the request that is still under way."""
-        piece = self.piece(one)
-        response = self.at(one).patch(piece, one.offset)
+        chunk = self.chunk(one)
+        response = self.at(one).patch(chunk, one.offset)
         if not one.is_settled and response.status in {409, 423}:
-            one.reach = max(one.reach, one.offset + len(piece))
+            one.reach = max(one.reach, one.offset + len(chunk))
             return
         assert response.status == 204, response
-        one.offset += len(piece)
+        one.offset += len(chunk)
         assert response["Upload-Offset"] == str(one.offset), response
-        if piece:
+        if chunk:
             # The one under way is at the wrong offset now.
             one.reach = one.offset
 
     def misplace(self, one: Model) -> None:
         wrong = self.random.choice([one.offset + 1, one.offset + 70_000, max(0, one.offset - 1)])
         if wrong != one.offset:
-            assert self.at(one).patch(self.piece(one), wrong).status == 409
+            assert self.at(one).patch(self.chunk(one), wrong).status == 409
 
     def mistype(self, one: Model) -> None:
         fields = {"Content-Type": "text/plain"}
-        refused(self.at(one).patch(self.piece(one), one.offset, fields))
+        assert_refused(self.at(one).patch(self.chunk(one), one.offset, fields))
 
     def overfill(self, one: Model) -> None:
         if not one.is_deferred:
             data = one.content[one.offset :] + b"beyond"
-            refused(self.at(one).patch(data, one.offset))
+            assert_refused(self.at(one).patch(data, one.offset))
 
     def cut(self, one: Model) -> None:
         """A request that ends early: some of it is kept, and from there it goes on."""
-        piece = self.piece(one)
-        sent = piece[: self.random.randint(0, len(piece))]
-        if len(sent) == len(piece):
+        chunk = self.chunk(one)
+        sent = chunk[: self.random.randint(0, len(chunk))]
+        if len(sent) == len(chunk):
             return
         upload = self.at(one)
         with upload.connect() as connection:
-            upload.begin_patch(connection, sent, one.offset, announced=len(piece))
-            self.random.choice([connection.close, connection.reset, connection.finish])()
+            upload.begin_patch(connection, sent, one.offset, content_length=len(chunk))
+            self.random.choice([connection.close, connection.reset, connection.half_close])()
             one.reach = max(one.reach, one.offset + len(sent))
             one.check(self.at(one))
 
@@ -183,16 +183,16 @@ class Play:
         """Send what is missing, and read all; join what may be joined."""
         there = [one for one in self.uploads if not one.is_gone]
         for one in there:
-            self.at(one).go_on(one.content)
+            self.at(one).resume(one.content)
             if one.is_deferred:
                 one.offset = len(one.content)
                 self.declare(one)
-            self.at(one).holds(one.content)
+            self.at(one).assert_content(one.content)
         parts = [one for one in there if one.is_partial]
         if parts:
             urls = " ".join(one.upload.target for one in parts)
-            final = self.server.created(self.server.post({"Upload-Concat": f"final;{urls}"}))
-            final.holds(b"".join(one.content for one in parts))
+            final = self.server.upload_from(self.server.post({"Upload-Concat": f"final;{urls}"}))
+            final.assert_content(b"".join(one.content for one in parts))
 
 
 @rule(
@@ -202,10 +202,12 @@ class Play:
     needs=("creation", "small-max-size"),
 )
 @pytest.mark.parametrize("seed", range(6))
-def test_requests_in_any_order(seed: int, server: Server, offer: Offer, options: Options) -> None:
+def test_requests_in_any_order(
+    seed: int, server: Server, capabilities: Capabilities, options: Options
+) -> None:
     second = options.second_url
     workers = [server, *([Server(second, server.access)] if second else [])]
-    play = Play(server, workers, offer, random.Random(seed))
+    play = Play(server, workers, capabilities, random.Random(seed))
     for _ in range(STEPS):
         play.step()
     play.end()

@@ -50,7 +50,7 @@ def test_afterwards_it_cannot_be_read(server: Server) -> None:
 
 @rule("TE-03", level=PRACTICE)
 def test_an_unknown_upload_is_404(server: Server) -> None:
-    assert server.send("DELETE", server.unknown()).status == 404
+    assert server.send("DELETE", server.unknown_url()).status == 404
 
 
 @rule("TE-05")
@@ -59,7 +59,7 @@ def test_a_patch_that_runs_does_not_bring_it_back(server: Server) -> None:
     content = some_bytes(size)
     upload = server.create(size)
     with upload.connect() as connection:
-        upload.begin_patch(connection, content[: size // 2], 0, announced=size)
+        upload.begin_patch(connection, content[: size // 2], 0, content_length=size)
         deleted = upload.delete().status
         assert deleted in {204, 409, 423}
         try:
@@ -69,35 +69,35 @@ def test_a_patch_that_runs_does_not_bring_it_back(server: Server) -> None:
             status = None
     if deleted == 204:
         assert status != 204
-        upload.is_gone()
+        upload.assert_gone()
     else:
         assert status == 204
-        upload.holds(content)
+        upload.assert_content(content)
 
 
 @rule("TE-05", level=PRACTICE)
 def test_who_deletes_does_not_wait_for_who_writes(server: Server) -> None:
     upload = server.create(1000)
     with upload.connect() as connection:
-        upload.begin_patch(connection, b"x", 0, announced=1000)
+        upload.begin_patch(connection, b"x", 0, content_length=1000)
         assert upload.delete().status == 204
         connection.close()
-    upload.is_gone()
+    upload.assert_gone()
 
 
 @rule("TE-05", needs="second-url")
-def test_another_worker_may_terminate_it(server: Server, second: Server) -> None:
+def test_another_worker_may_terminate_it(server: Server, second_server: Server) -> None:
     upload = server.create(5)
     upload.append(b"he")
-    assert upload.on(second).delete().status == 204
-    upload.is_gone()
+    assert upload.on(second_server).delete().status == 204
+    upload.assert_gone()
 
 
 @rule("TE-06", level=PRACTICE)
 def test_a_body_means_nothing(server: Server) -> None:
     upload = server.create(5)
     assert server.send("DELETE", upload.url, {}, b"hello").status == 204
-    upload.is_gone()
+    upload.assert_gone()
 
 
 @rule("TE-06", level=PRACTICE)
@@ -107,12 +107,12 @@ def test_of_two_at_once_one_wins(server: Server) -> None:
         statuses = sorted(pool.map(lambda _: upload.delete().status, range(2)))
     assert 204 in statuses
     assert set(statuses) <= {204, 404, 410, 423}
-    upload.is_gone()
+    upload.assert_gone()
 
 
 @rule("TE-07", level=PRACTICE, needs=("concatenation", "content"))
 def test_a_part_may_go_and_the_whole_stays(server: Server) -> None:
     part = server.upload(b"hello", {"Upload-Concat": "partial"})
-    final = server.created(server.post({"Upload-Concat": f"final;{part.url}"}))
+    final = server.upload_from(server.post({"Upload-Concat": f"final;{part.url}"}))
     assert part.delete().status in {204, 404, 410}
-    final.holds(b"hello")
+    final.assert_content(b"hello")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from .rules import PRACTICE, needs, rule
-from .server import Server, Upload, listed
+from .server import Server, Upload, parse_list
 from .wire import Response
 
 pytestmark = needs("creation")
@@ -22,7 +22,7 @@ METHODS = [
 ]
 
 
-def ask(upload: Upload, method: str, version: str | None) -> Response:
+def request(upload: Upload, method: str, version: str | None) -> Response:
     """A request that would be right in version 1.0.0."""
     server = upload.server
     said = {"Tus-Resumable": version}
@@ -44,14 +44,14 @@ def upload(server: Server) -> Upload:
 @pytest.mark.parametrize("version", OTHERS)
 @pytest.mark.parametrize("method", METHODS)
 def test_another_version_is_412(upload: Upload, method: str, version: str) -> None:
-    assert ask(upload, method, version).status == 412
+    assert request(upload, method, version).status == 412
 
 
 @rule("C-02")
 @pytest.mark.parametrize("method", METHODS)
 def test_the_412_names_the_versions(upload: Upload, method: str) -> None:
     """ "The Server MUST … include the Tus-Version header into the response." """
-    assert "1.0.0" in listed(ask(upload, method, "0.2.2").get("Tus-Version"))
+    assert "1.0.0" in parse_list(request(upload, method, "0.2.2").get("Tus-Version"))
 
 
 @rule("C-02", "C-25")
@@ -59,7 +59,7 @@ def test_the_412_names_the_versions(upload: Upload, method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_another_version_does_nothing(upload: Upload, method: str, version: str) -> None:
     with upload.unchanged():
-        response = ask(upload, method, version)
+        response = request(upload, method, version)
     assert not 200 <= response.status < 300
     assert "Location" not in response
 
@@ -70,7 +70,7 @@ def test_another_version_does_nothing(upload: Upload, method: str, version: str)
 def test_no_version_is_412(upload: Upload, method: str, version: str | None) -> None:
     """HEAD may be answered: download managers know no versions."""
     with upload.unchanged():
-        status = ask(upload, method, version).status
+        status = request(upload, method, version).status
     assert status == 412 or (method == "HEAD" and status in {200, 204})
 
 
@@ -95,8 +95,8 @@ RESPONSES: dict[str, Callable[[Upload], Response]] = {
     "POST": lambda u: u.server.post({"Upload-Length": "5"}),
     "HEAD": lambda u: u.head(),
     "PATCH": lambda u: u.patch(b"llo", 2),
-    "HEAD-unknown": lambda u: u.server.send("HEAD", u.server.unknown()),
-    "PATCH-unknown": lambda u: Upload(u.server, u.server.unknown()).patch(b"", 0),
+    "HEAD-unknown": lambda u: u.server.send("HEAD", u.server.unknown_url()),
+    "PATCH-unknown": lambda u: Upload(u.server, u.server.unknown_url()).patch(b"", 0),
     "PATCH-other-offset": lambda u: u.patch(b"", 1),
     "PATCH-other-type": lambda u: u.patch(b"", 2, {"Content-Type": "text/plain"}),
     "PATCH-too-long": lambda u: u.patch(b"1234", 2),

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from .rules import PRACTICE, needs, rule
-from .server import MIB, STREAM, Server, encoded, refused, some_bytes
+from .server import MIB, STREAM, Server, as_base64, assert_refused, some_bytes
 from .wire import Response
 
 pytestmark = needs("creation", "creation-with-upload")
@@ -24,10 +24,10 @@ def post(server: Server, length: int, data: bytes, **more: str) -> Response:
 def test_the_first_bytes_may_come_at_once(server: Server, size: int) -> None:
     response = post(server, 5, b"hello"[:size])
     assert response["Upload-Offset"] == str(size)
-    upload = server.created(response)
+    upload = server.upload_from(response)
     assert upload.offset() == size
     upload.append(b"hello"[size:], size)
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("CW-03")
@@ -36,7 +36,7 @@ def test_all_bytes_may_come_at_once(server: Server, size: int) -> None:
     content = some_bytes(size)
     response = post(server, size, content)
     assert response["Upload-Offset"] == str(size)
-    server.created(response).holds(content)
+    server.upload_from(response).assert_content(content)
 
 
 @rule("CW-02", level=PRACTICE)
@@ -44,12 +44,12 @@ def test_they_may_come_in_chunks(server: Server) -> None:
     fields = {"Upload-Length": "5", "Content-Type": STREAM}
     response = server.post(fields, chunks=[b"he", b"l"])
     assert response["Upload-Offset"] == "3"
-    server.created(response).go_on(b"hello")
+    server.upload_from(response).resume(b"hello")
 
 
 @rule("CW-02", "CR-08")
 def test_metadata_may_come_with_them(server: Server) -> None:
-    upload = server.created(post(server, 5, b"he", Upload_Metadata="a YQ=="))
+    upload = server.upload_from(post(server, 5, b"he", Upload_Metadata="a YQ=="))
     assert upload.head()["Upload-Metadata"] == "a YQ=="
 
 
@@ -57,12 +57,12 @@ def test_metadata_may_come_with_them(server: Server) -> None:
 def test_the_type_without_data_is_a_beginning_of_nothing(server: Server) -> None:
     response = post(server, 5, b"")
     assert response.get("Upload-Offset") == "0"
-    assert server.created(response).offset() == 0
+    assert server.upload_from(response).offset() == 0
 
 
 @rule("CW-04", level=PRACTICE)
 def test_an_empty_file_may_come_at_once(server: Server) -> None:
-    server.created(post(server, 0, b"")).holds(b"")
+    server.upload_from(post(server, 0, b"")).assert_content(b"")
 
 
 @rule("CW-05")
@@ -75,7 +75,7 @@ def test_too_many_bytes_are_never_taken(server: Server, length: int, framing: st
     else:
         response = server.post(fields, b"hello world")
     if "Location" in response:
-        assert server.at(response["Location"]).offset() <= length
+        assert server.upload_at(response["Location"]).offset() <= length
 
 
 @rule("CW-05", level=PRACTICE)
@@ -90,15 +90,15 @@ def test_too_many_bytes_are_refused(server: Server, framing: str) -> None:
 
 
 @rule("CW-07", level=PRACTICE)
-@pytest.mark.parametrize("way", ["close", "reset"])
-def test_a_creation_that_is_cut_does_no_harm(server: Server, way: str) -> None:
+@pytest.mark.parametrize("interruption", ["close", "reset"])
+def test_a_creation_that_is_cut_does_no_harm(server: Server, interruption: str) -> None:
     with server.connect() as connection:
         fields = {"Upload-Length": "100000", "Content-Type": STREAM, "Content-Length": "100000"}
         connection.begin("POST", server.path, server.fields(fields))
         connection.send(b"x" * 50_000)
-        if way == "reset":
+        if interruption == "reset":
             connection.reset()
-    server.works()
+    server.assert_works()
 
 
 @rule("CW-07", level=PRACTICE)
@@ -108,24 +108,24 @@ def test_a_creation_that_is_half_closed_is_answered_with_what_came(server: Serve
         fields = {"Upload-Length": "5", "Content-Type": STREAM, "Content-Length": "5"}
         connection.begin("POST", server.path, server.fields(fields))
         connection.send(b"he")
-        connection.finish()
+        connection.half_close()
         try:
             response = connection.response("POST")
         except ConnectionError:
             return  # Nobody has to answer who is half gone.
     if response.status == 201:
-        upload = server.created(response)
+        upload = server.upload_from(response)
         assert upload.offset() <= 2
-        upload.go_on(b"hello")
-        upload.holds(b"hello")
+        upload.resume(b"hello")
+        upload.assert_content(b"hello")
     else:
         assert response.status >= 400
 
 
 @rule("CW-08", level=PRACTICE, needs="checksum")
 def test_a_checksum_is_verified(server: Server) -> None:
-    right = f"sha1 {encoded(hashlib.sha1(b'hello').digest())}"
-    server.created(post(server, 5, b"hello", Upload_Checksum=right)).holds(b"hello")
+    right = f"sha1 {as_base64(hashlib.sha1(b'hello').digest())}"
+    server.upload_from(post(server, 5, b"hello", Upload_Checksum=right)).assert_content(b"hello")
     response = post(server, 5, b"hellO", Upload_Checksum=right)
     assert response.status == 460
     assert "Location" not in response
@@ -135,18 +135,18 @@ def test_a_checksum_is_verified(server: Server) -> None:
 def test_the_length_may_be_deferred(server: Server) -> None:
     response = server.post({"Upload-Defer-Length": "1", "Content-Type": STREAM}, b"he")
     assert response["Upload-Offset"] == "2"
-    upload = server.created(response)
+    upload = server.upload_from(response)
     assert upload.head()["Upload-Defer-Length"] == "1"
     upload.append(b"llo", 2, {"Upload-Length": "5"})
-    upload.holds(b"hello")
+    upload.assert_content(b"hello")
 
 
 @rule("CW-10", level=PRACTICE, needs="concatenation")
 def test_it_may_be_a_part_but_no_whole(server: Server) -> None:
-    part = server.created(post(server, 5, b"hello", Upload_Concat="partial"))
+    part = server.upload_from(post(server, 5, b"hello", Upload_Concat="partial"))
     assert part.offset() == 5
     fields = {"Upload-Concat": f"final;{part.url}", "Content-Type": STREAM}
-    refused(server.post(fields, b"hello"))
+    assert_refused(server.post(fields, b"hello"))
 
 
 @rule("CW-02", "C-02", "CR-05")

@@ -120,9 +120,11 @@ class Connection:
 
     def begin(self, method: str, target: str, fields: Fields = ()) -> None:
         """Send a request's head; its body is the caller's business."""
-        self.send(request_head(method, target, combined({"Host": self.origin.authority}, fields)))
+        self.send(
+            request_head(method, target, merge_fields({"Host": self.origin.authority}, fields))
+        )
 
-    def send_until_answer(self, data: bytes) -> int:
+    def send_until_response(self, data: bytes) -> int:
         """Send bytes until all are gone or an answer begins to come; how many were sent."""
         sent = 0
         view = memoryview(data)
@@ -136,7 +138,7 @@ class Connection:
             sent += min(_STEP, len(data) - sent)
         return sent
 
-    def finish(self) -> None:
+    def half_close(self) -> None:
         """Half-close: nothing more will be sent, and the answer can still be read."""
         self._socket.shutdown(socket.SHUT_WR)
 
@@ -161,7 +163,7 @@ class Connection:
 
     # -- receiving -------------------------------------------------------------------------------
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
@@ -171,8 +173,8 @@ class Connection:
         """Send a whole request and read the response, which may come before the body is sent."""
         self.begin(method, target, fields)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            for piece in [body] if isinstance(body, bytes) else body:
-                self.send(piece)
+            for chunk in [body] if isinstance(body, bytes) else body:
+                self.send(chunk)
         return self.response(method)
 
     def response(self, method: str = "GET") -> Response:
@@ -184,22 +186,22 @@ class Connection:
         """
         interim: list[Response] = []
         while True:
-            head = self._head()
+            head = self._read_head()
             if head.status >= 200 or head.status == 101:
                 break
             interim.append(head)
         bodyless = method == "HEAD" or head.status in _BODYLESS
-        body = b"" if bodyless else self._body(head)
+        body = b"" if bodyless else self._read_body(head)
         self._is_due = False
         return Response(head.status, head.reason, head.fields, body, tuple(interim))
 
     def interim(self) -> Response:
         """The next response, which has to be an interim one, without waiting for the final one."""
-        head = self._head()
+        head = self._read_head()
         assert head.status < 200, f"expected an interim response, got {head}"
         return head
 
-    def ends_within(self, seconds: float) -> bool:
+    def closes_within(self, seconds: float) -> bool:
         """Whether the other side ends the connection within so many seconds, whatever it says."""
         deadline = time.monotonic() + seconds
         try:
@@ -215,7 +217,7 @@ class Connection:
             self._socket.settimeout(self.timeout)
         return False
 
-    def is_silent_for(self, seconds: float) -> bool:
+    def stays_silent_for(self, seconds: float) -> bool:
         """Whether nothing at all comes for so many seconds, and the connection stays."""
         readable, _, _ = select.select([self._socket], [], [], seconds)
         return not readable
@@ -233,19 +235,19 @@ class Connection:
 
     # -- in detail -------------------------------------------------------------------------------
 
-    def _head(self) -> Response:
-        line = self._line()
+    def _read_head(self) -> Response:
+        line = self._read_line()
         version, _, rest = line.partition(" ")
         status, _, reason = rest.partition(" ")
         assert version in {"HTTP/1.1", "HTTP/1.0"}, f"this is no response: {line!r}"
         fields: list[tuple[str, str]] = []
-        while text := self._line():
+        while text := self._read_line():
             name, colon, value = text.partition(":")
             assert colon, f"this is no field: {text!r}"
             fields.append((name, value.strip(" \t")))
         return Response(int(status), reason, tuple(fields))
 
-    def _line(self) -> str:
+    def _read_line(self) -> str:
         try:
             line = self._input.readline()
         except ConnectionError as error:
@@ -254,28 +256,28 @@ class Connection:
             raise NoResponse(f"the connection ended, after {line!r}")
         return line.rstrip(b"\r\n").decode("latin-1")
 
-    def _body(self, head: Response) -> bytes:
+    def _read_body(self, head: Response) -> bytes:
         if "chunked" in (head.get("Transfer-Encoding") or ""):
-            return b"".join(self._chunks())
+            return b"".join(self._read_chunks())
         if (length := head.get("Content-Length")) is None:
             return self._input.read()
-        return self._exactly(int(length))
+        return self._read_exactly(int(length))
 
-    def _chunks(self) -> Iterable[bytes]:
-        while size := int(self._line().partition(";")[0], 16):
-            yield self._exactly(size)
-            self._line()
-        while self._line():
+    def _read_chunks(self) -> Iterable[bytes]:
+        while size := int(self._read_line().partition(";")[0], 16):
+            yield self._read_exactly(size)
+            self._read_line()
+        while self._read_line():
             pass
 
-    def _exactly(self, size: int) -> bytes:
+    def _read_exactly(self, size: int) -> bytes:
         body = self._input.read(size)
         if len(body) < size:
             raise NoResponse(f"the body ended after {len(body)} of {size} bytes")
         return body
 
 
-def combined(defaults: Mapping[str, Value], fields: Fields) -> list[tuple[str, Value | None]]:
+def merge_fields(defaults: Mapping[str, Value], fields: Fields) -> list[tuple[str, Value | None]]:
     """`fields`, and the defaults that they neither name nor take away."""
     pairs = list(fields.items()) if isinstance(fields, Mapping) else list(fields)
     named = {name.lower() for name, _ in pairs}
@@ -289,20 +291,20 @@ def request_head(method: str, target: str, fields: Fields) -> bytes:
     return line + _lines(fields) + b"\r\n"
 
 
-def octets(value: Value) -> bytes:
+def to_bytes(value: Value) -> bytes:
     """Text as UTF-8, and bytes as they are."""
     return value.encode() if isinstance(value, str) else value
 
 
-def chunked(pieces: Iterable[bytes], trailers: Fields = ()) -> bytes:
+def encode_chunks(chunks: Iterable[bytes], trailers: Fields = ()) -> bytes:
     """A body in the chunked transfer coding: a chunk for each piece that is not empty."""
-    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]
+    chunks = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks if chunk]
     return b"".join([*chunks, b"0\r\n", _lines(trailers), b"\r\n"])
 
 
 def _lines(fields: Fields) -> bytes:
-    present = [(name, value) for name, value in combined({}, fields) if value is not None]
-    return b"".join(octets(name) + b": " + octets(value) + b"\r\n" for name, value in present)
+    present = [(name, value) for name, value in merge_fields({}, fields) if value is not None]
+    return b"".join(to_bytes(name) + b": " + to_bytes(value) + b"\r\n" for name, value in present)
 
 
 def _undelivered(sock: socket.socket) -> int:

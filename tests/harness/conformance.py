@@ -1,4 +1,4 @@
-"""Runs `tests/conformance` against a server: in a process of its own, since it is on its own."""
+"""Run the conformance suite against a server, in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from tests.harness.servers.gunicorn import Gunicorn
 from tests.harness.servers.peers import EXPIRES, MAX_SIZE, STALL, Judged
 
 ROOT = Path(__file__).parents[2]
-SUITE = ROOT / "tests" / "conformance"
+DISTRIBUTION = ROOT / "conformance"
+SUITE = DISTRIBUTION / "tus_conformance"
+
+COMMAND = [sys.executable, "-m", "tus_conformance"]
+"""The `tus-conformance` command. It runs in `DISTRIBUTION`, so it need not be installed."""
 
 WORKERS = {
     "gevent": [],
     "gthread": ["--config", str(Path(gunicorn_gthread.__file__))],
 }
-"""gunicorn's arguments for each class of workers; the project's own configuration is gevent's."""
+"""gunicorn's arguments for each worker class; the project's own configuration is gevent's."""
 
 
 @contextlib.contextmanager
 def ours(deployment: Deployment, worker: str) -> Iterator[Judged]:
-    """This project: two servers that share their uploads, and one whose uploads soon expire."""
-    # The suite kills workers, and gunicorn says so.
+    """Start this project: two servers with the same uploads, and one whose uploads expire soon."""
+    # The suite kills workers, which gunicorn logs.
     deployment.expected_errors = r"was sent SIGKILL"
     limits = {"TUS_MAX_SIZE": str(MAX_SIZE), "TUS_NETWORK_TIMEOUT": f"{STALL}s"}
     first = deployment.start(arguments=WORKERS[worker], settings=limits)
@@ -36,37 +40,39 @@ def ours(deployment: Deployment, worker: str) -> Iterator[Judged]:
     expiring = deployment.start(workers=1, arguments=WORKERS[worker], settings=brief)
     children = f"/proc/{first.pid}/task/{first.pid}/children"
     options = (
-        *("--tus-second-url", _url(second), "--tus-stall", str(STALL)),
-        *("--tus-expiring-url", _url(expiring), "--tus-expires", str(EXPIRES)),
-        *("--tus-interop", "3,5,6,8,9"),
-        *("--tus-kill", f"kill -9 $(cat {children})"),
+        *("--second-url", _url(second), "--stall", str(STALL)),
+        *("--expiring-url", _url(expiring), "--expires", str(EXPIRES)),
+        *("--interop", "3,5,6,8,9"),
+        *("--kill", f"kill -9 $(cat {children})"),
     )
     name = f"tus-wsgi-s3 {version('tus-wsgi-s3')} ({worker})"
     yield Judged(name, _url(first), f"tus-wsgi-s3-{worker}", options)
 
 
+def run_suite(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `tus-conformance` and capture its output."""
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=DISTRIBUTION, text=True, capture_output=True, check=False
+    )
+
+
 def judge(
     server: Judged, reports: Path, *, level: str = "practice"
 ) -> subprocess.CompletedProcess[str]:
-    """Run the suite; it writes its reports into a folder, as JSON and as Markdown.
+    """Run the suite against a server and write a JSON and a Markdown report into a folder.
 
-    The server's known deviations are those of the file that is named like it.
+    The deviations file of the server has the server's name, without its worker class.
     """
-    known = (
-        SUITE
-        / "deviations"
-        / f"{server.slug.removesuffix('-gevent').removesuffix('-gthread')}.toml"
-    )
-    # As one word each: pytest takes a word that is the path of a file for something to test, and
-    # one that begins with "@" for a file of arguments.
-    command = [
-        *(sys.executable, "-m", "pytest", str(SUITE), "--tb=short", "-q", "-p", "no:cacheprovider"),
-        *(f"--tus-url={server.url}", f"--tus-name={server.name}", f"--tus-level={level}"),
-        *(f"--tus-report={reports / server.slug}{kind}" for kind in (".json", ".md")),
-        *([f"--tus-deviations={known}"] if known.is_file() else []),
+    known = server.slug.removesuffix("-gevent").removesuffix("-gthread")
+    has_deviations = (SUITE / "deviations" / f"{known}.toml").is_file()
+    return run_suite(
+        *(server.url, "--name", server.name, "--level", level),
+        *("--report", str(reports / f"{server.slug}.json")),
+        *("--report", str(reports / f"{server.slug}.md")),
+        *(["--deviations", known] if has_deviations else []),
         *server.options,
-    ]
-    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+        *("--", "--tb=short", "-q"),
+    )
 
 
 def _url(server: Gunicorn) -> str:

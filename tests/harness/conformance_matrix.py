@@ -1,7 +1,7 @@
-"""Judges this project and its peers by `tests/conformance`, and writes the matrix into the docs.
+"""Run the conformance suite against this project and its peers, and write the matrix to the docs.
 
-python -m tests.harness.conformance_matrix                  all of them
-python -m tests.harness.conformance_matrix tus-node-server  some; the others keep their last reports
+python -m tests.harness.conformance_matrix                  all servers
+python -m tests.harness.conformance_matrix tus-node-server  some; the others keep their reports
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from demo.seaweedfs import start_seaweedfs
-from tests.conformance.report import as_markdown, read
 from tests.harness.conformance import ROOT, judge, ours
 from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.peers import Judged, resumable_upload, tus_node_server
+from tus_conformance.report import as_markdown, read_report
 
 REPORTS = ROOT / ".cache" / "conformance"
 DOCS = ROOT / "docs" / "conformance.md"
@@ -43,7 +43,7 @@ SERVERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Judged]]] 
 
 
 def main(chosen: list[str]) -> int:
-    """Judge those that are named; 1 if one of them differs in a way that is not known."""
+    """Run the suite against the chosen servers; return 1 if a difference is not declared."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     worst = 0
     for slug in chosen or SERVERS:
@@ -55,7 +55,7 @@ def main(chosen: list[str]) -> int:
         sys.stdout.write(ran.stdout[-6000:] + ran.stderr)
         worst = max(worst, int(ran.returncode != 0))
     files = [REPORTS / f"{slug}.json" for slug in SERVERS]
-    matrix = as_markdown([read(path) for path in files if path.is_file()])
+    matrix = as_markdown([read_report(path) for path in files if path.is_file()])
     text = DOCS.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,23 +1,26 @@
-"""The black-box suite, on gunicorn with either class of workers and a real S3 server."""
+"""The conformance suite on gunicorn with gevent and gthread workers and a real S3 server."""
 
 from __future__ import annotations
 
 import ast
 import http.server
 import re
+import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tests.conformance.report import as_markdown, read
-from tests.conformance.rules import NOT_TESTED, RULES
-from tests.harness.conformance import SUITE, judge, ours
+from tests.harness.conformance import DISTRIBUTION, SUITE, judge, ours, run_suite
 from tests.harness.servers.deployment import Deployment
+from tus_conformance.deviations import BUNDLED, Deviation, read_deviations
+from tus_conformance.report import as_markdown, read_report
+from tus_conformance.rules import NOT_TESTED, RULES
 
 pytestmark = [pytest.mark.live, pytest.mark.conformance]
 
@@ -34,7 +37,7 @@ def deployment(s3: SeaweedFS, tmp_path: Path) -> Iterator[Deployment]:
     ("worker", "level"), [("gevent", "practice"), ("gthread", "should")], ids=["gevent", "gthread"]
 )
 def test_every_rule_holds(worker: str, level: str, deployment: Deployment, tmp_path: Path) -> None:
-    """All of protocol.md, section 1."""
+    """Run the suite with every optional feature: killed workers, expiry and a second server."""
     with ours(deployment, worker) as server:
         ran = judge(server, tmp_path, level=level)
     print(ran.stdout[-20_000:], ran.stderr)
@@ -44,8 +47,8 @@ def test_every_rule_holds(worker: str, level: str, deployment: Deployment, tmp_p
     assert "failed" not in summary[1]
 
 
-def test_the_suite_stands_on_its_own() -> None:
-    """Whoever has another server needs Python and pytest, and nothing of this project."""
+def test_the_suite_imports_nothing_of_this_project() -> None:
+    """It needs only pytest, so that it can be installed without this project."""
     allowed = {*sys.stdlib_module_names, "pytest"}
     files = list(SUITE.glob("*.py"))
     assert len(files) > 20
@@ -60,16 +63,56 @@ def test_the_suite_stands_on_its_own() -> None:
             assert {name.partition(".")[0] for name in names} <= allowed, path.name
 
 
-def test_without_a_url_the_suite_says_what_it_needs() -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE)]
-    ran = subprocess.run(command, text=True, capture_output=True, check=False)
-    assert ran.returncode == 4
-    assert "--tus-url" in ran.stderr
+def test_the_command_without_a_url_prints_its_usage() -> None:
+    ran = run_suite()
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("usage: tus-conformance")
+    assert "the following arguments are required: URL" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
+def test_pytest_without_the_command_names_the_command() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE)]
+    ran = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert ran.returncode == 4
+    assert "tus-conformance URL" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--field", "Authorization"], "expected 'Name: value', got 'Authorization'"),
+        (["--report", "report.txt"], "expected a .json or .md file, got 'report.txt'"),
+        (["--level", "may"], "invalid choice: 'may'"),
+    ],
+)
+def test_the_command_names_an_invalid_option(arguments: list[str], message: str) -> None:
+    ran = run_suite("http://127.0.0.1:1/files", *arguments)
+    assert ran.returncode == 2
+    assert message in ran.stderr
+
+
+def test_the_wheel_contains_the_tests_and_their_data(tmp_path: Path) -> None:
+    source = tmp_path / "conformance"
+    shutil.copytree(DISTRIBUTION, source, ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    build = "from setuptools.build_meta import build_wheel; print(build_wheel('.'))"
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", build],
+        cwd=source,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    with zipfile.ZipFile(source / ran.stdout.split()[-1]) as wheel:
+        names = {name.removeprefix("tus_conformance/") for name in wheel.namelist()}
+    files = [path for path in SUITE.rglob("*") if "__pycache__" not in path.parts]
+    assert {str(path.relative_to(SUITE)) for path in files if path.is_file()} <= names
+
+
 class OnlyOptions(http.server.BaseHTTPRequestHandler):
-    """A server that knows the protocol's name, and offers nothing of it."""
+    """A server that answers OPTIONS and offers no extension."""
 
     protocol_version = "HTTP/1.1"
 
@@ -79,7 +122,7 @@ class OnlyOptions(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -92,7 +135,7 @@ def only_options() -> Iterator[str]:
         thread.join()
 
 
-def test_a_report_tells_what_failed_what_was_known_and_what_did_not_apply(
+def test_a_report_contains_failures_deviations_and_skipped_rules(
     only_options: str, tmp_path: Path
 ) -> None:
     known = tmp_path / "known.toml"
@@ -107,20 +150,18 @@ def test_a_report_tells_what_failed_what_was_known_and_what_did_not_apply(
         """
     )
     file = tmp_path / "report.json"
-    options = [f"--tus-url={only_options}", f"--tus-deviations={known}", f"--tus-report={file}"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE)]
-    ran = subprocess.run([*command, *options], text=True, capture_output=True, check=False)
+    ran = run_suite(only_options, "--deviations", str(known), "--report", str(file))
     assert ran.returncode == 1, ran.stderr
-    report = read(file)
-    found = {one.test.partition("::")[2]: one for one in report.results}
-    assert found["test_the_largest_size_is_said"].outcome == "deviates"
-    assert found["test_the_largest_size_is_said"].reason == "it has no limit"
+    report = read_report(file)
+    results = {result.test.partition("::")[2]: result for result in report.results}
+    assert results["test_the_largest_size_is_said"].outcome == "deviates"
+    assert results["test_the_largest_size_is_said"].reason == "it has no limit"
     unexpected = "passed against its deviation"
-    assert found["test_options_names_the_version"].outcome == unexpected
-    assert found["test_the_place_of_creation_is_no_upload[PUT]"].outcome == "passed"
-    assert found["test_options_is_answered_whatever_its_version[9.9.9]"].outcome == "passed"
-    assert found["test_no_version_is_412[HEAD-absent]"].outcome == "not applicable"
-    assert found["test_no_version_is_412[HEAD-absent]"].reason == "creation is not offered"
+    assert results["test_options_names_the_version"].outcome == unexpected
+    assert results["test_the_place_of_creation_is_no_upload[PUT]"].outcome == "passed"
+    assert results["test_options_is_answered_whatever_its_version[9.9.9]"].outcome == "passed"
+    assert results["test_no_version_is_412[HEAD-absent]"].outcome == "not applicable"
+    assert results["test_no_version_is_412[HEAD-absent]"].reason == "creation is not offered"
     text = as_markdown([report])
     assert "| C-05 | must | OPTIONS: 200 or 204 with Tus-Version | ✔ |" in text
     assert "| C-33 | must | another offset: 409, nothing changed | – |" in text
@@ -132,7 +173,20 @@ def test_every_rule_has_a_test_or_a_reason() -> None:
     for path in SUITE.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "rule":
-                constants = [one for arg in node.args for one in ast.walk(arg)]
-                named |= {str(one.value) for one in constants if isinstance(one, ast.Constant)}
+                nodes = [child for argument in node.args for child in ast.walk(argument)]
+                named |= {str(child.value) for child in nodes if isinstance(child, ast.Constant)}
     assert named <= set(RULES)
     assert set(RULES) - named == set(NOT_TESTED)
+
+
+def test_every_deviation_names_an_existing_test(tmp_path: Path) -> None:
+    """A renamed test would otherwise leave an entry without effect."""
+    ran = run_suite("http://127.0.0.1:1/files", "--", "--collect-only", "-q")
+    assert ran.returncode == 0, ran.stderr
+    names = re.findall(r"^(?:\S*/)?(test_\w+\.py::.+)$", ran.stdout, re.MULTILINE)
+    assert len(names) > 1000
+    for file in BUNDLED:
+        for deviation in read_deviations(file):
+            for pattern in deviation.tests:
+                alone = Deviation((pattern,), deviation.reason)
+                assert any(map(alone.covers, names)), f"{file}: {pattern}"

@@ -55,7 +55,7 @@ def test_an_expected_failure_is_no_skip(tmp_path: Path) -> None:
 
 
 def test_the_quick_rings_come_first_whatever_the_shuffle(tmp_path: Path) -> None:
-    rings = ["domain", "protocol", "wsgi", "stores", "project", "live", "faults", "conformance"]
+    rings = ["domain", "protocol", "wsgi", "stores", "project", "live", "locks", "faults"]
     files = {f"{ring}/test_{file}.py": PASSES for ring in rings for file in "abc"}
     _, printed = run(tmp_path, files)
     order = re.findall(r"^tests/(\S+?)/test_\S+\.py::\S+ PASSED", printed, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Other servers of tus 1.0.0, which `tests/conformance` judges by the same law as ours.
+"""Other servers of tus 1.0.0, which the conformance suite judges by the same rules as ours.
 
 Each is fetched once into a folder that git ignores, and listens on the loopback interface. All
 sizes are bytes and all times seconds.
@@ -57,7 +57,7 @@ class Judged:
 def tus_node_server(directory: Path) -> Iterator[Judged]:
     """The reference server for Node, with files on disk."""
     with _node(directory / "a", 0) as url, _node(directory / "b", EXPIRES) as expiring:
-        options = ("--tus-expiring-url", expiring, "--tus-expires", str(EXPIRES))
+        options = ("--expiring-url", expiring, "--expires", str(EXPIRES))
         name = f"@tus/server {NODE_SERVER} (Node {_node_version()})"
         yield Judged(name, url, "tus-node-server", options)
     log = (directory / "a" / "server.log").read_text(encoding="utf-8", errors="replace")
@@ -70,8 +70,8 @@ def resumable_upload(directory: Path) -> Iterator[Judged]:
     short = ("--upload-expiry", str(EXPIRES), "--cleanup-interval", "1")
     with _python(directory / "a") as url, _python(directory / "b", *short) as expiring:
         options = (
-            *("--tus-expiring-url", expiring, "--tus-expires", str(EXPIRES)),
-            *("--tus-stall", str(STALL)),
+            *("--expiring-url", expiring, "--expires", str(EXPIRES)),
+            *("--stall", str(STALL)),
         )
         yield Judged(f"resumable-upload {RESUMABLE_UPLOAD}", url, "resumable-upload", options)
 
