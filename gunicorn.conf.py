@@ -1,13 +1,13 @@
-"""Plain `gunicorn` in this directory serves uploads, from environment variables alone.
+"""Configuration of `gunicorn`, run without arguments in this directory: it serves uploads.
 
-gunicorn reads `WEB_CONCURRENCY` (workers), `PORT` and `GUNICORN_CMD_ARGS` by itself; everything
-that begins with `TUS_` is explained by `tus-wsgi settings`.
+Environment variables configure everything. gunicorn itself reads `WEB_CONCURRENCY` (number of
+workers), `PORT` and `GUNICORN_CMD_ARGS`; `tus-wsgi settings` lists those that begin with `TUS_`.
 """
 
 import os
 import sys
 
-# Before anything imports ssl: what is imported first stays unpatched, and blocks every greenlet.
+# Patch before any import of ssl: modules imported earlier stay unpatched and block all greenlets.
 from gevent import monkey
 
 monkey.patch_all()
@@ -15,31 +15,32 @@ monkey.patch_all()
 wsgi_app = "tus_wsgi.app:create_app()"
 worker_class = "gevent"
 
-# A worker that does not report for so long is killed. A gevent worker reports while its requests
-# wait for clients and S3, so this catches only one that is truly stuck.
+# gunicorn kills a worker that sends no heartbeat for this many seconds. A gevent worker sends them
+# while its requests wait for clients and S3, so only a worker that hangs is killed.
 timeout = 60
 
-# After SIGTERM requests stop reading, store what came and end: seconds, not the rest of an upload.
-# Completing a large upload in S3 takes longest.
+# After SIGTERM requests stop reading, store the bytes that arrived, and end. That takes seconds and
+# not the rest of an upload. Completing a large upload in S3 takes longest.
 graceful_timeout = 30
 
-# Seconds that an idle connection is kept: longer than most proxies' own patience would be wasted.
+# Seconds until an idle connection is closed. Most proxies close idle connections earlier.
 keepalive = 5
 
-# gunicorn 27 opens a socket in the home directory, to be steered by. Nobody asked for it here.
+# gunicorn 27 opens a control socket in the home directory, which this server does not need.
 control_socket_disable = True
 
 
 def on_starting(server):
-    """Refuse locks that exclude nobody: the settings do not see `--workers`, but gunicorn does."""
+    """Reject TUS_LOCKER=memory with several workers: only gunicorn knows its `--workers`."""
     if os.environ.get("TUS_LOCKER") == "memory" and server.cfg.workers > 1:
-        sys.exit("TUS_LOCKER: memory is for one process, and there are to be more workers")
+        sys.exit("TUS_LOCKER: memory is for one process, and gunicorn starts several workers")
 
 
 def ssl_context(_config, default_factory):
-    """Let a body be ended without the connection's TLS, or no client could be told why it was.
+    """Accept the end of a connection without a TLS close.
 
-    No end is mistaken: Content-Length and chunks say where a body ends, whatever TLS says.
+    The server shuts down the reading side to interrupt a body, and must still be able to send the
+    response. A truncated body is detected all the same, by its Content-Length or its chunks.
     """
     import ssl
 
@@ -49,7 +50,7 @@ def ssl_context(_config, default_factory):
 
 
 def post_worker_init(worker):
-    """Keep the worker small, and cut running uploads in good order when it is asked to stop."""
+    """Reduce the worker's memory, and interrupt running uploads cleanly when the worker stops."""
     from tus_wsgi import start_drain_watcher, tune_malloc
 
     tune_malloc()

@@ -4,7 +4,7 @@
 
     application = TusMiddleware.from_env(application)
 
-serves uploads below `TUS_BASE_PATH` and passes everything else on to the application.
+serves uploads below `TUS_BASE_PATH` and passes all other requests on to the application.
 """
 
 from tus_wsgi.app import TusMiddleware, create_app

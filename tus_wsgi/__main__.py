@@ -1,4 +1,4 @@
-"""`python -m tus_wsgi` is `tus-wsgi`."""
+"""Run the command `tus-wsgi` as `python -m tus_wsgi`."""
 
 from tus_wsgi.cli import main
 

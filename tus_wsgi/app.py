@@ -1,7 +1,8 @@
-"""From settings to a WSGI application: the only module that knows every class.
+"""Build the WSGI application from the settings: the only module that knows every class.
 
-Nothing happens at import. Call `create_app` or make a `TusMiddleware` in the process that serves:
-after fork, and after gevent has patched what boto3 is going to use.
+Importing this module has no side effects. Call `create_app` or create a `TusMiddleware` in the
+process that serves requests: after the fork, and after gevent has patched the modules that boto3
+uses.
 """
 
 from __future__ import annotations
@@ -52,24 +53,25 @@ log = logging.getLogger(__name__)
 _CONCATENATION = (Extension.CONCATENATION, Extension.CONCATENATION_UNFINISHED)
 
 TAIL_SHARE = 4
-"""A quarter of the memory budget is for tails that wait for a request; the rest is for parts."""
+"""One part in four of the memory budget is for cached tails, the rest for parts in transfer."""
 
 
 class TusMiddleware(UploadMiddleware):
     """Resumable uploads into S3 for any WSGI application.
 
     Args:
-        app: gets every request that is not for uploads, untouched.
+        app: receives every request outside of `TUS_BASE_PATH`, unchanged.
         settings: see `Settings`; `from_env` reads them from the environment.
-        on_finish: called for each upload whose object is whole, before the client is told. It runs
-            at least once for each id; while it raises, the upload is not finished.
-        observers: called with each event of `tus_wsgi.domain.events`, beside the log.
-        store: instead of the S3 store that the settings describe.
-        locker: instead of the locker that the settings describe.
+        on_finish: called when the object of an upload is complete, before the client gets the
+            response. It runs at least once for each id. While it raises, the upload is not
+            finished.
+        observers: called with each event of `tus_wsgi.domain.events`, in addition to the log.
+        store: replaces the S3 store that the settings describe.
+        locker: replaces the locker that the settings describe.
 
     Raises:
-        LockDirectoryRefused: TUS_LOCK_DIR cannot be used.
-        LockerRefused: the service that TUS_LOCKER names cannot be used for locks.
+        InvalidLockDirectory: TUS_LOCK_DIR cannot be used.
+        LockerUnsupported: The service that TUS_LOCKER names cannot be used for locks.
     """
 
     def __init__(
@@ -82,11 +84,11 @@ class TusMiddleware(UploadMiddleware):
         store: Store | None = None,
         locker: Locker | None = None,
     ) -> None:
-        everyone = (LogObserver(), *observers)
+        all_observers = (LogObserver(), *observers)
         spool = make_spool(settings)
         service = UploadService(
             store or make_store(settings, spool),
-            locker or make_locker(settings, everyone),
+            locker or make_locker(settings, all_observers),
             new_id=lambda: new_upload_id(secrets.token_urlsafe),
             max_size=settings.max_size,
             lifetime=settings.expires,
@@ -95,7 +97,7 @@ class TusMiddleware(UploadMiddleware):
             delete_partials=settings.delete_partials,
             presign_url=_url_presigner(settings.download_redirect),
             on_finish=on_finish,
-            observers=everyone,
+            observers=all_observers,
         )
         dialect = Tus1(
             extensions=service.extensions,
@@ -109,18 +111,19 @@ class TusMiddleware(UploadMiddleware):
             mount=UploadRoutes(settings.base_path.rstrip("/"), settings.public_url),
             cors=None if settings.disable_cors else _cors(settings),
             network_timeout=settings.network_timeout,
-            observers=everyone,
+            observers=all_observers,
         )
         self._is_for_one_process = locker is None and settings.locker is LockerKind.MEMORY
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve one request.
+        """Handle a request.
 
         Raises:
-            SettingsError: TUS_LOCKER is `memory`, and the server says that there are more workers.
+            SettingsError: TUS_LOCKER is `memory`, and the server has several processes.
         """
         if self._is_for_one_process and environ.get("wsgi.multiprocess"):
-            raise SettingsError(["TUS_LOCKER: memory is for one process, and this server has more"])
+            mistake = "TUS_LOCKER: memory is for one process, and this server has several"
+            raise SettingsError([mistake])
         return super().__call__(environ, start_response)
 
     @classmethod
@@ -132,34 +135,36 @@ class TusMiddleware(UploadMiddleware):
         on_finish: OnFinish | None = None,
         observers: Iterable[Observer] = (),
     ) -> Self:
-        """The middleware that the environment variables describe.
+        """Create the middleware that the environment variables describe.
 
         Args:
-            app: gets every request that is not for uploads, untouched.
-            environ: instead of `os.environ`.
+            app: receives every request outside of `TUS_BASE_PATH`, unchanged.
+            environ: replaces `os.environ`.
             on_finish: see the class.
             observers: see the class.
 
         Raises:
-            SettingsError: naming every mistake in the environment.
+            SettingsError: The environment is invalid; the message lists every mistake.
         """
         settings = Settings.from_environ(os.environ if environ is None else environ)
         return cls(app, settings=settings, on_finish=on_finish, observers=observers)
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
-    """Uploads and nothing else, with logging set up: what plain `gunicorn` serves.
+    """Create an application that serves only uploads, and configure the log.
+
+    This is the application of `gunicorn.conf.py`.
 
     Raises:
-        SettingsError: naming every mistake in the environment.
+        SettingsError: The environment is invalid; the message lists every mistake.
     """
     settings = Settings.from_environ(os.environ if environ is None else environ)
     configure_logging(settings.log_format)
-    return TusMiddleware(_nothing_here, settings=settings)
+    return TusMiddleware(_not_found, settings=settings)
 
 
 def make_spool(settings: Settings) -> Spool:
-    """The memory and the disk for bytes on their way, one for each process."""
+    """Create the spool, the memory and disk for bytes in transfer. A process needs only one."""
     directory = None if settings.spool_dir is None else str(settings.spool_dir)
     return Spool(settings.memory_budget - _tail_budget(settings), directory)
 
@@ -169,11 +174,11 @@ def _tail_budget(settings: Settings) -> int:
 
 
 def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
-    """The S3 store that the settings describe.
+    """Create the S3 store that the settings describe.
 
     Args:
-        settings: what can be set.
-        spool: where its parts wait; None for a new one.
+        settings: the settings.
+        spool: buffers its parts; None creates a new spool.
     """
     return S3Store(
         make_client(
@@ -192,15 +197,15 @@ def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
 
 
 def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locker:
-    """The locker that the settings describe.
+    """Create the locker that the settings describe.
 
     Args:
-        settings: what can be set.
-        observers: told of every lock.
+        settings: the settings.
+        observers: called with each event of a lock.
 
     Raises:
-        LockDirectoryRefused: TUS_LOCK_DIR cannot be used.
-        LockerRefused: the service that TUS_LOCKER names cannot be used for locks.
+        InvalidLockDirectory: TUS_LOCK_DIR cannot be used.
+        LockerUnsupported: The service that TUS_LOCKER names cannot be used for locks.
     """
     dispatch = EventDispatcher(observers).dispatch
     timeout = settings.acquire_lock_timeout
@@ -210,47 +215,49 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
             locker = MemoryLocker(timeout=timeout)
         case LockerKind.FILE:
             if settings.hosts is Hosts.MANY:
-                log.warning("TUS_HOSTS is many, and TUS_LOCKER=file excludes nobody on other hosts")
+                log.warning("TUS_HOSTS is many, but TUS_LOCKER=file works on a single host only")
             locker = FileLocker(settings.lock_dir or default_lock_dir(), timeout=timeout)
         case LockerKind.DYNAMODB:
-            table = functools.partial(DynamoDBRecords, settings.lock_table)
-            locker = LeaseLocker(table, timeout=timeout, tell=dispatch)
+            open_table = functools.partial(DynamoDBRecords, settings.lock_table)
+            locker = LeaseLocker(open_table, timeout=timeout, tell=dispatch)
         case LockerKind.S3:
-            locker = LeaseLocker(_lock_objects(settings), timeout=timeout, tell=dispatch)
+            locker = LeaseLocker(_s3_records(settings), timeout=timeout, tell=dispatch)
         case _:
             assert_never(settings.locker)
     return ObservedLocker(locker, dispatch)
 
 
-def _lock_objects(settings: Settings) -> Callable[[], S3Records]:
-    # An upload's id is all of its key behind the prefix and has no slash, so no key meets these.
-    beside = Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix).lock_prefix
+def _s3_records(settings: Settings) -> Callable[[], S3Records]:
+    # Upload ids contain no slash, so no key of an upload begins with the default prefix, which ends
+    # with a slash.
+    default_prefix = Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix).lock_prefix
     return functools.partial(
         S3Records,
         settings.s3_bucket,
-        settings.s3_lock_object_prefix or beside,
+        settings.s3_lock_object_prefix or default_prefix,
         endpoint=settings.s3_endpoint,
     )
 
 
 def default_lock_dir() -> Path:
-    """A directory of this user's, the same for all of a host's workers."""
+    """Return the default lock directory: one for each user, the same for all workers of a host."""
     return Path(tempfile.gettempdir()) / f"tus-wsgi-{os.getuid()}"
 
 
 def _extensions(settings: Settings) -> list[Extension]:
-    without = {
+    excluded = {
         *((Extension.TERMINATION,) if settings.disable_termination else ()),
         *(() if settings.expires else (Extension.EXPIRATION,)),
         *(_CONCATENATION if settings.disable_concatenation else ()),
     }
-    return [extension for extension in Extension if extension not in without]
+    return [extension for extension in Extension if extension not in excluded]
 
 
 def _url_presigner(lifetime: float) -> UrlPresigner:
-    """What makes links that hold for so many seconds; for 0 there are none.
+    """Return the function that makes presigned URLs, valid for `lifetime` seconds.
 
-    The store answers there with the type and the name that a file has here.
+    The response to such a URL has the same type and file name as a download from this server. If
+    `lifetime` is 0, the function returns None.
     """
 
     def presign_url(info: UploadInfo, content: Content) -> str | None:
@@ -284,7 +291,7 @@ def _cors(settings: Settings) -> CorsPolicy:
     )
 
 
-def _nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def _not_found(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     text = b"There is nothing here but uploads.\n"
     fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
     start_response("404 Not Found", fields)

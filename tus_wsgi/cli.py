@@ -1,4 +1,4 @@
-"""The command `tus-wsgi`. Each command imports what it needs when it runs, so `--help` is quick."""
+"""The command `tus-wsgi`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import os
 import sys
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tus_wsgi import __version__
+from tus_wsgi.lockers.lease.dynamodb import create_table
+from tus_wsgi.operations import check as checks
+from tus_wsgi.operations import sweep_command
+from tus_wsgi.settings import Settings, SettingsError
+from tus_wsgi.settings.table import markdown, plain_text, table
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -15,27 +21,24 @@ from tus_wsgi import __version__
 def main() -> None:
     """Resumable uploads (tus 1.0.0) into S3, as WSGI middleware.
 
-    Everything is set by environment variables: `tus-wsgi settings` lists them.
+    Environment variables configure everything: `tus-wsgi settings` lists them.
     """
 
 
 @main.command("settings")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the README's table instead.")
 def show_settings(*, as_markdown: bool) -> None:
-    """List the settings, with the values that this environment gives them.
+    """List the settings and their values in this environment.
 
-    Exits with 2, and says what is wrong, when the environment cannot be used.
+    Exits with 2 and lists all mistakes if the environment is invalid.
     """
-    from tus_wsgi.settings import Settings, SettingsError
-    from tus_wsgi.settings.table import markdown, plain_text, table
-
     if as_markdown:
         click.echo(markdown(table()), nl=False)
         return
     try:
         settings = Settings.from_environ(os.environ)
     except SettingsError as error:
-        # The table comes first: it is what somebody without a single setting is looking for.
+        # Print the table first, for users who have not set anything yet.
         click.echo(plain_text(table()))
         sys.stdout.flush()
         click.echo(f"\n{error}", err=True)
@@ -48,68 +51,59 @@ def show_settings(*, as_markdown: bool) -> None:
     "--table",
     envvar="TUS_LOCK_TABLE",
     required=True,
-    help="The table's name, by default that of TUS_LOCK_TABLE.",
+    help="Name of the table. Default: the value of TUS_LOCK_TABLE.",
 )
 def create_lock_table(*, table: str) -> None:
-    """Make the DynamoDB table for TUS_LOCKER=dynamodb, once for all hosts.
+    """Create the DynamoDB table for TUS_LOCKER=dynamodb, once for all hosts.
 
-    It is billed by the request. Credentials and region are those of boto3.
+    The table is billed per request. boto3 supplies the credentials and the region.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from tus_wsgi.lockers.lease.dynamodb import create_table
-
     try:
-        made = create_table(table)
+        is_new = create_table(table)
     except (BotoCoreError, ClientError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"The table {table} is ready." if made else f"The table {table} was there already.")
+    click.echo(f"The table {table} is ready." if is_new else f"The table {table} already exists.")
 
 
 @main.command()
-@click.option("--json", "is_json", is_flag=True, help="Print a list of findings for a program.")
+@click.option("--json", "is_json", is_flag=True, help="Print the results as a JSON list.")
 def check(*, is_json: bool) -> None:
-    """Try what a server with these settings would need, and say what is in its way.
+    """Check that a server with these settings can work.
 
-    It writes a few small objects under the prefixes of uploads and removes them again. Exits with 1
-    if anything fails.
+    The command writes a few small objects under the prefixes of uploads and removes them again.
+    Exits with 1 if a check fails.
     """
-    from tus_wsgi.operations import check as checking
-
-    findings = checking.check(os.environ)
-    click.echo(checking.as_json(findings) if is_json else "\n".join(checking.lines(findings)))
-    sys.exit(0 if checking.is_well(findings) else 1)
+    findings = checks.check(os.environ)
+    click.echo(checks.as_json(findings) if is_json else "\n".join(checks.lines(findings)))
+    sys.exit(0 if checks.is_well(findings) else 1)
 
 
 @main.command()
-@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Print the actions without taking them.")
 @click.option(
     "--min-age",
     default="1d",
     show_default=True,
-    help="Age of what no upload knows of, before it is removed.",
+    help="Minimum age of unrecorded multipart uploads and tails to remove.",
 )
 @click.option("--on-finish", metavar="MODULE:FUNCTION", help="The application's hook.")
 @click.option("--no-hook", is_flag=True, help="The application has no hook.")
-@click.option("--json", "is_json", is_flag=True, help="Print one report for a program.")
+@click.option("--json", "is_json", is_flag=True, help="Print a report as JSON.")
 def sweep(
     *, is_dry: bool, min_age: str, on_finish: str | None, no_hook: bool, is_json: bool
 ) -> None:
-    """Finish the uploads that are full, and remove those that have lapsed.
+    """Finish complete uploads, and remove expired ones.
 
-    Multipart uploads that no upload knows of are aborted. Without --on-finish or --no-hook, what is
-    full becomes an object, and the server calls it finished when somebody looks next. The
-    credentials need s3:ListBucket and s3:ListBucketMultipartUploads as well. Exits with 1 if
-    anything fails.
+    The command also aborts multipart uploads that no upload's record names. Without --on-finish or
+    --no-hook, it makes the objects of complete uploads and leaves it to the server to finish the
+    uploads at their next request. The credentials also need s3:ListBucket and
+    s3:ListBucketMultipartUploads. Exits with 1 if anything fails.
     """
-    from tus_wsgi.operations.sweep_command import run
-
-    sys.exit(
-        run(
-            is_dry=is_dry,
-            min_age=min_age,
-            on_finish=on_finish,
-            has_hook=not no_hook,
-            is_json=is_json,
-        )
+    exit_code = sweep_command.run(
+        is_dry=is_dry,
+        min_age=min_age,
+        on_finish=on_finish,
+        has_hook=not no_hook,
+        is_json=is_json,
     )
+    sys.exit(exit_code)

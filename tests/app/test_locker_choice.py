@@ -78,7 +78,7 @@ def test_a_file_that_is_to_serve_many_hosts_is_warned_of(
     make_locker(Settings.from_environ(environ))
     assert not caplog.records
     make_locker(Settings.from_environ({**environ, "TUS_HOSTS": "many"}))
-    assert "TUS_LOCKER=file excludes nobody on other hosts" in caplog.text
+    assert "TUS_LOCKER=file works on a single host only" in caplog.text
 
 
 def test_dynamodb_is_used_as_the_settings_say(

@@ -108,7 +108,7 @@ def test_all_mistakes_are_named_at_once() -> None:
     assert str(caught.value).splitlines() == [
         "8 mistakes in the settings:",
         "  TUS_S3_PART_SZE: no such setting; did you mean TUS_S3_PART_SIZE?",
-        "  TUS_S3_BUCKET: it is required, and not set",
+        "  TUS_S3_BUCKET: required, but not set",
         "  TUS_S3_MIN_PART_SIZE: expected a size such as 16MiB or 5242880, got '5,5MiB'",
         "  TUS_S3_MAX_MULTIPART_PARTS: must be a valid integer, got '1.5'",
         "  TUS_S3_CONCURRENT_PART_UPLOADS: must be greater than 0, got '0'",
@@ -182,7 +182,7 @@ def test_a_part_is_not_larger_than_the_most() -> None:
 
 def test_an_upload_is_not_larger_than_the_service_holds() -> None:
     (mistake,) = mistakes(TUS_MAX_SIZE="6TiB")
-    assert mistake.startswith("TUS_MAX_SIZE: is 6TiB, and the service holds ")
+    assert mistake.startswith("TUS_MAX_SIZE: is 6TiB, but the service accepts at most ")
 
 
 def test_a_mistake_is_not_reported_again_where_it_is_compared() -> None:
@@ -247,7 +247,7 @@ class TestCommand:
         run = CliRunner().invoke(main, ["settings"], env={"TUS_S3_PART_SZE": "1"})
         assert run.exit_code == 2
         assert "TUS_LOG_FORMAT" in run.stdout
-        assert "TUS_S3_BUCKET: it is required, and not set" in run.stderr
+        assert "TUS_S3_BUCKET: required, but not set" in run.stderr
         assert "did you mean TUS_S3_PART_SIZE?" in run.stderr
         assert "Traceback" not in run.output
 
@@ -262,7 +262,7 @@ class TestCommand:
 
 def test_a_locker_in_dynamodb_needs_a_table() -> None:
     assert mistakes(TUS_LOCKER="dynamodb") == (
-        "TUS_LOCK_TABLE: it is required with TUS_LOCKER=dynamodb, and not set",
+        "TUS_LOCK_TABLE: required with TUS_LOCKER=dynamodb, but not set",
     )
     settings = Settings.from_environ({**ENOUGH, "TUS_LOCKER": "dynamodb", "TUS_LOCK_TABLE": "t"})
     assert settings.lock_table == "t"
@@ -273,7 +273,7 @@ def test_memory_is_refused_with_more_than_one_worker(workers: str, is_refused: b
     environ = {"TUS_LOCKER": "memory", "WEB_CONCURRENCY": workers}
     if is_refused:
         assert mistakes(**environ) == (
-            "TUS_LOCKER: memory is for one process, and WEB_CONCURRENCY asks for more",
+            "TUS_LOCKER: memory is for one process, and WEB_CONCURRENCY is higher",
         )
     else:
         assert Settings.from_environ(ENOUGH | environ).locker is LockerKind.MEMORY
@@ -285,5 +285,5 @@ def test_other_lockers_do_not_mind_how_many_workers_there_are() -> None:
 
 def test_memory_is_refused_with_many_hosts() -> None:
     assert mistakes(TUS_LOCKER="memory", TUS_HOSTS="many") == (
-        "TUS_HOSTS: is many, and TUS_LOCKER=memory excludes nobody in other processes",
+        "TUS_HOSTS: is many, but TUS_LOCKER=memory is for one process",
     )

@@ -29,7 +29,7 @@ def test_the_command_makes_a_table_that_is_cleaned_by_its_time(dynamodb: DynamoD
     lives = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     assert lives["AttributeName"] == "expires"
     again = CliRunner().invoke(main, ["create-lock-table"], env=environ)
-    assert again.output == f"The table {table} was there already.\n"
+    assert again.output == f"The table {table} already exists.\n"
 
 
 def test_the_command_says_what_is_missing(dynamodb: DynamoDB) -> None:
