@@ -28,7 +28,7 @@ from demo.npm import find_npm
 from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import start_seaweedfs
 from tus_wsgi.domain.model import GIB, MIB
-from tus_wsgi.stores.s3.transfers import PARTS_IN_FLIGHT
+from tus_wsgi.stores.s3.transfers import MAX_PARTS_IN_FLIGHT
 
 ROOT = Path(__file__).parents[1]
 TUS_WSGI = "tus_wsgi"
@@ -200,7 +200,7 @@ class Testbed:
             "TUS_S3_PART_SIZE": str(self.options.part_size),
             "TUS_LOCK_DIR": str(self.options.directory / "locks"),
         }
-        if self.options.parallel < PARTS_IN_FLIGHT:
+        if self.options.parallel < MAX_PARTS_IN_FLIGHT:
             environ["TUS_S3_CONCURRENT_PART_UPLOADS"] = str(self.options.parallel)
         url, pid, temporary = self._start(command, environ)
         proxy = self.proxy if proxied else None

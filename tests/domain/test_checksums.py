@@ -153,7 +153,7 @@ def uploads(tmp_path: Path) -> ServiceClient:
 
 def assert_untouched(uploads: ServiceClient, *, offset: int = 0, length: int | None = 10) -> None:
     """The one upload that there is has not changed."""
-    (cell,) = uploads.store._cells.values()  # type: ignore[attr-defined]
+    (cell,) = uploads.store._uploads.values()  # type: ignore[attr-defined]
     assert (len(cell.content), cell.info.length) == (offset, length)
 
 
@@ -249,7 +249,7 @@ def test_a_creation_with_a_wrong_checksum_leaves_nothing(
     """CW-08: nothing is created, nobody is told."""
     with pytest.raises((ChecksumMismatch, UploadTooLarge)):
         uploads.create(length, data, verification=Verification(WRONG, never))
-    assert uploads.store._cells == {}  # type: ignore[attr-defined]
+    assert uploads.store._uploads == {}  # type: ignore[attr-defined]
     assert uploads.events == []
 
 
@@ -259,7 +259,7 @@ def test_a_creation_that_is_cut_leaves_nothing(uploads: ServiceClient) -> None:
     with pytest.raises(BodyIncomplete) as caught:
         uploads.create(5, body, verification=right(b"01"))
     assert caught.value.offset == 0
-    assert uploads.store._cells == {}  # type: ignore[attr-defined]
+    assert uploads.store._uploads == {}  # type: ignore[attr-defined]
 
 
 def test_a_checksum_may_come_behind_the_body(uploads: ServiceClient) -> None:

@@ -62,7 +62,7 @@ from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3 import bucket, info, tails, transfers, upload
 from tus_wsgi.stores.s3.bucket import Condition
-from tus_wsgi.stores.s3.context import unlocked
+from tus_wsgi.stores.s3.context import no_lock_needed
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import UploadRecord
@@ -90,7 +90,7 @@ def quiet() -> Iterator[None]:
 
 def parts_are_cut_anew(patch: Patch) -> None:
     """Into halves, from the second request on that brings bytes of an upload."""
-    receive, expected_size = S3Upload._receive, PartPlan.expected_size
+    receive, expected_size = S3Upload._receive_parts, PartPlan.expected_size
     begun: set[str] = set()
 
     def receive_anew(self: S3Upload, *more: Any) -> Any:
@@ -104,7 +104,7 @@ def parts_are_cut_anew(patch: Patch) -> None:
         present = itertools.takewhile(by_number.__contains__, itertools.count(1))
         return [by_number[number] for number in present]
 
-    patch.setattr(S3Upload, "_receive", receive_anew)
+    patch.setattr(S3Upload, "_receive_parts", receive_anew)
     patch.setattr(upload, "contiguous", contiguous)
 
 
@@ -116,29 +116,29 @@ def every_part_counts(patch: Patch) -> None:
 
 
 def every_tail_counts(patch: Patch) -> None:
-    def size_at(self: tails.TailObject, _base: int, *, unrecorded_start: int) -> int:
+    def size_at(self: tails.TailObject, _base: int, *, default_start: int) -> int:
         return 0 if self._tail is None else self._tail.size
 
     patch.setattr(tails.TailObject, "size_at", size_at)
 
 
 def the_tail_goes_first(patch: Patch) -> None:
-    begin = S3Upload._begin_part
+    begin = S3Upload._new_part
 
-    def begin_part(self: S3Upload, number: int, body: Body) -> SpooledPart:
-        part = begin(self, number, body)
+    def begin_part(self: S3Upload, number: int, body: Body, **more: Any) -> SpooledPart:
+        part = begin(self, number, body, **more)
         if part.size:
             self._tail.delete()
         return part
 
-    patch.setattr(S3Upload, "_begin_part", begin_part)
+    patch.setattr(S3Upload, "_new_part", begin_part)
 
 
 def the_tail_goes_at_once(patch: Patch) -> None:
     settle = S3Upload._write_tail
 
     def settle_tail(self: S3Upload, number: int, part: SpooledPart, held: Any) -> None:
-        if part.size == 0 and self._tail.exists and self._run:
+        if part.size == 0 and self._tail.exists and self._parts:
             self._tail.delete()
         settle(self, number, part, held)
 
@@ -179,11 +179,11 @@ def later_records_are_written_blindly(patch: Patch) -> None:
 
 
 def every_error_means_absent(patch: Patch) -> None:
-    patch.setattr(bucket, "translated", lambda _operation, _error: NotFound())
+    patch.setattr(bucket, "translate_error", lambda _operation, _error, _key: NotFound())
 
 
 def an_empty_answer_is_one(patch: Patch) -> None:
-    patch.setattr(bucket, "_expect", lambda _answer, _field: None)
+    patch.setattr(bucket, "_require_field", lambda _answer, _field: None)
 
 
 def locks_are_never_lost(patch: Patch) -> None:
@@ -228,34 +228,34 @@ def parts_go_on_after_a_failure(patch: Patch) -> None:
         self._running -= finished
         self._done += [one.result() for one in finished if one.exception() is None]
 
-    patch.setattr(transfers.PartPipeline, "_run", run)
+    patch.setattr(transfers.PartPipeline, "_upload_and_close", run)
     patch.setattr(transfers.PartPipeline, "_collect", collect)
 
 
 def no_object_is_looked_for(patch: Patch) -> None:
-    patch.setattr(S3Upload, "_has_whole_object", lambda _self: False)
+    patch.setattr(S3Upload, "_verify_object", lambda _self: False)
 
 
 def every_object_is_believed_in(patch: Patch) -> None:
-    patch.setattr(S3Upload, "_has_whole_object", lambda _self: True)
+    patch.setattr(S3Upload, "_verify_object", lambda _self: True)
 
 
 def nobody_is_told_of_an_object(patch: Patch) -> None:
-    write = S3Upload._write
+    write = S3Upload._write_record
 
     def write_others(self: S3Upload, record: UploadRecord, *more: Any) -> None:
         if record.info.state is not State.FINISHING:
             write(self, record, *more)
 
-    patch.setattr(S3Upload, "_write", write_others)
-    patch.setattr(UploadRecord, "foreseeing", lambda self: self)
+    patch.setattr(S3Upload, "_write_record", write_others)
+    patch.setattr(UploadRecord, "with_expected_state", lambda self: self)
 
 
 def finished_is_said_before_the_hook(patch: Patch) -> None:
     call = finishing._call
 
     def call_late(on_finish: OnFinish, upload: Upload) -> None:
-        upload.finish(unlocked, may_defer=False)
+        upload.finish(no_lock_needed, may_defer=False)
         call(on_finish, upload)
 
     patch.setattr(finishing, "_call", call_late)
@@ -265,7 +265,7 @@ def finished_is_said_too_early(patch: Patch) -> None:
     assemble = S3Upload.assemble
 
     def early(self: S3Upload, held: Any) -> bool:
-        self._write(self._record.at(State.FINISHED), held)
+        self._write_record(self._record.with_state(State.FINISHED), held)
         return assemble(self, held)
 
     patch.setattr(S3Upload, "assemble", early)
@@ -279,7 +279,7 @@ def the_record_goes_first(patch: Patch) -> None:
     terminate = S3Upload.terminate
 
     def backwards(self: S3Upload, held: Any) -> None:
-        self._object.delete()
+        self._info_object.delete()
         terminate(self, held)
 
     patch.setattr(S3Upload, "terminate", backwards)
@@ -289,7 +289,7 @@ def silence_means_no(patch: Patch) -> None:
     def give_up(_self: InfoObject, _content: bytes, failure: StoreUnavailable, _held: Any) -> str:
         raise NotWritten("PutObject") from failure
 
-    patch.setattr(info.InfoObject, "_put_again", give_up)
+    patch.setattr(info.InfoObject, "_retry_put", give_up)
 
 
 def every_answer_is_a_refusal(patch: Patch) -> None:
@@ -300,7 +300,7 @@ def lost_answers_are_not_looked_for(patch: Patch) -> None:
     def look_away(_self: InfoObject, _content: bytes, failure: StoreUnavailable) -> str:
         raise NotWritten("PutObject") from failure
 
-    patch.setattr(info.InfoObject, "_find", look_away)
+    patch.setattr(info.InfoObject, "_etag_if_written", look_away)
 
 
 # -- what needs the rule ---------------------------------------------------------------------------

@@ -104,7 +104,7 @@ class FragileUpload(MemoryUpload):
     """An upload of such a store."""
 
     def __init__(self, store: Fragile, id: UploadId) -> None:
-        super().__init__(store._cells, store._cells[id])
+        super().__init__(store._uploads, store._uploads[id])
         self._store = store
 
     def load_offset(self) -> None:
@@ -201,7 +201,7 @@ class House:
 
     def stored(self, id: UploadId) -> bytes:
         """What the store holds, finished or not."""
-        return bytes(self.store._cells[id].content)
+        return bytes(self.store._uploads[id].content)
 
     def dispatched(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -360,7 +360,7 @@ def test_a_creation_that_turns_out_too_long_leaves_nothing(
     with pytest.raises(UploadTooLarge) as caught:
         house.create_with(body, length)
     assert (caught.value.limit, caught.value.provided) == (length or MAX, None)
-    assert house.store._cells == {}
+    assert house.store._uploads == {}
     assert house.dispatched(UploadCreated) == []
 
 
@@ -379,7 +379,7 @@ def test_a_creation_with_broken_framing_leaves_nothing(house: House) -> None:
     body = ScriptedBody(b"abc", content_length=None, ending=BodyEnd.MALFORMED)
     with pytest.raises(BodyMalformed):
         house.create_with(body)
-    assert house.store._cells == {}
+    assert house.store._uploads == {}
 
 
 def test_a_fault_after_the_upload_exists_is_no_reason_to_deny_it(house: House) -> None:
@@ -876,7 +876,7 @@ def test_a_newcomer_ends_a_running_append_which_stores_what_it_has(newcomer: str
     assert isinstance(error, BodyInterrupted)
     assert error.offset == 3
     if newcomer == "DELETE":
-        assert house.store._cells == {}
+        assert house.store._uploads == {}
     else:
         assert house.stored(id) == (b"0123" if newcomer == "PATCH" else b"012")
 
@@ -937,7 +937,7 @@ def test_an_upload_is_removed_finished_or_not(house: House, data: bytes) -> None
     id = house.create()
     house.append(id, data)
     assert house.service.execute(Terminate(id), ScriptedBody()) == Terminated()
-    assert house.store._cells == {}
+    assert house.store._uploads == {}
     assert house.events[-1] == UploadTerminated(id)
     for command in (Inspect(id), Append(id, len(data)), Terminate(id), Download(id)):
         with pytest.raises(UploadNotFound):

@@ -102,7 +102,7 @@ class Shop:
 def shop(request: pytest.FixtureRequest) -> Shop:
     if request.param == "memory":
         store = MemoryStore()
-        return Shop(lambda: store, lambda: [str(id) for id in store._cells])
+        return Shop(lambda: store, lambda: [str(id) for id in store._uploads])
     sandbox: S3Sandbox = request.getfixturevalue("sandbox")
     return Shop(sandbox.store, lambda: [*sandbox.list_keys(), *sandbox.list_multiparts()])
 

@@ -40,11 +40,11 @@ from tus_wsgi.operations.listing import ListedMultipart, Listing
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.errors import NotFound
-from tus_wsgi.stores.s3.info import InfoObject, NoInfo
+from tus_wsgi.stores.s3.info import InfoObject, InvalidInfo
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.store import S3Store
-from tus_wsgi.stores.s3.tails import START
+from tus_wsgi.stores.s3.tails import START_KEY
 from tus_wsgi.stores.s3.upload import S3Upload
 
 AT_ONCE = 8
@@ -166,7 +166,7 @@ class Sweep:
                     yield SweepResult(ActionKind.FAILED, "listing", str(error), error)
 
     def _objects(self) -> Iterator[_Entry]:
-        for listed in self._listing.objects(self._keys.side_prefix):
+        for listed in self._listing.objects(self._keys.info_prefix):
             if listed.key.endswith(".info") and listed.size <= MAX_INFO_SIZE:
                 yield listed.key, partial(self._tend, listed.key)
             elif listed.key.endswith(".part") and self._is_old(listed.modified):
@@ -203,7 +203,7 @@ class Sweep:
         """Finish or remove the upload whose info object is at `key`, if that is due."""
         try:
             record = InfoObject(self._bucket, key).read()
-        except (NotFound, NoInfo):
+        except (NotFound, InvalidInfo):
             return None
         id = record.info.id
         # Without a plan it is tusd's, until a client has gone on with it here.
@@ -259,7 +259,7 @@ class Sweep:
 
     def _remove_tail(self, key: str) -> SweepResult | None:
         """Remove a tail that was written after its upload had ended, by a request that was late."""
-        id = _our_id(key.removesuffix(".part"), self._keys.side_prefix)
+        id = _our_id(key.removesuffix(".part"), self._keys.info_prefix)
         if id is None or not self._is_stray_tail(id):
             return None
         if not self._policy.is_dry:
@@ -276,7 +276,7 @@ class Sweep:
             return record.info.is_finished
         try:
             # Ours say where they begin. Anything else just has a similar name.
-            return START in self._bucket.head(self._keys.tail(id)).metadata
+            return START_KEY in self._bucket.head(self._keys.tail(id)).metadata
         except NotFound:
             return False
 

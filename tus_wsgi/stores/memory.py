@@ -14,11 +14,11 @@ from tus_wsgi.domain.errors import InvalidPartial, UploadIncomplete, UploadNotFo
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import KIB, MIB, Final, Partial, State, UploadId, UploadInfo
 
-STEP = 64 * KIB
+CHUNK_SIZE = 64 * KIB
 
 
 @dataclass(slots=True)
-class _Cell:
+class _StoredUpload:
     info: UploadInfo
     content: bytearray = field(default_factory=bytearray)
 
@@ -32,7 +32,7 @@ class MemoryStore:
 
     def __init__(self, max_size: int = 64 * MIB) -> None:
         self._max_size = max_size
-        self._cells: dict[UploadId, _Cell] = {}
+        self._uploads: dict[UploadId, _StoredUpload] = {}
 
     @property
     def max_size(self) -> int:
@@ -47,9 +47,9 @@ class MemoryStore:
         """
         if info.length is not None and info.length > self._max_size:
             raise UploadTooLarge(self._max_size, info.length)
-        cell = _Cell(info)
+        cell = _StoredUpload(info)
         if record_now or not isinstance(info.concat, Final):
-            self._cells[info.id] = cell
+            self._uploads[info.id] = cell
         return self._upload(cell)
 
     def open(self, id: UploadId) -> MemoryUpload:
@@ -58,32 +58,32 @@ class MemoryStore:
         Raises:
             UploadNotFound: there is none.
         """
-        if id not in self._cells:
+        if id not in self._uploads:
             raise UploadNotFound
-        return self._upload(self._cells[id])
+        return self._upload(self._uploads[id])
 
     def discard(self, ids: Iterable[UploadId]) -> None:
         """Remove uploads."""
         for id in ids:
-            self._cells.pop(id, None)
+            self._uploads.pop(id, None)
 
-    def _upload(self, cell: _Cell) -> MemoryUpload:
-        kind = MemoryFinal if isinstance(cell.info.concat, Final) else MemoryUpload
-        return kind(self._cells, cell)
+    def _upload(self, cell: _StoredUpload) -> MemoryUpload:
+        kind = MemoryFinalUpload if isinstance(cell.info.concat, Final) else MemoryUpload
+        return kind(self._uploads, cell)
 
 
 class MemoryUpload:
     """An upload in a dictionary. It implements `tus_wsgi.domain.interfaces.Upload`."""
 
-    def __init__(self, cells: dict[UploadId, _Cell], cell: _Cell) -> None:
-        self._cells = cells
-        self._cell = cell
+    def __init__(self, cells: dict[UploadId, _StoredUpload], cell: _StoredUpload) -> None:
+        self._uploads = cells
+        self._stored = cell
         self._made_here = False
 
     @property
     def info(self) -> UploadInfo:
         """What is known of the upload."""
-        return replace(self._cell.info, offset=len(self._cell.content))
+        return replace(self._stored.info, offset=len(self._stored.content))
 
     @property
     def storage(self) -> Mapping[str, str]:
@@ -98,12 +98,12 @@ class MemoryUpload:
     ) -> None:
         """Record the length."""
         assert_held()
-        self._cell.info = replace(self._cell.info, length=length, is_open=is_open)
+        self._stored.info = replace(self._stored.info, length=length, is_open=is_open)
 
     def extend_expiry(self, expires: datetime, assert_held: AssertHeld) -> None:
         """Record when it lapses."""
         assert_held()
-        self._cell.info = replace(self._cell.info, expires=expires)
+        self._stored.info = replace(self._stored.info, expires=expires)
 
     def append(
         self,
@@ -112,18 +112,18 @@ class MemoryUpload:
         on_stored: Callable[[int], None] | None = None,
     ) -> None:
         """Store the body behind what is there."""
-        buffer = bytearray(STEP)
+        buffer = bytearray(CHUNK_SIZE)
         while count := body.readinto(memoryview(buffer)):
             assert_held()
-            self._cell.content += buffer[:count]
+            self._stored.content += buffer[:count]
             if on_stored is not None:
-                on_stored(len(self._cell.content))
+                on_stored(len(self._stored.content))
 
     def assemble(self, assert_held: AssertHeld) -> bool:
         """Take the content for the object."""
         assert_held()
-        if self._cell.info.state is State.RECEIVING:
-            self._cell.info = replace(self._cell.info, state=State.FINISHING)
+        if self._stored.info.state is State.RECEIVING:
+            self._stored.info = replace(self._stored.info, state=State.FINISHING)
             self._made_here = True
         return self._made_here
 
@@ -135,7 +135,7 @@ class MemoryUpload:
     ) -> None:
         """Record that the upload is finished."""
         assert_held()
-        self._cell.info = replace(self._cell.info, state=State.FINISHED)
+        self._stored.info = replace(self._stored.info, state=State.FINISHED)
 
     @property
     def is_cacheable(self) -> bool:
@@ -145,7 +145,7 @@ class MemoryUpload:
     def terminate(self, assert_held: AssertHeld) -> None:
         """Remove the upload."""
         assert_held()
-        self._cells.pop(self._cell.info.id, None)
+        self._uploads.pop(self._stored.info.id, None)
 
     def content(self) -> MemoryContent:
         """The bytes of the upload.
@@ -153,21 +153,21 @@ class MemoryUpload:
         Raises:
             UploadUnfinished: it is not assembled yet.
         """
-        if self._cell.info.state is State.RECEIVING:
+        if self._stored.info.state is State.RECEIVING:
             raise UploadIncomplete
-        return MemoryContent(bytes(self._cell.content))
+        return MemoryContent(bytes(self._stored.content))
 
 
-class MemoryFinal(MemoryUpload):
+class MemoryFinalUpload(MemoryUpload):
     """A final upload in a dictionary: its bytes are taken over when it is assembled."""
 
-    _there = 0
+    _available = 0
 
     @property
     def info(self) -> UploadInfo:
         """What is known of the upload, with the bytes of its finished partials."""
-        if self._cell.info.state is State.RECEIVING:
-            return replace(self._cell.info, offset=self._there)
+        if self._stored.info.state is State.RECEIVING:
+            return replace(self._stored.info, offset=self._available)
         return super().info
 
     def load_offset(self) -> None:
@@ -176,30 +176,30 @@ class MemoryFinal(MemoryUpload):
         Raises:
             PartialUnusable: one is not there, or is none.
         """
-        if self._cell.info.state is State.RECEIVING:
+        if self._stored.info.state is State.RECEIVING:
             infos = [cell.info for cell in self._partials()]
             lengths = [info.length for info in infos if info.length is not None]
             length = sum(lengths) if len(lengths) == len(infos) else None
-            self._there = sum(info.length or 0 for info in infos if info.is_finished)
-            self._cell.info = replace(self._cell.info, length=length)
+            self._available = sum(info.length or 0 for info in infos if info.is_finished)
+            self._stored.info = replace(self._stored.info, length=length)
 
     def assemble(self, assert_held: AssertHeld) -> bool:
         """Take over the bytes."""
-        if self._cell.info.state is State.RECEIVING:
-            self._cell.content = bytearray(b"".join(cell.content for cell in self._partials()))
-            self._cells[self._cell.info.id] = self._cell
+        if self._stored.info.state is State.RECEIVING:
+            self._stored.content = bytearray(b"".join(cell.content for cell in self._partials()))
+            self._uploads[self._stored.info.id] = self._stored
         return super().assemble(assert_held)
 
-    def _partials(self) -> list[_Cell]:
-        final = self._cell.info.concat
+    def _partials(self) -> list[_StoredUpload]:
+        final = self._stored.info.concat
         assert isinstance(final, Final)
         for id in final.partials:
-            cell = self._cells.get(id)
+            cell = self._uploads.get(id)
             if cell is None:
                 raise InvalidPartial(f"the partial upload {id} is not there")
             if not isinstance(cell.info.concat, Partial):
                 raise InvalidPartial(f"the partial upload {id} was not created as a partial one")
-        return [self._cells[id] for id in final.partials]
+        return [self._uploads[id] for id in final.partials]
 
 
 class MemoryContent:
@@ -224,9 +224,9 @@ class MemoryContent:
         return datetime(2000, 1, 1, tzinfo=UTC)
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` up to and without `stop`, at most `STEP` at a time."""
-        for begin in range(start, stop, STEP):
-            yield self._content[begin : min(begin + STEP, stop)]
+        """The bytes from `start` up to and without `stop`, at most `CHUNK_SIZE` at a time."""
+        for begin in range(start, stop, CHUNK_SIZE):
+            yield self._content[begin : min(begin + CHUNK_SIZE, stop)]
 
     def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> None:
         """Nothing: nobody else can read here."""

@@ -17,7 +17,7 @@ from tests.stores.s3.stubs import FACTS, Stubbed
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
-from tus_wsgi.stores.s3.bucket import Bucket, Condition, Copy
+from tus_wsgi.stores.s3.bucket import Bucket, Condition, CopyRange
 from tus_wsgi.stores.s3.errors import NotFound
 
 KEY = "key"
@@ -53,7 +53,7 @@ def test_what_is_not_there_is_absent(sandbox: S3Sandbox, bucket: Bucket) -> None
     for ask in (
         lambda: bucket.get(key),
         lambda: bucket.head(key),
-        lambda: bucket.read(key, 0, 1, etag='"x"', step=10),
+        lambda: bucket.read(key, 0, 1, etag='"x"', chunk_size=10),
         lambda: bucket.list_parts(key, "0" * 32),
         lambda: bucket.upload_part(key, "0" * 32, 1, payload(b"x")),
         lambda: bucket.complete(key, "0" * 32, [Part(1, 1, '"x"')]),
@@ -70,16 +70,16 @@ def test_removing_what_is_not_there_is_nothing(sandbox: S3Sandbox, bucket: Bucke
 def test_another_version_is_absent(sandbox: S3Sandbox, bucket: Bucket) -> None:
     key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"abc"))
-    assert b"".join(bucket.read(key, 1, 3, etag=etag, step=1)) == b"bc"
+    assert b"".join(bucket.read(key, 1, 3, etag=etag, chunk_size=1)) == b"bc"
     bucket.put(key, payload(b"xyz"))
     with pytest.raises(NotFound):
-        bucket.read(key, 0, 1, etag=etag, step=1)
+        bucket.read(key, 0, 1, etag=etag, chunk_size=1)
 
 
 def test_pieces_are_no_larger_than_asked_for(sandbox: S3Sandbox, bucket: Bucket) -> None:
     key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"0123456789"))
-    pieces = list(bucket.read(key, 0, 10, etag=etag, step=4))
+    pieces = list(bucket.read(key, 0, 10, etag=etag, chunk_size=4))
     assert b"".join(pieces) == b"0123456789"
     assert max(map(len, pieces)) <= 4
 
@@ -351,10 +351,10 @@ def test_an_answer_that_says_nothing_is_a_failure(stubbed: Stubbed, operation: s
 def test_a_range_or_a_copy_of_which_nothing_is_said_is_a_failure(stubbed: Stubbed) -> None:
     stubbed.answer("get_object")
     with pytest.raises(StoreUnavailable):
-        stubbed.bucket.read(KEY, 0, 1, etag='"e"', step=1)
+        stubbed.bucket.read(KEY, 0, 1, etag='"e"', chunk_size=1)
     stubbed.answer("upload_part_copy")
     with pytest.raises(StoreUnavailable):
-        stubbed.bucket.copy_part(KEY, "m", 1, Copy("source", '"e"', None))
+        stubbed.bucket.copy_part(KEY, "m", 1, CopyRange("source", '"e"', None))
 
 
 @pytest.mark.parametrize("error", [OSError("reset"), EndpointConnectionError(endpoint_url="x")])
@@ -373,7 +373,7 @@ def test_a_download_that_breaks_off_is_a_failure(stubbed: Stubbed, error: Except
 
     body = Breaking()
     stubbed.answer("get_object", **FACTS, Body=body)
-    pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', step=4)
+    pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', chunk_size=4)
     assert next(pieces) == b"x"
     with pytest.raises(StoreUnavailable):
         next(pieces)
@@ -393,7 +393,7 @@ def test_a_download_that_nobody_reads_on_gives_its_connection_back(stubbed: Stub
     for started in (True, False):
         body = Closing()
         stubbed.answer("get_object", **FACTS, Body=body)
-        pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', step=4)
+        pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', chunk_size=4)
         if started:
             next(pieces)
         pieces.close()

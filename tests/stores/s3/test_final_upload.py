@@ -28,7 +28,7 @@ from tus_wsgi.service.finish import Finisher
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.record import UploadRecord, encode
-from tus_wsgi.stores.s3.transfers import AHEAD, ahead
+from tus_wsgi.stores.s3.transfers import MAX_CALLS_IN_FLIGHT, map_concurrently
 
 DATA = random.Random(4).randbytes(3 * PART + 2 * KIB)
 
@@ -412,9 +412,12 @@ def test_results_come_in_order_and_not_too_many_at_once() -> None:
             running.remove(number)
         return number * number
 
-    with ThreadPoolExecutor(3 * AHEAD) as pool, ahead(pool, square, range(100)) as results:
+    with (
+        ThreadPoolExecutor(3 * MAX_CALLS_IN_FLIGHT) as pool,
+        map_concurrently(pool, square, range(100)) as results,
+    ):
         assert list(results) == [number * number for number in range(100)]
-    assert max(most) <= AHEAD
+    assert max(most) <= MAX_CALLS_IN_FLIGHT
 
 
 def test_nothing_begins_after_a_failure() -> None:
@@ -428,10 +431,10 @@ def test_nothing_begins_after_a_failure() -> None:
     with (
         ThreadPoolExecutor(2) as pool,
         pytest.raises(ValueError, match="3"),
-        ahead(pool, fail, range(1000)) as results,
+        map_concurrently(pool, fail, range(1000)) as results,
     ):
         list(results)
-    assert len(begun) <= 4 + AHEAD
+    assert len(begun) <= 4 + MAX_CALLS_IN_FLIGHT
 
 
 def test_whoever_stops_listening_waits_for_what_has_begun() -> None:
@@ -443,11 +446,11 @@ def test_whoever_stops_listening_waits_for_what_has_begun() -> None:
         return number
 
     with ThreadPoolExecutor(4) as pool:
-        with ahead(pool, slow, range(1000)) as results:
+        with map_concurrently(pool, slow, range(1000)) as results:
             assert next(results) == 0
         count = len(ended)
         time.sleep(0.05)
-        assert len(ended) == count <= AHEAD + 1
+        assert len(ended) == count <= MAX_CALLS_IN_FLIGHT + 1
 
 
 # -- the sweep -------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.harness.stores import S3Sandbox
 from tus_wsgi.domain.model import Metadata, UploadId
 from tus_wsgi.stores.s3.headers import (
-    USER_METADATA_LIMIT,
-    VALUE_LIMIT,
+    MAX_METADATA_SIZE,
+    MAX_VALUE_SIZE,
     ObjectHeaders,
     object_headers,
 )
@@ -64,7 +64,7 @@ def test_of_keys_that_differ_in_case_the_first_one_stays() -> None:
     assert headers(("Name", b"a"), ("name", b"b"), ("NAME", b"c")).metadata == {"name": "a"}
 
 
-@pytest.mark.parametrize(("size", "kept"), [(VALUE_LIMIT, True), (VALUE_LIMIT + 1, False)])
+@pytest.mark.parametrize(("size", "kept"), [(MAX_VALUE_SIZE, True), (MAX_VALUE_SIZE + 1, False)])
 def test_a_value_that_some_service_refuses_stays_in_the_info(*, size: int, kept: bool) -> None:
     assert ("name" in headers(("name", b"v" * size)).metadata) is kept
 
@@ -93,7 +93,7 @@ def test_pairs_past_the_limit_of_all_stay_in_the_info() -> None:
 def test_whatever_is_sent_can_be_stored(pairs: list[tuple[str, bytes]]) -> None:
     found = object_headers(Metadata(tuple(pairs)))
     total = sum(len(key) + len(value) for key, value in found.metadata.items())
-    assert total <= USER_METADATA_LIMIT
+    assert total <= MAX_METADATA_SIZE
     for key, value in found.metadata.items():
         assert key.isascii()
         assert key.islower() or not any(c.isalpha() for c in key)
@@ -160,7 +160,7 @@ def test_s3_gives_back_what_it_was_given(sandbox: S3Sandbox) -> None:
         ("filename", "Menü  of\tthe day.pdf".encode()),
         ("filetype", b'application/pdf; name="a b"'),
         ("!#$%&'*+-.^_`|~09aZ", b"~ !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}"),
-        ("long", b"v" * VALUE_LIMIT),
+        ("long", b"v" * MAX_VALUE_SIZE),
         *((f"key{number}", b"v" * 200) for number in range(9)),
     )
     key = sandbox.keys.data(UploadId("a"))

@@ -162,9 +162,9 @@ def test_a_key_that_is_not_ascii_is_read_back(octets: bytes, key: str) -> None:
 
 
 def test_a_finished_record_has_its_full_length() -> None:
-    finished = GOLDEN.at(State.FINISHED)
+    finished = GOLDEN.with_state(State.FINISHED)
     assert (finished.info.state, finished.info.offset) == (State.FINISHED, 500)
-    assert GOLDEN.at(State.FINISHING).info.offset == 0
+    assert GOLDEN.with_state(State.FINISHING).info.offset == 0
     assert decode(encode(finished)) == finished
 
 

@@ -21,31 +21,31 @@ ID = UploadId("a")
 
 def test_what_was_kept_is_taken_once() -> None:
     cache = TailCache(100)
-    cache.keep("a.part", '"1"', b"abc")
-    assert cache.take("a.part", '"1"') == b"abc"
-    assert cache.take("a.part", '"1"') is None
+    cache.put("a.part", '"1"', b"abc")
+    assert cache.pop("a.part", '"1"') == b"abc"
+    assert cache.pop("a.part", '"1"') is None
 
 
 def test_a_tail_that_another_process_has_replaced_is_not_taken_for_ours() -> None:
     cache = TailCache(100)
-    cache.keep("a.part", '"1"', b"abc")
-    assert cache.take("a.part", '"2"') is None
-    assert cache.take("b.part", '"1"') is None
+    cache.put("a.part", '"1"', b"abc")
+    assert cache.pop("a.part", '"2"') is None
+    assert cache.pop("b.part", '"1"') is None
 
 
 def test_the_oldest_go_when_there_is_no_room() -> None:
     cache = TailCache(10)
     for name in ("a", "b", "c"):
-        cache.keep(name, "", b"x" * 4)
-    assert [cache.take(name, "") is None for name in ("a", "b", "c")] == [True, False, False]
+        cache.put(name, "", b"x" * 4)
+    assert [cache.pop(name, "") is None for name in ("a", "b", "c")] == [True, False, False]
 
 
 def test_what_is_larger_than_the_budget_is_not_kept_and_pushes_nothing_out() -> None:
     cache = TailCache(10)
-    cache.keep("a", "", b"x" * 10)
-    cache.keep("b", "", b"x" * 11)
-    assert cache.take("b", "") is None
-    assert cache.take("a", "") == b"x" * 10
+    cache.put("a", "", b"x" * 10)
+    cache.put("b", "", b"x" * 11)
+    assert cache.pop("b", "") is None
+    assert cache.pop("a", "") == b"x" * 10
 
 
 @pytest.mark.property
@@ -60,9 +60,9 @@ def test_the_memory_of_tails_is_bounded(
     cache = TailCache(20)
     for key, etag, size, keeps in steps:
         if keeps:
-            cache.keep(key, etag, bytes(size))
+            cache.put(key, etag, bytes(size))
         else:
-            cache.take(key, etag)
+            cache.pop(key, etag)
         assert cache._size == sum(map(len, cache._bytes.values())) <= 20
 
 
@@ -87,12 +87,12 @@ def tail_of(sandbox: S3Sandbox, cache: TailCache | None = None) -> TailObject:
 
 def looked(sandbox: S3Sandbox, cache: TailCache | None = None) -> TailObject:
     tail = tail_of(sandbox, cache)
-    tail.look()
+    tail.load()
     return tail
 
 
 def size_at(tail: TailObject, base: int) -> int:
-    return tail.size_at(base, unrecorded_start=10**9)
+    return tail.size_at(base, default_start=10**9)
 
 
 def test_where_there_is_no_tail_there_are_no_bytes(sandbox: S3Sandbox) -> None:
@@ -121,8 +121,8 @@ def test_a_tail_that_does_not_say_where_it_begins_is_behind_the_parts(
     metadata = {"start": start} if start else {}
     sandbox.put(sandbox.keys.tail(ID), b"tusd", Metadata=metadata)
     tail = looked(sandbox)
-    assert tail.size_at(12, unrecorded_start=12) == 4
-    assert tail.size_at(0, unrecorded_start=12) == 0
+    assert tail.size_at(12, default_start=12) == 4
+    assert tail.size_at(0, default_start=12) == 0
     assert b"".join(tail.read()) == b"tusd"
 
 

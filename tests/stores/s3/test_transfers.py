@@ -15,7 +15,7 @@ from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.spool.spool import Spool
-from tus_wsgi.stores.s3.transfers import PARTS_IN_FLIGHT, PartPipeline
+from tus_wsgi.stores.s3.transfers import MAX_PARTS_IN_FLIGHT, PartPipeline
 
 BUDGET = 1000
 
@@ -92,7 +92,7 @@ def road() -> Iterator[Road]:
 
 @pytest.fixture
 def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2 * PARTS_IN_FLIGHT) as executor:
+    with ThreadPoolExecutor(2 * MAX_PARTS_IN_FLIGHT) as executor:
         yield executor
 
 
@@ -118,36 +118,36 @@ def test_without_parts_there_is_nothing_to_wait_for(
 
 def test_no_more_than_a_fair_share_is_on_its_way(road: Road, executor: ThreadPoolExecutor) -> None:
     """Beyond it the client has to wait: that is the back-pressure."""
-    gate = road.gate(*range(1, PARTS_IN_FLIGHT + 1))
+    gate = road.gate(*range(1, MAX_PARTS_IN_FLIGHT + 1))
     with road.pipeline(executor) as pipeline:
-        for number in range(1, PARTS_IN_FLIGHT + 1):
+        for number in range(1, MAX_PARTS_IN_FLIGHT + 1):
             pipeline.submit(number, road.part())
-        late = threading.Thread(target=pipeline.submit, args=(PARTS_IN_FLIGHT + 1, road.part()))
+        late = threading.Thread(target=pipeline.submit, args=(MAX_PARTS_IN_FLIGHT + 1, road.part()))
         late.start()
         late.join(0.1)
         assert late.is_alive()
         gate.set()
         late.join(PATIENCE)
-        assert len(pipeline.wait()) == PARTS_IN_FLIGHT + 1
-    assert road.most <= PARTS_IN_FLIGHT
+        assert len(pipeline.wait()) == MAX_PARTS_IN_FLIGHT + 1
+    assert road.most <= MAX_PARTS_IN_FLIGHT
 
 
 def test_one_upload_leaves_slots_to_another(road: Road) -> None:
     """However much it has to send, and however slow S3 is with it."""
-    gate = road.gate(*range(1, PARTS_IN_FLIGHT + 2))
-    with ThreadPoolExecutor(PARTS_IN_FLIGHT + 1) as executor, road.pipeline(executor) as greedy:
-        numbers = range(1, PARTS_IN_FLIGHT + 2)
+    gate = road.gate(*range(1, MAX_PARTS_IN_FLIGHT + 2))
+    with ThreadPoolExecutor(MAX_PARTS_IN_FLIGHT + 1) as executor, road.pipeline(executor) as greedy:
+        numbers = range(1, MAX_PARTS_IN_FLIGHT + 2)
         sender = threading.Thread(target=submit_all, args=(greedy, road, numbers))
         sender.start()
-        road.wait_for(lambda: len(road.begun) == PARTS_IN_FLIGHT)
+        road.wait_for(lambda: len(road.begun) == MAX_PARTS_IN_FLIGHT)
         with road.pipeline(executor) as modest:
             for number in (100, 101, 102):
                 modest.submit(number, road.part())
             assert [part.number for part in modest.wait()] == [100, 101, 102]
-        assert sorted(road.begun)[:-3] == list(range(1, PARTS_IN_FLIGHT + 1))
+        assert sorted(road.begun)[:-3] == list(range(1, MAX_PARTS_IN_FLIGHT + 1))
         gate.set()
         sender.join(PATIENCE)
-        assert len(greedy.wait()) == PARTS_IN_FLIGHT + 1
+        assert len(greedy.wait()) == MAX_PARTS_IN_FLIGHT + 1
 
 
 def test_uploads_take_turns_where_slots_are_few(road: Road) -> None:
@@ -158,14 +158,14 @@ def test_uploads_take_turns_where_slots_are_few(road: Road) -> None:
         road.pipeline(narrow) as greedy,
         road.pipeline(narrow) as modest,
     ):
-        submit_all(greedy, road, range(1, PARTS_IN_FLIGHT + 1))
-        later = range(PARTS_IN_FLIGHT + 1, 2 * PARTS_IN_FLIGHT)
+        submit_all(greedy, road, range(1, MAX_PARTS_IN_FLIGHT + 1))
+        later = range(MAX_PARTS_IN_FLIGHT + 1, 2 * MAX_PARTS_IN_FLIGHT)
         sender = threading.Thread(target=submit_all, args=(greedy, road, later))
         sender.start()
         modest.submit(100, road.part())
         gate.set()
         modest.wait()
-        assert road.begun.index(100) == PARTS_IN_FLIGHT
+        assert road.begun.index(100) == MAX_PARTS_IN_FLIGHT
         sender.join(PATIENCE)
         greedy.wait()
 
@@ -202,7 +202,7 @@ def test_the_first_failure_is_the_news(road: Road, executor: ThreadPoolExecutor)
     road.failures = {2: error}
     gate = road.gate(2)
     with road.pipeline(executor) as pipeline:
-        submit_all(pipeline, road, range(1, PARTS_IN_FLIGHT + 1))
+        submit_all(pipeline, road, range(1, MAX_PARTS_IN_FLIGHT + 1))
         gate.set()
         with pytest.raises(StoreUnavailable) as caught:
             pipeline.wait()

@@ -31,7 +31,7 @@ from tus_wsgi.stores.s3.errors import (
     NotFound,
     NotSupported,
     SourceGone,
-    translated,
+    translate_error,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class CopyRange:
     """Bytes of an object.
 
     Attributes:
@@ -110,10 +110,10 @@ class Bucket:
         Raises:
             Absent: it is not there.
         """
-        with self._reading("GetObject", key):
+        with self._translate_read_errors("GetObject", key):
             answer = self._client.get_object(Bucket=self.name, Key=key)
             content = answer["Body"].read()
-            facts = _facts(answer)
+            facts = _object_facts(answer)
         self._can_read = True
         return content, facts
 
@@ -123,8 +123,8 @@ class Bucket:
         Raises:
             Absent: it is not there.
         """
-        with self._reading("HeadObject", key):
-            return _facts(self._client.head_object(Bucket=self.name, Key=key))
+        with self._translate_read_errors("HeadObject", key):
+            return _object_facts(self._client.head_object(Bucket=self.name, Key=key))
 
     def find(self, key: str) -> ObjectFacts | None:
         """What `head` says of the object; None where there is none."""
@@ -133,17 +133,17 @@ class Bucket:
         except NotFound:
             return None
 
-    def read(self, key: str, start: int, stop: int, *, etag: str, step: int) -> Pieces:
-        """The bytes from `start` up to and without `stop`, `step` at a time.
+    def read(self, key: str, start: int, stop: int, *, etag: str, chunk_size: int) -> ObjectStream:
+        """The bytes from `start` up to and without `stop`, `chunk_size` at a time.
 
         Raises:
             Absent: the object is not there, or has another etag. Before the first byte.
         """
-        with self._reading("GetObject", key):
+        with self._translate_read_errors("GetObject", key):
             span = f"bytes={start}-{stop - 1}"
             answer = self._client.get_object(Bucket=self.name, Key=key, Range=span, IfMatch=etag)
-            _expect(answer, "ETag")
-        return Pieces(answer["Body"], step)
+            _require_field(answer, "ETag")
+        return ObjectStream(answer["Body"], chunk_size)
 
     def presigned_url(self, key: str, lifetime: float, *, type: str, disposition: str) -> str:
         """A URL under which anybody may read the object for so many seconds, rounded up."""
@@ -153,7 +153,7 @@ class Bucket:
             "ResponseContentType": type,
             "ResponseContentDisposition": disposition,
         }
-        with self._calling("GetObject", key):
+        with self._translate_errors("GetObject", key):
             return self._client.generate_presigned_url(
                 "get_object", Params=asked, ExpiresIn=math.ceil(lifetime)
             )
@@ -179,14 +179,14 @@ class Bucket:
         conditions: dict[str, str] = {}
         if condition is not None and self._has_conditions:
             described[_WRITE_TOKEN] = secrets.token_hex(8)
-            conditions = _header(condition)
+            conditions = _condition_parameters(condition)
         try:
             return self._put(key, payload, content_type, described, conditions)
         except (ConditionFailed, NotFound) as failure:
             # If-Match on an object that was removed is a 412 here and a 404 there.
             if not conditions:
                 raise StoreUnavailable("PutObject") from failure
-            return self._recognise(key, described[_WRITE_TOKEN], failure)
+            return self._recognize_write(key, described[_WRITE_TOKEN], failure)
         except NotSupported:
             if not conditions:
                 raise
@@ -201,12 +201,12 @@ class Bucket:
         metadata: dict[str, str],
         conditions: dict[str, str],
     ) -> str:
-        more: dict[str, Any] = {**conditions, **self._sum(payload)}
-        with self._calling("PutObject", key):
+        more: dict[str, Any] = {**conditions, **self._checksum(payload)}
+        with self._translate_errors("PutObject", key):
             answer = self._client.put_object(
                 Bucket=self.name,
                 Key=key,
-                Body=_body(payload),
+                Body=_seekable_body(payload),
                 ContentType=content_type or _UNKNOWN_TYPE,
                 Metadata=metadata,
                 **more,
@@ -215,7 +215,7 @@ class Bucket:
 
     def delete(self, key: str) -> None:
         """Remove the object. There need not be one: some services (Google's) say so."""
-        with suppress(NotFound), self._calling("DeleteObject", key):
+        with suppress(NotFound), self._translate_errors("DeleteObject", key):
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def create_multipart(
@@ -227,7 +227,7 @@ class Bucket:
             # Of the whole object: a sum of sums would have to be given part by part at the end, and
             # not every service lists those of parts that another process uploaded.
             more = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
-        with self._calling("CreateMultipartUpload", key):
+        with self._translate_errors("CreateMultipartUpload", key):
             answer = self._client.create_multipart_upload(
                 Bucket=self.name,
                 Key=key,
@@ -243,19 +243,19 @@ class Bucket:
         Raises:
             Absent: there is no such multipart upload.
         """
-        with self._calling("UploadPart", key):
+        with self._translate_errors("UploadPart", key):
             answer = self._client.upload_part(
                 Bucket=self.name,
                 Key=key,
                 UploadId=multipart,
                 PartNumber=number,
-                Body=_body(payload),
-                **self._sum(payload),
+                Body=_seekable_body(payload),
+                **self._checksum(payload),
             )
             return Part(number, payload.size, answer["ETag"], answer.get("ChecksumCRC32"))
 
     def copy_part(
-        self, key: str, multipart: str, number: int, copy: Copy
+        self, key: str, multipart: str, number: int, copy: CopyRange
     ) -> tuple[str, str | None]:
         """Let S3 make part `number` of bytes that it has; returns its etag and its CRC-32.
 
@@ -267,7 +267,7 @@ class Bucket:
         if copy.span is not None:
             more["CopySourceRange"] = f"bytes={copy.span[0]}-{copy.span[1] - 1}"
         try:
-            with self._calling("UploadPartCopy", key):
+            with self._translate_errors("UploadPartCopy", key):
                 answer = self._client.upload_part_copy(
                     Bucket=self.name,
                     Key=key,
@@ -282,11 +282,11 @@ class Bucket:
                 return result["ETag"], result.get("ChecksumCRC32")
         except (NotFound, ConditionFailed, Forbidden):
             # The answer does not say which of the two is missing, and may hide that one is.
-            if not self._is_still(copy):
+            if not self._is_unchanged(copy):
                 raise SourceGone from None
             raise
 
-    def _is_still(self, copy: Copy) -> bool:
+    def _is_unchanged(self, copy: CopyRange) -> bool:
         try:
             return self.head(copy.key).etag == copy.etag
         except NotFound:
@@ -301,11 +301,11 @@ class Bucket:
         parts: list[Part] = []
         marker = 0
         while True:
-            with self._calling("ListParts", key):
+            with self._translate_errors("ListParts", key):
                 page = self._client.list_parts(
                     Bucket=self.name, Key=key, UploadId=multipart, PartNumberMarker=marker
                 )
-                _expect(page, "UploadId")
+                _require_field(page, "UploadId")
             listed = page.get("Parts", [])
             parts += [
                 Part(one["PartNumber"], one["Size"], one["ETag"], one.get("ChecksumCRC32"))
@@ -321,24 +321,24 @@ class Bucket:
         Raises:
             Absent: there is no such multipart upload; perhaps because this was done before.
         """
-        with self._calling("CompleteMultipartUpload", key):
+        with self._translate_errors("CompleteMultipartUpload", key):
             answer = self._client.complete_multipart_upload(
                 Bucket=self.name,
                 Key=key,
                 UploadId=multipart,
-                MultipartUpload={"Parts": [_entry(part) for part in parts]},
+                MultipartUpload={"Parts": [_completed_part(part) for part in parts]},
             )
-            _expect(answer, "ETag")
+            _require_field(answer, "ETag")
 
     def abort(self, key: str, multipart: str) -> None:
         """Forget the multipart upload and its parts. There need not be one."""
-        with suppress(NotFound), self._calling("AbortMultipartUpload", key):
+        with suppress(NotFound), self._translate_errors("AbortMultipartUpload", key):
             self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
 
-    def _sum(self, payload: Payload) -> dict[str, Any]:
+    def _checksum(self, payload: Payload) -> dict[str, Any]:
         return {"ChecksumCRC32": build_crc32(payload.crc32)} if self._has_checksums else {}
 
-    def _recognise(self, key: str, token: str, failure: Exception) -> str:
+    def _recognize_write(self, key: str, token: str, failure: Exception) -> str:
         try:
             facts = self.head(key)
         except NotFound:
@@ -348,9 +348,9 @@ class Bucket:
         return facts.etag
 
     @contextmanager
-    def _reading(self, operation: str, key: str) -> Iterator[None]:
+    def _translate_read_errors(self, operation: str, key: str) -> Iterator[None]:
         try:
-            with self._calling(operation, key):
+            with self._translate_errors(operation, key):
                 yield
         except ConditionFailed as error:
             raise NotFound from error
@@ -360,17 +360,17 @@ class Bucket:
             raise NotFound from error
 
     @contextmanager
-    def _calling(self, operation: str, key: str) -> Iterator[None]:
+    def _translate_errors(self, operation: str, key: str) -> Iterator[None]:
         try:
             yield
         except ClientError as error:
-            raise translated(operation, error, key) from error
+            raise translate_error(operation, error, key) from error
         except (BotoCoreError, OSError, KeyError) as error:
             # A KeyError: a 200 in which nothing is said. It is no answer, least of all "none".
             raise StoreUnavailable(operation, key=key) from error
 
 
-class Pieces:
+class ObjectStream:
     """The rest of an answer. Other than a generator's, its `close` works before the first piece.
 
     Args:
@@ -378,16 +378,16 @@ class Pieces:
         step: bytes of a piece.
     """
 
-    def __init__(self, body: Any, step: int) -> None:  # noqa: ANN401 - it comes without types
+    def __init__(self, body: Any, chunk_size: int) -> None:  # noqa: ANN401 - it comes without types
         self._body = body
-        self._step = step
+        self._chunk_size = chunk_size
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> bytes:
         try:
-            piece: bytes = self._body.read(self._step)
+            piece: bytes = self._body.read(self._chunk_size)
         except (BotoCoreError, OSError) as error:
             self.close()
             raise StoreUnavailable("GetObject") from error
@@ -402,12 +402,12 @@ class Pieces:
         self._body.close()
 
 
-def _expect(answer: Mapping[str, Any], field: str) -> None:
+def _require_field(answer: Mapping[str, Any], field: str) -> None:
     """Let an answer fail that does not even say what it is about."""
     answer[field]
 
 
-def _body(payload: Payload) -> bytes | IO[bytes]:
+def _seekable_body(payload: Payload) -> bytes | IO[bytes]:
     content = payload.content
     if isinstance(content, bytes):
         # boto3 makes a file of bytes, sends a file with `Expect: 100-continue`, and waits for the
@@ -420,7 +420,7 @@ def _body(payload: Payload) -> bytes | IO[bytes]:
     return cast("bytes | IO[bytes]", content)
 
 
-def _entry(part: Part) -> CompletedPartTypeDef:
+def _completed_part(part: Part) -> CompletedPartTypeDef:
     """What Complete wants to know of a part; its sum too, where it is known."""
     entry: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": part.etag}
     if part.crc32 is not None:
@@ -428,11 +428,11 @@ def _entry(part: Part) -> CompletedPartTypeDef:
     return entry
 
 
-def _header(condition: Condition) -> dict[str, str]:
+def _condition_parameters(condition: Condition) -> dict[str, str]:
     return {"IfNoneMatch": "*"} if condition.etag is None else {"IfMatch": condition.etag}
 
 
-def _facts(answer: Any) -> ObjectFacts:  # noqa: ANN401 - two TypedDicts with the same four keys
+def _object_facts(answer: Any) -> ObjectFacts:  # noqa: ANN401 - two TypedDicts with the same four keys
     return ObjectFacts(
         size=answer["ContentLength"],
         etag=answer["ETag"],

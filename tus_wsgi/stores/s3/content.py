@@ -10,7 +10,7 @@ from tus_wsgi.domain.model import KIB
 from tus_wsgi.stores.s3.bucket import Bucket, ObjectFacts
 from tus_wsgi.stores.s3.errors import NotFound
 
-READ_STEP = 256 * KIB
+CHUNK_SIZE = 256 * KIB
 """Bytes that a download holds in memory at a time."""
 
 
@@ -60,7 +60,9 @@ class S3Content:
         if start == stop:
             return iter(())
         try:
-            return self._bucket.read(self._key, start, stop, etag=self._facts.etag, step=READ_STEP)
+            return self._bucket.read(
+                self._key, start, stop, etag=self._facts.etag, chunk_size=CHUNK_SIZE
+            )
         except NotFound as error:
             raise UploadGone("the file was removed from the store") from error
 

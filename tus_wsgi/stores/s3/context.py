@@ -26,7 +26,7 @@ OnStored = Callable[[int], None]
 """Told the offset that is stored for good, while a body comes."""
 
 
-def unlocked() -> None:
+def no_lock_needed() -> None:
     """In place of `assert_held` where nobody is locked out: nobody knows the upload yet, or it is
     not to be changed any more."""
 
@@ -49,15 +49,15 @@ class StoreContext:
     keys: Keys
     limits: PartLimits
     spool: Spool
-    executor: Executor
-    side: Executor
+    part_executor: Executor
+    call_executor: Executor
     tails: TailCache
 
     def info_object(self, id: UploadId) -> InfoObject:
         """The info object of this upload, be there one or not."""
         return InfoObject(self.bucket, self.keys.info(id))
 
-    def find(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:
+    def load(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:
         """The record of this upload, and the info object that it was read from. One S3 call.
 
         Raises:

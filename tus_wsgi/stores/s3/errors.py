@@ -40,7 +40,7 @@ class SourceGone(Exception):
     """What was to be copied is not there any more, or has become something else."""
 
 
-def translated(operation: str, error: ClientError, key: str) -> Exception:
+def translate_error(operation: str, error: ClientError, key: str) -> Exception:
     """Return the store's exception for an error response to `operation` on the object `key`."""
     response = classify_error(error)
     if response.kind is AwsErrorKind.NOT_FOUND:

@@ -1,4 +1,4 @@
-"""`S3Final`: an upload whose bytes are in other uploads, and how S3 is made to put them together.
+"""`S3FinalUpload`: an upload that S3 puts together from the bytes of other uploads.
 
 It is an upload like any other whose bytes happen to be stored elsewhere: `load_offset` asks its
 partials how many of them there are, and `assemble` makes the object. Parts that lie within one
@@ -24,14 +24,14 @@ from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import Final, Partial, UploadId
 from tus_wsgi.domain.parts import Part, plan_for
 from tus_wsgi.spool.part import SpooledPart
-from tus_wsgi.stores.s3.bucket import Copy
-from tus_wsgi.stores.s3.content import READ_STEP
-from tus_wsgi.stores.s3.context import PARTS_GONE, unlocked
+from tus_wsgi.stores.s3.bucket import CopyRange
+from tus_wsgi.stores.s3.content import CHUNK_SIZE
+from tus_wsgi.stores.s3.context import PARTS_GONE, no_lock_needed
 from tus_wsgi.stores.s3.errors import NotFound, SourceGone
-from tus_wsgi.stores.s3.transfers import ahead
+from tus_wsgi.stores.s3.transfers import map_concurrently
 from tus_wsgi.stores.s3.upload import S3Upload
 
-WHOLE_PIECE = READ_STEP
+MAX_PREFETCHED_SLICE = CHUNK_SIZE
 """Bytes of a piece that is read ahead of its turn. Larger ones come when they are needed."""
 
 
@@ -45,7 +45,7 @@ class CopySource:
     etag: str
 
 
-class S3Final(S3Upload):
+class S3FinalUpload(S3Upload):
     """A final upload in S3. It implements `Upload`, and never gets a body."""
 
     _partials: list[S3Upload]
@@ -55,10 +55,10 @@ class S3Final(S3Upload):
         """It does not: its bytes come from others."""
         return False
 
-    def begin(self, *, record_now: bool) -> None:
+    def create(self, *, record_now: bool) -> None:
         """Write the record, if somebody has to find it; S3 has nothing to do before `assemble`."""
         if record_now:
-            self._object.write(self._record, unlocked)
+            self._info_object.write(self._record, no_lock_needed)
 
     def load_offset(self) -> None:
         """Find out how many of its bytes are there. An S3 call for each partial, several at once.
@@ -70,10 +70,10 @@ class S3Final(S3Upload):
         """
         if self._is_assembled:
             return
-        if self._list_parts():
-            self._note_object()
+        if self._load_parts():
+            self._mark_assembled()
             return
-        self._partials = self._find_partials()
+        self._partials = self._load_partials()
         infos = [partial.info for partial in self._partials]
         self._offset = sum(info.offset for info in infos if info.is_finished)
         if self._record.multipart is None:
@@ -91,113 +91,115 @@ class S3Final(S3Upload):
         """
         assert self.info.is_full
         if not self._is_assembled:
-            sources = self._sources()
+            sources = self._copy_sources()
             if self._record.multipart is None:
                 plan = plan_for(self._record.info.length, self._context.limits)
                 self._record = replace(self._record, plan=plan)
             if self._record.is_one_part:
-                self._put_joined(sources, assert_held)
+                self._put_concatenated(sources, assert_held)
             else:
-                self._complete_joined(sources, assert_held)
-        return self._made_here
+                self._complete_concatenated(sources, assert_held)
+        return self._assembled_here
 
     # -- its partials ----------------------------------------------------------------------------
 
-    def _find_partials(self) -> list[S3Upload]:
+    def _load_partials(self) -> list[S3Upload]:
         """Each partial once, although one may come twice in the final."""
         final = self._record.info.concat
         assert isinstance(final, Final)
         once = dict.fromkeys(final.partials)
-        with ahead(self._context.executor, self._find_partial, once) as found:
+        with map_concurrently(self._context.part_executor, self._load_partial, once) as found:
             by_id = dict(zip(once, found, strict=True))
         return [by_id[id] for id in final.partials]
 
-    def _find_partial(self, id: UploadId) -> S3Upload:
+    def _load_partial(self, id: UploadId) -> S3Upload:
         try:
-            record, object = self._context.find(id)
+            record, object = self._context.load(id)
         except NotFound as error:
-            raise _unusable(id, "is not there") from error
+            raise _invalid_partial(id, "is not there") from error
         if not isinstance(record.info.concat, Partial):
-            raise _unusable(id, "was not created as a partial one")
+            raise _invalid_partial(id, "was not created as a partial one")
         partial = S3Upload(self._context, record, object)
         if record.plan is None:
             # tusd never writes down that it has finished an upload, so its object has to tell.
             partial.load_offset()
         return partial
 
-    def _sources(self) -> list[CopySource]:
+    def _copy_sources(self) -> list[CopySource]:
         """The objects of the partials, each looked at once; those without bytes need none."""
         once = {partial.info.id: partial for partial in self._partials}
-        with ahead(self._context.executor, self._source, once.values()) as found:
+        with map_concurrently(
+            self._context.part_executor, self._copy_source, once.values()
+        ) as found:
             by_id = dict(zip(once, found, strict=True))
         return [by_id[partial.info.id] for partial in self._partials]
 
-    def _source(self, partial: S3Upload) -> CopySource:
+    def _copy_source(self, partial: S3Upload) -> CopySource:
         info, key = partial.info, partial.storage["Key"]
         if not info.length:
             return CopySource(info.id, key, 0, "")
         try:
             facts = self._context.bucket.head(key)
         except NotFound as error:
-            raise _unusable(info.id, "was removed") from error
+            raise _invalid_partial(info.id, "was removed") from error
         if facts.size != info.length:
-            raise _unusable(info.id, "is not what was uploaded")
+            raise _invalid_partial(info.id, "is not what was uploaded")
         return CopySource(info.id, key, facts.size, facts.etag)
 
     # -- its object ------------------------------------------------------------------------------
 
-    def _put_joined(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
+    def _put_concatenated(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
         lengths = [source.length for source in sources]
         whole = next(concat_parts(lengths, self._plan), ConcatPart(1, ()))
-        with self._read(whole, sources) as part:
+        with self._read_part(whole, sources) as part:
             self._put_object(part.payload(), assert_held)
 
-    def _complete_joined(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
+    def _complete_concatenated(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
         """Bring the parts that are missing into the multipart upload, and make the object."""
         if self._record.multipart is None:
-            self._begin_multipart(assert_held)
+            self._create_multipart(assert_held)
         lengths = [source.length for source in sources]
 
-        def bring(splice: ConcatPart) -> Part:
+        def store_part(splice: ConcatPart) -> Part:
             slice = copyable_slice(splice, lengths)
             if slice is None:
-                with self._read(splice, sources) as part:
+                with self._read_part(splice, sources) as part:
                     assert_held()
                     return self._upload_part(splice.number, part.payload())
             assert_held()
-            return self._copy(splice.number, slice, sources[slice.source])
+            return self._copy_part(splice.number, slice, sources[slice.source])
 
-        there = len(self._run)
+        there = len(self._parts)
         missing = (part for part in concat_parts(lengths, self._plan) if part.number > there)
-        with ahead(self._context.executor, bring, missing) as parts:
-            self._run += parts
+        with map_concurrently(self._context.part_executor, store_part, missing) as parts:
+            self._parts += parts
         self._complete(None, assert_held)
 
-    def _copy(self, number: int, slice: Slice, source: CopySource) -> Part:
+    def _copy_part(self, number: int, slice: Slice, source: CopySource) -> Part:
         is_whole = slice.size == source.length
-        copy = Copy(source.key, source.etag, None if is_whole else (slice.start, slice.stop))
+        copy = CopyRange(source.key, source.etag, None if is_whole else (slice.start, slice.stop))
         assert self._record.multipart is not None
         try:
             etag, crc32 = self._context.bucket.copy_part(
                 self._record.key, self._record.multipart, number, copy
             )
         except SourceGone as error:
-            raise _unusable(source.id, "was removed") from error
+            raise _invalid_partial(source.id, "was removed") from error
         except NotFound as error:
             raise UploadGone(PARTS_GONE) from error
         return Part(number, slice.size, etag, crc32)
 
-    def _read(self, splice: ConcatPart, sources: list[CopySource]) -> SpooledPart:
+    def _read_part(self, splice: ConcatPart, sources: list[CopySource]) -> SpooledPart:
         """The bytes of a part, read from S3. The caller closes it."""
         part = self._context.spool.part(splice.size, splice.size)
 
         def fetch(slice: Slice) -> Iterable[bytes]:
             # Small pieces come ahead of their turn, since there may be thousands in a part.
-            pieces = self._pieces(slice, sources[slice.source])
-            return list(pieces) if slice.size <= WHOLE_PIECE else pieces
+            pieces = self._read_slice(slice, sources[slice.source])
+            return list(pieces) if slice.size <= MAX_PREFETCHED_SLICE else pieces
 
         try:
-            with ahead(self._context.side, fetch, splice.slices) as fetched:
+            with map_concurrently(self._context.call_executor, fetch, splice.slices) as fetched:
                 for pieces in fetched:
                     for piece in pieces:
                         part.write(piece)
@@ -209,16 +211,16 @@ class S3Final(S3Upload):
             raise StoreUnavailable("GetObject")
         return part
 
-    def _pieces(self, slice: Slice, source: CopySource) -> Iterator[bytes]:
+    def _read_slice(self, slice: Slice, source: CopySource) -> Iterator[bytes]:
         try:
             pieces = self._context.bucket.read(
-                source.key, slice.start, slice.stop, etag=source.etag, step=READ_STEP
+                source.key, slice.start, slice.stop, etag=source.etag, chunk_size=CHUNK_SIZE
             )
         except NotFound as error:
-            raise _unusable(source.id, "was removed") from error
+            raise _invalid_partial(source.id, "was removed") from error
         with closing(pieces):
             yield from pieces
 
 
-def _unusable(id: UploadId, what: str) -> InvalidPartial:
+def _invalid_partial(id: UploadId, what: str) -> InvalidPartial:
     return InvalidPartial(f"the partial upload {id} {what}")

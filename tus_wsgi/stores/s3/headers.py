@@ -10,22 +10,22 @@ from dataclasses import dataclass
 
 from tus_wsgi.domain.model import KIB, Metadata
 
-USER_METADATA_LIMIT = 2 * KIB
+MAX_METADATA_SIZE = 2 * KIB
 """Bytes of all keys and values together, see
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html. MinIO's code counts the
 names of the header fields, with the prefix that each of them has, so they are counted here."""
 
-PREFIX = "x-amz-meta-"
+FIELD_PREFIX = "x-amz-meta-"
 """What the name of a metadata's header field begins with."""
 
-PAIRS_LIMIT = 48
+MAX_PAIRS = 48
 """Pairs of one object. Swift takes 90, and whoever reads an answer of more than 100 fields with
 Python's `http.client`, as boto3 does, gets an error instead of the object."""
 
-KEY_LIMIT = 128
+MAX_KEY_SIZE = 128
 """Bytes of one key that every service takes: OpenStack Swift refuses more."""
 
-VALUE_LIMIT = 256
+MAX_VALUE_SIZE = 256
 """Bytes of one value that every service takes: OpenStack Swift refuses more."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -52,11 +52,11 @@ def object_headers(metadata: Metadata) -> ObjectHeaders:
     are no HTTP token, values and totals past the limits, a `filetype` that is no media type.
     """
     kept: dict[str, str] = {}
-    room = USER_METADATA_LIMIT
+    room = MAX_METADATA_SIZE
     for key, value in metadata.pairs:
         text = _printable(value)
-        size = len(PREFIX) + len(key) + len(text)
-        if not _fits(key, text) or size > room or len(kept) == PAIRS_LIMIT:
+        size = len(FIELD_PREFIX) + len(key) + len(text)
+        if not _fits(key, text) or size > room or len(kept) == MAX_PAIRS:
             continue
         # Header names ignore case, and so do S3's keys: of `a` and `A` the first one stays.
         if key.lower() not in kept:
@@ -69,7 +69,7 @@ def object_headers(metadata: Metadata) -> ObjectHeaders:
 
 def _fits(key: str, text: str) -> bool:
     is_token = _TOKEN.fullmatch(key) is not None
-    return is_token and len(key) <= KEY_LIMIT and len(text) <= VALUE_LIMIT
+    return is_token and len(key) <= MAX_KEY_SIZE and len(text) <= MAX_VALUE_SIZE
 
 
 def _printable(value: bytes) -> str:

@@ -17,7 +17,7 @@ class NotWritten(StoreUnavailable):
     """The store failed, and the record is certainly as it was before."""
 
 
-class NoInfo(StoreUnavailable):
+class InvalidInfo(StoreUnavailable):
     """What is there is no info object, or one of a shape that nobody wrote."""
 
 
@@ -51,7 +51,7 @@ class InfoObject:
         try:
             record = decode(content)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise NoInfo("reading the info object") from error
+            raise InvalidInfo("reading the info object") from error
         self._etag = facts.etag
         return record
 
@@ -69,8 +69,8 @@ class InfoObject:
         try:
             self._etag = self._put(content)
         except StoreUnavailable as failure:
-            found = self._find(content, failure)
-            self._etag = found or self._put_again(content, failure, assert_held)
+            found = self._etag_if_written(content, failure)
+            self._etag = found or self._retry_put(content, failure, assert_held)
 
     def delete(self) -> None:
         """Remove it. There need not be one."""
@@ -85,7 +85,7 @@ class InfoObject:
             condition=Condition(self._etag),
         )
 
-    def _find(self, content: bytes, failure: StoreUnavailable) -> str | None:
+    def _etag_if_written(self, content: bytes, failure: StoreUnavailable) -> str | None:
         """The etag of what was written although the answer was lost; None if it is not there.
 
         Without this look nobody could tell whether a multipart upload that the record names is
@@ -99,7 +99,7 @@ class InfoObject:
             raise failure from failure.__cause__
         return facts.etag if found == content else None
 
-    def _put_again(self, content: bytes, failure: StoreUnavailable, assert_held: AssertHeld) -> str:
+    def _retry_put(self, content: bytes, failure: StoreUnavailable, assert_held: AssertHeld) -> str:
         """Write what is not there yet, if the first try was not refused and may come late.
 
         Once this is written, the condition of the late one does not hold any more. Without it, a
@@ -116,7 +116,7 @@ class InfoObject:
             return self._put(content)
         except (StoreUnavailable, LockLost) as second:
             # It may be the first one by which the condition does not hold any more.
-            etag = self._find(content, failure)
+            etag = self._etag_if_written(content, failure)
             if etag is None:
                 raise second from failure
             return etag

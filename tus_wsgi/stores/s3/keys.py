@@ -25,11 +25,11 @@ class Keys:
 
     def info(self, id: UploadId) -> str:
         """The record of the upload."""
-        return self._side(id) + ".info"
+        return self._info_base(id) + ".info"
 
     def tail(self, id: UploadId) -> str:
         """The newest bytes, while they do not fill a part."""
-        return self._side(id) + ".part"
+        return self._info_base(id) + ".part"
 
     @property
     def data_prefix(self) -> str:
@@ -37,17 +37,17 @@ class Keys:
         return _with_slash(self.object_prefix)
 
     @property
-    def side_prefix(self) -> str:
+    def info_prefix(self) -> str:
         """What the keys of all other objects begin with."""
         return _with_slash(self.metadata_prefix or self.object_prefix)
 
     @property
     def lock_prefix(self) -> str:
         """What the keys of locks begin with, where they live in the bucket too."""
-        return self.side_prefix + "locks/"
+        return self.info_prefix + "locks/"
 
-    def _side(self, id: UploadId) -> str:
-        return self.side_prefix + _object_id(id)
+    def _info_base(self, id: UploadId) -> str:
+        return self.info_prefix + _object_id(id)
 
 
 def _object_id(id: UploadId) -> str:

@@ -19,7 +19,7 @@ from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import UploadRecord
 
 
-def begin_multipart(
+def create_recorded_multipart(
     bucket: Bucket, object: InfoObject, record: UploadRecord, assert_held: AssertHeld
 ) -> UploadRecord:
     """Begin the multipart upload, and record it; returns the record that is written.
@@ -46,7 +46,7 @@ def begin_multipart(
     return begun
 
 
-def give_up_multipart(
+def abort_empty_multipart(
     bucket: Bucket, object: InfoObject, record: UploadRecord, assert_held: AssertHeld
 ) -> UploadRecord:
     """Forget the multipart upload of what turned out to be empty: S3 completes none without parts.

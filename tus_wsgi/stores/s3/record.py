@@ -65,9 +65,9 @@ class UploadRecord:
         Not a final one, which whoever finds it has to look at its partials for.
         """
         is_final = isinstance(self.info.concat, Final)
-        return self.at(State.FINISHING) if self.is_one_part and not is_final else self
+        return self.with_state(State.FINISHING) if self.is_one_part and not is_final else self
 
-    def at(self, state: State) -> UploadRecord:
+    def with_state(self, state: State) -> UploadRecord:
         """The same upload in another state; a finished one is at its full length."""
         info = self.info
         offset = info.length if state is State.FINISHED and info.length is not None else info.offset

@@ -12,14 +12,14 @@ from tus_wsgi.domain.model import MIB, Final, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits, plan_for
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.context import StoreContext, unlocked
+from tus_wsgi.stores.s3.context import StoreContext, no_lock_needed
 from tus_wsgi.stores.s3.errors import NotFound
-from tus_wsgi.stores.s3.final_upload import S3Final
+from tus_wsgi.stores.s3.final_upload import S3FinalUpload
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailCache
-from tus_wsgi.stores.s3.transfers import ahead
+from tus_wsgi.stores.s3.transfers import map_concurrently
 from tus_wsgi.stores.s3.upload import S3Upload
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DEFAULT_BUDGET = 256 * MIB
 """Bytes of memory for parts on their way, per process."""
 
 
-SIDE_CALLS = 32
+MAX_CONCURRENT_CALLS = 32
 """Small calls that run beside another one of the same request, over all uploads of the process."""
 
 
@@ -66,8 +66,8 @@ class S3Store:
             keys=self._keys,
             limits=self._limits,
             spool=spool or Spool(DEFAULT_BUDGET),
-            executor=ThreadPoolExecutor(parallel_parts, thread_name_prefix="tus-part"),
-            side=ThreadPoolExecutor(SIDE_CALLS, thread_name_prefix="tus-look"),
+            part_executor=ThreadPoolExecutor(parallel_parts, thread_name_prefix="tus-part"),
+            call_executor=ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="tus-look"),
             tails=TailCache(tail_budget),
         )
 
@@ -95,7 +95,7 @@ class S3Store:
             plan=plan,
         )
         upload = self._upload(record.with_expected_state(), self._context.info_object(info.id))
-        upload.begin(record_now=record_now)
+        upload.create(record_now=record_now)
         return upload
 
     def open(self, id: UploadId) -> S3Upload:
@@ -106,7 +106,7 @@ class S3Store:
             StoreUnavailable: S3 did not answer, or the info object is broken.
         """
         try:
-            return self._upload(*self._context.find(id))
+            return self._upload(*self._context.load(id))
         except NotFound as error:
             raise UploadNotFound from error
 
@@ -116,14 +116,16 @@ class S3Store:
         Raises:
             StoreUnavailable: S3 did not answer, and some of them are left.
         """
-        with ahead(self._context.executor, self._discard, dict.fromkeys(ids)) as removed:
+        with map_concurrently(
+            self._context.part_executor, self._discard, dict.fromkeys(ids)
+        ) as removed:
             for _ in removed:
                 pass
 
     def _discard(self, id: UploadId) -> None:
         with suppress(UploadNotFound):
-            self.open(id).terminate(unlocked)
+            self.open(id).terminate(no_lock_needed)
 
     def _upload(self, record: UploadRecord, object: InfoObject) -> S3Upload:
-        kind = S3Final if isinstance(record.info.concat, Final) else S3Upload
+        kind = S3FinalUpload if isinstance(record.info.concat, Final) else S3Upload
         return kind(self._context, record, object)

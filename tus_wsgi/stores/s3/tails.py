@@ -14,17 +14,17 @@ from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
-from tus_wsgi.stores.s3.content import READ_STEP
+from tus_wsgi.stores.s3.content import CHUNK_SIZE
 from tus_wsgi.stores.s3.errors import NotFound
 
-START = "start"
+START_KEY = "start"
 """The tail object's metadata key for the offset of its first byte, in decimal.
 
 tusd writes tails without it, and does not see it.
 """
 
 
-SEAL = "seal"
+SEAL_KEY = "seal"
 """The metadata key for how many bytes of a tail object are its seal, in decimal; see `_seal`."""
 
 
@@ -60,7 +60,7 @@ class TailCache:
         self._bytes: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._mutex = threading.Lock()
 
-    def keep(self, key: str, etag: str, content: bytes) -> None:
+    def put(self, key: str, etag: str, content: bytes) -> None:
         """Remember the object `key` in its version `etag`, if there is room for it at all."""
         if len(content) > self._budget:
             return
@@ -70,7 +70,7 @@ class TailCache:
             while self._size > self._budget:
                 self._size -= len(self._bytes.popitem(last=False)[1])
 
-    def take(self, key: str, etag: str) -> bytes | None:
+    def pop(self, key: str, etag: str) -> bytes | None:
         """Hand out what is remembered, and forget it."""
         with self._mutex:
             content = self._bytes.pop((key, etag), None)
@@ -98,17 +98,20 @@ class TailObject:
         """Whether there is one, of whatever start, as far as is known."""
         return self._tail is not None
 
-    def look(self) -> None:
+    def load(self) -> None:
         """Find out whether there is one. One S3 call."""
         try:
             facts = self._bucket.head(self._key)
         except NotFound:
             self._tail = None
             return
-        start, seal = _number(facts.metadata.get(START)), _number(facts.metadata.get(SEAL)) or 0
+        start, seal = (
+            _number(facts.metadata.get(START_KEY)),
+            _number(facts.metadata.get(SEAL_KEY)) or 0,
+        )
         self._tail = Tail(start, facts.size - seal, facts.etag, seal)
 
-    def size_at(self, base: int, *, unrecorded_start: int) -> int:
+    def size_at(self, base: int, *, default_start: int) -> int:
         """How many bytes it has, if it begins exactly at `base`; any other counts for nothing.
 
         Args:
@@ -117,7 +120,7 @@ class TailObject:
         """
         if self._tail is None:
             return 0
-        start = unrecorded_start if self._tail.start is None else self._tail.start
+        start = default_start if self._tail.start is None else self._tail.start
         return self._tail.size if start == base else 0
 
     def read(self) -> Iterator[bytes]:
@@ -127,13 +130,15 @@ class TailObject:
             StoreUnavailable: S3 did not answer, or the tail has changed.
         """
         assert self._tail is not None
-        kept = self._cache.take(self._key, self._tail.etag)
+        kept = self._cache.pop(self._key, self._tail.etag)
         if kept is not None:
             yield kept
             return
         left = self._tail.size
         try:
-            pieces = self._bucket.read(self._key, 0, left, etag=self._tail.etag, step=READ_STEP)
+            pieces = self._bucket.read(
+                self._key, 0, left, etag=self._tail.etag, chunk_size=CHUNK_SIZE
+            )
         except NotFound as error:
             raise StoreUnavailable("reading the tail") from error
         with closing(pieces):
@@ -155,12 +160,12 @@ class TailObject:
         etag = self._bucket.put(
             self._key,
             payload,
-            metadata={START: str(start)} | ({SEAL: str(seal)} if seal else {}),
+            metadata={START_KEY: str(start)} | ({SEAL_KEY: str(seal)} if seal else {}),
             condition=Condition(None if self._tail is None else self._tail.etag),
         )
         if isinstance(payload.content, bytes | bytearray):
             with memoryview(payload.content) as content:
-                self._cache.keep(self._key, etag, bytes(content[: part.size]))
+                self._cache.put(self._key, etag, bytes(content[: part.size]))
         self._tail = Tail(start, part.size, etag, seal)
 
     def delete(self) -> None:

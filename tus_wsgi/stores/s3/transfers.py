@@ -17,11 +17,11 @@ from tus_wsgi.spool.part import SpooledPart
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PARTS_IN_FLIGHT = 4
+MAX_PARTS_IN_FLIGHT = 4
 """Parts of one request that may be on their way, the fair share of one upload. Receiving goes on
 meanwhile; beyond this the client has to wait, which is all the back-pressure there is."""
 
-AHEAD = 8
+MAX_CALLS_IN_FLIGHT = 8
 """Calls of one request that may be under way, so that others get their turn in between."""
 
 UploadPart = Callable[[int, SpooledPart], Part]
@@ -63,13 +63,13 @@ class PartPipeline:
         """
         self._first = number if self._first is None else self._first
         try:
-            while len(self._running) >= PARTS_IN_FLIGHT:
+            while len(self._running) >= MAX_PARTS_IN_FLIGHT:
                 self._collect(wait(self._running, return_when=FIRST_COMPLETED).done)
             self._collect({one for one in self._running if one.done()})
         except BaseException:
             part.close()
             raise
-        self._running.add(self._executor.submit(self._run, number, part))
+        self._running.add(self._executor.submit(self._upload_and_close, number, part))
 
     def wait(self) -> list[Part]:
         """Every part that was uploaded, in the order of their numbers, once none is running.
@@ -78,7 +78,7 @@ class PartPipeline:
             StoreUnavailable, LockLost: the first failure that there was.
         """
         self._collect(wait(self._running).done)
-        return self._run_of_done()
+        return self._contiguous_done()
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +92,7 @@ class PartPipeline:
         self._failed.set()
         wait(self._running)
 
-    def _run(self, number: int, part: SpooledPart) -> Part:
+    def _upload_and_close(self, number: int, part: SpooledPart) -> Part:
         with part:
             if self._failed.is_set():
                 raise StoreUnavailable("an earlier part")
@@ -112,29 +112,29 @@ class PartPipeline:
             self._failed.set()
             raise failures[0]
         # Without the first one there is no news: the tail that it swallows reaches further.
-        if finished and (run := self._run_of_done()):
+        if finished and (run := self._contiguous_done()):
             self._on_parts(run)
 
-    def _run_of_done(self) -> list[Part]:
+    def _contiguous_done(self) -> list[Part]:
         self._done.sort(key=lambda part: part.number)
         numbered = enumerate(self._done, self._first or 1)
         return [part for number, part in numbered if part.number == number]
 
 
 @contextmanager
-def ahead(
+def map_concurrently(
     executor: Executor, function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[Iterator[Result]]:
     """What `function` makes of each item, in the order of the items.
 
-    Calls run ahead of whoever takes the results, at most `AHEAD` of them. Leaving the context
-    waits for those that have begun; nothing begins after a failure has been seen.
+    Calls run ahead of the caller, at most `MAX_CALLS_IN_FLIGHT` of them. Leaving the context waits
+    for the calls that have begun; no call begins after a failure has been seen.
     """
     running: deque[Future[Result]] = deque()
 
     def results() -> Iterator[Result]:
         for item in items:
-            if len(running) == AHEAD:
+            if len(running) == MAX_CALLS_IN_FLIGHT:
                 yield running.popleft().result()
             running.append(executor.submit(function, item))
         while running:

@@ -33,12 +33,16 @@ from tus_wsgi.stores.s3.context import (
     PARTS_GONE,
     OnStored,
     StoreContext,
-    unlocked,
+    no_lock_needed,
 )
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject
-from tus_wsgi.stores.s3.multipart import begin_multipart, give_up_multipart, upload_part
+from tus_wsgi.stores.s3.multipart import (
+    abort_empty_multipart,
+    create_recorded_multipart,
+    upload_part,
+)
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailObject
 from tus_wsgi.stores.s3.transfers import PartPipeline
@@ -56,13 +60,13 @@ class S3Upload:
     def __init__(self, context: StoreContext, record: UploadRecord, object: InfoObject) -> None:
         self._context = context
         self._record = record
-        self._object = object
+        self._info_object = object
         self._headers = object_headers(record.info.metadata)
         self._tail = TailObject(context.bucket, context.keys.tail(record.info.id), context.tails)
-        self._run, self._listed = list[Part](), list[Part]()
+        self._parts, self._listed_parts = list[Part](), list[Part]()
         self._offset = record.info.offset if record.info.is_finished else 0
-        self._is_assembled, self._made_here = record.info.is_finished, False
-        self._facts: ObjectFacts | None = None  # of the data object, once it was looked at
+        self._is_assembled, self._assembled_here = record.info.is_finished, False
+        self._object_facts: ObjectFacts | None = None  # of the data object, once it was looked at
 
     @property
     def info(self) -> UploadInfo:
@@ -76,7 +80,7 @@ class S3Upload:
 
     # -- the record ------------------------------------------------------------------------------
 
-    def begin(self, *, record_now: bool) -> None:
+    def create(self, *, record_now: bool) -> None:
         """Write what a new upload needs to be found; with `record_now` in any case.
 
         Raises:
@@ -84,29 +88,29 @@ class S3Upload:
         """
         length, plan = self._record.info.length, self._plan
         if length is not None and length > plan.part_size:
-            self._begin_multipart(unlocked)
+            self._create_multipart(no_lock_needed)
         elif record_now:
-            self._object.write(self._record, unlocked)
+            self._info_object.write(self._record, no_lock_needed)
 
     def declare_length(
         self, length: int, assert_held: AssertHeld, *, is_open: bool = False
     ) -> None:
         """Record the length of an upload that was begun without one. One S3 call."""
         info = replace(self._record.info, length=length, is_open=is_open)
-        self._write(replace(self._record, info=info).with_expected_state(), assert_held)
+        self._write_record(replace(self._record, info=info).with_expected_state(), assert_held)
 
     def extend_expiry(self, expires: datetime, assert_held: AssertHeld) -> None:
         """Record a later instant at which the upload lapses. One S3 call."""
         info = replace(self._record.info, expires=expires)
-        self._write(replace(self._record, info=info), assert_held)
+        self._write_record(replace(self._record, info=info), assert_held)
 
-    def _write(self, record: UploadRecord, assert_held: AssertHeld) -> None:
-        self._object.write(record, assert_held)
+    def _write_record(self, record: UploadRecord, assert_held: AssertHeld) -> None:
+        self._info_object.write(record, assert_held)
         self._record = record
 
-    def _begin_multipart(self, assert_held: AssertHeld) -> None:
-        self._record = begin_multipart(
-            self._context.bucket, self._object, self._record, assert_held
+    def _create_multipart(self, assert_held: AssertHeld) -> None:
+        self._record = create_recorded_multipart(
+            self._context.bucket, self._info_object, self._record, assert_held
         )
 
     @property
@@ -119,12 +123,12 @@ class S3Upload:
         """Give an upload of tusd's a plan, which has none, for what follows its parts."""
         if self._record.plan is None:
             plan = plan_after(
-                self._run, self._record.info.length, self._context.limits, self._listed
+                self._parts, self._record.info.length, self._context.limits, self._listed_parts
             )
-            self._write(replace(self._record, plan=plan), assert_held)
+            self._write_record(replace(self._record, plan=plan), assert_held)
 
     @property
-    def _end(self) -> int | None:
+    def _final_length(self) -> int | None:
         """Where the last part ends; None while nobody can say that it is the last one."""
         return None if self._record.info.is_open else self._record.info.length
 
@@ -140,52 +144,57 @@ class S3Upload:
         if self._is_assembled:
             return
         # A look at the tail at the same time, since neither call needs the other.
-        look = self._context.side.submit(self._tail.look)
+        load_tail = self._context.call_executor.submit(self._tail.load)
         try:
-            is_whole = self._list_parts()
+            is_whole = self._load_parts()
         finally:
-            wait([look])
-        look.result()
+            wait([load_tail])
+        load_tail.result()
         if is_whole:
-            self._note_object()
+            self._mark_assembled()
         else:
-            self._offset = self._base + self._tail_size
+            self._offset = self._parts_end + self._tail_size
 
     @property
-    def _base(self) -> int:
+    def _parts_end(self) -> int:
         """Where the parts end and a tail has to begin."""
-        return sum(part.size for part in self._run)
+        return sum(part.size for part in self._parts)
 
     @property
     def _tail_size(self) -> int:
         """Bytes of the tail that count."""
         plan = self._record.plan
-        unrecorded = self._base if plan is None else plan.bytes_before
-        return self._tail.size_at(self._base, unrecorded_start=unrecorded)
+        unrecorded = self._parts_end if plan is None else plan.bytes_before
+        return self._tail.size_at(self._parts_end, default_start=unrecorded)
 
-    def _list_parts(self) -> bool:
+    def _load_parts(self) -> bool:
         """Find the parts that count; returns whether they have become the object already."""
         record = self._record
         if record.multipart is None:
             # One part is one object, and only a record in this state was written before it.
-            return record.info.state is State.FINISHING and self._has_whole_object()
+            return record.info.state is State.FINISHING and self._verify_object()
         try:
             listed = self._context.bucket.list_parts(record.key, record.multipart)
         except NotFound:
-            if not self._has_whole_object():
+            if not self._verify_object():
                 raise UploadGone(PARTS_GONE) from None
             if record.plan is None:
                 # tusd finished it and told whom it had to tell; it just never writes that down.
-                self._record = record.at(State.FINISHED)
+                self._record = record.with_state(State.FINISHED)
             return True
-        self._listed, self._run = listed, contiguous(record.plan, self._end, listed)
+        self._listed_parts, self._parts = (
+            listed,
+            contiguous(record.plan, self._final_length, listed),
+        )
         return False
 
-    def _has_whole_object(self) -> bool:
-        self._facts = self._context.bucket.find(self._record.key)
-        return self._facts is not None and self._facts.size == self._record.info.length
+    def _verify_object(self) -> bool:
+        self._object_facts = self._context.bucket.find(self._record.key)
+        return (
+            self._object_facts is not None and self._object_facts.size == self._record.info.length
+        )
 
-    def _note_object(self) -> None:
+    def _mark_assembled(self) -> None:
         self._is_assembled = True
         self._offset = self._record.info.length or 0
 
@@ -213,37 +222,37 @@ class S3Upload:
 
         def stored(parts: list[Part]) -> None:
             if on_stored is not None:
-                on_stored(self._base + sum(part.size for part in parts))
+                on_stored(self._parts_end + sum(part.size for part in parts))
 
-        with PartPipeline(self._context.executor, upload, stored) as pipeline:
-            number, part = self._receive(body, pipeline, assert_held)
+        with PartPipeline(self._context.part_executor, upload, stored) as pipeline:
+            number, part = self._receive_parts(body, pipeline, assert_held)
             with part:
-                self._run += pipeline.wait()
+                self._parts += pipeline.wait()
                 if not self._is_assembled:
                     self._write_tail(number, part, assert_held)
                 if part.error is not None:
                     raise part.error
-        if not self._object.exists:
-            self._object.write(self._record, assert_held)
+        if not self._info_object.exists:
+            self._info_object.write(self._record, assert_held)
 
-    def _receive(
+    def _receive_parts(
         self, body: Body, pipeline: PartPipeline, assert_held: AssertHeld
     ) -> tuple[int, SpooledPart]:
         """Read the body to its end, handing on each part that is full; returns the last one.
 
         A full disk ends the reading too: the last part has what fitted, and its `error`.
         """
-        number = len(self._run) + 1
-        part = self._begin_part(number, body)
+        number = len(self._parts) + 1
+        part = self._new_part(number, body)
         try:
             while True:
                 part.fill(body)
                 if not part.is_full or part.capacity == 0:
                     break
                 is_fast = part.is_fast
-                self._hand_on(number, part, pipeline, assert_held)
+                self._store_full_part(number, part, pipeline, assert_held)
                 number += 1
-                part = self._begin_part(number, body, is_fast=is_fast)
+                part = self._new_part(number, body, is_fast=is_fast)
         except BaseException:
             part.close()
             raise
@@ -251,26 +260,26 @@ class S3Upload:
             read_end(body)
         return number, part
 
-    def _begin_part(self, number: int, body: Body, *, is_fast: bool = False) -> SpooledPart:
+    def _new_part(self, number: int, body: Body, *, is_fast: bool = False) -> SpooledPart:
         """An empty part; or, where there is a tail to go on from, one that begins with it."""
-        capacity = self._plan.expected_size(number, self._end)
-        goes_on = self._tail_size and number == len(self._run) + 1
+        capacity = self._plan.expected_size(number, self._final_length)
+        goes_on = self._tail_size and number == len(self._parts) + 1
         begun = self._tail.read() if goes_on else ()
         end = None if body.content_length is None else self._offset + body.content_length
         expected = None if end is None else end - self._plan.start(number)
         return self._context.spool.part(capacity, expected, begun, is_fast=is_fast)
 
-    def _hand_on(
+    def _store_full_part(
         self, number: int, part: SpooledPart, pipeline: PartPipeline, assert_held: AssertHeld
     ) -> None:
         """Store a full part: as the object itself if it is all there is, else as a part."""
         if self._record.is_one_part:
             with part:
                 self._put_object(part.payload(), assert_held)
-            self._run = [Part(number, part.size, "")]
+            self._parts = [Part(number, part.size, "")]
             return
         if self._record.multipart is None:
-            self._begin_multipart(assert_held)
+            self._create_multipart(assert_held)
         pipeline.submit(number, part)
 
     def _upload_part(self, number: int, payload: Payload) -> Part:
@@ -283,11 +292,11 @@ class S3Upload:
         for nothing, and a removal that reaches S3 late would remove the next one.
         """
         if part.size > self._tail_size:
-            if not self._object.exists:
-                self._object.write(self._record, assert_held)
+            if not self._info_object.exists:
+                self._info_object.write(self._record, assert_held)
             assert_held()
             self._tail.write(self._plan.start(number), part)
-        self._offset = self._base + part.size
+        self._offset = self._parts_end + part.size
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -303,25 +312,25 @@ class S3Upload:
         if not self._is_assembled:
             self._assign_plan(assert_held)
             if self._record.info.length == 0 and self._record.multipart is not None:
-                bucket, object = self._context.bucket, self._object
-                self._record = give_up_multipart(bucket, object, self._record, assert_held)
+                bucket, object = self._context.bucket, self._info_object
+                self._record = abort_empty_multipart(bucket, object, self._record, assert_held)
             size = self._tail_size
             with self._context.spool.part(size, size, self._tail.read() if size else ()) as tail:
                 if self._record.is_one_part:
                     self._put_object(tail.payload(), assert_held)
                 else:
                     self._complete(tail, assert_held)
-        return self._made_here
+        return self._assembled_here
 
     def _put_object(self, payload: Payload, assert_held: AssertHeld) -> None:
         """Write the data object in one piece; before that a record that says it may be there."""
-        if not (self._object.exists and self._record.info.state is State.FINISHING):
-            self._write(self._record.at(State.FINISHING), assert_held)
+        if not (self._info_object.exists and self._record.info.state is State.FINISHING):
+            self._write_record(self._record.with_state(State.FINISHING), assert_held)
         assert_held()
         key, type, metadata = self._record.key, self._headers.content_type, self._headers.metadata
         self._context.bucket.put(key, payload, content_type=type, metadata=metadata)
-        self._made_here = True
-        self._note_object()
+        self._assembled_here = True
+        self._mark_assembled()
 
     def _complete(self, tail: SpooledPart | None, assert_held: AssertHeld) -> None:
         """Make the data object out of the parts, and of the tail if it is the last of them."""
@@ -329,20 +338,20 @@ class S3Upload:
         assert multipart is not None
         if tail is not None and tail.size:
             assert_held()
-            self._run.append(self._upload_part(len(self._run) + 1, tail.payload()))
+            self._parts.append(self._upload_part(len(self._parts) + 1, tail.payload()))
         if self._tail.exists:
             assert_held()
             self._tail.delete()
-        if self._base != self._record.info.length:
+        if self._parts_end != self._record.info.length:
             raise AssertionError("the parts are not the whole")  # under -O, too
         assert_held()
         # Absent: perhaps this was done before and the answer was lost. The object tells.
         with suppress(NotFound):
-            bucket.complete(key, multipart, self._run)
-            self._made_here = True
-        if not self._has_whole_object():
+            bucket.complete(key, multipart, self._parts)
+            self._assembled_here = True
+        if not self._verify_object():
             raise UploadGone(PARTS_GONE)
-        self._note_object()
+        self._mark_assembled()
 
     def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
         """Record that the upload is finished, and remove a tail that its object has swallowed.
@@ -357,13 +366,13 @@ class S3Upload:
             self._tail.delete()
         elif may_defer and self._record.info.state is State.FINISHING:
             return
-        self._write(self._record.at(State.FINISHED), assert_held)
+        self._write_record(self._record.with_state(State.FINISHED), assert_held)
 
     @property
     def is_cacheable(self) -> bool:
         """Whether the next request may go on from here without asking S3 anything."""
         is_running = self._record.plan is not None and not self._is_assembled
-        return is_running and len(self._run) <= MAX_CACHED_PARTS
+        return is_running and len(self._parts) <= MAX_CACHED_PARTS
 
     def terminate(self, assert_held: AssertHeld) -> None:
         """Remove the upload. The record goes last, so that what failed can be tried again.
@@ -377,7 +386,7 @@ class S3Upload:
             steps.append(partial(bucket.delete, record.key))
         if record.multipart is not None and not record.info.is_finished:
             steps.insert(0, partial(bucket.abort, record.key, record.multipart))
-        for remove in (*steps, self._object.delete):
+        for remove in (*steps, self._info_object.delete):
             assert_held()
             remove()
 
@@ -388,7 +397,7 @@ class S3Upload:
         if record.info.is_finished or record.key == self._context.keys.data(record.info.id):
             return True
         with suppress(UploadGone):
-            return self._is_assembled or self._list_parts()
+            return self._is_assembled or self._load_parts()
         return False
 
     def content(self) -> S3Content:
@@ -401,4 +410,4 @@ class S3Upload:
         """
         if not self._is_assembled:
             raise UploadIncomplete
-        return S3Content.of(self._context.bucket, self._record.key, self._facts)
+        return S3Content.of(self._context.bucket, self._record.key, self._object_facts)
