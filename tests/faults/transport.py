@@ -151,7 +151,7 @@ def over_http(port: int) -> Transport:
                     connection.send(body)
                     if len(body) < content_length:
                         connection.half_close()
-                while (response := connection._response(method)).status < 200:
+                while (response := connection.read_any_response(method)).status < 200:
                     on_early(Answer(response.status, response.fields))
             except EOFError as error:
                 raise ConnectionError("the answer broke off") from error

@@ -36,7 +36,7 @@ def partial(interop: int | None, offset: int, *, complete: bool) -> dict[str, st
 
 def interim(connection: Connection) -> Response:
     """The next response, be it an interim one."""
-    return connection._response("POST")
+    return connection.read_any_response("POST")
 
 
 def path_of(response: Response) -> str:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wsgi.wire import Wire, chunk, read
+from tests.harness.http_messages import encode_chunk
+from tests.wsgi.gunicorn_connection import GunicornConnection, read
 from tus_wsgi.domain.interfaces import Body, BodyEnd
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.body import DISCARD_BYTES, DISCARD_SECONDS, WsgiBody
@@ -30,8 +31,8 @@ DATA = random.Random(5).randbytes(300 * KIB)
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
-    with Wire() as wire:
+def wire() -> Iterator[GunicornConnection]:
+    with GunicornConnection() as wire:
         yield wire
 
 
@@ -46,7 +47,9 @@ def later(act: Callable[[], object]) -> threading.Timer:
 
 @pytest.mark.parametrize("size", [0, 1, 5, 8192, len(DATA)])
 @pytest.mark.parametrize("step", [7, 1000, MIB])
-def test_a_body_with_a_length_is_read_to_its_end(wire: Wire, size: int, step: int) -> None:
+def test_a_body_with_a_length_is_read_to_its_end(
+    wire: GunicornConnection, size: int, step: int
+) -> None:
     step = max(step, size // 100)
     wire.begin(length=size, data=DATA[: size // 2])
     sender = later(lambda: wire.send(DATA[size // 2 : size]))
@@ -58,23 +61,23 @@ def test_a_body_with_a_length_is_read_to_its_end(wire: Wire, size: int, step: in
 
 
 @pytest.mark.parametrize("sizes", [[], [1], [5, 6, 7], [100 * KIB, 1]], ids=str)
-def test_a_chunked_body_is_read_to_its_end(wire: Wire, sizes: list[int]) -> None:
+def test_a_chunked_body_is_read_to_its_end(wire: GunicornConnection, sizes: list[int]) -> None:
     wire.begin(length=None)
     expected = b""
     for size in sizes:
-        wire.send(chunk(DATA[:size]))
+        wire.send(encode_chunk(DATA[:size]))
         expected += DATA[:size]
-    wire.send(chunk(b""))
+    wire.send(encode_chunk(b""))
     body = wire.body()
     assert body.content_length is None
     assert read(body, step=64 * KIB) == expected
     assert body.end is BodyEnd.COMPLETE
 
 
-def test_the_next_request_on_the_connection_is_left_alone(wire: Wire) -> None:
+def test_the_next_request_on_the_connection_is_left_alone(wire: GunicornConnection) -> None:
     """Even where it was sent together with the body."""
     wire.begin(length=3, data=b"abc")
-    wire.begin(length=None, data=chunk(b"def") + chunk(b""))
+    wire.begin(length=None, data=encode_chunk(b"def") + encode_chunk(b""))
     wire.begin(length=2, data=b"gh")
     found = []
     for _ in range(3):
@@ -84,7 +87,7 @@ def test_the_next_request_on_the_connection_is_left_alone(wire: Wire) -> None:
     assert found == [b"abc", b"def", b"gh"]
 
 
-def test_a_body_that_came_with_its_head_is_not_waited_for(wire: Wire) -> None:
+def test_a_body_that_came_with_its_head_is_not_waited_for(wire: GunicornConnection) -> None:
     wire.begin(length=3, data=b"abc")
     body = wire.body()
     began = time.monotonic()
@@ -92,14 +95,14 @@ def test_a_body_that_came_with_its_head_is_not_waited_for(wire: Wire) -> None:
     assert time.monotonic() - began < 1
 
 
-def test_an_empty_buffer_is_no_end(wire: Wire) -> None:
+def test_an_empty_buffer_is_no_end(wire: GunicornConnection) -> None:
     wire.begin(length=3, data=b"abc")
     body = wire.body()
     assert body.readinto(memoryview(bytearray())) == 0
     assert read(body) == b"abc"
 
 
-def test_nobody_asks_for_the_end_before_it_is_there(wire: Wire) -> None:
+def test_nobody_asks_for_the_end_before_it_is_there(wire: GunicornConnection) -> None:
     wire.begin(length=3, data=b"abc")
     body = wire.body()
     with pytest.raises(AssertionError):
@@ -113,7 +116,7 @@ def test_it_is_a_body() -> None:
     def use(body: Body) -> int | None:
         return body.content_length
 
-    with Wire() as wire:
+    with GunicornConnection() as wire:
         wire.begin(length=7)
         assert use(wire.body()) == 7
 
@@ -122,27 +125,31 @@ def test_it_is_a_body() -> None:
 
 KINDS: dict[str, tuple[int | None, bytes]] = {
     "length": (10, b"abcde"),
-    "chunked": (None, chunk(b"abcde")),
+    "chunked": (None, encode_chunk(b"abcde")),
     "inside a chunk": (None, b"a\r\nabcde"),
 }
 
 
 @pytest.fixture(params=KINDS)
-def begun(request: pytest.FixtureRequest, wire: Wire) -> WsgiBody:
+def begun(request: pytest.FixtureRequest, wire: GunicornConnection) -> WsgiBody:
     """A body of which `abcde` has come."""
     length, data = KINDS[request.param]
     wire.begin(length=length, data=data)
     return wire.body(timeout=0.3)
 
 
-def test_a_client_that_closed_is_gone_and_what_came_is_kept(wire: Wire, begun: WsgiBody) -> None:
+def test_a_client_that_closed_is_gone_and_what_came_is_kept(
+    wire: GunicornConnection, begun: WsgiBody
+) -> None:
     """C-41."""
-    later(wire.fin)
+    later(wire.half_close)
     assert read(begun) == b"abcde"
     assert begun.end is BodyEnd.DISCONNECTED
 
 
-def test_a_client_that_reset_is_gone_and_what_was_read_is_kept(wire: Wire, begun: WsgiBody) -> None:
+def test_a_client_that_reset_is_gone_and_what_was_read_is_kept(
+    wire: GunicornConnection, begun: WsgiBody
+) -> None:
     timer = later(wire.reset)
     found = read(begun)
     timer.join()
@@ -150,7 +157,9 @@ def test_a_client_that_reset_is_gone_and_what_was_read_is_kept(wire: Wire, begun
     assert found == b"abcde"
 
 
-def test_a_silent_client_is_given_up_and_what_came_is_kept(wire: Wire, begun: WsgiBody) -> None:
+def test_a_silent_client_is_given_up_and_what_came_is_kept(
+    wire: GunicornConnection, begun: WsgiBody
+) -> None:
     """C-42."""
     began = time.monotonic()
     assert read(begun) == b"abcde"
@@ -158,7 +167,7 @@ def test_a_silent_client_is_given_up_and_what_came_is_kept(wire: Wire, begun: Ws
     assert 0.2 < time.monotonic() - began < LATE
 
 
-def test_a_slow_client_is_not_given_up(wire: Wire) -> None:
+def test_a_slow_client_is_not_given_up(wire: GunicornConnection) -> None:
     """The timeout is for silence, and not for the whole body."""
     wire.begin(length=8)
 
@@ -176,9 +185,11 @@ def test_a_slow_client_is_not_given_up(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("end", [BodyEnd.INTERRUPTED, BodyEnd.DRAINING])
-def test_an_interruption_ends_a_read_that_is_waiting(wire: Wire, end: BodyEnd) -> None:
+def test_an_interruption_ends_a_read_that_is_waiting(
+    wire: GunicornConnection, end: BodyEnd
+) -> None:
     for length, data in KINDS.values():
-        with Wire() as other:
+        with GunicornConnection() as other:
             other.begin(length=length, data=data)
             body = other.body(timeout=LATE)
             began = time.monotonic()
@@ -188,20 +199,22 @@ def test_an_interruption_ends_a_read_that_is_waiting(wire: Wire, end: BodyEnd) -
             assert time.monotonic() - began < LATE / 2
 
 
-def test_an_interruption_before_the_first_read_counts(wire: Wire, begun: WsgiBody) -> None:
+def test_an_interruption_before_the_first_read_counts(
+    wire: GunicornConnection, begun: WsgiBody
+) -> None:
     begun.interrupt(BodyEnd.INTERRUPTED)
     assert read(begun) == b"abcde"
     assert begun.end is BodyEnd.INTERRUPTED
 
 
-def test_the_first_interruption_is_the_reason(wire: Wire, begun: WsgiBody) -> None:
+def test_the_first_interruption_is_the_reason(wire: GunicornConnection, begun: WsgiBody) -> None:
     begun.interrupt(BodyEnd.DRAINING)
     begun.interrupt(BodyEnd.INTERRUPTED)
     read(begun)
     assert begun.end is BodyEnd.DRAINING
 
 
-def test_an_interruption_of_a_body_that_is_whole_changes_nothing(wire: Wire) -> None:
+def test_an_interruption_of_a_body_that_is_whole_changes_nothing(wire: GunicornConnection) -> None:
     wire.begin(length=3, data=b"abc")
     body = wire.body()
     assert read(body) == b"abc"
@@ -209,7 +222,7 @@ def test_an_interruption_of_a_body_that_is_whole_changes_nothing(wire: Wire) -> 
     assert body.end is BodyEnd.COMPLETE
 
 
-def test_whoever_was_interrupted_does_not_keep_the_connection(wire: Wire) -> None:
+def test_whoever_was_interrupted_does_not_keep_the_connection(wire: GunicornConnection) -> None:
     """Nothing more can be received over it, though the body is whole."""
     wire.begin(length=5, data=b"ab")
     body = wire.body()
@@ -221,7 +234,7 @@ def test_whoever_was_interrupted_does_not_keep_the_connection(wire: Wire) -> Non
     assert not body.is_complete
 
 
-def test_an_interruption_that_comes_too_late_is_none(wire: Wire) -> None:
+def test_an_interruption_that_comes_too_late_is_none(wire: GunicornConnection) -> None:
     """In threads the connection may have been closed a moment before."""
     wire.begin(length=5, data=b"ab")
     body = wire.body()
@@ -231,7 +244,7 @@ def test_an_interruption_that_comes_too_late_is_none(wire: Wire) -> None:
     body.interrupt(BodyEnd.DRAINING)
 
 
-def test_all_that_had_arrived_is_read_after_an_interruption(wire: Wire) -> None:
+def test_all_that_had_arrived_is_read_after_an_interruption(wire: GunicornConnection) -> None:
     """Acknowledged by TCP, so the client will not send it again by itself."""
     wire.begin(length=MIB)
     wire.send(DATA[: 40 * KIB])
@@ -246,10 +259,10 @@ def test_all_that_had_arrived_is_read_after_an_interruption(wire: Wire) -> None:
 
 @pytest.mark.parametrize("length", [100 * MIB, None], ids=["length", "chunked"])
 def test_a_client_that_goes_on_at_full_speed_is_interrupted_all_the_same(
-    wire: Wire, length: int | None
+    wire: GunicornConnection, length: int | None
 ) -> None:
     wire.begin(length=length)
-    more = bytes(MIB) if length else chunk(b"x") * 100_000
+    more = bytes(MIB) if length else encode_chunk(b"x") * 100_000
 
     def pour() -> None:
         with suppress(OSError):
@@ -271,9 +284,11 @@ def test_a_client_that_goes_on_at_full_speed_is_interrupted_all_the_same(
 
 
 @pytest.mark.parametrize("rubbish", [b"xyz\r\n", b"-1\r\n", b"5\r\nabcdefgh\r\n"])
-def test_broken_framing_is_told_apart_from_a_lost_client(wire: Wire, rubbish: bytes) -> None:
-    wire.begin(length=None, data=chunk(b"abcde") + rubbish)
-    wire.fin()
+def test_broken_framing_is_told_apart_from_a_lost_client(
+    wire: GunicornConnection, rubbish: bytes
+) -> None:
+    wire.begin(length=None, data=encode_chunk(b"abcde") + rubbish)
+    wire.half_close()
     body = wire.body()
     found = read(body)
     assert found.startswith(b"abcde") or b"abcde".startswith(found)
@@ -284,7 +299,7 @@ def test_broken_framing_is_told_apart_from_a_lost_client(wire: Wire, rubbish: by
 
 WHOLE: dict[str, tuple[int | None, bytes]] = {
     "length": (5, b"abcde"),
-    "chunked": (None, chunk(b"abc") + chunk(b"de") + chunk(b"")),
+    "chunked": (None, encode_chunk(b"abc") + encode_chunk(b"de") + encode_chunk(b"")),
 }
 
 
@@ -301,7 +316,7 @@ WHOLE: dict[str, tuple[int | None, bytes]] = {
     ],
 )
 def test_no_more_is_handed_out_than_is_allowed(
-    wire: Wire, kind: str, limit: int, end: BodyEnd
+    wire: GunicornConnection, kind: str, limit: int, end: BodyEnd
 ) -> None:
     """C-38, C-39."""
     length, data = WHOLE[kind]
@@ -312,17 +327,17 @@ def test_no_more_is_handed_out_than_is_allowed(
     assert body.end is end
 
 
-def test_a_body_that_ends_at_its_limit_may_still_be_cut_off(wire: Wire) -> None:
+def test_a_body_that_ends_at_its_limit_may_still_be_cut_off(wire: GunicornConnection) -> None:
     """Whether a chunked body is whole is known only behind its last chunk."""
-    wire.begin(length=None, data=chunk(b"abcde"))
-    wire.fin()
+    wire.begin(length=None, data=encode_chunk(b"abcde"))
+    wire.half_close()
     body = wire.body()
     body.limit(5)
     assert read(body) == b"abcde"
     assert body.end is BodyEnd.DISCONNECTED
 
 
-def test_an_empty_body_may_have_the_limit_zero(wire: Wire) -> None:
+def test_an_empty_body_may_have_the_limit_zero(wire: GunicornConnection) -> None:
     wire.begin(length=0)
     body = wire.body()
     body.limit(0)
@@ -336,7 +351,7 @@ def test_an_empty_body_may_have_the_limit_zero(wire: Wire) -> None:
 @pytest.mark.parametrize("kind", WHOLE)
 @pytest.mark.parametrize("limit", [None, 3])
 def test_a_small_rest_is_read_so_that_the_connection_goes_on(
-    wire: Wire, kind: str, limit: int | None
+    wire: GunicornConnection, kind: str, limit: int | None
 ) -> None:
     length, data = WHOLE[kind]
     wire.begin(length=length, data=data)
@@ -350,7 +365,7 @@ def test_a_small_rest_is_read_so_that_the_connection_goes_on(
     assert read(wire.body()) == b"ok"
 
 
-def test_of_a_large_rest_nothing_is_read(wire: Wire) -> None:
+def test_of_a_large_rest_nothing_is_read(wire: GunicornConnection) -> None:
     """The response does not wait for it."""
     wire.begin(length=100 * MIB, data=b"abc")
     body = wire.body()
@@ -362,13 +377,13 @@ def test_of_a_large_rest_nothing_is_read(wire: Wire) -> None:
     assert body._received == 0
 
 
-def test_of_a_large_chunked_rest_the_first_is_read(wire: Wire) -> None:
+def test_of_a_large_chunked_rest_the_first_is_read(wire: GunicornConnection) -> None:
     """It says nowhere how long it is."""
     wire.begin(length=None)
 
     def pour() -> None:
         with suppress(OSError):
-            wire.send(chunk(bytes(100 * MIB)))
+            wire.send(encode_chunk(bytes(100 * MIB)))
 
     sender = threading.Thread(target=pour)
     sender.start()
@@ -383,7 +398,9 @@ def test_of_a_large_chunked_rest_the_first_is_read(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("is_open", [False, True])
-def test_a_silent_client_s_rest_is_not_waited_for(wire: Wire, *, is_open: bool) -> None:
+def test_a_silent_client_s_rest_is_not_waited_for(
+    wire: GunicornConnection, *, is_open: bool
+) -> None:
     """Whoever waited with the network's timeout would hold a greenlet for a minute."""
     wire.begin(length=10, data=b"abc")
     body = wire.body(timeout=LATE)
@@ -395,14 +412,14 @@ def test_a_silent_client_s_rest_is_not_waited_for(wire: Wire, *, is_open: bool) 
     assert time.monotonic() - began < 3 * DISCARD_SECONDS
 
 
-def test_a_trickle_is_not_waited_for(wire: Wire) -> None:
+def test_a_trickle_is_not_waited_for(wire: GunicornConnection) -> None:
     """The server's reader waits for 64 KiB, and each byte would begin its patience anew."""
     wire.begin(length=None)
     stop = threading.Event()
 
     def trickle() -> None:
         while not stop.wait(0.05):
-            wire.send(chunk(b"x"))
+            wire.send(encode_chunk(b"x"))
 
     sender = threading.Thread(target=trickle)
     sender.start()
@@ -415,7 +432,7 @@ def test_a_trickle_is_not_waited_for(wire: Wire) -> None:
     sender.join()
 
 
-def test_a_pause_in_what_nobody_wants_is_no_end_of_the_connection(wire: Wire) -> None:
+def test_a_pause_in_what_nobody_wants_is_no_end_of_the_connection(wire: GunicornConnection) -> None:
     """It is closed in stages afterwards."""
     wire.begin(length=100, data=b"abc")
     body = wire.body()
@@ -427,7 +444,7 @@ def test_a_pause_in_what_nobody_wants_is_no_end_of_the_connection(wire: Wire) ->
         wire.server.recv(1)
 
 
-def test_a_body_that_was_read_has_no_rest(wire: Wire) -> None:
+def test_a_body_that_was_read_has_no_rest(wire: GunicornConnection) -> None:
     wire.begin(length=3, data=b"abc")
     body = wire.body()
     read(body)
@@ -437,7 +454,7 @@ def test_a_body_that_was_read_has_no_rest(wire: Wire) -> None:
     assert body.end is BodyEnd.COMPLETE
 
 
-def test_the_connection_is_given_back_as_it_was(wire: Wire) -> None:
+def test_the_connection_is_given_back_as_it_was(wire: GunicornConnection) -> None:
     wire.server.settimeout(77)
     wire.begin(length=3, data=b"abc")
     body = wire.body(timeout=5)
@@ -448,7 +465,7 @@ def test_the_connection_is_given_back_as_it_was(wire: Wire) -> None:
     assert wire.server.gettimeout() == 77
 
 
-def test_an_unread_body_leaves_the_connection_alone(wire: Wire) -> None:
+def test_an_unread_body_leaves_the_connection_alone(wire: GunicornConnection) -> None:
     wire.server.settimeout(77)
     wire.begin(length=3, data=b"abc")
     body = wire.body(timeout=5)
@@ -459,13 +476,13 @@ def test_an_unread_body_leaves_the_connection_alone(wire: Wire) -> None:
 # -- draining --------------------------------------------------------------------------------------
 
 
-def test_draining_ends_all_bodies_and_those_to_come(wire: Wire) -> None:
+def test_draining_ends_all_bodies_and_those_to_come(wire: GunicornConnection) -> None:
     wire.begin(length=10, data=b"abc")
     body = wire.body(timeout=LATE)
     later(wire.live.drain)
     assert read(body) == b"abc"
     assert body.end is BodyEnd.DRAINING
-    with Wire() as other:
+    with GunicornConnection() as other:
         other.live = wire.live
         other.begin(length=10, data=b"de")
         late = other.body(timeout=LATE)
@@ -473,7 +490,7 @@ def test_draining_ends_all_bodies_and_those_to_come(wire: Wire) -> None:
         assert late.end is BodyEnd.DRAINING
 
 
-def test_a_body_that_has_ended_is_not_drained(wire: Wire) -> None:
+def test_a_body_that_has_ended_is_not_drained(wire: GunicornConnection) -> None:
     wire.begin(length=3, data=b"abc")
     body = wire.body()
     read(body)
@@ -498,12 +515,12 @@ def test_live_bodies_are_forgotten_with_their_requests() -> None:
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 @pytest.mark.parametrize("step", [KIB, 64 * KIB, 8 * MIB])
 def test_others_get_their_turn_after_each_mib_of_a_client_that_always_has_data(
-    chunked: bool, step: int, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    chunked: bool, step: int, wire: GunicornConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under gevent nobody else runs until somebody waits, and nobody waits for such a client."""
     size = 4 * MIB
     wire.begin(length=None if chunked else size)
-    data = chunk(bytes(size)) + chunk(b"") if chunked else bytes(size)
+    data = encode_chunk(bytes(size)) + encode_chunk(b"") if chunked else bytes(size)
     sender = later(lambda: wire.send(data))
     body, turns = wire.body(), list[float]()
     monkeypatch.setattr(time, "sleep", turns.append)

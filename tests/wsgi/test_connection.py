@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import tus_wsgi
-from tests.wsgi.wire import Wire
+from tests.wsgi.gunicorn_connection import GunicornConnection
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.wsgi import connection as lingering
 from tus_wsgi.wsgi.connection import (
@@ -40,13 +40,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
-    with Wire() as wire:
+def wire() -> Iterator[GunicornConnection]:
+    with GunicornConnection() as wire:
         yield wire
 
 
 @pytest.fixture
-def closing(wire: Wire) -> Iterator[threading.Thread]:
+def closing(wire: GunicornConnection) -> Iterator[threading.Thread]:
     """The server's end, which is being closed."""
     wire.server.sendall(b"why")
     thread = threading.Thread(target=LingeringConnection(wire.server, live=wire.live).close)
@@ -56,36 +56,38 @@ def closing(wire: Wire) -> Iterator[threading.Thread]:
     assert not thread.is_alive()
 
 
-def pour(wire: Wire) -> None:
+def pour(wire: GunicornConnection) -> None:
     """Send as fast as it goes, until the server is gone."""
     with suppress(OSError):
         while True:
             wire.send(bytes(MIB))
 
 
-def assert_nothing_is_left(wire: Wire) -> None:
+def assert_nothing_is_left(wire: GunicornConnection) -> None:
     """A server that went on would find the end at once."""
     wire.server.settimeout(1)
     assert wire.server.recv(1) == b""
 
 
 def test_what_is_sent_meanwhile_does_not_cost_the_response(
-    wire: Wire, closing: threading.Thread
+    wire: GunicornConnection, closing: threading.Thread
 ) -> None:
-    wire.client.settimeout(LATE)
+    wire.socket.settimeout(LATE)
     for _ in range(20):
         wire.send(bytes(MIB))
         time.sleep(0.01)
-    assert wire.client.recv(100) == b"why"
-    assert wire.client.recv(100) == b"", "it is told at once that there is nothing more"
+    assert wire.socket.recv(100) == b"why"
+    assert wire.socket.recv(100) == b"", "it is told at once that there is nothing more"
     assert closing.is_alive()
-    wire.fin()
+    wire.half_close()
     closing.join(LATE)
     assert not closing.is_alive(), "both sides have closed it"
     assert_nothing_is_left(wire)
 
 
-def test_a_silent_client_is_soon_left(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_soon_left(
+    wire: GunicornConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lingering, "IDLE_SECONDS", 0.2)
     wire.send(b"abc")
     began = time.monotonic()
@@ -96,7 +98,7 @@ def test_a_silent_client_is_soon_left(wire: Wire, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("is_sending", [False, True])
 def test_a_process_that_stops_waits_for_nobody(
-    wire: Wire, closing: threading.Thread, *, is_sending: bool
+    wire: GunicornConnection, closing: threading.Thread, *, is_sending: bool
 ) -> None:
     sender = threading.Thread(target=pour, args=[wire])
     if is_sending:
@@ -116,7 +118,7 @@ def test_a_process_that_stops_waits_for_nobody(
 
 
 def test_a_client_that_never_stops_is_left_in_the_end(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: GunicornConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
     sender = threading.Thread(target=pour, args=[wire])
@@ -127,8 +129,10 @@ def test_a_client_that_never_stops_is_left_in_the_end(
     assert not sender.is_alive(), "it is not even reset"
 
 
-@pytest.mark.parametrize("leave", [Wire.reset, lambda wire: wire.server.close()])
-def test_a_connection_that_is_gone_is_no_trouble(wire: Wire, leave: Callable[[Wire], None]) -> None:
+@pytest.mark.parametrize("leave", [GunicornConnection.reset, lambda wire: wire.server.close()])
+def test_a_connection_that_is_gone_is_no_trouble(
+    wire: GunicornConnection, leave: Callable[[GunicornConnection], None]
+) -> None:
     leave(wire)
     LingeringConnection(wire.server).close()
 
@@ -144,7 +148,7 @@ def test_a_connection_of_a_proxy_on_the_same_host_is_closed_too() -> None:
 
 
 def test_who_goes_on_all_the_time_learns_that_it_is_over(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: GunicornConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A window that stays shut would keep it for a minute."""
     monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
@@ -158,7 +162,9 @@ def test_who_goes_on_all_the_time_learns_that_it_is_over(
     assert not sender.is_alive()
 
 
-def test_it_is_closed_after_the_response_and_gunicorn_knows_it_before(wire: Wire) -> None:
+def test_it_is_closed_after_the_response_and_gunicorn_knows_it_before(
+    wire: GunicornConnection,
+) -> None:
     wire.begin(length=100 * MIB)
     environ, response = wire.call()
     start_response = response.start_response
@@ -166,20 +172,22 @@ def test_it_is_closed_after_the_response_and_gunicorn_knows_it_before(wire: Wire
     start_response("404 NOT FOUND", [("Content-Length", "3")])
     for piece in pieces:
         response.write(piece)
-    wire.client.settimeout(LATE)
+    wire.socket.settimeout(LATE)
     text = b""
     while not text.endswith(b"why"):
-        text += wire.client.recv(1000)
+        text += wire.socket.recv(1000)
     assert b"\r\nConnection: close\r\n" in text
     wire.send(b"still open")
-    wire.fin()
+    wire.half_close()
     pieces.close()  # type: ignore[attr-defined]
-    assert wire.client.recv(1) == b""
+    assert wire.socket.recv(1) == b""
     assert_nothing_is_left(wire)
 
 
 @pytest.mark.parametrize("length", ["", "0", None])
-def test_a_connection_without_a_body_in_it_goes_on(wire: Wire, length: str | None) -> None:
+def test_a_connection_without_a_body_in_it_goes_on(
+    wire: GunicornConnection, length: str | None
+) -> None:
     wire.begin(length=0)
     environ, response = wire.call()
     environ["CONTENT_LENGTH"] = length
@@ -217,23 +225,23 @@ def pieces() -> Pieces:
 
 
 @pytest.fixture
-def response(wire: Wire, pieces: Pieces) -> TimeoutResponse:
+def response(wire: GunicornConnection, pieces: Pieces) -> TimeoutResponse:
     found = with_write_timeout(3.0, pieces, {"gunicorn.socket": wire.server})
     assert isinstance(found, TimeoutResponse)
     return found
 
 
-def assert_good(wire: Wire) -> None:
+def assert_good(wire: GunicornConnection) -> None:
     """The next request can come, and be answered."""
     assert wire.server.gettimeout() is None
     wire.send(b"again")
     assert wire.server.recv(10) == b"again"
     wire.server.sendall(b"ok")
-    assert wire.client.recv(10) == b"ok"
+    assert wire.socket.recv(10) == b"ok"
 
 
 def test_who_took_it_all_keeps_the_connection(
-    wire: Wire, pieces: Pieces, response: TimeoutResponse
+    wire: GunicornConnection, pieces: Pieces, response: TimeoutResponse
 ) -> None:
     assert wire.server.gettimeout() == 3.0
     assert list(response) == [b"one", b"two"]
@@ -243,7 +251,7 @@ def test_who_took_it_all_keeps_the_connection(
 
 
 def test_who_is_asked_for_nothing_keeps_it_too(
-    wire: Wire, pieces: Pieces, response: TimeoutResponse
+    wire: GunicornConnection, pieces: Pieces, response: TimeoutResponse
 ) -> None:
     """A middleware around this one may answer HEAD without the body."""
     response.close()
@@ -252,17 +260,17 @@ def test_who_is_asked_for_nothing_keeps_it_too(
 
 
 def test_who_took_only_some_of_it_does_not(
-    wire: Wire, pieces: Pieces, response: TimeoutResponse
+    wire: GunicornConnection, pieces: Pieces, response: TimeoutResponse
 ) -> None:
     assert next(iter(response)) == b"one"
     response.close()
     assert pieces.is_closed
     assert wire.server.recv(1) == b"", "the server need not wait for it"
-    assert wire.client.recv(1) == b""
+    assert wire.socket.recv(1) == b""
 
 
 def test_closing_a_response_ignores_a_closed_connection(
-    wire: Wire, response: TimeoutResponse
+    wire: GunicornConnection, response: TimeoutResponse
 ) -> None:
     next(iter(response))
     wire.server.close()

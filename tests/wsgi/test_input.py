@@ -18,13 +18,13 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
-from gunicorn.http.parser import RequestParser
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.clients.http import Connection
+from tests.harness.http_messages import encode_chunk
 from tests.harness.tls import write_certificate
-from tests.wsgi.wire import Wire, chunk
+from tests.wsgi.gunicorn_connection import GunicornConnection
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.connection import SocketSource
 from tus_wsgi.wsgi.input import BodySource, InputSource, source_of
@@ -33,8 +33,8 @@ DATA = random.Random(6).randbytes(300 * KIB)
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
-    with Wire() as wire:
+def wire() -> Iterator[GunicornConnection]:
+    with GunicornConnection() as wire:
         yield wire
 
 
@@ -66,7 +66,9 @@ def read(source: BodySource, *, step: int = 8 * KIB, at_most: int | None = None)
 
 
 @pytest.mark.parametrize("size", [0, 1, len(DATA)])
-def test_a_body_with_a_length_comes_straight_from_the_socket(wire: Wire, size: int) -> None:
+def test_a_body_with_a_length_comes_straight_from_the_socket(
+    wire: GunicornConnection, size: int
+) -> None:
     wire.begin(length=size, data=DATA[:1000][:size])
     source = fastest(wire.environ())
     assert isinstance(source, SocketSource)
@@ -76,8 +78,8 @@ def test_a_body_with_a_length_comes_straight_from_the_socket(wire: Wire, size: i
     sender.join()
 
 
-def test_a_chunked_body_comes_from_the_server_s_reader(wire: Wire) -> None:
-    wire.begin(length=None, data=chunk(b"abc") + chunk(b"de") + chunk(b""))
+def test_a_chunked_body_comes_from_the_server_s_reader(wire: GunicornConnection) -> None:
+    wire.begin(length=None, data=encode_chunk(b"abc") + encode_chunk(b"de") + encode_chunk(b""))
     environ = wire.environ()
     source = fastest(environ)
     assert isinstance(source, InputSource)
@@ -95,7 +97,9 @@ def pending(monkeypatch: pytest.MonkeyPatch) -> int:
     return 1000
 
 
-def test_an_interruption_limits_what_is_read_from_the_socket(wire: Wire, pending: int) -> None:
+def test_an_interruption_limits_what_is_read_from_the_socket(
+    wire: GunicornConnection, pending: int
+) -> None:
     wire.begin(length=10_000)
     source = fastest(wire.environ())
     wire.send(DATA[:5000])
@@ -103,7 +107,9 @@ def test_an_interruption_limits_what_is_read_from_the_socket(wire: Wire, pending
     assert read(source) == DATA[:pending]
 
 
-def test_an_interruption_limits_what_the_server_reads(wire: Wire, pending: int) -> None:
+def test_an_interruption_limits_what_the_server_reads(
+    wire: GunicornConnection, pending: int
+) -> None:
     """Its reader takes this for the end of the connection."""
     wire.begin(length=None)
     source = fastest(wire.environ())
@@ -115,7 +121,9 @@ def test_an_interruption_limits_what_the_server_reads(wire: Wire, pending: int) 
     assert wire.server.recv(10_000) == DATA[pending - 6 : 5000]
 
 
-def test_under_tls_a_body_comes_from_the_server_s_reader(wire: Wire, tmp_path: Path) -> None:
+def test_under_tls_a_body_comes_from_the_server_s_reader(
+    wire: GunicornConnection, tmp_path: Path
+) -> None:
     """What the socket receives there is not what the client means."""
     certificate = write_certificate(tmp_path)
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -123,9 +131,9 @@ def test_under_tls_a_body_comes_from_the_server_s_reader(wire: Wire, tmp_path: P
     theirs = ssl.create_default_context(cafile=str(certificate))
     shaken = threading.Thread(target=lambda: secure(wire, theirs))
     shaken.start()
-    wire.server = ours.wrap_socket(wire.server, server_side=True)
+    tls_server = ours.wrap_socket(wire.server, server_side=True)
     shaken.join()
-    wire._parser = RequestParser(wire._config, wire.server, wire._address)
+    wire.wrap_server(tls_server)
     wire.begin(length=5, data=b"ab")
     wire.send(b"cde")
     source = fastest(wire.environ())
@@ -133,8 +141,8 @@ def test_under_tls_a_body_comes_from_the_server_s_reader(wire: Wire, tmp_path: P
     assert read(source) == b"abcde"
 
 
-def secure(wire: Wire, context: ssl.SSLContext) -> None:
-    wire.client = context.wrap_socket(wire.client, server_hostname="127.0.0.1")
+def secure(wire: GunicornConnection, context: ssl.SSLContext) -> None:
+    wire.socket = context.wrap_socket(wire.socket, server_hostname="127.0.0.1")
 
 
 class Quiet(WSGIRequestHandler):
@@ -206,7 +214,7 @@ ODD = [other_class, no_socket, a_layer_above_the_socket, wrapped_by_the_app, no_
 
 @pytest.mark.parametrize("change", [nothing, *ODD])
 def test_what_is_not_as_in_the_known_gunicorns_is_left_alone(
-    wire: Wire, change: Callable[[dict[str, Any]], None]
+    wire: GunicornConnection, change: Callable[[dict[str, Any]], None]
 ) -> None:
     wire.begin(length=10, data=b"abcdefghij")
     environ = wire.environ()
@@ -217,7 +225,7 @@ def test_what_is_not_as_in_the_known_gunicorns_is_left_alone(
         assert read(source, at_most=10) == b"abcdefghij"
 
 
-def test_a_reader_that_the_app_has_read_from_is_left_alone(wire: Wire) -> None:
+def test_a_reader_that_the_app_has_read_from_is_left_alone(wire: GunicornConnection) -> None:
     """What `readline` read too far lies in a buffer of its own."""
     wire.begin(length=9, data=b"one\ntwo\n3")
     environ = wire.environ()
@@ -227,7 +235,7 @@ def test_a_reader_that_the_app_has_read_from_is_left_alone(wire: Wire) -> None:
     assert read(source) == b"two\n3"
 
 
-def test_a_length_that_is_not_the_server_s_is_left_alone(wire: Wire) -> None:
+def test_a_length_that_is_not_the_server_s_is_left_alone(wire: GunicornConnection) -> None:
     wire.begin(length=5, data=b"abcde")
     assert isinstance(source_of(wire.environ(), 4), InputSource)
 
@@ -256,7 +264,7 @@ class Sent:
         head = f"PATCH /files/a HTTP/1.1\r\nHost: example.com\r\n{field}\r\n\r\n".encode()
         if not self.chunked:
             return head + body
-        return head + (chunk(body) if body else b"") + chunk(b"")
+        return head + (encode_chunk(body) if body else b"") + encode_chunk(b"")
 
 
 sizes = st.one_of(st.integers(0, 40), st.integers(0, 40 * KIB))
@@ -282,11 +290,11 @@ def test_both_sources_read_a_connection_in_the_same_way(
     assert connection(sent, packets, step, fastest) == wanted
 
 
-def send_all(wire: Wire, packets: list[bytes]) -> None:
+def send_all(wire: GunicornConnection, packets: list[bytes]) -> None:
     for packet in packets:
         wire.send(packet)
     # Whoever asks for more than there is gets an error, and does not wait.
-    wire.fin()
+    wire.half_close()
 
 
 def connection(
@@ -297,7 +305,7 @@ def connection(
 ) -> list[bytes]:
     """What the application reads of each request, from a connection that comes in packets."""
     found = []
-    with Wire() as wire:
+    with GunicornConnection() as wire:
         sender = threading.Thread(target=send_all, args=(wire, packets))
         sender.start()
         for one in sent:

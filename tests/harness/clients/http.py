@@ -1,6 +1,6 @@
-"""HTTP/1.1 by hand over a socket: requests in pieces, half-closed and reset connections.
+"""A raw HTTP/1.1 client: requests in pieces, half-closed and reset connections.
 
-Libraries would mend what the tests want broken.
+A library would repair what the tests break on purpose.
 """
 
 from __future__ import annotations
@@ -13,31 +13,33 @@ import ssl
 import struct
 import termios
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-HOST = "127.0.0.1"
+from tests.harness import http_messages, sockets
+from tests.harness.http_messages import encode_chunk, encode_head
+from tests.harness.sockets import HOST
 
-SETTLE = 0.2
-"""Seconds for a server to come back from what it does with the last bytes, and ask for more."""
+SETTLE_SECONDS = 0.2
+"""Time for a server to process the last bytes that it received, and to ask for more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back.
+    """A response, or an interim response.
 
     Attributes:
         status: its number.
-        fields: by their names in lower case; those that came twice are joined by a comma.
+        fields: by their names in lower case; repeated fields are joined by a comma.
         body: without its transfer coding.
     """
 
     status: int
     fields: Mapping[str, str]
-    body: bytes
+    body: bytes = b""
 
     def __getitem__(self, name: str) -> str:
         return self.fields[name.lower()]
@@ -45,14 +47,32 @@ class Response:
     def get(self, name: str) -> str | None:
         return self.fields.get(name.lower())
 
+    @property
+    def offset(self) -> int | None:
+        """The value of Upload-Offset, if the response has the field."""
+        text = self.get("Upload-Offset")
+        return None if text is None else int(text)
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+
+OnInterim = Callable[[Response], None]
+"""Called with each interim response (1xx), in the order in which they arrive."""
+
+
+def ignore(_response: Response) -> None:
+    """Ignore an interim response."""
+
 
 class Connection:
-    """One connection. A context manager: leaving it closes it.
+    """One connection. A context manager that closes the connection.
 
     Args:
         port: where the server listens.
         timeout: seconds that any send or receive may take.
-        tls: whom to trust, where the server speaks TLS.
+        tls: the certificates to trust, if the server speaks TLS.
     """
 
     def __init__(
@@ -69,11 +89,11 @@ class Connection:
     def encode_head(
         self, method: str, target: str, fields: Mapping[str, str] | None = None
     ) -> bytes:
-        """The bytes of a request's head."""
-        return request_head(method, target, {"Host": self._host, **(fields or {})})
+        """Return a request's head with the Host field of this connection."""
+        return encode_head(method, target, {"Host": self._host, **(fields or {})})
 
     def send_head(self, method: str, target: str, fields: Mapping[str, str] | None = None) -> None:
-        """Send a request's head; its body is the caller's business."""
+        """Send a request's head; the caller sends the body."""
         self._methods.append(method)
         self.send(self.encode_head(method, target, fields))
 
@@ -88,7 +108,7 @@ class Connection:
         length = {} if body is None else {"Content-Length": str(len(body))}
         self.send_head(method, target, {**length, **(fields or {})})
         if body:
-            # A server that refuses a request may answer, and close, before it has the whole body.
+            # A server that refuses a request may answer and close before it has the whole body.
             with contextlib.suppress(ConnectionError):
                 self.send(body)
 
@@ -97,59 +117,42 @@ class Connection:
         self.socket.sendall(data)
 
     def send_chunk(self, data: bytes) -> None:
-        """Send one chunk of a chunked body; an empty one ends the body."""
-        self.send(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def read_response(self) -> Response:
-        """Read the final response to the oldest request that has none yet.
-
-        Raises:
-            EOFError: the server closed the connection before a response.
-            OSError: the connection broke, or nothing came in time.
-        """
-        method = self._methods.pop(0) if self._methods else "GET"
-        while True:
-            response = self._response(method)
-            if response.status >= 200:
-                return response
-
-    def wait_until_delivered(self, *, seconds: float = 10.0) -> None:
-        """Wait until the server's kernel has everything that we sent."""
-        deadline = time.monotonic() + seconds
-        while struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]:
-            assert time.monotonic() < deadline, "the server receives nothing"
-            time.sleep(0.005)
-
-    def wait_until_consumed(self, *, seconds: float = 10.0) -> None:
-        """Wait until the server has received everything that we sent, and asks for more."""
-        self.wait_until_delivered(seconds=seconds)
-        ends = [f":{end[1]:04X}" for end in (self.socket.getpeername(), self.socket.getsockname())]
-        deadline = time.monotonic() + seconds
-        while waiting := _bytes_in_the_kernel(*ends):
-            assert time.monotonic() < deadline, f"the server leaves {waiting} bytes where they are"
-            time.sleep(0.005)
-        time.sleep(SETTLE)
+        """Send one chunk of a chunked body; the empty chunk ends the body."""
+        self.send(encode_chunk(data))
 
     def expect(self, *methods: str) -> None:
-        """Say what was asked for by `send`, since responses depend on it."""
+        """Note the methods of requests that were sent with `send`: responses depend on them."""
         self._methods += methods
 
-    def half_close(self) -> None:
-        """Send a FIN: nothing more comes from us, and we still listen."""
-        self.socket.shutdown(socket.SHUT_WR)
+    def read_response(self, *, on_interim: OnInterim = ignore) -> Response:
+        """Read the final response to the oldest request that has no response yet.
 
-    def reset(self) -> None:
-        """Close at once with an RST."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
+        Raises:
+            EOFError: The server closed the connection before the end of the response.
+            OSError: The connection broke, or nothing arrived in time.
+        """
+        method = self._methods.pop(0) if self._methods else "GET"
+        while (response := self.read_any_response(method)).status < 200:
+            on_interim(response)
+        return response
 
-    def close(self) -> None:
-        """Close. A second call does nothing."""
-        self._input.close()
-        self.socket.close()
+    def read_any_response(self, method: str) -> Response:
+        """Read the next response to a request with this method, interim or final."""
+        message = http_messages.read_response(self._input, method)
+        is_coded = message.body and http_messages.is_chunked(message.head)
+        body = http_messages.decode_chunks(message.body) if is_coded else message.body
+        return Response(message.status, http_messages.fields_of(message.head), body)
+
+    def read_line(self) -> bytes:
+        """Read a line, without its end.
+
+        Raises:
+            EOFError: The connection ended within the line.
+        """
+        return http_messages.read_line(self._input).rstrip(b"\r\n")
 
     def read_to_end(self) -> bytes:
-        """All that the server sends until it closes the connection, be it by a reset."""
+        """Read until the server closes or resets the connection."""
         received = b""
         try:
             while more := self._input.read1(1 << 16):
@@ -157,6 +160,37 @@ class Connection:
         except ConnectionError:
             pass
         return received
+
+    def wait_until_delivered(self, *, seconds: float = 10.0) -> None:
+        """Wait until the server's kernel has received everything that was sent."""
+        deadline = time.monotonic() + seconds
+        while struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]:
+            assert time.monotonic() < deadline, "the server receives nothing"
+            time.sleep(0.005)
+
+    def wait_until_consumed(self, *, seconds: float = 10.0) -> None:
+        """Wait until the server has read everything that was sent, and waits for more."""
+        self.wait_until_delivered(seconds=seconds)
+        ends = [f":{end[1]:04X}" for end in (self.socket.getpeername(), self.socket.getsockname())]
+        deadline = time.monotonic() + seconds
+        while unread := _unread_bytes(*ends):
+            assert time.monotonic() < deadline, f"the server does not read the last {unread} bytes"
+            time.sleep(0.005)
+        time.sleep(SETTLE_SECONDS)
+
+    def half_close(self) -> None:
+        """Send a FIN: nothing more follows, and responses can still be read."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close at once with an RST."""
+        sockets.send_reset_on_close(self.socket)
+        self.close()
+
+    def close(self) -> None:
+        """Close. A second call does nothing."""
+        self._input.close()
+        self.socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -169,58 +203,11 @@ class Connection:
     ) -> None:
         self.close()
 
-    def read_line(self) -> bytes:
-        """Read a line, without its end.
 
-        Raises:
-            EOFError: the connection ended in it.
-        """
-        line = self._input.readline(1 << 16)
-        if not line.endswith(b"\n"):
-            raise EOFError(f"the connection ended in {line!r}")
-        return line.rstrip(b"\r\n")
-
-    def _response(self, method: str) -> Response:
-        version, status, *_ = self.read_line().split(b" ", 2)
-        assert version.startswith(b"HTTP/1."), version
-        fields: dict[str, str] = {}
-        while line := self.read_line():
-            name, value = line.decode("latin-1").split(":", 1)
-            key = name.lower()
-            value = value.strip()
-            fields[key] = f"{fields[key]}, {value}" if key in fields else value
-        return Response(int(status), fields, self._body(method, int(status), fields))
-
-    def _body(self, method: str, status: int, fields: Mapping[str, str]) -> bytes:
-        if method == "HEAD" or status < 200 or status in (204, 304):
-            return b""
-        if "chunked" in fields.get("transfer-encoding", ""):
-            return b"".join(self._chunks())
-        if (length := fields.get("content-length")) is None:
-            return self._input.read()
-        body = self._input.read(int(length))
-        if len(body) < int(length):
-            raise EOFError(f"the body ended after {len(body)} of {length} bytes")
-        return body
-
-    def _chunks(self) -> Iterable[bytes]:
-        while size := int(self.read_line().split(b";")[0], 16):
-            yield self._input.read(size)
-            self.read_line()
-        while self.read_line():
-            pass
-
-
-def _bytes_in_the_kernel(local: str, remote: str) -> int:
-    """What a socket of this machine has not been asked for, given the ends of its addresses."""
+def _unread_bytes(local: str, remote: str) -> int:
+    """Return the size of a local socket's receive queue, given the ends of its two addresses."""
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines():
         _, here, there, _, queues, *_ = line.split()
         if here.endswith(local) and there.endswith(remote):
             return int(queues.partition(":")[2], 16)
     return 0
-
-
-def request_head(method: str, target: str, fields: Mapping[str, str]) -> bytes:
-    """The bytes of a request's head."""
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
