@@ -73,9 +73,10 @@ def check(*, is_json: bool) -> None:
     The command writes a few small objects under the prefixes of uploads and removes them again.
     Exits with 1 if a check fails.
     """
-    findings = checks.check(os.environ)
-    click.echo(checks.as_json(findings) if is_json else "\n".join(checks.lines(findings)))
-    sys.exit(0 if checks.is_well(findings) else 1)
+    results = checks.run_checks(os.environ)
+    lines = checks.format_lines(results)
+    click.echo(checks.format_json(results) if is_json else "\n".join(lines))
+    sys.exit(0 if checks.all_passed(results) else 1)
 
 
 @main.command()
@@ -84,7 +85,7 @@ def check(*, is_json: bool) -> None:
     "--min-age",
     default="1d",
     show_default=True,
-    help="Minimum age of unrecorded multipart uploads and tails to remove.",
+    help="Minimum age of orphaned multipart uploads and tails.",
 )
 @click.option("--on-finish", metavar="MODULE:FUNCTION", help="The application's hook.")
 @click.option("--no-hook", is_flag=True, help="The application has no hook.")
@@ -92,12 +93,12 @@ def check(*, is_json: bool) -> None:
 def sweep(
     *, is_dry: bool, min_age: str, on_finish: str | None, no_hook: bool, is_json: bool
 ) -> None:
-    """Finish complete uploads, and remove expired ones.
+    """Finish full uploads, and remove expired ones.
 
-    The command also aborts multipart uploads that no upload's record names. Without --on-finish or
-    --no-hook, it makes the objects of complete uploads and leaves it to the server to finish the
-    uploads at their next request. The credentials also need s3:ListBucket and
-    s3:ListBucketMultipartUploads. Exits with 1 if anything fails.
+    The command also removes orphaned multipart uploads and tails, which no upload's record names.
+    Without --on-finish or --no-hook, it assembles the objects of full uploads, and the server
+    finishes each of these uploads at the next request for it. The credentials also need
+    s3:ListBucket and s3:ListBucketMultipartUploads. Exits with 1 if an action fails.
     """
     exit_code = sweep_command.run(
         is_dry=is_dry,

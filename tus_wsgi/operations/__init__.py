@@ -1,1 +1,1 @@
-"""Commands for operators: check a deployment, and sweep a bucket."""
+"""The commands for operators: check a deployment, and sweep a bucket."""

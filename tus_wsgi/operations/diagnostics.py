@@ -1,7 +1,8 @@
-"""What is wrong with S3, in plain words: for the person who has to mend it.
+"""Explanations of S3 and boto3 errors for operators.
 
-S3's own message always follows, because it may know more (the policy that denies, the key that is
-disabled), and never a secret: neither boto3 nor S3 repeats one.
+Each explanation ends with the original message, because it may have more details (the policy that
+denies the request, the key that is disabled). It contains no secrets: neither boto3 nor S3 repeats
+them.
 """
 
 from __future__ import annotations
@@ -39,40 +40,55 @@ PERMISSIONS = {
     "PutObject": "s3:PutObject",
     "UploadPart": "s3:PutObject",
 }
-"""What a caller has to be allowed for each operation. The two lists are for `tus-wsgi sweep` alone.
+"""The permission that each operation needs. Only `tus-wsgi sweep` lists objects and uploads.
 See https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html."""
 
-_OF_THE_BUCKET = frozenset({"s3:ListBucket", "s3:ListBucketMultipartUploads"})
+_BUCKET_PERMISSIONS = frozenset({"s3:ListBucket", "s3:ListBucketMultipartUploads"})
 
 _DENIED = frozenset({AwsErrorKind.FORBIDDEN, AwsErrorKind.ACCESS_DISABLED})
 
-_ADVICE = {
+_ADVICE_BY_KIND = {
     AwsErrorKind.EXPIRED_TOKEN: "the temporary credentials have expired: get new ones",
     AwsErrorKind.UNKNOWN_ACCESS_KEY: (
-        "the access key does not exist there: check AWS_ACCESS_KEY_ID"
+        "the service does not know the access key: check AWS_ACCESS_KEY_ID"
     ),
-    AwsErrorKind.INVALID_TOKEN: "the session token is wrong: check AWS_SESSION_TOKEN",
-    AwsErrorKind.CLOCK_SKEW: "this machine's clock is wrong: set it, best by NTP",
+    AwsErrorKind.INVALID_TOKEN: "the session token is invalid: check AWS_SESSION_TOKEN",
+    AwsErrorKind.CLOCK_SKEW: "the clock of this machine is wrong: synchronize it with NTP",
     AwsErrorKind.SIGNATURE_MISMATCH: (
-        "the secret key does not belong to the access key, or a proxy changes requests: check "
+        "the secret key does not match the access key, or a proxy changes requests: check "
         "AWS_SECRET_ACCESS_KEY"
     ),
 }
 
-_FAULTS: tuple[tuple[type[BotoCoreError], str], ...] = (
+_ADVICE_BY_TYPE: tuple[tuple[type[BotoCoreError], str], ...] = (
     (
         NoCredentialsError,
         "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role",
     ),
-    (PartialCredentialsError, "half of the credentials is missing"),
-    (CredentialRetrievalError, "the credentials could not be fetched from where they come from"),
-    (SSLError, "the TLS connection failed: set AWS_CA_BUNDLE to the authority that signed it"),
-    (ProxyConnectionError, "the proxy of HTTPS_PROXY or HTTP_PROXY cannot be reached"),
-    (ConnectTimeoutError, "nobody answers at {where}: check TUS_S3_ENDPOINT and the firewall"),
-    (EndpointConnectionError, "{where} cannot be reached: check TUS_S3_ENDPOINT and the network"),
-    (ConnectionClosedError, "{where} hung up: check http or https, and the port"),
-    (ReadTimeoutError, "{where} took the request and does not answer"),
-    (ParamValidationError, "this cannot be a bucket: check TUS_S3_BUCKET"),
+    (
+        PartialCredentialsError,
+        "the credentials are incomplete: set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    (
+        CredentialRetrievalError,
+        "boto3 could not load the credentials: check the credential provider",
+    ),
+    (SSLError, "the TLS connection failed: set AWS_CA_BUNDLE to the CA of the certificate"),
+    (ProxyConnectionError, "the proxy cannot be reached: check HTTPS_PROXY and HTTP_PROXY"),
+    (
+        ConnectTimeoutError,
+        "{service} did not accept a connection: check TUS_S3_ENDPOINT and the firewall",
+    ),
+    (
+        EndpointConnectionError,
+        "{service} cannot be reached: check TUS_S3_ENDPOINT and the network",
+    ),
+    (
+        ConnectionClosedError,
+        "{service} closed the connection: check the port, and whether it expects http or https",
+    ),
+    (ReadTimeoutError, "{service} accepted the request but did not respond: try again later"),
+    (ParamValidationError, "the bucket name is invalid: check TUS_S3_BUCKET"),
 )
 
 _NEVER_SENT = (
@@ -88,57 +104,57 @@ _NEVER_SENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where the trouble is.
+class BucketAddress:
+    """The bucket that an explanation refers to.
 
     Attributes:
         bucket: its name.
-        endpoint: the service's URL; None for boto3's own choice.
+        endpoint: the URL of the service; None for the default of boto3.
     """
 
     bucket: str
     endpoint: str | None
 
     @property
-    def where(self) -> str:
-        """The service, as the person who set it knows it."""
+    def service(self) -> str:
+        """The service, by the URL in the settings if there is one."""
         return self.endpoint or "the endpoint of AWS"
 
 
-def diagnose(error: BaseException, address: Address) -> str:
-    """One sentence on what is wrong and what to do, and what S3 or boto3 said of it.
+def diagnose(error: BaseException, address: BucketAddress) -> str:
+    """Return one sentence that says what is wrong and what to do, with the original message.
 
     Args:
-        error: boto3's, or one that has it as its cause.
-        address: where it happened.
+        error: an error of boto3, or an exception that it caused.
+        address: the bucket that was called.
     """
-    found = _root(error)
-    if isinstance(found, ClientError):
-        return _of_answer(found, address)
-    if isinstance(found, KeyError):
-        return f"what is at {address.where} speaks no S3: an answer lacks {found}"
-    for kind, words in _FAULTS:
-        if isinstance(found, kind):
-            return f"{words.format(where=address.where)} ({_short(found)})"
-    return _short(found)
+    cause = _find_cause(error)
+    if isinstance(cause, ClientError):
+        return _diagnose_response(cause, address)
+    if isinstance(cause, KeyError):
+        return f"{address.service} is not an S3 service: a response has no {cause}"
+    for kind, advice in _ADVICE_BY_TYPE:
+        if isinstance(cause, kind):
+            return f"{advice.format(service=address.service)} ({_one_line(cause)})"
+    return _one_line(cause)
 
 
 def is_denied(error: BaseException) -> bool:
-    """Whether a missing permission is the reason, which says nothing of other permissions."""
-    found = _root(error)
-    return isinstance(found, ClientError) and classify_error(found).kind in _DENIED
+    """Return whether the error is a missing permission. Other permissions may still be granted."""
+    cause = _find_cause(error)
+    return isinstance(cause, ClientError) and classify_error(cause).kind in _DENIED
 
 
-def may_be_done(error: BaseException) -> bool:
-    """Whether the call that failed so may have been carried out all the same."""
-    found = _root(error)
-    if isinstance(found, ClientError):
-        return classify_error(found).is_server_error
-    return not isinstance(found, _NEVER_SENT)
+def may_have_succeeded(error: BaseException) -> bool:
+    """Return whether S3 may have carried out the call that failed with this error."""
+    cause = _find_cause(error)
+    if isinstance(cause, ClientError):
+        return classify_error(cause).is_server_error
+    return not isinstance(cause, _NEVER_SENT)
 
 
-def _root(error: BaseException) -> BaseException:
-    """boto3's own error, or an answer's lack of a field, as deep as it may lie."""
+def _find_cause(error: BaseException) -> BaseException:
+    """Return the error of boto3 (or a field that a response lacks) in the chain of causes."""
     current: BaseException | None = error
     while current is not None:
         if isinstance(current, ClientError | BotoCoreError | KeyError):
@@ -147,34 +163,34 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _of_answer(error: ClientError, address: Address) -> str:
+def _diagnose_response(error: ClientError, address: BucketAddress) -> str:
     response, operation = classify_error(error), error.operation_name
-    said = f"({operation}: {response.code} {response.message}".rstrip() + ")"
+    original = f"({operation}: {response.code} {response.message}".rstrip() + ")"
     if not response.code:
-        got = f"got HTTP status {response.status} to {operation}"
-        return f"what is at {address.where} speaks no S3, {got}"
+        got = f"it answered {operation} with HTTP status {response.status}"
+        return f"{address.service} is not an S3 service: {got}"
     if response.kind is AwsErrorKind.CONTAINER_NOT_FOUND:
-        return f"there is no bucket {address.bucket!r} at {address.where}: check TUS_S3_BUCKET"
+        return f"there is no bucket {address.bucket!r} at {address.service}: check TUS_S3_BUCKET"
     if response.kind in _DENIED:
-        return f"{_missing(operation, response.message, address)} {said}"
+        return f"{_missing_permission(operation, response.message, address)} {original}"
     if response.kind is AwsErrorKind.WRONG_REGION:
         value = f"={response.region}" if response.region else ""
-        return f"the bucket is in another region: set AWS_DEFAULT_REGION{value} {said}"
+        return f"the bucket is in another region: set AWS_DEFAULT_REGION{value} {original}"
     if response.is_server_error:
-        return f"the service is in trouble: try again later {said}"
-    return f"{_ADVICE.get(response.kind, 'the service refused')} {said}"
+        return f"the service failed: try again later {original}"
+    return f"{_ADVICE_BY_KIND.get(response.kind, 'the service refused the request')} {original}"
 
 
-def _missing(operation: str, message: str, address: Address) -> str:
-    """The permission, as AWS names it in its message, or else as its documentation does."""
+def _missing_permission(operation: str, message: str, address: BucketAddress) -> str:
+    """Name the permission as the message of AWS does, or else as its documentation does."""
     named = re.search(r"perform: ([a-z0-9-]+:\w+)", message)
     permission = named[1] if named else PERMISSIONS.get(operation, "something")
     if not permission.startswith("s3:"):
         return f"{permission} is not allowed: allow it too"
-    resource = f"arn:aws:s3:::{address.bucket}{'' if permission in _OF_THE_BUCKET else '/*'}"
-    return f"{permission} is not allowed: allow it on {resource}"
+    suffix = "" if permission in _BUCKET_PERMISSIONS else "/*"
+    return f"{permission} is not allowed: allow it on arn:aws:s3:::{address.bucket}{suffix}"
 
 
-def _short(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text or type(error).__name__

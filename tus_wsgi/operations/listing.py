@@ -1,7 +1,7 @@
-"""What is in the bucket: for `tus-wsgi sweep` alone, because serving must not need these rights.
+"""The contents of a bucket. Only `tus-wsgi sweep` lists, because a server must not need to.
 
-Permissions beside those of a server: `s3:ListBucket` and `s3:ListBucketMultipartUploads`, both on
-the bucket. Costs: a call for each 1,000 entries.
+Listing requires two permissions on the bucket that a server does not have: `s3:ListBucket` and
+`s3:ListBucketMultipartUploads`. It costs one call for each 1,000 entries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """An object that is there. Bytes, and an instant in UTC."""
+    """An object in a listing.
+
+    Attributes:
+        key: the object's key.
+        size: in bytes.
+        modified: the time of the last write, in UTC.
+    """
 
     key: str
     size: int
@@ -31,20 +37,26 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class ListedMultipart:
-    """A multipart upload that is neither completed nor aborted. An instant in UTC."""
+    """An open multipart upload in a listing.
+
+    Attributes:
+        key: the key of its future object.
+        multipart: the UploadId.
+        created: the time of its creation, in UTC.
+    """
 
     key: str
     multipart: str
-    begun: datetime
+    created: datetime
 
 
 class Listing:
-    """Lists a bucket.
+    """Lists the objects and the multipart uploads of a bucket.
 
     Args:
-        client: its credentials may list.
-        bucket: its name.
-        page: entries of one answer, 1,000 at most.
+        client: a client whose credentials may list.
+        bucket: the name of the bucket.
+        page: entries per call, 1,000 at most.
     """
 
     def __init__(self, client: S3Client, bucket: str, *, page: int = 1000) -> None:
@@ -53,54 +65,54 @@ class Listing:
         self._page = page
 
     def objects(self, prefix: str) -> Iterator[ListedObject]:
-        """The objects right below `prefix`, and none below a further slash.
+        """Yield the objects directly below `prefix`, without those below a further slash.
 
         Raises:
-            StoreUnavailable: S3 did not answer, or listing is not allowed.
+            StoreUnavailable: S3 did not answer, or the credentials must not list.
         """
         more: dict[str, Any] = {}
         while True:
-            with _calling("ListObjectsV2"):
+            with _translate_errors("ListObjectsV2"):
                 page = self._client.list_objects_v2(
                     Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=self._page, **more
                 )
-                _check(page, "Name")
-            for one in page.get("Contents", []):
-                yield ListedObject(one["Key"], one["Size"], one["LastModified"])
+                _require(page, "Name")
+            for entry in page.get("Contents", []):
+                yield ListedObject(entry["Key"], entry["Size"], entry["LastModified"])
             token = page.get("NextContinuationToken")
             if not page.get("IsTruncated") or not token:
                 return
             more = {"ContinuationToken": token}
 
-    def has(self, key: str) -> bool:
-        """Whether there is an object `key`. Unlike a 404 or a 403, a listing is proof of absence.
+    def has_object(self, key: str) -> bool:
+        """Return whether `key` exists. A listing proves absence; a 404 or 403 does not (D-07).
 
         Raises:
-            StoreUnavailable: S3 did not answer, or listing is not allowed.
+            StoreUnavailable: S3 did not answer, or the credentials must not list.
         """
-        with _calling("ListObjectsV2"):
+        with _translate_errors("ListObjectsV2"):
             page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
-            _check(page, "Name")
-        return any(one["Key"] == key for one in page.get("Contents", []))
+            _require(page, "Name")
+        return any(entry["Key"] == key for entry in page.get("Contents", []))
 
     def multiparts(self, prefix: str) -> Iterator[ListedMultipart]:
-        """The open multipart uploads whose keys begin with `prefix`, in any order.
+        """Yield the open multipart uploads whose keys start with `prefix`, in any order.
 
         Raises:
-            StoreUnavailable: S3 did not answer, or listing is not allowed.
+            StoreUnavailable: S3 did not answer, or the credentials must not list.
         """
         seen: set[tuple[str, str]] = set()
         more: dict[str, Any] = {}
         while True:
-            with _calling("ListMultipartUploads"):
+            with _translate_errors("ListMultipartUploads"):
                 page = self._client.list_multipart_uploads(
                     Bucket=self._bucket, Prefix=prefix, MaxUploads=self._page, **more
                 )
-                _check(page, "Bucket")
-            for one in page.get("Uploads", []):
-                yield ListedMultipart(one["Key"], one["UploadId"], one["Initiated"])
+                _require(page, "Bucket")
+            for entry in page.get("Uploads", []):
+                yield ListedMultipart(entry["Key"], entry["UploadId"], entry["Initiated"])
             marker = (page.get("NextKeyMarker", ""), page.get("NextUploadIdMarker", ""))
-            # SeaweedFS does not sort them, so its marker may come back to where it was.
+            # SeaweedFS does not sort the uploads, so it may return a marker again.
             if not page.get("IsTruncated") or marker in seen or not marker[0]:
                 return
             seen.add(marker)
@@ -110,13 +122,13 @@ class Listing:
 
 
 @contextmanager
-def _calling(operation: str) -> Iterator[None]:
+def _translate_errors(operation: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError, OSError, KeyError) as error:
         raise StoreUnavailable(operation) from error
 
 
-def _check(page: Mapping[str, Any], name: str) -> None:
-    """Let an answer fail that does not even name the bucket: it is no proof of absence."""
-    page[name]
+def _require(page: Mapping[str, Any], field: str) -> None:
+    """Raise KeyError if a response has no bucket name. Such a response proves no absence."""
+    page[field]

@@ -1,7 +1,7 @@
-"""Tries a bucket with what uploads are going to ask of it, and removes what it has written.
+"""Tests a bucket with every call that uploads make, and removes what it writes.
 
-Every call is one that uploads make, through the same door. What is written lies under the prefixes
-of uploads and has unguessable names that say what it is.
+The calls use the same code as uploads. The objects are written below the prefixes of uploads, with
+unguessable names that identify them.
 """
 
 from __future__ import annotations
@@ -12,66 +12,71 @@ from enum import StrEnum
 
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.operations.diagnostics import Address, diagnose, is_denied, may_be_done
+from tus_wsgi.operations.diagnostics import (
+    BucketAddress,
+    diagnose,
+    is_denied,
+    may_have_succeeded,
+)
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.keys import Keys
 
 ID_PREFIX = "tus-wsgi-check-"
-"""What the ids of a probe begin with. No upload's does: theirs have 22 characters."""
+"""The prefix of a probe's ids. It cannot collide with an upload's id, which has 22 characters."""
 
 _CONTENT = b"written by tus-wsgi check, and removed by it\n"
 
 _NO_MULTIPART = "none"
-"""Whether something is allowed shows on a multipart upload that is not there, too."""
+"""An UploadId that does not exist. A call with it shows too whether the operation is allowed."""
 
 _OTHER_ETAG = '"0123456789abcdef0123456789abcdef"'
 
 
 class Status(StrEnum):
-    """What a check found."""
+    """The status of a check."""
 
     OK = "ok"
     FAILED = "FAILED"
     SKIPPED = "skipped"
-    """It could not be tried, because of an earlier failure."""
+    """An earlier failure made the check impossible."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The outcome of one check.
+    """The result of one check.
 
     Attributes:
-        check: what was looked at.
-        verdict: what was found.
-        detail: what is wrong and what to do; or what there is to know.
+        check: the name of the check.
+        status: whether it passed.
+        detail: what is wrong and what to do; or additional information.
     """
 
     check: str
-    verdict: Status
+    status: Status
     detail: str = ""
 
 
-class _Failed(Exception):
-    """S3 did what it was asked, and it is not what was asked for."""
+class _CheckFailed(Exception):
+    """S3 accepted a call, but the result is wrong."""
 
 
-class _Skipped(Exception):
-    """Something that is needed for the check failed before."""
+class _CheckSkipped(Exception):
+    """The check needs something that an earlier check failed to do."""
 
 
 class Probe:
-    """One try of a bucket.
+    """A test of one bucket.
 
     Args:
-        bucket: the one to try.
+        bucket: the bucket.
         keys: the prefixes of uploads.
-        token: random; makes the names unguessable.
-        address: for explanations.
+        token: random text that makes the names unguessable.
+        address: the bucket as explanations name it.
     """
 
-    def __init__(self, bucket: Bucket, keys: Keys, token: str, address: Address) -> None:
+    def __init__(self, bucket: Bucket, keys: Keys, token: str, address: BucketAddress) -> None:
         id = UploadId(ID_PREFIX + token)
         self._bucket = bucket
         self._address = address
@@ -81,45 +86,45 @@ class Probe:
         self._can_read = False
 
     def run(self) -> list[CheckResult]:
-        """Try everything. Nothing is left behind, or the last finding says what."""
+        """Run every check and clean up. The last result lists what could not be removed."""
         try:
-            findings = self._try()
+            results = self._run_checks()
         finally:
-            left = self._clean_up()
-        if left:
-            detail = f"remove by hand: {', '.join(left)}"
-            findings.append(CheckResult("cleaning up", Status.FAILED, detail))
-        return findings
+            leftovers = self._clean_up()
+        if leftovers:
+            detail = f"remove by hand: {', '.join(leftovers)}"
+            results.append(CheckResult("cleaning up", Status.FAILED, detail))
+        return results
 
-    def _try(self) -> list[CheckResult]:
-        findings: list[CheckResult] = []
+    def _run_checks(self) -> list[CheckResult]:
+        results: list[CheckResult] = []
         denied: set[str] = set()
         for name, check in self._checks():
-            # Whoever may not do one thing may do another; all else is in the way of everything.
-            if findings and findings[0].verdict is Status.FAILED and not denied:
-                findings.append(CheckResult(name, Status.SKIPPED))
+            # Other permissions may still be granted, but any other failure affects every call.
+            if results and results[0].status is Status.FAILED and not denied:
+                results.append(CheckResult(name, Status.SKIPPED))
                 continue
             try:
-                findings.append(CheckResult(name, Status.OK, check()))
-            except _Skipped:
-                findings.append(CheckResult(name, Status.SKIPPED))
-            except _Failed as failure:
-                findings.append(CheckResult(name, Status.FAILED, str(failure)))
+                results.append(CheckResult(name, Status.OK, check()))
+            except _CheckSkipped:
+                results.append(CheckResult(name, Status.SKIPPED))
+            except _CheckFailed as failure:
+                results.append(CheckResult(name, Status.FAILED, str(failure)))
             except (StoreUnavailable, NotFound, KeyError) as error:
                 if is_denied(error):
                     denied.add(name)
                 detail = diagnose(error, self._address)
-                findings.append(CheckResult(name, Status.FAILED, detail))
-        return self._all_denied(findings) if _tried(findings) == denied else findings
+                results.append(CheckResult(name, Status.FAILED, detail))
+        return self._merge_denied(results) if _attempted(results) == denied else results
 
-    def _all_denied(self, findings: list[CheckResult]) -> list[CheckResult]:
-        """Say once what five missing permissions have in common."""
+    def _merge_denied(self, results: list[CheckResult]) -> list[CheckResult]:
+        """Report one failure if S3 denied every call."""
         detail = (
-            f"nothing is allowed in the bucket {self._address.bucket!r}: check TUS_S3_BUCKET, "
-            f"whose bucket it is, and whose credentials these are; {findings[0].detail}"
+            f"nothing is allowed in the bucket {self._address.bucket!r}: check TUS_S3_BUCKET, the "
+            f"owner of the bucket, and the credentials; {results[0].detail}"
         )
-        skipped = [CheckResult(one.check, Status.SKIPPED) for one in findings[1:]]
-        return [CheckResult(findings[0].check, Status.FAILED, detail), *skipped]
+        skipped = [CheckResult(result.check, Status.SKIPPED) for result in results[1:]]
+        return [CheckResult(results[0].check, Status.FAILED, detail), *skipped]
 
     def _checks(self) -> list[tuple[str, Callable[[], str]]]:
         return [
@@ -132,7 +137,7 @@ class Probe:
             ("deleting", self._delete),
         ]
 
-    # -- the checks, each of which says what there is to know ------------------------------------
+    # -- the checks, each of which returns the detail of its result -------------------------------
 
     def _put(self) -> str:
         for key in self._keys:
@@ -140,14 +145,14 @@ class Probe:
             try:
                 self._bucket.put(key, Payload.of(_CONTENT))
             except StoreUnavailable as error:
-                if not may_be_done(error):
+                if not may_have_succeeded(error):
                     self._written.discard(key)
                 raise
         return "s3:PutObject"
 
     def _get(self) -> str:
         if self._written != set(self._keys):
-            raise _Skipped
+            raise _CheckSkipped
         for key in self._keys:
             self._compare(key)
         self._can_read = True
@@ -155,17 +160,17 @@ class Probe:
 
     def _conditions(self) -> str:
         if not self._can_read:
-            raise _Skipped
+            raise _CheckSkipped
         for condition in (Condition(None), Condition(_OTHER_ETAG)):
             try:
                 self._bucket.put(self._info, Payload.of(_CONTENT), condition=condition)
             except LockLost:
                 continue
-            return "not honoured here, so only the lock keeps two writers of one upload apart"
+            return "not honoured: only the lock protects an upload from a second writer"
         return "honoured"
 
     def _multipart(self) -> str:
-        multipart = self._begin()
+        multipart = self._create_multipart()
         part = self._bucket.upload_part(self._data, multipart, 1, Payload.of(_CONTENT))
         self._bucket.complete(self._data, multipart, [part])
         self._multiparts.discard(multipart)
@@ -176,7 +181,7 @@ class Probe:
     def _list_parts(self) -> str:
         sizes = []
         try:
-            multipart = self._begin()
+            multipart = self._create_multipart()
             self._bucket.upload_part(self._data, multipart, 1, Payload.of(_CONTENT))
             sizes = [len(_CONTENT)]
         except StoreUnavailable:
@@ -186,7 +191,7 @@ class Probe:
         except NotFound:
             listed = []
         if [part.size for part in listed] != sizes:
-            raise _Failed(f"a part of {len(_CONTENT)} bytes was sent, and listed as {listed!r}")
+            raise _CheckFailed(f"expected one part of {len(_CONTENT)} bytes, got {listed!r}")
         return "s3:ListMultipartUploadParts"
 
     def _abort(self) -> str:
@@ -199,26 +204,26 @@ class Probe:
         for key in self._keys:
             self._bucket.delete(key)
             self._written.discard(key)
-            if self._can_read and self._is_there(key):
-                raise _Failed(f"{key} was deleted and is still there")
+            if self._can_read and self._exists(key):
+                raise _CheckFailed(f"{key} still exists after it was deleted")
         return "s3:DeleteObject"
 
-    # -- in detail -------------------------------------------------------------------------------
+    # -- helpers -----------------------------------------------------------------------------------
 
     def _compare(self, key: str) -> None:
         try:
             content, _facts = self._bucket.get(key)
         except NotFound as error:
-            raise _Failed(f"{key} was written and is not there") from error
+            raise _CheckFailed(f"{key} does not exist after it was written") from error
         if content != _CONTENT:
-            raise _Failed(f"{key} was written and reads differently, got {content[:80]!r}")
+            raise _CheckFailed(f"{key} has other content than was written, got {content[:80]!r}")
 
-    def _begin(self) -> str:
+    def _create_multipart(self) -> str:
         multipart = self._bucket.create_multipart(self._data, content_type=None, metadata={})
         self._multiparts.add(multipart)
         return multipart
 
-    def _is_there(self, key: str) -> bool:
+    def _exists(self, key: str) -> bool:
         try:
             self._bucket.head(key)
         except NotFound:
@@ -226,20 +231,20 @@ class Probe:
         return True
 
     def _clean_up(self) -> list[str]:
-        """Remove what is there; returns what could not be removed."""
-        left: list[str] = []
+        """Remove everything that was written, and return what could not be removed."""
+        leftovers: list[str] = []
         for multipart in sorted(self._multiparts):
             try:
                 self._bucket.abort(self._data, multipart)
             except StoreUnavailable:
-                left.append(f"the multipart upload {multipart} of {self._data}")
+                leftovers.append(f"the multipart upload {multipart} of {self._data}")
         for key in sorted(self._written):
             try:
                 self._bucket.delete(key)
             except StoreUnavailable:
-                left.append(key)
-        return left
+                leftovers.append(key)
+        return leftovers
 
 
-def _tried(findings: list[CheckResult]) -> set[str]:
-    return {finding.check for finding in findings if finding.verdict is not Status.SKIPPED}
+def _attempted(results: list[CheckResult]) -> set[str]:
+    return {result.check for result in results if result.status is not Status.SKIPPED}
