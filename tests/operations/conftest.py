@@ -1,4 +1,4 @@
-"""Fixtures: a store on a real S3 server, and one whose answers are scripted."""
+"""Fixtures: a store on a real S3 server, and a client with scripted responses."""
 
 from __future__ import annotations
 

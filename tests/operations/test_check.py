@@ -1,4 +1,4 @@
-"""`tus-wsgi check`, against a real server that is set up wrongly in every way that it knows."""
+"""`tus-wsgi check` against a real S3 server, with every misconfiguration that it can detect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.harness.policies import denying
 from tus_wsgi.cli import main
 from tus_wsgi.stores.s3.client import make_client
 
-ACTIONS = {
+PERMISSIONS = {
     "s3:AbortMultipartUpload",
     "s3:DeleteObject",
     "s3:GetObject",
@@ -31,7 +31,7 @@ ACTIONS = {
     "s3:PutObject",
 }
 
-ALL = [
+CHECKS = [
     "settings",
     "spool directory",
     "locker",
@@ -48,28 +48,30 @@ ALL = [
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the command said.
+    """The output of the command.
 
     Attributes:
-        code: its exit code.
-        verdicts: by check.
+        code: the exit code.
+        statuses: by check.
         details: by check.
     """
 
     code: int
-    verdicts: dict[str, str]
+    statuses: dict[str, str]
     details: dict[str, str]
 
     @property
     def failed(self) -> dict[str, str]:
         return {
-            name: self.details[name] for name, said in self.verdicts.items() if said == "FAILED"
+            check: self.details[check]
+            for check, status in self.statuses.items()
+            if status == "FAILED"
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Corner:
-    """Where one test's checks write."""
+class Deployment:
+    """The settings of a server, with a prefix of its own for each test."""
 
     server: SeaweedFS
     prefix: str
@@ -78,26 +80,26 @@ class Corner:
     def check(self, **changes: str) -> Report:
         ran = CliRunner().invoke(main, ["check", "--json"], env=self.environ | changes)
         assert ran.exception is None or isinstance(ran.exception, SystemExit)
-        found = json.loads(ran.stdout)
+        results = json.loads(ran.stdout)
         return Report(
             ran.exit_code,
-            {one["check"]: one["verdict"] for one in found},
-            {one["check"]: one["detail"] for one in found},
+            {result["check"]: result["status"] for result in results},
+            {result["check"]: result["detail"] for result in results},
         )
 
-    def keys(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         page = self.server.client().list_objects_v2(Bucket=self.server.bucket, Prefix=self.prefix)
-        return [one["Key"] for one in page.get("Contents", [])]
+        return [entry["Key"] for entry in page.get("Contents", [])]
 
-    def multiparts(self) -> list[str]:
+    def list_multiparts(self) -> list[str]:
         page = self.server.client().list_multipart_uploads(
             Bucket=self.server.bucket, Prefix=self.prefix
         )
-        return [one["Key"] for one in page.get("Uploads", [])]
+        return [entry["Key"] for entry in page.get("Uploads", [])]
 
 
 @pytest.fixture
-def corner(s3: SeaweedFS, tmp_path: Path) -> Corner:
+def deployment(s3: SeaweedFS, tmp_path: Path) -> Deployment:
     prefix = f"check/{secrets.token_hex(6)}/"
     environ = s3.environ() | {
         "TUS_S3_OBJECT_PREFIX": prefix + "data",
@@ -106,23 +108,23 @@ def corner(s3: SeaweedFS, tmp_path: Path) -> Corner:
         "TUS_SPOOL_DIR": str(tmp_path),
         "AWS_MAX_ATTEMPTS": "1",
     }
-    return Corner(s3, prefix, environ)
+    return Deployment(s3, prefix, environ)
 
 
-def test_the_five_permissions_are_enough_and_nothing_is_left(corner: Corner) -> None:
-    report = corner.check()
-    assert report.verdicts == dict.fromkeys(ALL, "ok")
+def test_five_permissions_are_enough_and_no_object_remains(deployment: Deployment) -> None:
+    report = deployment.check()
+    assert report.statuses == dict.fromkeys(CHECKS, "ok")
     assert report.code == 0
-    assert {report.details[name] for name in ALL if name != "clock"} >= ACTIONS
+    assert {report.details[name] for name in CHECKS if name != "clock"} >= PERMISSIONS
     assert report.details["conditional writes"] == "honoured"
-    assert corner.keys() == corner.multiparts() == []
+    assert deployment.list_keys() == deployment.list_multiparts() == []
 
 
-def test_a_line_is_printed_for_each_check(corner: Corner) -> None:
-    ran = CliRunner().invoke(main, ["check"], env=corner.environ)
+def test_each_check_prints_one_line(deployment: Deployment) -> None:
+    ran = CliRunner().invoke(main, ["check"], env=deployment.environ)
     assert ran.exit_code == 0
     lines = ran.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines] == [f"ok       {name}" for name in ALL]
+    assert [line.split(":")[0] for line in lines] == [f"ok       {name}" for name in CHECKS]
     assert "ok       deleting: s3:DeleteObject" in lines
 
 
@@ -140,34 +142,31 @@ def test_a_line_is_printed_for_each_check(corner: Corner) -> None:
         ("s3:DeleteObject", {"deleting", "cleaning up"}, set()),
     ],
 )
-def test_a_missing_permission_is_named_and_the_others_are_tried(
-    corner: Corner, action: str, failing: set[str], skipped: set[str]
+def test_a_missing_permission_is_named_and_the_other_checks_run(
+    deployment: Deployment, action: str, failing: set[str], skipped: set[str]
 ) -> None:
-    with denying(corner.server, action, corner.prefix):
-        report = corner.check()
+    with denying(deployment.server, action, deployment.prefix):
+        report = deployment.check()
     assert report.code == 1
     if action == "s3:PutObject":
         # Without it SeaweedFS denies the other calls of a multipart upload as well.
         failing |= {"listing parts", "aborting"} & set(report.failed)
     assert set(report.failed) == failing
-    assert {name for name, said in report.verdicts.items() if said == "skipped"} == skipped
-    named = [
-        said.partition(" is not allowed: allow it on arn:aws:s3:::")
-        for said in report.failed.values()
-    ]
-    assert named[0][:2] == (action, " is not allowed: allow it on arn:aws:s3:::")
-    left = corner.keys() + corner.multiparts()
+    assert {name for name, status in report.statuses.items() if status == "skipped"} == skipped
+    detail = next(iter(report.failed.values()))
+    assert detail.startswith(f"{action} is not allowed: allow it on arn:aws:s3:::")
+    leftovers = deployment.list_keys() + deployment.list_multiparts()
     if "cleaning up" in failing:
-        assert left
-        assert all(key in report.details["cleaning up"] for key in left)
+        assert leftovers
+        assert all(key in report.details["cleaning up"] for key in leftovers)
     else:
-        assert left == []
+        assert leftovers == []
 
 
-@pytest.mark.parametrize("place", ["data", "info"])
-def test_a_permission_for_one_of_the_prefixes_is_not_enough(corner: Corner, place: str) -> None:
-    with denying(corner.server, "s3:GetObject", f"{corner.prefix}{place}/"):
-        assert "reading" in corner.check().failed
+@pytest.mark.parametrize("prefix", ["data", "info"])
+def test_a_permission_must_cover_both_prefixes(deployment: Deployment, prefix: str) -> None:
+    with denying(deployment.server, "s3:GetObject", f"{deployment.prefix}{prefix}/"):
+        assert "reading" in deployment.check().failed
 
 
 def free_port() -> int:
@@ -177,12 +176,12 @@ def free_port() -> int:
         return port
 
 
-WRONG: list[tuple[str, Callable[[SeaweedFS], dict[str, str]], str]] = [
+MISCONFIGURATIONS: list[tuple[str, Callable[[SeaweedFS], dict[str, str]], str]] = [
     ("bucket", lambda _: {"TUS_S3_BUCKET": "nowhere"}, "nothing is allowed in the bucket"),
-    ("no bucket's name", lambda _: {"TUS_S3_BUCKET": "!"}, "check TUS_S3_BUCKET"),
-    ("secret", lambda _: {"AWS_SECRET_ACCESS_KEY": "x"}, "check AWS_SECRET_ACCESS_KEY"),
-    ("key", lambda _: {"AWS_ACCESS_KEY_ID": "nobody"}, "check AWS_ACCESS_KEY_ID"),
-    ("half", lambda _: {"AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
+    ("bucket name", lambda _: {"TUS_S3_BUCKET": "!"}, "check TUS_S3_BUCKET"),
+    ("secret key", lambda _: {"AWS_SECRET_ACCESS_KEY": "x"}, "check AWS_SECRET_ACCESS_KEY"),
+    ("access key", lambda _: {"AWS_ACCESS_KEY_ID": "nobody"}, "check AWS_ACCESS_KEY_ID"),
+    ("half of the credentials", lambda _: {"AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
     (
         "no credentials",
         lambda _: {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
@@ -203,19 +202,26 @@ WRONG: list[tuple[str, Callable[[SeaweedFS], dict[str, str]], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("make", "words"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG]
+    ("changes_for", "explanation"),
+    [row[1:] for row in MISCONFIGURATIONS],
+    ids=[row[0] for row in MISCONFIGURATIONS],
 )
-def test_what_is_in_the_way_of_everything_is_said_once_and_in_words(
-    corner: Corner, make: Callable[[SeaweedFS], dict[str, str]], words: str
+def test_a_misconfiguration_that_affects_every_call_is_reported_once(
+    deployment: Deployment,
+    changes_for: Callable[[SeaweedFS], dict[str, str]],
+    explanation: str,
 ) -> None:
-    changes = make(corner.server)
-    report = corner.check(**changes)
+    changes = changes_for(deployment.server)
+    report = deployment.check(**changes)
     assert report.code == 1
-    (said,) = report.failed.values()
-    assert words in said
-    for secret in (corner.environ["AWS_SECRET_ACCESS_KEY"], changes.get("AWS_SECRET_ACCESS_KEY")):
+    (detail,) = report.failed.values()
+    assert explanation in detail
+    for secret in (
+        deployment.environ["AWS_SECRET_ACCESS_KEY"],
+        changes.get("AWS_SECRET_ACCESS_KEY"),
+    ):
         assert not secret or len(secret) < 5 or secret not in json.dumps(report.details)
-    assert corner.keys() == corner.multiparts() == []
+    assert deployment.list_keys() == deployment.list_multiparts() == []
 
 
 def error(code: str, message: str = "", more: str = "") -> str:
@@ -223,11 +229,11 @@ def error(code: str, message: str = "", more: str = "") -> str:
 
 
 @contextmanager
-def canned(status: int, body: str, **fields: str) -> Iterator[str]:
-    """The address of a server that says the same to everybody."""
+def fixed_response(status: int, body: str, **fields: str) -> Iterator[str]:
+    """Start a server that gives every request the same response, and yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
+        def respond(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response_only(status)
             for name, text in {"Date": formatdate(usegmt=True), **fields}.items():
@@ -241,7 +247,7 @@ def canned(status: int, body: str, **fields: str) -> Iterator[str]:
             pass
 
     for method in ("DELETE", "GET", "HEAD", "POST", "PUT"):
-        setattr(Handler, f"do_{method}", Handler.answer)
+        setattr(Handler, f"do_{method}", Handler.respond)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -252,8 +258,8 @@ def canned(status: int, body: str, **fields: str) -> Iterator[str]:
             thread.join()
 
 
-ANSWERS = [
-    (403, error("RequestTimeTooSkewed"), "this machine's clock is wrong"),
+RESPONSES = [
+    (403, error("RequestTimeTooSkewed"), "the clock of this machine is wrong"),
     (
         400,
         error("AuthorizationHeaderMalformed", "expecting", "<Region>eu-west-1</Region>"),
@@ -268,47 +274,49 @@ ANSWERS = [
         "kms:GenerateDataKey",
     ),
     (418, error("Teapot", "short and stout"), "short and stout"),
-    (403, "<html>Forbidden</html>", "speaks no S3"),
-    (200, "<html>Welcome</html>", "speaks no S3"),
+    (403, "<html>Forbidden</html>", "is not an S3 service"),
+    (200, "<html>Welcome</html>", "is not an S3 service"),
     (404, error("NoSuchBucket"), "there is no bucket 'uploads' at http"),
-    (502, "<html>Bad Gateway</html>", "the service is in trouble"),
+    (502, "<html>Bad Gateway</html>", "the service failed"),
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "words"), ANSWERS, ids=[row[1] for row in ANSWERS])
-def test_answers_that_no_local_server_gives_are_explained(
-    corner: Corner, status: int, body: str, words: str
+@pytest.mark.parametrize(
+    ("status", "body", "explanation"), RESPONSES, ids=[row[1] for row in RESPONSES]
+)
+def test_error_responses_of_other_services_are_explained(
+    deployment: Deployment, status: int, body: str, explanation: str
 ) -> None:
-    with canned(status, body, Content_Type="application/xml") as endpoint:
-        report = corner.check(TUS_S3_ENDPOINT=endpoint)
+    with fixed_response(status, body, Content_Type="application/xml") as endpoint:
+        report = deployment.check(TUS_S3_ENDPOINT=endpoint)
     assert report.code == 1
-    assert words in report.failed["one-part upload"]
+    assert explanation in report.failed["one-part upload"]
 
 
-def test_the_region_that_is_named_is_set_by_the_variable_that_is_named(
-    corner: Corner, monkeypatch: pytest.MonkeyPatch
+def test_boto3_uses_the_region_that_the_advice_sets(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """boto3 does not read AWS_REGION, which other SDKs do."""
+    """boto3 does not read AWS_REGION, unlike other SDKs."""
     body = error("AuthorizationHeaderMalformed", "expecting", "<Region>eu-west-1</Region>")
-    with canned(400, body, Content_Type="application/xml") as endpoint:
-        said = corner.check(TUS_S3_ENDPOINT=endpoint).failed["one-part upload"]
-    ((name, region),) = re.findall(r"set (\w+)=(\S+)", said)
+    with fixed_response(400, body, Content_Type="application/xml") as endpoint:
+        detail = deployment.check(TUS_S3_ENDPOINT=endpoint).failed["one-part upload"]
+    ((name, region),) = re.findall(r"set (\w+)=(\S+)", detail)
     monkeypatch.setenv(name, region)
     assert make_client(endpoint=None, parallel_parts=1).meta.region_name == region == "eu-west-1"
 
 
-@pytest.mark.parametrize(("offset", "said"), [(3600, "behind"), (-3600, "ahead of")])
-def test_a_clock_that_is_off_is_told_before_s3_refuses_it(
-    corner: Corner, offset: int, said: str
+@pytest.mark.parametrize(("offset", "direction"), [(3600, "behind"), (-3600, "ahead of")])
+def test_clock_skew_is_reported_before_s3_refuses_requests(
+    deployment: Deployment, offset: int, direction: str
 ) -> None:
     date = formatdate(time() + offset, usegmt=True)
-    with canned(403, error("AccessDenied"), Date=date) as endpoint:
-        report = corner.check(TUS_S3_ENDPOINT=endpoint)
-    assert f"{said} the service's: set it" in report.failed["clock"]
+    with fixed_response(403, error("AccessDenied"), Date=date) as endpoint:
+        report = deployment.check(TUS_S3_ENDPOINT=endpoint)
+    assert f"{direction} the service's: synchronize it" in report.failed["clock"]
 
 
-def test_every_mistake_in_the_settings_is_a_line(corner: Corner) -> None:
-    ran = CliRunner().invoke(main, ["check"], env=corner.environ | {"TUS_A": "1", "TUS_B": "1"})
+def test_each_mistake_in_the_settings_prints_one_line(deployment: Deployment) -> None:
+    ran = CliRunner().invoke(main, ["check"], env=deployment.environ | {"TUS_A": "1", "TUS_B": "1"})
     assert ran.exit_code == 1
     assert [line[:25] for line in ran.stdout.splitlines()] == [
         "FAILED   settings: TUS_A:",
@@ -316,10 +324,10 @@ def test_every_mistake_in_the_settings_is_a_line(corner: Corner) -> None:
     ]
 
 
-def test_directories_that_cannot_be_used_are_named(corner: Corner, tmp_path: Path) -> None:
+def test_unusable_directories_are_named(deployment: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    report = corner.check(TUS_SPOOL_DIR=str(tmp_path / "missing"), TUS_LOCK_DIR=str(file))
+    report = deployment.check(TUS_SPOOL_DIR=str(tmp_path / "missing"), TUS_LOCK_DIR=str(file))
     assert set(report.failed) == {"spool directory", "locker"}
     assert "missing" in report.failed["spool directory"]
     assert "TUS_SPOOL_DIR" in report.failed["spool directory"]

@@ -1,4 +1,4 @@
-"""What a sweep is told of a bucket, and what it must not take for "there is nothing"."""
+"""Listings of a bucket, and the responses that prove that an entry does not exist."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from tests.stores.s3.stubs import Stubbed
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.operations.listing import Listing
 
-QUESTIONS: dict[str, tuple[str, Callable[[Listing], object]]] = {
+CALLS: dict[str, tuple[str, Callable[[Listing], object]]] = {
     "objects": ("list_objects_v2", lambda listing: list(listing.objects("p/"))),
-    "one object": ("list_objects_v2", lambda listing: listing.has("p/a")),
+    "one object": ("list_objects_v2", lambda listing: listing.has_object("p/a")),
     "multipart uploads": ("list_multipart_uploads", lambda listing: list(listing.multiparts("p/"))),
 }
 
 
-@pytest.mark.parametrize(("operation", "ask"), QUESTIONS.values(), ids=QUESTIONS)
-def test_an_answer_that_does_not_name_the_bucket_is_no_proof_of_absence(
-    stubbed: Stubbed, operation: str, ask: Callable[[Listing], object]
+@pytest.mark.parametrize(("operation", "call"), CALLS.values(), ids=CALLS)
+def test_a_response_without_the_bucket_name_does_not_prove_absence(
+    stubbed: Stubbed, operation: str, call: Callable[[Listing], object]
 ) -> None:
-    """A sweep removes what no listing has, so a proxy's empty 200 would remove running uploads."""
+    """D-07: a sweep removes what is not listed, so an empty 200 of a proxy must be a failure."""
     stubbed.answer(operation)
     with pytest.raises(StoreUnavailable):
-        ask(Listing(stubbed.client, "bucket"))
+        call(Listing(stubbed.client, "bucket"))
 
 
-@pytest.mark.parametrize(("operation", "ask"), QUESTIONS.values(), ids=QUESTIONS)
-def test_an_answer_that_does_is_one(
-    stubbed: Stubbed, operation: str, ask: Callable[[Listing], object]
+@pytest.mark.parametrize(("operation", "call"), CALLS.values(), ids=CALLS)
+def test_an_empty_listing_with_the_bucket_name_proves_absence(
+    stubbed: Stubbed, operation: str, call: Callable[[Listing], object]
 ) -> None:
+    """D-07: the response is S3's own."""
     name = "Name" if operation == "list_objects_v2" else "Bucket"
     stubbed.answer(operation, **{name: "bucket"})
-    assert not ask(Listing(stubbed.client, "bucket"))
+    assert not call(Listing(stubbed.client, "bucket"))

@@ -30,6 +30,10 @@ from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.keys import Keys
 
+_MEMORY_LOCKER = (
+    "TUS_LOCKER: memory is for one process: stop the server, and sweep with another locker"
+)
+
 
 def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is_json: bool) -> int:
     """Run the command. Print results as they come, and the progress if stderr is a terminal.
@@ -77,35 +81,37 @@ def make_sweep(
     Raises:
         ValueError: `hook` is given, and `has_hook` is False.
         SettingsError: another process cannot see the locks of the server.
+        InvalidLockDirectory, LockerUnsupported: the locker cannot be used.
     """
     if hook is not None and not has_hook:
         raise ValueError("--on-finish and --no-hook exclude each other: use one of them")
     if settings.locker is LockerKind.MEMORY and not is_dry:
-        message = "memory is for one process: stop the server, and sweep with another locker"
-        raise SettingsError([f"TUS_LOCKER: {message}"])
+        raise SettingsError([_MEMORY_LOCKER])
     mode = settings.s3_checksum
     client = make_client(endpoint=settings.s3_endpoint, parallel_parts=MAX_WORKERS, checksum=mode)
     store = make_store(settings)
-    may_finish = hook is not None or not has_hook
-    policy = SweepPolicy(
-        now=datetime.now(UTC),
-        min_age=min_age,
-        finisher=_make_finisher(settings, store, hook) if may_finish else None,
-        max_size=settings.max_size or store.max_size,
-        is_dry=is_dry,
-    )
     return Sweep(
         store,
         make_locker(settings),
         Bucket(client, settings.s3_bucket, has_checksums=mode is not ChecksumMode.OFF),
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         listing=Listing(client, settings.s3_bucket),
-        policy=policy,
+        policy=SweepPolicy(
+            now=datetime.now(UTC),
+            min_age=min_age,
+            finisher=_make_finisher(settings, store, hook, has_hook=has_hook),
+            max_size=settings.max_size or store.max_size,
+            is_dry=is_dry,
+        ),
         on_progress=_show_progress,
     )
 
 
-def _make_finisher(settings: Settings, store: Store, hook: OnFinish | None) -> Finisher:
+def _make_finisher(
+    settings: Settings, store: Store, hook: OnFinish | None, *, has_hook: bool
+) -> Finisher | None:
+    if hook is None and has_hook:
+        return None
     discard = store.discard if settings.delete_partials else None
     return Finisher(hook, EventDispatcher(()), discard=discard)
 
