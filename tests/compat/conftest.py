@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.compat.store_fixtures import Shop
+from tests.compat.sandbox import Shop
 from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.keys import Keys

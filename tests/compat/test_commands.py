@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.compat.store_fixtures import PART, Shop, append, finish, new_id
+from tests.compat.sandbox import PART, Shop, append, finish, new_id
 from tests.harness.data import some_bytes
 from tus_wsgi.cli import main
 from tus_wsgi.domain.model import UploadInfo

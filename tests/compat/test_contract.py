@@ -10,7 +10,7 @@ import secrets
 import pytest
 
 from tests.compat.conftest import client_of
-from tests.compat.store_fixtures import Shop as Corner
+from tests.compat.sandbox import Shop as Corner
 from tests.harness.servers.s3_service import S3Service
 from tests.stores.test_contract import *  # noqa: F403
 from tests.stores.test_contract import Shop

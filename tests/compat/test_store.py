@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.compat.store_fixtures import PART, Shop, append, finish, held, new_id
+from tests.compat.sandbox import PART, Shop, append, finish, held, new_id
 from tests.harness.data import some_bytes
 from tus_wsgi.domain.errors import InvalidPartial, Unavailable, UploadGone, UploadNotFound
 from tus_wsgi.domain.model import KIB, Final, Metadata, Partial, UploadId, UploadInfo

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.compat.store_fixtures import PART, Shop, append, finish
+from tests.compat.sandbox import PART, Shop, append, finish
 from tests.harness.data import some_bytes
 from tests.harness.tls import tls_in_front_of, write_certificate
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
