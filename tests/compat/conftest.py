@@ -1,4 +1,4 @@
-"""Fixtures of the ring that tries the store on several services."""
+"""Fixtures for the tests that run on several S3 services."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.compat.sandbox import Shop
+from tests.compat.sandbox import ServiceSandbox
 from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.keys import Keys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def client_of(service: S3Service) -> S3Client:
-    """The client that the application would have."""
+    """Return the client that a server would create for the service."""
     with pytest.MonkeyPatch.context() as patch:
         for name, text in service.environ().items():
             patch.setenv(name, text)
@@ -27,6 +27,6 @@ def client_of(service: S3Service) -> S3Client:
 
 
 @pytest.fixture
-def shop(service: S3Service) -> Shop:
-    """A corner of a bucket of each service in turn."""
-    return Shop(service, client_of(service), Keys(f"compat/{secrets.token_hex(6)}"))
+def sandbox(service: S3Service) -> ServiceSandbox:
+    """A sandbox in the bucket of each service."""
+    return ServiceSandbox(service, client_of(service), Keys(f"compat/{secrets.token_hex(6)}"))

@@ -1,4 +1,4 @@
-"""What the tests of this ring have in common: a store in a corner of its own, and bodies."""
+"""A store below a prefix of its own, on any S3 service, and helpers to use it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PART = 5 * MIB
-"""The smallest part that all of the services take."""
+"""The smallest part that every service accepts."""
 
 LIMITS = PartLimits(part_size=PART, max_parts=10, max_part_size=GIB, max_object_size=GIB)
 
 
-class Bytes:
-    """A request's body that is all there. It implements `tus_wsgi.domain.interfaces.Body`."""
+class BytesBody:
+    """A body with known content. It implements `tus_wsgi.domain.interfaces.Body`."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._place = 0
+        self._position = 0
         self.end = BodyEnd.COMPLETE
 
     @property
@@ -40,30 +40,30 @@ class Bytes:
         assert len(self._content) <= size
 
     def readinto(self, buffer: memoryview) -> int:
-        piece = self._content[self._place : self._place + len(buffer)]
-        buffer[: len(piece)] = piece
-        self._place += len(piece)
-        return len(piece)
+        chunk = self._content[self._position : self._position + len(buffer)]
+        buffer[: len(chunk)] = chunk
+        self._position += len(chunk)
+        return len(chunk)
 
     def interrupt(self, end: BodyEnd) -> None:
-        raise AssertionError(f"nobody else is here, got {end}")
+        raise AssertionError(f"expected no interruption, got {end}")
 
     def trailers(self) -> dict[str, str]:
         return {}
 
 
 def held() -> None:
-    """Say that the lock is held, as `Lock.assert_held` does by returning."""
+    """Return, as `Lock.assert_held` does while the lock is held."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
-    """A corner of a bucket where one test trades alone.
+class ServiceSandbox:
+    """A prefix of its own in the bucket of a service.
 
     Attributes:
-        service: whose bucket it is.
-        client: as the application has it.
-        keys: the corner's prefixes.
+        service: the S3 service.
+        client: the client of a server.
+        keys: the prefixes of the sandbox.
         has_checksums: see `Bucket`.
     """
 
@@ -73,7 +73,7 @@ class Shop:
     has_checksums: bool = True
 
     def store(self, *, memory: int = 64 * MIB) -> S3Store:
-        """A store that knows nothing of an earlier one, as in a new process."""
+        """Create a store without caches, as in a new process."""
         return S3Store(
             self.client,
             self.service.bucket,
@@ -92,52 +92,52 @@ class Shop:
         memory: int = 64 * MIB,
         record_now: bool = True,
     ) -> S3Upload:
-        """A fresh upload in a fresh store."""
+        """Create an upload in a new store."""
         info = UploadInfo(new_id(), length, metadata=metadata or Metadata())
         return self.store(memory=memory).create(info, record_now=record_now)
 
     def reopen(self, upload: S3Upload, *, memory: int = 64 * MIB) -> S3Upload:
-        """The upload as another process finds it."""
+        """Load the upload as another process would."""
         again = self.store(memory=memory).open(upload.info.id)
         again.load_offset()
         return again
 
     def stored(self, upload: S3Upload) -> bytes:
-        """The bytes of the data object."""
+        """Return the bytes of the data object."""
         key = self.keys.data(upload.info.id)
         return self.client.get_object(Bucket=self.service.bucket, Key=key)["Body"].read()
 
     def multipart_id(self, upload: S3Upload) -> str:
-        """The UploadId of the upload's multipart upload."""
+        """Return the UploadId of the upload's multipart upload."""
         assert upload._record.multipart is not None
         return upload._record.multipart
 
     def list_keys(self) -> list[str]:
-        """Every key in the corner, without the prefix."""
+        """Return every key in the sandbox, without the prefix."""
         prefix = self.keys.object_prefix + "/"
         page = self.service.client().list_objects_v2(Bucket=self.service.bucket, Prefix=prefix)
-        return sorted(one["Key"].removeprefix(prefix) for one in page.get("Contents", []))
+        return sorted(entry["Key"].removeprefix(prefix) for entry in page.get("Contents", []))
 
     def list_multiparts(self) -> list[str]:
-        """The key of every multipart upload that is open in the corner."""
+        """Return the key of every open multipart upload in the sandbox."""
         prefix = self.keys.object_prefix + "/"
         page = self.service.client().list_multipart_uploads(
             Bucket=self.service.bucket, Prefix=prefix
         )
-        return [one["Key"] for one in page.get("Uploads", [])]
+        return [entry["Key"] for entry in page.get("Uploads", [])]
 
 
 def new_id() -> UploadId:
-    """An id like those of the application."""
+    """Create a random upload id."""
     return UploadId(secrets.token_urlsafe(16))
 
 
 def append(upload: S3Upload, content: bytes) -> None:
-    """Carry out a PATCH of `content`."""
-    upload.append(Bytes(content), held)
+    """Append `content`, as a PATCH request does."""
+    upload.append(BytesBody(content), held)
 
 
 def finish(upload: S3Upload) -> None:
-    """Do what the service does with an upload that is full."""
+    """Assemble and finish a full upload, as `UploadService` does."""
     upload.assemble(held)
     upload.finish(held, may_defer=False)

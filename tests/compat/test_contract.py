@@ -1,6 +1,6 @@
 """The contract of all stores (`tests/stores/test_contract.py`), on services that differ from AWS.
 
-The tests are those of the contract; only where the store is differs.
+The module runs the tests of the contract with a fixture for another store.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import secrets
 import pytest
 
 from tests.compat.conftest import client_of
-from tests.compat.sandbox import Shop as Corner
+from tests.compat.sandbox import ServiceSandbox
 from tests.harness.servers.s3_service import S3Service
 from tests.stores.test_contract import *  # noqa: F403
 from tests.stores.test_contract import Shop
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.compat
 
 @pytest.fixture(params=["swift", "juicefs"])  # type: ignore[no-redef]
 def shop(request: pytest.FixtureRequest) -> Shop:
-    """A corner of a bucket of each service in turn."""
+    """A sandbox in the bucket of each service."""
     service = request.getfixturevalue(request.param)
     assert isinstance(service, S3Service)
-    corner = Corner(service, client_of(service), Keys(f"contract/{secrets.token_hex(6)}"))
-    return Shop(corner.store, lambda: [*corner.list_keys(), *corner.list_multiparts()])
+    sandbox = ServiceSandbox(service, client_of(service), Keys(f"contract/{secrets.token_hex(6)}"))
+    return Shop(sandbox.store, lambda: [*sandbox.list_keys(), *sandbox.list_multiparts()])

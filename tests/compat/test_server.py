@@ -1,4 +1,4 @@
-"""The whole middleware, set by environment variables alone, on each S3 service."""
+"""The middleware on each S3 service, configured by environment variables only."""
 
 from __future__ import annotations
 
@@ -22,25 +22,27 @@ STREAM = {**TUS, "Content-Type": "application/offset+octet-stream"}
 PART = 5 * MIB
 
 
-class Tus:
-    """A tus client of a few lines."""
+class TusClient:
+    """A minimal tus client."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def create(self, length: int, **fields: str) -> str:
-        answer = self._client.post("/files", headers={**TUS, "Upload-Length": str(length)} | fields)
-        assert answer.status_code == 201, answer.text
-        return answer.headers["Location"]
+        response = self._client.post(
+            "/files", headers={**TUS, "Upload-Length": str(length)} | fields
+        )
+        assert response.status_code == 201, response.text
+        return response.headers["Location"]
 
     def patch(self, url: str, offset: int, content: bytes) -> TestResponse:
         fields = {**STREAM, "Upload-Offset": str(offset)}
         return self._client.patch(url, headers=fields, data=content)
 
     def offset(self, url: str) -> int:
-        answer = self._client.head(url, headers=TUS)
-        assert answer.status_code == 200
-        return int(answer.headers["Upload-Offset"])
+        response = self._client.head(url, headers=TUS)
+        assert response.status_code == 200
+        return int(response.headers["Upload-Offset"])
 
     def get(self, url: str, **fields: str) -> TestResponse:
         return self._client.get(url, headers=fields)
@@ -50,16 +52,16 @@ class Tus:
 
 
 @pytest.fixture
-def tus(service: S3Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tus:
+def tus(service: S3Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TusClient:
     for name, text in service.environ().items():
         monkeypatch.setenv(name, text)
     monkeypatch.setenv("TUS_S3_PART_SIZE", "5MiB")
     monkeypatch.setenv("TUS_S3_OBJECT_PREFIX", f"server/{secrets.token_hex(6)}")
     monkeypatch.setenv("TUS_LOCK_DIR", str(tmp_path / "locks"))
-    return Tus(Client(TusMiddleware.from_env(NotFound())))
+    return TusClient(Client(TusMiddleware.from_env(NotFound())))
 
 
-def test_a_file_goes_up_in_three_requests_and_comes_back(tus: Tus) -> None:
+def test_a_file_is_uploaded_in_three_requests_and_downloaded(tus: TusClient) -> None:
     content = some_bytes(2 * PART + 5)
     # filename "Menü.txt", filetype "text/plain"
     url = tus.create(
@@ -78,7 +80,7 @@ def test_a_file_goes_up_in_three_requests_and_comes_back(tus: Tus) -> None:
     assert tus.get(url).status_code == 404
 
 
-def test_an_upload_is_cancelled_half_way(tus: Tus) -> None:
+def test_a_terminated_upload_is_not_found(tus: TusClient) -> None:
     url = tus.create(PART + 5)
     assert tus.patch(url, 0, some_bytes(PART + 1)).status_code == 204
     assert tus.delete(url) == 204

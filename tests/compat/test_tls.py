@@ -1,4 +1,4 @@
-"""The store over TLS, where boto3 signs no body and several services refuse its defaults."""
+"""The store over TLS. boto3 does not sign bodies then, and several services refuse its defaults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.compat.sandbox import PART, Shop, append, finish
+from tests.compat.sandbox import PART, ServiceSandbox, append, finish
 from tests.harness.data import some_bytes
 from tests.harness.tls import tls_in_front_of, write_certificate
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
@@ -18,35 +18,38 @@ pytestmark = pytest.mark.compat
 
 
 @pytest.fixture(params=list(ChecksumMode))
-def secure(
-    request: pytest.FixtureRequest, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Shop]:
-    """The same corner, behind TLS, with each of the settings of checksums."""
-    port = urlsplit(shop.service.endpoint).port
+def tls_sandbox(
+    request: pytest.FixtureRequest,
+    sandbox: ServiceSandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[ServiceSandbox]:
+    """The sandbox over TLS, with each checksum setting."""
+    port = urlsplit(sandbox.service.endpoint).port
     assert port is not None
     certificate = write_certificate(tmp_path)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-    for name, text in shop.service.environ().items():
+    for name, text in sandbox.service.environ().items():
         monkeypatch.setenv(name, text)
-    with tls_in_front_of(port, certificate) as front:
+    with tls_in_front_of(port, certificate) as tls_port:
         client = make_client(
-            endpoint=f"https://127.0.0.1:{front}", parallel_parts=4, checksum=request.param
+            endpoint=f"https://127.0.0.1:{tls_port}", parallel_parts=4, checksum=request.param
         )
-        yield replace(shop, client=client, has_checksums=request.param is not ChecksumMode.OFF)
+        yield replace(sandbox, client=client, has_checksums=request.param is not ChecksumMode.OFF)
         client.close()
 
 
-def test_an_upload_of_parts_and_a_tail_is_its_object(secure: Shop) -> None:
+def test_an_upload_of_parts_and_a_tail_becomes_an_object(tls_sandbox: ServiceSandbox) -> None:
     content = some_bytes(PART + 100)
-    upload = secure.create(len(content))
+    upload = tls_sandbox.create(len(content))
     append(upload, content[:10])
-    append(secure.reopen(upload, memory=0), content[10 : PART + 50])
-    upload = secure.reopen(upload)
+    append(tls_sandbox.reopen(upload, memory=0), content[10 : PART + 50])
+    upload = tls_sandbox.reopen(upload)
     assert upload.info.offset == PART + 50
     append(upload, content[PART + 50 :])
     finish(upload)
-    assert secure.stored(upload) == content
-    small = secure.create(5, record_now=False)
+    assert tls_sandbox.stored(upload) == content
+    small = tls_sandbox.create(5, record_now=False)
     append(small, b"12345")
     finish(small)
-    assert secure.stored(small) == b"12345"
+    assert tls_sandbox.stored(small) == b"12345"
