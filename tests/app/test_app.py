@@ -1,4 +1,4 @@
-"""From environment variables to a WSGI application, without a server to talk to."""
+"""Build the WSGI application from environment variables, without an S3 server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TUS = {"Tus-Resumable": "1.0.0"}
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """What has to be set, and nothing that is listening."""
+    """The required settings, with an endpoint that does not listen."""
     return {
         "TUS_S3_BUCKET": "bucket",
         "TUS_S3_ENDPOINT": "http://127.0.0.1:9",
@@ -39,16 +39,16 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     return [b"the application"]
 
 
-def test_the_environment_makes_a_middleware(environ: dict[str, str]) -> None:
+def test_from_env_creates_a_middleware(environ: dict[str, str]) -> None:
     client = LintedClient(TusMiddleware.from_env(app, environ=environ))
     assert client.get("/").data == b"the application"
-    offer = client.options("/files")
-    assert offer.status_code == 204
-    assert offer.headers["Tus-Max-Size"] == str(5 * TIB)
-    assert offer.headers["Access-Control-Allow-Origin"] == "*"
+    options = client.options("/files")
+    assert options.status_code == 204
+    assert options.headers["Tus-Max-Size"] == str(5 * TIB)
+    assert options.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_settings_reach_what_they_set(environ: dict[str, str]) -> None:
+def test_settings_take_effect(environ: dict[str, str]) -> None:
     environ |= {
         "TUS_BASE_PATH": "/up/",
         "TUS_MAX_SIZE": "1GiB",
@@ -58,14 +58,14 @@ def test_settings_reach_what_they_set(environ: dict[str, str]) -> None:
     }
     client = LintedClient(TusMiddleware.from_env(app, environ=environ))
     assert client.get("/files").data == b"the application"
-    offer = client.options("/up")
-    assert offer.headers["Tus-Max-Size"] == str(GIB)
-    assert "termination" not in offer.headers["Tus-Extension"].split(",")
-    assert "Access-Control-Allow-Origin" not in offer.headers
+    options = client.options("/up")
+    assert options.headers["Tus-Max-Size"] == str(GIB)
+    assert "termination" not in options.headers["Tus-Extension"].split(",")
+    assert "Access-Control-Allow-Origin" not in options.headers
     for method in ("GET", "DELETE"):
-        refused = client.open("/up/a", method=method, headers=TUS)
-        assert refused.status_code == 405
-        assert method not in refused.headers["Allow"]
+        rejected = client.open("/up/a", method=method, headers=TUS)
+        assert rejected.status_code == 405
+        assert method not in rejected.headers["Allow"]
 
 
 def test_the_base_path_may_be_the_root(environ: dict[str, str]) -> None:
@@ -74,18 +74,18 @@ def test_the_base_path_may_be_the_root(environ: dict[str, str]) -> None:
     assert client.options("/anything").status_code == 204
 
 
-def test_origins_may_be_named(environ: dict[str, str]) -> None:
+def test_only_named_origins_are_allowed(environ: dict[str, str]) -> None:
     environ |= {"TUS_CORS_ALLOW_ORIGIN": "https://a.example", "TUS_CORS_MAX_AGE": "1m"}
     client = LintedClient(TusMiddleware.from_env(app, environ=environ))
     preflight = {"Access-Control-Request-Method": "PATCH"}
-    ours = client.options("/files", headers={"Origin": "https://a.example", **preflight})
-    assert ours.headers["Access-Control-Allow-Origin"] == "https://a.example"
-    assert ours.headers["Access-Control-Max-Age"] == "60"
-    theirs = client.options("/files", headers={"Origin": "https://b.example", **preflight})
-    assert "Access-Control-Allow-Origin" not in theirs.headers
+    allowed = client.options("/files", headers={"Origin": "https://a.example", **preflight})
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert allowed.headers["Access-Control-Max-Age"] == "60"
+    other = client.options("/files", headers={"Origin": "https://b.example", **preflight})
+    assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_the_process_s_own_environment_is_read_where_none_is_given(
+def test_without_a_mapping_the_environment_of_the_process_is_read(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environ.items():
@@ -94,7 +94,7 @@ def test_the_process_s_own_environment_is_read_where_none_is_given(
     assert LintedClient(create_app()).get("/").status_code == 404
 
 
-def test_every_mistake_is_named(environ: dict[str, str]) -> None:
+def test_the_error_lists_every_mistake(environ: dict[str, str]) -> None:
     environ |= {"TUS_S3_PART_SIZE": "16,5MiB", "TUS_BASE_PAHT": "/x"}
     del environ["TUS_S3_BUCKET"]
     with pytest.raises(SettingsError) as caught:
@@ -106,7 +106,7 @@ def test_every_mistake_is_named(environ: dict[str, str]) -> None:
         create_app(environ)
 
 
-def test_plain_uploads_have_nothing_beside_them(environ: dict[str, str]) -> None:
+def test_create_app_serves_only_uploads(environ: dict[str, str]) -> None:
     client = LintedClient(create_app(environ))
     assert client.options("/files").status_code == 204
     response = client.get("/")
@@ -115,8 +115,8 @@ def test_plain_uploads_have_nothing_beside_them(environ: dict[str, str]) -> None
     assert response.headers["Content-Length"] == str(len(response.data))
 
 
-def test_nothing_is_asked_of_s3_at_start(environ: dict[str, str]) -> None:
-    """So a server starts while S3 is away, and no import or fork shares a connection."""
+def test_start_sends_no_request_to_s3(environ: dict[str, str]) -> None:
+    """A server starts while S3 is unavailable, and no import or fork shares a connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         environ["TUS_S3_ENDPOINT"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert LintedClient(create_app(environ)).options("/files").status_code == 204
@@ -125,7 +125,7 @@ def test_nothing_is_asked_of_s3_at_start(environ: dict[str, str]) -> None:
             listener.accept()
 
 
-def test_a_store_and_a_locker_may_be_given(environ: dict[str, str]) -> None:
+def test_arguments_replace_the_store_and_the_locker(environ: dict[str, str]) -> None:
     settings = Settings.from_environ({**environ, "TUS_LOCK_DIR": "/nowhere/at/all"})
     middleware = TusMiddleware(
         app, settings=settings, store=MemoryStore(), locker=MemoryLocker(timeout=1)
@@ -136,7 +136,7 @@ def test_a_store_and_a_locker_may_be_given(environ: dict[str, str]) -> None:
     assert client.head(created.headers["Location"], headers=TUS).headers["Upload-Length"] == "0"
 
 
-def test_ids_are_unguessable(environ: dict[str, str]) -> None:
+def test_ids_are_random(environ: dict[str, str]) -> None:
     settings = Settings.from_environ(environ)
     middleware = TusMiddleware(
         app, settings=settings, store=MemoryStore(), locker=MemoryLocker(timeout=1)
@@ -150,7 +150,7 @@ def test_ids_are_unguessable(environ: dict[str, str]) -> None:
     assert all(len(url.rpartition("/")[2]) == 22 for url in urls)
 
 
-def test_the_store_is_what_the_settings_say(environ: dict[str, str], tmp_path: Path) -> None:
+def test_the_store_has_the_settings(environ: dict[str, str], tmp_path: Path) -> None:
     environ |= {
         "TUS_S3_MAX_OBJECT_SIZE": "10GiB",
         "TUS_S3_OBJECT_PREFIX": "data",
@@ -162,14 +162,14 @@ def test_the_store_is_what_the_settings_say(environ: dict[str, str], tmp_path: P
     store = make_store(Settings.from_environ(environ))
     assert isinstance(store, S3Store)
     assert store.max_size == 10 * GIB
-    shop = store._context
-    assert (shop.keys.object_prefix, shop.keys.metadata_prefix) == ("data", "meta")
-    assert shop.spool.memory.available + shop.tails._budget == 64 * MIB
-    assert shop.spool._directory == str(tmp_path)
-    assert shop.executor._max_workers == 3  # type: ignore[attr-defined]
+    context = store._context
+    assert (context.keys.object_prefix, context.keys.metadata_prefix) == ("data", "meta")
+    assert context.spool.memory.available + context.tails._budget == 64 * MIB
+    assert context.spool._directory == str(tmp_path)
+    assert context.executor._max_workers == 3  # type: ignore[attr-defined]
 
 
-def test_each_locker_can_be_chosen(environ: dict[str, str], tmp_path: Path) -> None:
+def test_locker_setting_selects_memory_or_file(environ: dict[str, str], tmp_path: Path) -> None:
     for kind in ("memory", "file"):
         locker = make_locker(Settings.from_environ({**environ, "TUS_LOCKER": kind}))
         with locker.lock(UploadId("a"), on_release_request=lambda: None) as lock:
@@ -177,7 +177,7 @@ def test_each_locker_can_be_chosen(environ: dict[str, str], tmp_path: Path) -> N
     assert (tmp_path / "locks").is_dir()
 
 
-def test_locks_live_in_a_directory_of_this_user_s_alone(
+def test_default_lock_directory_is_private_to_the_user(
     environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))

@@ -1,4 +1,4 @@
-"""The middleware that docs/deployment.md shows keeps strangers out, and says who sent a file."""
+"""The guard in docs/deployment.md rejects unauthenticated clients and records the user."""
 
 from __future__ import annotations
 
@@ -36,31 +36,29 @@ def client(finished: list[FinishedUpload], monkeypatch: pytest.MonkeyPatch) -> C
 
     monkeypatch.setattr(TusMiddleware, "from_env", from_env)
     names: dict[str, Any] = {
-        "application": Response("the app's own"),
+        "application": Response("the application"),
         "user_of": lambda environ: environ.get("HTTP_X_USER"),
     }
-    exec(CODE, names)  # what we tell people to write
+    exec(CODE, names)  # the example of the documentation
     return Client(names["application"])
 
 
-def test_strangers_do_not_upload(client: Client) -> None:
+def test_unauthenticated_clients_cannot_upload(client: Client) -> None:
     assert client.post("/files", headers={**TUS, "Upload-Length": "3"}).status_code == 401
     assert client.patch("/files/x", headers={**TUS, "Upload-Offset": "0"}).status_code == 401
     assert client.options("/files").status_code == 204
-    disguised = {**TUS, "X-HTTP-Method-Override": "POST", "Upload-Length": "3"}
-    asked = client.options("/files", headers=disguised)
-    assert (asked.status_code, asked.headers.get("Location")) == (204, None), (
-        "it got past the guard"
-    )
-    assert client.get("/else").text == "the app's own"
-    assert client.get("/filesystem").text == "the app's own"
+    override = {**TUS, "X-HTTP-Method-Override": "POST", "Upload-Length": "3"}
+    options = client.options("/files", headers=override)
+    assert (options.status_code, options.headers.get("Location")) == (204, None)
+    assert client.get("/other").text == "the application"
+    assert client.get("/filesystem").text == "the application"
 
 
 RUFH = {"Upload-Draft-Interop-Version": "6", "Upload-Complete": "?1", "X-User": "bob"}
 
 
 @pytest.mark.parametrize("metadata", ["", "filename YQ==", "filename YQ==,user ZXZl, user"])
-def test_so_does_one_that_comes_in_the_ietf_s_words(
+def test_an_upload_of_the_ietf_draft_records_the_user(
     client: Client, finished: list[FinishedUpload], metadata: str
 ) -> None:
     fields = {**RUFH, "Upload-Metadata": metadata} if metadata else RUFH
@@ -70,19 +68,19 @@ def test_so_does_one_that_comes_in_the_ietf_s_words(
 
 @pytest.mark.parametrize("metadata", ["x @", "a,a", "a%20b"])
 @pytest.mark.parametrize("dialect", [{**TUS, "X-User": "bob", "Upload-Length": "3"}, RUFH])
-def test_nobody_gets_past_it_with_metadata_that_cannot_be_read(
+def test_malformed_metadata_does_not_replace_the_user(
     client: Client, finished: list[FinishedUpload], metadata: str, dialect: dict[str, str]
 ) -> None:
     fields = {**dialect, "Upload-Metadata": metadata}
-    answer = client.post("/files", headers=fields, data=b"abc")
-    assert (answer.status_code == 400) == (not finished)
+    response = client.post("/files", headers=fields, data=b"abc")
+    assert (response.status_code == 400) == (not finished)
     assert all(upload.metadata.text("user") == "bob" for upload in finished)
 
 
 @pytest.mark.parametrize(
     "metadata", ["", "filename YQ==", "filename YQ==,user ZXZl, user,,user  ZXZl"]
 )
-def test_a_file_says_who_sent_it(
+def test_an_upload_of_tus_records_the_user(
     client: Client, finished: list[FinishedUpload], metadata: str
 ) -> None:
     fields = {**TUS, "X-User": "bob", "Upload-Length": "3"}

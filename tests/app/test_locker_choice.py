@@ -1,4 +1,4 @@
-"""Which locker the settings describe, and what they refuse."""
+"""Select the locker from the settings, and reject unsafe combinations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
     return []
 
 
-def memory(**more: Any) -> TusMiddleware:
+def memory_middleware(**more: Any) -> TusMiddleware:
     environ = {"TUS_S3_BUCKET": "uploads", "TUS_LOCKER": "memory", **more}
     return TusMiddleware.from_env(app, environ=environ)
 
@@ -49,9 +49,9 @@ def options(middleware: TusMiddleware, *, multiprocess: bool) -> str:
     return run_wsgi_app(middleware, environ)[1]
 
 
-def test_memory_serves_one_process_and_no_more(region: None) -> None:
-    """Not every server says in the environment how many workers it has."""
-    middleware = memory()
+def test_memory_rejects_requests_in_a_server_with_several_processes(region: None) -> None:
+    """Not every server announces its number of workers in the environment."""
+    middleware = memory_middleware()
     assert options(middleware, multiprocess=False).startswith("204")
     with pytest.raises(SettingsError, match="TUS_LOCKER: memory is for one process"):
         options(middleware, multiprocess=True)
@@ -59,10 +59,10 @@ def test_memory_serves_one_process_and_no_more(region: None) -> None:
 
 @pytest.mark.live
 @pytest.mark.parametrize("arguments", [(), ("--preload",)])
-def test_gunicorn_starts_no_second_worker_beside_memory(
+def test_gunicorn_does_not_start_two_workers_with_memory(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """However it was told of them: its command line is not in the environment."""
+    """The configuration file also checks `--workers`, which is not in the environment."""
     environ = {"TUS_S3_BUCKET": "uploads", "TUS_LOCKER": "memory", "AWS_DEFAULT_REGION": "nowhere"}
     with Gunicorn(environ, directory=tmp_path / "one", workers=1, arguments=arguments) as server:
         assert len(server.workers()) == 1
@@ -71,7 +71,7 @@ def test_gunicorn_starts_no_second_worker_beside_memory(
     assert "Booting worker" not in str(caught.value)
 
 
-def test_a_file_that_is_to_serve_many_hosts_is_warned_of(
+def test_file_locks_with_many_hosts_log_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     environ = {"TUS_S3_BUCKET": "uploads", "TUS_LOCK_DIR": str(tmp_path / "locks")}
@@ -81,14 +81,14 @@ def test_a_file_that_is_to_serve_many_hosts_is_warned_of(
     assert "TUS_LOCKER=file works on a single host only" in caplog.text
 
 
-def test_dynamodb_is_used_as_the_settings_say(
+def test_locker_setting_selects_dynamodb(
     dynamodb: DynamoDB, lock_table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in dynamodb.environ().items():
         monkeypatch.setenv(name, value)
     environ = {"TUS_S3_BUCKET": "b", "TUS_LOCKER": "dynamodb", "TUS_LOCK_TABLE": lock_table}
     with make_locker(Settings.from_environ(environ)).lock(A, on_release_request=ignore):
-        assert [one for one in dynamodb.items(lock_table) if "holder" in one]
+        assert [item for item in dynamodb.items(lock_table) if "holder" in item]
     with pytest.raises(LockerUnsupported, match="TUS_LOCK_TABLE"):
         make_locker(Settings.from_environ({**environ, "TUS_LOCK_TABLE": "nowhere"}))
 
@@ -102,7 +102,7 @@ def test_dynamodb_is_used_as_the_settings_say(
         ({"TUS_S3_LOCK_OBJECT_PREFIX": "elsewhere-"}, "elsewhere-"),
     ],
 )
-def test_locks_in_the_bucket_have_a_prefix_of_their_own(
+def test_locks_in_the_bucket_have_their_own_prefix(
     s3: SeaweedFS, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], prefix: str
 ) -> None:
     for name, value in s3.environ().items():
@@ -116,26 +116,26 @@ def test_locks_in_the_bucket_have_a_prefix_of_their_own(
 
     def keys() -> list[str]:
         listed = s3.client().list_objects_v2(Bucket=s3.bucket, Prefix=prefix)
-        return [one["Key"] for one in listed.get("Contents", [])]
+        return [item["Key"] for item in listed.get("Contents", [])]
 
     with make_locker(Settings.from_environ(environ)).lock(A, on_release_request=ignore):
         assert len(keys()) == 1
     assert keys() == []
 
 
-def test_observers_are_told_of_every_lock(region: None) -> None:
-    told: list[Event] = []
+def test_observers_receive_the_events_of_locks(region: None) -> None:
+    events: list[Event] = []
     environ = {
         "TUS_S3_BUCKET": "uploads",
         "TUS_LOCKER": "memory",
         "TUS_ACQUIRE_LOCK_TIMEOUT": "0",
     }
-    locker = make_locker(Settings.from_environ(environ), [told.append])
+    locker = make_locker(Settings.from_environ(environ), [events.append])
     with Holder(locker):
         with pytest.raises(UploadLocked):
             locker.lock(A, on_release_request=ignore).__enter__()
-        assert [type(one) for one in told] == [LockAcquired, LockTimedOut]
-    assert isinstance(told[-1], LockReleased)
+        assert [type(event) for event in events] == [LockAcquired, LockTimedOut]
+    assert isinstance(events[-1], LockReleased)
     with pytest.raises(KeyError), locker.lock(A, on_release_request=ignore):
         raise KeyError
-    assert [type(one) for one in told[3:]] == [LockAcquired, LockReleased]
+    assert [type(event) for event in events[3:]] == [LockAcquired, LockReleased]

@@ -1,4 +1,4 @@
-"""All dialects together, as the environment assembles them, over a store in memory."""
+"""Requests in all dialects to the complete application, with a store in memory."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ OCTETS = {"Content-Type": "application/offset+octet-stream"}
 INTEROPS = [3, 5, 6, 8, 9]
 
 
-def named(interop: int | None) -> dict[str, str]:
+def version_field(interop: int | None) -> dict[str, str]:
     return {} if interop is None else {"Upload-Draft-Interop-Version": str(interop)}
 
 
-def complete(interop: int | None) -> dict[str, str]:
-    said = {"Upload-Incomplete": "?0"} if interop == 3 else {"Upload-Complete": "?1"}
-    return {**named(interop), **said}
+def complete_fields(interop: int | None) -> dict[str, str]:
+    completeness = {"Upload-Incomplete": "?0"} if interop == 3 else {"Upload-Complete": "?1"}
+    return {**version_field(interop), **completeness}
 
 
-class Site:
-    """The middleware that some variables describe, and a client of it."""
+class App:
+    """A middleware configured by environment variables, and a client."""
 
     def __init__(self, environ: dict[str, str], on_finish: OnFinish | None = None) -> None:
         self.middleware = TusMiddleware(
@@ -49,15 +49,15 @@ class Site:
         )
         self._client = LintedClient(self.middleware)
 
-    def ask(
+    def request(
         self, method: str, path: str, fields: dict[str, str], data: bytes = b""
     ) -> TestResponse:
         return self._client.open(path, method=method, headers=fields, data=data)
 
     def create(self, data: bytes = b"") -> str:
-        """The path of a new upload of ten bytes."""
+        """Create an upload of ten bytes and return its path."""
         fields = {**TUS, **OCTETS, "Upload-Length": str(len(DATA))}
-        return path_of(self.ask("POST", "/files", fields, data))
+        return path_of(self.request("POST", "/files", fields, data))
 
 
 def path_of(response: TestResponse) -> str:
@@ -65,260 +65,264 @@ def path_of(response: TestResponse) -> str:
 
 
 @pytest.fixture
-def new_site(tmp_path: Path) -> Callable[..., Site]:
-    def new_site(on_finish: OnFinish | None = None, **environ: str) -> Site:
+def new_app(tmp_path: Path) -> Callable[..., App]:
+    def new_app(on_finish: OnFinish | None = None, **environ: str) -> App:
         needed = {"TUS_S3_BUCKET": "bucket", "TUS_LOCK_DIR": str(tmp_path / "locks")}
-        return Site({**needed, **environ}, on_finish)
+        return App({**needed, **environ}, on_finish)
 
-    return new_site
+    return new_app
 
 
-NewSite = Callable[..., Site]
+NewApp = Callable[..., App]
 
 
 # -- requests that name no protocol ----------------------------------------------------------------
 
 
-def test_a_bare_delete_removes_the_upload_that_it_names(new_site: NewSite) -> None:
-    """C-03, R-50: whoever knows an upload's URL may use it; that of the IETF needs no version."""
-    site = new_site()
-    path = site.create()
-    response = site.ask("DELETE", path, {})
+def test_a_delete_without_a_version_removes_the_upload(new_app: NewApp) -> None:
+    """C-03, R-50: the newest IETF draft, which needs no version, handles it."""
+    app = new_app()
+    path = app.create()
+    response = app.request("DELETE", path, {})
     assert (response.status_code, response.data) == (204, b"")
-    assert site.ask("HEAD", path, TUS).status_code == 404
+    assert app.request("HEAD", path, TUS).status_code == 404
 
 
-def test_a_bare_head_says_how_far_it_is(new_site: NewSite) -> None:
+def test_a_head_without_a_version_reports_the_offset(new_app: NewApp) -> None:
     """C-03, R-30."""
-    site = new_site()
-    response = site.ask("HEAD", site.create(DATA[:4]), {})
+    app = new_app()
+    response = app.request("HEAD", app.create(DATA[:4]), {})
     assert response.status_code == 204
     assert response.headers["Upload-Offset"] == "4"
     assert response.headers["Upload-Complete"] == "?0"
 
 
-def test_no_bare_request_begins_an_upload_or_writes_to_one(new_site: NewSite) -> None:
+def test_requests_without_a_version_create_and_append_nothing(new_app: NewApp) -> None:
     """C-03."""
-    site = new_site()
-    path = site.create(DATA[:4])
-    assert site.ask("POST", "/files", {"Upload-Length": "5"}).status_code == 412
-    append = site.ask("PATCH", path, {**OCTETS, "Upload-Offset": "4"}, DATA[4:])
+    app = new_app()
+    path = app.create(DATA[:4])
+    assert app.request("POST", "/files", {"Upload-Length": "5"}).status_code == 412
+    append = app.request("PATCH", path, {**OCTETS, "Upload-Offset": "4"}, DATA[4:])
     assert append.status_code == 412
-    assert site.ask("HEAD", path, TUS).headers["Upload-Offset"] == "4"
+    assert app.request("HEAD", path, TUS).headers["Upload-Offset"] == "4"
 
 
-def test_a_bare_options_is_answered_in_both_protocols(new_site: NewSite) -> None:
+def test_options_without_a_version_describes_both_protocols(new_app: NewApp) -> None:
     """C-05, R-60."""
-    site = new_site(TUS_MAX_SIZE="1000")
-    response = site.ask("OPTIONS", "/files", {})
+    app = new_app(TUS_MAX_SIZE="1000")
+    response = app.request("OPTIONS", "/files", {})
     assert response.headers["Tus-Max-Size"] == "1000"
     assert response.headers["Upload-Limit"] == "max-size=1000, min-size=0"
-    assert "Upload-Limit" not in site.ask("OPTIONS", "/files", TUS).headers
+    assert "Upload-Limit" not in app.request("OPTIONS", "/files", TUS).headers
 
 
-def test_the_limits_are_the_whole_server_s_where_uploads_are_everywhere(new_site: NewSite) -> None:
+def test_options_asterisk_returns_the_limits_if_the_base_path_is_the_root(new_app: NewApp) -> None:
     """R-61."""
-    # Python's linter wants a slash there; gunicorn hands on what came.
-    asked = {**create_environ(method="OPTIONS", headers=named(9)), "PATH_INFO": "*"}
-    everywhere = new_site(TUS_BASE_PATH="/", TUS_MAX_SIZE="1000")
-    _, status, fields = run_wsgi_app(everywhere.middleware, dict(asked))
+    # wsgiref's validator requires a slash in PATH_INFO; gunicorn passes on the `*`.
+    environ = {**create_environ(method="OPTIONS", headers=version_field(9)), "PATH_INFO": "*"}
+    root = new_app(TUS_BASE_PATH="/", TUS_MAX_SIZE="1000")
+    _, status, fields = run_wsgi_app(root.middleware, dict(environ))
     assert (status, fields["Upload-Limit"]) == ("204 No Content", "max-size=1000, min-size=0")
-    _, status, _ = run_wsgi_app(new_site().middleware, dict(asked))
-    assert status == "404 NOT FOUND", "it is the application's"
+    _, status, _ = run_wsgi_app(new_app().middleware, dict(environ))
+    assert status == "404 NOT FOUND", "the application handles it"
 
 
 @pytest.mark.parametrize("version", ["0.2.2", "1.0.1"])
-def test_a_wrong_version_is_none_of_the_others(new_site: NewSite, version: str) -> None:
+def test_an_unsupported_version_of_tus_is_rejected(new_app: NewApp, version: str) -> None:
     """C-02."""
-    site = new_site()
-    path = site.create()
-    assert site.ask("DELETE", path, {"Tus-Resumable": version}).status_code == 412
-    assert site.ask("HEAD", path, TUS).status_code == 200
+    app = new_app()
+    path = app.create()
+    assert app.request("DELETE", path, {"Tus-Resumable": version}).status_code == 412
+    assert app.request("HEAD", path, TUS).status_code == 200
 
 
-# -- what is switched off --------------------------------------------------------------------------
+# -- disabled methods ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fields", [TUS, {}, *map(named, INTEROPS)], ids=str)
-def test_without_terminations_no_delete_removes_anything(
-    new_site: NewSite, fields: dict[str, str]
-) -> None:
-    site = new_site(TUS_DISABLE_TERMINATION="true")
-    path = site.create()
-    refused = site.ask("DELETE", path, fields)
-    assert refused.status_code == 405
-    assert "DELETE" not in refused.headers["Allow"]
-    assert site.ask("HEAD", path, TUS).status_code == 200
+@pytest.mark.parametrize("fields", [TUS, {}, *map(version_field, INTEROPS)], ids=str)
+def test_disable_termination_rejects_delete(new_app: NewApp, fields: dict[str, str]) -> None:
+    app = new_app(TUS_DISABLE_TERMINATION="true")
+    path = app.create()
+    rejected = app.request("DELETE", path, fields)
+    assert rejected.status_code == 405
+    assert "DELETE" not in rejected.headers["Allow"]
+    assert app.request("HEAD", path, TUS).status_code == 200
 
 
-@pytest.mark.parametrize("fields", [TUS, {}, *map(named, [3, 5, 6, 8])], ids=str)
-def test_without_downloads_no_get_gives_content(new_site: NewSite, fields: dict[str, str]) -> None:
-    site = new_site(TUS_DISABLE_DOWNLOAD="true")
-    refused = site.ask("GET", site.create(DATA), fields)
-    assert refused.status_code == 405
-    assert "GET" not in refused.headers["Allow"]
-    assert DATA not in refused.data
+@pytest.mark.parametrize("fields", [TUS, {}, *map(version_field, [3, 5, 6, 8])], ids=str)
+def test_disable_download_rejects_get(new_app: NewApp, fields: dict[str, str]) -> None:
+    app = new_app(TUS_DISABLE_DOWNLOAD="true")
+    rejected = app.request("GET", app.create(DATA), fields)
+    assert rejected.status_code == 405
+    assert "GET" not in rejected.headers["Allow"]
+    assert DATA not in rejected.data
 
 
-def test_without_downloads_the_newest_draft_s_get_is_a_head(new_site: NewSite) -> None:
+def test_disable_download_keeps_the_newest_draft_s_progress_in_get(new_app: NewApp) -> None:
     """R-30."""
-    site = new_site(TUS_DISABLE_DOWNLOAD="true")
-    response = site.ask("GET", site.create(DATA), named(9))
+    app = new_app(TUS_DISABLE_DOWNLOAD="true")
+    response = app.request("GET", app.create(DATA), version_field(9))
     assert (response.status_code, response.data) == (204, b"")
     assert response.headers["Upload-Offset"] == "10"
 
 
-# -- files that are read elsewhere -----------------------------------------------------------------
+# -- redirects to presigned URLs -------------------------------------------------------------------
 
 
 @pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str, str]]:
-    """The links that were asked for, of a store that has some."""
-    asked: list[tuple[float, str, str]] = []
+def presigned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str, str]]:
+    """The arguments of each URL that the store presigned."""
+    calls: list[tuple[float, str, str]] = []
 
     def presigned_url(self: MemoryContent, lifetime: float, *, type: str, disposition: str) -> str:
-        asked.append((lifetime, type, disposition))
+        calls.append((lifetime, type, disposition))
         return "https://s3.example/file?signature"
 
     monkeypatch.setattr(MemoryContent, "presigned_url", presigned_url)
-    return asked
+    return calls
 
 
-def test_a_get_may_lead_to_the_store(
-    new_site: NewSite, links: list[tuple[float, str, str]]
+def test_download_redirect_sends_get_to_a_presigned_url(
+    new_app: NewApp, presigned: list[tuple[float, str, str]]
 ) -> None:
-    site = new_site(TUS_DOWNLOAD_REDIRECT="1m30s")
+    app = new_app(TUS_DOWNLOAD_REDIRECT="1m30s")
     pairs = "filename YS50eHQ=,filetype dGV4dC9wbGFpbg=="
     fields = {**TUS, **OCTETS, "Upload-Length": "10", "Upload-Metadata": pairs}
-    path = path_of(site.ask("POST", "/files", fields, DATA))
-    response = site.ask("GET", path, {"Range": "bytes=0-1"})
+    path = path_of(app.request("POST", "/files", fields, DATA))
+    response = app.request("GET", path, {"Range": "bytes=0-1"})
     assert (response.status_code, response.data) == (307, b"")
     assert response.headers["Location"] == "https://s3.example/file?signature"
     assert response.headers["Cache-Control"] == "no-store"
-    assert links == [(90.0, "text/plain", 'inline; filename="a.txt"')]
+    assert presigned == [(90.0, "text/plain", 'inline; filename="a.txt"')]
 
 
-def test_without_the_setting_no_link_is_made(
-    new_site: NewSite, links: list[tuple[float, str, str]]
+def test_without_the_setting_no_url_is_presigned(
+    new_app: NewApp, presigned: list[tuple[float, str, str]]
 ) -> None:
-    site = new_site()
-    assert site.ask("GET", site.create(DATA), {}).data == DATA
-    assert links == []
+    app = new_app()
+    assert app.request("GET", app.create(DATA), {}).data == DATA
+    assert presigned == []
 
 
-def test_a_client_that_may_be_asking_for_the_offset_is_answered_here(
-    new_site: NewSite, links: list[tuple[float, str, str]]
+def test_a_get_with_progress_is_not_redirected(
+    new_app: NewApp, presigned: list[tuple[float, str, str]]
 ) -> None:
-    """R-30, R-32: an answer of the store's would not have it."""
-    site = new_site(TUS_DOWNLOAD_REDIRECT="60s")
-    response = site.ask("GET", site.create(DATA), named(9))
+    """R-30, R-32: the response of S3 would not contain the offset."""
+    app = new_app(TUS_DOWNLOAD_REDIRECT="60s")
+    response = app.request("GET", app.create(DATA), version_field(9))
     assert (response.status_code, response.data) == (200, DATA)
     assert response.headers["Upload-Offset"] == "10"
-    assert links == []
+    assert presigned == []
 
 
-def test_a_link_that_cannot_be_signed_is_a_fault_that_passes(
-    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+def test_failure_to_presign_is_a_temporary_error(
+    new_app: NewApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Credentials are fetched when they are needed, and may be late."""
+    """boto3 fetches credentials when they are needed, which may fail for a while."""
 
     def presigned_url(self: MemoryContent, lifetime: float, *, type: str, disposition: str) -> str:
         raise StoreUnavailable("GetObject at /var/secret")
 
     monkeypatch.setattr(MemoryContent, "presigned_url", presigned_url)
-    site = new_site(TUS_DOWNLOAD_REDIRECT="60s")
-    response = site.ask("GET", site.create(DATA), {})
+    app = new_app(TUS_DOWNLOAD_REDIRECT="60s")
+    response = app.request("GET", app.create(DATA), {})
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"
     assert "secret" not in response.text
 
 
-def test_without_credentials_there_is_nothing_to_sign_a_link_with() -> None:
+def test_presigning_without_credentials_fails() -> None:
     store = make_store(Settings.from_environ({"TUS_S3_BUCKET": "bucket"}))
     with pytest.raises(StoreUnavailable) as caught:
         store._context.bucket.presigned_url("key", 60, type="a/b", disposition="inline")
     assert isinstance(caught.value.__cause__, NoCredentialsError)
 
 
-# -- an application that refuses -------------------------------------------------------------------
+# -- an on_finish hook that raises -----------------------------------------------------------------
 
 
-class Doubtful:
-    """An application that refuses the first upload that it is told of."""
+class FailingOnce:
+    """A hook that raises at its first call."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def __call__(self, upload: FinishedUpload) -> None:
-        self.told.append(upload.id)
-        if len(self.told) == 1:
+        self.calls.append(upload.id)
+        if len(self.calls) == 1:
             raise ValueError("no disk")
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{**TUS, **OCTETS, "Upload-Length": "10"}, *map(complete, [None, *INTEROPS])],
+    [{**TUS, **OCTETS, "Upload-Length": "10"}, *map(complete_fields, [None, *INTEROPS])],
     ids=["tus", "none", *map(str, INTEROPS)],
 )
-def test_who_creates_an_upload_that_is_refused_learns_where_it_is(
-    new_site: NewSite, fields: dict[str, str]
+def test_if_on_finish_raises_the_reply_to_a_creation_has_the_location(
+    new_app: NewApp, fields: dict[str, str]
 ) -> None:
-    """It need not send the file once more: to look at it is to try again."""
-    site = new_site(Doubtful())
-    refused = site.ask("POST", "/files", fields, DATA)
-    assert refused.status_code == 503
-    assert refused.headers["Upload-Offset"] == "10"
-    path = path_of(refused)
-    assert refused.headers["Location"] == f"http://localhost{path}"
-    assert site.ask("GET", path, {}).status_code == 409
-    assert site.ask("HEAD", path, TUS).headers["Upload-Offset"] == "10"
-    assert site.ask("GET", path, {}).data == DATA
+    """The client need not send the file again: a HEAD retries the hook."""
+    app = new_app(FailingOnce())
+    rejected = app.request("POST", "/files", fields, DATA)
+    assert rejected.status_code == 503
+    assert rejected.headers["Upload-Offset"] == "10"
+    path = path_of(rejected)
+    assert rejected.headers["Location"] == f"http://localhost{path}"
+    assert app.request("GET", path, {}).status_code == 409
+    assert app.request("HEAD", path, TUS).headers["Upload-Offset"] == "10"
+    assert app.request("GET", path, {}).data == DATA
 
 
-def test_so_does_who_joins_uploads(new_site: NewSite) -> None:
-    site = new_site(Doubtful())
+def test_if_on_finish_raises_the_reply_to_a_concatenation_has_the_location(new_app: NewApp) -> None:
+    app = new_app(FailingOnce())
     fields = {**TUS, **OCTETS, "Upload-Length": "10", "Upload-Concat": "partial"}
-    part = path_of(site.ask("POST", "/files", fields, DATA))
-    refused = site.ask("POST", "/files", {**TUS, "Upload-Concat": f"final;{part} {part}"})
-    assert (refused.status_code, refused.headers["Upload-Offset"]) == (503, "20")
-    assert site.ask("HEAD", path_of(refused), TUS).headers["Upload-Length"] == "20"
-    assert site.ask("GET", path_of(refused), {}).data == 2 * DATA
+    part = path_of(app.request("POST", "/files", fields, DATA))
+    rejected = app.request("POST", "/files", {**TUS, "Upload-Concat": f"final;{part} {part}"})
+    assert (rejected.status_code, rejected.headers["Upload-Offset"]) == (503, "20")
+    assert app.request("HEAD", path_of(rejected), TUS).headers["Upload-Length"] == "20"
+    assert app.request("GET", path_of(rejected), {}).data == 2 * DATA
 
 
 @pytest.mark.parametrize("interop", [None, *INTEROPS])
-def test_who_appends_to_one_knows_where_it_is(new_site: NewSite, interop: int | None) -> None:
-    site = new_site(Doubtful())
-    path = site.create(DATA[:4])
+def test_if_on_finish_raises_the_reply_to_an_append_has_no_location(
+    new_app: NewApp, interop: int | None
+) -> None:
+    app = new_app(FailingOnce())
+    path = app.create(DATA[:4])
     fields = {"Upload-Offset": "4", "Content-Type": "application/partial-upload"}
-    said = {**TUS, **OCTETS} if interop is None else complete(interop)
-    refused = site.ask("PATCH", path, {**fields, **said}, DATA[4:])
-    assert refused.status_code == 503
-    assert "Location" not in refused.headers
-    assert site.ask("HEAD", path, TUS).headers["Upload-Offset"] == "10"
+    dialect = {**TUS, **OCTETS} if interop is None else complete_fields(interop)
+    rejected = app.request("PATCH", path, {**fields, **dialect}, DATA[4:])
+    assert rejected.status_code == 503
+    assert "Location" not in rejected.headers
+    assert app.request("HEAD", path, TUS).headers["Upload-Offset"] == "10"
 
 
-def test_a_get_of_the_newest_draft_finishes_it_and_has_the_content(new_site: NewSite) -> None:
+def test_a_get_of_the_newest_draft_retries_the_hook_and_returns_the_content(
+    new_app: NewApp,
+) -> None:
     """R-30."""
-    site = new_site(Doubtful())
-    path = path_of(site.ask("POST", "/files", complete(9), DATA))
-    response = site.ask("GET", path, named(9))
+    app = new_app(FailingOnce())
+    path = path_of(app.request("POST", "/files", complete_fields(9), DATA))
+    response = app.request("GET", path, version_field(9))
     assert (response.status_code, response.data) == (200, DATA)
     assert response.headers["Upload-Complete"] == "?1"
 
 
-def test_a_get_of_the_newest_draft_says_how_far_an_unfinished_one_is(new_site: NewSite) -> None:
+def test_a_get_of_the_newest_draft_reports_the_progress_of_an_unfinished_upload(
+    new_app: NewApp,
+) -> None:
     """R-30."""
-    site = new_site()
-    path = site.create(DATA[:4])
-    response = site.ask("GET", path, named(9))
+    app = new_app()
+    path = app.create(DATA[:4])
+    response = app.request("GET", path, version_field(9))
     assert (response.status_code, response.data) == (204, b"")
     assert (response.headers["Upload-Offset"], response.headers["Upload-Complete"]) == ("4", "?0")
     assert "Upload-Limit" in response.headers
     assert response.headers["Cache-Control"] == "no-store"
-    assert site.ask("GET", path, named(8)).status_code == 409
+    assert app.request("GET", path, version_field(8)).status_code == 409
 
 
-ASKED: list[dict[str, Any]] = [
+REQUESTS: list[dict[str, Any]] = [
     {"method": "POST", "path": "/files", "headers": {**TUS, "Upload-Length": "5"}},
     {
         "method": "POST",
@@ -336,14 +340,14 @@ ASKED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("asked", ASKED)
-def test_no_line_of_the_log_names_an_upload_when_s3_is_out_of_reach(
-    asked: dict[str, Any],
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_the_log_contains_no_id_if_s3_is_unreachable(
+    request_: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """boto3's errors hold the URL of the object, and so the upload's id."""
+    """Errors of boto3 contain the URL of the object, and so the id of the upload."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     settings = Settings.from_environ(
@@ -354,7 +358,7 @@ def test_no_line_of_the_log_names_an_upload_when_s3_is_out_of_reach(
         }
     )
     client = LintedClient(TusMiddleware(NotFound(), settings=settings))
-    response = client.open(**asked)
-    assert response.status_code == (423 if asked["method"] == "HEAD" else 503)
+    response = client.open(**request_)
+    assert response.status_code == (423 if request_["method"] == "HEAD" else 503)
     assert "Could not connect" in caplog.text
     assert not re.search(r"aVerySecretId|9/uploads/[A-Za-z0-9_-]", caplog.text)

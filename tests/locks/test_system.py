@@ -273,7 +273,7 @@ def test_every_file_arrives_whatever_dies(
         print(
             f"{kind}: {len(clients.urls)} files, {seen} locks seen, {hosts.deaths} deaths,",
             f"{cuts} cuts, {logs.count('lock_taken_over')} taken over,",
-            f"{logs.count('lock_refused')} refused",
+            f"{logs.count('lock_timed_out')} refused",
         )
         assert clients.failures == [], f"the servers' logs are in {tmp_path}"
         assert len(clients.urls) >= CLIENTS

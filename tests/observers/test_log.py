@@ -44,9 +44,12 @@ EVENTS: list[tuple[Event, str]] = [
     (RequestFailed(None, KeyError("x")), "event=request_failed error=KeyError"),
     (LockAcquired(ID, 0.0123456), "event=lock_acquired upload=# seconds=0.012"),
     (LockReleased(ID, 3.0), "event=lock_released upload=# seconds=3.0"),
-    (LockTimedOut(ID, 5.0001), "event=lock_refused upload=# seconds=5.0"),
+    (LockTimedOut(ID, 5.0001), "event=lock_timed_out upload=# seconds=5.0"),
     (LockTakenOver(ID, 7), "event=lock_taken_over upload=# fence=7"),
-    (LeaseLost(ID, "it was late"), "event=lock_was_lost upload=# reason='it was late'"),
+    (
+        LeaseLost(ID, "the heartbeat was late"),
+        "event=lease_lost upload=# reason='the heartbeat was late'",
+    ),
 ]
 
 LEVELS: dict[type[Event], int] = {
@@ -60,7 +63,7 @@ LEVELS: dict[type[Event], int] = {
 
 @pytest.fixture(autouse=True)
 def logger() -> Iterator[logging.Logger]:
-    """The package's logger, put back as it was afterwards."""
+    """The logger of the package, restored after the test."""
     logger = logging.getLogger(LOGGER)
     before = (logger.handlers[:], logger.level, logger.propagate)
     logger.handlers, logger.propagate = [], True
@@ -71,14 +74,14 @@ def logger() -> Iterator[logging.Logger]:
 
 
 def failed(id: UploadId | None, key: str) -> RequestFailed:
-    """A fault whose cause names the object's key, as those of botocore do."""
+    """A failed request whose cause contains the key, like errors of botocore."""
     error = StoreUnavailable("GetObject")
     error.__cause__ = OSError(f'Could not connect to: "http://s3/bucket/{key}.info"')
     return RequestFailed(id, error)
 
 
 @pytest.mark.parametrize(("event", "line"), EVENTS)
-def test_an_event_is_one_line_of_fields(
+def test_an_event_is_logged_as_a_line_of_fields(
     event: Event, line: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     LogObserver()(event)
@@ -88,14 +91,16 @@ def test_an_event_is_one_line_of_fields(
 
 
 @pytest.mark.parametrize(("event", "_line"), EVENTS)
-def test_only_faults_are_errors(event: Event, _line: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_only_failed_requests_are_errors(
+    event: Event, _line: str, caplog: pytest.LogCaptureFixture
+) -> None:
     LogObserver()(event)
     (record,) = caplog.records
     assert record.levelno == LEVELS.get(type(event), logging.INFO)
     assert bool(record.exc_info) == isinstance(event, RequestFailed)
 
 
-def test_nothing_is_written_below_the_level(
+def test_events_below_the_level_are_not_logged(
     logger: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
     logger.setLevel(logging.ERROR)
@@ -109,36 +114,36 @@ def test_nothing_is_written_below_the_level(
     [(ID, ID), (TUSD_ID, TUSD_ID.partition("+")[0]), (TUSD_ID, TUSD_ID.replace("+", "%2B"))],
     ids=["ours", "key-of-tusd", "quoted-tusd"],
 )
-def test_no_line_holds_an_id_even_where_a_fault_names_it(
+def test_tracebacks_contain_no_id_of_the_upload(
     format: LogFormat, id: UploadId, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(format)
     LogObserver()(UploadCreated(id, 1))
     LogObserver()(failed(id, key))
-    written = capsys.readouterr().err
-    assert "Could not connect" in written
-    assert fingerprint(id) in written
+    output = capsys.readouterr().err
+    assert "Could not connect" in output
+    assert fingerprint(id) in output
     for secret in (id, key, *id.split("+")):
-        assert secret not in written
+        assert secret not in output
 
 
 @pytest.mark.parametrize("format", LogFormat)
 @pytest.mark.parametrize("key", [ID, f"2026/ä {ID}.info"])
-def test_no_line_holds_the_key_of_another_object_or_of_a_new_one(
+def test_tracebacks_contain_no_key_of_another_upload(
     format: LogFormat, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A creation names no upload, and one that joins others meets theirs."""
+    """The event of a failed creation has no id, and a concatenation reads other uploads."""
     configure_logging(format)
-    error = RuntimeError("it went wrong")
+    error = RuntimeError("failure")
     error.__context__ = StoreUnavailable("PutObject", key=key)
     error.__context__.__cause__ = OSError(f'Could not connect to: "http://s3/b/{quote(key)}"')
     LogObserver()(RequestFailed(None, error))
-    written = capsys.readouterr().err
-    assert "Could not connect" in written
-    assert ID not in written
+    output = capsys.readouterr().err
+    assert "Could not connect" in output
+    assert ID not in output
 
 
-def test_an_id_that_is_no_secret_does_not_scramble_a_traceback(
+def test_a_short_id_is_not_replaced_in_a_traceback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging(LogFormat.TEXT)
@@ -146,11 +151,11 @@ def test_an_id_that_is_no_secret_does_not_scramble_a_traceback(
     assert 'Could not connect to: "http://s3/bucket/e.info"' in capsys.readouterr().err
 
 
-def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_format_writes_an_object_on_each_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogFormat.JSON)
     LogObserver()(BytesStored(ID, offset=700, count=200, seconds=0.5, cut_short=None))
     LogObserver()(failed(ID, ID))
-    logging.getLogger("tus_wsgi.elsewhere").warning("plain %s", "words")
+    logging.getLogger("tus_wsgi.elsewhere").warning("plain %s", "text")
     stored, fault, plain = map(json.loads, capsys.readouterr().err.splitlines())
     assert stored.pop("time")
     assert stored == {
@@ -163,10 +168,10 @@ def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert (fault["event"], fault["error"]) == ("request_failed", "StoreUnavailable")
     assert "Could not connect" in fault["exc_info"]
-    assert (plain["level"], plain["message"]) == ("WARNING", "plain words")
+    assert (plain["level"], plain["message"]) == ("WARNING", "plain text")
 
 
-def test_text_begins_with_the_time_and_the_level(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_format_begins_with_the_time_and_the_level(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogFormat.TEXT)
     LogObserver()(UploadTerminated(ID))
     time, level, rest = capsys.readouterr().err.rstrip().split(" ", 2)
@@ -174,12 +179,12 @@ def test_text_begins_with_the_time_and_the_level(capsys: pytest.CaptureFixture[s
     assert (level, rest) == ("INFO", f"event=upload_terminated upload={fingerprint(ID)}")
 
 
-def test_configuring_twice_writes_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_configuration_replaces_the_handler(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogFormat.JSON)
     configure_logging(LogFormat.TEXT)
     LogObserver()(UploadTerminated(ID))
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_fingerprint_is_what_b2sum_prints_first() -> None:
+def test_a_fingerprint_is_the_beginning_of_the_output_of_b2sum() -> None:
     assert fingerprint(UploadId("abc")) == "ba80a53f"

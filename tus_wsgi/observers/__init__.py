@@ -1,1 +1,1 @@
-"""Observers: who is told what happened. One a file."""
+"""Observers of events, one for each module."""

@@ -1,9 +1,9 @@
-"""The observer that writes a line for each event, and how the log is set up.
+"""Log events, and configure the log.
 
-**An upload's id is a capability**: whoever knows it may write to the upload, or read it. So no line
-holds an id or a URL, only a fingerprint: the first eight hex digits of the id's BLAKE2b hash. That
-is enough to follow an upload through the log; `printf %s ID | b2sum` finds those of a known id.
-Names of files are never logged, because they may be personal.
+**An upload's id is a capability**: every client that knows it may write to the upload and read it.
+So no line contains an id or a URL, only a fingerprint: the first eight hex digits of the id's
+BLAKE2b hash. A fingerprint identifies an upload in the log; `printf %s ID | b2sum` prints that of a
+known id. File names are never logged, because they may be personal data.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ from tus_wsgi.domain.events import (
 from tus_wsgi.domain.model import UploadId
 
 LOGGER = "tus_wsgi"
-"""The logger that every line of this package goes to, or to one below it."""
+"""The logger of this package. All lines go to it or to its children."""
 
-SHORTEST_SECRET = 16
-"""Characters from which on an id is hidden in a traceback. Nothing shorter is secret, and whoever
-asks for an upload called `e` is not to scramble the log."""
+MIN_SECRET_LENGTH = 16
+"""Minimum characters of an id that is replaced in a traceback. A shorter id is not secret, and a
+request for an upload called `e` must not replace every `e` in the log."""
 
-Field = str | int | float
+FieldValue = str | int | float
 
 
 class LogFormat(StrEnum):
-    """The form of a line."""
+    """The format of log lines."""
 
     TEXT = "text"
     """`2026-01-31T12:00:00+0000 INFO event=upload_created upload=1f0a5b3c length=1024`"""
     JSON = "json"
-    """The same as one JSON object a line."""
+    """The same fields as a JSON object on each line."""
 
 
 def fingerprint(id: UploadId) -> str:
-    """What the log calls the upload. It leads nobody to the id."""
+    """Return the log's name for an upload, which does not reveal the id."""
     return blake2b(id.encode()).hexdigest()[:8]
 
 
@@ -68,26 +68,32 @@ _LEVELS = {
 
 
 class LogObserver:
-    """Logs each event: its name in `event=`, and its facts as fields. Bytes and seconds."""
+    """Logs each event: its name as `event=`, and its data as fields, in bytes and seconds."""
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger or logging.getLogger(LOGGER)
 
     def __call__(self, event: Event, /) -> None:
-        """Write the line. A fault on our side is an error with its traceback, most else is info.
+        """Log an event.
 
-        Locks come and go with each request (debug); that one was lost is unusual (warning).
+        A failed request is an ERROR with its traceback. A lock that was taken over or lost is a
+        WARNING. A lock that was acquired or released is DEBUG, because every request has one. All
+        other events are INFO.
         """
         level = _LEVELS.get(type(event), logging.INFO)
         if not self._logger.isEnabledFor(level):
             return
-        name, fields = _facts(event)
+        name, fields = _fields(event)
         if event.id is not None:
             fields = {"upload": fingerprint(event.id), **fields}
         self._log(level, name, fields, event if isinstance(event, RequestFailed) else None)
 
     def _log(
-        self, level: int, name: str, fields: dict[str, Field], failed: RequestFailed | None = None
+        self,
+        level: int,
+        name: str,
+        fields: dict[str, FieldValue],
+        failed: RequestFailed | None = None,
     ) -> None:
         logger = self._logger
         fields = {"event": name, **fields}
@@ -98,35 +104,36 @@ class LogObserver:
             logger.name, level, __file__, 0, message, (), exc_info, name, dict(fields)
         )
         if failed:
-            # A formatter takes this text where it finds it, instead of making its own.
+            # Formatters use this text instead of formatting the traceback.
             record.exc_text = _without_ids(failed)
         logger.handle(record)
 
 
 def configure_logging(format: LogFormat, *, level: int = logging.INFO) -> None:
-    """Send this package's lines to standard error. A second call replaces the first one's handler.
+    """Send the lines of this package to standard error. A second call replaces the handler.
 
-    For programs of our own only; a library leaves the log to the application it works in.
+    Only `create_app` calls it. An application that contains the middleware configures the log
+    itself.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_json_formatter() if format is LogFormat.JSON else _text_formatter())
     handler.set_name(LOGGER)
     logger = logging.getLogger(LOGGER)
-    for old in [other for other in logger.handlers if other.get_name() == LOGGER]:
-        logger.removeHandler(old)
+    for previous in [other for other in logger.handlers if other.get_name() == LOGGER]:
+        logger.removeHandler(previous)
     logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False
 
 
-def _facts(event: Event) -> tuple[str, dict[str, Field]]:
+def _fields(event: Event) -> tuple[str, dict[str, FieldValue]]:
     match event:
         case UploadCreated(length=length):
             return "upload_created", {"length": "deferred" if length is None else length}
-        case BytesStored(offset=offset, count=count, seconds=seconds, cut_short=why):
-            facts: dict[str, Field] = {"count": count, "offset": offset}
-            facts["seconds"] = round(seconds, 3)
-            return "bytes_stored", facts if why is None else facts | {"cut_short": why}
+        case BytesStored(offset=offset, count=count, seconds=seconds, cut_short=reason):
+            fields: dict[str, FieldValue] = {"count": count, "offset": offset}
+            fields["seconds"] = round(seconds, 3)
+            return "bytes_stored", fields if reason is None else fields | {"cut_short": reason}
         case UploadFinished(length=length):
             return "upload_finished", {"length": length}
         case UploadTerminated():
@@ -134,57 +141,57 @@ def _facts(event: Event) -> tuple[str, dict[str, Field]]:
         case RequestFailed(error=error):
             return "request_failed", {"error": type(error).__name__}
         case _:
-            return _facts_of_lock(event)
+            return _lock_fields(event)
 
 
-def _facts_of_lock(event: LockEvent) -> tuple[str, dict[str, Field]]:
+def _lock_fields(event: LockEvent) -> tuple[str, dict[str, FieldValue]]:
     match event:
         case LockAcquired(seconds=seconds):
             return "lock_acquired", {"seconds": round(seconds, 3)}
         case LockReleased(seconds=seconds):
             return "lock_released", {"seconds": round(seconds, 3)}
         case LockTimedOut(seconds=seconds):
-            return "lock_refused", {"seconds": round(seconds, 3)}
+            return "lock_timed_out", {"seconds": round(seconds, 3)}
         case LockTakenOver(fence=fence):
             return "lock_taken_over", {"fence": fence}
         case LeaseLost(reason=reason):
-            # In quotes, because it is a sentence.
-            return "lock_was_lost", {"reason": repr(reason)}
+            # Quoted, because it contains spaces.
+            return "lease_lost", {"reason": repr(reason)}
         case _:
             assert_never(event)
 
 
 def _without_ids(failed: RequestFailed) -> str:
-    """The traceback, in which boto3's messages may have named objects, by their URLs."""
+    """Format the traceback, without keys and ids that messages of boto3 may contain in URLs."""
     text = "".join(traceback.format_exception(failed.error)).rstrip()
     for key in _keys_in(failed.error):
-        text = _hidden(text, key, "<key>")
+        text = _replace(text, key, "<key>")
     if failed.id is not None:
-        # tusd's ids are `objectId+UploadId`, and its keys hold only the first half.
+        # The ids of tusd are `objectId+UploadId`, and its keys contain only the first half.
         for secret in (failed.id, *failed.id.split("+")):
-            if len(secret) >= SHORTEST_SECRET:
-                text = _hidden(text, secret, fingerprint(failed.id))
+            if len(secret) >= MIN_SECRET_LENGTH:
+                text = _replace(text, secret, fingerprint(failed.id))
     return text
 
 
 def _keys_in(error: BaseException | None) -> Iterator[str]:
-    """The objects that an error and what it came from are about."""
+    """Yield the keys that an error and its causes name."""
     seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
+    pending = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
             continue
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
-        if isinstance(one, StoreUnavailable) and one.key:
-            yield one.key
+        seen.add(id(current))
+        pending += [current.__cause__, current.__context__]
+        if isinstance(current, StoreUnavailable) and current.key:
+            yield current.key
 
 
-def _hidden(text: str, secret: str, called: str) -> str:
-    """The text without the secret, which URLs hold as it is or quoted."""
+def _replace(text: str, secret: str, replacement: str) -> str:
+    """Replace a secret, which URLs contain in plain or quoted form."""
     for form in (secret, quote(secret), quote(secret, safe="")):
-        text = text.replace(form, called)
+        text = text.replace(form, replacement)
     return text
 
 
@@ -193,12 +200,12 @@ def _text_formatter() -> logging.Formatter:
 
 
 def _json_formatter() -> logging.Formatter:
-    # Imported where it is used: nobody else pays for it.
+    # Imported here, so that only JSON logs need the memory and the time.
     from pythonjsonlogger.core import LogData  # noqa: PLC0415
     from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415
 
     class EventFormatter(JsonFormatter):
-        """Drops the text of an event, whose fields stand beside it, and keeps ids secret."""
+        """Omits the message of an event, which only repeats the fields, and keeps ids secret."""
 
         def add_fields(
             self, log_data: LogData, record: logging.LogRecord, message_dict: dict[str, Any]

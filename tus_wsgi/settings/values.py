@@ -24,7 +24,7 @@ _SECONDS = {
     "ms": Fraction(1, 1000),
 }
 
-# So few digits that no sum of them overflows anything.
+# The limit on digits keeps sums of them from overflowing.
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 _SIZE = re.compile(rf"({_NUMBER}) ?([KMGT]?i?B|)", re.IGNORECASE)
 _DURATION_STEP = re.compile(rf"({_NUMBER})(ms|[dhms])")
@@ -32,10 +32,10 @@ _PLAIN_SECONDS = re.compile(_NUMBER)
 
 
 def parse_size(text: str) -> int:
-    """The number of bytes in `5242880`, `16MiB`, `1.5GiB`, or `50 MB` (of 1000 x 1000).
+    """Parse a size such as `5242880`, `16MiB`, `1.5GiB` or `50 MB` (decimal units) to bytes.
 
     Raises:
-        ValueError: it is none of these, or no whole number of bytes.
+        ValueError: The text is not a size, or not a whole number of bytes.
     """
     match = _SIZE.fullmatch(text.strip())
     unit = _BYTES.get(match[2].lower()) if match else None
@@ -48,7 +48,7 @@ def parse_size(text: str) -> int:
 
 
 def build_size(size: int) -> str:
-    """`size` in the largest binary unit that it is a whole number of."""
+    """Format bytes in the largest binary unit that gives a whole number."""
     for unit, factor in _BINARY.items():
         if size >= factor and size % factor == 0:
             return f"{size // factor}{unit}"
@@ -56,10 +56,10 @@ def build_size(size: int) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """The seconds in `60s`, `1m30s`, `1.5h`, `250ms`, or `90`.
+    """Parse a duration such as `60s`, `1m30s`, `1.5h`, `250ms` or `90` to seconds.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: The text is not a duration.
     """
     stripped = text.strip()
     if _PLAIN_SECONDS.fullmatch(stripped):
@@ -71,24 +71,24 @@ def parse_duration(text: str) -> float:
 
 
 def build_duration(seconds: float) -> str:
-    """`seconds` in hours, minutes and seconds. Below two minutes in seconds alone: `60s`."""
+    """Format seconds as hours, minutes and seconds; below two minutes as seconds only: `60s`."""
     milliseconds = round(seconds * 1000)
-    whole, rest = divmod(milliseconds, 1000)
-    if rest:
+    whole, fraction = divmod(milliseconds, 1000)
+    if fraction:
         return f"{milliseconds}ms"
     if whole < 120:
         return f"{whole}s" if whole else "0"
-    minutes, left = divmod(whole, 60)
+    minutes, remainder = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
-    steps = ((hours, "h"), (minutes, "m"), (left, "s"))
+    steps = ((hours, "h"), (minutes, "m"), (remainder, "s"))
     return "".join(f"{number}{unit}" for number, unit in steps if number)
 
 
 def parse_base_path(text: str) -> str:
-    """The path with one slash in front and none at its end.
+    """Parse a base path: add the leading slash and strip the trailing slash.
 
     Raises:
-        ValueError: it has something in it that a path in a request would not have as it is.
+        ValueError: The path contains characters that requests have to quote.
     """
     path = "/" + text.strip("/")
     if "//" in path or not path.isascii() or any(c in path for c in " ?#%\\"):
@@ -97,11 +97,11 @@ def parse_base_path(text: str) -> str:
 
 
 def parse_url(text: str) -> str:
-    """The URL without a slash at its end.
+    """Parse an absolute HTTP URL and strip its trailing slash.
 
     Raises:
-        ValueError: it is none of HTTP, or has more in it than a place. The message does not show
-            it, since it may hold a password by mistake.
+        ValueError: The scheme is not HTTP, or the URL contains a user, a query or a fragment. The
+            message omits the URL, which may contain a password by mistake.
     """
     try:
         url = urlsplit(text)
