@@ -1,4 +1,4 @@
-"""A site that most of this ring shares: gunicorn with two gevent workers, and real S3."""
+"""The deployment that most live tests share: gunicorn with two gevent workers and a real S3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness.servers.gunicorn import Gunicorn
 
 @pytest.fixture(scope="session")
 def deployment(s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Nobody kills its server or fills it for good: tests that do so make a site of their own."""
+    """The shared deployment. Tests that kill its server or fill its disk create their own."""
     deployment = Deployment(s3, tmp_path_factory.mktemp("shared"))
     deployment.start()
     yield deployment

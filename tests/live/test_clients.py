@@ -1,6 +1,6 @@
-"""Clients that others wrote, through a network that breaks: the object is the file.
+"""Third-party clients over an unreliable network: the object has the bytes of the file.
 
-Each client's connection is reset several times on the way; the proxy counts.
+A proxy resets each client's connection several times, and the tests assert the number of resets.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tests.live.clients.drivers import (
     Client,
     Job,
     aiotus_upload,
-    begin_with_curl,
-    curl_by_hand,
-    go_on_with_curl,
+    curl_upload,
     resumable_upload_client,
+    resume_with_curl,
     run_tus_js_client,
+    start_with_curl,
     tus_dot_py,
     tus_js_client,
     tuspy,
@@ -39,7 +39,7 @@ from tus_wsgi.domain.model import MIB
 
 pytestmark = [
     pytest.mark.live,
-    # Their ways of using aiohttp are not ours to mend.
+    # These clients use aiohttp in deprecated ways.
     pytest.mark.filterwarnings("default::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning"),
 ]
@@ -52,7 +52,7 @@ MEDIUM_CUTS = [300_000, 7 * MIB, 16 * MIB + 5]
 
 SMALL = 7 * MIB
 SMALL_CUTS = [300_000, 2 * MIB, 5 * MIB + 5]
-"""For requests of 1 MiB, of which there are many."""
+"""Fewer bytes for requests of 1 MiB, of which each upload needs many."""
 
 CHUNKING: dict[str, Client] = {
     "tus-js-client": tus_js_client,
@@ -62,9 +62,9 @@ CHUNKING: dict[str, Client] = {
     "aiotus": aiotus_upload,
     "tus.py": tus_dot_py,
 }
-"""Those whose requests have the size that they are told."""
+"""The clients whose request size can be set."""
 
-CLIENTS = {**CHUNKING, "resumable-upload": resumable_upload_client, "curl": curl_by_hand}
+CLIENTS = {**CHUNKING, "resumable-upload": resumable_upload_client, "curl": curl_upload}
 
 DEFERRED = {"uploadLengthDeferred": True}
 WITH_UPLOAD = {"uploadDataDuringCreation": True}
@@ -74,15 +74,15 @@ Files = Callable[[int], tuple[Path, str]]
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Makes files of any size once: their paths and their SHA-256."""
+    """Create files of any size, each once. Return their paths and SHA-256 digests."""
     directory = tmp_path_factory.mktemp("files")
-    made: dict[int, tuple[Path, str]] = {}
+    created: dict[int, tuple[Path, str]] = {}
 
     def file(size: int) -> tuple[Path, str]:
-        if size not in made:
+        if size not in created:
             path = directory / f"{size}.bin"
-            made[size] = path, write_file(path, size)
-        return made[size]
+            created[size] = path, write_file(path, size)
+        return created[size]
 
     return file
 
@@ -90,7 +90,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def upload_through_cuts(
     client: Client, job: Job, deployment: Deployment, *, cuts: list[int] | None = None
 ) -> str:
-    """Upload a file through resets; returns the upload's path."""
+    """Upload a file through resets and return the upload's path."""
     if cuts is None:
         cuts = SMALL_CUTS if job.size == SMALL else MEDIUM_CUTS
     with CuttingProxy(deployment.servers[0].port, cuts=cuts) as network:
@@ -101,7 +101,7 @@ def upload_through_cuts(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("client", "said"),
+    ("client", "options"),
     [
         pytest.param(tus_js_client, {}, id="tus-js-client"),
         pytest.param(tuspy, {}, id="tuspy"),
@@ -113,21 +113,21 @@ def upload_through_cuts(
         pytest.param(tus_js_client, {"options": WITH_UPLOAD}, id="with-upload"),
     ],
 )
-def test_200_mib_arrive_whole_through_six_resets(
-    client: Client, said: dict[str, Any], deployment: Deployment, tus: TusClient, files: Files
+def test_200_mib_arrive_unchanged_through_six_resets(
+    client: Client, options: dict[str, Any], deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
     file, digest = files(LARGE)
-    path = upload_through_cuts(client, Job(file, LARGE, **said), deployment, cuts=LARGE_CUTS)
+    path = upload_through_cuts(client, Job(file, LARGE, **options), deployment, cuts=LARGE_CUTS)
     assert deployment.sha256(path) == digest
     assert tus.offset(path) == LARGE
-    head = deployment.head_object(path)
-    assert head["ContentType"] == "video/mp4"
-    assert head["Metadata"]["filename"] == "Men?.mp4"
+    s3_object = deployment.head_object(path)
+    assert s3_object["ContentType"] == "video/mp4"
+    assert s3_object["Metadata"]["filename"] == "Men?.mp4"
 
 
 @pytest.mark.parametrize("client", CHUNKING.values(), ids=CHUNKING)
 @pytest.mark.parametrize("chunk", [MIB, 6_000_000], ids=["1MiB", "6MB"])
-def test_requests_may_have_any_size(
+def test_uploads_succeed_with_any_request_size(
     client: Client, chunk: int, deployment: Deployment, files: Files
 ) -> None:
     size = SMALL if chunk == MIB else MEDIUM
@@ -141,10 +141,10 @@ LENGTHS = {"0": 0, "1": 1, "N-1": PART_SIZE - 1, "N": PART_SIZE, "N+1": PART_SIZ
 
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 @pytest.mark.parametrize("length", LENGTHS.values(), ids=LENGTHS)
-def test_lengths_around_the_part_size_arrive_whole(
+def test_lengths_around_the_part_size_arrive_unchanged(
     client: Client, length: int, deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
-    """With one request for all that is left. In 0 bytes and in 1 there is nothing to cut."""
+    """Each request sends all remaining bytes. Uploads of 0 and 1 bytes have no cuts."""
     file, digest = files(length)
     cuts = [1_500_000, 4 * MIB] if length > 1 else []
     path = upload_through_cuts(client, Job(file, length), deployment, cuts=cuts)
@@ -152,11 +152,11 @@ def test_lengths_around_the_part_size_arrive_whole(
     assert tus.offset(path) == length
 
 
-# An empty file with either option is not tus-js-client's strength: it asks the file for the bytes
-# from 0 to -1, or waits for ever for the end of an empty stream.
+# tus-js-client does not support empty files with either option: it reads the bytes from 0 to -1, or
+# waits for ever for the end of an empty stream.
 @pytest.mark.parametrize("length", list(LENGTHS.values())[1:], ids=list(LENGTHS)[1:])
 @pytest.mark.parametrize("options", [WITH_UPLOAD, DEFERRED], ids=["CW", "DL"])
-def test_such_lengths_arrive_whole_with_other_ways_to_begin(
+def test_such_lengths_arrive_unchanged_with_upload_creation_and_deferred_length(
     length: int, options: dict[str, object], deployment: Deployment, files: Files
 ) -> None:
     file, digest = files(length)
@@ -177,7 +177,7 @@ def test_such_lengths_arrive_whole_with_other_ways_to_begin(
         pytest.param(6_000_000, {"overridePatchMethod": True}, id="C-10-override"),
     ],
 )
-def test_the_options_of_tus_js_client_work_through_resets(
+def test_tus_js_client_options_work_through_resets(
     chunk: int, options: dict[str, object], deployment: Deployment, files: Files
 ) -> None:
     size = SMALL if chunk == MIB else MEDIUM
@@ -187,7 +187,7 @@ def test_the_options_of_tus_js_client_work_through_resets(
 
 
 @pytest.mark.parametrize("chunk", [MIB, 0], ids=["1MiB", "unlimited"])
-def test_tus_js_client_uploads_parts_of_a_file_at_the_same_time(
+def test_tus_js_client_uploads_a_file_in_parallel(
     chunk: int, deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
     """CO-02."""
@@ -202,29 +202,29 @@ def test_tus_js_client_uploads_parts_of_a_file_at_the_same_time(
 
 @pytest.mark.parametrize("chunk", [6_000_000, 0], ids=["6MB", "unlimited"])
 @pytest.mark.parametrize(("protocol", "interop"), [("ietf-draft-03", "5"), ("ietf-draft-05", "6")])
-def test_tus_js_client_speaks_the_drafts_of_the_ietf(
+def test_tus_js_client_uploads_with_the_ietf_drafts(
     protocol: str, interop: str, chunk: int, deployment: Deployment, files: Files
 ) -> None:
     file, digest = files(MEDIUM)
     job = Job(file, MEDIUM, chunk, options={"protocol": protocol})
-    answered: list[object] = []
+    interop_versions: list[object] = []
 
     def client(endpoint: str, job: Job) -> str:
         printed = run_tus_js_client(endpoint, job)
-        answered.append(printed["interop"])
+        interop_versions.append(printed["interop"])
         return str(printed["url"])
 
     assert deployment.sha256(upload_through_cuts(client, job, deployment)) == digest
-    assert answered == [interop]
+    assert interop_versions == [interop]
 
 
-def test_tus_js_client_terminates_what_it_has_begun(
+def test_tus_js_client_terminates_an_unfinished_upload(
     deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
-    """TE-01: in the middle of a request, and after two that were cut.
+    """TE-01: in the middle of a request, and after two requests that were cut.
 
-    More is to be sent than fits between client and server, or all of it is there before the client
-    has noticed how far it is.
+    The file is larger than the buffers between client and server. Otherwise the server would have
+    all bytes before the client reports its progress.
     """
     file, _ = files(LARGE)
     with CuttingProxy(deployment.servers[0].port, cuts=MEDIUM_CUTS[:2]) as network:
@@ -241,7 +241,7 @@ def test_tus_js_client_terminates_what_it_has_begun(
 
 @pytest.mark.parametrize("client", [tuspy, tuspy_async], ids=["sync", "async"])
 @pytest.mark.parametrize(
-    "said",
+    "options",
     [
         pytest.param({}, id="metadata"),
         pytest.param({"metadata": {}}, id="bare"),
@@ -250,11 +250,11 @@ def test_tus_js_client_terminates_what_it_has_begun(
     ],
 )
 def test_tuspy_works_with_and_without_checksums_and_metadata(
-    client: Client, said: dict[str, Any], deployment: Deployment, tus: TusClient, files: Files
+    client: Client, options: dict[str, Any], deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
     """CK-02, CK-07."""
     file, digest = files(SMALL)
-    job = Job(file, SMALL, 1_500_000, **said)
+    job = Job(file, SMALL, 1_500_000, **options)
     path = upload_through_cuts(client, job, deployment)
     assert deployment.sha256(path) == digest
     assert set(deployment.head_object(path)["Metadata"]) == set(job.metadata)
@@ -266,7 +266,7 @@ def test_tuspy_works_with_and_without_checksums_and_metadata(
 
 @pytest.mark.parametrize("parallel", [1, 3])
 @pytest.mark.parametrize("checksum", [True, False], ids=["checksum", "plain"])
-def test_the_client_of_resumable_upload_works(
+def test_resumable_upload_works_with_and_without_checksums(
     checksum: bool, parallel: int, deployment: Deployment, files: Files
 ) -> None:
     file, digest = files(SMALL)
@@ -278,12 +278,12 @@ def test_the_client_of_resumable_upload_works(
 # tus.py
 
 
-def test_tus_dot_py_uploads_what_comes_through_a_pipe(
+def test_tus_dot_py_uploads_from_a_pipe(
     deployment: Deployment, tus: TusClient, files: Files
 ) -> None:
-    """DL: it says the length with an empty request at the end.
+    """DL: the client declares the length with an empty request at the end.
 
-    Without cuts: a pipe gives its bytes once, so the client cannot resume.
+    Without cuts: the bytes of a pipe can be read only once, so the client cannot resume.
     """
     file, digest = files(SMALL)
     endpoint = f"http://127.0.0.1:{tus.port}/files"
@@ -299,33 +299,39 @@ def test_tus_dot_py_uploads_what_comes_through_a_pipe(
 # curl
 
 
-def test_curl_sees_first_where_the_upload_is(tus: TusClient, files: Files) -> None:
+def test_curl_receives_the_location_in_an_interim_response(tus: TusClient, files: Files) -> None:
     """R-10, R-15."""
     file, _ = files(1)
-    ran = begin_with_curl(f"http://127.0.0.1:{tus.port}/files", Job(file, 1))
-    first, final = [one for one in ran.seen if one.status != 100]
+    result = start_with_curl(f"http://127.0.0.1:{tus.port}/files", Job(file, 1))
+    first, final = [response for response in result.responses if response.status != 100]
     assert (first.status, final.status) == (104, 201)
     assert first["Upload-Draft-Interop-Version"] == str(INTEROP)
     assert first["Location"] == final["Location"]
 
 
-def test_curl_goes_on_where_the_interim_response_says(deployment: Deployment, files: Files) -> None:
-    """R-18, R-42: what was acknowledged on the way is there after the cut."""
+def test_curl_resumes_from_the_offset_of_an_interim_response(
+    deployment: Deployment, files: Files
+) -> None:
+    """R-18, R-42: bytes acknowledged by an interim response are stored after the cut."""
     file, digest = files(MEDIUM)
     job = Job(file, MEDIUM)
     cuts = [14 * MIB, 15 * MIB, 18 * MIB]
     with CuttingProxy(deployment.servers[0].port, cuts=cuts) as network:
-        # So slowly that the server tells of its progress, once a second, before the cut.
-        begun = begin_with_curl(f"http://127.0.0.1:{network.port}/files", job, "--limit-rate", "4M")
-        assert begun.failed
-        url = begun.location()
+        # At this rate a progress response, which is sent once a second, arrives before the cut.
+        started = start_with_curl(
+            f"http://127.0.0.1:{network.port}/files", job, "--limit-rate", "4M"
+        )
+        assert started.connection_lost
+        url = started.location()
         assert url is not None
-        told = [
-            int(one["Upload-Offset"]) for one in begun.interim() if "upload-offset" in one.fields
+        offsets = [
+            int(response["Upload-Offset"])
+            for response in started.interim()
+            if "upload-offset" in response.fields
         ]
-        assert told
-        assert max(told) > 0
-        assert int(curl("HEAD", url).final["Upload-Offset"]) >= max(told)
-        go_on_with_curl(url, job)
+        assert offsets
+        assert max(offsets) > 0
+        assert int(curl("HEAD", url).final["Upload-Offset"]) >= max(offsets)
+        resume_with_curl(url, job)
         assert network.cut_count == len(cuts)
     assert deployment.sha256(urlsplit(url).path) == digest

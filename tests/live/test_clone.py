@@ -1,4 +1,4 @@
-"""The two commands of the README in a fresh clone: empty home, and nothing installed by hand."""
+"""The README's two commands in a fresh clone, with an empty home and nothing installed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from demo.process import ChildProcess
 from tests.harness.clients.tus import TusClient
 from tests.harness.data import some_bytes
 from tests.harness.servers.gunicorn import ROOT, wait_until
-from tests.live.demo_fixtures.running import RunningDemo, gone
+from tests.live.demo_fixtures.running import RunningDemo, have_ended
 
 pytestmark = pytest.mark.live
 
 INSTALL_SECONDS = 400.0
-"""For some hundred megabytes from the package index, on a machine that does much else."""
+"""Timeout for downloading some hundred megabytes of packages on a busy machine."""
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
-        pytest.skip("there is no repository to clone here")
+        pytest.skip("this directory is no git repository, or git is missing")
     target = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(target)], check=True)
     return target
@@ -37,15 +37,15 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> Mapping[str, str]:
-    """That of a person who has just come: no virtual environment, and an empty home."""
+    """The environment of a new user: no virtual environment, and an empty home."""
     home = tmp_path / "home"
     home.mkdir()
-    ours = Path(sysconfig.get_path("scripts"))
-    path = [place for place in os.environ["PATH"].split(os.pathsep) if Path(place) != ours]
-    foreign = ("PYTEST", "PYTHON", "VENV", "VIRTUAL_ENV", "XDG_")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+    scripts = Path(sysconfig.get_path("scripts"))
+    path = [entry for entry in os.environ["PATH"].split(os.pathsep) if Path(entry) != scripts]
+    removed = ("PYTEST", "PYTHON", "VENV", "VIRTUAL_ENV", "XDG_")
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(removed)}
     python: str = sys._base_executable  # type: ignore[attr-defined]
-    return {**kept, "PATH": os.pathsep.join(path), "HOME": str(home), "PYTHON": python}
+    return {**inherited, "PATH": os.pathsep.join(path), "HOME": str(home), "PYTHON": python}
 
 
 @pytest.mark.timeout(900)
@@ -57,16 +57,31 @@ def test_both_commands_work_in_a_fresh_clone(
     command = ["env", f"--chdir={clone}", "script/demo", "--port", "0"]
     process = ChildProcess(command, environ=environ, log=log)
     try:
-        demo = RunningDemo(process, url_of(process))
+        demo = RunningDemo(process, wait_for_url(process))
         tus = TusClient(demo.port)
         assert tus.request("GET", tus.upload(file)).body == file
-        family = demo.family()
-        assert demo.end(signal.SIGINT) == 0
-        assert gone(family)
+        processes = demo.processes()
+        assert demo.stop(signal.SIGINT) == 0
+        assert have_ended(processes)
     finally:
         process.stop(grace=10)
-    ran = subprocess.run(
-        ["script/test", "tests/domain", "-k", "size"],
+    assert run(clone, environ, "script/demo", "--help").startswith("Usage: script/demo")
+    assert re.search(
+        r"\d+ passed", run(clone, environ, "script/test", "tests/domain", "-k", "size")
+    )
+    # Caches may be in the home, but no packages installed for the user.
+    assert not Path(environ["HOME"], ".local").exists()
+    # git ignores all new files.
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=clone, check=True, capture_output=True, text=True
+    )
+    assert status.stdout == ""
+
+
+def run(clone: Path, environ: Mapping[str, str], *command: str) -> str:
+    """Run a command in the clone and return its output."""
+    completed = subprocess.run(
+        command,
         cwd=clone,
         env=environ,
         check=False,
@@ -74,19 +89,12 @@ def test_both_commands_work_in_a_fresh_clone(
         text=True,
         timeout=INSTALL_SECONDS,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert re.search(r"\d+ passed", ran.stdout)
-    # The home has caches; what is installed for a person would lie here.
-    assert not Path(environ["HOME"], ".local").exists()
-    # All that was made is ignored: the clone is as clean as before.
-    said = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=clone, check=True, capture_output=True, text=True
-    )
-    assert said.stdout == ""
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
-def url_of(process: ChildProcess) -> str:
-    """The page's address, which the demo says once all is installed and runs."""
+def wait_for_url(process: ChildProcess) -> str:
+    """Wait until the packages are installed and the demo runs. Return the URL of its page."""
     found: list[str] = []
 
     def ready() -> bool:

@@ -50,7 +50,7 @@ def test_uploads_work_beside_the_application(
     for mount in ("", "/app"):
         assert ask(server, "GET", f"{mount}/hello").body.decode() == f"hello from {mount}"
         assert ask(server, "POST", f"{mount}/echo", FILE[:MIB]).body == FILE[:MIB]
-        assert ask(server, "GET", f"{mount}/files-x").body == b"mine"
+        assert ask(server, "GET", f"{mount}/files-x").body == b"the app's own"
         missing = ask(server, "GET", f"{mount}/nothing")
         assert (missing.status, missing.get("Tus-Resumable")) == (404, None)
 

@@ -1,11 +1,11 @@
-"""A WSGI callable without any framework."""
+"""A WSGI app without a framework."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tests.live.apps.mounting import at_two_places
+from tests.live.apps.mounting import mount_twice
 from tus_wsgi import TusMiddleware
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ def hello(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
     elif environ["PATH_INFO"] == "/echo":
         text = environ["wsgi.input"].read()
     elif environ["PATH_INFO"] == "/files-x":
-        text = b"mine"
+        text = b"the app's own"
     else:
         start_response("404 Not Found", [("Content-Type", "text/plain")])
-        return [b"not here"]
+        return [b"not found"]
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))])
     return [text]
 
 
-application = at_two_places(TusMiddleware.from_env(hello))
+application = mount_twice(TusMiddleware.from_env(hello))

@@ -1,4 +1,4 @@
-"""gunicorn with threads, and not a word of gevent."""
+"""gunicorn's configuration for gthread workers, without gevent."""
 
 import ssl
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""One application at the root and below /app, as a reverse proxy or a dispatcher would mount it."""
+"""Mount an app at the root and at /app, as a reverse proxy or a dispatcher would."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
 
-def at_two_places(application: WSGIApplication) -> WSGIApplication:
+def mount_twice(application: WSGIApplication) -> WSGIApplication:
     return DispatcherMiddleware(application, {"/app": application})

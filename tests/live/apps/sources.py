@@ -1,4 +1,4 @@
-"""Says where the bytes of a request's body came from, beside the uploads."""
+"""An app that reports which source a request's body was read from, with uploads around it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tus_wsgi.wsgi.input import InputSource, source_of
 
 
 def report(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Read the body from its fastest source, or from the server's reader for `/input`."""
+    """Read the body from its fastest source, or from `wsgi.input` at `/input`."""
     length = environ.get("CONTENT_LENGTH")
     source = source_of(environ, int(length) if length else None)
     if environ["PATH_INFO"] == "/input":
@@ -25,13 +25,13 @@ def report(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
         digest.update(buffer[:count])
         size += count
     source.close()
-    said = {
+    content = {
         "gunicorn": gunicorn.__version__,
         "source": type(source).__name__,
         "size": size,
         "sha256": digest.hexdigest(),
     }
-    text = json.dumps(said).encode()
+    text = json.dumps(content).encode()
     start_response("200 OK", [("Content-Length", str(len(text)))])
     return [text]
 

@@ -8,11 +8,11 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from tests.live.apps.mounting import at_two_places
+from tests.live.apps.mounting import mount_twice
 from tus_wsgi import TusMiddleware
 
 settings.configure(
-    ALLOWED_HOSTS=["127.0.0.1"], ROOT_URLCONF=__name__, SECRET_KEY="not one", DEBUG=False
+    ALLOWED_HOSTS=["127.0.0.1"], ROOT_URLCONF=__name__, SECRET_KEY="not secret", DEBUG=False
 )
 django.setup()
 
@@ -25,10 +25,10 @@ def echo(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.body)
 
 
-def mine(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("mine")
+def own(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("the app's own")
 
 
-urlpatterns = [path("hello", hello), path("echo", echo), path("files-x", mine)]
+urlpatterns = [path("hello", hello), path("echo", echo), path("files-x", own)]
 
-application = at_two_places(TusMiddleware.from_env(WSGIHandler()))
+application = mount_twice(TusMiddleware.from_env(WSGIHandler()))

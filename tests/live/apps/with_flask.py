@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, request
 
-from tests.live.apps.mounting import at_two_places
+from tests.live.apps.mounting import mount_twice
 from tus_wsgi import TusMiddleware
 
 app = Flask(__name__)
@@ -21,10 +21,10 @@ def echo() -> bytes:
 
 
 @app.get("/files-x")
-def mine() -> str:
-    return "mine"
+def own() -> str:
+    return "the app's own"
 
 
 app.wsgi_app = TusMiddleware.from_env(app.wsgi_app)  # type: ignore[method-assign]
 
-application = at_two_places(app)
+application = mount_twice(app)

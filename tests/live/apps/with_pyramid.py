@@ -6,7 +6,7 @@ from pyramid.config import Configurator
 from pyramid.request import Request
 from pyramid.response import Response
 
-from tests.live.apps.mounting import at_two_places
+from tests.live.apps.mounting import mount_twice
 from tus_wsgi import TusMiddleware
 
 
@@ -18,13 +18,13 @@ def echo(request: Request) -> Response:
     return Response(request.body)
 
 
-def mine(request: Request) -> Response:
-    return Response("mine")
+def own(request: Request) -> Response:
+    return Response("the app's own")
 
 
 with Configurator() as config:
-    for path, view in (("/hello", hello), ("/echo", echo), ("/files-x", mine)):
+    for path, view in (("/hello", hello), ("/echo", echo), ("/files-x", own)):
         config.add_route(path, path)
         config.add_view(view, route_name=path)
 
-application = at_two_places(TusMiddleware.from_env(config.make_wsgi_app()))
+application = mount_twice(TusMiddleware.from_env(config.make_wsgi_app()))

@@ -1,4 +1,4 @@
-"""Uploads behind a middleware that has its own `start_response`, as many have."""
+"""Uploads behind a middleware that passes its own `start_response`, as many middlewares do."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ uploads = create_app()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Mark each response."""
+    """Add a header field to each response."""
 
-    def marking(status: str, fields: list[tuple[str, str]], *more: Any) -> Any:
-        return start_response(status, [*fields, ("X-Wrapped", "yes")], *more)
+    def add_field(status: str, fields: list[tuple[str, str]], *args: Any) -> Any:
+        return start_response(status, [*fields, ("X-Wrapped", "yes")], *args)
 
-    return uploads(environ, marking)
+    return uploads(environ, add_field)

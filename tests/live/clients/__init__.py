@@ -1,1 +1,1 @@
-"""Clients that others wrote, each behind one function, and the scripts that Node needs."""
+"""Third-party upload clients, each behind one function, and the scripts that Node runs."""

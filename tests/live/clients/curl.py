@@ -1,4 +1,4 @@
-"""curl, with every response that it sees: the interim ones too."""
+"""Run curl and return all of its responses, including interim ones."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 
 INTEROP = 8
-"""The version of the IETF's draft that is spoken."""
+"""The interop version of the IETF draft that the requests use."""
 
-CUT = {52, 55, 56}
-"""What curl exits with when a connection is lost: nothing received, or it cannot send or receive.
+CONNECTION_LOST = {52, 55, 56}
+"""curl's exit codes for a lost connection: nothing received, or sending or receiving failed.
 
 https://curl.se/libcurl/c/libcurl-errors.html
 """
 
-SECONDS = 100
+TIMEOUT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A response's head; names of fields are small."""
+class ResponseHead:
+    """The head of a response. Field names are in lower case."""
 
     status: int
     fields: Mapping[str, str]
@@ -36,31 +36,34 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """One request.
+class CurlResult:
+    """The result of one request.
 
     Attributes:
-        failed: whether the connection was lost.
-        seen: the responses in their order.
+        connection_lost: whether the connection was lost.
+        responses: the heads of the responses, in order.
     """
 
-    failed: bool
-    seen: list[Seen]
+    connection_lost: bool
+    responses: list[ResponseHead]
 
     @property
-    def final(self) -> Seen:
-        """The response to the request; the interim ones came before it."""
-        assert self.seen, "curl received nothing"
-        assert self.seen[-1].status >= 200, self.seen
-        return self.seen[-1]
+    def final(self) -> ResponseHead:
+        """The final response to the request, after any interim responses."""
+        assert self.responses, "curl received nothing"
+        assert self.responses[-1].status >= 200, self.responses
+        return self.responses[-1]
 
-    def interim(self) -> list[Seen]:
-        """The 104 (Upload Resumption Supported) responses."""
-        return [one for one in self.seen if one.status == 104]
+    def interim(self) -> list[ResponseHead]:
+        """Return the 104 (Upload Resumption Supported) responses."""
+        return [response for response in self.responses if response.status == 104]
 
     def location(self) -> str | None:
-        """Where the upload is, by the first response that says so."""
-        return next((one["Location"] for one in self.seen if "location" in one.fields), None)
+        """Return the upload's URL from the first response that contains it."""
+        return next(
+            (response["Location"] for response in self.responses if "location" in response.fields),
+            None,
+        )
 
 
 def curl(
@@ -71,18 +74,18 @@ def curl(
     *,
     offset: int = 0,
     arguments: tuple[str, ...] = (),
-) -> Ran:
-    """Send a request, with a file's bytes from `offset` on if there is one."""
+) -> CurlResult:
+    """Send a request. Its body is the content of `file` from `offset` on, if given."""
     command = shutil.which("curl")
     if command is None:
-        pytest.skip("there is no curl: apt-get install curl")
-    said = {"Upload-Draft-Interop-Version": str(INTEROP), **(fields or {})}
+        pytest.skip("curl is missing: apt-get install curl")
+    all_fields = {"Upload-Draft-Interop-Version": str(INTEROP), **(fields or {})}
     source = file or Path(os.devnull)
     with tempfile.NamedTemporaryFile() as dump, source.open("rb", buffering=0) as opened:
         opened.seek(offset)
-        # With a name curl says how long the file is, and of its standard input it cannot know.
+        # For a named file, curl sends Content-Length. The length of its standard input is unknown.
         body = [] if file is None else ["--upload-file", "-" if offset else os.fspath(file)]
-        ran = subprocess.run(
+        completed = subprocess.run(
             [
                 *(
                     command,
@@ -96,7 +99,7 @@ def curl(
                 *(["--head"] if method == "HEAD" else ["--request", method]),
                 *(
                     word
-                    for name, value in said.items()
+                    for name, value in all_fields.items()
                     for word in ("--header", f"{name}: {value}")
                 ),
                 *body,
@@ -105,15 +108,18 @@ def curl(
             ],
             stdin=opened,
             capture_output=True,
-            timeout=SECONDS,
+            timeout=TIMEOUT,
             check=False,
         )
         heads = Path(dump.name).read_bytes().decode("latin-1")
-    assert ran.returncode in {0, *CUT}, ran
-    return Ran(ran.returncode != 0, [_head(text) for text in heads.split("\r\n\r\n") if text])
+    assert completed.returncode in {0, *CONNECTION_LOST}, completed
+    responses = [_parse_head(text) for text in heads.split("\r\n\r\n") if text]
+    return CurlResult(completed.returncode != 0, responses)
 
 
-def _head(text: str) -> Seen:
-    first, *lines = text.split("\r\n")
+def _parse_head(text: str) -> ResponseHead:
+    status_line, *lines = text.split("\r\n")
     pairs = (line.partition(":") for line in lines)
-    return Seen(int(first.split()[1]), {name.lower(): value.strip() for name, _, value in pairs})
+    return ResponseHead(
+        int(status_line.split()[1]), {name.lower(): value.strip() for name, _, value in pairs}
+    )

@@ -1,6 +1,6 @@
-"""Clients that others wrote: each uploads a file, goes on after every reset, and says where it is.
+"""Third-party clients: each uploads a file, resumes after every reset, and returns the URL.
 
-Sizes are bytes, and times seconds.
+Sizes are in bytes, times in seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tus as tus_py
 from tusclient.client import TusClient
 
 from tests.harness.node import node_packages, run_node
-from tests.live.clients.curl import Ran, curl
+from tests.live.clients.curl import CurlResult, curl
 from tus_wsgi.domain.model import MIB
 
 HERE = Path(__file__).parent
@@ -31,10 +31,10 @@ UPPY = ("@uppy/core@6.3.1", "@uppy/tus@6.0.0")
 FILENAME = "Menü.mp4"
 METADATA = {"filename": FILENAME, "filetype": "video/mp4"}
 
-TRIES = 20
-PAUSE = 0.05
+MAX_RETRIES = 20
+RETRY_DELAY = 0.05
 
-NODE_SECONDS = 200
+NODE_TIMEOUT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Job:
     """A file to upload.
 
     Attributes:
-        file: where it is.
-        size: its bytes.
-        chunk: bytes for each request at most; 0 for all that is left.
-        metadata: what the server is told of it.
-        checksum: whether each request has one.
-        options: for the clients in JavaScript, by their own names.
+        file: the path of the file.
+        size: the size of the file.
+        chunk: the maximum size of a request's body. 0 means no limit.
+        metadata: the metadata of the upload.
+        checksum: whether each request has a checksum.
+        options: options of the JavaScript clients, by their own names.
     """
 
     file: Path
@@ -58,17 +58,17 @@ class Job:
     options: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def largest(self) -> int:
-        """The largest request in bytes, for clients that want a number."""
+    def max_request_size(self) -> int:
+        """The maximum size of a request's body, for clients that need a number."""
         return self.chunk or self.size or 1
 
 
 Client = Callable[[str, Job], str]
-"""Uploads a file to an endpoint, and returns the upload's URL."""
+"""Uploads a file to an endpoint and returns the upload's URL."""
 
 
-def run_tus_js_client(endpoint: str, job: Job, **more: object) -> dict[str, object]:
-    """Upload with tus-js-client, and return all that its script prints."""
+def run_tus_js_client(endpoint: str, job: Job, **arguments: object) -> dict[str, object]:
+    """Upload with tus-js-client and return the object that its script prints."""
     options = {
         "endpoint": endpoint,
         "file": str(job.file),
@@ -76,10 +76,10 @@ def run_tus_js_client(endpoint: str, job: Job, **more: object) -> dict[str, obje
         "chunkSize": job.chunk,
         "metadata": dict(job.metadata),
         "options": dict(job.options),
-        **more,
+        **arguments,
     }
     modules = node_packages(TUS_JS_CLIENT)
-    return run_node(HERE / "tus_js.cjs", options, modules=modules, seconds=NODE_SECONDS)
+    return run_node(HERE / "tus_js.cjs", options, modules=modules, seconds=NODE_TIMEOUT)
 
 
 def tus_js_client(endpoint: str, job: Job) -> str:
@@ -87,7 +87,7 @@ def tus_js_client(endpoint: str, job: Job) -> str:
 
 
 def uppy(endpoint: str, job: Job) -> str:
-    """Uppy's tus plugin without a browser."""
+    """Upload with Uppy's tus plugin, without a browser."""
     options = {
         "endpoint": endpoint,
         "file": str(job.file),
@@ -97,19 +97,23 @@ def uppy(endpoint: str, job: Job) -> str:
         "options": dict(job.options),
     }
     modules = node_packages(*UPPY)
-    printed = run_node(HERE / "uppy.mjs", options, modules=modules, seconds=NODE_SECONDS)
+    printed = run_node(HERE / "uppy.mjs", options, modules=modules, seconds=NODE_TIMEOUT)
     return str(printed["url"])
 
 
 def _tuspy_arguments(job: Job, file: BinaryIO) -> dict[str, Any]:
-    said: dict[str, Any] = {"file_stream": file, "retries": TRIES, "retry_delay": PAUSE}
+    arguments: dict[str, Any] = {
+        "file_stream": file,
+        "retries": MAX_RETRIES,
+        "retry_delay": RETRY_DELAY,
+    }
     if job.chunk:
-        said["chunk_size"] = job.chunk
+        arguments["chunk_size"] = job.chunk
     if job.metadata:
-        said["metadata"] = dict(job.metadata)
+        arguments["metadata"] = dict(job.metadata)
     if job.checksum:
-        said["upload_checksum"] = True
-    return said
+        arguments["upload_checksum"] = True
+    return arguments
 
 
 def tuspy(endpoint: str, job: Job) -> str:
@@ -126,28 +130,40 @@ def tuspy_async(endpoint: str, job: Job) -> str:
     return str(uploader.url)
 
 
-def _patience() -> aiotus.RetryConfiguration:
-    # Without a limit it waits one second after the first failure, and then twice as long each time.
-    return aiotus.RetryConfiguration(retry_attempts=TRIES, max_retry_period_seconds=PAUSE)
+def _retry_configuration() -> aiotus.RetryConfiguration:
+    # By default aiotus waits one second after the first failure and doubles the delay each time.
+    return aiotus.RetryConfiguration(
+        retry_attempts=MAX_RETRIES, max_retry_period_seconds=RETRY_DELAY
+    )
 
 
 def aiotus_upload(endpoint: str, job: Job) -> str:
     metadata = {key: value.encode() for key, value in job.metadata.items()}
     with job.file.open("rb") as file:
         url = asyncio.run(
-            aiotus.upload(endpoint, file, metadata, config=_patience(), chunksize=job.largest)
+            aiotus.upload(
+                endpoint,
+                file,
+                metadata,
+                config=_retry_configuration(),
+                chunksize=job.max_request_size,
+            )
         )
     assert url is not None, "aiotus gave up"
     return str(url)
 
 
 def aiotus_multiple(endpoint: str, files: Sequence[Path], *, chunk: int) -> str:
-    """Several files become one object."""
+    """Upload several files that are concatenated into one object."""
     with ExitStack() as opened:
         readers = [opened.enter_context(file.open("rb")) for file in files]
         url = asyncio.run(
             aiotus.upload_multiple(
-                endpoint, readers, {"filename": b"x"}, config=_patience(), chunksize=chunk
+                endpoint,
+                readers,
+                {"filename": b"x"},
+                config=_retry_configuration(),
+                chunksize=chunk,
             )
         )
     assert url is not None, "aiotus gave up"
@@ -155,36 +171,36 @@ def aiotus_multiple(endpoint: str, files: Sequence[Path], *, chunk: int) -> str:
 
 
 def tus_dot_py(endpoint: str, job: Job) -> str:
-    """It never tries again by itself: its command `tus-resume` does, which a person calls."""
+    """Upload with tus.py, retrying here: it resumes only when a user runs `tus-resume`."""
     metadata = {key: value for key, value in job.metadata.items() if key != "filename"}
     url = tus_py.create(endpoint, job.metadata["filename"], job.size, metadata=metadata)
-    for _ in range(TRIES):
+    for _ in range(MAX_RETRIES):
         try:
             with job.file.open("rb") as file:
-                tus_py.resume(file, url, chunk_size=job.largest)
+                tus_py.resume(file, url, chunk_size=job.max_request_size)
         except requests.ConnectionError:
             continue
         except tus_py.TusError as error:
-            # A request that was cut may begin behind the HEAD that follows it.
+            # The server may start handling a cut request after the HEAD that follows it.
             if error.response.status_code not in (409, 423):
                 raise
             continue
         return str(url)
-    raise AssertionError("tus.py never came to the end")
+    raise AssertionError("tus.py did not finish the upload")
 
 
 def resumable_upload_client(endpoint: str, job: Job, *, parallel: int = 1) -> str:
-    """After a failure it sends the same bytes again, and goes on where the answer (409) says.
+    """Upload with resumable-upload, which resends a request and then uses the offset of the 409.
 
-    It reads no answer before it has sent a request, and a server reads only so much of one that it
-    refuses. So requests are no larger than this client's own default.
+    The client sends a whole request before it reads the response, and a server reads only the first
+    bytes of a request that it rejects. So requests are no larger than the client's default.
     """
     client = resumable_upload.TusClient(
         endpoint,
-        chunk_size=min(job.largest, MIB),
+        chunk_size=min(job.max_request_size, MIB),
         checksum=job.checksum,
-        max_retries=TRIES,
-        retry_delay=PAUSE,
+        max_retries=MAX_RETRIES,
+        retry_delay=RETRY_DELAY,
     )
     url = client.upload_file(
         os.fspath(job.file), metadata=dict(job.metadata), parallel_uploads=parallel
@@ -192,32 +208,32 @@ def resumable_upload_client(endpoint: str, job: Job, *, parallel: int = 1) -> st
     return str(url)
 
 
-def begin_with_curl(endpoint: str, job: Job, *arguments: str) -> Ran:
-    """The whole file in one request, as interoperable clients of the IETF's draft send it."""
-    said = {"Content-Type": job.metadata["filetype"], "Upload-Complete": "?1"}
-    return curl("POST", endpoint, said, job.file, arguments=arguments)
+def start_with_curl(endpoint: str, job: Job, *arguments: str) -> CurlResult:
+    """Send the whole file in one request, as interoperable clients of the IETF draft do."""
+    fields = {"Content-Type": job.metadata["filetype"], "Upload-Complete": "?1"}
+    return curl("POST", endpoint, fields, job.file, arguments=arguments)
 
 
-def go_on_with_curl(url: str, job: Job) -> str:
-    """HEAD, and what is missing, until nothing is."""
-    for _ in range(TRIES):
+def resume_with_curl(url: str, job: Job) -> str:
+    """Repeat HEAD and PATCH until the upload is complete."""
+    for _ in range(MAX_RETRIES):
         offset = int(curl("HEAD", url).final["Upload-Offset"])
-        rest = {
+        fields = {
             "Content-Type": "application/partial-upload",
             "Upload-Complete": "?1",
             "Upload-Offset": str(offset),
         }
-        ran = curl("PATCH", url, rest, job.file, offset=offset)
-        if not ran.failed:
-            assert ran.final.status in (201, 204), ran
+        result = curl("PATCH", url, fields, job.file, offset=offset)
+        if not result.connection_lost:
+            assert result.final.status in (201, 204), result
             return url
-    raise AssertionError("curl never came to the end")
+    raise AssertionError("curl did not finish the upload")
 
 
-def curl_by_hand(endpoint: str, job: Job) -> str:
-    """What a person does: who was cut before the first 104 begins anew, for there is no URL yet."""
-    for _ in range(TRIES):
-        begun = begin_with_curl(endpoint, job)
-        if url := begun.location():
-            return go_on_with_curl(url, job) if begun.failed else url
-    raise AssertionError("curl never came to the end")
+def curl_upload(endpoint: str, job: Job) -> str:
+    """Upload with curl. Start again if the connection is lost before a response has the URL."""
+    for _ in range(MAX_RETRIES):
+        result = start_with_curl(endpoint, job)
+        if url := result.location():
+            return resume_with_curl(url, job) if result.connection_lost else url
+    raise AssertionError("curl did not finish the upload")

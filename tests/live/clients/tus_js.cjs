@@ -1,7 +1,7 @@
-// Uploads one file with tus-js-client, and prints where it went.
+// Upload one file with tus-js-client and print its URL.
 //
-// Its argument is JSON: endpoint, file, size, chunkSize (0 for no limit), terminateAt (bytes after
-// which it gives up; 0 for never), and the names of the client's own options in `options`.
+// The argument is JSON: endpoint, file, size, chunkSize (0: no limit), terminateAt (terminate the
+// upload after this many bytes; 0: never), metadata, and in `options` the client's own options.
 "use strict"
 
 const fs = require("node:fs")
@@ -13,11 +13,11 @@ const { endpoint, file, size, chunkSize, terminateAt, metadata, options } = JSON
 )
 
 function source() {
-  // Of a file the client says that it is done only if one request has all of it, and the IETF's
-  // drafts need to be told (lib/node/sources/FileSource.js: it compares the sizes of both).
+  // With a stream, the client marks a request as the last one only if it contains the whole file
+  // (lib/node/sources/FileSource.js compares both sizes). The IETF drafts require the mark.
   if (options.protocol) return fs.readFileSync(file)
   const stream = fs.createReadStream(file)
-  // It knows the size of a file, so a length that nobody knows needs a stream that is none.
+  // The client reads the size of a file stream. To defer the length, hide the file behind a pipe.
   return options.uploadLengthDeferred ? stream.pipe(new PassThrough()) : stream
 }
 
@@ -38,7 +38,7 @@ const upload = new tus.Upload(source(), {
   endpoint,
   metadata,
   chunkSize: chunkSize || Number.POSITIVE_INFINITY,
-  // It refuses a size beside parallel uploads, and takes the file's.
+  // With parallel uploads, the client rejects this option and uses the file's size.
   uploadSize: options.uploadLengthDeferred || options.parallelUploads ? null : size,
   retryDelays: Array(20).fill(50),
   ...options,
@@ -48,7 +48,7 @@ const upload = new tus.Upload(source(), {
   },
   onProgress: (sent) => {
     if (!terminateAt || sent < terminateAt) return
-    // Its own promise ends with the answer to the DELETE.
+    // The promise of `abort` resolves after the response to the DELETE.
     upload.options.onProgress = null
     upload.abort(true).then(done, fail)
   },

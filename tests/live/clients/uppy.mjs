@@ -1,12 +1,12 @@
-// Uploads one file with Uppy's tus plugin, and prints where it went.
+// Upload one file with Uppy's tus plugin and print its URL.
 //
-// Its argument is JSON: endpoint, file, name, type, chunkSize (0 for no limit), and the names of
-// the plugin's own options in `options`.
+// The argument is JSON: endpoint, file, name, type, chunkSize (0: no limit), and in `options` the
+// plugin's own options.
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-// NODE_PATH is for `require` only, and these packages are modules.
+// NODE_PATH applies to `require` only, and these packages are ES modules.
 const load = async (name) => {
   const file = join(process.env.NODE_PATH, '@uppy', name, 'lib', 'index.js')
   return (await import(pathToFileURL(file))).default

@@ -1,1 +1,1 @@
-"""What the demo's tests run: the demo itself, a browser, and a network that breaks."""
+"""Fixtures for the demo's tests: the demo itself, a browser, and an unreliable network."""

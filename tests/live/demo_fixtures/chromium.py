@@ -1,8 +1,8 @@
-"""A headless Chromium, driven through its own protocol over a pair of pipes.
+"""Control a headless Chromium through the DevTools protocol over a pair of pipes.
 
 https://chromedevtools.github.io/devtools-protocol/: JSON messages that end with a NUL byte, sent
-on the browser's descriptor 3 and received from its descriptor 4. No port, no driver, no package.
-Seconds are `float`.
+to the browser's file descriptor 3 and received from its file descriptor 4. This needs no port, no
+driver and no package. Times are `float` seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from demo.process import ChildProcess
 
-ANSWER_SECONDS = 30.0
+REPLY_SECONDS = 30.0
 
 FLAGS = (
     "--headless",
@@ -39,13 +39,13 @@ FLAGS = (
 
 
 def find_chromium() -> str | None:
-    """The browser's command, or None."""
+    """Return the path of the browser, or None."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None)
 
 
 class Chromium:
-    """The browser, with nothing in it but a fresh profile."""
+    """A browser with an empty profile."""
 
     def __init__(self, process: ChildProcess, *, to_browser: int, from_browser: int) -> None:
         self._process = process
@@ -53,29 +53,29 @@ class Chromium:
         self._from = from_browser
         self._ids = itertools.count(1)
         self._received = b""
-        self.complaints: list[str] = []
-        """Exceptions in scripts, and what the content security policy refused."""
+        self.errors: list[str] = []
+        """Exceptions in scripts, and violations of the content security policy."""
 
     @classmethod
     @contextmanager
     def started(cls, command: str, profile: Path) -> Iterator[Chromium]:
-        """A browser that ends with the block. `profile` is made, and holds its log too."""
+        """Run a browser for a block. The directory `profile` is created and contains the log."""
         profile.mkdir(parents=True)
-        their_in, to_browser = os.pipe()
-        from_browser, their_out = os.pipe()
-        # A shell puts the pipes where the browser looks for them.
-        wrapped = f'exec "$@" 3<&{their_in} 4>&{their_out}'
+        browser_in, to_browser = os.pipe()
+        from_browser, browser_out = os.pipe()
+        # A shell duplicates the pipes to the descriptors that the browser uses.
+        script = f'exec "$@" 3<&{browser_in} 4>&{browser_out}'
         flags = [*FLAGS, f"--user-data-dir={profile}"]
         try:
             process = ChildProcess(
-                ["bash", "-c", wrapped, "bash", command, *flags],
+                ["bash", "-c", script, "bash", command, *flags],
                 environ=os.environ,
                 log=profile / "chromium.log",
-                pass_fds=[their_in, their_out],
+                pass_fds=[browser_in, browser_out],
             )
         finally:
-            os.close(their_in)
-            os.close(their_out)
+            os.close(browser_in)
+            os.close(browser_out)
         try:
             yield cls(process, to_browser=to_browser, from_browser=from_browser)
         finally:
@@ -83,8 +83,8 @@ class Chromium:
             os.close(to_browser)
             os.close(from_browser)
 
-    def page(self, url: str) -> Page:
-        """A new tab that shows `url`."""
+    def open_page(self, url: str) -> Page:
+        """Open a new tab that shows `url`."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session)
@@ -92,40 +92,40 @@ class Chromium:
         page.call("Network.enable")
         page.call("Runtime.enable")
         page.call("Log.enable")
-        page.open(url)
+        page.navigate(url)
         return page
 
     def call(self, method: str, *, session: str | None = None, **params: object) -> dict[str, Any]:
-        """Carry out a command of the protocol, and return its result."""
-        number = next(self._ids)
-        message: dict[str, object] = {"id": number, "method": method, "params": params}
+        """Run a command of the protocol and return its result."""
+        message_id = next(self._ids)
+        message: dict[str, object] = {"id": message_id, "method": method, "params": params}
         if session is not None:
             message["sessionId"] = session
         os.write(self._to, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + ANSWER_SECONDS
+        deadline = time.monotonic() + REPLY_SECONDS
         while True:
-            answer = self._receive(deadline)
-            if answer.get("id") == number:
+            reply = self._receive(deadline)
+            if reply.get("id") == message_id:
                 break
-            self._heard(answer)
-        assert "error" not in answer, f"{method}: {answer['error']}"
-        result: dict[str, Any] = answer["result"]
+            self._record_error(reply)
+        assert "error" not in reply, f"{method}: {reply['error']}"
+        result: dict[str, Any] = reply["result"]
         return result
 
-    def _heard(self, event: dict[str, Any]) -> None:
-        """Keep what pages complain of."""
+    def _record_error(self, event: dict[str, Any]) -> None:
+        """Record the event if it reports an error of a page."""
         kind, params = event.get("method"), event.get("params", {})
         if kind == "Runtime.exceptionThrown":
-            self.complaints.append(str(params["exceptionDetails"]))
+            self.errors.append(str(params["exceptionDetails"]))
         if kind == "Log.entryAdded" and params["entry"]["source"] in {"security", "javascript"}:
-            self.complaints.append(params["entry"]["text"])
+            self.errors.append(params["entry"]["text"])
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._received:
-            left = deadline - time.monotonic()
-            ready, _, _ = select.select([self._from], [], [], max(0, left))
+            timeout = max(0, deadline - time.monotonic())
+            ready, _, _ = select.select([self._from], [], [], timeout)
             more = os.read(self._from, 1 << 20) if ready else b""
-            assert more, f"the browser fell silent:\n{self._process.log_tail()}"
+            assert more, f"the browser did not reply:\n{self._process.log_tail()}"
             self._received += more
         line, self._received = self._received.split(b"\0", 1)
         message: dict[str, Any] = json.loads(line)
@@ -142,14 +142,14 @@ class Page:
     def call(self, method: str, **params: object) -> dict[str, Any]:
         return self._browser.call(method, session=self._session, **params)
 
-    def open(self, url: str) -> None:
-        """Go to `url`, and wait until the page and its scripts are there."""
+    def navigate(self, url: str) -> None:
+        """Navigate to `url` and wait until the page and its scripts are loaded."""
         result = self.call("Page.navigate", url=url)
         assert "errorText" not in result, f"{url}: {result['errorText']}"
         self.wait_for("document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression, awaited when it is a promise."""
+        """Return the value of a JavaScript expression. A promise is awaited."""
         result = self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
@@ -161,47 +161,42 @@ class Page:
         deadline = time.monotonic() + seconds
         while not self.evaluate(f"Boolean({expression})"):
             assert time.monotonic() < deadline, (
-                f"not within {seconds} s: {expression}\n{self.text()}\n{self._browser.complaints}"
+                f"not true within {seconds} s: {expression}\n{self.text()}\n{self._browser.errors}"
             )
             time.sleep(0.05)
 
     def text(self) -> str:
-        """What a person reads on the page."""
+        """Return the visible text of the page."""
         return str(self.evaluate("document.body.innerText"))
 
     def drop(self, file: Path, selector: str) -> None:
-        """Drag a file from the desktop over the middle of an element, and let go."""
+        """Drop a file on the middle of an element."""
         x, y = self.evaluate(
-            f"(() => {{ const at = document.querySelector({json.dumps(selector)})"
-            ".getBoundingClientRect(); return [at.x + at.width / 2, at.y + at.height / 2]; })()"
+            f"(() => {{ const box = document.querySelector({json.dumps(selector)})"
+            ".getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
         data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
-    def network(self, *, offline: bool = False, upload: int = -1) -> None:
-        """Cut the network, or slow it down.
-
-        Args:
-            offline: whether it is gone.
-            upload: bytes a second that go out; -1 for as many as there can be.
-        """
+    def emulate_network(self, *, offline: bool = False) -> None:
+        """Take the browser offline or online."""
         self.call(
             "Network.emulateNetworkConditions",
             offline=offline,
             latency=0,
             downloadThroughput=-1,
-            uploadThroughput=upload,
+            uploadThroughput=-1,
         )
 
-    def look(self, *, width: int, height: int, dark: bool = False) -> None:
-        """Give the window a size in CSS pixels, and the system a colour scheme."""
+    def emulate_display(self, *, width: int, height: int, dark: bool = False) -> None:
+        """Set the size of the window in CSS pixels, and the colour scheme of the system."""
         scale = {"deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, **scale)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def screenshot(self, file: Path) -> None:
-        """The whole page, also what is below the window's edge, as PNG."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        file.write_bytes(base64.b64decode(shot["data"]))
+        """Save the whole page as PNG, including the part below the window's edge."""
+        image = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(image["data"]))

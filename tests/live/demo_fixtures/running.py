@@ -1,4 +1,4 @@
-"""The demo as a person starts it: a process with output, and with children."""
+"""Run the demo as users do: as a process with output and children."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 
-def ask(
+def request(
     url: str,
     method: str = "GET",
     fields: Mapping[str, str] | None = None,
     body: bytes | None = None,
 ) -> Response:
-    """Send a request over a connection of its own."""
+    """Send a request over a new connection."""
     parts = urlsplit(url)
     assert parts.port is not None
     with Connection(parts.port) as connection:
@@ -45,11 +45,11 @@ def ask(
 
 @dataclass(frozen=True, slots=True)
 class RunningDemo:
-    """A demo whose page answers.
+    """A demo that serves its page.
 
     Attributes:
-        process: the command `tus-wsgi demo`.
-        url: of the page, with a slash at the end.
+        process: the process of `script/demo`.
+        url: the URL of the page, with a trailing slash.
     """
 
     process: ChildProcess
@@ -59,23 +59,23 @@ class RunningDemo:
     def port(self) -> int:
         return int(self.url.rstrip("/").rpartition(":")[2])
 
-    def family(self) -> list[psutil.Process]:
-        """The demo's process and all below it."""
+    def processes(self) -> list[psutil.Process]:
+        """Return the demo's process and its descendants."""
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
 
-    def end(self, number: signal.Signals) -> int:
-        """Send the signal to the demo alone, and return what it exits with."""
+    def stop(self, number: signal.Signals) -> int:
+        """Send a signal to the demo's process only, and return its exit code."""
         os.kill(self.process.pid, number)
         deadline = time.monotonic() + STOP_SECONDS
         while (code := self.process.exit_code()) is None:
-            assert time.monotonic() < deadline, f"still there:\n{self.process.log_tail()}"
+            assert time.monotonic() < deadline, f"still running:\n{self.process.log_tail()}"
             time.sleep(0.05)
         return code
 
     def bucket(self) -> tuple[S3Client, str]:
-        """A client with the server's own permissions, and the bucket's name."""
-        server = next(p for p in self.family() if "gunicorn" in p.cmdline())
+        """Return an S3 client with gunicorn's permissions, and the name of the bucket."""
+        server = next(p for p in self.processes() if "gunicorn" in p.cmdline())
         environ = server.environ()
         client = boto3.session.Session().client(
             "s3",
@@ -87,38 +87,43 @@ class RunningDemo:
         return client, environ["TUS_S3_BUCKET"]
 
 
-def start(
+def start_demo(
     data_dir: Path, log: Path, *arguments: str, environ: Mapping[str, str] | None = None
 ) -> ChildProcess:
-    """The command `tus-wsgi demo`, as it is right after its start."""
+    """Start `python -m demo` without waiting until it is ready."""
     command = [sys.executable, "-m", "demo", f"--data-dir={data_dir}", *arguments]
     return ChildProcess(command, environ=os.environ if environ is None else environ, log=log)
 
 
 @contextlib.contextmanager
-def running(data_dir: Path, *, uppy: Path, port: int = 0) -> Iterator[RunningDemo]:
-    """A demo for a block; killed at its end, with all its children, if it still runs.
+def running_demo(data_dir: Path, *, uppy: Path, port: int = 0) -> Iterator[RunningDemo]:
+    """Run a demo for a block. At the end, the demo and its descendants are killed.
 
     Args:
-        uppy: a place with the widget's files, so that they are downloaded only once.
+        data_dir: the directory of the demo.
+        uppy: a directory with the widget's files, which are downloaded only once.
+        port: the port of the page.
     """
-    places = DemoPaths.under(data_dir)
-    shutil.copytree(uppy, places.uppy, dirs_exist_ok=True)
+    paths = DemoPaths.under(data_dir)
+    shutil.copytree(uppy, paths.uppy, dirs_exist_ok=True)
     log = data_dir / "demo.log"
-    process = start(data_dir, log, f"--port={port}")
+    process = start_demo(data_dir, log, f"--port={port}")
     try:
-        yield RunningDemo(process, _url(process))
+        yield RunningDemo(process, _wait_for_url(process))
     finally:
-        _end(process)
+        _kill(process)
 
 
-def gone(processes: list[psutil.Process]) -> bool:
-    """Whether all have ended within a second: init, or whoever adopted them, has to notice."""
+def have_ended(processes: list[psutil.Process]) -> bool:
+    """Return whether all processes end within a second.
+
+    The second allows init, or another process that adopted them, to reap them.
+    """
     _, alive = psutil.wait_procs(processes, timeout=1)
     return not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
-def _url(process: ChildProcess) -> str:
+def _wait_for_url(process: ChildProcess) -> str:
     deadline = time.monotonic() + START_SECONDS
     while process.running() and time.monotonic() < deadline:
         if found := re.search(r"Open +(http://\S+)", process.log.read_text(encoding="utf-8")):
@@ -127,11 +132,11 @@ def _url(process: ChildProcess) -> str:
     raise AssertionError(f"the demo did not start:\n{process.log_tail()}")
 
 
-def _end(process: ChildProcess) -> None:
+def _kill(process: ChildProcess) -> None:
     if process.running():
         root = psutil.Process(process.pid)
-        family = [root, *root.children(recursive=True)]
+        processes = [root, *root.children(recursive=True)]
         process.stop(grace=STOP_SECONDS)
-        for left in family:
+        for remaining in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
-                left.kill()
+                remaining.kill()

@@ -1,4 +1,4 @@
-"""The widget on the demo's page: its buttons, and what the page remembers of its uploads."""
+"""The upload widget on the demo's page, and the uploads that the page has stored."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TypedDict
 from tests.live.demo_fixtures.chromium import Page
 
 
-def button(title: str) -> str:
-    """The selector of one of Uppy's round buttons."""
+def button_selector(title: str) -> str:
+    """Return the selector of a round button of Uppy."""
     return f".uppy-StatusBar-actionCircleBtn[title={title}]"
 
 
-def press(page: Page, title: str) -> None:
-    page.evaluate(f"document.querySelector({button(title)!r}).click()")
+def click_button(page: Page, title: str) -> None:
+    page.evaluate(f"document.querySelector({button_selector(title)!r}).click()")
 
 
-class Remembered(TypedDict):
-    """An upload as the page remembers it; sizes in bytes."""
+class StoredUpload(TypedDict):
+    """An upload in the page's local storage. Sizes are in bytes."""
 
     url: str
     name: str
@@ -26,15 +26,15 @@ class Remembered(TypedDict):
     finished: bool
 
 
-REMEMBERED = "JSON.parse(localStorage.getItem('tus-wsgi-demo.uploads') ?? '[]')"
+STORED_UPLOADS = "JSON.parse(localStorage.getItem('tus-wsgi-demo.uploads') ?? '[]')"
 
 
-def uploads(page: Page) -> list[Remembered]:
-    """What the page remembers, newest first."""
-    found: list[Remembered] = page.evaluate(REMEMBERED)
-    return found
+def stored_uploads(page: Page) -> list[StoredUpload]:
+    """Return the uploads in the page's local storage, newest first."""
+    stored: list[StoredUpload] = page.evaluate(STORED_UPLOADS)
+    return stored
 
 
 def wait_until_sent(page: Page, share: float) -> None:
-    """Wait until more than this share of an upload is on its way or there."""
-    page.wait_for(f"{REMEMBERED}.some((upload) => upload.offset > {share} * upload.size)")
+    """Wait until the browser has sent more than this share of an upload."""
+    page.wait_for(f"{STORED_UPLOADS}.some((upload) => upload.offset > {share} * upload.size)")
