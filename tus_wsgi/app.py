@@ -108,7 +108,7 @@ class TusMiddleware(UploadMiddleware):
             app,
             service=service,
             dialects=[*_rufh(settings, service.max_size), dialect],
-            mount=UploadRoutes(settings.base_path.rstrip("/"), settings.public_url),
+            routes=UploadRoutes(settings.base_path.rstrip("/"), settings.public_url),
             cors=None if settings.disable_cors else _cors(settings),
             network_timeout=settings.network_timeout,
             observers=all_observers,

@@ -1,4 +1,4 @@
-"""Python's own WSGI linter around what is tested, and a client that behaves as it demands."""
+"""A test client that runs an application inside `wsgiref.validate`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def linted(app: WSGIApplication) -> WSGIApplication:
-    """The application inside `wsgiref.validate`, which wants a type even of an empty body.
+    """Wrap an application in `wsgiref.validate`, which requires a Content-Type of empty bodies too.
 
     HTTP does not: "a sender that generates a message containing content SHOULD generate a
     Content-Type" (RFC 9110, section 8.3).
@@ -21,8 +21,8 @@ def linted(app: WSGIApplication) -> WSGIApplication:
 
     def typed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, fields: list[tuple[str, str]], *exc_info: Any) -> Any:
-            bodyless = status[:3] in ("204", "304")
-            if not bodyless and "content-type" not in {name.lower() for name, _ in fields}:
+            has_no_body = status[:3] in ("204", "304")
+            if not has_no_body and "content-type" not in {name.lower() for name, _ in fields}:
                 assert dict(fields).get("Content-Length", "0") == "0"
                 fields = [*fields, ("Content-Type", "application/x-nothing")]
             return start_response(status, fields, *exc_info)
@@ -33,7 +33,7 @@ def linted(app: WSGIApplication) -> WSGIApplication:
 
 
 class LintedClient(Client):
-    """A client that reads each response and closes it, as a server does."""
+    """A client that reads and closes each response, as a server does."""
 
     def __init__(self, app: WSGIApplication) -> None:
         super().__init__(linted(app))

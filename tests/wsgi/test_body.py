@@ -1,4 +1,4 @@
-"""A body ends, and never fails: over real connections, and over inputs that do odd things."""
+"""Reading a body ends and never raises: over real connections, and over misbehaving inputs."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.body import DISCARD_BYTES, DISCARD_SECONDS, WsgiBody
 from tus_wsgi.wsgi.draining import LiveBodies
 
-SOON = 0.05
-"""Seconds until something happens in another thread."""
+DELAY_SECONDS = 0.05
+"""Delay of what happens in another thread."""
 
-LATE = 10.0
-"""Seconds that nothing here may take."""
+MAX_SECONDS = 10.0
+"""Nothing here may take longer."""
 
 DATA = random.Random(5).randbytes(300 * KIB)
 
 
 @pytest.fixture
-def wire() -> Iterator[GunicornConnection]:
-    with GunicornConnection() as wire:
-        yield wire
+def connection() -> Iterator[GunicornConnection]:
+    with GunicornConnection() as connection:
+        yield connection
 
 
-def later(act: Callable[[], object]) -> threading.Timer:
-    timer = threading.Timer(SOON, act)
+def run_later(action: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(DELAY_SECONDS, action)
     timer.start()
     return timer
 
@@ -48,12 +48,12 @@ def later(act: Callable[[], object]) -> threading.Timer:
 @pytest.mark.parametrize("size", [0, 1, 5, 8192, len(DATA)])
 @pytest.mark.parametrize("step", [7, 1000, MIB])
 def test_a_body_with_a_length_is_read_to_its_end(
-    wire: GunicornConnection, size: int, step: int
+    connection: GunicornConnection, size: int, step: int
 ) -> None:
     step = max(step, size // 100)
-    wire.begin(length=size, data=DATA[: size // 2])
-    sender = later(lambda: wire.send(DATA[size // 2 : size]))
-    body = wire.body()
+    connection.begin(length=size, data=DATA[: size // 2])
+    sender = run_later(lambda: connection.send(DATA[size // 2 : size]))
+    body = connection.body()
     assert body.content_length == size
     assert read(body, step=step) == DATA[:size]
     assert body.end is BodyEnd.COMPLETE
@@ -61,50 +61,54 @@ def test_a_body_with_a_length_is_read_to_its_end(
 
 
 @pytest.mark.parametrize("sizes", [[], [1], [5, 6, 7], [100 * KIB, 1]], ids=str)
-def test_a_chunked_body_is_read_to_its_end(wire: GunicornConnection, sizes: list[int]) -> None:
-    wire.begin(length=None)
+def test_a_chunked_body_is_read_to_its_end(
+    connection: GunicornConnection, sizes: list[int]
+) -> None:
+    connection.begin(length=None)
     expected = b""
     for size in sizes:
-        wire.send(encode_chunk(DATA[:size]))
+        connection.send(encode_chunk(DATA[:size]))
         expected += DATA[:size]
-    wire.send(encode_chunk(b""))
-    body = wire.body()
+    connection.send(encode_chunk(b""))
+    body = connection.body()
     assert body.content_length is None
     assert read(body, step=64 * KIB) == expected
     assert body.end is BodyEnd.COMPLETE
 
 
-def test_the_next_request_on_the_connection_is_left_alone(wire: GunicornConnection) -> None:
-    """Even where it was sent together with the body."""
-    wire.begin(length=3, data=b"abc")
-    wire.begin(length=None, data=encode_chunk(b"def") + encode_chunk(b""))
-    wire.begin(length=2, data=b"gh")
-    found = []
+def test_a_pipelined_request_is_not_read(connection: GunicornConnection) -> None:
+    """Even if it was sent together with the body."""
+    connection.begin(length=3, data=b"abc")
+    connection.begin(length=None, data=encode_chunk(b"def") + encode_chunk(b""))
+    connection.begin(length=2, data=b"gh")
+    bodies = []
     for _ in range(3):
-        body = wire.body()
-        found.append(read(body))
+        body = connection.body()
+        bodies.append(read(body))
         body.close()
-    assert found == [b"abc", b"def", b"gh"]
+    assert bodies == [b"abc", b"def", b"gh"]
 
 
-def test_a_body_that_came_with_its_head_is_not_waited_for(wire: GunicornConnection) -> None:
-    wire.begin(length=3, data=b"abc")
-    body = wire.body()
+def test_a_body_that_was_read_ahead_with_its_head_needs_no_wait(
+    connection: GunicornConnection,
+) -> None:
+    connection.begin(length=3, data=b"abc")
+    body = connection.body()
     began = time.monotonic()
     assert read(body) == b"abc"
     assert time.monotonic() - began < 1
 
 
-def test_an_empty_buffer_is_no_end(wire: GunicornConnection) -> None:
-    wire.begin(length=3, data=b"abc")
-    body = wire.body()
+def test_an_empty_buffer_does_not_end_the_body(connection: GunicornConnection) -> None:
+    connection.begin(length=3, data=b"abc")
+    body = connection.body()
     assert body.readinto(memoryview(bytearray())) == 0
     assert read(body) == b"abc"
 
 
-def test_nobody_asks_for_the_end_before_it_is_there(wire: GunicornConnection) -> None:
-    wire.begin(length=3, data=b"abc")
-    body = wire.body()
+def test_end_raises_before_the_body_has_ended(connection: GunicornConnection) -> None:
+    connection.begin(length=3, data=b"abc")
+    body = connection.body()
     with pytest.raises(AssertionError):
         _ = body.end
     body.readinto(memoryview(bytearray(1)))
@@ -112,16 +116,16 @@ def test_nobody_asks_for_the_end_before_it_is_there(wire: GunicornConnection) ->
         _ = body.end
 
 
-def test_it_is_a_body() -> None:
+def test_wsgi_body_implements_body() -> None:
     def use(body: Body) -> int | None:
         return body.content_length
 
-    with GunicornConnection() as wire:
-        wire.begin(length=7)
-        assert use(wire.body()) == 7
+    with GunicornConnection() as connection:
+        connection.begin(length=7)
+        assert use(connection.body()) == 7
 
 
-# -- bodies that are cut short ---------------------------------------------------------------------
+# -- incomplete bodies -----------------------------------------------------------------------------
 
 KINDS: dict[str, tuple[int | None, bytes]] = {
     "length": (10, b"abcde"),
@@ -131,124 +135,126 @@ KINDS: dict[str, tuple[int | None, bytes]] = {
 
 
 @pytest.fixture(params=KINDS)
-def begun(request: pytest.FixtureRequest, wire: GunicornConnection) -> WsgiBody:
-    """A body of which `abcde` has come."""
+def partial(request: pytest.FixtureRequest, connection: GunicornConnection) -> WsgiBody:
+    """A body of which `abcde` has arrived."""
     length, data = KINDS[request.param]
-    wire.begin(length=length, data=data)
-    return wire.body(timeout=0.3)
+    connection.begin(length=length, data=data)
+    return connection.body(timeout=0.3)
 
 
-def test_a_client_that_closed_is_gone_and_what_came_is_kept(
-    wire: GunicornConnection, begun: WsgiBody
+def test_a_closed_connection_ends_the_body_and_keeps_its_bytes(
+    connection: GunicornConnection, partial: WsgiBody
 ) -> None:
     """C-41."""
-    later(wire.half_close)
-    assert read(begun) == b"abcde"
-    assert begun.end is BodyEnd.DISCONNECTED
+    run_later(connection.half_close)
+    assert read(partial) == b"abcde"
+    assert partial.end is BodyEnd.DISCONNECTED
 
 
-def test_a_client_that_reset_is_gone_and_what_was_read_is_kept(
-    wire: GunicornConnection, begun: WsgiBody
+def test_a_reset_connection_ends_the_body_and_keeps_its_bytes(
+    connection: GunicornConnection, partial: WsgiBody
 ) -> None:
-    timer = later(wire.reset)
-    found = read(begun)
+    timer = run_later(connection.reset)
+    found = read(partial)
     timer.join()
-    assert begun.end is BodyEnd.DISCONNECTED
+    assert partial.end is BodyEnd.DISCONNECTED
     assert found == b"abcde"
 
 
-def test_a_silent_client_is_given_up_and_what_came_is_kept(
-    wire: GunicornConnection, begun: WsgiBody
+def test_an_idle_client_ends_the_body_and_its_bytes_are_kept(
+    connection: GunicornConnection, partial: WsgiBody
 ) -> None:
     """C-42."""
     began = time.monotonic()
-    assert read(begun) == b"abcde"
-    assert begun.end is BodyEnd.STALLED
-    assert 0.2 < time.monotonic() - began < LATE
+    assert read(partial) == b"abcde"
+    assert partial.end is BodyEnd.STALLED
+    assert 0.2 < time.monotonic() - began < MAX_SECONDS
 
 
-def test_a_slow_client_is_not_given_up(wire: GunicornConnection) -> None:
-    """The timeout is for silence, and not for the whole body."""
-    wire.begin(length=8)
+def test_a_slow_client_does_not_time_out(connection: GunicornConnection) -> None:
+    """The timeout is between two reads, not for the whole body."""
+    connection.begin(length=8)
 
-    def drip() -> None:
+    def send_slowly() -> None:
         for byte in b"abcdefgh":
             time.sleep(0.1)
-            wire.send(bytes([byte]))
+            connection.send(bytes([byte]))
 
-    sender = threading.Thread(target=drip)
+    sender = threading.Thread(target=send_slowly)
     sender.start()
-    body = wire.body(timeout=0.5)
+    body = connection.body(timeout=0.5)
     assert read(body) == b"abcdefgh"
     assert body.end is BodyEnd.COMPLETE
     sender.join()
 
 
 @pytest.mark.parametrize("end", [BodyEnd.INTERRUPTED, BodyEnd.DRAINING])
-def test_an_interruption_ends_a_read_that_is_waiting(
-    wire: GunicornConnection, end: BodyEnd
-) -> None:
+def test_an_interruption_ends_a_blocked_read(connection: GunicornConnection, end: BodyEnd) -> None:
     for length, data in KINDS.values():
         with GunicornConnection() as other:
             other.begin(length=length, data=data)
-            body = other.body(timeout=LATE)
+            body = other.body(timeout=MAX_SECONDS)
             began = time.monotonic()
-            later(lambda body=body: body.interrupt(end))  # type: ignore[misc]
+            run_later(lambda body=body: body.interrupt(end))  # type: ignore[misc]
             assert read(body) == b"abcde"
             assert body.end is end
-            assert time.monotonic() - began < LATE / 2
+            assert time.monotonic() - began < MAX_SECONDS / 2
 
 
-def test_an_interruption_before_the_first_read_counts(
-    wire: GunicornConnection, begun: WsgiBody
+def test_an_interruption_before_the_first_read_ends_the_body(
+    connection: GunicornConnection, partial: WsgiBody
 ) -> None:
-    begun.interrupt(BodyEnd.INTERRUPTED)
-    assert read(begun) == b"abcde"
-    assert begun.end is BodyEnd.INTERRUPTED
+    partial.interrupt(BodyEnd.INTERRUPTED)
+    assert read(partial) == b"abcde"
+    assert partial.end is BodyEnd.INTERRUPTED
 
 
-def test_the_first_interruption_is_the_reason(wire: GunicornConnection, begun: WsgiBody) -> None:
-    begun.interrupt(BodyEnd.DRAINING)
-    begun.interrupt(BodyEnd.INTERRUPTED)
-    read(begun)
-    assert begun.end is BodyEnd.DRAINING
+def test_the_first_of_two_interruptions_is_the_reason(
+    connection: GunicornConnection, partial: WsgiBody
+) -> None:
+    partial.interrupt(BodyEnd.DRAINING)
+    partial.interrupt(BodyEnd.INTERRUPTED)
+    read(partial)
+    assert partial.end is BodyEnd.DRAINING
 
 
-def test_an_interruption_of_a_body_that_is_whole_changes_nothing(wire: GunicornConnection) -> None:
-    wire.begin(length=3, data=b"abc")
-    body = wire.body()
+def test_an_interruption_after_the_end_changes_nothing(connection: GunicornConnection) -> None:
+    connection.begin(length=3, data=b"abc")
+    body = connection.body()
     assert read(body) == b"abc"
     body.interrupt(BodyEnd.INTERRUPTED)
     assert body.end is BodyEnd.COMPLETE
 
 
-def test_whoever_was_interrupted_does_not_keep_the_connection(wire: GunicornConnection) -> None:
-    """Nothing more can be received over it, though the body is whole."""
-    wire.begin(length=5, data=b"ab")
-    body = wire.body()
+def test_an_interrupted_body_does_not_keep_the_connection(connection: GunicornConnection) -> None:
+    """Nothing more can be received over it, even if the body turns out complete."""
+    connection.begin(length=5, data=b"ab")
+    body = connection.body()
     assert body.readinto(memoryview(bytearray(2))) == 2
-    wire.send(b"cde")
+    connection.send(b"cde")
     body.interrupt(BodyEnd.INTERRUPTED)
     assert read(body) == b"cde"
     assert body.end is BodyEnd.COMPLETE
     assert not body.is_complete
 
 
-def test_an_interruption_that_comes_too_late_is_none(wire: GunicornConnection) -> None:
-    """In threads the connection may have been closed a moment before."""
-    wire.begin(length=5, data=b"ab")
-    body = wire.body()
+def test_an_interruption_ignores_a_closed_connection(connection: GunicornConnection) -> None:
+    """Another thread may have closed the connection just before."""
+    connection.begin(length=5, data=b"ab")
+    body = connection.body()
     body.readinto(memoryview(bytearray(2)))
-    wire.server.close()
-    wire.bodies.clear()
+    connection.server.close()
+    connection.bodies.clear()
     body.interrupt(BodyEnd.DRAINING)
 
 
-def test_all_that_had_arrived_is_read_after_an_interruption(wire: GunicornConnection) -> None:
-    """Acknowledged by TCP, so the client will not send it again by itself."""
-    wire.begin(length=MIB)
-    wire.send(DATA[: 40 * KIB])
-    body = wire.body()
+def test_bytes_that_have_arrived_are_read_after_an_interruption(
+    connection: GunicornConnection,
+) -> None:
+    """TCP has acknowledged them, so the client does not send them again by itself."""
+    connection.begin(length=MIB)
+    connection.send(DATA[: 40 * KIB])
+    body = connection.body()
     buffer = memoryview(bytearray(100))
     found = bytes(buffer[: body.readinto(buffer)])
     body.interrupt(BodyEnd.INTERRUPTED)
@@ -258,38 +264,38 @@ def test_all_that_had_arrived_is_read_after_an_interruption(wire: GunicornConnec
 
 
 @pytest.mark.parametrize("length", [100 * MIB, None], ids=["length", "chunked"])
-def test_a_client_that_goes_on_at_full_speed_is_interrupted_all_the_same(
-    wire: GunicornConnection, length: int | None
+def test_an_interruption_ends_the_body_of_a_client_that_keeps_sending(
+    connection: GunicornConnection, length: int | None
 ) -> None:
-    wire.begin(length=length)
-    more = bytes(MIB) if length else encode_chunk(b"x") * 100_000
+    connection.begin(length=length)
+    data = bytes(MIB) if length else encode_chunk(b"x") * 100_000
 
-    def pour() -> None:
+    def send_all() -> None:
         with suppress(OSError):
             while True:
-                wire.send(more)
+                connection.send(data)
 
-    sender = threading.Thread(target=pour, daemon=True)
+    sender = threading.Thread(target=send_all, daemon=True)
     sender.start()
-    body = wire.body()
+    body = connection.body()
     buffer = memoryview(bytearray(64 * KIB))
     body.readinto(buffer)
     body.interrupt(BodyEnd.INTERRUPTED)
     read(body, step=64 * KIB)
     assert body.end is BodyEnd.INTERRUPTED
-    assert body._received < 32 * MIB, "more than any kernel had at that moment"
-    wire.server.shutdown(socket.SHUT_RDWR)
-    sender.join(LATE)
+    assert body._received < 32 * MIB, "more than any kernel holds for a socket"
+    connection.server.shutdown(socket.SHUT_RDWR)
+    sender.join(MAX_SECONDS)
     assert not sender.is_alive()
 
 
-@pytest.mark.parametrize("rubbish", [b"xyz\r\n", b"-1\r\n", b"5\r\nabcdefgh\r\n"])
-def test_broken_framing_is_told_apart_from_a_lost_client(
-    wire: GunicornConnection, rubbish: bytes
+@pytest.mark.parametrize("invalid", [b"xyz\r\n", b"-1\r\n", b"5\r\nabcdefgh\r\n"])
+def test_invalid_framing_is_not_a_disconnect(
+    connection: GunicornConnection, invalid: bytes
 ) -> None:
-    wire.begin(length=None, data=encode_chunk(b"abcde") + rubbish)
-    wire.half_close()
-    body = wire.body()
+    connection.begin(length=None, data=encode_chunk(b"abcde") + invalid)
+    connection.half_close()
+    body = connection.body()
     found = read(body)
     assert found.startswith(b"abcde") or b"abcde".startswith(found)
     assert body.end is BodyEnd.MALFORMED
@@ -297,13 +303,13 @@ def test_broken_framing_is_told_apart_from_a_lost_client(
 
 # -- limits ----------------------------------------------------------------------------------------
 
-WHOLE: dict[str, tuple[int | None, bytes]] = {
+COMPLETE: dict[str, tuple[int | None, bytes]] = {
     "length": (5, b"abcde"),
     "chunked": (None, encode_chunk(b"abc") + encode_chunk(b"de") + encode_chunk(b"")),
 }
 
 
-@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("kind", COMPLETE)
 @pytest.mark.parametrize(
     ("limit", "end"),
     [
@@ -315,60 +321,60 @@ WHOLE: dict[str, tuple[int | None, bytes]] = {
         (2**62, BodyEnd.COMPLETE),
     ],
 )
-def test_no_more_is_handed_out_than_is_allowed(
-    wire: GunicornConnection, kind: str, limit: int, end: BodyEnd
+def test_no_more_bytes_are_returned_than_the_limit(
+    connection: GunicornConnection, kind: str, limit: int, end: BodyEnd
 ) -> None:
     """C-38, C-39."""
-    length, data = WHOLE[kind]
-    wire.begin(length=length, data=data)
-    body = wire.body()
+    length, data = COMPLETE[kind]
+    connection.begin(length=length, data=data)
+    body = connection.body()
     body.limit(limit)
     assert read(body) == b"abcde"[:limit]
     assert body.end is end
 
 
-def test_a_body_that_ends_at_its_limit_may_still_be_cut_off(wire: GunicornConnection) -> None:
-    """Whether a chunked body is whole is known only behind its last chunk."""
-    wire.begin(length=None, data=encode_chunk(b"abcde"))
-    wire.half_close()
-    body = wire.body()
+def test_a_chunked_body_at_its_limit_may_be_incomplete(connection: GunicornConnection) -> None:
+    """Only the last chunk shows that a chunked body is complete."""
+    connection.begin(length=None, data=encode_chunk(b"abcde"))
+    connection.half_close()
+    body = connection.body()
     body.limit(5)
     assert read(body) == b"abcde"
     assert body.end is BodyEnd.DISCONNECTED
 
 
-def test_an_empty_body_may_have_the_limit_zero(wire: GunicornConnection) -> None:
-    wire.begin(length=0)
-    body = wire.body()
+def test_an_empty_body_with_limit_zero_is_complete(connection: GunicornConnection) -> None:
+    connection.begin(length=0)
+    body = connection.body()
     body.limit(0)
     assert read(body) == b""
     assert body.end is BodyEnd.COMPLETE
 
 
-# -- what nobody wants -----------------------------------------------------------------------------
+# -- discard ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("kind", COMPLETE)
 @pytest.mark.parametrize("limit", [None, 3])
-def test_a_small_rest_is_read_so_that_the_connection_goes_on(
-    wire: GunicornConnection, kind: str, limit: int | None
+def test_discard_reads_a_small_rest_and_keeps_the_connection(
+    connection: GunicornConnection, kind: str, limit: int | None
 ) -> None:
-    length, data = WHOLE[kind]
-    wire.begin(length=length, data=data)
-    body = wire.body()
+    length, data = COMPLETE[kind]
+    connection.begin(length=length, data=data)
+    body = connection.body()
     if limit is not None:
         body.limit(limit)
         read(body)
     body.discard()
     body.close()
-    wire.begin(length=2, data=b"ok")
-    assert read(wire.body()) == b"ok"
+    connection.begin(length=2, data=b"ok")
+    assert read(connection.body()) == b"ok"
 
 
-def test_of_a_large_rest_nothing_is_read(wire: GunicornConnection) -> None:
-    """The response does not wait for it."""
-    wire.begin(length=100 * MIB, data=b"abc")
-    body = wire.body()
+def test_discard_reads_nothing_of_a_large_rest(connection: GunicornConnection) -> None:
+    """The response does not wait for the rest."""
+    connection.begin(length=100 * MIB, data=b"abc")
+    body = connection.body()
     began = time.monotonic()
     body.discard()
     body.close()
@@ -377,33 +383,33 @@ def test_of_a_large_rest_nothing_is_read(wire: GunicornConnection) -> None:
     assert body._received == 0
 
 
-def test_of_a_large_chunked_rest_the_first_is_read(wire: GunicornConnection) -> None:
-    """It says nowhere how long it is."""
-    wire.begin(length=None)
+def test_discard_reads_the_start_of_a_large_chunked_rest(connection: GunicornConnection) -> None:
+    """Its length is unknown."""
+    connection.begin(length=None)
 
-    def pour() -> None:
+    def send_all() -> None:
         with suppress(OSError):
-            wire.send(encode_chunk(bytes(100 * MIB)))
+            connection.send(encode_chunk(bytes(100 * MIB)))
 
-    sender = threading.Thread(target=pour)
+    sender = threading.Thread(target=send_all)
     sender.start()
-    body = wire.body()
+    body = connection.body()
     body.discard()
     body.close()
     assert not body.is_complete
     assert DISCARD_BYTES <= body._received <= DISCARD_BYTES + 64 * KIB
-    wire.server.close()
-    sender.join(LATE)
+    connection.server.close()
+    sender.join(MAX_SECONDS)
     assert not sender.is_alive()
 
 
 @pytest.mark.parametrize("is_open", [False, True])
-def test_a_silent_client_s_rest_is_not_waited_for(
-    wire: GunicornConnection, *, is_open: bool
+def test_discard_does_not_wait_for_an_idle_client(
+    connection: GunicornConnection, *, is_open: bool
 ) -> None:
-    """Whoever waited with the network's timeout would hold a greenlet for a minute."""
-    wire.begin(length=10, data=b"abc")
-    body = wire.body(timeout=LATE)
+    """The network timeout would occupy a greenlet for a minute."""
+    connection.begin(length=10, data=b"abc")
+    body = connection.body(timeout=MAX_SECONDS)
     if is_open:
         body.limit(3)
         read(body)
@@ -412,41 +418,43 @@ def test_a_silent_client_s_rest_is_not_waited_for(
     assert time.monotonic() - began < 3 * DISCARD_SECONDS
 
 
-def test_a_trickle_is_not_waited_for(wire: GunicornConnection) -> None:
-    """The server's reader waits for 64 KiB, and each byte would begin its patience anew."""
-    wire.begin(length=None)
+def test_discard_does_not_wait_for_a_slow_client(connection: GunicornConnection) -> None:
+    """The server's reader waits for 64 KiB, and each byte restarts the socket's timeout."""
+    connection.begin(length=None)
     stop = threading.Event()
 
-    def trickle() -> None:
+    def send_slowly() -> None:
         while not stop.wait(0.05):
-            wire.send(encode_chunk(b"x"))
+            connection.send(encode_chunk(b"x"))
 
-    sender = threading.Thread(target=trickle)
+    sender = threading.Thread(target=send_slowly)
     sender.start()
-    body = wire.body()
+    body = connection.body()
     began = time.monotonic()
     body.discard()
-    assert time.monotonic() - began < LATE
+    assert time.monotonic() - began < MAX_SECONDS
     assert not body.is_complete
     stop.set()
     sender.join()
 
 
-def test_a_pause_in_what_nobody_wants_is_no_end_of_the_connection(wire: GunicornConnection) -> None:
-    """It is closed in stages afterwards."""
-    wire.begin(length=100, data=b"abc")
-    body = wire.body()
+def test_discard_of_an_idle_client_does_not_shut_the_connection_down(
+    connection: GunicornConnection,
+) -> None:
+    """The connection is closed in stages afterwards."""
+    connection.begin(length=100, data=b"abc")
+    body = connection.body()
     body.discard()
     body.close()
     assert not body.is_complete
-    wire.server.settimeout(0.1)
+    connection.server.settimeout(0.1)
     with pytest.raises(TimeoutError):
-        wire.server.recv(1)
+        connection.server.recv(1)
 
 
-def test_a_body_that_was_read_has_no_rest(wire: GunicornConnection) -> None:
-    wire.begin(length=3, data=b"abc")
-    body = wire.body()
+def test_discard_after_the_end_does_nothing(connection: GunicornConnection) -> None:
+    connection.begin(length=3, data=b"abc")
+    body = connection.body()
     read(body)
     began = time.monotonic()
     body.discard()
@@ -454,53 +462,53 @@ def test_a_body_that_was_read_has_no_rest(wire: GunicornConnection) -> None:
     assert body.end is BodyEnd.COMPLETE
 
 
-def test_the_connection_is_given_back_as_it_was(wire: GunicornConnection) -> None:
-    wire.server.settimeout(77)
-    wire.begin(length=3, data=b"abc")
-    body = wire.body(timeout=5)
+def test_close_restores_the_timeout_of_the_connection(connection: GunicornConnection) -> None:
+    connection.server.settimeout(77)
+    connection.begin(length=3, data=b"abc")
+    body = connection.body(timeout=5)
     body.readinto(memoryview(bytearray(1)))
-    assert wire.server.gettimeout() == 5
+    assert connection.server.gettimeout() == 5
     body.close()
     body.close()
-    assert wire.server.gettimeout() == 77
+    assert connection.server.gettimeout() == 77
 
 
-def test_an_unread_body_leaves_the_connection_alone(wire: GunicornConnection) -> None:
-    wire.server.settimeout(77)
-    wire.begin(length=3, data=b"abc")
-    body = wire.body(timeout=5)
+def test_an_unread_body_does_not_change_the_connection(connection: GunicornConnection) -> None:
+    connection.server.settimeout(77)
+    connection.begin(length=3, data=b"abc")
+    body = connection.body(timeout=5)
     body.close()
-    assert wire.server.gettimeout() == 77
+    assert connection.server.gettimeout() == 77
 
 
-# -- draining --------------------------------------------------------------------------------------
+# -- close and drain -------------------------------------------------------------------------------
 
 
-def test_draining_ends_all_bodies_and_those_to_come(wire: GunicornConnection) -> None:
-    wire.begin(length=10, data=b"abc")
-    body = wire.body(timeout=LATE)
-    later(wire.live.drain)
+def test_drain_ends_current_and_later_bodies(connection: GunicornConnection) -> None:
+    connection.begin(length=10, data=b"abc")
+    body = connection.body(timeout=MAX_SECONDS)
+    run_later(connection.live.drain)
     assert read(body) == b"abc"
     assert body.end is BodyEnd.DRAINING
     with GunicornConnection() as other:
-        other.live = wire.live
+        other.live = connection.live
         other.begin(length=10, data=b"de")
-        late = other.body(timeout=LATE)
+        late = other.body(timeout=MAX_SECONDS)
         assert read(late) == b"de"
         assert late.end is BodyEnd.DRAINING
 
 
-def test_a_body_that_has_ended_is_not_drained(wire: GunicornConnection) -> None:
-    wire.begin(length=3, data=b"abc")
-    body = wire.body()
+def test_drain_ignores_a_closed_body(connection: GunicornConnection) -> None:
+    connection.begin(length=3, data=b"abc")
+    body = connection.body()
     read(body)
     body.close()
-    wire.live.drain()
-    wire.begin(length=2, data=b"ok")
-    assert read(wire.body()) == b"ok"
+    connection.live.drain()
+    connection.begin(length=2, data=b"ok")
+    assert read(connection.body()) == b"ok"
 
 
-def test_live_bodies_are_forgotten_with_their_requests() -> None:
+def test_live_bodies_do_not_keep_a_body_alive() -> None:
     live = LiveBodies()
     body = scripted([b"abc"], length=9, live=live)
     body.readinto(memoryview(bytearray(1)))
@@ -509,32 +517,32 @@ def test_live_bodies_are_forgotten_with_their_requests() -> None:
     assert len(live._bodies) == 0
 
 
-# -- others ----------------------------------------------------------------------------------------
+# -- fairness --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 @pytest.mark.parametrize("step", [KIB, 64 * KIB, 8 * MIB])
-def test_others_get_their_turn_after_each_mib_of_a_client_that_always_has_data(
-    chunked: bool, step: int, wire: GunicornConnection, monkeypatch: pytest.MonkeyPatch
+def test_a_client_that_always_has_data_yields_after_each_mib(
+    chunked: bool, step: int, connection: GunicornConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under gevent nobody else runs until somebody waits, and nobody waits for such a client."""
+    """gevent switches only when a read blocks, and reads from such a client never block."""
     size = 4 * MIB
-    wire.begin(length=None if chunked else size)
+    connection.begin(length=None if chunked else size)
     data = encode_chunk(bytes(size)) + encode_chunk(b"") if chunked else bytes(size)
-    sender = later(lambda: wire.send(data))
-    body, turns = wire.body(), list[float]()
-    monkeypatch.setattr(time, "sleep", turns.append)
+    sender = run_later(lambda: connection.send(data))
+    body, yields = connection.body(), list[float]()
+    monkeypatch.setattr(time, "sleep", yields.append)
     received, largest = [0], 0
     buffer = memoryview(bytearray(step))
     while count := body.readinto(buffer):
         received[-1] += count
-        if len(turns) >= len(received):
+        if len(yields) >= len(received):
             largest = max(largest, received[-1])
             received.append(0)
     sender.join()
     assert sum(received) == size
-    assert set(turns) <= {0}
-    assert turns, "nobody got a turn"
+    assert set(yields) <= {0}
+    assert yields, "no other request could run"
     assert largest <= MIB + step
 
 
@@ -542,15 +550,15 @@ def test_others_get_their_turn_after_each_mib_of_a_client_that_always_has_data(
 
 
 class Script:
-    """A `wsgi.input` that gives or raises one thing after the other."""
+    """A `wsgi.input` that returns or raises one step after the other."""
 
     def __init__(self, steps: list[bytes | Exception]) -> None:
         self._steps = steps
-        self.asked: list[int] = []
+        self.sizes: list[int] = []
 
     def read(self, size: int) -> bytes:
-        assert size > 0, "a server may take this for everything"
-        self.asked.append(size)
+        assert size > 0, "a server may read everything for a size of 0"
+        self.sizes.append(size)
         if not self._steps:
             return b""
         step = self._steps.pop(0)
@@ -562,11 +570,11 @@ class Script:
 
 
 class NoMoreData(OSError):
-    """As gunicorn calls it."""
+    """Has the name of gunicorn's error."""
 
 
 class ChunkMissingTerminator(OSError):
-    """As gunicorn calls it; `term` is what came where a chunk has to end."""
+    """Has the name of gunicorn's error. `term` is what arrived in place of a chunk's CRLF."""
 
     def __init__(self, term: bytes) -> None:
         super().__init__()
@@ -594,12 +602,12 @@ def scripted(
         (ChunkMissingTerminator(b""), BodyEnd.DISCONNECTED),
         (ChunkMissingTerminator(b"\r"), BodyEnd.DISCONNECTED),
         (ChunkMissingTerminator(b"xy"), BodyEnd.MALFORMED),
-        (OSError("odd"), BodyEnd.MALFORMED),
+        (OSError("no errno"), BodyEnd.MALFORMED),
         (ValueError("no chunk size"), BodyEnd.MALFORMED),
     ],
 )
 @pytest.mark.parametrize("length", [10, None])
-def test_what_a_server_raises_is_a_reason_and_what_it_still_has_is_kept(
+def test_an_exception_is_the_reason_and_the_remaining_bytes_are_read(
     error: Exception, end: BodyEnd, length: int | None
 ) -> None:
     body = scripted([b"abc", error, b"de", ValueError("again"), b"never"], length=length)
@@ -607,27 +615,27 @@ def test_what_a_server_raises_is_a_reason_and_what_it_still_has_is_kept(
     assert body.end is end
 
 
-def test_a_short_read_without_an_error_is_a_lost_client() -> None:
+def test_a_short_body_without_an_error_is_a_disconnect() -> None:
     body = scripted([b"abc"], length=10)
     assert read(body) == b"abc"
     assert body.end is BodyEnd.DISCONNECTED
 
 
-def test_a_server_may_hand_out_less_than_it_was_asked_for() -> None:
+def test_short_reads_are_repeated() -> None:
     body = scripted([b"a", b"bc", b"d", b"e"], length=5)
     assert read(body) == b"abcde"
     assert body.end is BodyEnd.COMPLETE
 
 
-def test_no_more_is_asked_for_than_was_announced() -> None:
+def test_no_more_is_read_than_the_content_length() -> None:
     """PEP 3333: "A server should allow read() to be called without an argument", and may block."""
     body = scripted([b"abcde", b"the next request"], length=5)
     assert read(body) == b"abcde"
     script = body._environ["wsgi.input"]
-    assert sum(script.asked) == 5
+    assert sum(script.sizes) == 5
 
 
-def test_elsewhere_an_interruption_counts_from_the_next_read_on() -> None:
+def test_without_gunicorn_an_interruption_takes_effect_at_the_next_read() -> None:
     body = scripted([b"abc", b"def", b"ghi"], length=9)
     buffer = memoryview(bytearray(3))
     assert body.readinto(buffer) == 3
@@ -644,16 +652,16 @@ def test_elsewhere_an_interruption_counts_from_the_next_read_on() -> None:
     st.one_of(st.none(), st.integers(0, 70)),
     st.booleans(),
 )
-def test_whatever_the_pieces_the_bytes_are_the_same(
-    data: bytes, sizes: list[int], step: int, limit: int | None, knows: bool
+def test_the_bytes_do_not_depend_on_the_sizes_of_reads(
+    data: bytes, sizes: list[int], step: int, limit: int | None, has_length: bool
 ) -> None:
-    pieces: list[bytes | Exception] = []
+    steps: list[bytes | Exception] = []
     rest = data
     for size in sizes:
-        pieces.append(rest[:size])
+        steps.append(rest[:size])
         rest = rest[size:]
-    whole = [piece for piece in [*pieces, rest] if piece]
-    body = scripted(whole, length=len(data) if knows else None)
+    steps = [part for part in [*steps, rest] if part]
+    body = scripted(steps, length=len(data) if has_length else None)
     if limit is not None:
         body.limit(limit)
     assert read(body, step=step) == data[:limit]

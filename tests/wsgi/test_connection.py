@@ -1,289 +1,55 @@
-"""A connection that is good for nothing else is closed in stages, and soon."""
+"""gunicorn's connection: trailers, write timeouts, and the close in stages."""
 
 from __future__ import annotations
 
 import ast
+import io
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 import tus_wsgi
 from tests.wsgi.gunicorn_connection import GunicornConnection
 from tus_wsgi.domain.model import MIB
-from tus_wsgi.wsgi import connection as lingering
 from tus_wsgi.wsgi.connection import (
     LingeringConnection,
     TimeoutResponse,
     close_after_response,
+    supports_trailers,
+    trailers_of,
     with_write_timeout,
 )
 
-SOON = 0.1
-"""Seconds in which something is begun."""
+STARTED_SECONDS = 0.1
+"""Enough for a thread to start its work."""
 
-LATE = 20.0
-"""Seconds that nothing here may take."""
+MAX_SECONDS = 20.0
+"""Nothing here may take longer."""
 
-NEVER = 60.0
+DISABLED_SECONDS = 60.0
+"""A timeout that no test reaches."""
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ends in time ends for another reason."""
-    monkeypatch.setattr(lingering, "IDLE_SECONDS", NEVER)
-    monkeypatch.setattr(lingering, "LINGER_SECONDS", NEVER)
+def no_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the timeouts, so that a close that ends soon ends for another reason."""
+    monkeypatch.setattr("tus_wsgi.wsgi.connection.IDLE_SECONDS", DISABLED_SECONDS)
+    monkeypatch.setattr("tus_wsgi.wsgi.connection.LINGER_SECONDS", DISABLED_SECONDS)
 
 
 @pytest.fixture
-def wire() -> Iterator[GunicornConnection]:
-    with GunicornConnection() as wire:
-        yield wire
+def connection() -> Iterator[GunicornConnection]:
+    with GunicornConnection() as connection:
+        yield connection
 
-
-@pytest.fixture
-def closing(wire: GunicornConnection) -> Iterator[threading.Thread]:
-    """The server's end, which is being closed."""
-    wire.server.sendall(b"why")
-    thread = threading.Thread(target=LingeringConnection(wire.server, live=wire.live).close)
-    thread.start()
-    yield thread
-    thread.join(LATE)
-    assert not thread.is_alive()
-
-
-def pour(wire: GunicornConnection) -> None:
-    """Send as fast as it goes, until the server is gone."""
-    with suppress(OSError):
-        while True:
-            wire.send(bytes(MIB))
-
-
-def assert_nothing_is_left(wire: GunicornConnection) -> None:
-    """A server that went on would find the end at once."""
-    wire.server.settimeout(1)
-    assert wire.server.recv(1) == b""
-
-
-def test_what_is_sent_meanwhile_does_not_cost_the_response(
-    wire: GunicornConnection, closing: threading.Thread
-) -> None:
-    wire.socket.settimeout(LATE)
-    for _ in range(20):
-        wire.send(bytes(MIB))
-        time.sleep(0.01)
-    assert wire.socket.recv(100) == b"why"
-    assert wire.socket.recv(100) == b"", "it is told at once that there is nothing more"
-    assert closing.is_alive()
-    wire.half_close()
-    closing.join(LATE)
-    assert not closing.is_alive(), "both sides have closed it"
-    assert_nothing_is_left(wire)
-
-
-def test_a_silent_client_is_soon_left(
-    wire: GunicornConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lingering, "IDLE_SECONDS", 0.2)
-    wire.send(b"abc")
-    began = time.monotonic()
-    LingeringConnection(wire.server).close()
-    assert time.monotonic() - began >= 0.2
-    assert_nothing_is_left(wire)
-
-
-@pytest.mark.parametrize("is_sending", [False, True])
-def test_a_process_that_stops_waits_for_nobody(
-    wire: GunicornConnection, closing: threading.Thread, *, is_sending: bool
-) -> None:
-    sender = threading.Thread(target=pour, args=[wire])
-    if is_sending:
-        sender.start()
-    closing.join(SOON)
-    assert closing.is_alive()
-    wire.live.drain()
-    closing.join(LATE)
-    assert not closing.is_alive()
-    assert_nothing_is_left(wire)
-    late = threading.Thread(target=LingeringConnection(wire.server, live=wire.live).close)
-    late.start()
-    late.join(LATE)
-    assert not late.is_alive()
-    if is_sending:
-        sender.join(LATE)
-
-
-def test_a_client_that_never_stops_is_left_in_the_end(
-    wire: GunicornConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
-    sender = threading.Thread(target=pour, args=[wire])
-    sender.start()
-    LingeringConnection(wire.server).close()
-    assert_nothing_is_left(wire)
-    sender.join(LATE)
-    assert not sender.is_alive(), "it is not even reset"
-
-
-@pytest.mark.parametrize("leave", [GunicornConnection.reset, lambda wire: wire.server.close()])
-def test_a_connection_that_is_gone_is_no_trouble(
-    wire: GunicornConnection, leave: Callable[[GunicornConnection], None]
-) -> None:
-    leave(wire)
-    LingeringConnection(wire.server).close()
-
-
-def test_a_connection_of_a_proxy_on_the_same_host_is_closed_too() -> None:
-    """A Unix socket says nothing of the other side."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.sendall(b"abc")
-        theirs.shutdown(socket.SHUT_WR)
-        LingeringConnection(ours).close()
-        assert (ours.recv(1), theirs.recv(1)) == (b"", b"")
-
-
-def test_who_goes_on_all_the_time_learns_that_it_is_over(
-    wire: GunicornConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A window that stays shut would keep it for a minute."""
-    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
-    sender = threading.Thread(target=pour, args=[wire])
-    sender.start()
-    time.sleep(SOON)
-    wire.server.shutdown(socket.SHUT_RD)  # as an interruption of the body does
-    LingeringConnection(wire.server).close()
-    wire.server.close()
-    sender.join(LATE)
-    assert not sender.is_alive()
-
-
-def test_it_is_closed_after_the_response_and_gunicorn_knows_it_before(
-    wire: GunicornConnection,
-) -> None:
-    wire.begin(length=100 * MIB)
-    environ, response = wire.call()
-    start_response = response.start_response
-    pieces = close_after_response([b"why"], environ, start_response)
-    start_response("404 NOT FOUND", [("Content-Length", "3")])
-    for piece in pieces:
-        response.write(piece)
-    wire.socket.settimeout(LATE)
-    text = b""
-    while not text.endswith(b"why"):
-        text += wire.socket.recv(1000)
-    assert b"\r\nConnection: close\r\n" in text
-    wire.send(b"still open")
-    wire.half_close()
-    pieces.close()  # type: ignore[attr-defined]
-    assert wire.socket.recv(1) == b""
-    assert_nothing_is_left(wire)
-
-
-@pytest.mark.parametrize("length", ["", "0", None])
-def test_a_connection_without_a_body_in_it_goes_on(
-    wire: GunicornConnection, length: str | None
-) -> None:
-    wire.begin(length=0)
-    environ, response = wire.call()
-    environ["CONTENT_LENGTH"] = length
-    pieces = [b"why"]
-    assert close_after_response(pieces, environ, response.start_response) is pieces
-    assert not response.must_close
-
-
-def test_other_servers_close_as_they_like() -> None:
-    pieces = [b"why"]
-    for connection in ({}, {"gunicorn.socket": object()}):
-        environ = {"CONTENT_LENGTH": "10", **connection}
-        assert close_after_response(pieces, environ, lambda *_: print) is pieces
-
-
-# -- writing ---------------------------------------------------------------------------------------
-
-
-class Pieces:
-    """Says whether it was closed."""
-
-    def __init__(self) -> None:
-        self.is_closed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter([b"one", b"two"])
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-@pytest.fixture
-def pieces() -> Pieces:
-    return Pieces()
-
-
-@pytest.fixture
-def response(wire: GunicornConnection, pieces: Pieces) -> TimeoutResponse:
-    found = with_write_timeout(3.0, pieces, {"gunicorn.socket": wire.server})
-    assert isinstance(found, TimeoutResponse)
-    return found
-
-
-def assert_good(wire: GunicornConnection) -> None:
-    """The next request can come, and be answered."""
-    assert wire.server.gettimeout() is None
-    wire.send(b"again")
-    assert wire.server.recv(10) == b"again"
-    wire.server.sendall(b"ok")
-    assert wire.socket.recv(10) == b"ok"
-
-
-def test_who_took_it_all_keeps_the_connection(
-    wire: GunicornConnection, pieces: Pieces, response: TimeoutResponse
-) -> None:
-    assert wire.server.gettimeout() == 3.0
-    assert list(response) == [b"one", b"two"]
-    response.close()
-    assert pieces.is_closed
-    assert_good(wire)
-
-
-def test_who_is_asked_for_nothing_keeps_it_too(
-    wire: GunicornConnection, pieces: Pieces, response: TimeoutResponse
-) -> None:
-    """A middleware around this one may answer HEAD without the body."""
-    response.close()
-    assert pieces.is_closed
-    assert_good(wire)
-
-
-def test_who_took_only_some_of_it_does_not(
-    wire: GunicornConnection, pieces: Pieces, response: TimeoutResponse
-) -> None:
-    assert next(iter(response)) == b"one"
-    response.close()
-    assert pieces.is_closed
-    assert wire.server.recv(1) == b"", "the server need not wait for it"
-    assert wire.socket.recv(1) == b""
-
-
-def test_closing_a_response_ignores_a_closed_connection(
-    wire: GunicornConnection, response: TimeoutResponse
-) -> None:
-    next(iter(response))
-    wire.server.close()
-    response.close()
-
-
-def test_other_servers_wait_for_a_write_as_they_like() -> None:
-    pieces = [b"one"]
-    for environ in ({}, {"gunicorn.socket": object()}):
-        assert with_write_timeout(3.0, pieces, environ) is pieces
-
-
-# -- one module ------------------------------------------------------------------------------------
 
 PACKAGE = Path(tus_wsgi.__file__).parent
 
@@ -304,3 +70,317 @@ def test_only_one_module_touches_gunicorn_s_socket_and_its_readers() -> None:
     assert [path for path in modules if "socket" in imported_modules(path)] == only
     for text in ("gunicorn.socket", "unreader", "ChunkedReader", "LengthReader"):
         assert [path for path in modules if text in modules[path]] == only, text
+
+
+# -- trailers --------------------------------------------------------------------------------------
+
+
+class ChunkedReader:
+    """Has what the package uses of gunicorn's class of this name."""
+
+    def __init__(self, trailers: object) -> None:
+        self.req = SimpleNamespace(trailers=trailers)
+
+
+def chunked_input(trailers: object) -> SimpleNamespace:
+    return SimpleNamespace(reader=ChunkedReader(trailers))
+
+
+def input_without_body(module: ModuleType | None) -> object:
+    """Return the `wsgi.input` of a server whose body class is defined in `module`."""
+    name = f"server_{id(module)}"
+    body_class = type("Body", (), {"reader": object(), "__module__": name})
+    if module is not None:
+        sys.modules[name] = module
+    return body_class()
+
+
+def test_trailers_are_read_from_a_reader_like_gunicorn_s() -> None:
+    assert supports_trailers({"wsgi.input": chunked_input([])})
+    assert not supports_trailers({"wsgi.input": chunked_input(None)})
+
+
+def test_without_a_body_the_server_s_module_shows_if_trailers_can_be_read() -> None:
+    """OPTIONS has no body, and its response announces the extension."""
+    known = ModuleType("known")
+    known.ChunkedReader = type("ChunkedReader", (), {"parse_trailers": print})  # type: ignore[attr-defined]
+    older = ModuleType("older")
+    older.ChunkedReader = type("ChunkedReader", (), {})  # type: ignore[attr-defined]
+    other = ModuleType("other")
+    inputs = [input_without_body(module) for module in (known, older, other, None)]
+    try:
+        found = [supports_trailers({"wsgi.input": input}) for input in inputs]
+        assert found == [True, False, False, False]
+    finally:
+        for input in inputs:
+            sys.modules.pop(type(input).__module__, None)
+
+
+@pytest.mark.parametrize("environ", [{}, {"wsgi.input": io.BytesIO()}, {"wsgi.input": None}])
+def test_other_servers_have_no_trailers(environ: dict[str, Any]) -> None:
+    assert not supports_trailers(environ)
+
+
+def test_the_installed_gunicorn_has_the_known_readers() -> None:
+    body = pytest.importorskip("gunicorn.http.body")
+    assert supports_trailers({"wsgi.input": body.Body(body.LengthReader(None, 0))})
+
+
+def test_trailers_have_lower_case_names_and_joined_values() -> None:
+    received = [("UPLOAD-CHECKSUM", "sha1 A"), ("EXPIRES", "0"), ("UPLOAD-CHECKSUM", "sha1 B")]
+    assert trailers_of(chunked_input(received)) == {
+        "upload-checksum": "sha1 A,sha1 B",
+        "expires": "0",
+    }
+    assert trailers_of(chunked_input([])) == {}
+    assert trailers_of(chunked_input(None)) == {}
+    assert trailers_of(io.BytesIO()) == {}
+
+
+# -- close in stages -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closing(connection: GunicornConnection) -> Iterator[threading.Thread]:
+    """A thread that closes the server's end in stages."""
+    connection.server.sendall(b"why")
+    thread = threading.Thread(
+        target=LingeringConnection(connection.server, live=connection.live).close
+    )
+    thread.start()
+    yield thread
+    thread.join(MAX_SECONDS)
+    assert not thread.is_alive()
+
+
+def send_until_closed(connection: GunicornConnection) -> None:
+    """Send as fast as possible until the server closes the connection."""
+    with suppress(OSError):
+        while True:
+            connection.send(bytes(MIB))
+
+
+def assert_no_more_bytes(connection: GunicornConnection) -> None:
+    """Assert that a server that continues to read finds the end at once."""
+    connection.server.settimeout(1)
+    assert connection.server.recv(1) == b""
+
+
+def test_a_client_that_keeps_sending_receives_the_response(
+    connection: GunicornConnection, closing: threading.Thread
+) -> None:
+    connection.socket.settimeout(MAX_SECONDS)
+    for _ in range(20):
+        connection.send(bytes(MIB))
+        time.sleep(0.01)
+    assert connection.socket.recv(100) == b"why"
+    assert connection.socket.recv(100) == b"", (
+        "the client learns at once that the response has ended"
+    )
+    assert closing.is_alive()
+    connection.half_close()
+    closing.join(MAX_SECONDS)
+    assert not closing.is_alive(), "both sides have closed the connection"
+    assert_no_more_bytes(connection)
+
+
+def test_an_idle_client_is_closed_after_the_idle_timeout(
+    connection: GunicornConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tus_wsgi.wsgi.connection.IDLE_SECONDS", 0.2)
+    connection.send(b"abc")
+    began = time.monotonic()
+    LingeringConnection(connection.server).close()
+    assert time.monotonic() - began >= 0.2
+    assert_no_more_bytes(connection)
+
+
+@pytest.mark.parametrize("is_sending", [False, True])
+def test_draining_ends_the_wait_for_clients(
+    connection: GunicornConnection, closing: threading.Thread, *, is_sending: bool
+) -> None:
+    sender = threading.Thread(target=send_until_closed, args=[connection])
+    if is_sending:
+        sender.start()
+    closing.join(STARTED_SECONDS)
+    assert closing.is_alive()
+    connection.live.drain()
+    closing.join(MAX_SECONDS)
+    assert not closing.is_alive()
+    assert_no_more_bytes(connection)
+    late = threading.Thread(
+        target=LingeringConnection(connection.server, live=connection.live).close
+    )
+    late.start()
+    late.join(MAX_SECONDS)
+    assert not late.is_alive()
+    if is_sending:
+        sender.join(MAX_SECONDS)
+
+
+def test_a_client_that_never_stops_sending_is_closed_after_the_linger_time(
+    connection: GunicornConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tus_wsgi.wsgi.connection.LINGER_SECONDS", 0.2)
+    sender = threading.Thread(target=send_until_closed, args=[connection])
+    sender.start()
+    LingeringConnection(connection.server).close()
+    assert_no_more_bytes(connection)
+    sender.join(MAX_SECONDS)
+    assert not sender.is_alive(), "the client was not even reset"
+
+
+@pytest.mark.parametrize(
+    "leave", [GunicornConnection.reset, lambda connection: connection.server.close()]
+)
+def test_closing_ignores_a_connection_that_is_gone(
+    connection: GunicornConnection, leave: Callable[[GunicornConnection], None]
+) -> None:
+    leave(connection)
+    LingeringConnection(connection.server).close()
+
+
+def test_the_unix_socket_of_a_proxy_is_closed_too() -> None:
+    """A Unix socket does not tell whether the other side has closed it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"abc")
+        theirs.shutdown(socket.SHUT_WR)
+        LingeringConnection(ours).close()
+        assert (ours.recv(1), theirs.recv(1)) == (b"", b"")
+
+
+def test_an_interrupted_client_that_keeps_sending_is_reset(
+    connection: GunicornConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would hang for a minute at a window that stays closed."""
+    monkeypatch.setattr("tus_wsgi.wsgi.connection.LINGER_SECONDS", 0.2)
+    sender = threading.Thread(target=send_until_closed, args=[connection])
+    sender.start()
+    time.sleep(STARTED_SECONDS)
+    connection.server.shutdown(socket.SHUT_RD)  # as an interruption of the body does
+    LingeringConnection(connection.server).close()
+    connection.server.close()
+    sender.join(MAX_SECONDS)
+    assert not sender.is_alive()
+
+
+def test_close_after_response_announces_the_close_and_lingers(
+    connection: GunicornConnection,
+) -> None:
+    connection.begin(length=100 * MIB)
+    environ, response = connection.call()
+    start_response = response.start_response
+    response_body = close_after_response([b"why"], environ, start_response)
+    start_response("404 NOT FOUND", [("Content-Length", "3")])
+    for data in response_body:
+        response.write(data)
+    connection.socket.settimeout(MAX_SECONDS)
+    text = b""
+    while not text.endswith(b"why"):
+        text += connection.socket.recv(1000)
+    assert b"\r\nConnection: close\r\n" in text
+    connection.send(b"still open")
+    connection.half_close()
+    response_body.close()  # type: ignore[attr-defined]
+    assert connection.socket.recv(1) == b""
+    assert_no_more_bytes(connection)
+
+
+@pytest.mark.parametrize("length", ["", "0", None])
+def test_close_after_response_keeps_a_connection_without_a_body(
+    connection: GunicornConnection, length: str | None
+) -> None:
+    connection.begin(length=0)
+    environ, response = connection.call()
+    environ["CONTENT_LENGTH"] = length
+    response_body = [b"why"]
+    assert close_after_response(response_body, environ, response.start_response) is response_body
+    assert not response.must_close
+
+
+def test_close_after_response_does_nothing_under_other_servers() -> None:
+    response_body = [b"why"]
+    for more in ({}, {"gunicorn.socket": object()}):
+        environ = {"CONTENT_LENGTH": "10", **more}
+        assert close_after_response(response_body, environ, lambda *_: print) is response_body
+
+
+# -- write timeout ---------------------------------------------------------------------------------
+
+
+class ResponseBody:
+    """Records whether it was closed."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b"one", b"two"])
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def response_body() -> ResponseBody:
+    return ResponseBody()
+
+
+@pytest.fixture
+def response(connection: GunicornConnection, response_body: ResponseBody) -> TimeoutResponse:
+    timed = with_write_timeout(3.0, response_body, {"gunicorn.socket": connection.server})
+    assert isinstance(timed, TimeoutResponse)
+    return timed
+
+
+def assert_reusable(connection: GunicornConnection) -> None:
+    """Assert that the next request can arrive and be answered."""
+    assert connection.server.gettimeout() is None
+    connection.send(b"again")
+    assert connection.server.recv(10) == b"again"
+    connection.server.sendall(b"ok")
+    assert connection.socket.recv(10) == b"ok"
+
+
+def test_a_response_that_was_sent_keeps_the_connection(
+    connection: GunicornConnection, response_body: ResponseBody, response: TimeoutResponse
+) -> None:
+    assert connection.server.gettimeout() == 3.0
+    assert list(response) == [b"one", b"two"]
+    response.close()
+    assert response_body.is_closed
+    assert_reusable(connection)
+
+
+def test_a_response_that_was_not_begun_keeps_the_connection(
+    connection: GunicornConnection, response_body: ResponseBody, response: TimeoutResponse
+) -> None:
+    """A middleware around this one may answer HEAD without the body."""
+    response.close()
+    assert response_body.is_closed
+    assert_reusable(connection)
+
+
+def test_a_response_that_was_partly_sent_shuts_the_connection_down(
+    connection: GunicornConnection, response_body: ResponseBody, response: TimeoutResponse
+) -> None:
+    assert next(iter(response)) == b"one"
+    response.close()
+    assert response_body.is_closed
+    assert connection.server.recv(1) == b"", "the server does not wait for the client"
+    assert connection.socket.recv(1) == b""
+
+
+def test_closing_a_response_ignores_a_closed_connection(
+    connection: GunicornConnection, response: TimeoutResponse
+) -> None:
+    next(iter(response))
+    connection.server.close()
+    response.close()
+
+
+def test_write_timeout_does_nothing_under_other_servers() -> None:
+    response_body = [b"one"]
+    for environ in ({}, {"gunicorn.socket": object()}):
+        assert with_write_timeout(3.0, response_body, environ) is response_body

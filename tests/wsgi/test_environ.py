@@ -1,4 +1,4 @@
-"""From environs to requests, and from ids to the URLs that clients see."""
+"""Request heads from environs, and the URLs of uploads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def environ(path: str = "/files", method: str = "POST", **more: str) -> WSGIEnvi
     return {**create_environ(method=method), "PATH_INFO": path, **more}
 
 
-# -- what is covered -------------------------------------------------------------------------------
+# -- routes ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def environ(path: str = "/files", method: str = "POST", **more: str) -> WSGIEnvi
         ("/files/\xe9", "\xe9"),
     ],
 )
-def test_the_base_path_and_what_is_below_it_is_ours(path: str, target: str | None) -> None:
+def test_the_base_path_and_paths_below_it_are_covered(path: str, target: str | None) -> None:
     assert FILES.covers(environ(path))
     assert FILES.head(environ(path)).target == target
 
@@ -48,37 +48,37 @@ def test_the_base_path_and_what_is_below_it_is_ours(path: str, target: str | Non
 @pytest.mark.parametrize(
     "path", ["", "/", "/file", "/files-x", "/filesx", "/Files", "//files", "/x/files", "files"]
 )
-def test_everything_else_is_the_application_s(path: str) -> None:
+def test_other_paths_are_not_covered(path: str) -> None:
     assert not FILES.covers(environ(path))
 
 
 @pytest.mark.parametrize(
     ("path", "target"), [("", None), ("/", None), ("/a", "a"), ("/files/a", "files/a")]
 )
-def test_without_a_base_path_everything_is_ours(path: str, target: str | None) -> None:
+def test_an_empty_base_path_covers_everything(path: str, target: str | None) -> None:
     assert ROOT.covers(environ(path))
     assert ROOT.head(environ(path)).target == target
 
 
-def test_the_whole_server_is_ours_only_where_everything_is() -> None:
+def test_options_for_the_server_is_covered_only_by_an_empty_base_path() -> None:
     """C-12, R-61: `OPTIONS *`."""
     assert not FILES.covers(environ("*", "OPTIONS"))
     assert ROOT.covers(environ("*", "OPTIONS"))
     assert ROOT.head(environ("*", "OPTIONS")).target is None
 
 
-def test_a_base_path_may_be_deep() -> None:
-    deep = UploadRoutes("/api/v1/files")
-    assert deep.covers(environ("/api/v1/files/a"))
-    assert deep.head(environ("/api/v1/files/a")).target == "a"
-    assert not deep.covers(environ("/api/v1"))
+def test_a_base_path_may_have_several_segments() -> None:
+    routes = UploadRoutes("/api/v1/files")
+    assert routes.covers(environ("/api/v1/files/a"))
+    assert routes.head(environ("/api/v1/files/a")).target == "a"
+    assert not routes.covers(environ("/api/v1"))
 
 
 # -- heads -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("method", "override", "meant"),
+    ("method", "override", "effective"),
     [
         ("POST", "PATCH", "PATCH"),
         ("POST", "DELETE", "DELETE"),
@@ -88,10 +88,12 @@ def test_a_base_path_may_be_deep() -> None:
         ("OPTIONS", "PATCH", "OPTIONS"),
     ],
 )
-def test_the_method_may_be_overridden(method: str, override: str, meant: str) -> None:
+def test_x_http_method_override_replaces_the_method(
+    method: str, override: str, effective: str
+) -> None:
     """C-10, C-11."""
     head = FILES.head(environ(method=method, HTTP_X_HTTP_METHOD_OVERRIDE=override))
-    assert head.method == meant
+    assert head.method == effective
 
 
 @pytest.mark.parametrize(
@@ -106,11 +108,13 @@ def test_the_method_may_be_overridden(method: str, override: str, meant: str) ->
         ({"HTTP_TRANSFER_ENCODING": ""}, False),
     ],
 )
-def test_a_request_has_a_body_when_it_says_so(*, more: dict[str, str], has_body: bool) -> None:
+def test_has_body_follows_content_length_and_transfer_encoding(
+    *, more: dict[str, str], has_body: bool
+) -> None:
     assert FILES.head(environ(**more)).has_body is has_body
 
 
-def test_fields_are_found_in_any_case() -> None:
+def test_field_names_are_case_insensitive() -> None:
     fields = FILES.head(
         environ(HTTP_UPLOAD_OFFSET="5", CONTENT_TYPE="a/b", CONTENT_LENGTH="7")
     ).fields
@@ -124,7 +128,7 @@ def test_fields_are_found_in_any_case() -> None:
         fields["Upload-Length"]
 
 
-def test_fields_can_be_listed() -> None:
+def test_fields_iterate_over_the_header() -> None:
     fields = Fields({"HTTP_HOST": "a", "HTTP_X_B": "", "CONTENT_TYPE": "", "wsgi.input": None})
     assert sorted(fields) == ["Host", "X-B"]
     assert len(fields) == 2
@@ -135,7 +139,7 @@ def test_fields_can_be_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mount", "more", "url"),
+    ("routes", "more", "url"),
     [
         (FILES, {"HTTP_HOST": "example.com"}, "http://example.com/files/"),
         (FILES, {"HTTP_HOST": "example.com:8080"}, "http://example.com:8080/files/"),
@@ -158,35 +162,35 @@ def test_fields_can_be_listed() -> None:
         ),
     ],
 )
-def test_urls_are_absolute_and_as_the_client_sees_them(
-    mount: UploadRoutes, more: dict[str, str], url: str
+def test_urls_are_absolute_as_the_client_sees_them(
+    routes: UploadRoutes, more: dict[str, str], url: str
 ) -> None:
-    assert mount.head(environ(**more)).url_of(ID) == url + ID
+    assert routes.head(environ(**more)).url_of(ID) == url + ID
 
 
-def test_without_a_host_the_server_s_own_name_is_good_enough() -> None:
+def test_without_a_host_urls_have_the_server_name() -> None:
     """HTTP/1.0 has no Host."""
-    request = environ(SERVER_NAME="inner", SERVER_PORT="81")
+    request = environ(SERVER_NAME="internal", SERVER_PORT="81")
     request.pop("HTTP_HOST", None)
     FILES.check_host(request)
-    assert FILES.head(request).url_of(ID) == f"http://inner:81/files/{ID}"
+    assert FILES.head(request).url_of(ID) == f"http://internal:81/files/{ID}"
 
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "a@b", "a\\b", "<a>", "a?b", "a#b", "ü"])
-def test_a_host_that_is_none_is_refused(host: str) -> None:
-    """It would be sent back in the Location, where it could be anything."""
+def test_an_invalid_host_is_refused(host: str) -> None:
+    """The host is sent back in Location, where it must not inject anything."""
     with pytest.raises(MalformedField) as caught:
         FILES.check_host(environ(HTTP_HOST=host))
     assert caught.value.field == "Host"
 
 
-def test_a_public_url_needs_no_host() -> None:
-    mount = UploadRoutes("/files", "https://example.com/files")
-    mount.check_host(environ(HTTP_HOST="a b"))
-    assert mount.head(environ(HTTP_HOST="a b")).url_of(ID) == f"https://example.com/files/{ID}"
+def test_a_public_url_does_not_need_a_host() -> None:
+    routes = UploadRoutes("/files", "https://example.com/files")
+    routes.check_host(environ(HTTP_HOST="a b"))
+    assert routes.head(environ(HTTP_HOST="a b")).url_of(ID) == f"https://example.com/files/{ID}"
 
 
-def test_forwarded_fields_are_not_believed() -> None:
+def test_forwarded_fields_are_ignored() -> None:
     forged = {
         "HTTP_X_FORWARDED_HOST": "evil.example",
         "HTTP_X_FORWARDED_PROTO": "ftp",

@@ -1,4 +1,4 @@
-"""Interim responses: to whom, how often, and what becomes of those that nobody gets."""
+"""Interim responses: which requests get them, how often, and what happens if sending fails."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
-MOUNT = UploadRoutes("/files")
+ROUTES = UploadRoutes("/files")
 
 
 class Clock:
-    """A clock that stands still until it is set forward."""
+    """A clock that is advanced by hand."""
 
     now = 1000.0
 
@@ -35,21 +35,21 @@ class Clock:
         return self.now
 
 
-class Line:
-    """A connection, from both sides."""
+class SocketPair:
+    """Both ends of a connection."""
 
     def __init__(self) -> None:
         self.server, self._client = socket.socketpair()
         self._client.setblocking(False)
 
     def received(self) -> str:
-        """What has come since the last look."""
+        """Return what has arrived since the last call."""
         try:
             return self._client.recv(65536).decode("ascii")
         except BlockingIOError:
             return ""
 
-    def hang_up(self) -> None:
+    def close_client(self) -> None:
         self._client.close()
 
     def close(self) -> None:
@@ -58,10 +58,10 @@ class Line:
 
 
 @pytest.fixture
-def line() -> Iterator[Line]:
-    line = Line()
-    yield line
-    line.close()
+def sockets() -> Iterator[SocketPair]:
+    sockets = SocketPair()
+    yield sockets
+    sockets.close()
 
 
 @pytest.fixture
@@ -69,42 +69,42 @@ def clock() -> Clock:
     return Clock()
 
 
-def said(info: UploadInfo) -> Reply:
+def render_offset(info: UploadInfo) -> Reply:
     return Reply(104, [("Upload-Offset", str(info.offset))])
 
 
-def at(offset: int) -> UploadInfo:
+def info_at(offset: int) -> UploadInfo:
     return UploadInfo(ID, None, offset)
 
 
-def request(line: Line, **more: object) -> WSGIEnvironment:
-    """A creation whose body is coming, as gunicorn hands it over."""
+def request(sockets: SocketPair, **more: object) -> WSGIEnvironment:
+    """Return the environ of a creation whose body still arrives, as gunicorn makes it."""
     fields = {"Upload-Draft-Interop-Version": "9", "Upload-Complete": "?1"}
     environ = create_environ("/files", method="POST", headers=fields)
-    environ |= {"gunicorn.socket": line.server, "SERVER_PROTOCOL": "HTTP/1.1", **more}
+    environ |= {"gunicorn.socket": sockets.server, "SERVER_PROTOCOL": "HTTP/1.1", **more}
     return environ
 
 
 def interim_of(environ: WSGIEnvironment) -> Interim | None:
-    """How its dialect would report progress, among all that are spoken."""
+    """Return how the dialect of a request renders interim responses."""
     newest = DRAFTS[0]
     dialects = [Rufh(draft, is_newest=draft is newest, max_size=9) for draft in DRAFTS]
     tus = Tus1(extensions=(), max_size=9, downloads=True)
-    head = MOUNT.head(environ)
-    dialect = next((one for one in dialects if one.speaks(head)), tus)
+    head = ROUTES.head(environ)
+    dialect = next((rufh for rufh in dialects if rufh.speaks(head)), tus)
     return dialect.interim(head, head.url_of)
 
 
-# -- to whom ---------------------------------------------------------------------------------------
+# -- which requests --------------------------------------------------------------------------------
 
 
-def test_a_named_version_over_http_1_1_to_gunicorn_s_socket_gets_them(line: Line) -> None:
-    """R-10: byte for byte, as the final response follows on the same connection."""
-    environ = request(line)
+def test_a_supported_version_over_http_1_1_gets_interim_responses(sockets: SocketPair) -> None:
+    """R-10: compared byte by byte, as the final response follows on the same connection."""
+    environ = request(sockets)
     sender = interim_sender(environ, interim_of(environ))
     assert sender is not None
-    sender(at(0))
-    assert line.received() == (
+    sender(info_at(0))
+    assert sockets.received() == (
         "HTTP/1.1 104 Upload Resumption Supported\r\n"
         "Upload-Draft-Interop-Version: 9\r\n"
         f"Location: http://localhost/files/{ID}\r\n"
@@ -114,22 +114,24 @@ def test_a_named_version_over_http_1_1_to_gunicorn_s_socket_gets_them(line: Line
 
 
 @pytest.mark.parametrize("protocol", ["HTTP/1.0", "HTTP/0.9", "HTTP/2", "HTTP/2.0", "HTTP/3", ""])
-def test_no_other_version_of_http_gets_any(line: Line, protocol: str) -> None:
-    """R-11: HTTP/1.0 has no interim responses, and in HTTP/2 they are frames and no text."""
-    environ = request(line, SERVER_PROTOCOL=protocol)
-    assert interim_sender(environ, said) is None
+def test_other_http_versions_get_no_interim_responses(sockets: SocketPair, protocol: str) -> None:
+    """R-11: HTTP/1.0 has no interim responses, and in HTTP/2 they are frames, not text."""
+    environ = request(sockets, SERVER_PROTOCOL=protocol)
+    assert interim_sender(environ, render_offset) is None
 
 
 @pytest.mark.parametrize("connection", [None, object(), "a socket"])
-def test_without_gunicorn_s_socket_there_is_none(line: Line, connection: object) -> None:
-    environ = request(line, **{"gunicorn.socket": connection})
-    assert interim_sender(environ, said) is None
+def test_without_a_socket_there_are_no_interim_responses(
+    sockets: SocketPair, connection: object
+) -> None:
+    environ = request(sockets, **{"gunicorn.socket": connection})
+    assert interim_sender(environ, render_offset) is None
 
 
-def test_another_server_has_no_such_socket(line: Line) -> None:
-    environ = request(line)
+def test_another_server_sends_no_interim_responses(sockets: SocketPair) -> None:
+    environ = request(sockets)
     del environ["gunicorn.socket"]
-    assert interim_sender(environ, said) is None
+    assert interim_sender(environ, render_offset) is None
 
 
 @pytest.mark.parametrize(
@@ -141,13 +143,13 @@ def test_another_server_has_no_such_socket(line: Line) -> None:
         {"HTTP_UPLOAD_DRAFT_INTEROP_VERSION": ""},
         {"HTTP_TUS_RESUMABLE": "1.0.0"},
     ],
-    ids=["none", "unknown", "no number", "empty", "tus"],
+    ids=["none", "unknown", "not a number", "empty", "tus"],
 )
-def test_who_names_no_version_that_is_spoken_gets_none(
-    line: Line, more: dict[str, str | None]
+def test_a_request_without_a_supported_version_gets_none(
+    sockets: SocketPair, more: dict[str, str | None]
 ) -> None:
-    """R-11: many clients take a 104 for the final response."""
-    environ = request(line)
+    """R-11: many clients treat a 104 as the final response."""
+    environ = request(sockets)
     environ |= {name: value for name, value in more.items() if value is not None}
     for name in (name for name, value in more.items() if value is None):
         del environ[name]
@@ -158,13 +160,13 @@ def test_who_names_no_version_that_is_spoken_gets_none(
 # -- how often -------------------------------------------------------------------------------------
 
 
-def test_the_first_is_sent_at_once(line: Line, clock: Clock) -> None:
-    InterimSender(Connection(line.server), said, clock=clock)(at(7))
-    assert "Upload-Offset: 7\r\n" in line.received()
+def test_the_first_report_is_sent_at_once(sockets: SocketPair, clock: Clock) -> None:
+    InterimSender(Connection(sockets.server), render_offset, clock=clock)(info_at(7))
+    assert "Upload-Offset: 7\r\n" in sockets.received()
 
 
 @pytest.mark.parametrize(
-    ("seconds", "count", "is_sent"),
+    ("seconds", "size", "is_sent"),
     [
         (EVERY_SECONDS, EVERY_BYTES, True),
         (EVERY_SECONDS - 0.01, EVERY_BYTES, False),
@@ -173,63 +175,67 @@ def test_the_first_is_sent_at_once(line: Line, clock: Clock) -> None:
         (1000 * EVERY_SECONDS, 0, False),
     ],
 )
-def test_the_next_waits_for_the_time_and_for_the_bytes(
-    line: Line, clock: Clock, seconds: float, count: int, *, is_sent: bool
+def test_the_next_report_requires_the_time_and_the_bytes(
+    sockets: SocketPair, clock: Clock, seconds: float, size: int, *, is_sent: bool
 ) -> None:
     """R-42: Go's client gave up after five interim responses."""
-    sender = InterimSender(Connection(line.server), said, clock=clock)
-    sender(at(0))
-    line.received()
+    sender = InterimSender(Connection(sockets.server), render_offset, clock=clock)
+    sender(info_at(0))
+    sockets.received()
     clock.now += seconds
-    sender(at(count))
-    assert (line.received() != "") is is_sent
+    sender(info_at(size))
+    assert (sockets.received() != "") is is_sent
 
 
 @pytest.mark.parametrize(
-    ("seconds", "count"),
+    ("seconds", "size"),
     [(EVERY_SECONDS / 4, EVERY_BYTES), (EVERY_SECONDS, EVERY_BYTES // 4)],
-    ids=["the time is short", "the bytes are few"],
+    ids=["too little time", "too few bytes"],
 )
-def test_both_are_counted_from_the_last_one_that_was_sent(
-    line: Line, clock: Clock, seconds: float, count: int
+def test_time_and_bytes_count_from_the_last_report_that_was_sent(
+    sockets: SocketPair, clock: Clock, seconds: float, size: int
 ) -> None:
-    sender = InterimSender(Connection(line.server), said, clock=clock)
+    sender = InterimSender(Connection(sockets.server), render_offset, clock=clock)
     for step in range(21):
-        sender(at(step * count))
+        sender(info_at(step * size))
         clock.now += seconds
-    sent = re.findall(r"Upload-Offset: (\d+)", line.received())
-    assert sent == [str(step * count) for step in range(0, 21, 4)]
+    sent = re.findall(r"Upload-Offset: (\d+)", sockets.received())
+    assert sent == [str(step * size) for step in range(0, 21, 4)]
 
 
-def test_what_the_dialect_does_not_say_starts_no_waiting(line: Line, clock: Clock) -> None:
-    """Version 3 has no progress, and what it does not say must not hold the next one up."""
-    answers = iter([None, Reply(104, [("Upload-Offset", "5")])])
-    sender = InterimSender(Connection(line.server), lambda _: next(answers), clock=clock)
-    sender(at(4))
-    assert line.received() == ""
-    sender(at(5))
-    assert "Upload-Offset: 5\r\n" in line.received()
+def test_a_report_that_the_dialect_omits_does_not_delay_the_next(
+    sockets: SocketPair, clock: Clock
+) -> None:
+    """Version 3 reports no progress, and an omitted report must not delay the next one."""
+    replies = iter([None, Reply(104, [("Upload-Offset", "5")])])
+    sender = InterimSender(Connection(sockets.server), lambda _: next(replies), clock=clock)
+    sender(info_at(4))
+    assert sockets.received() == ""
+    sender(info_at(5))
+    assert "Upload-Offset: 5\r\n" in sockets.received()
 
 
-# -- what can go wrong -----------------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
-def test_a_client_that_has_gone_does_no_harm(line: Line, clock: Clock) -> None:
-    """What it sent is stored all the same: the body's reader finds out, and not the teller."""
-    sender = InterimSender(Connection(line.server), said, clock=clock)
-    line.hang_up()
+def test_a_closed_client_does_not_fail_the_request(sockets: SocketPair, clock: Clock) -> None:
+    """What it sent is stored: only the reader of the body reports the disconnect."""
+    sender = InterimSender(Connection(sockets.server), render_offset, clock=clock)
+    sockets.close_client()
     for step in range(3):
         clock.now += EVERY_SECONDS
-        sender(at(step * EVERY_BYTES))
+        sender(info_at(step * EVERY_BYTES))
 
 
-def test_a_socket_that_is_closed_does_no_harm(line: Line, clock: Clock) -> None:
-    line.close()
-    InterimSender(Connection(line.server), said, clock=clock)(at(0))
+def test_a_closed_socket_does_not_fail_the_request(sockets: SocketPair, clock: Clock) -> None:
+    sockets.close()
+    InterimSender(Connection(sockets.server), render_offset, clock=clock)(info_at(0))
 
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: x", "a\nb", "a\x00b", "ü"])
-def test_no_field_can_break_out_of_its_line(line: Line, value: str) -> None:
+def test_a_field_value_with_unsafe_characters_is_refused(sockets: SocketPair, value: str) -> None:
+    reply = Reply(104, [("Location", value)])
+    sender = InterimSender(Connection(sockets.server), lambda _: reply)
     with pytest.raises(AssertionError, match="break out"):
-        InterimSender(Connection(line.server), lambda _: Reply(104, [("Location", value)]))(at(0))
-    assert line.received() == ""
+        sender(info_at(0))
+    assert sockets.received() == ""

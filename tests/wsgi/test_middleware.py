@@ -1,4 +1,4 @@
-"""Requests end to end, over a store in memory and inside Python's own WSGI linter."""
+"""Requests through the middleware, with the memory store and inside `wsgiref.validate`."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ EXTENSIONS = (
 )
 
 
-class Trouble(MemoryStore):
-    """A store that raises `error` when it is asked for anything, if there is one."""
+class FailingStore(MemoryStore):
+    """A store whose methods raise `error` if it is set."""
 
     error: Exception | None = None
 
@@ -58,15 +58,15 @@ class Trouble(MemoryStore):
 
 
 @dataclass
-class Shop:
-    """The middleware, and a client of it."""
+class Server:
+    """The middleware with a memory store, and a client."""
 
-    mount: UploadRoutes = field(default_factory=lambda: UploadRoutes("/files"))
+    routes: UploadRoutes = field(default_factory=lambda: UploadRoutes("/files"))
     cors: CorsPolicy | None = field(default_factory=CorsPolicy)
     observers: list[Callable[[Event], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.store = Trouble(max_size=MAX)
+        self.store = FailingStore(max_size=MAX)
         self.events: list[Event] = []
         ids = (UploadId(f"id{number}") for number in itertools.count())
         service = UploadService(
@@ -77,35 +77,35 @@ class Shop:
         )
         dialect = Tus1(extensions=EXTENSIONS, max_size=service.max_size, downloads=True)
         self.app = UploadMiddleware(
-            self._behind,
+            self._app,
             service=service,
             dialects=[dialect],
-            mount=self.mount,
+            routes=self.routes,
             cors=self.cors,
             observers=[*self.observers, self.events.append],
         )
         self.client = LintedClient(self.app)
 
-    def _behind(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain"), ("X-App", "yes")])
         return [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}".encode()]
 
-    def ask(
+    def tus_request(
         self, method: str, path: str = "/files", data: bytes | None = None, /, **fields: str
     ) -> TestResponse:
-        """A request of tus 1.0.0. Fields are written with underscores."""
-        return self.ask_plainly(method, path, data, **{"Tus_Resumable": "1.0.0", **fields})
+        """Send a tus 1.0.0 request. The names of header fields have underscores."""
+        return self.plain_request(method, path, data, **{"Tus_Resumable": "1.0.0", **fields})
 
-    def ask_plainly(
+    def plain_request(
         self, method: str, path: str = "/files", data: bytes | None = None, /, **fields: str
     ) -> TestResponse:
-        """A request that knows nothing of tus."""
+        """Send a request without Tus-Resumable."""
         headers = {name.replace("_", "-"): value for name, value in fields.items()}
         return self.client.open(path, method=method, data=data, headers=headers)
 
     def create(self, data: bytes | None = None, *, length: int = len(DATA)) -> str:
-        """The path of a new upload."""
-        response = self.ask("POST", Upload_Length=str(length))
+        """Create an upload and return its path."""
+        response = self.tus_request("POST", Upload_Length=str(length))
         assert response.status_code == 201
         path = response.headers["Location"].removeprefix("http://localhost")
         if data is not None:
@@ -114,20 +114,20 @@ class Shop:
 
     def patch(self, path: str, data: bytes, offset: int = 0, **fields: str) -> TestResponse:
         given = {"Content_Type": OCTETS, "Upload_Offset": str(offset), **fields}
-        return self.ask("PATCH", path, data, **given)
+        return self.tus_request("PATCH", path, data, **given)
 
 
 @pytest.fixture
-def shop() -> Shop:
-    return Shop()
+def server() -> Server:
+    return Server()
 
 
-# -- every verb ------------------------------------------------------------------------------------
+# -- methods ---------------------------------------------------------------------------------------
 
 
-def test_options_tells_what_can_be_done(shop: Shop) -> None:
+def test_options_returns_versions_extensions_and_the_maximum_size(server: Server) -> None:
     """C-05, C-07, C-09."""
-    response = shop.ask_plainly("OPTIONS")
+    response = server.plain_request("OPTIONS")
     assert response.status_code == 204
     assert response.headers["Tus-Resumable"] == response.headers["Tus-Version"] == "1.0.0"
     assert response.headers["Tus-Extension"] == ",".join(EXTENSIONS)
@@ -135,61 +135,61 @@ def test_options_tells_what_can_be_done(shop: Shop) -> None:
     assert response.data == b""
 
 
-def test_a_file_goes_up_and_comes_down(shop: Shop) -> None:
+def test_a_file_is_uploaded_and_downloaded(server: Server) -> None:
     """CR-01, CR-02, C-20, C-21, C-22, C-30."""
-    created = shop.ask("POST", Upload_Length="10", Upload_Metadata="filename YS50eHQ=")
+    created = server.tus_request("POST", Upload_Length="10", Upload_Metadata="filename YS50eHQ=")
     assert created.status_code == 201
     assert created.headers["Location"] == "http://localhost/files/id0"
     path = "/files/id0"
-    first = shop.patch(path, DATA[:4])
+    first = server.patch(path, DATA[:4])
     assert (first.status_code, first.headers["Upload-Offset"]) == (204, "4")
-    head = shop.ask("HEAD", path)
+    head = server.tus_request("HEAD", path)
     assert head.status_code == 200
     assert head.headers["Upload-Offset"] == "4"
     assert head.headers["Upload-Length"] == "10"
     assert head.headers["Upload-Metadata"] == "filename YS50eHQ="
     assert head.headers["Cache-Control"] == "no-store"
     assert head.data == b""
-    assert shop.patch(path, DATA[4:], 4).headers["Upload-Offset"] == "10"
-    got = shop.ask_plainly("GET", path)
+    assert server.patch(path, DATA[4:], 4).headers["Upload-Offset"] == "10"
+    got = server.plain_request("GET", path)
     assert (got.status_code, got.data) == (200, DATA)
     assert got.headers["Content-Length"] == "10"
     assert 'filename="a.txt"' in got.headers["Content-Disposition"]
 
 
-def test_a_file_may_come_with_its_creation(shop: Shop) -> None:
+def test_a_creation_may_contain_data(server: Server) -> None:
     """CW-02, CW-03."""
     fields = {"Upload_Length": "10", "Content_Type": OCTETS}
-    some = shop.ask("POST", "/files", DATA[:4], **fields)
-    assert (some.status_code, some.headers["Upload-Offset"]) == (201, "4")
-    whole = shop.ask("POST", "/files", DATA, **fields)
-    assert (whole.status_code, whole.headers["Upload-Offset"]) == (201, "10")
-    assert shop.ask("GET", "/files/id1").data == DATA
+    partial = server.tus_request("POST", "/files", DATA[:4], **fields)
+    assert (partial.status_code, partial.headers["Upload-Offset"]) == (201, "4")
+    complete = server.tus_request("POST", "/files", DATA, **fields)
+    assert (complete.status_code, complete.headers["Upload-Offset"]) == (201, "10")
+    assert server.tus_request("GET", "/files/id1").data == DATA
 
 
-def test_a_body_may_be_chunked(shop: Shop) -> None:
-    path = shop.create()
-    response = shop.client.patch(
+def test_a_body_may_be_chunked(server: Server) -> None:
+    path = server.create()
+    response = server.client.patch(
         path,
         input_stream=io.BytesIO(DATA),
         headers={**TUS, "Content-Type": OCTETS, "Upload-Offset": "0"},
         environ_overrides={"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},
     )
     assert (response.status_code, response.headers["Upload-Offset"]) == (204, "10")
-    assert shop.ask("GET", path).data == DATA
+    assert server.tus_request("GET", path).data == DATA
 
 
-def test_an_upload_can_be_removed(shop: Shop) -> None:
+def test_delete_terminates_an_upload(server: Server) -> None:
     """TE-01, TE-02."""
-    path = shop.create(DATA)
-    assert shop.ask("DELETE", path).status_code == 204
+    path = server.create(DATA)
+    assert server.tus_request("DELETE", path).status_code == 204
     for method in ("HEAD", "DELETE", "GET"):
-        assert shop.ask(method, path).status_code == 404
-    assert shop.patch(path, b"").status_code == 404
+        assert server.tus_request(method, path).status_code == 404
+    assert server.patch(path, b"").status_code == 404
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "data"),
+    ("range", "status", "data"),
     [
         ("bytes=0-3", 206, b"0123"),
         ("bytes=8-", 206, b"89"),
@@ -199,78 +199,84 @@ def test_an_upload_can_be_removed(shop: Shop) -> None:
         ("bytes=10-", 416, None),
     ],
 )
-def test_a_part_of_a_file_comes_down(
-    shop: Shop, given: str, status: int, data: bytes | None
+def test_a_range_of_a_file_is_downloaded(
+    server: Server, range: str, status: int, data: bytes | None
 ) -> None:
-    response = shop.ask_plainly("GET", shop.create(DATA), Range=given)
+    response = server.plain_request("GET", server.create(DATA), Range=range)
     assert response.status_code == status
     if data is not None:
         assert response.data == data
         assert response.headers["Content-Length"] == str(len(data))
 
 
-def test_a_file_that_the_client_has_is_not_sent(shop: Shop) -> None:
-    path = shop.create(DATA)
-    etag = shop.ask("GET", path).headers["ETag"]
-    again = shop.ask("GET", path, If_None_Match=etag)
+def test_if_none_match_with_the_current_etag_returns_304(server: Server) -> None:
+    path = server.create(DATA)
+    etag = server.tus_request("GET", path).headers["ETag"]
+    again = server.tus_request("GET", path, If_None_Match=etag)
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_methods_may_be_overridden(shop: Shop) -> None:
+def test_x_http_method_override_replaces_post_and_get(server: Server) -> None:
     """C-10."""
-    path = shop.create()
+    path = server.create()
     fields = {"Content_Type": OCTETS, "Upload_Offset": "0"}
-    patched = shop.ask("POST", path, DATA, X_HTTP_Method_Override="PATCH", **fields)
+    patched = server.tus_request("POST", path, DATA, X_HTTP_Method_Override="PATCH", **fields)
     assert (patched.status_code, patched.headers["Upload-Offset"]) == (204, "10")
-    looked = shop.ask("GET", path, X_HTTP_Method_Override="HEAD")
-    assert (looked.status_code, looked.data) == (200, b"")
-    assert shop.ask("POST", path, X_HTTP_Method_Override="DELETE").status_code == 204
-    assert shop.ask("HEAD", path).status_code == 404
+    head = server.tus_request("GET", path, X_HTTP_Method_Override="HEAD")
+    assert (head.status_code, head.data) == (200, b"")
+    assert server.tus_request("POST", path, X_HTTP_Method_Override="DELETE").status_code == 204
+    assert server.tus_request("HEAD", path).status_code == 404
 
 
-def test_a_head_has_no_body_whatever_it_is_overridden_to(shop: Shop) -> None:
-    path = shop.create(DATA)
+def test_head_has_no_response_body_with_any_override(server: Server) -> None:
+    path = server.create(DATA)
     for override in ("GET", "PATCH", "FOO"):
-        response = shop.ask("HEAD", path, X_HTTP_Method_Override=override)
+        response = server.tus_request("HEAD", path, X_HTTP_Method_Override=override)
         assert response.data == b""
 
 
 # -- refusals --------------------------------------------------------------------------------------
 
-REFUSALS: dict[str, tuple[int, Callable[[Shop, str], TestResponse]]] = {
-    "wrong version": (412, lambda shop, path: shop.ask("HEAD", path, Tus_Resumable="0.2.2")),
-    "no length": (400, lambda shop, _: shop.ask("POST")),
-    "too long": (413, lambda shop, _: shop.ask("POST", Upload_Length=str(MAX + 1))),
-    "wrong type": (415, lambda shop, path: shop.patch(path, b"x", 4, Content_Type="text/plain")),
-    "wrong offset": (409, lambda shop, path: shop.patch(path, b"x", 5)),
-    "too much": (413, lambda shop, path: shop.patch(path, b"x" * 7, 4)),
-    "unknown": (404, lambda shop, _: shop.ask("HEAD", "/files/unknown")),
-    "no id": (404, lambda shop, _: shop.ask("HEAD", "/files/a/b")),
-    "wrong method": (405, lambda shop, path: shop.ask("PUT", path, b"x")),
-    "unfinished": (409, lambda shop, path: shop.ask("GET", path)),
-    "no host": (400, lambda shop, _: shop.ask("POST", Upload_Length="1", Host="a b")),
+REFUSALS: dict[str, tuple[int, Callable[[Server, str], TestResponse]]] = {
+    "wrong version": (
+        412,
+        lambda server, path: server.tus_request("HEAD", path, Tus_Resumable="0.2.2"),
+    ),
+    "no length": (400, lambda server, _: server.tus_request("POST")),
+    "too long": (413, lambda server, _: server.tus_request("POST", Upload_Length=str(MAX + 1))),
+    "wrong type": (
+        415,
+        lambda server, path: server.patch(path, b"x", 4, Content_Type="text/plain"),
+    ),
+    "wrong offset": (409, lambda server, path: server.patch(path, b"x", 5)),
+    "too much": (413, lambda server, path: server.patch(path, b"x" * 7, 4)),
+    "unknown": (404, lambda server, _: server.tus_request("HEAD", "/files/unknown")),
+    "no id": (404, lambda server, _: server.tus_request("HEAD", "/files/a/b")),
+    "wrong method": (405, lambda server, path: server.tus_request("PUT", path, b"x")),
+    "unfinished": (409, lambda server, path: server.tus_request("GET", path)),
+    "no host": (400, lambda server, _: server.tus_request("POST", Upload_Length="1", Host="a b")),
 }
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_refusal_changes_nothing_and_says_why(shop: Shop, case: str) -> None:
+def test_a_refusal_has_a_reason_and_changes_nothing(server: Server, case: str) -> None:
     """C-01: with Tus-Resumable, like every reply."""
-    status, ask = REFUSALS[case]
-    path = shop.create(DATA[:4])
-    shop.events.clear()
-    response = ask(shop, path)
+    status, send = REFUSALS[case]
+    path = server.create(DATA[:4])
+    server.events.clear()
+    response = send(server, path)
     assert response.status_code == status
     assert response.headers["Tus-Resumable"] == "1.0.0"
     assert response.status == f"{status} {HTTPStatus(status).phrase}"
     if response.request.method != "HEAD":
         assert response.headers["Content-Length"] == str(len(response.data))
         assert response.data
-    assert shop.ask("HEAD", path).headers["Upload-Offset"] == "4"
-    assert not [event for event in shop.events if isinstance(event, RequestFailed)]
+    assert server.tus_request("HEAD", path).headers["Upload-Offset"] == "4"
+    assert not [event for event in server.events if isinstance(event, RequestFailed)]
 
 
-def test_a_refused_body_is_read_so_that_the_client_reads_why(shop: Shop) -> None:
-    path = shop.create()
+def test_a_small_refused_body_is_discarded(server: Server) -> None:
+    path = server.create()
     stream = io.BytesIO(b"x" * 200_000)
     environ = create_environ(
         path,
@@ -284,90 +290,90 @@ def test_a_refused_body_is_read_so_that_the_client_reads_why(shop: Shop) -> None
         },
     )
     statuses: list[str] = []
-    list(shop.app(environ, lambda status, *_: statuses.append(status)))  # type: ignore[arg-type]
+    list(server.app(environ, lambda status, *_: statuses.append(status)))  # type: ignore[arg-type]
     assert statuses == ["415 Unsupported Media Type"]
     assert stream.tell() == 200_000
 
 
-# -- the application behind it ---------------------------------------------------------------------
+# -- wrapped application ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/", "/file", "/files-x", "/x/files", "/Files"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "OPTIONS"])
-def test_other_paths_are_the_application_s(shop: Shop, path: str, method: str) -> None:
-    response = shop.ask(method, path, b"data")
+def test_other_paths_reach_the_application(server: Server, path: str, method: str) -> None:
+    response = server.tus_request(method, path, b"data")
     assert response.headers["X-App"] == "yes"
     assert response.data == f"{method} {path}".encode()
     assert set(response.headers.keys()) == {"Content-Type", "X-App"}
 
 
-def test_the_application_gets_the_very_same_environ_and_answer() -> None:
+def test_the_application_s_environ_and_response_are_passed_on_unchanged() -> None:
     seen: list[object] = []
 
-    def behind(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         seen.extend((environ, start_response, dict(environ)))
-        return answer
+        return response
 
     def start_response(*_: object) -> Any:
-        raise AssertionError("only the application begins its reply")
+        raise AssertionError("only the application calls start_response")
 
-    answer = [b"abc"]
-    shop = Shop()
-    shop.app._app = behind
+    response = [b"abc"]
+    server = Server()
+    server.app._app = app
     environ = create_environ("/other", method="POST", data=b"body")
     before = dict(environ)
-    assert shop.app(environ, start_response) is answer
+    assert server.app(environ, start_response) is response
     assert seen[0] is environ
     assert seen[1] is start_response
     assert seen[2] == before
     assert environ["wsgi.input"].read() == b"body"
 
 
-def test_an_error_of_the_application_is_its_own(shop: Shop) -> None:
+def test_an_exception_of_the_application_propagates(server: Server) -> None:
     def broken(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         raise KeyError("a bug in the application")
 
-    shop.app._app = broken
+    server.app._app = broken
     with pytest.raises(KeyError):
-        shop.ask("GET", "/other")
-    assert shop.events == []
+        server.tus_request("GET", "/other")
+    assert server.events == []
 
 
-def test_without_a_base_path_there_is_no_application() -> None:
-    shop = Shop(mount=UploadRoutes(""))
-    created = shop.ask("POST", "/", Upload_Length="10")
+def test_without_a_base_path_no_request_reaches_the_application() -> None:
+    server = Server(routes=UploadRoutes(""))
+    created = server.tus_request("POST", "/", Upload_Length="10")
     assert created.headers["Location"] == "http://localhost/id0"
-    assert shop.ask("HEAD", "/id0").status_code == 200
-    assert shop.ask("GET", "/other").status_code == 404
+    assert server.tus_request("HEAD", "/id0").status_code == 200
+    assert server.tus_request("GET", "/other").status_code == 404
 
 
 # -- CORS ------------------------------------------------------------------------------------------
 
-PAGE = "https://page.example"
+ORIGIN = "https://page.example"
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_pages_of_other_origins_read_refusals_too(shop: Shop, case: str) -> None:
-    path = shop.create(DATA[:4])
-    assert REFUSALS[case][1](shop, path).headers["Access-Control-Allow-Origin"] == "*"
+def test_refusals_have_cors_fields(server: Server, case: str) -> None:
+    path = server.create(DATA[:4])
+    assert REFUSALS[case][1](server, path).headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_pages_of_other_origins_read_every_reply(shop: Shop) -> None:
-    path = shop.create(DATA)
+def test_replies_have_cors_fields(server: Server) -> None:
+    path = server.create(DATA)
     for method in ("OPTIONS", "HEAD", "GET", "DELETE"):
-        response = shop.ask(method, path, Origin=PAGE)
+        response = server.tus_request(method, path, Origin=ORIGIN)
         assert response.status_code < 300
         assert response.headers["Access-Control-Allow-Origin"] == "*"
         assert "Upload-Offset" in response.headers["Access-Control-Expose-Headers"]
-    shop.store.error = RuntimeError("a bug")
-    response = shop.ask("HEAD", path, Origin=PAGE)
+    server.store.error = RuntimeError("a bug")
+    response = server.tus_request("HEAD", path, Origin=ORIGIN)
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_a_preflight_is_answered(shop: Shop) -> None:
-    response = shop.ask_plainly(
+def test_a_preflight_is_answered(server: Server) -> None:
+    response = server.plain_request(
         "OPTIONS",
-        Origin=PAGE,
+        Origin=ORIGIN,
         Access_Control_Request_Method="PATCH",
         Access_Control_Request_Headers="tus-resumable",
     )
@@ -376,96 +382,96 @@ def test_a_preflight_is_answered(shop: Shop) -> None:
     assert "Tus-Resumable" in response.headers["Access-Control-Allow-Headers"]
 
 
-def test_cors_may_be_somebody_else_s_business() -> None:
-    shop = Shop(cors=None)
-    response = shop.ask("OPTIONS", Origin=PAGE, Access_Control_Request_Method="PATCH")
+def test_without_a_cors_policy_there_are_no_cors_fields() -> None:
+    server = Server(cors=None)
+    response = server.tus_request("OPTIONS", Origin=ORIGIN, Access_Control_Request_Method="PATCH")
     assert response.status_code == 204
     assert not [name for name in dict(response.headers) if "Access-Control" in name]
 
 
-# -- faults ----------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 SECRET = "s3cret-key at /var/lib"
 
 
 @pytest.mark.parametrize("error", [RuntimeError(SECRET), KeyError(SECRET), AssertionError(SECRET)])
 @pytest.mark.parametrize("method", ["POST", "PATCH", "HEAD", "DELETE", "GET"])
-def test_a_bug_is_a_fault_on_our_side_and_leaks_nothing(
-    shop: Shop, method: str, error: Exception
+def test_a_bug_is_reported_as_unavailable_without_details(
+    server: Server, method: str, error: Exception
 ) -> None:
-    shop.store.error = error
+    server.store.error = error
     path = "/files" if method == "POST" else "/files/a"
     fields = {"Upload_Length": "5", "Upload_Offset": "0", "Content_Type": OCTETS}
-    response = shop.ask(method, path, b"01234", **fields)
+    response = server.tus_request(method, path, b"01234", **fields)
     assert response.status_code == (423 if method == "HEAD" else 503)
     assert "Retry-After" in response.headers
     assert response.headers["Tus-Resumable"] == "1.0.0"
     assert SECRET not in response.text + str(response.headers)
-    (event,) = shop.events
+    (event,) = server.events
     assert isinstance(event, RequestFailed)
     assert event.error is error
 
 
 @pytest.mark.parametrize(("full", "status"), [(False, 503), (True, 507)])
-def test_a_fault_of_the_store_is_told(shop: Shop, *, full: bool, status: int) -> None:
-    shop.store.error = StoreUnavailable(SECRET, full=full)
-    response = shop.ask("POST", Upload_Length="5")
+def test_a_store_error_is_reported_to_observers(server: Server, *, full: bool, status: int) -> None:
+    server.store.error = StoreUnavailable(SECRET, full=full)
+    response = server.tus_request("POST", Upload_Length="5")
     assert response.status_code == status
     assert SECRET not in response.text
-    assert [type(event) for event in shop.events] == [RequestFailed]
+    assert [type(event) for event in server.events] == [RequestFailed]
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/files"), ("HEAD", "/files/aSecretId")])
-def test_a_fault_is_told_of_the_upload_that_the_request_names(
-    shop: Shop, method: str, path: str
+def test_a_failed_request_event_has_the_id_of_the_upload(
+    server: Server, method: str, path: str
 ) -> None:
-    shop.store.error = StoreUnavailable("GetObject")
-    shop.ask(method, path, Upload_Length="5")
-    (event,) = shop.events
+    server.store.error = StoreUnavailable("GetObject")
+    server.tus_request(method, path, Upload_Length="5")
+    (event,) = server.events
     assert isinstance(event, RequestFailed)
     assert event.id == ("aSecretId" if method == "HEAD" else None)
 
 
-def test_an_observer_that_raises_harms_nobody() -> None:
+def test_an_exception_in_an_observer_is_ignored() -> None:
     def broken(event: Event) -> None:
         raise RuntimeError("a bug in the observer")
 
-    shop = Shop(observers=[broken])
-    shop.store.error = RuntimeError("a bug")
-    assert shop.ask("POST", Upload_Length="5").status_code == 503
-    assert len(shop.events) == 1
+    server = Server(observers=[broken])
+    server.store.error = RuntimeError("a bug")
+    assert server.tus_request("POST", Upload_Length="5").status_code == 503
+    assert len(server.events) == 1
 
 
-def test_what_ends_the_process_is_not_held_up(shop: Shop) -> None:
-    shop.store.error = None
+def test_system_exit_propagates(server: Server) -> None:
+    server.store.error = None
 
     def stop(id: UploadId) -> Any:
         raise SystemExit
 
-    shop.store.open = stop  # type: ignore[method-assign]
+    server.store.open = stop  # type: ignore[method-assign]
     with pytest.raises(SystemExit):
-        shop.ask("HEAD", "/files/a")
+        server.tus_request("HEAD", "/files/a")
 
 
-# -- streams ---------------------------------------------------------------------------------------
+# -- downloads -------------------------------------------------------------------------------------
 
 
-class Stream:
-    """Content whose pieces know whether they were closed."""
+class RecordingContent:
+    """Content that records how much was read and whether it was closed."""
 
     length = 6
     etag = "e"
     modified = datetime.fromisoformat("2026-01-02T03:04:05+00:00")
 
     def __init__(self) -> None:
-        self.read_pieces = 0
+        self.read_count = 0
         self.closed = False
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         try:
-            for piece in (b"ab", b"cd", b"ef"):
-                self.read_pieces += 1
-                yield piece
+            for data in (b"ab", b"cd", b"ef"):
+                self.read_count += 1
+                yield data
         finally:
             self.closed = True
 
@@ -473,18 +479,16 @@ class Stream:
         pass
 
 
-def test_content_is_streamed_and_closed_by_the_server(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = Stream()
-    content: Content = stream
-    monkeypatch.setattr("tus_wsgi.stores.memory.MemoryUpload.content", lambda _: content)
-    path = shop.create(DATA)
+def test_content_is_streamed_and_closed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = RecordingContent()
+    protocol: Content = content
+    monkeypatch.setattr("tus_wsgi.stores.memory.MemoryUpload.content", lambda _: protocol)
+    path = server.create(DATA)
     environ = create_environ(path, method="GET")
-    pieces = shop.app(environ, lambda *_: lambda _: None)
-    assert stream.read_pieces == 0
-    iterator = iter(pieces)
+    response_body = server.app(environ, lambda *_: lambda _: None)
+    assert content.read_count == 0
+    iterator = iter(response_body)
     assert next(iterator) == b"ab"
-    assert stream.read_pieces == 1
-    pieces.close()  # type: ignore[attr-defined]
-    assert stream.closed
+    assert content.read_count == 1
+    response_body.close()  # type: ignore[attr-defined]
+    assert content.closed

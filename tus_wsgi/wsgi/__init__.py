@@ -1,1 +1,1 @@
-"""The roof: where a WSGI server meets the two wings."""
+"""The HTTP side: serve WSGI requests with a protocol's dialects and the upload service."""

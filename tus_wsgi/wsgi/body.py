@@ -2,13 +2,13 @@
 
 What servers do when a client disconnects (observed with gunicorn 27, gevent and gthread):
 
-| event                    | `wsgi.input.read(n)`           | afterwards                           |
-|--------------------------|--------------------------------|--------------------------------------|
-| FIN, with Content-Length | short, then b"", no exception  | so `WsgiBody` counts the bytes       |
-| FIN, chunked             | raises NoMoreData              | `read` returns what was buffered     |
-| RST                      | raises ConnectionResetError    | `read` returns what was buffered     |
-| idle                     | blocks for ever                | so the socket has a timeout          |
-| our `shutdown(SHUT_RD)`  | raises, or ends, at once       | `read` returns what was buffered     |
+| event                    | `wsgi.input.read(n)`          | afterwards                       |
+|--------------------------|-------------------------------|----------------------------------|
+| FIN, with Content-Length | short, then b"", no exception | so `WsgiBody` counts the bytes   |
+| FIN, chunked             | raises NoMoreData             | `read` returns what was buffered |
+| RST                      | raises ConnectionResetError   | `read` returns what was buffered |
+| idle                     | blocks for ever               | so the socket has a timeout      |
+| our `shutdown(SHUT_RD)`  | raises, or ends, at once      | `read` returns what was buffered |
 
 So after an exception `WsgiBody` continues to read until the end, and no byte that arrived is lost.
 Reads from gunicorn's socket (`SocketSource`) behave the same, and no other buffer is involved.

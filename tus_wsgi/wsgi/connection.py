@@ -287,7 +287,7 @@ class SocketSource:
         return len(taken)
 
 
-def hands_out_trailers(environ: Mapping[str, Any]) -> bool:
+def supports_trailers(environ: Mapping[str, Any]) -> bool:
     """Return whether the server provides the trailers of this request, or of a chunked one like it.
 
     WSGI has no place for trailers. gunicorn's reader of a chunked body keeps them at its request

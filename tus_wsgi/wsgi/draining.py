@@ -1,7 +1,7 @@
-"""Stopping in good order: what has arrived is stored before the process ends.
+"""Drain a stopping process: interrupt its request bodies and store what has arrived.
 
 A server that restarts gives its workers some seconds (gunicorn's `graceful_timeout`) and then kills
-them. An upload can last for hours, so it is cut: its client resumes it at another worker.
+them. An upload can take hours, so it is interrupted, and its client resumes it at another worker.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from weakref import WeakSet
 
 from tus_wsgi.domain.interfaces import BodyEnd
 
-CHECK_EVERY = 0.2
-"""Seconds between two looks. Short beside any graceful timeout, and nothing beside a request."""
+CHECK_INTERVAL = 0.2
+"""Seconds between two checks: short compared with any graceful timeout, and cheap."""
 
 
 class LiveBody(Protocol):
-    """A body that is being received, whether anybody wants it or not."""
+    """A body that is being received, to be stored or to be discarded."""
 
     def interrupt(self, end: BodyEnd, /) -> None:
-        """End it at once. From any thread."""
+        """End the body at once. From any thread."""
 
 
 class LiveBodies:
-    """The bodies that are being received in this process, so that they can all be ended at once."""
+    """The bodies that are being received in this process. `drain` interrupts them all."""
 
     def __init__(self) -> None:
         self._bodies: WeakSet[LiveBody] = WeakSet()
@@ -34,7 +34,7 @@ class LiveBodies:
         self._draining = False
 
     def add(self, body: LiveBody) -> None:
-        """Watch a body. One that comes while draining is ended at once."""
+        """Register a body. While the process drains, the body is interrupted at once."""
         with self._mutex:
             self._bodies.add(body)
             draining = self._draining
@@ -42,12 +42,12 @@ class LiveBodies:
             body.interrupt(BodyEnd.DRAINING)
 
     def remove(self, body: LiveBody) -> None:
-        """Forget a body that has ended."""
+        """Unregister a body that has ended."""
         with self._mutex:
             self._bodies.discard(body)
 
     def drain(self) -> None:
-        """End every body, now and from now on: this process is about to stop."""
+        """Interrupt every body, also later ones: this process is about to stop."""
         with self._mutex:
             self._draining = True
             bodies = list(self._bodies)
@@ -56,11 +56,11 @@ class LiveBodies:
 
 
 LIVE_BODIES = LiveBodies()
-"""All of this process, whatever middleware they belong to: a process stops as a whole."""
+"""The bodies of all middlewares in this process, since a process stops as a whole."""
 
 
 def start_drain_watcher(is_alive: Callable[[], bool]) -> None:
-    """End all request bodies as soon as `is_alive` says no.
+    """Interrupt all request bodies as soon as `is_alive` returns False.
 
     In a gunicorn configuration::
 
@@ -68,12 +68,12 @@ def start_drain_watcher(is_alive: Callable[[], bool]) -> None:
             start_drain_watcher(lambda: worker.alive)
 
     Args:
-        is_alive: asked in a thread of its own until it says no.
+        is_alive: called repeatedly in a separate thread until it returns False.
     """
 
     def watch() -> None:
         while is_alive():
-            time.sleep(CHECK_EVERY)
+            time.sleep(CHECK_INTERVAL)
         LIVE_BODIES.drain()
 
     threading.Thread(target=watch, name="tus-drain", daemon=True).start()

@@ -1,4 +1,4 @@
-"""From a WSGI environ to the values of the north wing. Nothing of the body is read here."""
+"""Convert a WSGI environ to a `RequestHead`. The body is not read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from werkzeug.wsgi import get_host
 
 from tus_wsgi.domain.errors import MalformedField
 from tus_wsgi.protocol.http import RequestHead, effective_method
-from tus_wsgi.wsgi.connection import hands_out_trailers
+from tus_wsgi.wsgi.connection import supports_trailers
 from tus_wsgi.wsgi.framing import has_body
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH
 
 
 class Fields(Mapping[str, str]):
-    """The header fields of an environ, by their names in any case."""
+    """The header fields of an environ, by case-insensitive names."""
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         self._environ = environ
@@ -47,22 +47,22 @@ class Fields(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class UploadRoutes:
-    """Where uploads live in the URL space.
+    """The URLs of uploads.
 
     Attributes:
-        base_path: with a leading and without a trailing slash; empty for everything.
+        base_path: with a leading slash and without a trailing slash; empty to cover every path.
         public_url: the base path's URL as clients see it, without a trailing slash; None to take
-            it from each request. Set it where a proxy changes scheme, host or path: forwarded
-            headers are never trusted here (werkzeug's ProxyFix can be told which are).
+            it from each request. Set it if a proxy changes scheme, host or path: forwarded header
+            fields are never trusted here (configure werkzeug's ProxyFix to trust some of them).
     """
 
     base_path: str
     public_url: str | None = None
 
     def covers(self, environ: WSGIEnvironment) -> bool:
-        """Whether the request is for the base path or below it. `/files-x` is not.
+        """Return whether a request is for the base path or a path below it. `/files-x` is not.
 
-        `OPTIONS *` asks about the whole server, so it is only where everything else is.
+        `OPTIONS *` is about the whole server, so only an empty base path covers it.
         """
         path: str = environ.get("PATH_INFO", "")
         if path == "*":
@@ -70,7 +70,7 @@ class UploadRoutes:
         return path == self.base_path or path.startswith(self.base_path + "/")
 
     def head(self, environ: WSGIEnvironment) -> RequestHead:
-        """The request's head."""
+        """Return the head of a request."""
         fields = Fields(environ)
         return RequestHead(
             method=effective_method(
@@ -80,20 +80,20 @@ class UploadRoutes:
             fields=fields,
             has_body=has_body(environ),
             base_url=self._base_url(environ),
-            can_have_trailers=hands_out_trailers(environ),
+            can_have_trailers=supports_trailers(environ),
         )
 
     def check_host(self, environ: WSGIEnvironment) -> None:
-        """Refuse a request whose URLs would have no host.
+        """Refuse a request if the URLs of its uploads would have no host.
 
         Raises:
-            MalformedField: the Host field is none (RFC 9112, section 3.2, asks for a 400).
+            MalformedField: the Host field is invalid (RFC 9112, section 3.2, requires a 400).
         """
         if self.public_url is None and not get_host(environ):
-            raise MalformedField("Host", "expected a host, perhaps with a port")
+            raise MalformedField("Host", "expected a host and an optional port")
 
     def _base_url(self, environ: WSGIEnvironment) -> str:
-        """The base path's URL, without a host where the Host field is none."""
+        """Return the base path's URL, without a host if the Host field is invalid."""
         if self.public_url is not None:
             return self.public_url
         script = quote(environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1"))

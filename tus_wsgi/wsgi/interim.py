@@ -1,7 +1,7 @@
-"""Interim responses (1xx), which WSGI does not have: written to gunicorn's connection directly.
+"""Interim responses (1xx), which WSGI lacks: send them over gunicorn's connection.
 
-Only over HTTP/1.1, where they are text like any other response, and never after the final response
-has begun. Elsewhere there are none: who needs them works without, only less well.
+They are sent only over HTTP/1.1, where they are text like any other response, and never after the
+final response has begun. They are optional: clients degrade gracefully without them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 1.0
 EVERY_BYTES = 4 * MIB
-"""Between two reports of progress both must have passed. Each is a system call, and Go's client
-gave up after five interim responses before version 1.24."""
+"""Both must have passed between two reports of progress. Each report is a system call, and before
+version 1.24 Go's client failed after five interim responses."""
 
 _PHRASE = "Upload Resumption Supported"
 
@@ -32,12 +32,12 @@ _SAFE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class InterimSender:
-    """Sends what an `Interim` renders, first at once and then now and then.
+    """Send interim responses: the first one at once, then at most one per interval.
 
     Args:
-        connection: gunicorn's, see `interim_sender`.
+        connection: the request's.
         render: the dialect's.
-        clock: seconds that never go back.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -54,7 +54,10 @@ class InterimSender:
         self._last_offset = 0
 
     def __call__(self, info: UploadInfo) -> None:
-        """Tell the client, unless it was told a moment ago. It may be gone; that is found later."""
+        """Report progress to the client if a report is due.
+
+        A failure to send is ignored: reading the body reports a disconnect.
+        """
         now = self._clock()
         is_first = self._last_time == float("-inf")
         is_due = now - self._last_time >= EVERY_SECONDS
@@ -65,22 +68,24 @@ class InterimSender:
             return
         self._last_time, self._last_offset = now, info.offset
         try:
-            self._connection.send(_written(reply))
+            self._connection.send(_encoded(reply))
         except OSError as error:
-            log.debug("an interim response was not sent", exc_info=error)
+            log.debug("sending an interim response failed", exc_info=error)
 
 
 def interim_sender(environ: WSGIEnvironment, render: Interim | None) -> InterimSender | None:
-    """What sends interim responses to this request's client; None where that cannot be."""
+    """Return a sender of interim responses for a request; None if it cannot have any."""
     if render is None or environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
         return None
     connection = Connection.of(environ)
     return None if connection is None else InterimSender(connection, render)
 
 
-def _written(reply: Reply) -> bytes:
+def _encoded(reply: Reply) -> bytes:
     lines = [f"HTTP/1.1 {reply.status} {_PHRASE}"]
     for name, value in reply.fields:
-        assert _SAFE.fullmatch(value), f"a field that could break out of its line, got {value!r}"
+        assert _SAFE.fullmatch(value), (
+            f"a field value must not break out of its line, got {value!r}"
+        )
         lines.append(f"{name}: {value}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")

@@ -1,9 +1,9 @@
-"""Memory that is freed goes back to the system, so a worker is as large as what it holds.
+"""Tune glibc's malloc so that freed memory returns to the system.
 
-glibc begins by giving each piece of 128 KiB or more a mapping of its own. When the first of them is
-freed it raises that bound to the size of it, up to 32 MiB ("dynamic mmap threshold", mallopt(3)).
-From then on parts lie between small things that stay, and what they leave is a hole: beside 500
-slow clients a worker grew by a third more than its budget.
+At first, glibc gives each block of 128 KiB or more its own mapping. When the first such block is
+freed, glibc raises this threshold to its size, up to 32 MiB ("dynamic mmap threshold", mallopt(3)).
+From then on, upload parts lie in the heap between small objects, and a freed part leaves a hole
+there: with 500 slow clients, a worker grew to a third more than its memory budget.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import ctypes
 
 from tus_wsgi.domain.model import KIB, MIB
 
-MAPPED_FROM = 128 * KIB
-"""Bytes from which on a piece has a mapping of its own: as glibc has it before it changes it."""
+MMAP_THRESHOLD = 128 * KIB
+"""Bytes from which a block has its own mapping: glibc's initial value, which is now fixed."""
 
-KEPT_ON_TOP = 8 * MIB
-"""Bytes that may be free at the heap's end. glibc's 128 KiB would have it shrink and grow with
-every small upload."""
+TRIM_THRESHOLD = 8 * MIB
+"""Bytes that may be free at the end of the heap. With glibc's 128 KiB, the heap would shrink and
+grow with every small upload."""
 
 # From malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -25,17 +25,17 @@ _M_MMAP_THRESHOLD = -3
 
 
 def tune_malloc() -> bool:
-    """See to it that freed memory goes back to the system, in this process and those it forks.
+    """Return freed memory to the system, in this process and its forks.
 
-    It concerns everything in the process, so it belongs into a server's configuration. Large arrays
-    that come and go all the time (numpy's, say) cost more with it.
+    This affects the whole process, so call it in the server's configuration. Large arrays that are
+    often allocated and freed (e.g. numpy's) become slower.
 
     Returns:
-        whether there was something to set; elsewhere than in glibc there is not.
+        whether malloc was tuned; False without glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    is_mapped: int = mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM)
-    is_trimmed: int = mallopt(_M_TRIM_THRESHOLD, KEPT_ON_TOP)
+    is_mapped: int = mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD)
+    is_trimmed: int = mallopt(_M_TRIM_THRESHOLD, TRIM_THRESHOLD)
     return bool(is_mapped and is_trimmed)

@@ -1,4 +1,4 @@
-"""`UploadMiddleware`: mine? then serve it, else pass it on. Here the two wings meet."""
+"""Serve uploads below one path of a WSGI application, and pass other requests on."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ log = logging.getLogger(__name__)
 
 
 class UploadMiddleware:
-    """A WSGI application that serves uploads below one path and passes the rest on.
+    """A WSGI middleware that serves uploads with an `UploadService`.
 
     Args:
-        app: gets every request that is not for the base path or below it, untouched.
-        service: carries commands out.
-        dialects: the protocols spoken; the last one answers what none of them speaks.
-        mount: where uploads live in the URL space.
-        cors: what browsers of other origins may do; None leaves that to somebody else.
-        network_timeout: seconds without a byte after which a client is taken for gone, and in which
-            it has to take a piece of a response.
-        observers: told of faults on our side.
+        app: receives every other request unchanged.
+        service: executes the commands.
+        dialects: the supported protocols; the last one answers requests that none of them speaks.
+        routes: the URLs of uploads.
+        cors: the policy for browsers of other origins; None sends no CORS fields.
+        network_timeout: seconds after which a client is considered gone if it neither sends the
+            next bytes of a body nor accepts the next bytes of a response.
+        observers: receive events of failed requests.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class UploadMiddleware:
         *,
         service: UploadService,
         dialects: Sequence[Dialect],
-        mount: UploadRoutes,
+        routes: UploadRoutes,
         cors: CorsPolicy | None,
         network_timeout: float = 60.0,
         observers: Sequence[Observer] = (),
@@ -57,18 +57,18 @@ class UploadMiddleware:
         self._app = app
         self._service = service
         self._dialects = tuple(dialects)
-        self._mount = mount
+        self._routes = routes
         self._cors = cors
         self._network_timeout = network_timeout
         self._events = EventDispatcher(observers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        # Requests that were sent ahead are parsed and answered without ever waiting for anybody.
+        # Pipelined requests are parsed and answered without blocking: let other requests run.
         time.sleep(0)
-        if not self._mount.covers(environ):
+        if not self._routes.covers(environ):
             return self._app(environ, start_response)
-        head = self._mount.head(environ)
+        head = self._routes.head(environ)
         body = WsgiBody(environ, timeout=self._network_timeout, live=LIVE_BODIES)
         try:
             reply, content = self._serve(environ, head, body)
@@ -78,20 +78,20 @@ class UploadMiddleware:
             body.close()
         fields = reply.fields if self._cors is None else reply.fields + self._cors.fields_for(head)
         start_response(status_line(reply.status), fields)
-        pieces: Iterable[bytes] = [reply.body] if content is None else content
+        response_body: Iterable[bytes] = [reply.body] if content is None else content
         if environ["REQUEST_METHOD"] == "HEAD":
-            pieces = []  # It may have been overridden to a method whose replies have a body.
+            response_body = []  # An override may have selected a method whose replies have one.
         if not body.is_complete:
-            pieces = close_after_response(pieces, environ, start_response)
-        return with_write_timeout(self._network_timeout, pieces, environ)
+            response_body = close_after_response(response_body, environ, start_response)
+        return with_write_timeout(self._network_timeout, response_body, environ)
 
     def _serve(
         self, environ: WSGIEnvironment, head: RequestHead, body: WsgiBody
     ) -> tuple[Reply, Iterator[bytes] | None]:
-        """The reply, and the pieces of its body where that is not in the reply itself."""
+        """Return the reply, and the chunks of its body if the body is not in the reply."""
         dialect = self._dialect(head)
         try:
-            self._mount.check_host(environ)
+            self._routes.check_host(environ)
             interim = interim_sender(environ, dialect.interim(head, head.url_of))
             outcome = self._service.execute(dialect.parse(head), body, interim)
             reply = dialect.render(head, outcome, head.url_of)
@@ -100,17 +100,17 @@ class UploadMiddleware:
             if isinstance(error, Unavailable):
                 self._events.dispatch(RequestFailed(_upload_of(head), error))
             return dialect.render_error(head, error), None
-        except Exception as error:  # noqa: BLE001 - the outermost one: a bug must not leak
+        except Exception as error:  # noqa: BLE001 - the details of a bug must not leak
             self._events.dispatch(RequestFailed(_upload_of(head), error))
             return dialect.render_error(head, Unavailable()), None
 
     def _dialect(self, head: RequestHead) -> Dialect:
-        speakers = (dialect for dialect in self._dialects if dialect.speaks(head))
-        return next(speakers, self._dialects[-1])
+        spoken = (dialect for dialect in self._dialects if dialect.speaks(head))
+        return next(spoken, self._dialects[-1])
 
 
 def _upload_of(head: RequestHead) -> UploadId | None:
-    """The upload that the request names, if it names one."""
+    """Return the id of the upload in the request's URL, if it is a valid id."""
     with suppress(UploadNotFound):
         return None if head.target is None else parse_upload_id(head.target)
     return None
