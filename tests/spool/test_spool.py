@@ -1,4 +1,4 @@
-"""Parts wait in memory while there is some, and on disk beyond it."""
+"""Parts are held in memory within a budget, and on disk beyond it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,12 @@ from tus_wsgi.spool.spool import Spool
 BUDGET = 1000
 
 
-def left(spool: Spool) -> int:
-    return spool.memory.available
-
-
 def is_on_disk(part: SpooledPart) -> bool:
     return part._file is not None
 
 
 def content_of(part: SpooledPart) -> bytes:
-    """What boto3 would send: it takes bytes as they are, and reads files."""
+    """Return what boto3 would send: it sends bytes as they are, and reads files."""
     content = part.content()
     return bytes(content) if isinstance(content, bytes | bytearray) else content.read()
 
@@ -49,14 +45,14 @@ def spool(tmp_path: Path) -> Spool:
 
 
 class FullDisk(Spool):
-    """A spool whose every file is on a full disk."""
+    """A spool on a full disk."""
 
     def file(self) -> IO[bytes]:
         return Path("/dev/full").open("r+b", buffering=0)
 
 
-class Trouble(io.RawIOBase):
-    """A file that cannot be written."""
+class BrokenFile(io.RawIOBase):
+    """A file whose writes fail with an error number."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -66,48 +62,48 @@ class Trouble(io.RawIOBase):
 
 
 class BrokenDisk(Spool):
-    """A spool whose every file cannot be written, because of the error `number`."""
+    """A spool whose files cannot be written because of the error `number`."""
 
     def __init__(self, number: int) -> None:
         super().__init__(0)
         self._number = number
 
     def file(self) -> IO[bytes]:
-        return Trouble(self._number)  # type: ignore[return-value]
+        return BrokenFile(self._number)  # type: ignore[return-value]
 
 
 # -- the budget ------------------------------------------------------------------------------------
 
 
-def test_a_part_takes_what_it_expects_and_gives_it_back(spool: Spool) -> None:
+def test_a_part_acquires_its_expected_size_and_releases_it(spool: Spool) -> None:
     with spool.part(600, 400) as part:
         part.write(b"x" * 300)
-        assert left(spool) == BUDGET - 400
+        assert spool.memory.available == BUDGET - 400
         part.write(b"x" * 100)
-        assert left(spool) == BUDGET - 400
-    assert left(spool) == BUDGET
+        assert spool.memory.available == BUDGET - 400
+    assert spool.memory.available == BUDGET
 
 
-def test_a_part_never_takes_more_than_it_may_hold(spool: Spool) -> None:
-    with spool.part(100, 10**12) as one, spool.part(100, None) as other:
-        one.write(b"1")
-        other.write(b"2")
-        assert left(spool) == BUDGET - 200
+def test_a_part_never_acquires_more_than_its_capacity(spool: Spool) -> None:
+    with spool.part(100, 10**12) as first, spool.part(100, None) as second:
+        first.write(b"1")
+        second.write(b"2")
+        assert spool.memory.available == BUDGET - 200
 
 
-def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised() -> None:
-    """A client that announces much and sends little holds up nobody."""
+def test_memory_grows_with_received_bytes_not_with_announced_ones() -> None:
+    """A client that announces many bytes and sends few does not block other clients."""
     spool = Spool(64 * MIB)
     with spool.part(16 * MIB, 16 * MIB) as part:
-        assert left(spool) == 64 * MIB
+        assert spool.memory.available == 64 * MIB
         for size in (1, FIRST_BUFFER, 100 * KIB, MIB):
             part.write(b"x" * size)
-            assert 64 * MIB - left(spool) <= GROWTH * part.size + FIRST_BUFFER
-    assert left(spool) == 64 * MIB
+            assert 64 * MIB - spool.memory.available <= GROWTH * part.size + FIRST_BUFFER
+    assert spool.memory.available == 64 * MIB
 
 
-def test_a_quick_client_s_bytes_are_received_into_their_place_from_the_proof_on() -> None:
-    """Nearly all of them are copied nowhere in Python, and the buffer is used again and again."""
+def test_a_fast_client_gets_a_buffer_for_a_whole_part() -> None:
+    """Python copies few of its bytes, and the next parts reuse the buffer."""
     spool = Spool(64 * MIB)
     used = set[int]()
     for _ in range(3):
@@ -119,31 +115,31 @@ def test_a_quick_client_s_bytes_are_received_into_their_place_from_the_proof_on(
     assert len(used) == 1
 
 
-def test_a_quick_client_s_next_part_begins_where_the_last_one_ended(clock: Clock) -> None:
-    """None of its bytes is copied in Python."""
+def test_the_next_part_of_a_fast_client_starts_with_a_large_buffer(clock: Clock) -> None:
+    """Python copies none of its bytes."""
     spool = Spool(64 * MIB)
     with spool.part(4 * MIB, None) as part:
         part.fill(SlowBody(clock, 0.01, *[bytes(256 * KIB)] * 16))
         assert part.is_full
         assert part.is_fast
     with spool.part(4 * MIB, None, is_fast=True) as part:
-        assert left(spool) == 64 * MIB, "memory for a client that has sent nothing"
+        assert spool.memory.available == 64 * MIB, "memory is acquired before the first byte"
         part.write(b"x")
         assert len(part._buffer) == 4 * MIB
-        # It has become slow.
+        # The client becomes slow.
         part.fill(SlowBody(clock, 5.0, *[bytes(MIB)] * 4))
         assert not part.is_fast
 
 
-def test_a_quick_client_that_has_announced_nothing_more_gets_next_to_nothing() -> None:
-    """A PATCH that ends where a part ends finds that out from a read behind it."""
+def test_a_fast_client_without_more_bytes_gets_a_small_buffer() -> None:
+    """A PATCH that ends at the end of a part needs one more read to detect its end."""
     spool = Spool(64 * MIB)
     with spool.part(16 * MIB, 0, is_fast=True) as part:
         part.fill(ScriptedBody())
-        assert left(spool) == 64 * MIB - FIRST_BUFFER
+        assert spool.memory.available == 64 * MIB - FIRST_BUFFER
 
 
-def test_who_sends_little_or_goes_to_the_disk_has_not_proven_to_be_quick(clock: Clock) -> None:
+def test_a_client_with_few_bytes_or_bytes_on_disk_does_not_count_as_fast(clock: Clock) -> None:
     for budget, size in ((64 * MIB, FAST_MIN_SIZE - 1), (MIB, 2 * MIB)):
         with Spool(budget).part(4 * MIB, None) as part:
             part.fill(SlowBody(clock, 0.0, bytes(size)))
@@ -151,42 +147,44 @@ def test_who_sends_little_or_goes_to_the_disk_has_not_proven_to_be_quick(clock: 
             assert not part.is_fast
 
 
-def test_a_part_grows_when_more_comes_than_expected(spool: Spool) -> None:
-    """Both buffers count while one's bytes go into the other."""
+def test_a_part_grows_beyond_its_expected_size(spool: Spool) -> None:
+    """Both buffers count while the bytes are copied."""
     with spool.part(500, 10) as part:
         part.write(b"x" * 10)
         part.write(b"y" * 200)
         assert not is_on_disk(part)
         assert content_of(part) == b"x" * 10 + b"y" * 200
-        assert left(spool) >= BUDGET - 500
-    assert left(spool) == BUDGET
+        assert spool.memory.available >= BUDGET - 500
+    assert spool.memory.available == BUDGET
 
 
-def test_closing_twice_gives_back_once(spool: Spool) -> None:
+def test_closing_twice_releases_memory_once(spool: Spool) -> None:
     part = spool.part(100, 100)
     part.close()
     part.close()
-    assert left(spool) == BUDGET
+    assert spool.memory.available == BUDGET
 
 
-def test_what_does_not_fit_into_the_budget_goes_to_disk_and_waits_for_nobody(spool: Spool) -> None:
+def test_a_part_that_exceeds_the_budget_goes_to_disk_without_waiting(spool: Spool) -> None:
     with spool.part(800, 800) as first, spool.part(300, 300) as second:
         first.write(b"abc")
         second.write(b"abc")
         assert (is_on_disk(first), is_on_disk(second)) == (False, True)
         assert content_of(second) == b"abc"
-        assert left(spool) == 200
-    assert left(spool) == BUDGET
+        assert spool.memory.available == 200
+    assert spool.memory.available == BUDGET
 
 
-def test_a_part_that_outgrows_the_budget_moves_to_disk_and_frees_its_memory(spool: Spool) -> None:
+def test_a_part_that_outgrows_the_budget_moves_to_disk_and_releases_its_memory(
+    spool: Spool,
+) -> None:
     with spool.part(5000, 900) as part:
         part.write(b"x" * 900)
         part.write(b"y" * 900)
         assert is_on_disk(part)
-        assert left(spool) == BUDGET
+        assert spool.memory.available == BUDGET
         assert content_of(part) == b"x" * 900 + b"y" * 900
-    assert left(spool) == BUDGET
+    assert spool.memory.available == BUDGET
 
 
 def test_without_a_budget_every_part_is_on_disk(tmp_path: Path) -> None:
@@ -195,14 +193,14 @@ def test_without_a_budget_every_part_is_on_disk(tmp_path: Path) -> None:
         part.write(b"0123456789")
         assert is_on_disk(part)
         assert content_of(part) == b"0123456789"
-    assert left(spool) == 0
+    assert spool.memory.available == 0
 
 
-def test_an_empty_part_takes_nothing(spool: Spool) -> None:
+def test_an_empty_part_acquires_no_memory(spool: Spool) -> None:
     with spool.part(0, 0) as part:
         assert part.is_full
         assert content_of(part) == b""
-        assert left(spool) == BUDGET
+        assert spool.memory.available == BUDGET
 
 
 @pytest.mark.property
@@ -213,19 +211,19 @@ def test_an_empty_part_takes_nothing(spool: Spool) -> None:
     data=st.binary(max_size=400),
     cuts=st.lists(st.integers(0, 400), max_size=5),
 )
-def test_every_byte_comes_back_and_so_does_the_budget(
+def test_a_part_returns_every_byte_and_releases_its_memory(
     budget: int, capacity: int, expected: int | None, data: bytes, cuts: list[int]
 ) -> None:
     spool = Spool(budget)
     data = data[:capacity]
     with spool.part(capacity, expected) as part:
-        for piece in sliced(data, cuts):
-            part.write(piece)
+        for chunk in sliced(data, cuts):
+            part.write(chunk)
         assert part.size == len(data)
         assert part.is_full == (len(data) == capacity)
         assert content_of(part) == data
-        assert content_of(part) == data, "boto3 sends it again when it tries again"
-    assert left(spool) == budget
+        assert content_of(part) == data, "boto3 sends the content again in a retry"
+    assert spool.memory.available == budget
 
 
 @pytest.mark.property
@@ -236,7 +234,7 @@ def test_every_byte_comes_back_and_so_does_the_budget(
     data=st.binary(max_size=400),
     cuts=st.lists(st.integers(0, 400), max_size=5),
 )
-def test_a_part_is_filled_from_a_body_until_either_ends(
+def test_a_part_is_filled_until_it_is_full_or_the_body_ends(
     *, budget: int, capacity: int, announces: bool, data: bytes, cuts: list[int]
 ) -> None:
     spool = Spool(budget)
@@ -246,47 +244,47 @@ def test_a_part_is_filled_from_a_body_until_either_ends(
         part.fill(body)
         stored = content_of(part)
         assert stored == data[:capacity]
-        assert body.has_ended == (len(data) < capacity), "a full part reads no further"
-    assert left(spool) == budget
+        assert body.has_ended == (len(data) < capacity), "a full part must not read on"
+    assert spool.memory.available == budget
 
 
-def test_a_body_larger_than_a_step_reaches_the_disk_whole(tmp_path: Path) -> None:
+def test_a_body_larger_than_one_read_is_complete_on_disk(tmp_path: Path) -> None:
     data = random.Random(1).randbytes(2 * MAX_DISK_READ + 77)
     with Spool(0, str(tmp_path)).part(len(data) + 1, None) as part:
         part.fill(ScriptedBody(data))
         assert content_of(part) == data
 
 
-class Steps(ScriptedBody):
-    """A body that notes how large a buffer it is waited for with."""
+class ReadSizes(ScriptedBody):
+    """A body that records the size of each buffer it is read into."""
 
-    def __init__(self, *pieces: bytes) -> None:
-        super().__init__(*pieces)
-        self.steps: list[int] = []
+    def __init__(self, *chunks: bytes) -> None:
+        super().__init__(*chunks)
+        self.read_sizes: list[int] = []
 
     def readinto(self, buffer: memoryview, /) -> int:
-        self.steps.append(len(buffer))
+        self.read_sizes.append(len(buffer))
         return super().readinto(buffer)
 
 
-def test_a_slow_client_is_waited_for_with_a_small_buffer_whatever_the_budget() -> None:
-    """No budget counts it, and there may be hundreds of them."""
+def test_a_slow_client_is_read_into_a_small_buffer() -> None:
+    """The buffer for the disk does not count towards the budget, and there may be hundreds."""
     for budget in (0, 64 * MIB):
-        body = Steps(*[b"x" * 8000] * 1)
+        body = ReadSizes(b"x" * 8000)
         with Spool(budget).part(16 * MIB, None) as part:
             part.fill(body)
-        assert max(body.steps) <= FIRST_BUFFER
+        assert max(body.read_sizes) <= FIRST_BUFFER
 
 
-def test_a_step_to_the_disk_is_as_large_as_what_comes() -> None:
-    body = Steps(bytes(2 * MIB), *[b"x" * 1000] * 5)
+def test_the_buffer_for_the_disk_follows_the_rate_of_the_client() -> None:
+    body = ReadSizes(bytes(2 * MIB), *[b"x" * 1000] * 5)
     with Spool(0).part(16 * MIB, None) as part:
         part.fill(body)
-    assert max(body.steps) == MAX_DISK_READ
-    assert body.steps[-1] == FIRST_BUFFER
+    assert max(body.read_sizes) == MAX_DISK_READ
+    assert body.read_sizes[-1] == FIRST_BUFFER
 
 
-def test_what_a_cut_body_brought_stays(spool: Spool) -> None:
+def test_the_bytes_of_an_interrupted_body_stay(spool: Spool) -> None:
     body = ScriptedBody(b"abc", content_length=10, ending=BodyEnd.DISCONNECTED)
     with spool.part(10, 10) as part:
         part.fill(body)
@@ -295,7 +293,7 @@ def test_what_a_cut_body_brought_stays(spool: Spool) -> None:
         assert body.end is BodyEnd.DISCONNECTED
 
 
-def test_threads_share_the_budget_exactly(spool: Spool) -> None:
+def test_threads_share_the_budget(spool: Spool) -> None:
     def work(seed: int) -> None:
         numbers = random.Random(seed)
         for _ in range(200):
@@ -307,14 +305,14 @@ def test_threads_share_the_budget_exactly(spool: Spool) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert left(spool) == BUDGET
+    assert spool.memory.available == BUDGET
 
 
 @pytest.mark.property
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.one_of(st.none(), st.integers(0, 30))), max_size=8)
 )
-def test_the_sum_is_that_of_the_bytes_wherever_they_wait(
+def test_the_checksum_is_right_in_memory_and_on_disk(
     sizes: list[tuple[int, int | None]],
 ) -> None:
     spool = Spool(40)
@@ -325,52 +323,52 @@ def test_the_sum_is_that_of_the_bytes_wherever_they_wait(
             part.fill(ScriptedBody(*sliced(data, [size // 2])))
             payload = part.payload()
             assert (payload.size, payload.crc32) == (size, zlib.crc32(data))
-    assert left(spool) == 40
+    assert spool.memory.available == 40
 
 
-# -- buffers that are kept -------------------------------------------------------------------------
+# -- reused buffers --------------------------------------------------------------------------------
 
 
-def test_a_large_buffer_is_used_again_and_tells_nothing_of_its_past() -> None:
+def test_a_reused_buffer_does_not_leak_its_old_content() -> None:
     spool = Spool(4 * MIN_REUSED_BUFFER)
     with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
         part.write(b"secret!!" * (MIN_REUSED_BUFFER // 8))
         first = part._buffer
     with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
-        for piece in (bytes(MIN_REUSED_BUFFER // 2), b"abc"):
-            part.write(piece)
+        for chunk in (bytes(MIN_REUSED_BUFFER // 2), b"abc"):
+            part.write(chunk)
         assert part._buffer is first
         assert content_of(part) == bytes(MIN_REUSED_BUFFER // 2) + b"abc"
-    assert left(spool) == 4 * MIN_REUSED_BUFFER
+    assert spool.memory.available == 4 * MIN_REUSED_BUFFER
 
 
-def test_a_buffer_is_never_two_parts_at_once() -> None:
+def test_two_parts_never_share_a_buffer() -> None:
     spool = Spool(4 * MIN_REUSED_BUFFER)
     with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
         part.write(bytes(MIN_REUSED_BUFFER))
     with (
-        spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as one,
-        spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as other,
+        spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as first,
+        spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as second,
     ):
-        one.write(b"1" * MIN_REUSED_BUFFER)
-        other.write(b"2" * MIN_REUSED_BUFFER)
-        assert set(content_of(one)) == set(b"1")
+        first.write(b"1" * MIN_REUSED_BUFFER)
+        second.write(b"2" * MIN_REUSED_BUFFER)
+        assert set(content_of(first)) == set(b"1")
 
 
-def test_kept_buffers_and_those_in_use_stay_within_the_budget() -> None:
+def test_reusable_buffers_and_buffers_in_use_stay_within_the_budget() -> None:
     spool = Spool(4 * MIB)
     for size in (MIB, MIB + 1, 2 * MIB, 3 * MIB, MIB + 2, 4 * MIB):
         with spool.part(size, size) as part:
             part.write(bytes(size))
-            assert spool.memory._reusable_size <= left(spool)
+            assert spool.memory._reusable_size <= spool.memory.available
     for buffers in spool.memory._reusable.values():
-        assert buffers, "there are as many sizes as uploads: what is empty must not stay"
+        assert buffers, "an empty list must not stay, because every upload may have another size"
     assert spool.memory._reusable_size == sum(
         map(len, (b for kept in spool.memory._reusable.values() for b in kept))
     )
 
 
-def test_sizes_that_were_seen_once_are_forgotten() -> None:
+def test_buffers_of_sizes_that_do_not_recur_are_evicted() -> None:
     spool = Spool(MIB)
     for size in range(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER + 100):
         with spool.part(size, size) as part:
@@ -378,27 +376,27 @@ def test_sizes_that_were_seen_once_are_forgotten() -> None:
     assert len(spool.memory._reusable) <= MIB // MIN_REUSED_BUFFER
 
 
-def test_a_part_that_stayed_short_is_handed_out_without_a_copy() -> None:
+def test_the_content_of_a_part_that_is_not_full_is_not_copied() -> None:
     spool = Spool(MIB)
     with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
         part.write(b"abc")
         assert part.content() is part._buffer
         part.write(b"defg")
         assert content_of(part) == b"abcdefg"
-    assert left(spool) == MIB
+    assert spool.memory.available == MIB
 
 
-def test_a_buffer_that_was_cut_short_is_nobody_s() -> None:
+def test_a_truncated_buffer_is_not_reused() -> None:
     spool = Spool(4 * MIB)
     with spool.part(MIB, MIB) as part:
         part.write(bytes(MIN_REUSED_BUFFER - 1))
         part.write(b"xy")
         assert part.content() is part._buffer
-    assert (left(spool), spool.memory._reusable_size) == (4 * MIB, 0)
+    assert (spool.memory.available, spool.memory._reusable_size) == (4 * MIB, 0)
 
 
-def test_a_part_can_be_handed_out_while_somebody_looks_at_its_memory() -> None:
-    """A traceback that a log keeps, for one."""
+def test_content_works_while_another_view_of_the_buffer_exists() -> None:
+    """For example in a traceback that a log handler keeps."""
     with Spool(MIB).part(1000, 1000) as part:
         part.write(b"abc")
         with memoryview(part._buffer):
@@ -408,7 +406,7 @@ def test_a_part_can_be_handed_out_while_somebody_looks_at_its_memory() -> None:
 # -- waiting for memory ----------------------------------------------------------------------------
 
 
-def test_memory_that_is_coming_back_is_waited_for(spool: Spool) -> None:
+def test_a_part_waits_for_memory_that_other_parts_release(spool: Spool) -> None:
     with spool.part(1, 1) as part:
         part.write(b"x")
     first = spool.part(800, 800)
@@ -421,7 +419,7 @@ def test_memory_that_is_coming_back_is_waited_for(spool: Spool) -> None:
     timer.join()
 
 
-def test_memory_that_nobody_gives_back_is_not_waited_for(spool: Spool) -> None:
+def test_a_part_does_not_wait_if_no_memory_is_released(spool: Spool) -> None:
     with spool.part(800, 800) as first:
         first.write(b"x")
         began = time.monotonic()
@@ -431,7 +429,7 @@ def test_memory_that_nobody_gives_back_is_not_waited_for(spool: Spool) -> None:
     assert time.monotonic() - began < MAX_RELEASE_GAP
 
 
-def test_a_buffer_that_made_way_for_a_larger_one_is_no_hope_for_others() -> None:
+def test_replacing_a_buffer_does_not_make_others_wait() -> None:
     spool = Spool(MIB)
     with spool.part(MIB // 2, None) as part:
         for _ in range(5):
@@ -441,18 +439,18 @@ def test_a_buffer_that_made_way_for_a_larger_one_is_no_hope_for_others() -> None
         assert time.monotonic() - began < MAX_RELEASE_GAP / 2
 
 
-# -- the slow and the quick ------------------------------------------------------------------------
+# -- slow and fast clients -------------------------------------------------------------------------
 
 
 class SlowBody(ScriptedBody):
-    """A body whose pieces take their time, on a clock that runs at once."""
+    """A body whose reads take some seconds of a fake clock."""
 
-    def __init__(self, clock: Clock, seconds: float, *pieces: bytes) -> None:
-        super().__init__(*pieces, on_read=lambda: clock.advance(seconds))
+    def __init__(self, clock: Clock, seconds: float, *chunks: bytes) -> None:
+        super().__init__(*chunks, on_read=lambda: clock.advance(seconds))
 
 
 class Clock:
-    """Stands in for the clock, so that a test of minutes takes none."""
+    """A fake of `time.monotonic`, so that tests need not wait."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._now = time.monotonic()
@@ -467,21 +465,21 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def test_slow_clients_leave_half_of_the_memory_to_the_quick(clock: Clock) -> None:
+def test_slow_clients_leave_half_of_the_memory_to_fast_ones(clock: Clock) -> None:
     spool = Spool(8 * MIB)
     with ExitStack() as parts:
         slow = [parts.enter_context(spool.part(4 * MIB, 4 * MIB)) for _ in range(20)]
         for part in slow:
             part.fill(SlowBody(clock, 1.0, *[bytes(8 * KIB)] * 200))
-        assert left(spool) >= 4 * MIB
+        assert spool.memory.available >= 4 * MIB
         assert any(is_on_disk(part) for part in slow)
-        quick = parts.enter_context(spool.part(4 * MIB, 4 * MIB))
-        quick.fill(SlowBody(clock, 0.001, *[bytes(64 * KIB)] * 50))
-        assert not is_on_disk(quick)
+        fast = parts.enter_context(spool.part(4 * MIB, 4 * MIB))
+        fast.fill(SlowBody(clock, 0.001, *[bytes(64 * KIB)] * 50))
+        assert not is_on_disk(fast)
 
 
-def test_who_takes_memory_for_long_waits_for_nobody(spool: Spool) -> None:
-    """What comes back is for others."""
+def test_a_slow_client_does_not_wait_for_memory(spool: Spool) -> None:
+    """Released memory is for fast clients."""
     with spool.part(600, 600) as part:
         part.write(b"x")
     began = time.monotonic()
@@ -489,7 +487,7 @@ def test_who_takes_memory_for_long_waits_for_nobody(spool: Spool) -> None:
     assert time.monotonic() - began < MAX_RELEASE_GAP / 2
 
 
-def test_who_was_waited_for_before_the_first_byte_may_be_quick(clock: Clock) -> None:
+def test_a_pause_before_the_first_byte_does_not_make_a_client_slow(clock: Clock) -> None:
     pauses = iter([60.0])
     body = ScriptedBody(
         *[bytes(FIRST_BUFFER)] * 200, on_read=lambda: clock.advance(next(pauses, 0.0))
@@ -503,7 +501,7 @@ def test_who_was_waited_for_before_the_first_byte_may_be_quick(clock: Clock) -> 
 
 
 def test_a_temporary_file_has_no_name(spool: Spool, tmp_path: Path) -> None:
-    """So nothing is left of it, whatever kills the process."""
+    """A killed process leaves no file behind."""
     with spool.part(5 * KIB, 5 * KIB) as part:
         part.write(b"x" * (5 * KIB))
         assert is_on_disk(part)
@@ -522,16 +520,16 @@ def test_a_closed_part_closes_its_file(spool: Spool) -> None:
 
 
 @pytest.mark.parametrize("budget", [0, 100])
-def test_a_full_disk_is_the_store_s_trouble(budget: int) -> None:
+def test_a_full_disk_is_reported_as_store_unavailable(budget: int) -> None:
     spool = FullDisk(budget)
     with spool.part(1000, 50) as part, pytest.raises(StoreUnavailable) as caught:
         part.write(b"x" * 101)
     assert caught.value.full
     assert isinstance(caught.value.__cause__, OSError)
-    assert left(spool) == budget
+    assert spool.memory.available == budget
 
 
-def test_a_full_disk_is_the_store_s_trouble_while_a_body_is_read() -> None:
+def test_a_full_disk_while_a_body_is_read_sets_the_error() -> None:
     spool = FullDisk(0)
     with spool.part(1000, None) as part:
         part.fill(ScriptedBody(b"x" * 100))
@@ -543,9 +541,7 @@ def test_a_full_disk_is_the_store_s_trouble_while_a_body_is_read() -> None:
     ("number", "is_full"),
     [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EFBIG, True), (errno.EIO, False)],
 )
-def test_a_used_up_quota_is_a_full_disk_and_other_troubles_are_not(
-    *, number: int, is_full: bool
-) -> None:
+def test_only_some_errors_mean_that_the_disk_is_full(*, number: int, is_full: bool) -> None:
     with BrokenDisk(number).part(10, 10) as part, pytest.raises(StoreUnavailable) as caught:
         part.write(b"x")
     assert caught.value.full is is_full
@@ -553,10 +549,10 @@ def test_a_used_up_quota_is_a_full_disk_and_other_troubles_are_not(
 
 @pytest.mark.parametrize("room", [0, 50, FIRST_BUFFER, FIRST_BUFFER + 7])
 @pytest.mark.parametrize("budget", [0, FIRST_BUFFER])
-def test_what_came_before_the_disk_was_full_can_be_read(
+def test_bytes_from_before_the_disk_was_full_can_be_read(
     tmp_path: Path, budget: int, room: int
 ) -> None:
-    """On disk up to the last byte that it took; in memory, if not even that fitted on it."""
+    """They are on disk; or in memory, if the disk had no room even for them."""
     data = random.Random(2).randbytes(3 * FIRST_BUFFER)
     spool = SmallDisk(budget, room, str(tmp_path))
     with spool.part(MIB, None) as part:
@@ -566,10 +562,10 @@ def test_what_came_before_the_disk_was_full_can_be_read(
         assert part.size == max(budget, room)
         assert content_of(part) == data[: part.size]
         assert part.crc32 == zlib.crc32(data[: part.size])
-    assert left(spool) == budget
+    assert spool.memory.available == budget
 
 
-def test_a_directory_that_is_gone_is_the_store_s_trouble(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported_as_store_unavailable(tmp_path: Path) -> None:
     spool = Spool(20, str(tmp_path / "gone"))
     with spool.part(100, 100) as part, pytest.raises(StoreUnavailable):
         part.write(b"x")
@@ -578,4 +574,4 @@ def test_a_directory_that_is_gone_is_the_store_s_trouble(tmp_path: Path) -> None
         with pytest.raises(StoreUnavailable):
             part.write(b"x" * 11)
         assert content_of(part) == b"x" * 10
-    assert left(spool) == 20
+    assert spool.memory.available == 20
