@@ -15,7 +15,8 @@ from tests.lockers.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file.locker import FileLocker, place_of
 from tus_wsgi.lockers.file.ofd import ByteLocks
-from tus_wsgi.lockers.lease.locker import LeaseLocker, name_of
+from tus_wsgi.lockers.lease.lease import name_of
+from tus_wsgi.lockers.lease.locker import LeaseLocker
 from tus_wsgi.lockers.lease.records import Claim, LeaseRecord
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.lockers.queue import LockQueue, QueueEntry

@@ -29,7 +29,7 @@ from tus_wsgi.domain.events import LockEvent
 from tus_wsgi.domain.interfaces import Lock, Locker
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.file.ofd import ByteLocks
-from tus_wsgi.lockers.lease.locker import Lease
+from tus_wsgi.lockers.lease.lease import Lease
 from tus_wsgi.lockers.lease.monitor import LeaseMonitor
 
 

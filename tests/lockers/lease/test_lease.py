@@ -22,8 +22,8 @@ from tests.harness.records import MemoryRecords
 from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.domain.events import LeaseLost, LockEvent, LockTakenOver
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.lease import locker as module
-from tus_wsgi.lockers.lease.locker import Lease
+from tus_wsgi.lockers.lease import lease as module
+from tus_wsgi.lockers.lease.lease import Lease
 from tus_wsgi.lockers.lease.monitor import LeaseMonitor, LeaseMonitors
 from tus_wsgi.lockers.lease.records import Claim, LeaseRecord, LeaseTiming, OutcomeUnknown
 from tus_wsgi.lockers.queue import QueueEntry
