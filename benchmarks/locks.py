@@ -21,12 +21,12 @@ from pathlib import Path
 from demo.seaweedfs import start_seaweedfs
 from tests.harness.lockers import LEASE_KINDS, LockerSpec, s3_locker_spec
 from tests.harness.servers.dynamodb import running_dynamodb
-from tests.lockers.locking import Nursery
+from tests.lockers.locking import ForkServer
 from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.file import ofd
-from tus_wsgi.lockers.file.locker import place_of, seat_of
-from tus_wsgi.lockers.file.ofd import ByteLocks
+from tus_wsgi.lockers.file.locker import lock_id_of, waiter_id_of
+from tus_wsgi.lockers.file.ofd import OfdLocks
 from tus_wsgi.lockers.lease.records import LeaseTiming
 
 SAMPLES = 100
@@ -54,7 +54,7 @@ def locker_specs(directory: Path) -> Iterator[list[LockerSpec]]:
             LockerSpec(kind="memory"),
             LockerSpec(kind="file", location=str(directory / "locks")),
             LockerSpec(kind="dynamodb", location=database.new_table(), environ=database.environ()),
-            s3_locker_spec(server, times=LeaseTiming()),
+            s3_locker_spec(server, timing=LeaseTiming()),
         ]
 
 
@@ -85,7 +85,7 @@ def print_handover(samples: int) -> int:
     missed: list[str] = []
     with (
         tempfile.TemporaryDirectory() as directory,
-        closing(Nursery(gevent=True)) as nursery,
+        closing(ForkServer(gevent=True)) as nursery,
         locker_specs(Path(directory)) as specs,
     ):
         print_heading("locker", "holder", "samples", "p50", "p99", "maximum", "target")
@@ -114,15 +114,15 @@ def print_waits(kind: str, holder: Holder, waits: list[float]) -> bool:
 
 def print_held() -> None:
     """Print the CPU time of calls by the number of held locks, in one file and in several."""
-    default = ofd.FILES
+    default = ofd.FILE_COUNT
     print_heading("locks held", "files", "acquire and release", "check for waiters")
     for count in HELD_COUNTS:
         for files in (1, default):
-            ofd.FILES = files
+            ofd.FILE_COUNT = files
             with tempfile.TemporaryDirectory() as directory:
                 cells = [f"{cost:,.0f} µs" for cost in measure_held(directory, count)]
                 print_row(f"{count:,}", str(files), *cells)
-    ofd.FILES = default
+    ofd.FILE_COUNT = default
 
 
 def measure_held(directory: str, count: int) -> tuple[float, float]:
@@ -131,23 +131,23 @@ def measure_held(directory: str, count: int) -> tuple[float, float]:
     The first operation acquires and releases the two byte locks of a request: the waiter's and the
     holder's. The second checks whether a request waits for any lock that this worker holds.
     """
-    workers = [ByteLocks(Path(directory)) for _ in range(WORKERS)]
+    workers = [OfdLocks(Path(directory)) for _ in range(WORKERS)]
     waiter_ids: list[set[int]] = [set() for _ in workers]
     for number in range(count):
         lock_id = random_lock_id()
-        assert workers[number % WORKERS].take(lock_id)
-        waiter_ids[number % WORKERS].add(seat_of(lock_id))
+        assert workers[number % WORKERS].try_acquire(lock_id)
+        waiter_ids[number % WORKERS].add(waiter_id_of(lock_id))
     own = workers[0]
 
     def acquire_and_release() -> None:
         lock_id = random_lock_id()
-        for name in (seat_of(lock_id), lock_id):
-            assert own.take(name)
-        for name in (seat_of(lock_id), lock_id):
-            own.drop(name)
+        for id in (waiter_id_of(lock_id), lock_id):
+            assert own.try_acquire(id)
+        for id in (waiter_id_of(lock_id), lock_id):
+            own.release(id)
 
     def check_for_waiters() -> None:
-        assert not own.taken_elsewhere(waiter_ids[0])
+        assert not own.held_by_others(waiter_ids[0])
 
     costs = microseconds(acquire_and_release), microseconds(check_for_waiters)
     for worker in workers:
@@ -156,7 +156,7 @@ def measure_held(directory: str, count: int) -> tuple[float, float]:
 
 
 def random_lock_id() -> int:
-    return place_of(UploadId(secrets.token_hex(8)))
+    return lock_id_of(UploadId(secrets.token_hex(8)))
 
 
 def microseconds(act: Callable[[], None]) -> float:

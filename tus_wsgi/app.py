@@ -219,9 +219,9 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
             locker = FileLocker(settings.lock_dir or default_lock_dir(), timeout=timeout)
         case LockerKind.DYNAMODB:
             open_table = functools.partial(DynamoDBRecords, settings.lock_table)
-            locker = LeaseLocker(open_table, timeout=timeout, tell=dispatch)
+            locker = LeaseLocker(open_table, timeout=timeout, on_event=dispatch)
         case LockerKind.S3:
-            locker = LeaseLocker(_s3_records(settings), timeout=timeout, tell=dispatch)
+            locker = LeaseLocker(_s3_records(settings), timeout=timeout, on_event=dispatch)
         case _:
             assert_never(settings.locker)
     return ObservedLocker(locker, dispatch)

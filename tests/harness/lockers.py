@@ -1,4 +1,4 @@
-"""Lockers of every kind, from a description that can be told to another process."""
+"""Lockers of every kind, from a specification that can be sent to another process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tus_wsgi.domain.events import LockEvent
 from tus_wsgi.domain.interfaces import Locker
 from tus_wsgi.lockers.file.flock import FlockLocks
 from tus_wsgi.lockers.file.locker import FileLocker
-from tus_wsgi.lockers.file.ofd import ByteLocks, OpenLocks
+from tus_wsgi.lockers.file.ofd import OfdLocks, OpenLocks
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
 from tus_wsgi.lockers.lease.locker import LeaseLocker
 from tus_wsgi.lockers.lease.records import LeaseTiming
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from demo.seaweedfs import SeaweedFS
     from tests.harness.servers.dynamodb import DynamoDB
 
-KERNEL_LOCKS: dict[str, OpenLocks] = {"file": ByteLocks, "flock": FlockLocks}
-"""The kinds of kernel locks that the file locker can stand on."""
+ADVISORY_LOCKS: dict[str, OpenLocks] = {"file": OfdLocks, "flock": FlockLocks}
+"""The kinds of kernel locks that the file locker can use."""
 
 LEASE_KINDS = ("dynamodb", "s3")
 
-LOCKER_KINDS = ("memory", *KERNEL_LOCKS, *LEASE_KINDS)
+LOCKER_KINDS = ("memory", *ADVISORY_LOCKS, *LEASE_KINDS)
 
 FAST_TIMING = LeaseTiming(lease=3.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
-"""Everything twice as fast as usual, for tests in which somebody dies."""
+"""Half of the default intervals, for tests in which a holder dies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockerSpec:
-    """Where locks live.
+    """The service and the place of locks.
 
     Attributes:
         kind: one of `LOCKER_KINDS`.
@@ -48,7 +48,7 @@ class LockerSpec:
         bucket: for `s3`.
         endpoint: for `s3`; that of DynamoDB is in the environment.
         environ: variables that a process needs to use them.
-        times: for leases.
+        timing: for leases.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class LockerSpec:
     bucket: str = ""
     endpoint: str | None = None
     environ: dict[str, str] = field(default_factory=dict)
-    times: LeaseTiming = field(default_factory=LeaseTiming)
+    timing: LeaseTiming = field(default_factory=LeaseTiming)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -64,21 +64,21 @@ class LockerSpec:
     @classmethod
     def from_json(cls, text: str) -> Self:
         fields = json.loads(text)
-        return cls(**{**fields, "times": LeaseTiming(**fields["times"])})
+        return cls(**{**fields, "timing": LeaseTiming(**fields["timing"])})
 
-    def locker(self, timeout: float, tell: Callable[[LockEvent], None] | None = None) -> Locker:
-        """A locker for this process. The environment has to be set already."""
+    def locker(self, timeout: float, on_event: Callable[[LockEvent], None] | None = None) -> Locker:
+        """Return a locker for this process. The caller sets the environment first."""
         if self.kind == "memory":
             return MemoryLocker(timeout=timeout)
-        if self.kind in KERNEL_LOCKS:
+        if self.kind in ADVISORY_LOCKS:
             return FileLocker(
-                Path(self.location), timeout=timeout, open_locks=KERNEL_LOCKS[self.kind]
+                Path(self.location), timeout=timeout, open_locks=ADVISORY_LOCKS[self.kind]
             )
         return LeaseLocker(
             self._open_records(),
             timeout=timeout,
-            times=self.times,
-            tell=tell or (lambda _: None),
+            timing=self.timing,
+            on_event=on_event or (lambda _: None),
         )
 
     def _open_records(self) -> Callable[[], DynamoDBRecords | S3Records]:
@@ -92,26 +92,26 @@ def new_locker_spec(
     request: pytest.FixtureRequest,
     directory: Path,
     *,
-    times: LeaseTiming | None = None,
+    timing: LeaseTiming | None = None,
 ) -> LockerSpec:
-    """A fresh place for locks of a kind; its server is started if need be."""
-    times = times or LeaseTiming()
+    """Return a new place for locks of a kind. Its server is started if needed."""
+    timing = timing or LeaseTiming()
     if kind == "dynamodb":
         database: DynamoDB = request.getfixturevalue("dynamodb")
         table: str = request.getfixturevalue("lock_table")
-        return LockerSpec(kind=kind, location=table, environ=database.environ(), times=times)
+        return LockerSpec(kind=kind, location=table, environ=database.environ(), timing=timing)
     if kind == "s3":
-        return s3_locker_spec(request.getfixturevalue("s3"), times=times)
+        return s3_locker_spec(request.getfixturevalue("s3"), timing=timing)
     return LockerSpec(kind=kind, location=str(directory / "locks"))
 
 
-def s3_locker_spec(server: SeaweedFS, *, times: LeaseTiming) -> LockerSpec:
-    """A prefix of its own, for a process of the least privilege."""
+def s3_locker_spec(server: SeaweedFS, *, timing: LeaseTiming) -> LockerSpec:
+    """Return a new prefix, with the credentials of least privilege."""
     return LockerSpec(
         kind="s3",
         location=f"locks-{secrets.token_hex(4)}/",
         bucket=server.bucket,
         endpoint=server.endpoint,
         environ={k: v for k, v in server.environ().items() if k.startswith("AWS_")},
-        times=times,
+        timing=timing,
     )

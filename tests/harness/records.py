@@ -1,4 +1,4 @@
-"""Lease records in memory: what the two services are held to, in as few words as possible."""
+"""Lease records in memory: the model that the contract tests compare both services with."""
 
 from __future__ import annotations
 
@@ -20,36 +20,40 @@ class MemoryRecords:
     def check(self) -> None:
         pass
 
-    def take(self, name: str, claim: Claim) -> LeaseRecord:
-        now = self._now(name)
-        if claim.may_take(now):
-            return self._write(
-                name, LeaseRecord(holder=claim.token, beat=claim.beat, fence=now.fence + 1)
-            )
-        return now
+    def try_acquire(self, name: str, claim: Claim) -> LeaseRecord:
+        current = self._read(name)
+        if not claim.may_acquire(current):
+            return current
+        record = LeaseRecord(
+            holder=claim.token, heartbeat_id=claim.heartbeat_id, fence=current.fence + 1
+        )
+        return self._write(name, record)
 
-    def renew(self, name: str, held: LeaseRecord, *, beat: str) -> LeaseRecord:
-        now = self._now(name)
-        return self._write(name, replace(now, beat=beat, stood=0.0)) if _is(now, held) else now
+    def renew(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> LeaseRecord:
+        current = self._read(name)
+        if current.holder != held.holder:
+            return current
+        return self._write(name, replace(current, heartbeat_id=heartbeat_id, unchanged_for=0.0))
 
-    def ask(self, name: str, seen: LeaseRecord, *, seat: str, stood: float) -> LeaseRecord:
-        now = self._now(name)
-        if now.beat != seen.beat:
-            return now
-        return self._write(name, replace(now, wanted=seat, stood=stood))
+    def request_release(
+        self, name: str, seen: LeaseRecord, *, waiter_id: str, unchanged_for: float
+    ) -> LeaseRecord:
+        current = self._read(name)
+        if current.heartbeat_id != seen.heartbeat_id:
+            return current
+        return self._write(
+            name, replace(current, next_waiter=waiter_id, unchanged_for=unchanged_for)
+        )
 
-    def release(self, name: str, held: LeaseRecord, *, beat: str) -> None:
-        now = self._now(name)
-        if _is(now, held):
-            self._write(name, replace(now, holder="", beat=beat, stood=0.0))
+    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
+        current = self._read(name)
+        if current.holder == held.holder:
+            free = replace(current, holder="", heartbeat_id=heartbeat_id, unchanged_for=0.0)
+            self._write(name, free)
 
-    def _now(self, name: str) -> LeaseRecord:
+    def _read(self, name: str) -> LeaseRecord:
         return self.records.get(name, LeaseRecord())
 
     def _write(self, name: str, record: LeaseRecord) -> LeaseRecord:
         self.records[name] = record
         return record
-
-
-def _is(now: LeaseRecord, held: LeaseRecord) -> bool:
-    return now.holder == held.holder

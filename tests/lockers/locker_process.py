@@ -14,7 +14,7 @@
     fork        let a child listen to the second socket, and begin
 
 It begins with `ready PID`, and ends when the other side hangs up. TIME is the monotonic clock,
-which is one for all processes of a host. `tests.lockers.locking.Nursery` runs this, having
+which is one for all processes of a host. `tests.lockers.locking.ForkServer` runs this, having
 patched the process for gevent or not.
 """
 

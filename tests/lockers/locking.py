@@ -107,7 +107,7 @@ class Holder:
         assert self._asked.acquire(timeout=PATIENCE), "nobody asked the holder to let go"
 
 
-class Nursery:
+class ForkServer:
     """A process that has imported everything, and forks peers: a fresh start takes each a second.
 
     See `tests/lockers/locker_process.py`.

@@ -13,9 +13,9 @@ from tests.harness.lockers import FAST_TIMING
 from tests.harness.records import MemoryRecords
 from tests.lockers.locking import PATIENCE, A, B, Holder, eventually, ignore
 from tus_wsgi.domain.errors import UploadLocked
-from tus_wsgi.lockers.file.locker import FileLocker, place_of
-from tus_wsgi.lockers.file.ofd import ByteLocks
-from tus_wsgi.lockers.lease.lease import name_of
+from tus_wsgi.lockers.file.locker import FileLocker, lock_id_of
+from tus_wsgi.lockers.file.ofd import OfdLocks
+from tus_wsgi.lockers.lease.lease import record_name
 from tus_wsgi.lockers.lease.locker import LeaseLocker
 from tus_wsgi.lockers.lease.records import Claim, LeaseRecord
 from tus_wsgi.lockers.memory import MemoryLocker
@@ -31,53 +31,53 @@ class TooLate(threading.Event):
 
 
 def test_a_waiter_that_gives_up_when_its_turn_comes_passes_it_on() -> None:
-    turns = LockQueue()
+    queue = LockQueue()
     holder, late, last = QueueEntry(ignore), QueueEntry(ignore), QueueEntry(ignore)
-    late.turn = TooLate()
+    late.ready = TooLate()
     ends: list[str] = []
 
-    def wait(ticket: QueueEntry) -> None:
+    def wait(entry: QueueEntry) -> None:
         try:
-            turns.wait(A, ticket, timeout=PATIENCE)
+            queue.wait(A, entry, timeout=PATIENCE)
             ends.append("served")
         except UploadLocked:
             ends.append("refused")
         finally:
-            turns.leave(A, ticket)
+            queue.leave(A, entry)
 
     def in_line(length: int) -> Callable[[], bool]:
-        return lambda: len(turns._queues[A]) == length
+        return lambda: len(queue._queues[A]) == length
 
-    turns.wait(A, holder, timeout=0)
-    threads = [threading.Thread(target=wait, args=(ticket,)) for ticket in (late, last)]
+    queue.wait(A, holder, timeout=0)
+    threads = [threading.Thread(target=wait, args=(entry,)) for entry in (late, last)]
     for length, thread in enumerate(threads, start=2):
         thread.start()
         eventually(in_line(length))
-    turns.leave(A, holder)
+    queue.leave(A, holder)
     for thread in threads:
         thread.join(PATIENCE)
-    assert late.turn.is_set()
+    assert late.ready.is_set()
     assert ends == ["refused", "served"]
-    assert len(turns) == 0
+    assert len(queue) == 0
 
 
 def test_a_ticket_that_never_joined_can_leave() -> None:
-    turns = LockQueue()
-    turns.leave(A, QueueEntry(ignore))
-    turns._queues[A] = deque()  # interrupted between making the queue and joining it
-    turns.leave(A, QueueEntry(ignore))
-    assert len(turns) == 0
+    queue = LockQueue()
+    queue.leave(A, QueueEntry(ignore))
+    queue._queues[A] = deque()  # interrupted between making the queue and joining it
+    queue.leave(A, QueueEntry(ignore))
+    assert len(queue) == 0
 
 
 def test_leaving_twice_is_leaving_once() -> None:
-    turns = LockQueue()
+    queue = LockQueue()
     holder, waiter = QueueEntry(ignore), QueueEntry(ignore)
-    turns.wait(A, holder, timeout=0)
-    turns.leave(A, holder)
-    turns.wait(A, waiter, timeout=0)
-    turns.leave(A, holder)
+    queue.wait(A, holder, timeout=0)
+    queue.leave(A, holder)
+    queue.wait(A, waiter, timeout=0)
+    queue.leave(A, holder)
     with pytest.raises(UploadLocked):
-        turns.wait(A, QueueEntry(ignore), timeout=0)
+        queue.wait(A, QueueEntry(ignore), timeout=0)
 
 
 def test_nothing_is_remembered_of_an_id_that_nobody_uses() -> None:
@@ -98,12 +98,12 @@ def test_giving_back_waits_for_a_request_under_way() -> None:
         entered.set()
         leave.wait(PATIENCE)
 
-    ticket = QueueEntry(slow)
-    ticket.begin()
-    asking = threading.Thread(target=ticket.ask)
+    entry = QueueEntry(slow)
+    entry.mark_held()
+    asking = threading.Thread(target=entry.request_release)
     asking.start()
     assert entered.wait(PATIENCE)
-    ending = threading.Thread(target=ticket.end)
+    ending = threading.Thread(target=entry.mark_released)
     ending.start()
     ending.join(0.1)
     assert ending.is_alive()
@@ -115,15 +115,15 @@ def test_giving_back_waits_for_a_request_under_way() -> None:
 
 def test_a_request_may_give_the_lock_back_at_once() -> None:
     def let_go() -> None:
-        ticket.end()
-        times.append(1)
+        entry.mark_released()
+        timing.append(1)
 
-    times: list[int] = []
-    ticket = QueueEntry(let_go)
-    ticket.begin()
-    ticket.ask()
-    ticket.ask()
-    assert times == [1]
+    timing: list[int] = []
+    entry = QueueEntry(let_go)
+    entry.mark_held()
+    entry.request_release()
+    entry.request_release()
+    assert timing == [1]
 
 
 CROWD = 10
@@ -136,19 +136,19 @@ class AskedRecords(MemoryRecords):
         super().__init__()
         self.tries: list[object] = []
 
-    def take(self, name: str, claim: Claim) -> LeaseRecord:
+    def try_acquire(self, name: str, claim: Claim) -> LeaseRecord:
         self.tries.append(claim.token)
-        return super().take(name, claim)
+        return super().try_acquire(name, claim)
 
 
-class AskedLocks(ByteLocks):
+class AskedLocks(OfdLocks):
     """The same for the kernel's."""
 
     tries: list[object]
 
-    def take(self, name: int) -> bool:
+    def try_acquire(self, name: int) -> bool:
         self.tries.append(threading.get_ident())
-        return super().take(name)
+        return super().try_acquire(name)
 
 
 def assert_one_of_a_crowd_tries(
@@ -156,7 +156,7 @@ def assert_one_of_a_crowd_tries(
 ) -> None:
     """While somebody elsewhere has the lock; and when it is given back, all have a turn."""
     crowd = [Holder(locker, polite=True).begin() for _ in range(CROWD)]
-    queues = locker._process.turns._queues
+    queues = locker._process.queue._queues
     eventually(lambda: sum(map(len, list(queues.values()))) == CROWD)
     tries.clear()
     eventually(lambda: len(tries) >= 5)
@@ -170,16 +170,18 @@ def assert_one_of_a_crowd_tries(
 
 def test_one_waiter_of_a_process_goes_to_the_service() -> None:
     records = AskedRecords()
-    held = records.take(name_of(A), Claim("other", "elsewhere", "other.1", None, False))
-    locker = LeaseLocker(lambda: records, timeout=PATIENCE, times=FAST_TIMING)
+    held = records.try_acquire(record_name(A), Claim("other", "elsewhere", "other.1", None, False))
+    locker = LeaseLocker(lambda: records, timeout=PATIENCE, timing=FAST_TIMING)
     assert_one_of_a_crowd_tries(
-        locker, records.tries, lambda: records.release(name_of(A), held, beat="other.end")
+        locker,
+        records.tries,
+        lambda: records.release(record_name(A), held, heartbeat_id="other.end"),
     )
 
 
 def test_one_waiter_of_a_process_goes_to_the_kernel(tmp_path: Path) -> None:
     AskedLocks.tries = []
-    elsewhere = ByteLocks(tmp_path)
-    assert elsewhere.take(place_of(A))
+    elsewhere = OfdLocks(tmp_path)
+    assert elsewhere.try_acquire(lock_id_of(A))
     locker = FileLocker(tmp_path, timeout=PATIENCE, open_locks=AskedLocks)
     assert_one_of_a_crowd_tries(locker, AskedLocks.tries, elsewhere.close)

@@ -18,7 +18,7 @@ from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 
 from tests.harness.lockers import LEASE_KINDS, LockerSpec
-from tests.lockers.locking import Nursery, Peer
+from tests.lockers.locking import ForkServer, Peer
 
 TIMEOUT = 5.0
 """The default of `TUS_ACQUIRE_LOCK_TIMEOUT`."""
@@ -82,7 +82,7 @@ class Host:
 
 
 @contextmanager
-def hosts(spec: LockerSpec, count: int, nursery: Nursery) -> Iterator[list[Host]]:
+def hosts(spec: LockerSpec, count: int, nursery: ForkServer) -> Iterator[list[Host]]:
     with ExitStack() as stack:
         peers = [
             stack.enter_context(closing(nursery.peer(spec, timeout=TIMEOUT))) for _ in range(count)
@@ -114,7 +114,7 @@ def side_by_side(kind: str) -> list[tuple[Holder, ...]]:
 
 
 def measure_all(
-    spec: LockerSpec, holders: Collection[Holder], nursery: Nursery, *, samples: int
+    spec: LockerSpec, holders: Collection[Holder], nursery: ForkServer, *, samples: int
 ) -> dict[Holder, list[float]]:
     """`load_offset` for several holders at the same time."""
     with ThreadPoolExecutor(len(holders)) as executor:
@@ -125,7 +125,9 @@ def measure_all(
     return {holder: future.result() for holder, future in work.items()}
 
 
-def load_offset(spec: LockerSpec, holder: Holder, nursery: Nursery, *, samples: int) -> list[float]:
+def load_offset(
+    spec: LockerSpec, holder: Holder, nursery: ForkServer, *, samples: int
+) -> list[float]:
     """Seconds from a successor's request to its turn, in ascending order.
 
     A few locks are measured side by side, and no more: the machine's speed is not what is asked.
@@ -136,7 +138,7 @@ def load_offset(spec: LockerSpec, holder: Holder, nursery: Nursery, *, samples: 
     return sorted(waited)
 
 
-def _measure(spec: LockerSpec, holder: Holder, nursery: Nursery, samples: int) -> list[float]:
+def _measure(spec: LockerSpec, holder: Holder, nursery: ForkServer, samples: int) -> list[float]:
     # Memory is one process's own, and so are its requests.
     count = 1 if spec.kind == "memory" else 3
     with hosts(spec, count, nursery) as [first, *others]:

@@ -28,7 +28,7 @@ from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.domain.events import LockEvent
 from tus_wsgi.domain.interfaces import Lock, Locker
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.file.ofd import ByteLocks
+from tus_wsgi.lockers.file.ofd import OfdLocks
 from tus_wsgi.lockers.lease.lease import Lease
 from tus_wsgi.lockers.lease.monitor import LeaseMonitor
 
@@ -77,7 +77,7 @@ class Bee:
         self._counts: Counter[str] = Counter()
         spec = LockerSpec.from_json(plan.spec)
         os.environ.update(spec.environ)
-        self._locker: Locker = spec.locker(plan.timeout, self._tell)
+        self._locker: Locker = spec.locker(plan.timeout, self._on_event)
         self._is_lease = spec.kind in LEASE_KINDS
         # Records in S3 go with the lock, and their numbers begin anew.
         self._has_fences = spec.kind == "dynamodb"
@@ -97,7 +97,7 @@ class Bee:
     def told(self) -> str:
         return json.dumps(self._counts)
 
-    def _tell(self, event: LockEvent) -> None:
+    def _on_event(self, event: LockEvent) -> None:
         self._counts[type(event).__name__] += 1
 
     def _work(self) -> None:
@@ -167,10 +167,10 @@ def fork(plan: Plan, number: int) -> int:
 
 FLAWS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "kernel locks are free for all": lambda patch: patch.setattr(
-        ByteLocks, "take", lambda _locks, _name: True
+        OfdLocks, "try_acquire", lambda _locks, _name: True
     ),
     "waiters take over at once": lambda patch: patch.setattr(
-        LeaseMonitor, "has_expired", lambda watch, _now: watch.seen is not None
+        LeaseMonitor, "has_expired", lambda monitor, _now: monitor.seen is not None
     ),
     "holders never look": lambda patch: patch.setattr(Lease, "assert_held", lambda _lease: None),
 }

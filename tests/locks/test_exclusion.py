@@ -184,7 +184,7 @@ def test_processes_of_many_hosts_never_overlap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Through a network that loses calls and answers, and delivers some of them late."""
-    spec = new_locker_spec(kind, request, tmp_path, times=TIMES)
+    spec = new_locker_spec(kind, request, tmp_path, timing=TIMES)
     variable = "AWS_ENDPOINT_URL_DYNAMODB"
     endpoint = spec.environ[variable] if kind == "dynamodb" else spec.endpoint
     chance = random.Random(seed)
@@ -223,7 +223,9 @@ def test_a_swarm_finds_lockers_that_are_broken(
     flaw: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """Without this, all of the above might pass because nobody looks."""
-    spec = new_locker_spec("file" if "kernel" in flaw else "s3", request, tmp_path, times=FEW_BEATS)
+    spec = new_locker_spec(
+        "file" if "kernel" in flaw else "s3", request, tmp_path, timing=FEW_BEATS
+    )
     plan = replace(
         PLAN,
         spec=spec.to_json(),

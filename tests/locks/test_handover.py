@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.lockers import LEASE_KINDS, new_locker_spec
-from tests.lockers.locking import Nursery
+from tests.lockers.locking import ForkServer
 from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
 
 pytestmark = pytest.mark.locks
@@ -27,8 +27,8 @@ TRIES = 3
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with closing(Nursery(gevent=True)) as nursery:
+def nursery() -> Iterator[ForkServer]:
+    with closing(ForkServer(gevent=True)) as nursery:
         yield nursery
 
 
@@ -45,7 +45,7 @@ def test_a_lock_passes_on_in_time(
     holders: tuple[Holder, ...],
     request: pytest.FixtureRequest,
     tmp_path: Path,
-    nursery: Nursery,
+    nursery: ForkServer,
 ) -> None:
     spec = new_locker_spec(kind, request, tmp_path)
     late = set(holders)

@@ -1,4 +1,4 @@
-"""Locks within one process: for tests, and for development with a single worker."""
+"""Locks within one process, for tests and for development with a single worker."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.queue import HeldLock, LockQueue, QueueEntry
 
-MAX_REMEMBERED_HOLDERS = 1024
-"""Locks whose last holder is remembered. The least recently held are forgotten first."""
+MAX_RECORDED_HOLDERS = 1024
+"""Locks whose last holder is recorded. The least recently held ones are evicted first."""
 
 
 class MemoryLocker:
-    """Excludes the threads, or greenlets, of this process from each other, and no others.
+    """Exclude the threads or greenlets of one process from each other.
 
-    Waiting costs nothing: there is no polling.
+    Waiters block on an event; there is no polling.
 
     Args:
         timeout: seconds to wait for a lock before `UploadLocked` is raised.
@@ -58,6 +58,6 @@ class MemoryLocker:
     def _record_holder(self, id: UploadId) -> int:
         holder = next(self._numbers)
         self._holders[id] = holder
-        if len(self._holders) > MAX_REMEMBERED_HOLDERS:
+        if len(self._holders) > MAX_RECORDED_HOLDERS:
             self._holders.popitem(last=False)
         return holder

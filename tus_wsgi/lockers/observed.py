@@ -1,4 +1,4 @@
-"""What observers are told of locks, whatever they are made of: how long they were waited for."""
+"""Lock events for observers, with the time that each request waited or held."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from tus_wsgi.domain.model import UploadId
 
 
 class ObservedLocker:
-    """Tells of each lock that is acquired, released or refused. See `tus_wsgi.domain.events`.
+    """Report each lock that is acquired or released, and each timeout.
 
     Args:
-        locker: does the work.
-        tell: told.
+        locker: the locker that does the work.
+        on_event: called with each event. See `tus_wsgi.domain.events`.
     """
 
-    def __init__(self, locker: Locker, tell: Callable[[LockEvent], None]) -> None:
+    def __init__(self, locker: Locker, on_event: Callable[[LockEvent], None]) -> None:
         self._locker = locker
-        self._tell = tell
+        self._on_event = on_event
 
     @contextmanager
     def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
         """Wait for the lock, asking its holder to release it. See `Locker.lock`."""
-        began = time.monotonic()
-        got: float | None = None
+        started = time.monotonic()
+        acquired: float | None = None
         try:
             with self._locker.lock(id, on_release_request=on_release_request) as lock:
-                got = time.monotonic()
-                self._tell(LockAcquired(id, got - began))
+                acquired = time.monotonic()
+                self._on_event(LockAcquired(id, acquired - started))
                 yield lock
         except UploadLocked:
-            self._tell(LockTimedOut(id, time.monotonic() - began))
+            self._on_event(LockTimedOut(id, time.monotonic() - started))
             raise
         finally:
-            if got is not None:
-                self._tell(LockReleased(id, time.monotonic() - got))
+            if acquired is not None:
+                self._on_event(LockReleased(id, time.monotonic() - acquired))
 
     def last_holder(self, id: UploadId) -> Hashable | None:
         """Return what the next holder sees as its previous holder."""

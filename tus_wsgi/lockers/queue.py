@@ -1,7 +1,7 @@
-"""Whose turn it is within this process: for each key a queue of requests, first come, first served.
+"""Queues of the requests of one process that want the same lock: first come, first served.
 
-Lockers that reach further than the process queue here first, and only the head of a queue goes for
-the lock that is shared with others.
+Lockers with a wider scope than the process queue their requests here first. Only the head of a
+queue competes for the lock that other processes share.
 """
 
 from __future__ import annotations
@@ -19,49 +19,52 @@ _log = logging.getLogger(__name__)
 
 
 class QueueEntry:
-    """One request's place in a queue.
+    """One request's entry in a queue.
 
     Args:
-        on_release_request: called when somebody else wants the lock, and never once it was given
-            back: by then it might interrupt the next request on the same connection.
+        on_release_request: called when another request wants the lock. It is never called after the
+            release: by then it could interrupt the next request on the same connection.
+
+    Attributes:
+        ready: set when the entry is at the head of its queue.
     """
 
     def __init__(self, on_release_request: Callable[[], None]) -> None:
-        self.turn = threading.Event()
+        self.ready = threading.Event()
         self._on_release_request = on_release_request
         self._held = False
-        # Whoever gives the lock back waits for a call that is under way. Re-entrant, so that the
-        # call itself may give it back.
-        self._asking = threading.RLock()
+        # A release waits for a callback in progress. Re-entrant, because the callback itself may
+        # release the lock.
+        self._callback_mutex = threading.RLock()
 
     def assert_held(self) -> None:
-        """Raise `LockLost` unless the lock is still ours."""
+        """Raise `LockLost` unless this request holds the lock."""
         if not self._held:
-            raise LockLost("the lock was given back")
+            raise LockLost("the lock was released")
 
-    def ask(self) -> None:
-        """Ask the holder to let go. Before and after its time this does nothing."""
-        with self._asking:
+    def request_release(self) -> None:
+        """Call `on_release_request` if this request holds the lock."""
+        with self._callback_mutex:
             if not self._held:
                 return
             try:
                 self._on_release_request()
-            except Exception:  # noqa: BLE001 - the holder's mistake must not hurt who asks
+            except Exception:  # noqa: BLE001 - a bug of the holder must not affect the waiter
                 _log.exception("on_release_request raised")
 
-    def begin(self) -> None:
-        """From now on this request holds the lock."""
+    def mark_held(self) -> None:
+        """Note that this request holds the lock from now on."""
         self._held = True
 
-    def end(self) -> None:
-        """From now on it does not, and nobody asks it for anything."""
-        with self._asking:
+    def mark_released(self) -> None:
+        """Note that this request no longer holds the lock. No callback follows."""
+        with self._callback_mutex:
             self._held = False
 
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """The lock of a request at the head of its queue. It implements `Lock`."""
+    """The lock of the request at the head of a queue. It implements `Lock`."""
 
     entry: QueueEntry
     holder: Hashable
@@ -73,78 +76,79 @@ class HeldLock:
 
 
 class LockQueue:
-    """The queues of one process. Keys that nobody queues for take no memory.
+    """The queues of one process, by key. A key without entries takes no memory.
 
-    `wait`, `hold` and `leave` belong together:
+    Call `wait`, `hold` and `leave` in this pattern:
 
-        ticket = Ticket(on_release_request)
+        entry = QueueEntry(on_release_request)
         try:
-            turns.wait(key, ticket, timeout=5.0)
-            with turns.hold(key, ticket):
+            queue.wait(key, entry, timeout=5.0)
+            with queue.hold(key, entry):
                 ...
         finally:
-            turns.leave(key, ticket)
+            queue.leave(key, entry)
     """
 
     def __init__(self) -> None:
-        # Held for a few steps only, and never while anything is called or waited for.
+        # Held for a few steps only, and never during a callback or a wait.
         self._mutex = threading.Lock()
-        # The leftmost ticket of a queue is the one whose turn it is.
+        # The leftmost entry of a queue is its head.
         self._queues: dict[Hashable, deque[QueueEntry]] = {}
 
     def __len__(self) -> int:
-        """How many keys somebody holds or waits for."""
+        """Return the number of keys that requests hold or wait for."""
         return len(self._queues)
 
-    def wait(self, key: Hashable, ticket: QueueEntry, *, timeout: float) -> None:
-        """Join the queue, ask the holder to let go, and return when it is this ticket's turn.
+    def wait(self, key: Hashable, entry: QueueEntry, *, timeout: float) -> None:
+        """Join the queue, ask the holder to release, and return when the entry is the head.
 
         Args:
-            key: what is wanted.
-            ticket: a new one. Whatever happens here, `leave` has to be called with it.
+            key: identifies the lock.
+            entry: a new entry. The caller must pass it to `leave`, whatever happens here.
             timeout: seconds.
 
         Raises:
-            UploadLocked: it did not become our turn in time.
+            UploadLocked: the entry did not become the head in time.
         """
         with self._mutex:
             queue = self._queues.setdefault(key, deque())
-            queue.append(ticket)
+            queue.append(entry)
             head = queue[0]
-        if head is ticket:
+        if head is entry:
             return
-        head.ask()
-        if not ticket.turn.wait(timeout):
+        head.request_release()
+        if not entry.ready.wait(timeout):
             raise UploadLocked
 
     @contextmanager
-    def hold(self, key: Hashable, ticket: QueueEntry) -> Iterator[None]:
-        """Hold the lock of `key`; it is this ticket's turn.
+    def hold(self, key: Hashable, entry: QueueEntry) -> Iterator[None]:
+        """Hold the lock of `key` until the block ends. The entry is the head of its queue.
 
-        Somebody who joined the queue before this could not ask us yet, so that is made up for.
+        Entries that joined earlier could not ask this one to release the lock, because it did not
+        hold it yet. This makes up for that.
         """
         try:
             with self._mutex:
-                ticket.begin()
-                wanted = len(self._queues[key]) > 1
-            if wanted:
-                ticket.ask()
+                entry.mark_held()
+                has_waiters = len(self._queues[key]) > 1
+            if has_waiters:
+                entry.request_release()
             yield
         finally:
-            ticket.end()
+            entry.mark_released()
 
-    def leave(self, key: Hashable, ticket: QueueEntry) -> None:
-        """Leave the queue, from wherever in it, and let the next one have its turn.
+    def leave(self, key: Hashable, entry: QueueEntry) -> None:
+        """Remove the entry from any position of the queue, and admit the next head.
 
-        A waiter that gives up in the moment when its turn comes passes it on by this.
+        A waiter that times out at the moment of its admission passes the turn on by this call.
         """
         with self._mutex:
             queue = self._queues.get(key)
             if queue is None:
                 return
-            with suppress(ValueError):  # it was interrupted before it joined
-                queue.remove(ticket)
+            with suppress(ValueError):  # interrupted before it joined
+                queue.remove(entry)
             if queue:
-                queue[0].turn.set()
+                queue[0].ready.set()
             else:
                 del self._queues[key]

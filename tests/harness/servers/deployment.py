@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from demo.seaweedfs import SeaweedFS
 from tests.harness.servers.gunicorn import Gunicorn, wait_until
 from tus_wsgi.domain.model import MIB, UploadId
-from tus_wsgi.lockers.file.locker import place_of
-from tus_wsgi.lockers.file.ofd import ByteLocks
+from tus_wsgi.lockers.file.locker import lock_id_of
+from tus_wsgi.lockers.file.ofd import OfdLocks
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -76,10 +76,10 @@ class Deployment:
 
     def wait_for_lock(self, path: str) -> None:
         """Wait until a request has begun with an upload, and holds its lock."""
-        place = place_of(UploadId(path.rpartition("/")[2]))
-        locks = ByteLocks(Path(self.environ["TUS_LOCK_DIR"]))
+        place = lock_id_of(UploadId(path.rpartition("/")[2]))
+        locks = OfdLocks(Path(self.environ["TUS_LOCK_DIR"]))
         try:
-            wait_until(lambda: locks.taken_elsewhere({place}), seconds=10)
+            wait_until(lambda: locks.held_by_others({place}), seconds=10)
         finally:
             locks.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tus_wsgi.lockers.file.holders import PLACES, SIZE, HolderFile
+from tus_wsgi.lockers.file.holders import HOLDER_SIZE, SLOTS, HolderFile
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.file.ofd import InvalidLockDirectory
 
@@ -22,25 +22,25 @@ def marks(tmp_path: Path) -> Iterator[HolderFile]:
 
 
 def test_each_holder_leaves_a_mark_of_its_own(marks: HolderFile) -> None:
-    before, first = marks.succeed(5)
-    assert before == bytes(SIZE)
-    assert marks.last(5) == first
-    before, second = marks.succeed(5)
+    before, first = marks.replace(5)
+    assert before == bytes(HOLDER_SIZE)
+    assert marks.read(5) == first
+    before, second = marks.replace(5)
     assert before == first != second
-    assert marks.last(6) == bytes(SIZE)
+    assert marks.read(6) == bytes(HOLDER_SIZE)
 
 
 def test_locks_that_share_a_place_overwrite_each_others_marks(marks: HolderFile) -> None:
-    _, first = marks.succeed(5)
-    marks.succeed(5 + PLACES)
-    assert marks.last(5) != first
+    _, first = marks.replace(5)
+    marks.replace(5 + SLOTS)
+    assert marks.read(5) != first
 
 
 def test_all_processes_see_the_same_marks(marks: HolderFile, tmp_path: Path) -> None:
     others = HolderFile(tmp_path / "locks")
     try:
-        _, ours = marks.succeed(7)
-        assert others.succeed(7)[0] == ours
+        _, ours = marks.replace(7)
+        assert others.replace(7)[0] == ours
     finally:
         others.close()
 
@@ -59,7 +59,7 @@ def test_a_disk_without_room_for_marks_is_refused_at_the_start(
             FileLocker(tmp_path / "locks", timeout=1)
     FileLocker(tmp_path / "locks", timeout=1)
     file = (tmp_path / "locks" / "uploads.marks").stat()
-    assert file.st_blocks * 512 >= file.st_size == SIZE * PLACES
+    assert file.st_blocks * 512 >= file.st_size == HOLDER_SIZE * SLOTS
 
 
 @pytest.mark.parametrize("code", [None, errno.EOPNOTSUPP, errno.EINVAL])
@@ -76,4 +76,4 @@ def test_marks_need_no_promise_of_room(
     if code is None:
         monkeypatch.delattr(os, "posix_fallocate")
     FileLocker(tmp_path / "locks", timeout=1)
-    assert (tmp_path / "locks" / "uploads.marks").stat().st_size == SIZE * PLACES
+    assert (tmp_path / "locks" / "uploads.marks").stat().st_size == HOLDER_SIZE * SLOTS

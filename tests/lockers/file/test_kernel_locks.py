@@ -15,24 +15,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness.lockers import KERNEL_LOCKS
+from tests.harness.lockers import ADVISORY_LOCKS
 from tus_wsgi.lockers.file import ofd as kernel
 from tus_wsgi.lockers.file.flock import FlockLocks
 from tus_wsgi.lockers.file.ofd import (
-    FILES,
-    NAMES,
-    ByteLocks,
+    FILE_COUNT,
+    ID_LIMIT,
+    AdvisoryLocks,
     InvalidLockDirectory,
-    KernelLocks,
+    OfdLocks,
     OpenLocks,
     open_directory,
     probe,
 )
 
 
-@pytest.fixture(params=KERNEL_LOCKS)
+@pytest.fixture(params=ADVISORY_LOCKS)
 def open_locks(request: pytest.FixtureRequest) -> OpenLocks:
-    return KERNEL_LOCKS[request.param]
+    return ADVISORY_LOCKS[request.param]
 
 
 @pytest.fixture
@@ -42,41 +42,49 @@ def directory(tmp_path: Path) -> Path:
 
 def test_a_lock_excludes_others_until_it_is_dropped(open_locks: OpenLocks, directory: Path) -> None:
     ours, theirs = open_locks(directory), open_locks(directory)
-    assert ours.take(7)
-    assert not theirs.take(7)
-    ours.drop(7)
-    assert theirs.take(7)
-    assert not ours.take(7)
+    assert ours.try_acquire(7)
+    assert not theirs.try_acquire(7)
+    ours.release(7)
+    assert theirs.try_acquire(7)
+    assert not ours.try_acquire(7)
 
 
-@pytest.mark.parametrize("name", [0, 1, 2**61, NAMES - 1])
+@pytest.mark.parametrize("name", [0, 1, 2**61, ID_LIMIT - 1])
 def test_every_name_can_be_taken(open_locks: OpenLocks, directory: Path, name: int) -> None:
     ours, theirs = open_locks(directory), open_locks(directory)
-    assert ours.take(name)
-    assert not theirs.take(name)
-    assert theirs.take((name + 1) % NAMES)
+    assert ours.try_acquire(name)
+    assert not theirs.try_acquire(name)
+    assert theirs.try_acquire((name + 1) % ID_LIMIT)
 
 
 def test_dropping_what_one_does_not_have_does_nothing(
     open_locks: OpenLocks, directory: Path
 ) -> None:
     ours, theirs = open_locks(directory), open_locks(directory)
-    assert ours.take(7)
-    theirs.drop(7)
-    assert not theirs.take(7)
+    assert ours.try_acquire(7)
+    theirs.release(7)
+    assert not theirs.try_acquire(7)
 
 
 def test_only_the_locks_of_others_are_seen(open_locks: OpenLocks, directory: Path) -> None:
     ours, theirs = open_locks(directory), open_locks(directory)
-    assert all([ours.take(1), ours.take(8), theirs.take(5), theirs.take(9), theirs.take(12)])
-    assert ours.taken_elsewhere({1, 5, 8, 9, 10}) == {5, 9}
-    assert ours.taken_elsewhere([]) == set()
+    assert all(
+        [
+            ours.try_acquire(1),
+            ours.try_acquire(8),
+            theirs.try_acquire(5),
+            theirs.try_acquire(9),
+            theirs.try_acquire(12),
+        ]
+    )
+    assert ours.held_by_others({1, 5, 8, 9, 10}) == {5, 9}
+    assert ours.held_by_others([]) == set()
 
 
 @given(
-    names=st.sets(st.integers(0, 6 * FILES), max_size=40),
-    ours=st.sets(st.integers(0, 6 * FILES), max_size=40),
-    theirs=st.sets(st.integers(0, 6 * FILES), max_size=40),
+    names=st.sets(st.integers(0, 6 * FILE_COUNT), max_size=40),
+    ours=st.sets(st.integers(0, 6 * FILE_COUNT), max_size=40),
+    theirs=st.sets(st.integers(0, 6 * FILE_COUNT), max_size=40),
 )
 @pytest.mark.property
 def test_every_lock_of_others_is_seen_and_none_besides(
@@ -84,10 +92,10 @@ def test_every_lock_of_others_is_seen_and_none_besides(
 ) -> None:
     """However they lie: the kernel makes one lock of neighbours that have the same owner."""
     with tempfile.TemporaryDirectory() as directory:
-        one, two = ByteLocks(Path(directory)), ByteLocks(Path(directory))
-        assert all(one.take(name) for name in sorted(ours))
-        assert all(two.take(name) for name in sorted(theirs - ours))
-        found = one.taken_elsewhere(names)
+        one, two = OfdLocks(Path(directory)), OfdLocks(Path(directory))
+        assert all(one.try_acquire(name) for name in sorted(ours))
+        assert all(two.try_acquire(name) for name in sorted(theirs - ours))
+        found = one.held_by_others(names)
         one.close()
         two.close()
     assert found == names & (theirs - ours)
@@ -95,100 +103,100 @@ def test_every_lock_of_others_is_seen_and_none_besides(
 
 def test_a_lock_over_everything_is_seen_as_everybodys(directory: Path) -> None:
     """Nobody takes one; but if somebody did, the length that the kernel tells of it would be 0."""
-    locks = ByteLocks(directory)
-    assert locks.taken_elsewhere({1, 1 + FILES, 2}) == set()
+    locks = OfdLocks(directory)
+    assert locks.held_by_others({1, 1 + FILE_COUNT, 2}) == set()
     with (directory / "uploads-1.lock").open("r+b") as file:
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, kernel._flock(fcntl.F_WRLCK, 0, 0))
-        assert locks.taken_elsewhere({1, 1 + FILES, 2}) == {1, 1 + FILES}
+        assert locks.held_by_others({1, 1 + FILE_COUNT, 2}) == {1, 1 + FILE_COUNT}
 
 
 def test_many_names_are_looked_at_with_few_questions(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a process with a thousand uploads would be busy with nothing else."""
-    ours, theirs = ByteLocks(directory), ByteLocks(directory)
+    ours, theirs = OfdLocks(directory), OfdLocks(directory)
     for name in range(0, 1000, 2):
-        assert ours.take(name)
+        assert ours.try_acquire(name)
     for name in (101, 503):
-        assert theirs.take(name)
+        assert theirs.try_acquire(name)
     questions: list[int] = []
-    ask = ByteLocks._taken_between
+    request_release = OfdLocks._held_between
 
-    def count(locks: ByteLocks, start: int, stop: int) -> range | None:
+    def count(locks: OfdLocks, start: int, stop: int) -> range | None:
         questions.append(start)
-        return ask(locks, start, stop)
+        return request_release(locks, start, stop)
 
-    monkeypatch.setattr(ByteLocks, "_taken_between", count)
-    assert ours.taken_elsewhere(range(1000)) == {101, 503}
-    assert len(questions) == FILES + 4
+    monkeypatch.setattr(OfdLocks, "_held_between", count)
+    assert ours.held_by_others(range(1000)) == {101, 503}
+    assert len(questions) == FILE_COUNT + 4
 
 
 def test_closing_gives_everything_back(open_locks: OpenLocks, directory: Path) -> None:
     ours, theirs = open_locks(directory), open_locks(directory)
-    assert ours.take(1)
-    assert ours.take(2)
+    assert ours.try_acquire(1)
+    assert ours.try_acquire(2)
     ours.close()
     ours.close()
-    assert theirs.take(1)
-    ours.drop(1)
-    assert theirs.take(2)
+    assert theirs.try_acquire(1)
+    ours.release(1)
+    assert theirs.try_acquire(2)
 
 
 def test_locks_that_are_forgotten_are_given_back(open_locks: OpenLocks, directory: Path) -> None:
     ours, theirs = open_locks(directory), open_locks(directory)
-    assert ours.take(1)
+    assert ours.try_acquire(1)
     del ours
     gc.collect()
-    assert theirs.take(1)
+    assert theirs.try_acquire(1)
 
 
 def test_a_look_at_the_lock_file_drops_nothing(directory: Path) -> None:
     """Which is why classic POSIX locks would not do."""
-    ours, theirs = ByteLocks(directory), ByteLocks(directory)
-    assert ours.take(1)
+    ours, theirs = OfdLocks(directory), OfdLocks(directory)
+    assert ours.try_acquire(1)
     for path in directory.iterdir():
         assert path.read_bytes() == b""
-    assert not theirs.take(1)
+    assert not theirs.try_acquire(1)
 
 
 def test_nothing_is_left_in_the_file_system(open_locks: OpenLocks, directory: Path) -> None:
     locks = open_locks(directory)
     for name in range(100):
-        assert locks.take(name)
+        assert locks.try_acquire(name)
     for name in range(100):
-        locks.drop(name)
+        locks.release(name)
     probe(open_locks, directory)
     sizes = [path.stat().st_size for path in directory.iterdir()]
-    assert sizes == ([] if open_locks is FlockLocks else [0] * FILES)
+    assert sizes == ([] if open_locks is FlockLocks else [0] * FILE_COUNT)
 
 
 def test_a_file_that_was_removed_before_it_was_locked_does_not_count(directory: Path) -> None:
     """One waiter opens the file, the holder removes it, and another newcomer makes a new one."""
-    waiter, holder, newcomer = (KERNEL_LOCKS["flock"](directory) for _ in range(3))
-    assert holder.take(7)
+    waiter, holder, newcomer = (ADVISORY_LOCKS["flock"](directory) for _ in range(3))
+    assert holder.try_acquire(7)
     flock, tries = fcntl.flock, 0
 
     def flock_late(fd: int, operation: int) -> None:
         nonlocal tries
         tries += 1
         if tries == 1:
-            holder.drop(7)
-            assert newcomer.take(7)
+            holder.release(7)
+            assert newcomer.try_acquire(7)
         flock(fd, operation)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fcntl, "flock", flock_late)
-        assert not waiter.take(7)
+        assert not waiter.try_acquire(7)
     assert tries == 3
 
 
 def test_a_holder_whose_file_was_tidied_up_can_let_go(directory: Path) -> None:
-    locks = KERNEL_LOCKS["flock"](directory)
-    assert locks.take(7)
+    locks = ADVISORY_LOCKS["flock"](directory)
+    assert locks.try_acquire(7)
     for path in directory.iterdir():
         path.unlink()
-    locks.drop(7)
-    assert locks.take(7)
+    locks.release(7)
+    assert locks.try_acquire(7)
 
 
 def test_struct_flock_is_laid_out_as_the_compiler_does_it() -> None:
@@ -261,12 +269,12 @@ class Pretence:
 
     def __init__(self, directory: Path) -> None: ...
 
-    def take(self, name: int) -> bool:
+    def try_acquire(self, name: int) -> bool:
         return True
 
-    def drop(self, name: int) -> None: ...
+    def release(self, name: int) -> None: ...
 
-    def taken_elsewhere(self, names: Collection[int]) -> set[int]:
+    def held_by_others(self, names: Collection[int]) -> set[int]:
         return set()
 
     def close(self) -> None: ...
@@ -275,13 +283,13 @@ class Pretence:
 class Unsupported(Pretence):
     """Locks of a file system that has none."""
 
-    def take(self, name: int) -> bool:
+    def try_acquire(self, name: int) -> bool:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
 @pytest.mark.parametrize("kind", [Pretence, Unsupported])
 def test_a_file_system_without_working_locks_is_refused(
-    directory: Path, kind: type[KernelLocks]
+    directory: Path, kind: type[AdvisoryLocks]
 ) -> None:
     with pytest.raises(InvalidLockDirectory, match=r"^TUS_LOCK_DIR: .* locks "):
         probe(kind, directory)

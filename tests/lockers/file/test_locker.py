@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.lockers import KERNEL_LOCKS, LockerSpec
+from tests.harness.lockers import ADVISORY_LOCKS, LockerSpec
 from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tests.lockers.locking import (
     PATIENCE,
     A,
     B,
+    ForkServer,
     Holder,
-    Nursery,
     Peer,
     Talk,
     eventually,
@@ -26,8 +26,8 @@ from tests.lockers.locking import (
 )
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file import locker as file
-from tus_wsgi.lockers.file.locker import FileLocker, place_of, seat_of
-from tus_wsgi.lockers.file.ofd import NAMES, InvalidLockDirectory
+from tus_wsgi.lockers.file.locker import FileLocker, lock_id_of, waiter_id_of
+from tus_wsgi.lockers.file.ofd import ID_LIMIT, InvalidLockDirectory
 
 MakePeer = Callable[..., Peer]
 
@@ -38,20 +38,20 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def threads() -> Iterator[Nursery]:
-    with closing(Nursery(gevent=False)) as nursery:
+def threads() -> Iterator[ForkServer]:
+    with closing(ForkServer(gevent=False)) as nursery:
         yield nursery
 
 
 @pytest.fixture(scope="module")
-def greenlets() -> Iterator[Nursery]:
-    with closing(Nursery(gevent=True)) as nursery:
+def greenlets() -> Iterator[ForkServer]:
+    with closing(ForkServer(gevent=True)) as nursery:
         yield nursery
 
 
 @pytest.fixture(params=["file", "file-gevent", "flock"])
 def make_peer(
-    request: pytest.FixtureRequest, directory: Path, threads: Nursery, greenlets: Nursery
+    request: pytest.FixtureRequest, directory: Path, threads: ForkServer, greenlets: ForkServer
 ) -> Iterator[MakePeer]:
     """Starts processes that share the lock directory."""
     kind, _, gevent = request.param.partition("-")
@@ -62,9 +62,9 @@ def make_peer(
         )
 
 
-@pytest.fixture(params=KERNEL_LOCKS)
+@pytest.fixture(params=ADVISORY_LOCKS)
 def thread_and_greenlet(
-    request: pytest.FixtureRequest, directory: Path, threads: Nursery, greenlets: Nursery
+    request: pytest.FixtureRequest, directory: Path, threads: ForkServer, greenlets: ForkServer
 ) -> Iterator[tuple[Talk, Talk]]:
     """Two processes, the second one patched for gevent."""
     spec = LockerSpec(kind=request.param, location=str(directory))
@@ -129,7 +129,7 @@ def test_a_request_that_persists_is_repeated_slowly(make_peer: MakePeer) -> None
     two.say("lock", "a")
     asked = [one.hear("asked", "a") for _ in range(4)]
     pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
-    assert max(pauses) > 0.5 * file.REPEAT_EVERY, "each look is a request"
+    assert max(pauses) > 0.5 * file.REPEAT_INTERVAL, "each look is a request"
 
 
 def test_killing_the_holder_frees_its_locks_at_once(make_peer: MakePeer) -> None:
@@ -272,7 +272,7 @@ def test_the_watcher_lives_while_locks_are_held(directory: Path) -> None:
     eventually(lambda: not watchers())
     for _ in range(2):
         with Holder(locker, A), Holder(locker, B):
-            time.sleep(2 * file.LOOK_EVERY)
+            time.sleep(2 * file.POLL_INTERVAL)
             assert len(watchers()) == 1
         eventually(lambda: not watchers())
 
@@ -281,7 +281,7 @@ def test_ids_that_share_a_place_exclude_each_other(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel would let two threads of one process in."""
-    monkeypatch.setattr(file, "place_of", lambda _: 8)
+    monkeypatch.setattr(file, "lock_id_of", lambda _: 8)
     locker = FileLocker(directory, timeout=0.1)
     with Holder(locker, A), pytest.raises(UploadLocked):
         locker.lock(B, on_release_request=ignore).__enter__()
@@ -289,8 +289,8 @@ def test_ids_that_share_a_place_exclude_each_other(
 
 def test_places_and_seats_do_not_meet() -> None:
     for id in (A, B):
-        assert 0 <= place_of(id) < NAMES // 2 <= seat_of(place_of(id)) < NAMES
-    assert place_of(A) != place_of(B)
+        assert 0 <= lock_id_of(id) < ID_LIMIT // 2 <= waiter_id_of(lock_id_of(id)) < ID_LIMIT
+    assert lock_id_of(A) != lock_id_of(B)
 
 
 def test_nothing_is_opened_before_a_lock_is_needed(directory: Path) -> None:

@@ -93,8 +93,8 @@ class Host:
         self.is_dead = False
         self._offset = offset
         self._rate = rate
-        self.seat = f"seat{len(world.hosts)}"
-        self.watches = LeaseMonitors(self.seat, TIMES)
+        self.waiter_id = f"seat{len(world.hosts)}"
+        self.monitors = LeaseMonitors(self.waiter_id, TIMES)
         self.told: list[LockEvent] = []
         self.leases: list[Lease] = []
         world.hosts.append(self)
@@ -125,17 +125,23 @@ class Network:
     def check(self) -> None:
         pass
 
-    def take(self, name: str, claim: Claim) -> LeaseRecord:
-        return self._call(lambda: self.store.take(name, claim))
+    def try_acquire(self, name: str, claim: Claim) -> LeaseRecord:
+        return self._call(lambda: self.store.try_acquire(name, claim))
 
-    def renew(self, name: str, held: LeaseRecord, *, beat: str) -> LeaseRecord:
-        return self._call(lambda: self.store.renew(name, held, beat=beat))
+    def renew(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> LeaseRecord:
+        return self._call(lambda: self.store.renew(name, held, heartbeat_id=heartbeat_id))
 
-    def ask(self, name: str, seen: LeaseRecord, *, seat: str, stood: float) -> LeaseRecord:
-        return self._call(lambda: self.store.ask(name, seen, seat=seat, stood=stood))
+    def request_release(
+        self, name: str, seen: LeaseRecord, *, waiter_id: str, unchanged_for: float
+    ) -> LeaseRecord:
+        return self._call(
+            lambda: self.store.request_release(
+                name, seen, waiter_id=waiter_id, unchanged_for=unchanged_for
+            )
+        )
 
-    def release(self, name: str, held: LeaseRecord, *, beat: str) -> None:
-        self._call(lambda: self.store.release(name, held, beat=beat))
+    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
+        self._call(lambda: self.store.release(name, held, heartbeat_id=heartbeat_id))
 
     def _call(self, work: Callable[[], T]) -> T:
         chance, world = self._chance, self._world
@@ -210,9 +216,14 @@ class Request:
         self.entered_at = -1.0
         self.left_at = -1.0
         self.error: Exception | None = None
-        self.ticket = QueueEntry(lambda: self.asked_at.append(host.world.now))
+        self.entry = QueueEntry(lambda: self.asked_at.append(host.world.now))
         self.lease = Lease(
-            ID, self.ticket, network, seat=host.seat, times=TIMES, tell=host.told.append
+            ID,
+            self.entry,
+            network,
+            waiter_id=host.waiter_id,
+            timing=TIMES,
+            on_event=host.told.append,
         )
         host.leases.append(self.lease)
 
@@ -223,13 +234,13 @@ class Request:
     def _run(self) -> None:
         host, world, lease = self.host, self.host.world, self.lease
         try:
-            with host.watches.of(ID) as watch:
-                lease.acquire(host.clock() + self.timeout, watch)
+            with host.monitors.monitor(ID) as monitor:
+                lease.acquire(host.clock() + self.timeout, monitor)
             self.entered_at = world.now
             world.spawn(
                 lambda: repeat(host, lease.renew, lease.next_renewal()), host=host, at=world.now
             )
-            self.ticket.begin()
+            self.entry.mark_held()
             end = world.now + self.hold
             while world.now < end and not (self.polite and self.asked_at):
                 host.sleep(0.1)
@@ -237,7 +248,7 @@ class Request:
         except (UploadLocked, LockerUnavailable, LockLost) as error:
             self.error = error
         finally:
-            self.ticket.end()
+            self.entry.mark_released()
             if not lease.release():
                 world.spawn(
                     lambda: repeat(host, lease.release_again, TIMES.poll), host=host, at=world.now
@@ -245,16 +256,16 @@ class Request:
             self.left_at = world.now
 
 
-def repeat(host: Host, beat: Callable[[], float | None], after: float | None) -> None:
+def repeat(host: Host, heartbeat_id: Callable[[], float | None], after: float | None) -> None:
     """What the heart does."""
     while after is not None:
         host.sleep(after)
-        after = beat()
+        after = heartbeat_id()
 
 
 def is_valid(lease: Lease, host: Host) -> bool:
     return (
-        lease._ticket._held
+        lease._entry._held
         and lease._lost is None
         and not lease._has_ended
         and host.clock() < lease._valid_until
@@ -266,7 +277,7 @@ def watch_over(world: World) -> None:
 
     def check() -> None:
         valid = [
-            (host.seat, lease.fence)
+            (host.waiter_id, lease.fence)
             for host in world.hosts
             for lease in host.leases
             if not host.is_dead and is_valid(lease, host)
@@ -294,7 +305,7 @@ def test_a_holder_that_is_not_asked_keeps_the_lock(world: World) -> None:
     assert not first.asked_at
     world.run(700)
     assert first.error is None
-    assert network.store.records[module.name_of(ID)].holder == ""
+    assert network.store.records[module.record_name(ID)].holder == ""
 
 
 def test_a_dead_holder_is_succeeded_after_one_lease(world: World) -> None:
@@ -356,18 +367,20 @@ def test_a_holder_without_the_service_lets_go_before_the_lease_ends(world: World
     assert first.asked_at, "its body was not interrupted"
 
 
-@pytest.mark.parametrize("found", [LeaseRecord(), LeaseRecord(holder="another", beat="b", fence=9)])
+@pytest.mark.parametrize(
+    "found", [LeaseRecord(), LeaseRecord(holder="another", heartbeat_id="b", fence=9)]
+)
 def test_a_holder_whose_record_is_another_has_lost_the_lock(
     world: World, found: LeaseRecord
 ) -> None:
     network = Network(world)
     first = Request(Host(world), network, hold=60).start()
-    world.spawn(lambda: network.store.records.update({module.name_of(ID): found}), at=3.1)
+    world.spawn(lambda: network.store.records.update({module.record_name(ID): found}), at=3.1)
     world.run(30)
     assert isinstance(first.error, LockLost)
-    assert first.error.reason == "the lock has passed to somebody else"
+    assert first.error.reason == "the lock has passed to another holder"
     assert 3.1 < first.left_at <= 4.6
-    assert network.store.records[module.name_of(ID)] == found
+    assert network.store.records[module.record_name(ID)] == found
 
 
 def test_who_cannot_reach_the_service_is_told_so(world: World) -> None:
@@ -380,17 +393,17 @@ def test_who_cannot_reach_the_service_is_told_so(world: World) -> None:
 
 def test_a_taken_lock_whose_answer_was_lost_is_recognised(world: World) -> None:
     network = Network(world)
-    take, tries = network.store.take, []
+    try_acquire, tries = network.store.try_acquire, []
 
     def lose_one(name: str, claim: Claim) -> LeaseRecord:
         tries.append(claim)
-        found = take(name, claim)
+        found = try_acquire(name, claim)
         if len(tries) == 1:
             world.sleep(CALL_TIMEOUT)
             raise OutcomeUnknown("take")
         return found
 
-    network.store.take = lose_one  # type: ignore[method-assign]
+    network.store.try_acquire = lose_one  # type: ignore[method-assign]
     first = Request(Host(world), network, hold=0.3).start()
     world.run(10)
     assert first.error is None
@@ -402,18 +415,18 @@ def test_a_taken_lock_whose_answer_was_lost_is_recognised(world: World) -> None:
 
 def test_a_lock_that_may_be_ours_is_given_back(world: World) -> None:
     network = Network(world)
-    take = network.store.take
+    try_acquire = network.store.try_acquire
 
     def lose(name: str, claim: Claim) -> LeaseRecord:
-        take(name, claim)
+        try_acquire(name, claim)
         world.sleep(CALL_TIMEOUT)
         raise OutcomeUnknown("take")
 
-    network.store.take = lose  # type: ignore[method-assign]
+    network.store.try_acquire = lose  # type: ignore[method-assign]
     first = Request(Host(world), network, timeout=0.5).start()
     world.run(10)
     assert isinstance(first.error, LockerUnavailable)
-    assert network.store.records[module.name_of(ID)].holder == ""
+    assert network.store.records[module.record_name(ID)].holder == ""
 
 
 def test_a_release_that_fails_is_repeated(world: World) -> None:
@@ -470,15 +483,15 @@ def test_who_comes_again_takes_a_free_lock_over_from_nobody(world: World) -> Non
 
 
 def test_what_waiters_have_seen_is_remembered_of_a_few_locks() -> None:
-    watches = LeaseMonitors("me", TIMES, count=2)
+    monitors = LeaseMonitors("me", TIMES, max_count=2)
     for id in ("a", "b", "c"):
-        with suppress(UploadLocked), watches.of(UploadId(id)) as watch:
-            watch.look(LeaseRecord(holder="x", beat="x.1"), 1.0)
+        with suppress(UploadLocked), monitors.monitor(UploadId(id)) as monitor:
+            monitor.observe(LeaseRecord(holder="x", heartbeat_id="x.1"), 1.0)
             raise UploadLocked
     seen = []
     for id in ("a", "b", "c"):
-        with watches.of(UploadId(id)) as watch:
-            seen.append(watch.seen is not None)
+        with monitors.monitor(UploadId(id)) as monitor:
+            seen.append(monitor.seen is not None)
     assert seen == [False, True, True]
 
 
@@ -495,17 +508,17 @@ def test_a_lock_is_not_reserved_for_ever(world: World) -> None:
 
 
 def test_durations_are_measured_from_the_answer_to_the_next_call() -> None:
-    watch = LeaseMonitor("me", TIMES)
-    held = LeaseRecord(holder="x", beat="x.1")
-    watch.look(held, 100.0)
-    assert not watch.has_expired(105.9)
-    assert watch.has_expired(106.0)
-    watch.look(LeaseRecord(holder="x", beat="x.2"), 105.0)
-    assert not watch.has_expired(110.9)
-    watch.look(LeaseRecord(holder="x", beat="x.2", stood=4.5), 106.0)
-    watch.look(LeaseRecord(holder="x", beat="x.2", stood=4.5), 106.5)
-    assert not watch.has_expired(107.4)
-    assert watch.has_expired(107.5)
+    monitor = LeaseMonitor("me", TIMES)
+    held = LeaseRecord(holder="x", heartbeat_id="x.1")
+    monitor.observe(held, 100.0)
+    assert not monitor.has_expired(105.9)
+    assert monitor.has_expired(106.0)
+    monitor.observe(LeaseRecord(holder="x", heartbeat_id="x.2"), 105.0)
+    assert not monitor.has_expired(110.9)
+    monitor.observe(LeaseRecord(holder="x", heartbeat_id="x.2", unchanged_for=4.5), 106.0)
+    monitor.observe(LeaseRecord(holder="x", heartbeat_id="x.2", unchanged_for=4.5), 106.5)
+    assert not monitor.has_expired(107.4)
+    assert monitor.has_expired(107.5)
 
 
 @pytest.mark.property

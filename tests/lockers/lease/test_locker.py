@@ -18,8 +18,8 @@ from tests.lockers.locking import (
     PATIENCE,
     A,
     B,
+    ForkServer,
     Holder,
-    Nursery,
     Peer,
     eventually,
 )
@@ -36,34 +36,34 @@ SURE = LeaseTiming(lease=8.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5
 
 DYING = replace(SURE, lease=FAST_TIMING.lease)
 
-where_somebody_dies = pytest.mark.parametrize("times", [DYING], ids=["dying"])
+where_somebody_dies = pytest.mark.parametrize("timing", [DYING], ids=["dying"])
 """Or stands still: its successor need not wait for so long."""
 
 
 @pytest.fixture(scope="module")
-def threads() -> Iterator[Nursery]:
-    with closing(Nursery(gevent=False)) as nursery:
+def threads() -> Iterator[ForkServer]:
+    with closing(ForkServer(gevent=False)) as nursery:
         yield nursery
 
 
 @pytest.fixture(scope="module")
-def greenlets() -> Iterator[Nursery]:
-    with closing(Nursery(gevent=True)) as nursery:
+def greenlets() -> Iterator[ForkServer]:
+    with closing(ForkServer(gevent=True)) as nursery:
         yield nursery
 
 
 @pytest.fixture
-def times() -> LeaseTiming:
+def timing() -> LeaseTiming:
     return SURE
 
 
 @pytest.fixture(params=LEASE_KINDS)
-def spec(request: pytest.FixtureRequest, tmp_path: Path, times: LeaseTiming) -> LockerSpec:
-    return new_locker_spec(request.param, request, tmp_path, times=times)
+def spec(request: pytest.FixtureRequest, tmp_path: Path, timing: LeaseTiming) -> LockerSpec:
+    return new_locker_spec(request.param, request, tmp_path, timing=timing)
 
 
 @pytest.fixture
-def make_peer(spec: LockerSpec, threads: Nursery, greenlets: Nursery) -> Iterator[MakePeer]:
+def make_peer(spec: LockerSpec, threads: ForkServer, greenlets: ForkServer) -> Iterator[MakePeer]:
     """Starts processes that share the place, with threads and with greenlets in turn."""
     with ExitStack() as stack:
         nurseries = [threads, greenlets]
@@ -83,7 +83,7 @@ def environ(spec: LockerSpec, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hearts() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "tus-lock-heart"]
+    return [thread for thread in threading.enumerate() if thread.name == "tus-lock-scheduler"]
 
 
 def test_processes_exclude_each_other(make_peer: MakePeer) -> None:
@@ -233,7 +233,7 @@ def test_observers_learn_of_takeover_and_loss(spec: LockerSpec, environ: None) -
     asked = threading.Event()
     with first.lock(A, on_release_request=asked.set) as lock:
         told.clear()  # a killed process of an earlier test may have left the lock
-        first._process.heart._waiting.clear()  # as if this process stood still
+        first._process.scheduler._queue.clear()  # as if this process stood still
         with Holder(second):
             assert [type(one) for one in told] == [LockTakenOver]
             with pytest.raises(LockLost):
@@ -254,15 +254,15 @@ def test_the_heart_beats_while_locks_are_held(spec: LockerSpec, environ: None) -
 
 def test_a_call_that_hangs_delays_no_other() -> None:
     eventually(lambda: not hearts())  # those of other tests
-    heart = Scheduler()
+    scheduler = Scheduler()
     stuck = threading.Event()
     done: list[int] = []
     for _ in range(MAX_THREADS - 1):
-        heart.schedule(lambda: void(stuck.wait(PATIENCE)), after=0.0)
-    heart.schedule(lambda: done.append(1), after=0.1)
+        scheduler.schedule(lambda: void(stuck.wait(PATIENCE)), after=0.0)
+    scheduler.schedule(lambda: done.append(1), after=0.1)
     eventually(lambda: bool(done))
     for _ in range(30):
-        heart.schedule(lambda: void(stuck.wait(PATIENCE)), after=0.0)
+        scheduler.schedule(lambda: void(stuck.wait(PATIENCE)), after=0.0)
     time.sleep(0.2)
     assert len(hearts()) <= MAX_THREADS
     stuck.set()
@@ -271,18 +271,18 @@ def test_a_call_that_hangs_delays_no_other() -> None:
 
 def test_one_thread_works_and_one_looks_out_while_all_goes_well() -> None:
     eventually(lambda: not hearts())  # those of other tests
-    heart = Scheduler()
+    scheduler = Scheduler()
     beats: list[int] = []
 
-    def beat() -> float | None:
+    def heartbeat_id() -> float | None:
         beats.append(len(hearts()))
         return 0.001 if len(beats) < 100 else None
 
-    heart.schedule(beat, after=0.0)
+    scheduler.schedule(heartbeat_id, after=0.0)
     eventually(lambda: not hearts())
     assert max(beats) == 1
-    heart.schedule(beat, after=0.05)
-    heart.schedule(beat, after=1.0)
+    scheduler.schedule(heartbeat_id, after=0.05)
+    scheduler.schedule(heartbeat_id, after=1.0)
     eventually(lambda: not hearts())
     assert max(beats) <= 2
 

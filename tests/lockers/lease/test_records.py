@@ -69,14 +69,14 @@ def name() -> str:
 
 
 def claim(
-    token: str, seen: LeaseRecord | None = None, *, seat: str = "", expired: bool = False
+    token: str, seen: LeaseRecord | None = None, *, waiter_id: str = "", expired: bool = False
 ) -> Claim:
-    return Claim(token, seat or f"seat of {token}", f"{token}.0", seen, expired)
+    return Claim(token, waiter_id or f"seat of {token}", f"{token}.0", seen, expired)
 
 
 def facts(record: LeaseRecord) -> tuple[str, str, str, float]:
     """All that does not depend on the service."""
-    return record.holder, record.beat, record.wanted, record.stood
+    return record.holder, record.heartbeat_id, record.next_waiter, record.unchanged_for
 
 
 every_kind = pytest.mark.parametrize("spec", KINDS, indirect=True)
@@ -84,118 +84,120 @@ every_kind = pytest.mark.parametrize("spec", KINDS, indirect=True)
 
 @every_kind
 def test_a_free_lock_is_taken_with_the_first_call(records: LeaseRecords, name: str) -> None:
-    assert facts(records.take(name, claim("a"))) == ("a", "a.0", "", 0.0)
+    assert facts(records.try_acquire(name, claim("a"))) == ("a", "a.0", "", 0.0)
 
 
 @every_kind
 def test_a_held_lock_is_not_taken_but_seen(records: LeaseRecords, name: str) -> None:
-    first = records.take(name, claim("a"))
+    first = records.try_acquire(name, claim("a"))
     for seen in (None, first):
-        assert facts(records.take(name, claim("b", seen))) == facts(first)
+        assert facts(records.try_acquire(name, claim("b", seen))) == facts(first)
 
 
 @every_kind
 def test_a_repeated_take_finds_that_it_was_done(records: LeaseRecords, name: str) -> None:
-    first = records.take(name, claim("a"))
-    again = records.take(name, claim("a"))
+    first = records.try_acquire(name, claim("a"))
+    again = records.try_acquire(name, claim("a"))
     assert (again.holder, again.fence) == ("a", first.fence)
 
 
 @every_kind
 def test_a_beat_replaces_the_one_before(records: LeaseRecords, name: str) -> None:
-    held = records.take(name, claim("a"))
+    held = records.try_acquire(name, claim("a"))
     for number in range(3):
-        held = records.renew(name, held, beat=f"a.{number}")
+        held = records.renew(name, held, heartbeat_id=f"a.{number}")
         assert facts(held) == ("a", f"a.{number}", "", 0.0)
 
 
 @every_kind
 def test_a_beat_works_on_what_was_true_some_time_ago(records: LeaseRecords, name: str) -> None:
     """The answer to the beat before may have been lost."""
-    held = records.take(name, claim("a"))
-    records.renew(name, held, beat="a.1")
-    assert records.renew(name, held, beat="a.2").beat == "a.2"
+    held = records.try_acquire(name, claim("a"))
+    records.renew(name, held, heartbeat_id="a.1")
+    assert records.renew(name, held, heartbeat_id="a.2").heartbeat_id == "a.2"
 
 
 @every_kind
 def test_who_is_next_is_seen_with_the_next_beat(records: LeaseRecords, name: str) -> None:
-    held = records.take(name, claim("a"))
-    asked = records.ask(name, held, seat="b", stood=1.25)
+    held = records.try_acquire(name, claim("a"))
+    asked = records.request_release(name, held, waiter_id="b", unchanged_for=1.25)
     assert facts(asked) == ("a", "a.0", "b", 1.25)
-    held = records.renew(name, held, beat="a.1")
+    held = records.renew(name, held, heartbeat_id="a.1")
     assert facts(held) == ("a", "a.1", "b", 0.0)
-    held = records.renew(name, held, beat="a.2")
-    assert held.wanted == "b"
+    held = records.renew(name, held, heartbeat_id="a.2")
+    assert held.next_waiter == "b"
 
 
 @every_kind
 def test_nobody_asks_for_what_has_changed(records: LeaseRecords, name: str) -> None:
-    first = records.take(name, claim("a"))
-    second = records.renew(name, first, beat="a.1")
-    assert facts(records.ask(name, first, seat="b", stood=9.0)) == facts(second)
+    first = records.try_acquire(name, claim("a"))
+    second = records.renew(name, first, heartbeat_id="a.1")
+    assert facts(records.request_release(name, first, waiter_id="b", unchanged_for=9.0)) == facts(
+        second
+    )
 
 
 @every_kind
 def test_a_released_lock_is_for_who_had_asked(records: LeaseRecords, name: str) -> None:
-    held = records.take(name, claim("a"))
-    records.ask(name, held, seat="seat of b", stood=0.0)
-    records.release(name, held, beat="a.end")
-    kept = records.take(name, claim("c"))
+    held = records.try_acquire(name, claim("a"))
+    records.request_release(name, held, waiter_id="seat of b", unchanged_for=0.0)
+    records.release(name, held, heartbeat_id="a.end")
+    kept = records.try_acquire(name, claim("c"))
     assert facts(kept) == ("", "a.end", "seat of b", 0.0)
-    assert records.take(name, claim("c", kept)).holder == ""
-    assert facts(records.take(name, claim("b", kept))) == ("b", "b.0", "", 0.0)
+    assert records.try_acquire(name, claim("c", kept)).holder == ""
+    assert facts(records.try_acquire(name, claim("b", kept))) == ("b", "b.0", "", 0.0)
 
 
 @every_kind
 def test_a_reserved_lock_is_anybodys_when_nobody_comes(records: LeaseRecords, name: str) -> None:
-    held = records.take(name, claim("a"))
-    records.ask(name, held, seat="b", stood=0.0)
-    records.release(name, held, beat="a.end")
-    kept = records.take(name, claim("c"))
-    assert records.take(name, claim("c", kept, expired=True)).holder == "c"
+    held = records.try_acquire(name, claim("a"))
+    records.request_release(name, held, waiter_id="b", unchanged_for=0.0)
+    records.release(name, held, heartbeat_id="a.end")
+    kept = records.try_acquire(name, claim("c"))
+    assert records.try_acquire(name, claim("c", kept, expired=True)).holder == "c"
 
 
 @every_kind
 def test_a_lock_that_nobody_wants_is_free_for_all(records: LeaseRecords, name: str) -> None:
-    held = records.take(name, claim("a"))
-    records.release(name, held, beat="a.end")
-    assert records.take(name, claim("b")).holder == "b"
+    held = records.try_acquire(name, claim("a"))
+    records.release(name, held, heartbeat_id="a.end")
+    assert records.try_acquire(name, claim("b")).holder == "b"
 
 
 @every_kind
 def test_a_silent_holder_is_replaced_and_the_fence_rises(records: LeaseRecords, name: str) -> None:
-    first = records.take(name, claim("a"))
-    second = records.take(name, claim("b", first, expired=True))
+    first = records.try_acquire(name, claim("a"))
+    second = records.try_acquire(name, claim("b", first, expired=True))
     assert second.holder == "b"
     assert second.fence == first.fence + 1
 
 
 @every_kind
 def test_a_holder_that_spoke_meanwhile_is_not_replaced(records: LeaseRecords, name: str) -> None:
-    first = records.take(name, claim("a"))
-    records.renew(name, first, beat="a.1")
-    assert records.take(name, claim("b", first, expired=True)).holder == "a"
+    first = records.try_acquire(name, claim("a"))
+    records.renew(name, first, heartbeat_id="a.1")
+    assert records.try_acquire(name, claim("b", first, expired=True)).holder == "a"
 
 
 @every_kind
 def test_what_a_former_holder_does_changes_nothing(records: LeaseRecords, name: str) -> None:
-    first = records.take(name, claim("a"))
-    second = records.take(name, claim("b", first, expired=True))
-    assert facts(records.renew(name, first, beat="a.1")) == facts(second)
-    records.release(name, first, beat="a.end")
-    assert records.renew(name, second, beat="b.1").holder == "b"
-    records.release(name, second, beat="b.end")
-    assert records.renew(name, second, beat="b.2").holder == ""
-    records.release(name, second, beat="b.end")
+    first = records.try_acquire(name, claim("a"))
+    second = records.try_acquire(name, claim("b", first, expired=True))
+    assert facts(records.renew(name, first, heartbeat_id="a.1")) == facts(second)
+    records.release(name, first, heartbeat_id="a.end")
+    assert records.renew(name, second, heartbeat_id="b.1").holder == "b"
+    records.release(name, second, heartbeat_id="b.end")
+    assert records.renew(name, second, heartbeat_id="b.2").holder == ""
+    records.release(name, second, heartbeat_id="b.end")
 
 
 @every_kind
 def test_what_may_be_ours_is_released_by_its_token_alone(records: LeaseRecords, name: str) -> None:
-    held = records.take(name, claim("a"))
-    records.release(name, LeaseRecord(holder="another"), beat="x")
-    assert records.take(name, claim("b")).holder == "a"
-    records.release(name, LeaseRecord(holder=held.holder), beat="a.end")
-    assert records.take(name, claim("b")).holder == "b"
+    held = records.try_acquire(name, claim("a"))
+    records.release(name, LeaseRecord(holder="another"), heartbeat_id="x")
+    assert records.try_acquire(name, claim("b")).holder == "a"
+    records.release(name, LeaseRecord(holder=held.holder), heartbeat_id="a.end")
+    assert records.try_acquire(name, claim("b")).holder == "b"
 
 
 @pytest.mark.parametrize("spec", ["dynamodb", "s3"], indirect=True)
@@ -204,7 +206,7 @@ def test_of_many_at_once_one_wins(spec: LockerSpec, name: str, silent: bool) -> 
     records = opened(spec)
     for round in range(5):
         lock = f"{name}{round}"
-        seen = records.take(lock, claim("silent")) if silent else None
+        seen = records.try_acquire(lock, claim("silent")) if silent else None
         found = race(records, lock, seen, expired=silent)
         assert len({one.holder for one in found if one.holder}) == 1, found
 
@@ -219,7 +221,7 @@ def race(
     def run(token: str) -> None:
         start.wait()
         with suppress(OutcomeUnknown):
-            found.append(records.take(lock, claim(token, seen, expired=expired)))
+            found.append(records.try_acquire(lock, claim(token, seen, expired=expired)))
 
     threads = [threading.Thread(target=run, args=(f"t{one}",)) for one in range(8)]
     for thread in threads:
@@ -246,14 +248,14 @@ def calls_of(client: Any) -> set[str]:
 def use(records: LeaseRecords, name: str) -> None:
     """Everything that leases ever do."""
     records.check()
-    held = records.take(name, claim("a"))
-    records.take(name, claim("b", held))
-    records.ask(name, held, seat="seat of b", stood=1.0)
-    held = records.renew(name, held, beat="a.1")
-    records.release(name, held, beat="a.end")
-    held = records.take(name, claim("b", held))
-    held = records.take(name, claim("c", held, expired=True))
-    records.release(name, held, beat="c.end")
+    held = records.try_acquire(name, claim("a"))
+    records.try_acquire(name, claim("b", held))
+    records.request_release(name, held, waiter_id="seat of b", unchanged_for=1.0)
+    held = records.renew(name, held, heartbeat_id="a.1")
+    records.release(name, held, heartbeat_id="a.end")
+    held = records.try_acquire(name, claim("b", held))
+    held = records.try_acquire(name, claim("c", held, expired=True))
+    records.release(name, held, heartbeat_id="c.end")
 
 
 def allowed(service: str) -> set[str]:
@@ -288,9 +290,9 @@ def test_s3_may_hide_absence_behind_a_403(spec: LockerSpec, name: str, s3: Seawe
         proxy.hides_absence = True
         records = S3Records(spec.bucket, spec.location, endpoint=proxy.endpoint)
         records.check()
-        held = records.take(name, claim("a"))
-        records.release(name, held, beat="a.end")
-        assert records.take(name, claim("b", held)).holder == "b"
+        held = records.try_acquire(name, claim("a"))
+        records.release(name, held, heartbeat_id="a.end")
+        assert records.try_acquire(name, claim("b", held)).holder == "b"
 
 
 @pytest.mark.parametrize("spec", ["s3"], indirect=True)
@@ -399,7 +401,7 @@ def test_what_may_pass_in_dynamodb_is_tried_again(
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
         records = DynamoDBRecords(spec.location)
         with pytest.raises(kind) as caught:
-            records.take("a", claim("a"))
+            records.try_acquire("a", claim("a"))
     assert isinstance(caught.value.__cause__, ClientError)
 
 
@@ -421,8 +423,10 @@ def test_what_may_pass_in_s3_is_tried_again(
     with answering(status, s3_error(code)) as endpoint:
         records = S3Records(spec.bucket, spec.location, endpoint=endpoint)
         for call in (
-            lambda: records.take(name, claim("a")),
-            lambda: records.release(name, LeaseRecord(holder="a", etag='"1"'), beat="a.end"),
+            lambda: records.try_acquire(name, claim("a")),
+            lambda: records.release(
+                name, LeaseRecord(holder="a", etag='"1"'), heartbeat_id="a.end"
+            ),
         ):
             with pytest.raises(kind) as caught:
                 call()
@@ -437,7 +441,7 @@ def test_a_service_that_is_away_is_waited_for(
     nobody = "http://127.0.0.1:9"
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", nobody)
     locker = replace(spec, endpoint=nobody).locker(1.0)
-    assert "cannot see yet whether locks will work" in caplog.text
+    assert "the lock service did not answer the check" in caplog.text
     lock = locker.lock(UploadId("a"), on_release_request=lambda: None)
     with pytest.raises(LockerUnavailable):
         lock.__enter__()
@@ -448,4 +452,4 @@ def test_what_is_no_lock_is_not_taken_for_one(spec: LockerSpec, name: str, s3: S
     s3.client().put_object(Bucket=spec.bucket, Key=spec.location + name, Body=b"something else")
     records = S3Records(spec.bucket, spec.location, endpoint=spec.endpoint)
     with pytest.raises(LockerUnavailable):
-        records.take(name, claim("a"))
+        records.try_acquire(name, claim("a"))

@@ -1,4 +1,4 @@
-"""Kernel locks where Linux's are missing, on macOS for instance: one file for each lock."""
+"""Advisory locks for platforms without OFD locks, such as macOS: one file for each lock."""
 
 from __future__ import annotations
 
@@ -13,81 +13,81 @@ from tus_wsgi.lockers.file.ofd import open_directory
 
 
 class FlockLocks:
-    """`KernelLocks` by flock(2), on a file of each lock's own that lives as long as the lock.
+    """`AdvisoryLocks` by flock(2). Each lock has a file that exists as long as the lock is held.
 
-    Only a holder removes a file. Somebody may have opened it before, and lock it afterwards,
-    when the name is free or another file's already: so a lock counts only if the file that
-    was locked is still the one of that name.
+    Only the holder removes the file. Another process may have opened it before, and lock it after
+    the removal, when there is no file of that name or a new one. So a lock counts only if the
+    locked file is still the file of that name.
 
-    A process that is killed leaves the files of its locks behind. They are empty and mean nothing.
+    A killed process leaves the files of its locks behind. They are empty and have no effect.
 
     Raises:
-        LockDirectoryRefused: see `open_directory`.
+        InvalidLockDirectory: see `open_directory`.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = open_directory(directory)
-        self._taken: dict[int, int] = {}  # descriptors by name
-        self._finalizer = weakref.finalize(self, _close, self._directory, self._taken)
-        # The end of the process is the kernel's business: threads may still be at work.
+        self._held: dict[int, int] = {}  # descriptors by lock id
+        self._finalizer = weakref.finalize(self, _close, self._directory, self._held)
+        # At exit the kernel closes the files: threads may still use the locks until then.
         self._finalizer.atexit = False
 
-    def take(self, name: int) -> bool:
-        """Take a lock; False when another process has it."""
-        taken: bool | None = None
-        while taken is None:
-            taken = self._try(name)
-        return taken
+    def try_acquire(self, lock_id: int) -> bool:
+        """Acquire a lock; return False if another process holds it."""
+        acquired: bool | None = None
+        while acquired is None:
+            acquired = self._try_once(lock_id)
+        return acquired
 
-    def _try(self, name: int) -> bool | None:
-        """Whether we have the lock now; None when its file was removed meanwhile."""
+    def _try_once(self, lock_id: int) -> bool | None:
+        """Return whether the lock was acquired; None if its file was removed meanwhile."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(_file(name), flags, 0o600, dir_fd=self._directory)
+        fd = os.open(_file_name(lock_id), flags, 0o600, dir_fd=self._directory)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self._is_current(name, fd):
+            if not self._is_current(lock_id, fd):
                 return None
-            self._taken[name] = fd
+            self._held[lock_id] = fd
         except BlockingIOError:
             return False
         finally:
-            if self._taken.get(name) != fd:
+            if self._held.get(lock_id) != fd:
                 os.close(fd)
         return True
 
-    def _is_current(self, name: int, fd: int) -> bool:
+    def _is_current(self, lock_id: int, fd: int) -> bool:
         try:
-            current = os.stat(_file(name), dir_fd=self._directory, follow_symlinks=False)
+            current = os.stat(_file_name(lock_id), dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError:
             return False
         return os.path.samestat(current, os.fstat(fd))
 
-    def drop(self, name: int) -> None:
-        """Give a lock back. Without having it, or after `close`, this does nothing."""
-        fd = self._taken.pop(name, None)
+    def release(self, lock_id: int) -> None:
+        """Release a lock. If it is not held, or after `close`, do nothing."""
+        fd = self._held.pop(lock_id, None)
         if fd is None:
             return
         try:
-            with suppress(FileNotFoundError):  # somebody tidied up
-                os.unlink(_file(name), dir_fd=self._directory)
+            with suppress(FileNotFoundError):  # another program removed the file
+                os.unlink(_file_name(lock_id), dir_fd=self._directory)
         finally:
             os.close(fd)
 
-    def taken_elsewhere(self, names: Collection[int]) -> set[int]:
-        """Those of `names` that other processes have taken."""
-        # A file is there while its lock is taken, so one look at the directory is nearly all.
+    def held_by_others(self, lock_ids: Collection[int]) -> set[int]:
+        """Return those of `lock_ids` that other processes hold."""
+        # A file exists while its lock is held, so listing the directory excludes most ids.
         files = set(os.listdir(self._directory))  # noqa: PTH208 - of a descriptor
         return {
-            name
-            for name in names
-            if _file(name) in files and name not in self._taken and self._is_taken(name)
+            lock_id
+            for lock_id in lock_ids
+            if _file_name(lock_id) in files and lock_id not in self._held and self._is_held(lock_id)
         }
 
-    def _is_taken(self, name: int) -> bool:
-        # flock cannot be asked, only tried. Whoever wants the lock in this moment tries again.
+    def _is_held(self, lock_id: int) -> bool:
+        # flock has no query, only an attempt. A process that wants the lock right now retries.
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(_file(name), flags, dir_fd=self._directory)
+            fd = os.open(_file_name(lock_id), flags, dir_fd=self._directory)
         except FileNotFoundError:
             return False
         try:
@@ -99,15 +99,15 @@ class FlockLocks:
         return False
 
     def close(self) -> None:
-        """Give everything back; in the child of a fork: let go of what is the parent's."""
+        """Release all locks. In the child of a fork, close the descriptors of the parent."""
         self._finalizer()
 
 
-def _file(name: int) -> str:
-    return f"{name:016x}.lock"
+def _file_name(lock_id: int) -> str:
+    return f"{lock_id:016x}.lock"
 
 
-def _close(directory: int, taken: dict[int, int]) -> None:
-    while taken:
-        os.close(taken.popitem()[1])
+def _close(directory: int, held: dict[int, int]) -> None:
+    while held:
+        os.close(held.popitem()[1])
     os.close(directory)

@@ -1,8 +1,9 @@
-"""Marks in a file: who held a lock last, among all processes of a host.
+"""A file with the last holder of each lock, shared by all processes of a host.
 
-Each holder writes a mark of its own when it gets the lock, at a place that the lock's name leads
-to. Whoever finds the mark that it left knows that nobody has held the lock since. Locks may share
-a place: then one overwrites the other's mark, and somebody looks once more than was needed.
+Each holder writes a random value of its own when it acquires the lock, into a slot that follows
+from the lock's id. A process that finds its own value there knows that no other request has held
+the lock since. Locks may share a slot: then one overwrites the other's holder, and a request reads
+the store although its cache is up to date.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from pathlib import Path
 
 from tus_wsgi.lockers.file.ofd import InvalidLockDirectory, open_directory
 
-SIZE = 8
-"""Bytes of a mark. They are random."""
+HOLDER_SIZE = 8
+"""Bytes of a recorded holder. They are random."""
 
-PLACES = 2**16
-"""So the file has 512 KiB."""
+SLOTS = 2**16
+"""The file has 512 KiB."""
 
 
 class HolderFile:
-    """The marks of the locks in a directory.
+    """The last holders of the locks in a directory.
 
     Raises:
-        LockDirectoryRefused: see `open_directory`; or its disk is full.
-        OSError: the file cannot be made.
+        InvalidLockDirectory: see `open_directory`; or the disk is full.
+        OSError: the file cannot be created.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -40,27 +41,27 @@ class HolderFile:
         self._finalizer = weakref.finalize(self, os.close, self._fd)
         self._finalizer.atexit = False
         try:
-            _allocate(self._fd, SIZE * PLACES)
+            _allocate(self._fd, HOLDER_SIZE * SLOTS)
         except OSError as error:
             self.close()
             raise InvalidLockDirectory(directory, "has no room for 512 KiB") from error
 
-    def last(self, name: int) -> bytes:
-        """The mark of whoever held this lock last."""
-        return os.pread(self._fd, SIZE, _place(name))
+    def read(self, lock_id: int) -> bytes:
+        """Return the last holder of the lock."""
+        return os.pread(self._fd, HOLDER_SIZE, _offset(lock_id))
 
-    def succeed(self, name: int) -> tuple[bytes, bytes]:
-        """Leave a mark, as the lock's new holder: the one that was there, and ours.
+    def replace(self, lock_id: int) -> tuple[bytes, bytes]:
+        """Record a new holder of the lock, and return the previous one and the new one.
 
         Raises:
-            OSError: it cannot be written. Then nobody may change the upload, because whoever left
-                the mark that is there would not notice.
+            OSError: the new holder cannot be written. The upload must not be changed then, because
+                the previous holder would not notice the change.
         """
-        before, ours = self.last(name), secrets.token_bytes(SIZE)
-        written = os.pwrite(self._fd, ours, _place(name))
-        if written != SIZE:
-            raise OSError("a mark was not written whole")
-        return before, ours
+        previous, holder = self.read(lock_id), secrets.token_bytes(HOLDER_SIZE)
+        written = os.pwrite(self._fd, holder, _offset(lock_id))
+        if written != HOLDER_SIZE:
+            raise OSError(f"only {written} of {HOLDER_SIZE} bytes were written to uploads.marks")
+        return previous, holder
 
     def close(self) -> None:
         """Close the file."""
@@ -68,9 +69,9 @@ class HolderFile:
 
 
 def _allocate(fd: int, size: int) -> None:
-    """Take the room once and for all: on a disk that gets full later, locks would fail.
+    """Allocate the whole file at the start, so that locks do not fail when the disk gets full.
 
-    Where the platform or the file system cannot promise it, the file has holes.
+    Where the platform or the file system does not support that, the file has holes.
     """
     if hasattr(os, "posix_fallocate"):
         try:
@@ -78,10 +79,10 @@ def _allocate(fd: int, size: int) -> None:
         except OSError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
                 raise
-    # It only ever grows, so no mark of another process is lost.
+    # The file only grows, so no holder that another process recorded is lost.
     if os.fstat(fd).st_size < size:
         os.ftruncate(fd, size)
 
 
-def _place(name: int) -> int:
-    return name % PLACES * SIZE
+def _offset(lock_id: int) -> int:
+    return lock_id % SLOTS * HOLDER_SIZE

@@ -1,15 +1,16 @@
-"""Locks for all processes of one host: the default.
+"""Locks for all processes of one host: the default locker.
 
-Two locks of the kernel belong to each upload:
+Each upload has two locks of the kernel:
 
-- its **place**: whoever has it may change the upload;
-- its **seat**: who is next sits there until the place is free. The holder looks at the seats of
-  all its places every 100 ms: somebody else's lock on one is the request to let go.
+- the **upload lock** (its `lock_id`): its holder may change the upload;
+- the **waiter lock** (its `waiter_id`): the next request holds it until it gets the upload lock.
+  The holder checks the waiter locks of all its uploads every 100 ms. If another process holds one,
+  that is the request to release the upload lock.
 
-Everybody takes the seat before the place. Otherwise a busy process would always be faster than
-the one that waits its turn. The kernel drops both locks when a process dies, so nothing is ever
-stale and nothing needs cleaning up. No call here blocks: waiting is a short sleep and another
-try, because under gevent a blocking call stops all requests of the worker.
+Every request acquires the waiter lock before the upload lock. Otherwise a busy process would always
+be faster than the process that waits its turn. The kernel releases both locks when a process dies,
+so no lock is ever stale and nothing needs cleaning up. No call here blocks: to wait is to sleep
+briefly and try again, because under gevent a blocking call stops all requests of the worker.
 """
 
 from __future__ import annotations
@@ -33,232 +34,244 @@ from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.file.flock import FlockLocks
 from tus_wsgi.lockers.file.holders import HolderFile
-from tus_wsgi.lockers.file.ofd import NAMES, ByteLocks, KernelLocks, OpenLocks, probe
+from tus_wsgi.lockers.file.ofd import ID_LIMIT, AdvisoryLocks, OfdLocks, OpenLocks, probe
 from tus_wsgi.lockers.queue import HeldLock, LockQueue, QueueEntry
 
 _log = logging.getLogger(__name__)
 
-TRY_EVERY = 0.02
-"""Seconds between two tries for a lock that another process has."""
+RETRY_INTERVAL = 0.02
+"""Seconds between two attempts to acquire a lock that another process holds."""
 
-LOOK_EVERY = 0.1
-"""Seconds between two looks at the seats."""
+POLL_INTERVAL = 0.1
+"""Seconds between two checks of the waiter locks."""
 
-REPEAT_EVERY = 1.0
-"""Seconds after which a holder that was asked to let go, and did not, is asked again."""
+REPEAT_INTERVAL = 1.0
+"""Seconds after which a holder that did not release its lock is asked again."""
 
-# Places are in the lower half of the names, seats in the upper half: a look at many seats at once
-# is then one question to the kernel.
-_PLACES = NAMES // 2
+# Lock ids are in the lower half of all ids and waiter ids in the upper half, so that one call to
+# the kernel checks many waiter locks.
+_WAITER_OFFSET = ID_LIMIT // 2
 
 
 class FileLocker:
-    """Excludes all processes of this host from each other, and the threads within each of them.
+    """Exclude all processes of this host, and the threads within each process, from each other.
 
-    It may be made before a fork (gunicorn's `preload_app`): every process opens the lock files for
-    itself when it first needs them.
+    The locker may be created before a fork (gunicorn's `preload_app`): every process opens the lock
+    files when it first needs them.
 
     Args:
-        directory: where the lock files are; made if it is missing. The same for all processes.
+        directory: contains the lock files; created if it is missing. All processes must use the
+            same directory.
         timeout: seconds to wait for a lock before `UploadLocked` is raised.
-        open_locks: which kind of kernel locks; by default the best one of this platform.
+        open_locks: the kind of kernel locks; by default the best kind of this platform.
 
     Raises:
-        LockDirectoryRefused: locks would not work in `directory`, or others could tamper with them.
+        InvalidLockDirectory: locks would not work in `directory`, or other users can write to it.
     """
 
     def __init__(
         self, directory: Path, *, timeout: float, open_locks: OpenLocks | None = None
     ) -> None:
         if open_locks is None:
-            open_locks = ByteLocks if sys.platform == "linux" else FlockLocks
+            open_locks = OfdLocks if sys.platform == "linux" else FlockLocks
         probe(open_locks, directory)
         HolderFile(directory).close()
         self._timeout = timeout
-        self._open: Callable[[], KernelLocks] = functools.partial(open_locks, directory)
+        self._open: Callable[[], AdvisoryLocks] = functools.partial(open_locks, directory)
         self._directory = directory
         self._process = _Process(self._open, directory)
-        os.register_at_fork(after_in_child=functools.partial(_start_afresh, weakref.ref(self)))
+        os.register_at_fork(after_in_child=functools.partial(_reset_after_fork, weakref.ref(self)))
 
     @contextmanager
     def lock(self, id: UploadId, *, on_release_request: Callable[[], None]) -> Iterator[Lock]:
         """Wait for the lock, asking its holder to release it. See `Locker.lock`."""
         deadline = time.monotonic() + self._timeout
         process = self._process
-        # The queue is for the place and not for the id: should two ids ever have the same place,
-        # they exclude each other, as the kernel would not see two threads of one process do.
-        place = place_of(id)
-        ticket = QueueEntry(on_release_request)
+        # The queue is keyed by the lock id, not by the upload id: if two uploads have the same lock
+        # id they exclude each other, which the kernel would not do for two threads of one process.
+        lock_id = lock_id_of(id)
+        entry = QueueEntry(on_release_request)
         try:
-            process.turns.wait(place, ticket, timeout=self._timeout)
+            process.queue.wait(lock_id, entry, timeout=self._timeout)
             with (
-                process.occupy(place, deadline),
-                process.turns.hold(place, ticket),
-                process.watch(place, ticket),
+                process.acquire(lock_id, deadline),
+                process.queue.hold(lock_id, entry),
+                process.watch(lock_id, entry),
             ):
-                yield process.held_lock(place, ticket)
+                yield process.held_lock(lock_id, entry)
         finally:
-            process.turns.leave(place, ticket)
+            process.queue.leave(lock_id, entry)
 
     def last_holder(self, id: UploadId) -> bytes | None:
         """Return what the next holder sees as its previous holder."""
-        return self._process.last_holder(place_of(id))
+        return self._process.last_holder(lock_id_of(id))
 
-    def start_afresh(self) -> None:
-        """Let go, in the child of a fork, of all that is the parent's."""
-        parents, self._process = self._process, _Process(self._open, self._directory)
-        parents.close()
-
-
-def place_of(id: UploadId) -> int:
-    """The name of the kernel lock that stands for the upload."""
-    return int.from_bytes(blake2b(id.encode(), digest_size=8).digest()) % _PLACES
+    def reset(self) -> None:
+        """Replace the state of the parent process in the child of a fork."""
+        parent, self._process = self._process, _Process(self._open, self._directory)
+        parent.close()
 
 
-def seat_of(place: int) -> int:
-    """The name of the kernel lock of whoever is next at `place`."""
-    return place + _PLACES
+def lock_id_of(id: UploadId) -> int:
+    """Return the id of the upload's lock."""
+    return int.from_bytes(blake2b(id.encode(), digest_size=8).digest()) % _WAITER_OFFSET
 
 
-def _start_afresh(reference: weakref.ref[FileLocker]) -> None:
-    """In the child of a fork: none of the parent's locks, threads and descriptors is ours.
+def waiter_id_of(lock_id: int) -> int:
+    """Return the id of the lock that the next holder of `lock_id` holds while it waits."""
+    return lock_id + _WAITER_OFFSET
 
-    An inherited descriptor would be the same open file description: the child could drop the
-    parent's locks, and would keep them alive after the parent's death.
+
+def _reset_after_fork(reference: weakref.ref[FileLocker]) -> None:
+    """Drop the parent's locks, threads and descriptors in the child of a fork.
+
+    An inherited descriptor is the same open file description: the child could release the parent's
+    locks, and would keep them held after the parent's death.
     """
     locker = reference()
     if locker is not None:
-        locker.start_afresh()
+        locker.reset()
 
 
 class _Process:
-    """What one process has of its own: its queues, its kernel locks, its watcher."""
+    """The state of one process: its queues, its kernel locks and its watcher."""
 
-    def __init__(self, open_locks: Callable[[], KernelLocks], directory: Path) -> None:
+    def __init__(self, open_locks: Callable[[], AdvisoryLocks], directory: Path) -> None:
         self._directory = directory
-        self.turns = LockQueue()
+        self.queue = LockQueue()
         self._open = open_locks
         self._mutex = threading.Lock()
-        self._opened: _Opened | None = None
+        self._resources: _Resources | None = None
 
     @contextmanager
-    def occupy(self, place: int, deadline: float) -> Iterator[None]:
-        """Have the place among all processes. `deadline` is an instant of the monotonic clock.
+    def acquire(self, lock_id: int, deadline: float) -> Iterator[None]:
+        """Hold the lock among all processes until the block ends.
+
+        Args:
+            lock_id: the lock.
+            deadline: an instant of the monotonic clock.
 
         Raises:
-            UploadLocked: another process did not let go in time.
+            UploadLocked: another process did not release the lock in time.
         """
-        locks = self._resources().locks
+        locks = self._opened().locks
         try:
             try:
-                _take(locks, seat_of(place), deadline)
-                _take(locks, place, deadline)
+                _acquire(locks, waiter_id_of(lock_id), deadline)
+                _acquire(locks, lock_id, deadline)
             finally:
-                locks.drop(seat_of(place))
+                locks.release(waiter_id_of(lock_id))
             yield
         finally:
-            locks.drop(place)
+            locks.release(lock_id)
 
     @contextmanager
-    def watch(self, place: int, ticket: QueueEntry) -> Iterator[None]:
-        """Have the ticket's owner asked to let go when another process wants the place."""
-        watcher = self._resources().watcher
+    def watch(self, lock_id: int, entry: QueueEntry) -> Iterator[None]:
+        """Ask `entry` to release the lock when another process waits for it."""
+        watcher = self._opened().watcher
         try:
-            watcher.add(seat_of(place), ticket)
+            watcher.add(waiter_id_of(lock_id), entry)
             yield
         finally:
-            watcher.remove(seat_of(place))
+            watcher.remove(waiter_id_of(lock_id))
 
-    def held_lock(self, place: int, ticket: QueueEntry) -> HeldLock:
-        """Record this holder, and return the lock with the holder before."""
-        previous, holder = self._resources().marks.succeed(place)
-        return HeldLock(ticket, holder, previous)
+    def held_lock(self, lock_id: int, entry: QueueEntry) -> HeldLock:
+        """Record this holder, and return the lock with the previous holder."""
+        previous, holder = self._opened().holders.replace(lock_id)
+        return HeldLock(entry, holder, previous)
 
-    def last_holder(self, place: int) -> bytes | None:
-        """Return the holder that is recorded for the place; None if it cannot be read."""
+    def last_holder(self, lock_id: int) -> bytes | None:
+        """Return the recorded holder of the lock; None if it cannot be read."""
         try:
-            return self._resources().marks.last(place)
+            return self._opened().holders.read(lock_id)
         except OSError:
             return None
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._opened.locks.close()
-            self._opened.marks.close()
+        if self._resources is not None:
+            self._resources.locks.close()
+            self._resources.holders.close()
 
-    def _resources(self) -> _Opened:
+    def _opened(self) -> _Resources:
         with self._mutex:
-            if self._opened is None:
+            if self._resources is None:
                 locks = self._open()
-                self._opened = _Opened(locks, _Watcher(locks), HolderFile(self._directory))
-            return self._opened
+                self._resources = _Resources(locks, _Watcher(locks), HolderFile(self._directory))
+            return self._resources
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """What is opened when it is first needed."""
+class _Resources:
+    """The files and the watcher of a process. They are opened when they are first needed."""
 
-    locks: KernelLocks
+    locks: AdvisoryLocks
     watcher: _Watcher
-    marks: HolderFile
+    holders: HolderFile
 
 
-def _take(locks: KernelLocks, name: int, deadline: float) -> None:
-    while not locks.take(name):
+def _acquire(locks: AdvisoryLocks, lock_id: int, deadline: float) -> None:
+    while not locks.try_acquire(lock_id):
         left = deadline - time.monotonic()
         if left <= 0:
             raise UploadLocked
-        time.sleep(min(TRY_EVERY, left))
+        time.sleep(min(RETRY_INTERVAL, left))
 
 
 class _Watcher:
-    """Passes on the requests of other processes, from a thread that lives while locks are held."""
+    """Pass release requests of other processes to the holders in this process.
 
-    def __init__(self, locks: KernelLocks) -> None:
+    The thread runs while locks are held.
+    """
+
+    def __init__(self, locks: AdvisoryLocks) -> None:
         self._locks = locks
         self._mutex = threading.Lock()
-        self._tickets: dict[int, QueueEntry] = {}  # by seat
+        self._entries: dict[int, QueueEntry] = {}
         self._running = False
 
-    def add(self, seat: int, ticket: QueueEntry) -> None:
+    def add(self, waiter_id: int, entry: QueueEntry) -> None:
         with self._mutex:
-            self._tickets[seat] = ticket
+            self._entries[waiter_id] = entry
             must_start, self._running = not self._running, True
         if must_start:
-            # Outside of the mutex: under gevent, starting a thread lets others run.
+            # Outside of the mutex: under gevent, starting a thread switches to other greenlets.
             try:
                 threading.Thread(target=self._run, name="tus-lock-watcher", daemon=True).start()
-            except RuntimeError:  # no more threads: nobody could ask us to let go
+            except RuntimeError:  # no more threads: no release request would arrive
                 self._running = False
                 raise
 
-    def remove(self, seat: int) -> None:
+    def remove(self, waiter_id: int) -> None:
         with self._mutex:
-            self._tickets.pop(seat, None)
+            self._entries.pop(waiter_id, None)
 
     def _run(self) -> None:
-        asked: dict[QueueEntry, float] = {}
+        requested: dict[QueueEntry, float] = {}
         while True:
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_INTERVAL)
             with self._mutex:
-                tickets = dict(self._tickets)
-                if not tickets:
+                entries = dict(self._entries)
+                if not entries:
                     self._running = False
                     return
-            asked = self._look(tickets, asked)
+            requested = self._poll(entries, requested)
 
-    def _look(
-        self, tickets: dict[int, QueueEntry], asked: dict[QueueEntry, float]
+    def _poll(
+        self, entries: dict[int, QueueEntry], requested: dict[QueueEntry, float]
     ) -> dict[QueueEntry, float]:
-        """Ask those whose seat is taken, and return when each of them was last asked."""
+        """Ask each entry with a waiter to release its lock, unless it was asked recently.
+
+        Returns:
+            the instant of the last request to each entry that has a waiter.
+        """
         now = time.monotonic()
         try:
-            wanted = [tickets[seat] for seat in self._locks.taken_elsewhere(tickets)]
+            waited_for = [entries[id] for id in self._locks.held_by_others(entries)]
         except OSError:
-            # The thread must live on, or no lock of this process would ever be asked for again.
-            _log.exception("cannot see whether other processes wait for uploads")
-            return asked
-        due = {t for t in wanted if now - asked.get(t, -math.inf) >= REPEAT_EVERY}
-        for ticket in due:
-            ticket.ask()
-        return {ticket: now if ticket in due else asked[ticket] for ticket in wanted}
+            # The thread must go on, or no lock of this process would ever be requested again.
+            _log.exception("cannot check whether other processes wait for uploads")
+            return requested
+        due = {e for e in waited_for if now - requested.get(e, -math.inf) >= REPEAT_INTERVAL}
+        for entry in due:
+            entry.request_release()
+        return {entry: now if entry in due else requested[entry] for entry in waited_for}

@@ -1,7 +1,8 @@
-"""Locks that the kernel keeps, and drops when a process dies, however it dies.
+"""Advisory locks that the kernel releases when a process dies.
 
-`KernelLocks` is what `tus_wsgi.lockers.file.locker` needs of them. `ByteLocks` has it from Linux;
-where Linux is missing, `tus_wsgi.lockers.file.flock` does it the old way.
+`AdvisoryLocks` is the interface that `tus_wsgi.lockers.file.locker` uses. `OfdLocks` implements it
+with Linux's open file description locks; `tus_wsgi.lockers.file.flock` implements it for other
+platforms.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-NAMES = 2**62
-"""Names of locks are integers from 0 to this, exclusive."""
+ID_LIMIT = 2**62
+"""Ids of locks are integers from 0 to this, exclusive."""
 
-FILES = 16
-"""The kernel walks through the list of all locks of a file for each of its answers. One file would
-do for some thousand uploads at a time; see the table in docs/locks.md."""
+FILE_COUNT = 16
+"""Lock files. The kernel walks through all locks of a file for each call, so one file would be
+enough for some thousand uploads at a time; see the table in docs/locks.md."""
 
 
 class InvalidLockDirectory(ValueError):
-    """`TUS_LOCK_DIR` names a place where locks would not work, or not be safe."""
+    """`TUS_LOCK_DIR` names a directory where locks would not work or would not be safe."""
 
     def __init__(self, directory: Path, reason: str) -> None:
         super().__init__(f"TUS_LOCK_DIR: {reason}, got {str(directory)!r}")
@@ -35,53 +36,54 @@ class InvalidLockDirectory(ValueError):
         self.reason = reason
 
 
-class KernelLocks(Protocol):
-    """Exclusive locks among the processes of a host, by name. Nothing here ever waits.
+class AdvisoryLocks(Protocol):
+    """Exclusive locks among the processes of a host, by id. No method blocks.
 
-    An instance belongs to the process that made it. The threads of a process must not compete for
-    a name: to the kernel they are all the same.
+    An instance belongs to the process that created it. The threads of a process must not compete
+    for the same lock: the kernel does not tell them apart.
     """
 
-    def take(self, name: int) -> bool:
-        """Take a lock; False when another process has it."""
+    def try_acquire(self, lock_id: int) -> bool:
+        """Acquire a lock; return False if another process holds it."""
 
-    def drop(self, name: int) -> None:
-        """Give a lock back. Without having it, or after `close`, this does nothing."""
+    def release(self, lock_id: int) -> None:
+        """Release a lock. If it is not held, or after `close`, do nothing."""
 
-    def taken_elsewhere(self, names: Collection[int]) -> set[int]:
-        """Those of `names` that other processes have taken."""
+    def held_by_others(self, lock_ids: Collection[int]) -> set[int]:
+        """Return those of `lock_ids` that other processes hold."""
 
     def close(self) -> None:
-        """Give everything back; in the child of a fork: let go of what is the parent's."""
+        """Release all locks. In the child of a fork, close the descriptors of the parent."""
 
 
-OpenLocks = Callable[[Path], KernelLocks]
+OpenLocks = Callable[[Path], AdvisoryLocks]
 
 
 def open_directory(directory: Path) -> int:
-    """A descriptor of `directory`, which is made if it is missing, for this user alone.
+    """Return a descriptor of `directory`, which is created for this user alone if it is missing.
 
-    Whoever can write to it could replace a lock file, and by that let two requests in at once.
+    A user who can write to the directory could replace a lock file, and so let two requests hold
+    the same lock.
 
     Raises:
-        LockDirectoryRefused: it is not a directory of ours, or others can write to it.
+        InvalidLockDirectory: it is not a directory of this user, or other users can write to it.
     """
     try:
         with suppress(FileExistsError):
             directory.mkdir(mode=0o700)
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        reason = f"expected a directory that is no symbolic link ({error.strerror})"
+        reason = f"expected a directory that is not a symbolic link ({error.strerror})"
         raise InvalidLockDirectory(directory, reason) from error
     try:
         _check_directory(directory, os.fstat(fd))
     except InvalidLockDirectory:
         os.close(fd)
         raise
-    # systemd clears temporary directories of what was not touched for ten days, and a lock file
-    # never is. It leaves alone what is below a directory with a BSD lock on it:
+    # systemd removes files from temporary directories that were not touched for ten days, and lock
+    # files are never touched. It skips directories with a BSD lock on them:
     # https://systemd.io/TEMPORARY_DIRECTORIES/. Without the file, workers that start later would
-    # make another one, and not see the locks of the earlier ones.
+    # create another one, and not see the locks of the earlier workers.
     with suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return fd
@@ -98,26 +100,26 @@ def _check_directory(directory: Path, status: os.stat_result) -> None:
 
 
 def probe(open_locks: OpenLocks, directory: Path) -> None:
-    """Find out whether locks exclude each other on this file system: some only pretend to.
+    """Check that locks exclude each other on this file system; some file systems ignore them.
 
     Raises:
-        LockDirectoryRefused: they do not.
+        InvalidLockDirectory: locks do not work in `directory`.
     """
-    name = secrets.randbelow(NAMES)  # workers that start together must not disturb each other
+    lock_id = secrets.randbelow(ID_LIMIT)  # workers that start together must not collide
     try:
-        ours, theirs = open_locks(directory), open_locks(directory)
+        first, second = open_locks(directory), open_locks(directory)
         works = (
-            ours.take(name)
-            and not theirs.take(name)
-            and theirs.taken_elsewhere({name}) == {name}
-            and not ours.taken_elsewhere({name})
+            first.try_acquire(lock_id)
+            and not second.try_acquire(lock_id)
+            and second.held_by_others({lock_id}) == {lock_id}
+            and not first.held_by_others({lock_id})
         )
-        ours.close()
-        works = works and theirs.take(name)
-        theirs.drop(name)
-        theirs.close()
+        first.close()
+        works = works and second.try_acquire(lock_id)
+        second.release(lock_id)
+        second.close()
     except OSError as error:
-        reason = f"expected a place where locks work ({error.strerror})"
+        reason = f"expected a directory where locks work ({error.strerror})"
         raise InvalidLockDirectory(directory, reason) from error
     if not works:
         raise InvalidLockDirectory(directory, "expected a file system where locks exclude")
@@ -128,18 +130,18 @@ def probe(open_locks: OpenLocks, directory: Path) -> None:
 _FLOCK = struct.Struct("hhqqi0q")
 
 
-class ByteLocks:
-    """A byte for each lock, by Linux's open file description locks (fcntl(2)), in a few files.
+class OfdLocks:
+    """One byte for each lock in a few files, locked by open file description locks (fcntl(2)).
 
-    The classic locks of POSIX belong to a process: closing any descriptor of the file drops them
-    all, also one that a library opened and closed for a look. These belong to the open file
-    description. So there is one description of each file in a process, and it is not shared with
+    Classic POSIX locks belong to a process: closing any descriptor of the file releases them all,
+    even if a library only opened the file to read it. OFD locks belong to the open file
+    description. So a process has one description of each file, which it does not share with its
     children.
 
     The bytes need not exist: the files stay empty.
 
     Raises:
-        LockDirectoryRefused: see `open_directory`.
+        InvalidLockDirectory: see `open_directory`.
         OSError: a lock file cannot be opened.
     """
 
@@ -147,76 +149,76 @@ class ByteLocks:
         fds = [open_directory(directory)]
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            for number in range(FILES):
+            for number in range(FILE_COUNT):
                 fds.append(os.open(f"uploads-{number:x}.lock", flags, 0o600, dir_fd=fds[0]))
         except OSError:
             _close(*fds)
             raise
         self._fds = fds[1:]
         self._finalizer = weakref.finalize(self, _close, *fds)
-        # The end of the process is the kernel's business: threads may still be at work.
+        # At exit the kernel closes the files: threads may still use the locks until then.
         self._finalizer.atexit = False
 
-    def take(self, name: int) -> bool:
-        """Take a lock; False when another process has it."""
+    def try_acquire(self, lock_id: int) -> bool:
+        """Acquire a lock; return False if another process holds it."""
         try:
-            self._call(fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, name), name)
+            self._call(fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, lock_id), lock_id)
         except (BlockingIOError, PermissionError):  # POSIX allows EAGAIN and EACCES
             return False
         return True
 
-    def drop(self, name: int) -> None:
-        """Give a lock back. Without having it, or after `close`, this does nothing."""
+    def release(self, lock_id: int) -> None:
+        """Release a lock. If it is not held, or after `close`, do nothing."""
         if self._finalizer.alive:
-            self._call(fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, name), name)
+            self._call(fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, lock_id), lock_id)
 
-    def _call(self, command: int, flock: bytes, name: int) -> bytes:
-        """Ask the kernel about the file that has this name."""
-        return fcntl.fcntl(self._fds[name % FILES], command, flock)
+    def _call(self, command: int, flock: bytes, lock_id: int) -> bytes:
+        """Call fcntl on the file that contains the lock."""
+        return fcntl.fcntl(self._fds[lock_id % FILE_COUNT], command, flock)
 
-    def taken_elsewhere(self, names: Collection[int]) -> set[int]:
-        """Those of `names` that other processes have taken."""
-        of_file: dict[int, list[int]] = {}
-        for name in sorted(names):
-            of_file.setdefault(name % FILES, []).append(name)
-        return {name for some in of_file.values() for name in self._taken_of(some)}
+    def held_by_others(self, lock_ids: Collection[int]) -> set[int]:
+        """Return those of `lock_ids` that other processes hold."""
+        by_file: dict[int, list[int]] = {}
+        for lock_id in sorted(lock_ids):
+            by_file.setdefault(lock_id % FILE_COUNT, []).append(lock_id)
+        return {lock_id for ids in by_file.values() for lock_id in self._held_in_file(ids)}
 
-    def _taken_of(self, names: Sequence[int]) -> Iterator[int]:
-        """Those that others have taken of the sorted names in one file.
+    def _held_in_file(self, lock_ids: Sequence[int]) -> Iterator[int]:
+        """Yield those of the sorted ids, all of one file, that other processes hold.
 
-        The first question is about all of them at once, and in most cases it is the last. Where
-        somebody has one, the kernel says which, and it is asked about what lies on either side.
+        The first call covers the whole range, and in most cases it is the only one. If the kernel
+        reports a lock, the ids on either side of it are checked next.
         """
-        todo = [(0, len(names))]
+        todo = [(0, len(lock_ids))]
         while todo:
             begin, end = todo.pop()
             if begin == end:
                 continue
-            taken = self._taken_between(names[begin], names[end - 1] + 1)
-            if taken is not None:
-                left = bisect_left(names, taken.start, begin, end)
-                right = bisect_left(names, taken.stop, left, end)
-                yield from names[left:right]
+            held = self._held_between(lock_ids[begin], lock_ids[end - 1] + 1)
+            if held is not None:
+                left = bisect_left(lock_ids, held.start, begin, end)
+                right = bisect_left(lock_ids, held.stop, left, end)
+                yield from lock_ids[left:right]
                 todo += [(begin, left), (right, end)]
 
-    def _taken_between(self, start: int, stop: int) -> range | None:
-        """One of the others' locks from `start` on and before `stop`, if there is any.
+    def _held_between(self, start: int, stop: int) -> range | None:
+        """Return a range that another process holds from `start` on and before `stop`, if any.
 
-        The kernel does not report the locks of the description that asks.
+        The kernel does not report the locks of the description that the call is made on.
         """
-        question = _flock(fcntl.F_WRLCK, start, stop - start)
-        kind, _, first, length, _ = _FLOCK.unpack(self._call(fcntl.F_OFD_GETLK, question, start))
+        request = _flock(fcntl.F_WRLCK, start, stop - start)
+        kind, _, first, length, _ = _FLOCK.unpack(self._call(fcntl.F_OFD_GETLK, request, start))
         if kind == fcntl.F_UNLCK:
             return None
-        return range(first, first + length if length else stop)  # no length: all that follow
+        return range(first, first + length if length else stop)  # 0: up to the end of the file
 
     def close(self) -> None:
-        """Give everything back; in the child of a fork: let go of what is the parent's."""
+        """Release all locks. In the child of a fork, close the descriptors of the parent."""
         self._finalizer()
 
 
 def _flock(type: int, start: int, length: int = 1) -> bytes:
-    # l_pid has to be 0, or the kernel takes it for a mistake (EINVAL).
+    # l_pid must be 0, or the kernel rejects the call (EINVAL).
     return _FLOCK.pack(type, os.SEEK_SET, start, length, 0)
 
 

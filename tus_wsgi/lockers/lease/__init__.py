@@ -1,1 +1,1 @@
-"""Locks for many hosts: a lease in a record that is written conditionally."""
+"""Locks across hosts: leases in records that are written conditionally."""

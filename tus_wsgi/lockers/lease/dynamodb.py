@@ -1,17 +1,17 @@
-"""Lease records in a DynamoDB table: an item for each lock, and one operation, `UpdateItem`.
+"""Lease records in a DynamoDB table: an item for each lock, written by `UpdateItem` only.
 
-| attribute | type | |
-|---|---|---|
-| `id`      | S | the partition key: the record's name |
-| `holder`  | S | token of the request that has the lock; missing while it is free |
-| `fence`   | N | rises with each holder |
-| `beat`    | S | another one after each write of a holder |
-| `wanted`  | S | the seat that is next; missing for nobody |
-| `stood`   | N | seconds for which `beat` has stood |
-| `expires` | N | Unix time after which DynamoDB may remove the item: for cleaning up only |
+| attribute | type | content                                                     | `LeaseRecord`   |
+|-----------|------|-------------------------------------------------------------|-----------------|
+| `id`      | S    | the partition key: the record's name                        |                 |
+| `holder`  | S    | token of the request that holds the lock; absent while free | `holder`        |
+| `fence`   | N    | increases with each holder                                  | `fence`         |
+| `beat`    | S    | changes with each write of a holder                         | `heartbeat_id`  |
+| `wanted`  | S    | the next waiter; absent for none                            | `next_waiter`   |
+| `stood`   | N    | seconds for which `beat` has not changed                    | `unchanged_for` |
+| `expires` | N    | Unix time after which DynamoDB may remove the item          |                 |
 
-Permissions: `dynamodb:UpdateItem` on the table. A condition that fails is answered with the item,
-so nothing is ever read on its own. Costs: one write request unit a call, failed conditions too.
+Permissions: `dynamodb:UpdateItem` on the table. The response to a failed condition contains the
+item, so no call only reads. Costs: one write request unit per call, including failed conditions.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ KEY = "id"
 EXPIRES = "expires"
 
 CALL_TIMEOUT = 1.5
-"""Seconds until a call is given up and tried again. DynamoDB answers in less than 10 ms; there have
-to be two tries in the 3.5 s that a missed heartbeat leaves of a lease."""
+"""Seconds until a call is abandoned and retried. DynamoDB answers in less than 10 ms. The 3.5 s
+that a missed heartbeat leaves of a lease are enough for two attempts."""
 
 CONNECTIONS = 64
 """Each request makes one call at a time."""
 
-KEPT = 7 * 24 * 3600
-"""Seconds for which an item is kept that nobody writes to. Clocks may be wrong by days: an item
-that is removed under its holder's feet is a lock that is lost."""
+RETENTION = 7 * 24 * 3600
+"""Seconds for which an item is kept after its last write. Clocks may be wrong by days, and a lock
+is lost if its item is removed while it is held."""
 
 _OUTCOME_UNKNOWN = frozenset(
     {AwsErrorKind.CONFLICT, AwsErrorKind.THROTTLED, AwsErrorKind.SERVER_ERROR}
@@ -53,10 +53,13 @@ _Values = dict[str, str | float]
 
 
 class DynamoDBRecords:
-    """`LeaseRecords` in the table of this name. Credentials, region and endpoint are boto3's.
+    """`LeaseRecords` in a table. boto3 supplies credentials, region and endpoint.
+
+    Args:
+        table: its name.
 
     Raises:
-        LockerRefused: there is no region.
+        LockerUnsupported: no region is configured.
     """
 
     def __init__(self, table: str) -> None:
@@ -64,7 +67,7 @@ class DynamoDBRecords:
         config = Config(
             connect_timeout=CALL_TIMEOUT,
             read_timeout=CALL_TIMEOUT,
-            # Trying again is the lease's business, which knows how long it is worth while.
+            # The lease retries, because it knows how much time is left.
             retries={"total_max_attempts": 1},
             max_pool_connections=CONNECTIONS,
             parameter_validation=False,
@@ -76,94 +79,106 @@ class DynamoDBRecords:
 
     @property
     def keeps_fences(self) -> bool:
-        """They rise until the item expires, which is long after anybody remembers one."""
+        """True: a fence is kept until its item expires, long after every cached upload."""
         return True
 
     def check(self) -> None:
-        """Find out whether the table is there, and may be written to. Nothing is written."""
+        """Check that the table exists and may be written to. Nothing is written."""
         try:
             self._update("check", "REMOVE holder", "attribute_exists(no_such_thing)", {})
         except LockerUnavailable as error:
             cause = error.__cause__
             kind = classify_error(cause).kind if isinstance(cause, ClientError) else None
-            said = f"TUS_LOCKER: the table {self._table!r} cannot be used"
+            message = f"TUS_LOCKER: the table {self._table!r} cannot be used"
             if kind is AwsErrorKind.CONTAINER_NOT_FOUND:
-                said = f"TUS_LOCK_TABLE: there is no table {self._table!r}"
-                said += "; `tus-wsgi create-lock-table` makes it"
-            raise LockerUnsupported(f"{said} ({cause})") from error
+                message = f"TUS_LOCK_TABLE: there is no table {self._table!r}"
+                message += "; `tus-wsgi create-lock-table` creates it"
+            raise LockerUnsupported(f"{message} ({cause})") from error
 
-    def take(self, name: str, claim: Claim) -> LeaseRecord:
-        """Make `claim` the holder, if it may. See `LeaseRecords`."""
+    def try_acquire(self, name: str, claim: Claim) -> LeaseRecord:
+        """Make `claim` the holder, if it may acquire the record. See `LeaseRecords`."""
         condition = "attribute_not_exists(holder)"
-        condition += " AND (attribute_not_exists(wanted) OR wanted = :seat)"
-        values: _Values = {":holder": claim.token, ":beat": claim.beat, ":seat": claim.seat}
+        condition += " AND (attribute_not_exists(wanted) OR wanted = :waiter)"
+        values: _Values = {
+            ":holder": claim.token,
+            ":beat": claim.heartbeat_id,
+            ":waiter": claim.waiter_id,
+        }
         if claim.has_expired and claim.seen is not None:
             condition = f"({condition}) OR beat = :seen"
-            values[":seen"] = claim.seen.beat
+            values[":seen"] = claim.seen.heartbeat_id
         change = "SET holder = :holder, beat = :beat, expires = :expires"
         change += ", fence = if_not_exists(fence, :zero) + :one REMOVE wanted, stood"
         values |= {":expires": _expiry(), ":zero": 0, ":one": 1}
         return self._update(name, change, condition, values)
 
-    def renew(self, name: str, held: LeaseRecord, *, beat: str) -> LeaseRecord:
-        """Write another beat. See `LeaseRecords`."""
+    def renew(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> LeaseRecord:
+        """Write a heartbeat. See `LeaseRecords`."""
         return self._update(
             name,
             "SET beat = :beat, expires = :expires REMOVE stood",
             "holder = :holder",
-            {":beat": beat, ":expires": _expiry(), ":holder": held.holder},
+            {":beat": heartbeat_id, ":expires": _expiry(), ":holder": held.holder},
         )
 
-    def ask(self, name: str, seen: LeaseRecord, *, seat: str, stood: float) -> LeaseRecord:
-        """Write who is next. See `LeaseRecords`."""
+    def request_release(
+        self, name: str, seen: LeaseRecord, *, waiter_id: str, unchanged_for: float
+    ) -> LeaseRecord:
+        """Write the next waiter. See `LeaseRecords`."""
         return self._update(
             name,
-            "SET wanted = :seat, stood = :stood",
+            "SET wanted = :waiter, stood = :stood",
             "beat = :beat",
-            {":seat": seat, ":stood": round(stood, 3), ":beat": seen.beat},
+            {
+                ":waiter": waiter_id,
+                ":stood": round(unchanged_for, 3),
+                ":beat": seen.heartbeat_id,
+            },
         )
 
-    def release(self, name: str, held: LeaseRecord, *, beat: str) -> None:
+    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
         """Make the lock free. See `LeaseRecords`."""
         self._update(
             name,
             "SET beat = :beat, expires = :expires REMOVE holder, stood",
             "holder = :holder",
-            {":beat": beat, ":expires": _expiry(), ":holder": held.holder},
+            {":beat": heartbeat_id, ":expires": _expiry(), ":holder": held.holder},
         )
 
     def _update(self, name: str, change: str, condition: str, values: _Values) -> LeaseRecord:
-        """Change the item if the condition holds; the item as it is then."""
-        more: dict[str, Any] = {}
+        """Change the item if the condition holds, and return the item as it is afterwards."""
+        options: dict[str, Any] = {}
         if values:
-            more["ExpressionAttributeValues"] = {key: _typed(one) for key, one in values.items()}
+            options["ExpressionAttributeValues"] = {
+                key: _typed(value) for key, value in values.items()
+            }
         try:
-            answer = self.client.update_item(
+            response = self.client.update_item(
                 TableName=self._table,
                 Key={KEY: {"S": name}},
                 UpdateExpression=change,
                 ConditionExpression=condition,
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **more,
+                **options,
             )
         except ClientError as error:
             return _record(_item_of(error))
         except (BotoCoreError, OSError) as error:
             raise OutcomeUnknown("UpdateItem") from error
-        return _record(answer.get("Attributes", {}))
+        return _record(response.get("Attributes", {}))
 
 
 def create_table(name: str) -> bool:
-    """Make the table that `TUS_LOCK_TABLE` names, and wait until it is there.
+    """Create the table that `TUS_LOCK_TABLE` names, and wait until it is active.
 
-    Needs `dynamodb:CreateTable`, `DescribeTable` and `UpdateTimeToLive`, which no server does.
+    Needs `dynamodb:CreateTable`, `DescribeTable` and `UpdateTimeToLive`, which no server needs.
 
     Returns:
-        whether it was made; False when it was there already.
+        whether it was created; False if it existed already.
 
     Raises:
-        BotoCoreError, ClientError: boto3's own, for somebody who is there to read them.
+        BotoCoreError, ClientError: the errors of boto3, for the operator who runs the command.
     """
     client = boto3.session.Session().client("dynamodb")
     try:
@@ -183,11 +198,11 @@ def create_table(name: str) -> bool:
 
 
 def _item_of(error: ClientError) -> dict[str, Any]:
-    """The item that a failed condition comes with.
+    """Return the item that the response to a failed condition contains.
 
     Raises:
-        Unanswered: it was no failed condition, and may pass.
-        LockerUnavailable: it was none, and will not pass.
+        OutcomeUnknown: another error, which a retry may fix.
+        LockerUnavailable: another error, which a retry does not fix.
     """
     response = classify_error(error)
     if response.kind is AwsErrorKind.CONDITION_FAILED:
@@ -199,7 +214,7 @@ def _item_of(error: ClientError) -> dict[str, Any]:
 
 
 def _expiry() -> int:
-    return int(time.time()) + KEPT
+    return int(time.time()) + RETENTION
 
 
 def _typed(value: str | float) -> dict[str, str]:
@@ -216,7 +231,7 @@ def _record(item: dict[str, Any]) -> LeaseRecord:
     return LeaseRecord(
         holder=text("holder"),
         fence=int(number("fence")),
-        beat=text("beat"),
-        wanted=text("wanted"),
-        stood=number("stood"),
+        heartbeat_id=text("beat"),
+        next_waiter=text("wanted"),
+        unchanged_for=number("stood"),
     )

@@ -1,4 +1,7 @@
-"""The lock of one request, from the wait for it to the end."""
+"""The lease of one request: acquire the record, renew it, release it.
+
+The rules that all holders and waiters follow are in `tus_wsgi.lockers.lease.locker`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import NoReturn
 from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.domain.events import LeaseLost, LockEvent, LockTakenOver
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.lockers.lease.monitor import SOON, LeaseMonitor
+from tus_wsgi.lockers.lease.monitor import MIN_PAUSE, LeaseMonitor
 from tus_wsgi.lockers.lease.records import (
     Claim,
     LeaseRecord,
@@ -25,66 +28,66 @@ from tus_wsgi.lockers.queue import QueueEntry
 
 _log = logging.getLogger(__name__)
 
-Tell = Callable[[LockEvent], None]
+OnEvent = Callable[[LockEvent], None]
 
 
 def uptime() -> float:
-    """Seconds on a clock that goes on while this host sleeps, where there is such a clock."""
+    """Return seconds on a clock that runs while this host is suspended, if there is one."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
-def name_of(id: UploadId) -> str:
-    """What an upload's record is called. It leads nobody to the id, which is a capability."""
+def record_name(id: UploadId) -> str:
+    """Return the name of an upload's record: a hash, because the id is a secret."""
     return blake2b(id.encode(), digest_size=16).hexdigest()
 
 
 class Lease:
-    """The lock of one request, from the wait for it to the end. The `Lock` that is handed out.
+    """The lock of one request, from the wait to the release. It implements `Lock`.
 
     Args:
         id: the upload.
-        ticket: the request's place in the queue of its process.
-        records: where the lock's record is.
-        seat: the process's name among those that wait.
-        times: how long everything takes.
-        tell: told when the lock is taken over or lost.
+        entry: the request's entry in the queue of its process.
+        records: stores the lock's record.
+        waiter_id: identifies the process among the waiters.
+        timing: the intervals of the protocol.
+        on_event: called when the lock is taken over or lost.
 
     Attributes:
-        fence: the lock's number; it rises with each holder.
+        fence: the lock's number, which increases with each holder.
     """
 
     def __init__(
         self,
         id: UploadId,
-        ticket: QueueEntry,
+        entry: QueueEntry,
         records: LeaseRecords,
         *,
-        seat: str,
-        times: LeaseTiming,
-        tell: Tell,
+        waiter_id: str,
+        timing: LeaseTiming,
+        on_event: OnEvent,
     ) -> None:
         self.fence = 0
-        self._tell = tell
+        self._on_event = on_event
         self._id = id
-        self._name = name_of(id)
-        self._ticket = ticket
+        self._name = record_name(id)
+        self._entry = entry
         self._records = records
-        self._seat = seat
-        self._times = times
+        self._waiter_id = waiter_id
+        self._timing = timing
         self._token = secrets.token_hex(8)
-        self._beats = 0
+        self._heartbeats = 0
         self._mutex = threading.Lock()
-        # What of ours is in the record, as far as we know; None before and after.
+        # The record as this request last wrote it; None before the lock is acquired.
         self._record: LeaseRecord | None = None
-        # When the first try was sent whose outcome is unknown; None if all are known.
-        self._unsure: float | None = None
+        # When the first attempt with an unknown outcome was sent; None if all outcomes are known.
+        self._unknown_since: float | None = None
         self._valid_until = 0.0  # on the clock of `uptime`
         self._has_ended = False
         self._lost: str | None = None
 
-    # -- having it -------------------------------------------------------------------------------
+    # -- while the lock is held ------------------------------------------------------------------
 
     @property
     def holder(self) -> int | None:
@@ -93,149 +96,170 @@ class Lease:
 
     @property
     def previous_holder(self) -> int | None:
-        """The fence of the holder before."""
+        """The fence of the previous holder."""
         return self.fence - 1 if self._records.keeps_fences else None
 
     def assert_held(self) -> None:
-        """Raise `LockLost` unless the lock is still ours."""
-        self._ticket.assert_held()
+        """Raise `LockLost` unless this request holds the lock."""
+        self._entry.assert_held()
         if self._lost is None and uptime() >= self._valid_until:
-            # Stopped for longer than a lease, perhaps, and now faster than our own heart.
+            # After a pause longer than a lease, this check may run before the scheduler's.
             self._lose("the lock could not be renewed in time")
         if self._lost is not None:
             raise LockLost(self._lost)
 
     def renew(self) -> float | None:
-        """Write another beat; returns the seconds until the next one."""
+        """Write a heartbeat, and return the seconds until the next one; None to stop."""
         record = self._record
         if record is None or self._lost is not None or self._has_ended:
             return None
-        began = uptime()
-        if began >= self._valid_until:
+        sent_at = uptime()
+        if sent_at >= self._valid_until:
             self._lose("the lock could not be renewed in time")
             return None
         try:
-            found = self._records.renew(self._name, record, beat=self._next_beat())
+            found = self._records.renew(self._name, record, heartbeat_id=self._next_heartbeat_id())
         except (OutcomeUnknown, LockerUnavailable) as error:
-            _log.info("a lock was not renewed, which is tried again: %s", error)
-            return self._times.poll
+            _log.info("a lock was not renewed, and will be retried: %s", error)
+            return self._timing.poll
         if self._has_ended:
             return None
         if found.holder != self._token:
-            self._lose("the lock has passed to somebody else")
+            self._lose("the lock has passed to another holder")
             return None
-        self._confirm(found, began)
-        if found.wanted:
-            self._ticket.ask()
+        self._confirm(found, sent_at)
+        if found.next_waiter:
+            self._entry.request_release()
         return self.next_renewal()
 
     def next_renewal(self) -> float:
-        """Seconds until the next beat is due."""
-        began = self._valid_until + self._times.margin - self._times.lease
-        return max(0.0, began + self._times.heartbeat - uptime())
+        """Return the seconds until the next heartbeat is due."""
+        sent_at = self._valid_until + self._timing.margin - self._timing.lease
+        return max(0.0, sent_at + self._timing.heartbeat - uptime())
 
-    def _confirm(self, record: LeaseRecord, began: float) -> None:
+    def _confirm(self, record: LeaseRecord, sent_at: float) -> None:
         self._record = record
-        self._valid_until = began + self._times.lease - self._times.margin
+        self._valid_until = sent_at + self._timing.lease - self._timing.margin
 
     def _lose(self, reason: str) -> None:
         with self._mutex:
             if self._lost is not None or self._has_ended:
                 return
             self._lost = reason
-        self._tell(LeaseLost(self._id, reason))
-        self._ticket.ask()
+        self._on_event(LeaseLost(self._id, reason))
+        self._entry.request_release()
 
-    def _next_beat(self) -> str:
-        self._beats += 1
-        return f"{self._token}.{self._beats}"
+    def _next_heartbeat_id(self) -> str:
+        self._heartbeats += 1
+        return f"{self._token}.{self._heartbeats}"
 
-    # -- getting it ------------------------------------------------------------------------------
+    # -- acquire ---------------------------------------------------------------------------------
 
-    def acquire(self, deadline: float, watch: LeaseMonitor) -> None:
+    def acquire(self, deadline: float, monitor: LeaseMonitor) -> None:
         """Wait for the lock until `deadline`, an instant of the monotonic clock.
 
         Raises:
-            UploadLocked: its holder did not let go.
-            LockerUnavailable: the service did not answer, or refuses to work for us.
+            UploadLocked: the holder did not release the lock in time.
+            LockerUnavailable: the service did not answer, or does not accept the call.
         """
         failures = 0
         while True:
-            error = self._try(watch)
+            error = self._try_acquire(monitor)
             if self._record is not None:
                 return
             failures = failures + 1 if error else 0
             left = deadline - time.monotonic()
-            # Who has seen enough by now does not leave without the lock, however short its time.
-            if left <= 0 and (error or not watch.has_expired(time.monotonic())):
-                self._give_up(watch, error)
-            pause = SOON if failures == 1 else watch.next_look(time.monotonic())
-            time.sleep(min(pause, max(left, SOON)))
+            # If the lease already looks expired, try once more, however short the timeout is.
+            if left <= 0 and (error or not monitor.has_expired(time.monotonic())):
+                self._give_up(monitor, error)
+            pause = MIN_PAUSE if failures == 1 else monitor.next_poll(time.monotonic())
+            time.sleep(min(pause, max(left, MIN_PAUSE)))
 
-    def _try(self, watch: LeaseMonitor) -> OutcomeUnknown | None:
-        """Take the lock if it can be had, else ask its holder; what went wrong, if anything."""
-        has_expired = watch.has_expired(time.monotonic())
-        claim = Claim(self._token, self._seat, self._next_beat(), watch.seen, has_expired)
+    def _try_acquire(self, monitor: LeaseMonitor) -> OutcomeUnknown | None:
+        """Try to acquire the lock, or else request its release.
+
+        Returns:
+            the error, if the outcome is unknown.
+        """
+        has_expired = monitor.has_expired(time.monotonic())
+        claim = Claim(
+            self._token, self._waiter_id, self._next_heartbeat_id(), monitor.seen, has_expired
+        )
         try:
-            began = uptime()
-            # Whatever happens meanwhile, the exception of a killed greenlet too: it may be ours.
-            self._unsure = began if self._unsure is None else self._unsure
-            found = self._records.take(self._name, claim)
+            sent_at = uptime()
+            # Set before the call: whatever interrupts it, even the exception of a killed greenlet,
+            # this request may hold the lock afterwards.
+            if self._unknown_since is None:
+                self._unknown_since = sent_at
+            found = self._records.try_acquire(self._name, claim)
             if found.holder == self._token:
-                self._take(found, self._unsure, watch)
+                self._mark_acquired(found, self._unknown_since, monitor)
                 return None
-            self._unsure = None
-            watch.look(found, time.monotonic())
-            if found.holder and not found.wanted:
-                asked = self._records.ask(self._name, found, seat=self._seat, stood=watch.stood)
-                watch.look(asked, time.monotonic())
+            self._unknown_since = None
+            monitor.observe(found, time.monotonic())
+            if found.holder and not found.next_waiter:
+                requested = self._records.request_release(
+                    self._name,
+                    found,
+                    waiter_id=self._waiter_id,
+                    unchanged_for=monitor.unchanged_for,
+                )
+                monitor.observe(requested, time.monotonic())
         except OutcomeUnknown as error:
             return error
         return None
 
-    def _take(self, found: LeaseRecord, began: float, watch: LeaseMonitor) -> None:
+    def _mark_acquired(self, found: LeaseRecord, sent_at: float, monitor: LeaseMonitor) -> None:
         self.fence = found.fence
-        self._confirm(found, began)
-        self._unsure = None
-        if watch.was_silent:
-            self._tell(LockTakenOver(self._id, found.fence))
+        self._confirm(found, sent_at)
+        self._unknown_since = None
+        if monitor.holder_expired:
+            self._on_event(LockTakenOver(self._id, found.fence))
 
-    def _give_up(self, watch: LeaseMonitor, error: OutcomeUnknown | None) -> NoReturn:
+    def _give_up(self, monitor: LeaseMonitor, error: OutcomeUnknown | None) -> NoReturn:
         if error is not None:
             raise LockerUnavailable(error.operation) from error
-        seen = watch.seen
-        if seen is not None and seen.holder and watch.stood > 2 * self._times.heartbeat:
-            # The holder is gone, it seems, and the client will come again, perhaps elsewhere.
+        seen = monitor.seen
+        if seen is not None and seen.holder and monitor.unchanged_for > 2 * self._timing.heartbeat:
+            # The holder seems dead, and the client will retry, perhaps on another host.
             try:
-                seat = seen.wanted or self._seat
-                self._records.ask(self._name, seen, seat=seat, stood=watch.stood)
+                self._records.request_release(
+                    self._name,
+                    seen,
+                    waiter_id=seen.next_waiter or self._waiter_id,
+                    unchanged_for=monitor.unchanged_for,
+                )
             except (OutcomeUnknown, LockerUnavailable):
-                _log.info("what a waiter has seen could not be left to the next one")
+                _log.info("the age of a heartbeat could not be stored for the next waiter")
         raise UploadLocked
 
-    # -- giving it back --------------------------------------------------------------------------
+    # -- release ---------------------------------------------------------------------------------
 
     def release(self) -> bool:
-        """Give the lock back, if it is or may be ours; whether that is done with."""
+        """Release the lock if this request holds it or may hold it.
+
+        Returns:
+            whether that is done; False if the caller must call this again.
+        """
         with self._mutex:
             self._has_ended = True
         if self._record is not None:
             until = self._valid_until
-        elif self._unsure is not None:
-            until = self._unsure + self._times.lease
+        elif self._unknown_since is not None:
+            until = self._unknown_since + self._timing.lease
         else:
             return True
         held = self._record or LeaseRecord(holder=self._token)
         try:
-            self._records.release(self._name, held, beat=f"{self._token}.end")
+            self._records.release(self._name, held, heartbeat_id=f"{self._token}.end")
         except LockerUnavailable:
             return True
         except OutcomeUnknown as error:
-            _log.info("a lock was not given back, which is tried again: %s", error)
-            # In the end others see by themselves that nobody is there.
+            _log.info("a lock was not released, and will be retried: %s", error)
+            # After that, other processes see the lease expire.
             return uptime() >= until
         return True
 
     def release_again(self) -> float | None:
-        """Like `release`, for the heart: the seconds until the next try."""
-        return None if self.release() else self._times.poll
+        """Call `release` as a task of the scheduler: return the seconds until the next attempt."""
+        return None if self.release() else self._timing.poll

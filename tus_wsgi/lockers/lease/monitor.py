@@ -1,4 +1,4 @@
-"""How a waiter knows that a holder is gone: by its own clock, and by nobody else's."""
+"""How a waiter detects a dead holder: by its own monotonic clock only."""
 
 from __future__ import annotations
 
@@ -10,94 +10,98 @@ from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.lease.records import LeaseRecord, LeaseTiming
 
-SOON = 0.02
+MIN_PAUSE = 0.02
 """Seconds: the shortest pause between two calls."""
 
 
 class LeaseMonitor:
-    """What a waiter has seen of a record, and for how long, on its own clock.
+    """The record of one lock as a waiter has observed it, and for how long it has not changed.
 
     Args:
-        seat: the waiter's.
-        times: how long everything takes.
+        waiter_id: the waiter's.
+        timing: the intervals of the protocol.
 
     Attributes:
-        seen: the record as it was last; None before it was seen.
-        stood: seconds for which its beat has stood at least.
-        was_silent: whether the lock was had, when it was last tried, because its holder is gone.
+        seen: the record as it was last observed; None before the first observation.
+        unchanged_for: seconds for which its heartbeat has not changed, at least.
+        holder_expired: whether the last call of `has_expired` found an expired holder.
     """
 
-    def __init__(self, seat: str, times: LeaseTiming) -> None:
+    def __init__(self, waiter_id: str, timing: LeaseTiming) -> None:
         self.seen: LeaseRecord | None = None
-        self.stood = 0.0
-        self.was_silent = False
-        self._seat = seat
-        self._times = times
-        self._at = 0.0
-        self._is_new = True
+        self.unchanged_for = 0.0
+        self.holder_expired = False
+        self._waiter_id = waiter_id
+        self._timing = timing
+        self._observed_at = 0.0
+        self._must_observe = True
 
-    def look(self, record: LeaseRecord, now: float) -> None:
-        """Take note of what the record was when its service answered, at `now` or before."""
-        if self.seen is None or self.seen.beat != record.beat:
-            self.stood = record.stood
+    def observe(self, record: LeaseRecord, now: float) -> None:
+        """Note the state that the service reported, at `now` or before."""
+        if self.seen is None or self.seen.heartbeat_id != record.heartbeat_id:
+            self.unchanged_for = record.unchanged_for
         else:
-            self.stood = max(record.stood, self.stood + now - self._at)
-        self.seen, self._at, self._is_new = record, now, False
+            self.unchanged_for = max(
+                record.unchanged_for, self.unchanged_for + now - self._observed_at
+            )
+        self.seen, self._observed_at, self._must_observe = record, now, False
 
-    def begin_again(self) -> None:
-        """From now on another waiter looks. It decides nothing before it has seen the record."""
-        self._is_new = True
+    def start_wait(self) -> None:
+        """Prepare for another waiter. Nothing expires before that waiter observes the record."""
+        self._must_observe = True
 
     def has_expired(self, now: float) -> bool:
-        """Whether the beat has stood for so long that its writer, or who was next, is gone."""
-        left = self._left(now)
+        """Return whether the lease of the holder, or the reservation of a waiter, has expired."""
+        left = self._time_left(now)
         has_expired = left is not None and left <= 0
-        self.was_silent = has_expired and self.seen is not None and bool(self.seen.holder)
+        self.holder_expired = has_expired and self.seen is not None and bool(self.seen.holder)
         return has_expired
 
-    def next_look(self, now: float) -> float:
-        """Seconds until it is worth while to look again."""
-        left = self._left(now)
-        return self._times.poll if left is None else min(self._times.poll, max(left, SOON))
+    def next_poll(self, now: float) -> float:
+        """Return the seconds until the record should be read again."""
+        left = self._time_left(now)
+        return self._timing.poll if left is None else min(self._timing.poll, max(left, MIN_PAUSE))
 
-    def _left(self, now: float) -> float | None:
-        """Seconds for which the beat has still to stand; None when nobody is waited for."""
+    def _time_left(self, now: float) -> float | None:
+        """Return the seconds until the lease or reservation expires; None if there is none."""
         seen = self.seen
-        if seen is None or self._is_new or not (seen.holder or seen.wanted not in {"", self._seat}):
+        if seen is None or self._must_observe:
             return None
-        term = self._times.lease if seen.holder else self._times.reserve
-        return term - (self.stood + now - self._at)
+        if not seen.holder and seen.next_waiter in {"", self._waiter_id}:
+            return None
+        term = self._timing.lease if seen.holder else self._timing.reserve
+        return term - (self.unchanged_for + now - self._observed_at)
 
 
 class LeaseMonitors:
-    """What the waiters of a process have seen in vain, from which the next ones go on.
+    """The monitors of the waiters of a process that timed out, for the next waiters.
 
-    Without it, waiters that are refused at once would never see anybody be silent for long.
+    Without them, waiters with a short timeout would never observe a lease for long enough.
 
     Args:
-        seat: the process's.
-        times: how long everything takes.
-        count: of so many locks it is remembered; the oldest go first.
+        waiter_id: identifies the process.
+        timing: the intervals of the protocol.
+        max_count: monitors that are kept; the oldest are evicted first.
     """
 
-    def __init__(self, seat: str, times: LeaseTiming, *, count: int = 256) -> None:
-        self._seat = seat
-        self._times = times
-        self._count = count
-        self._watches: dict[UploadId, LeaseMonitor] = {}
+    def __init__(self, waiter_id: str, timing: LeaseTiming, *, max_count: int = 256) -> None:
+        self._waiter_id = waiter_id
+        self._timing = timing
+        self._max_count = max_count
+        self._monitors: dict[UploadId, LeaseMonitor] = {}
         self._mutex = threading.Lock()
 
     @contextmanager
-    def of(self, id: UploadId) -> Iterator[LeaseMonitor]:
-        """The watch of one waiter, which is kept if that has to go without the lock."""
+    def monitor(self, id: UploadId) -> Iterator[LeaseMonitor]:
+        """Provide the monitor of one waiter. It is kept if the waiter raises `UploadLocked`."""
         with self._mutex:
-            watch = self._watches.pop(id, None) or LeaseMonitor(self._seat, self._times)
-        watch.begin_again()
+            monitor = self._monitors.pop(id, None) or LeaseMonitor(self._waiter_id, self._timing)
+        monitor.start_wait()
         try:
-            yield watch
+            yield monitor
         except UploadLocked:
             with self._mutex:
-                self._watches[id] = watch
-                if len(self._watches) > self._count:
-                    del self._watches[next(iter(self._watches))]
+                self._monitors[id] = monitor
+                if len(self._monitors) > self._max_count:
+                    del self._monitors[next(iter(self._monitors))]
             raise

@@ -1,4 +1,4 @@
-"""What leases need of the service that keeps their records. See `tus_wsgi.lockers.lease.locker`."""
+"""The interface of a service that stores leases. See `tus_wsgi.lockers.lease.locker`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTiming:
-    """How long everything takes, in seconds.
+    """The intervals of the lease protocol, in seconds. All processes must use the same.
 
     Attributes:
-        lease: a holder that was silent for so long is gone.
-        heartbeat: from one beat of a holder to the next. As long is a holder unaware, at most, that
-            somebody wants its lock.
-        margin: by so much a holder gives up earlier than others take over. It is for the time that
-            a write takes from the check before it to its arrival.
-        poll: from one look of a waiter at the record to the next.
-        reserve: for so long a free lock is kept for whoever had asked for it.
+        lease: a holder without a heartbeat for this long is considered dead.
+        heartbeat: between two heartbeats of a holder. A holder learns of a waiter with its next
+            heartbeat.
+        margin: a holder stops this much earlier than other processes may take over. It covers the
+            time from the check before a write to the write's arrival.
+        poll: between two reads of the record by a waiter.
+        reserve: a released lock is reserved this long for the waiter that requested it.
     """
 
     lease: float = 6.0
@@ -29,52 +29,57 @@ class LeaseTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRecord:
-    """A lock, as its record says. Without any value: there is no record.
+    """The state of a lock in the service. A record with default values does not exist.
 
     Attributes:
-        holder: the token of the request that has the lock; empty while it is free.
-        fence: rises with each holder.
-        beat: another one after each write of a holder.
-        wanted: the seat that is next; empty for nobody.
-        stood: seconds for which `beat` has stood, by whoever has watched it longest.
-        etag: the service's own name for this state, where it has one.
+        holder: the token of the request that holds the lock; empty while it is free.
+        fence: increases with each holder.
+        heartbeat_id: changes with each write of a holder.
+        next_waiter: the `Claim.waiter_id` that the lock is reserved for; empty for none.
+        unchanged_for: seconds for which `heartbeat_id` has not changed, as the waiter that has
+            observed it longest reports.
+        etag: the service's own identifier of this state, if it has one.
     """
 
     holder: str = ""
     fence: int = 0
-    beat: str = ""
-    wanted: str = ""
-    stood: float = 0.0
+    heartbeat_id: str = ""
+    next_waiter: str = ""
+    unchanged_for: float = 0.0
     etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Somebody who wants a lock.
+    """A request for a lock.
 
     Attributes:
-        token: the request's own.
-        seat: that of its process.
-        beat: what is to be written.
-        seen: the record as it was last; None when nobody has looked yet.
-        has_expired: whether the beat of `seen` has stood for so long that nobody stands behind it.
+        token: identifies the request.
+        waiter_id: identifies its process.
+        heartbeat_id: written to the record if the claim succeeds.
+        seen: the record as it was last observed; None before the first observation.
+        has_expired: whether the lease or the reservation of `seen` has expired.
     """
 
     token: str
-    seat: str
-    beat: str
+    waiter_id: str
+    heartbeat_id: str
     seen: LeaseRecord | None
     has_expired: bool
 
-    def may_take(self, record: LeaseRecord) -> bool:
-        """Whether the record is free for us, or was left by a holder that is gone."""
-        if not record.holder and record.wanted in {"", self.seat}:
+    def may_acquire(self, record: LeaseRecord) -> bool:
+        """Return whether the record is free for this claim, or still is the expired one."""
+        if not record.holder and record.next_waiter in {"", self.waiter_id}:
             return True
-        return self.has_expired and self.seen is not None and self.seen.beat == record.beat
+        return (
+            self.has_expired
+            and self.seen is not None
+            and self.seen.heartbeat_id == record.heartbeat_id
+        )
 
 
 class OutcomeUnknown(Exception):
-    """Nobody knows whether `operation` was carried out; the cause says why."""
+    """It is unknown whether `operation` was carried out; the cause says why."""
 
     def __init__(self, operation: str) -> None:
         super().__init__(operation)
@@ -89,38 +94,40 @@ class LockerUnsupported(ValueError):
 
 
 class LeaseRecords(Protocol):
-    """Records by name. Each write is conditional, and seen by everybody who comes after it.
+    """Lease records by name. Each write is conditional, and visible to every later call.
 
-    An instance belongs to the process that made it, and may be used by all of its threads. Every
-    method returns the record as it is afterwards, be it somebody else's.
+    An instance belongs to the process that created it, and all threads of that process may use it.
+    Every method returns the record as it is afterwards, even if it belongs to another holder.
 
     Raises:
-        Unanswered: try again.
-        LockerUnavailable: trying again would not help.
+        OutcomeUnknown: the call may be retried.
+        LockerUnavailable: a retry would not help.
     """
 
     @property
     def keeps_fences(self) -> bool:
-        """Whether fences rise for as long as an upload lives, and not only while it is locked."""
+        """Whether fences increase over the whole life of an upload, or only while it is locked."""
 
     def check(self) -> None:
-        """Find out whether the service can be used for locks.
+        """Check that the service can be used for locks.
 
         Raises:
-            LockerRefused: it cannot.
+            LockerUnsupported: it cannot.
         """
 
-    def take(self, name: str, claim: Claim) -> LeaseRecord:
-        """Make `claim` the holder, with the next fence, if it `may_take` the record."""
+    def try_acquire(self, name: str, claim: Claim) -> LeaseRecord:
+        """Make `claim` the holder, with the next fence, if it `may_acquire` the record."""
 
-    def renew(self, name: str, held: LeaseRecord, *, beat: str) -> LeaseRecord:
-        """Write another beat, if the holder is still that of `held`."""
+    def renew(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> LeaseRecord:
+        """Write a heartbeat, if the holder still is that of `held`."""
 
-    def ask(self, name: str, seen: LeaseRecord, *, seat: str, stood: float) -> LeaseRecord:
-        """Write who is next, and how long the beat of `seen` has stood, if it still does."""
+    def request_release(
+        self, name: str, seen: LeaseRecord, *, waiter_id: str, unchanged_for: float
+    ) -> LeaseRecord:
+        """Write the next waiter and the age of the heartbeat, if it still is that of `seen`."""
 
-    def release(self, name: str, held: LeaseRecord, *, beat: str) -> None:
-        """Make the lock free, if the holder is still that of `held`.
+    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
+        """Make the lock free, if the holder still is that of `held`.
 
-        If somebody is next, the record says so, under a new beat.
+        If there is a next waiter, the record keeps it, under a new `heartbeat_id`.
         """

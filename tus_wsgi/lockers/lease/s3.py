@@ -1,18 +1,17 @@
-"""Lease records in a bucket: a small JSON object for each lock that is held, and for no other.
+"""Lease records in a bucket: a small JSON object for each lock that is held.
 
-The JSON is the object's content, from which its ETag comes, and its metadata as well, from where it
-is read: a service may be caught between two contents (SeaweedFS then sends none), while metadata
-and ETag are read at once.
+The JSON is the object's content, which determines its ETag, and also its metadata, from which it is
+read: a service may be between two contents (SeaweedFS then sends none), while metadata and ETag are
+read together.
 
-Every write has a condition: `If-None-Match: *` for a lock of which there is no object, `If-Match`
-with the object's ETag for all others, and for its removal. `check` refuses services that do not
-keep them.
+Every write has a condition: `If-None-Match: *` for a lock without an object, and `If-Match` with
+the object's ETag for all other writes and for the removal. `check` rejects services that ignore the
+conditions.
 
 Permissions: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, which the store needs as well.
-Costs: a PUT to take a lock and one for each heartbeat; giving it back is a DELETE, which is free.
+Costs: a PUT to acquire a lock and one for each heartbeat; the DELETE of the release is free.
 
-A fence begins anew at 1 when a lock was given back in good order: nobody is left then who could
-think that it is still theirs.
+A fence starts again at 1 after a release: no other request can still assume that it holds the lock.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from __future__ import annotations
 import json
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -35,18 +34,28 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CALL_TIMEOUT = 1.5
-"""Seconds until a call is given up and tried again. S3 answers small writes in some 50 ms; there
-have to be two tries in the 3.5 s that a missed heartbeat leaves of a lease."""
+"""Seconds until a call is abandoned and retried. S3 answers small writes in some 50 ms. The 3.5 s
+that a missed heartbeat leaves of a lease are enough for two attempts."""
 
 CONNECTIONS = 64
 """Each request makes one call at a time."""
 
-_FIELD = "lock"
+MAX_ATTEMPTS = 4
+"""Attempts at a write that fails because another process has changed the object just before."""
 
-TRIES = 4
-"""How often a write is repeated when somebody else has changed the object just before."""
+_METADATA_KEY = "lock"
 
-# AWS answers 403 for an object that does not exist; `check` has seen that reading is allowed.
+# Attributes of `LeaseRecord` by the names of their JSON fields, which must never change: processes
+# of several versions share the objects.
+_ATTRIBUTES = {
+    "holder": "holder",
+    "fence": "fence",
+    "beat": "heartbeat_id",
+    "wanted": "next_waiter",
+    "stood": "unchanged_for",
+}
+
+# AWS answers 403 for an object that does not exist; `check` has verified that reading is allowed.
 _NO_RECORD = frozenset({AwsErrorKind.NOT_FOUND, AwsErrorKind.FORBIDDEN})
 _OUTCOME_UNKNOWN = frozenset(
     {AwsErrorKind.CONFLICT, AwsErrorKind.THROTTLED, AwsErrorKind.SERVER_ERROR}
@@ -58,18 +67,18 @@ class S3Records:
 
     Args:
         bucket: its name.
-        prefix: what the keys of all records begin with; nothing else may be there.
-        endpoint: the service's URL; None for AWS, or whatever AWS_ENDPOINT_URL says.
+        prefix: of the keys of all records; no other objects may have it.
+        endpoint: the service's URL; None for AWS, or for the value of AWS_ENDPOINT_URL.
     """
 
     def __init__(self, bucket: str, prefix: str, *, endpoint: str | None) -> None:
         self._bucket = bucket
         self._prefix = prefix
-        self._removes = True
+        self._deletes_conditionally = True
         config = Config(
             connect_timeout=CALL_TIMEOUT,
             read_timeout=CALL_TIMEOUT,
-            # Trying again is the lease's business, which knows how long it is worth while.
+            # The lease retries, because it knows how much time is left.
             retries={"total_max_attempts": 1},
             max_pool_connections=CONNECTIONS,
             parameter_validation=False,
@@ -83,96 +92,102 @@ class S3Records:
 
     @property
     def keeps_fences(self) -> bool:
-        """They do not: a lock that is given back has no object any more, and so no fence."""
+        """False: a released lock has no object, and so no fence."""
         return False
 
     def check(self) -> None:
-        """Find out whether conditions are kept, with an object that is removed again."""
+        """Check that the service keeps conditions, with an object that is removed again."""
         name = f"check-{secrets.token_hex(8)}"
         try:
             self._check(name)
-        except _Refused as error:
+        except _Unsupported as error:
             raise LockerUnsupported(f"TUS_LOCKER: s3 cannot be used here: {error}") from error
         except LockerUnavailable as error:
-            said = f"TUS_LOCKER: the bucket {self._bucket!r} cannot be used ({error.__cause__})"
-            raise LockerUnsupported(said) from error
+            message = f"TUS_LOCKER: the bucket {self._bucket!r} cannot be used ({error.__cause__})"
+            raise LockerUnsupported(message) from error
         finally:
             with suppress(ClientError, BotoCoreError):
                 self.client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
     def _check(self, name: str) -> None:
-        first = self._put(name, LeaseRecord(beat="1"), None)
+        first = self._put(name, LeaseRecord(heartbeat_id="1"), None)
         wrong = replace(first, etag='"0123456789abcdef0123456789abcdef"')
         for condition in (None, wrong):
             try:
-                self._put(name, LeaseRecord(beat="2"), condition)
+                self._put(name, LeaseRecord(heartbeat_id="2"), condition)
             except _ConditionFailed:
                 continue
             header = "If-None-Match" if condition is None else "If-Match"
-            raise _Refused(f"the service takes {header} for no condition of a PUT")
-        second = self._put(name, LeaseRecord(beat="2"), first)
+            raise _Unsupported(f"the service ignores the {header} header of a PUT")
+        second = self._put(name, LeaseRecord(heartbeat_id="2"), first)
         if self._get(name) != second:
-            raise _Refused("an object that was written cannot be read back")
+            raise _Unsupported("an object that was written cannot be read back")
+        # If the service ignores the condition of a DELETE, or has no such condition, a release
+        # writes an object that says that the lock is free.
         try:
             self._delete(name, first)
         except _ConditionFailed:
-            self._removes = True
-        except _Refused:
-            self._removes = False
+            self._deletes_conditionally = True
+        except _Unsupported:
+            self._deletes_conditionally = False
         else:
-            # Then locks that were given back stay as objects that say so.
-            self._removes = False
+            self._deletes_conditionally = False
 
-    def take(self, name: str, claim: Claim) -> LeaseRecord:
-        """Make `claim` the holder, if it may. See `LeaseRecords`."""
-        mine = LeaseRecord(holder=claim.token, beat=claim.beat, fence=1)
+    def try_acquire(self, name: str, claim: Claim) -> LeaseRecord:
+        """Make `claim` the holder, if it may acquire the record. See `LeaseRecords`."""
+        claimed = LeaseRecord(holder=claim.token, heartbeat_id=claim.heartbeat_id, fence=1)
         if claim.seen is None:
-            # A lock that nobody holds has no object, and is ours with a single call.
+            # A free lock has no object, and is acquired with a single call.
             try:
-                return self._put(name, mine, None)
+                return self._put(name, claimed, None)
             except _ConditionFailed:
                 pass
-        now = self._get(name)
-        if now.holder == claim.token or not claim.may_take(now):
-            return now
+        current = self._get(name)
+        if current.holder == claim.token or not claim.may_acquire(current):
+            return current
         try:
-            return self._put(name, replace(mine, fence=now.fence + 1), now)
+            return self._put(name, replace(claimed, fence=current.fence + 1), current)
         except _ConditionFailed:
             return self._get(name)
 
-    def renew(self, name: str, held: LeaseRecord, *, beat: str) -> LeaseRecord:
-        """Write another beat. See `LeaseRecords`."""
-        now = held
-        for _ in range(TRIES):
-            if now.holder != held.holder:
-                return now
+    def renew(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> LeaseRecord:
+        """Write a heartbeat. See `LeaseRecords`."""
+        current = held
+        for _ in range(MAX_ATTEMPTS):
+            if current.holder != held.holder:
+                return current
+            renewed = replace(current, heartbeat_id=heartbeat_id, unchanged_for=0.0)
             try:
-                return self._put(name, replace(now, beat=beat, stood=0.0), now)
+                return self._put(name, renewed, current)
             except _ConditionFailed:
-                # Somebody asked for the lock, or the answer to our last beat was lost.
-                now = self._get(name)
+                # A waiter has written its id, or the response to the last heartbeat was lost.
+                current = self._get(name)
         raise OutcomeUnknown("PutObject")
 
-    def ask(self, name: str, seen: LeaseRecord, *, seat: str, stood: float) -> LeaseRecord:
-        """Write who is next. See `LeaseRecords`."""
+    def request_release(
+        self, name: str, seen: LeaseRecord, *, waiter_id: str, unchanged_for: float
+    ) -> LeaseRecord:
+        """Write the next waiter. See `LeaseRecords`."""
+        requested = replace(seen, next_waiter=waiter_id, unchanged_for=round(unchanged_for, 3))
         try:
-            return self._put(name, replace(seen, wanted=seat, stood=round(stood, 3)), seen)
+            return self._put(name, requested, seen)
         except _ConditionFailed:
             return self._get(name)
 
-    def release(self, name: str, held: LeaseRecord, *, beat: str) -> None:
+    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
         """Make the lock free. See `LeaseRecords`."""
-        now = held if held.etag else self._get(name)
-        for _ in range(TRIES):
-            if now.holder != held.holder:
+        current = held if held.etag else self._get(name)
+        for _ in range(MAX_ATTEMPTS):
+            if current.holder != held.holder:
                 return
+            free = replace(current, holder="", heartbeat_id=heartbeat_id, unchanged_for=0.0)
             try:
-                if now.wanted or not self._removes:
-                    self._put(name, replace(now, holder="", beat=beat, stood=0.0), now)
+                if current.next_waiter or not self._deletes_conditionally:
+                    self._put(name, free, current)
                 else:
-                    self._delete(name, now)
+                    self._delete(name, current)
             except _ConditionFailed:
-                now = self._get(name)
+                current = self._get(name)
             else:
                 return
         raise OutcomeUnknown("DeleteObject")
@@ -181,45 +196,43 @@ class S3Records:
 
     def _get(self, name: str) -> LeaseRecord:
         try:
-            answer = self.client.head_object(Bucket=self._bucket, Key=self._prefix + name)
+            response = self.client.head_object(Bucket=self._bucket, Key=self._prefix + name)
         except ClientError as error:
             if classify_error(error).kind in _NO_RECORD:
                 return LeaseRecord()
             raise _translated("HeadObject", error) from error
         except (BotoCoreError, OSError) as error:
             raise OutcomeUnknown("HeadObject") from error
-        metadata = {key.lower(): value for key, value in answer["Metadata"].items()}
+        metadata = {key.lower(): value for key, value in response["Metadata"].items()}
         try:
-            return LeaseRecord(**json.loads(metadata[_FIELD]), etag=answer["ETag"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise LockerUnavailable("HeadObject") from error  # whatever it is, it is no lock
+            return _from_json(metadata[_METADATA_KEY], etag=response["ETag"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise LockerUnavailable("HeadObject") from error  # the object is not a lock
 
-    def _put(self, name: str, record: LeaseRecord, now: LeaseRecord | None) -> LeaseRecord:
-        """Write the record if it is still as it was in `now`; None for: if there is none."""
-        fields = asdict(record)
-        del fields["etag"]
-        text = json.dumps(fields, separators=(",", ":"))
-        etag = now.etag if now else ""
+    def _put(self, name: str, record: LeaseRecord, current: LeaseRecord | None) -> LeaseRecord:
+        """Write the record if it still is `current`; if that is None, if there is no record."""
+        text = _to_json(record)
+        etag = current.etag if current else ""
         condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         try:
-            answer = self.client.put_object(
+            response = self.client.put_object(
                 Bucket=self._bucket,
                 Key=self._prefix + name,
                 Body=text.encode("ascii"),
                 ContentType="application/json",
-                Metadata={_FIELD: text},
+                Metadata={_METADATA_KEY: text},
                 **condition,
             )
         except ClientError as error:
             raise _translated("PutObject", error) from error
         except (BotoCoreError, OSError) as error:
             raise OutcomeUnknown("PutObject") from error
-        return replace(record, etag=answer["ETag"])
+        return replace(record, etag=response["ETag"])
 
-    def _delete(self, name: str, now: LeaseRecord) -> None:
+    def _delete(self, name: str, current: LeaseRecord) -> None:
         try:
             self.client.delete_object(
-                Bucket=self._bucket, Key=self._prefix + name, IfMatch=now.etag
+                Bucket=self._bucket, Key=self._prefix + name, IfMatch=current.etag
             )
         except ClientError as error:
             raise _translated("DeleteObject", error) from error
@@ -228,20 +241,30 @@ class S3Records:
 
 
 class _ConditionFailed(Exception):
-    """Somebody else has changed the object."""
+    """Another process has changed the object."""
 
 
-class _Refused(Exception):
-    """The service has not what locks need."""
+class _Unsupported(Exception):
+    """The service lacks a feature that locks need."""
+
+
+def _to_json(record: LeaseRecord) -> str:
+    fields = {field: getattr(record, name) for field, name in _ATTRIBUTES.items()}
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def _from_json(text: str, *, etag: str) -> LeaseRecord:
+    fields = {_ATTRIBUTES[field]: value for field, value in json.loads(text).items()}
+    return LeaseRecord(**fields, etag=etag)
 
 
 def _translated(operation: str, error: ClientError) -> Exception:
     response = classify_error(error)
-    # Services answer 412 or 404 to If-Match on an object that was removed.
+    # Services answer 412 or 404 to If-Match if the object was removed.
     if response.kind in {AwsErrorKind.CONDITION_FAILED, AwsErrorKind.NOT_FOUND}:
         return _ConditionFailed(operation)
     if response.kind is AwsErrorKind.NOT_SUPPORTED:
-        return _Refused(f"the service has no conditional {operation}")
+        return _Unsupported(f"the service has no conditional {operation}")
     if response.kind in _OUTCOME_UNKNOWN or response.is_server_error:
         return OutcomeUnknown(operation)
     return LockerUnavailable(operation)

@@ -1,4 +1,4 @@
-"""Things to do again and again, each at its time, from as few threads as can keep up."""
+"""A scheduler for lease heartbeats that uses as few threads as possible."""
 
 from __future__ import annotations
 
@@ -12,89 +12,89 @@ from collections.abc import Callable
 _log = logging.getLogger(__name__)
 
 MAX_THREADS = 8
-"""Two are enough while the service answers in milliseconds: one at work, and one that looks out for
-what is due next. The others are there for the time when it does not: without them, a single answer
-that is lost would delay all that come after it."""
+"""While the service answers in milliseconds two threads are enough: one runs a task, and one waits
+for the next task to become due. The others are needed when the service does not answer: without
+them a single lost response would delay all later tasks."""
 
 Task = Callable[[], float | None]
-"""Something to do. It says in how many seconds it wants to be done again; None for never."""
+"""Called when it is due. It returns the seconds until its next call; None to stop."""
 
 
 class Scheduler:
-    """Does what it is told at its time. Its threads live while there is something to do.
+    """Run tasks when they are due. The threads exist while there are tasks.
 
-    Under gevent they are greenlets, like all threads there.
+    Under gevent they are greenlets, like all threads.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        # By the instant at which it is due; the number only decides between equal ones.
-        self._waiting: list[tuple[float, int, Task]] = []
+        # Sorted by the instant at which a task is due; the number decides between equal instants.
+        self._queue: list[tuple[float, int, Task]] = []
         self._numbers = itertools.count()
         self._threads = 0
-        self._idle = 0  # of them, those that look out for what is due
+        self._idle = 0  # threads that wait for the next task to become due
 
-    def schedule(self, beat: Task, *, after: float) -> None:
-        """Call `beat` in `after` seconds.
+    def schedule(self, task: Task, *, after: float) -> None:
+        """Call `task` in `after` seconds.
 
         Raises:
-            RuntimeError: there can be no more threads, and there is none to do this.
+            RuntimeError: no thread runs, and none can be started.
         """
         with self._changed:
-            self._push(beat, after)
-            must_start = self._hire()
+            self._push(task, after)
+            must_start = self._reserve_thread()
         if must_start:
-            self._start()
+            self._start_thread()
 
-    def _push(self, beat: Task, after: float) -> None:
+    def _push(self, task: Task, after: float) -> None:
         due = time.monotonic() + after
-        heapq.heappush(self._waiting, (due, next(self._numbers), beat))
+        heapq.heappush(self._queue, (due, next(self._numbers), task))
         self._changed.notify()
 
-    def _hire(self) -> bool:
-        """Whether one more thread has to be started, because all are at work."""
+    def _reserve_thread(self) -> bool:
+        """Return whether the caller must start a thread, because all threads run tasks."""
         if self._idle > 0 or self._threads == MAX_THREADS:
             return False
         self._threads += 1
         self._idle += 1
         return True
 
-    def _start(self) -> None:
+    def _start_thread(self) -> None:
         try:
-            threading.Thread(target=self._run, name="tus-lock-heart", daemon=True).start()
+            threading.Thread(target=self._run, name="tus-lock-scheduler", daemon=True).start()
         except RuntimeError:
             with self._changed:
                 self._threads -= 1
                 self._idle -= 1
-                is_alone = self._threads == 0
-            if is_alone:
+                no_thread_runs = self._threads == 0
+            if no_thread_runs:
                 raise
 
     def _run(self) -> None:
-        while (beat := self._next()) is not None:
+        while (task := self._next()) is not None:
             after: float | None = None
             try:
-                after = beat()
+                after = task()
             except Exception:  # noqa: BLE001 - or all other locks of the process would be lost
-                _log.exception("a lock could not be kept")
+                _log.exception("a lock could not be renewed or released")
             with self._changed:
                 self._idle += 1
                 if after is not None:
-                    self._push(beat, after)
+                    self._push(task, after)
 
     def _next(self) -> Task | None:
-        """Wait until something is due; None when there is nothing left to do."""
+        """Wait until a task is due and return it; None if no tasks are left."""
         with self._changed:
-            while self._waiting and (early := self._waiting[0][0] - time.monotonic()) > 0:
+            while self._queue and (early := self._queue[0][0] - time.monotonic()) > 0:
                 self._changed.wait(early)
             self._idle -= 1
-            if not self._waiting:
+            if not self._queue:
                 self._threads -= 1
-                # Others may wait for what is no longer there.
+                # Other threads may wait for a task that this one has run.
                 self._changed.notify()
                 return None
-            _, _, beat = heapq.heappop(self._waiting)
-            must_start = bool(self._waiting) and self._hire()
+            _, _, task = heapq.heappop(self._queue)
+            must_start = bool(self._queue) and self._reserve_thread()
         if must_start:
-            self._start()
-        return beat
+            self._start_thread()
+        return task
