@@ -1,7 +1,7 @@
-"""Requests that no client should send, made by a seeded generator. None of them is a valid change.
+"""Generate invalid requests from a seeded random number generator. None may change an upload.
 
-Each is built so that it cannot be one, whatever a lenient server makes of its oddities: it names a
-wrong offset, version or type, or an upload that does not exist, or its head is no HTTP.
+Even a lenient server cannot accept them: each has a wrong offset, version or content type, names an
+upload that does not exist, or is not HTTP.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ NUMBERS = [
     *("１", "²", "9223372036854775808", "18446744073709551616", "9" * 4001, "9" * 20, "-0", "--1"),
     *("5\x0b", "\xa05", "5\xa0", "true", "null", "1 ", "'1'", '"1"', "1\x00", "5\r", "0b1", "∞"),
 ]
-"""What is no number of bytes, or is one that no upload here has as its offset."""
+"""Invalid numbers, and numbers that are not the offset of an upload in this test."""
 
 TOO_LARGE = ["9007199254740993", "999999999999999", "1000000000000000", "9223372036854775807"]
-"""Lengths over what the store can hold."""
+"""Lengths above the store's maximum size."""
 
 VERSIONS = [
     "0.2.2",
@@ -36,7 +36,7 @@ VERSIONS = [
     "v1",
 ]
 
-TYPES = [
+CONTENT_TYPES = [
     *("text/plain", "application/octet-stream", "application/partial-upload", "", "*/*", "/", ";"),
     *("application/offset+octet-stream,text/plain", "application", "multipart/form-data", "\xff/x"),
 ]
@@ -112,12 +112,12 @@ GARBAGE = [
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class InvalidRequest:
     """A request as bytes.
 
     Attributes:
-        kind: what is odd about it.
-        data: what is sent before the connection is half closed.
+        kind: the name of the function that generated it.
+        data: the bytes to send before the connection is half-closed.
     """
 
     kind: str
@@ -126,26 +126,26 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Uploads that are there, and stay as they are.
+    """Existing uploads that the requests must not change.
 
     Attributes:
-        paths: of all of them.
-        offset: bytes that each of them has; none of the generated offsets.
+        paths: the paths of the uploads.
+        offset: the offset of each upload. No generated offset equals it.
     """
 
     paths: list[str]
     offset: int
 
 
-def probes(count: int, targets: Targets, dice: random.Random) -> list[Probe]:
-    """So many of them, in equal shares of each kind."""
-    makers = list(_MAKERS.items())
-    made = []
+def invalid_requests(count: int, targets: Targets, rng: random.Random) -> list[InvalidRequest]:
+    """Return `count` requests in random order, with the same number of each kind."""
+    generators = list(_GENERATORS.items())
+    requests = []
     for number in range(count):
-        kind, make = makers[number % len(makers)]
-        made.append(Probe(kind, make(targets, dice)))
-    dice.shuffle(made)
-    return made
+        kind, generate = generators[number % len(generators)]
+        requests.append(InvalidRequest(kind, generate(targets, rng)))
+    rng.shuffle(requests)
+    return requests
 
 
 def _request(
@@ -153,20 +153,20 @@ def _request(
 ) -> bytes:
     lines = [f"{method} {path} HTTP/{version}", f"Host: {HOST}"]
     lines += [f"{name}: {value}" for name, value in fields]
-    return _octets("\r\n".join([*lines, "", ""])) + body
+    return _encode("\r\n".join([*lines, "", ""])) + body
 
 
-def _octets(text: str) -> bytes:
-    """Characters up to U+00FF become one byte each; others are sent as UTF-8."""
+def _encode(text: str) -> bytes:
+    """Encode characters up to U+00FF as one byte each, others as UTF-8."""
     return b"".join(c.encode("latin-1" if c <= "\xff" else "utf-8") for c in text)
 
 
-def _wrong_offset(targets: Targets, dice: random.Random) -> int:
-    return targets.offset + dice.choice([-1, 1, 1000, -targets.offset, 2**40, 2**63 - 1 - 2**20])
+def _wrong_offset(targets: Targets, rng: random.Random) -> int:
+    return targets.offset + rng.choice([-1, 1, 1000, -targets.offset, 2**40, 2**63 - 1 - 2**20])
 
 
-def _patch_fields(offset: object, **more: str) -> list[tuple[str, str]]:
-    named = [(name.replace("_", "-"), value) for name, value in more.items()]
+def _patch_fields(offset: object, **changes: str) -> list[tuple[str, str]]:
+    named = [(name.replace("_", "-"), value) for name, value in changes.items()]
     base = {
         "Tus-Resumable": "1.0.0",
         "Content-Type": "application/offset+octet-stream",
@@ -182,145 +182,143 @@ def _chunked_fields(offset: int, coding: str) -> list[tuple[str, str]]:
     return [*fields.items()]
 
 
-def _numbers(targets: Targets, dice: random.Random) -> bytes:
-    """C-34"""
-    path = dice.choice(targets.paths)
-    return _request("PATCH", path, _patch_fields(dice.choice(NUMBERS)), b"hello")
+def _numbers(targets: Targets, rng: random.Random) -> bytes:
+    """C-34: the offset is not a number."""
+    path = rng.choice(targets.paths)
+    return _request("PATCH", path, _patch_fields(rng.choice(NUMBERS)), b"hello")
 
 
-def _lengths_of_creations(targets: Targets, dice: random.Random) -> bytes:
-    """CR-03 to CR-05"""
-    value = dice.choice([n for n in NUMBERS if n.strip(" \t") != "1"] + TOO_LARGE)
+def _creation_lengths(targets: Targets, rng: random.Random) -> bytes:
+    """CR-03 to CR-05: the length of a creation is invalid."""
+    value = rng.choice([n for n in NUMBERS if n.strip(" \t") != "1"] + TOO_LARGE)
     fields = [("Tus-Resumable", "1.0.0"), ("Upload-Length", value)]
-    if dice.random() < 0.2:
-        fields.append(("Upload-Defer-Length", dice.choice(["1", "0", "x"])))
+    if rng.random() < 0.2:
+        fields.append(("Upload-Defer-Length", rng.choice(["1", "0", "x"])))
     return _request("POST", "/files", fields)
 
 
-def _deferred(targets: Targets, dice: random.Random) -> bytes:
-    """DL-02, CR-04"""
-    value = dice.choice(["0", "2", "01", "true", "", "1,1", "-1", "1.0", "٣"])
+def _deferred(targets: Targets, rng: random.Random) -> bytes:
+    """DL-02, CR-04: Upload-Defer-Length is not 1."""
+    value = rng.choice(["0", "2", "01", "true", "", "1,1", "-1", "1.0", "٣"])
     return _request("POST", "/files", [("Tus-Resumable", "1.0.0"), ("Upload-Defer-Length", value)])
 
 
-def _versions(targets: Targets, dice: random.Random) -> bytes:
-    """C-02"""
-    method = dice.choice(["POST", "PATCH", "DELETE", "HEAD"])
-    path = "/files" if method == "POST" else dice.choice(targets.paths)
+def _versions(targets: Targets, rng: random.Random) -> bytes:
+    """C-02: the version is missing or not supported."""
+    method = rng.choice(["POST", "PATCH", "DELETE", "HEAD"])
+    path = "/files" if method == "POST" else rng.choice(targets.paths)
     fields = dict(_patch_fields(targets.offset, Upload_Length="5")) | {
-        "Tus-Resumable": dice.choice(VERSIONS)
+        "Tus-Resumable": rng.choice(VERSIONS)
     }
-    # A DELETE of no version is how the IETF's protocol cancels an upload.
-    if method != "DELETE" and dice.random() < 0.2:
+    # In the IETF protocol, a DELETE without a version cancels an upload.
+    if method != "DELETE" and rng.random() < 0.2:
         del fields["Tus-Resumable"]
     return _request(method, path, list(fields.items()), b"hello")
 
 
-def _types(targets: Targets, dice: random.Random) -> bytes:
-    """C-31"""
-    fields = _patch_fields(targets.offset, Content_Type=dice.choice(TYPES))
-    return _request("PATCH", dice.choice(targets.paths), fields, b"hello")
+def _content_types(targets: Targets, rng: random.Random) -> bytes:
+    """C-31: another content type."""
+    fields = _patch_fields(targets.offset, Content_Type=rng.choice(CONTENT_TYPES))
+    return _request("PATCH", rng.choice(targets.paths), fields, b"hello")
 
 
-def _methods(targets: Targets, dice: random.Random) -> bytes:
-    """C-46, C-11"""
-    path = dice.choice([*targets.paths, "/files"])
-    if dice.random() < 0.5:
-        return _request(dice.choice(METHODS), path, _patch_fields(targets.offset), b"hello")
-    override = dice.choice([*METHODS, "PATCH,PATCH", "OPTIONS", "TRACE", "\xff", "PATCH "])
-    fields = _patch_fields(_wrong_offset(targets, dice), X_HTTP_Method_Override=override)
+def _methods(targets: Targets, rng: random.Random) -> bytes:
+    """C-46, C-11: unknown methods and overrides."""
+    path = rng.choice([*targets.paths, "/files"])
+    if rng.random() < 0.5:
+        return _request(rng.choice(METHODS), path, _patch_fields(targets.offset), b"hello")
+    override = rng.choice([*METHODS, "PATCH,PATCH", "OPTIONS", "TRACE", "\xff", "PATCH "])
+    fields = _patch_fields(_wrong_offset(targets, rng), X_HTTP_Method_Override=override)
     return _request("POST", path, fields, b"hello")
 
 
-def _metadata(targets: Targets, dice: random.Random) -> bytes:
-    """CM-05 to CM-07, and random bytes behind something that is wrong already"""
-    value = dice.choice(BAD_METADATA)
-    if dice.random() < 0.4:
-        noise = dice.randbytes(dice.randrange(1, 300)).translate(None, b"\r\n\0")
+def _metadata(targets: Targets, rng: random.Random) -> bytes:
+    """CM-05 to CM-07: invalid metadata, or invalid metadata followed by random bytes."""
+    value = rng.choice(BAD_METADATA)
+    if rng.random() < 0.4:
+        noise = rng.randbytes(rng.randrange(1, 300)).translate(None, b"\r\n\0")
         value = "a @@@," + noise.decode("latin-1")
     fields = [("Tus-Resumable", "1.0.0"), ("Upload-Length", "5"), ("Upload-Metadata", value)]
     return _request("POST", "/files", fields)
 
 
-def _paths(targets: Targets, dice: random.Random) -> bytes:
-    path = dice.choice(PATHS)
-    known = dice.choice(targets.paths)
-    if dice.random() < 0.5:
-        path = dice.choice(
+def _paths(targets: Targets, rng: random.Random) -> bytes:
+    path = rng.choice(PATHS)
+    known = rng.choice(targets.paths)
+    if rng.random() < 0.5:
+        path = rng.choice(
             [
                 *(f"{known}.info", f"{known}.part", f"{known}/", f"{known};x", f"{known}%00"),
                 *(f"{known}%0a", f"{known}/../x", f"/{known}/", f"{known[:-1]}", f"{known}A"),
                 *(f"/x{known}", known.upper() + "A", f"{known}%20", f"/files/..{known}"),
             ]
         )
-    method = dice.choice(["PATCH", "DELETE", "HEAD", "GET", "OPTIONS"])
-    # An empty body or a wrong offset: a path that is an upload's after all is not changed by it,
-    # and a DELETE goes only where none can be.
-    return _request(method, path, _patch_fields(_wrong_offset(targets, dice)), b"hello")
+    method = rng.choice(["PATCH", "DELETE", "HEAD", "GET", "OPTIONS"])
+    # The offset is wrong, so that an upload does not change if a server normalizes the path to its
+    # URL.
+    return _request(method, path, _patch_fields(_wrong_offset(targets, rng)), b"hello")
 
 
-def _framing(targets: Targets, dice: random.Random) -> bytes:
-    path, offset = dice.choice(targets.paths), _wrong_offset(targets, dice)
-    match dice.randrange(6):
+def _framing(targets: Targets, rng: random.Random) -> bytes:
+    path, offset = rng.choice(targets.paths), _wrong_offset(targets, rng)
+    match rng.randrange(6):
         case 0:
             fields = [*_patch_fields(offset), ("Transfer-Encoding", "chunked")]
             return _request("PATCH", path, fields, b"5\r\nhello\r\n0\r\n\r\n")
         case 1:
-            fields = [*_patch_fields(offset), ("Content-Length", dice.choice(["5", "6", "0"]))]
+            fields = [*_patch_fields(offset), ("Content-Length", rng.choice(["5", "6", "0"]))]
             return _request("PATCH", path, fields, b"hello")
         case 2:
-            fields = _patch_fields(offset, Content_Length=dice.choice(LENGTHS))
+            fields = _patch_fields(offset, Content_Length=rng.choice(LENGTHS))
             return _request("PATCH", path, fields, b"hello")
         case 3:
-            fields = _chunked_fields(offset, dice.choice(CODINGS))
-            return _request("PATCH", path, fields, dice.choice(CHUNKS))
+            fields = _chunked_fields(offset, rng.choice(CODINGS))
+            return _request("PATCH", path, fields, rng.choice(CHUNKS))
         case 4:
-            version = dice.choice(["1.0", "0.9", "1.2", "2.0", "9.9", "1", "x", "1.1 "])
+            version = rng.choice(["1.0", "0.9", "1.2", "2.0", "9.9", "1", "x", "1.1 "])
             fields = [*_patch_fields(offset), ("Transfer-Encoding", "chunked")]
-            return _request("PATCH", path, fields, dice.choice(CHUNKS), version=version)
+            return _request("PATCH", path, fields, rng.choice(CHUNKS), version=version)
         case _:
-            # Shorter or longer than it says.
-            fields = _patch_fields(
-                offset, Content_Length=str(dice.choice([0, 1, 6, 10**6, 10**12]))
-            )
-            return _request("PATCH", path, fields, b"hello" * dice.randrange(1, 50))
+            # The body is shorter or longer than its Content-Length.
+            fields = _patch_fields(offset, Content_Length=str(rng.choice([0, 1, 6, 10**6, 10**12])))
+            return _request("PATCH", path, fields, b"hello" * rng.randrange(1, 50))
 
 
-def _chunks_at_the_right_offset(targets: Targets, dice: random.Random) -> bytes:
-    """The framing is broken before the first byte of data."""
+def _chunks_at_the_current_offset(targets: Targets, rng: random.Random) -> bytes:
+    """The framing is invalid before the first byte of data."""
     fields = _chunked_fields(targets.offset, "chunked")
-    broken = [
+    chunks = [
         b"zz\r\nhello\r\n0\r\n\r\n",
         b"-5\r\nhello",
         b"+5\r\nx",
         b"0x5\r\nhello",
         b"\xff\xfe\r\n",
     ]
-    return _request("PATCH", dice.choice(targets.paths), fields, dice.choice(broken))
+    return _request("PATCH", rng.choice(targets.paths), fields, rng.choice(chunks))
 
 
-def _too_long(targets: Targets, dice: random.Random) -> bytes:
-    """C-38, DL-09: more than is missing, and more than an upload without a length may hold"""
-    size = dice.choice([10**13, 10**18, 2**63 - 1])
+def _too_long(targets: Targets, rng: random.Random) -> bytes:
+    """C-38, DL-09: the body exceeds the remaining bytes, or the maximum of a deferred length."""
+    size = rng.choice([10**13, 10**18, 2**63 - 1])
     fields = _patch_fields(targets.offset, Content_Length=str(size))
-    return _request("PATCH", dice.choice(targets.paths), fields, b"hello")
+    return _request("PATCH", rng.choice(targets.paths), fields, b"hello")
 
 
-def _smuggled(targets: Targets, dice: random.Random) -> bytes:
-    """A request inside a body that is refused"""
-    victim = dice.choice(targets.paths)
+def _smuggled(targets: Targets, rng: random.Random) -> bytes:
+    """A request inside the body of a rejected request."""
+    victim = rng.choice(targets.paths)
     inner = _request("DELETE", victim, [("Tus-Resumable", "1.0.0")])
-    fields = _patch_fields(_wrong_offset(targets, dice), Content_Length=str(len(inner) + 3))
-    return _request("PATCH", dice.choice(targets.paths), fields, b"xxx" + inner)
+    fields = _patch_fields(_wrong_offset(targets, rng), Content_Length=str(len(inner) + 3))
+    return _request("PATCH", rng.choice(targets.paths), fields, b"xxx" + inner)
 
 
-def _fields_that_are_none(targets: Targets, dice: random.Random) -> bytes:
-    """Every byte that a field may not have, and some that it may"""
-    name = dice.choice(
+def _invalid_field_lines(targets: Targets, rng: random.Random) -> bytes:
+    """Field lines with bytes that are not allowed, and some that are."""
+    name = rng.choice(
         ["Upload-Offset", "Upload-Length", "Upload-Metadata", "Tus-Resumable", "Content-Type", "X"]
     ).encode()
-    odd = (
-        dice.choice(
+    line = (
+        rng.choice(
             [
                 *(
                     b"%b : 5",
@@ -336,68 +334,82 @@ def _fields_that_are_none(targets: Targets, dice: random.Random) -> bytes:
         )
         % name
     )
-    fields = _patch_fields(_wrong_offset(targets, dice))
-    head = _request("PATCH", dice.choice(targets.paths), fields)[:-2]
-    return head + odd + b"\r\n\r\nhello"
+    fields = _patch_fields(_wrong_offset(targets, rng))
+    head = _request("PATCH", rng.choice(targets.paths), fields)[:-2]
+    return head + line + b"\r\n\r\nhello"
 
 
-def _sizes_of_fields(targets: Targets, dice: random.Random) -> bytes:
-    """CM-10: around gunicorn's limits"""
-    size = dice.choice([4000, 8189, 8190, 8191, 9000, 100_000])
-    fields = _patch_fields(_wrong_offset(targets, dice))
-    if dice.random() < 0.3:
-        fields += [(f"X-{number}", "y") for number in range(dice.choice([90, 101, 500]))]
+def _field_sizes(targets: Targets, rng: random.Random) -> bytes:
+    """CM-10: sizes and numbers of fields around gunicorn's limits."""
+    size = rng.choice([4000, 8189, 8190, 8191, 9000, 100_000])
+    fields = _patch_fields(_wrong_offset(targets, rng))
+    if rng.random() < 0.3:
+        fields += [(f"X-{number}", "y") for number in range(rng.choice([90, 101, 500]))]
     else:
-        fields.append((dice.choice(["Upload-Metadata", "X-Long"]), "a" * size))
-    return _request("PATCH", dice.choice(targets.paths), fields, b"hello")
+        fields.append((rng.choice(["Upload-Metadata", "X-Long"]), "a" * size))
+    return _request("PATCH", rng.choice(targets.paths), fields, b"hello")
 
 
-def _twice(targets: Targets, dice: random.Random) -> bytes:
-    """Two lines of a field that has one value"""
+def _duplicate_fields(targets: Targets, rng: random.Random) -> bytes:
+    """Two lines of a field that may have one value only."""
     fields = _patch_fields(targets.offset)
-    name = dice.choice(["Upload-Offset", "Tus-Resumable", "Content-Type", "Content-Length"])
+    name = rng.choice(["Upload-Offset", "Tus-Resumable", "Content-Type", "Content-Length"])
     fields.append((name, dict(fields)[name]))
-    if name in {"Content-Type", "Content-Length"}:  # a lenient server may take these for one
+    if name in {"Content-Type", "Content-Length"}:  # a lenient server may merge these
         fields = [(n, "1" if n == "Upload-Offset" else value) for n, value in fields]
-    return _request("PATCH", dice.choice(targets.paths), fields, b"hello")
+    return _request("PATCH", rng.choice(targets.paths), fields, b"hello")
 
 
-def _not_offered(targets: Targets, dice: random.Random) -> bytes:
-    """Concatenation and checksums, in any form"""
-    noise = base64.b64encode(dice.randbytes(7)).decode()
-    if dice.random() < 0.5:
-        concat = dice.choice(["final;", "final;/a  /b", "Final;/a", "partial;x", "PARTIAL", "foo"])
+def _concatenation_and_checksums(targets: Targets, rng: random.Random) -> bytes:
+    """Invalid Upload-Concat, and any Upload-Checksum with a wrong offset."""
+    noise = base64.b64encode(rng.randbytes(7)).decode()
+    if rng.random() < 0.5:
+        concat = rng.choice(["final;", "final;/a  /b", "Final;/a", "partial;x", "PARTIAL", "foo"])
         fields = [("Tus-Resumable", "1.0.0"), ("Upload-Concat", concat)]
         return _request("POST", "/files", fields)
-    checksum = dice.choice(
+    checksum = rng.choice(
         ["sha1", "sha1 ", "sha1 !!!", f"sha999 {noise}", f"sha1 {noise}", "", ","]
     )
-    fields = _patch_fields(_wrong_offset(targets, dice), Upload_Checksum=checksum)
-    return _request("PATCH", dice.choice(targets.paths), fields, b"hello")
+    fields = _patch_fields(_wrong_offset(targets, rng), Upload_Checksum=checksum)
+    return _request("PATCH", rng.choice(targets.paths), fields, b"hello")
 
 
-def _drafts(targets: Targets, dice: random.Random) -> bytes:
-    """The IETF's protocol, with odd values and a wrong offset"""
-    fields = dict(_patch_fields(_wrong_offset(targets, dice)))
+def _drafts(targets: Targets, rng: random.Random) -> bytes:
+    """The IETF protocol, with invalid values and a wrong offset."""
+    fields = dict(_patch_fields(_wrong_offset(targets, rng)))
     del fields["Tus-Resumable"]
     fields["Content-Type"] = "application/partial-upload"
-    odd = ["?0", "?1", "?2", "1", "true", "", "?1;a", "?1, ?0", "(?1)", "\xff", "?", "9" * 20, "-1"]
+    values = [
+        "?0",
+        "?1",
+        "?2",
+        "1",
+        "true",
+        "",
+        "?1;a",
+        "?1, ?0",
+        "(?1)",
+        "\xff",
+        "?",
+        "9" * 20,
+        "-1",
+    ]
     names = [
         "Upload-Draft-Interop-Version",
         "Upload-Complete",
         "Upload-Incomplete",
         "Upload-Offset",
     ]
-    for name in dice.sample(names, dice.randrange(1, 4)):
-        fields[name] = dice.choice(odd)
-    if "Upload-Draft-Interop-Version" in fields and dice.random() < 0.8:
-        fields["Upload-Draft-Interop-Version"] = dice.choice(["3", "5", "6", "8", "9"])
-    return _request("PATCH", dice.choice(targets.paths), list(fields.items()), b"hello")
+    for name in rng.sample(names, rng.randrange(1, 4)):
+        fields[name] = rng.choice(values)
+    if "Upload-Draft-Interop-Version" in fields and rng.random() < 0.8:
+        fields["Upload-Draft-Interop-Version"] = rng.choice(["3", "5", "6", "8", "9"])
+    return _request("PATCH", rng.choice(targets.paths), list(fields.items()), b"hello")
 
 
-def _readers(targets: Targets, dice: random.Random) -> bytes:
-    """Odd conditions and ranges: they change nothing whatever comes of them"""
-    value = dice.choice(
+def _conditions_and_ranges(targets: Targets, rng: random.Random) -> bytes:
+    """Invalid conditions and ranges of methods that change nothing."""
+    value = rng.choice(
         [
             *("bytes=", "bytes=-", "bytes=a-b", "bytes=5-1", "bytes=0-0,2-3", "x=1-2", "bytes=-0"),
             *("bytes=" + "9" * 400 + "-", "bytes=0-" + "9" * 4000, "*", '"', 'W/"', '"a', "\xff"),
@@ -405,52 +417,52 @@ def _readers(targets: Targets, dice: random.Random) -> bytes:
             *("https://x", "null", "http://\xff", "x" * 5000),
         ]
     )
-    name = dice.choice(
+    name = rng.choice(
         [
             *("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "Origin"),
             *("If-Unmodified-Since", "Host", "X-Forwarded-Host", "Access-Control-Request-Method"),
         ]
     )
     fields = [("Tus-Resumable", "1.0.0"), ("Range", "bytes=0-3"), (name, value)]
-    method = dice.choice(["GET", "HEAD", "OPTIONS"])
-    return _request(method, dice.choice([*targets.paths, "/files"]), fields)
+    method = rng.choice(["GET", "HEAD", "OPTIONS"])
+    return _request(method, rng.choice([*targets.paths, "/files"]), fields)
 
 
-def _garbage(targets: Targets, dice: random.Random) -> bytes:
-    if dice.random() < 0.5:
-        return dice.choice(GARBAGE)
-    return dice.randbytes(dice.randrange(1, 3000))
+def _garbage(targets: Targets, rng: random.Random) -> bytes:
+    if rng.random() < 0.5:
+        return rng.choice(GARBAGE)
+    return rng.randbytes(rng.randrange(1, 3000))
 
 
-def _damaged(targets: Targets, dice: random.Random) -> bytes:
-    """A refusable request of which some bytes were changed, dropped or doubled"""
-    data = bytearray(_request("PATCH", dice.choice(targets.paths), _patch_fields(2**62), b"hello"))
-    for _ in range(dice.randrange(1, 6)):
-        # Not the method and the offset: a DELETE or a fitting offset must not come out of it.
-        at = dice.randrange(5, len(data))
-        match dice.randrange(3):
+def _mutated(targets: Targets, rng: random.Random) -> bytes:
+    """An invalid request with some bytes changed, removed or repeated."""
+    data = bytearray(_request("PATCH", rng.choice(targets.paths), _patch_fields(2**62), b"hello"))
+    for _ in range(rng.randrange(1, 6)):
+        # Keep the method, so that the request does not become a DELETE.
+        position = rng.randrange(5, len(data))
+        match rng.randrange(3):
             case 0:
-                data[at] = dice.randrange(256)
+                data[position] = rng.randrange(256)
             case 1:
-                del data[at]
+                del data[position]
             case _:
-                data[at:at] = data[at : at + dice.randrange(1, 20)]
+                data[position:position] = data[position : position + rng.randrange(1, 20)]
     return bytes(data)
 
 
-_MAKERS: dict[str, Callable[[Targets, random.Random], bytes]] = {
-    make.__name__.strip("_"): make
-    for make in (
-        *(_numbers, _lengths_of_creations, _deferred, _versions, _types, _methods, _metadata),
-        *(_paths, _framing, _chunks_at_the_right_offset, _too_long, _smuggled, _twice),
+_GENERATORS: dict[str, Callable[[Targets, random.Random], bytes]] = {
+    generate.__name__.strip("_"): generate
+    for generate in (
+        *(_numbers, _creation_lengths, _deferred, _versions, _content_types, _methods, _metadata),
+        *(_paths, _framing, _chunks_at_the_current_offset, _too_long, _smuggled, _duplicate_fields),
         *(
-            _fields_that_are_none,
-            _sizes_of_fields,
-            _not_offered,
+            _invalid_field_lines,
+            _field_sizes,
+            _concatenation_and_checksums,
             _drafts,
-            _readers,
+            _conditions_and_ranges,
             _garbage,
-            _damaged,
+            _mutated,
         ),
     )
 }

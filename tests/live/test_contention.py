@@ -1,4 +1,4 @@
-"""Two workers want the same upload: one of them gets it, and no byte is a mixture."""
+"""Concurrent requests for the same upload in two workers: the bodies never mix."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SIZES = {"tail": 40_000, "part": PART_SIZE, "parts": 2 * PART_SIZE + 40_000}
 
 @pytest.fixture(scope="module")
 def pair(deployment: Deployment) -> tuple[TusClient, TusClient]:
-    """Two servers with one worker each, which share bucket and locks: two workers for certain."""
+    """Two servers with one worker each, which share bucket and locks, so that workers are known."""
     first, second = deployment.start(workers=1), deployment.start(workers=1)
     return TusClient(first.port), TusClient(second.port)
 
 
 def race(*requests: Callable[[], Response | None]) -> list[Response | None]:
-    """Carry out requests at the same moment; None for a connection that was closed."""
+    """Send requests at the same time. Return None for a connection that was closed."""
     barrier = threading.Barrier(len(requests))
 
     def run(request: Callable[[], Response | None]) -> Response | None:
@@ -49,25 +49,25 @@ def race(*requests: Callable[[], Response | None]) -> list[Response | None]:
 def test_two_patches_at_the_same_offset_never_mix(
     size: int, attempt: int, pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
-    """C-43: at most one 204, and what is stored is a beginning of one of the two bodies."""
+    """C-43: at most one 204, and the stored bytes are a prefix of one of the two bodies."""
     bodies = [some_bytes(size, seed=seed) for seed in (1, 2)]
     assert bodies[0][0] != bodies[1][0]
     path = pair[0].create(size)
-    answers = race(
+    responses = race(
         *(
             lambda tus=tus, body=body: tus.patch(path, 0, body)
             for tus, body in zip(pair, bodies, strict=True)
         )
     )
-    statuses = [None if answer is None else answer.status for answer in answers]
+    statuses = [None if response is None else response.status for response in responses]
     assert statuses.count(204) <= 1, statuses
     assert set(statuses) <= {204, 409, 423, None}
     offset = pair[0].offset(path)
     if 204 in statuses:
         assert offset == size
-    for answer in answers:
-        if answer is not None and answer.status == 423:
-            assert int(answer["Upload-Offset"]) <= offset
+    for response in responses:
+        if response is not None and response.status == 423:
+            assert int(response["Upload-Offset"]) <= offset
     if offset < size:
         pair[1].append(path, offset, bodies[0][offset:])
     stored = deployment.read_object(path)
@@ -75,19 +75,19 @@ def test_two_patches_at_the_same_offset_never_mix(
     assert stored[offset:] == bodies[0][offset:]
 
 
-def test_many_writers_at_the_same_offset_make_one_file(
+def test_eight_patches_at_the_same_offset_never_mix(
     pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
-    """C-43"""
+    """C-43: with eight PATCHes, the stored bytes are a prefix of one body."""
     bodies = [some_bytes(3 * MIB, seed=seed) for seed in range(8)]
     path = pair[0].create(3 * MIB)
-    answers = race(
+    responses = race(
         *(
             lambda number=number, body=body: pair[number % 2].patch(path, 0, body)
             for number, body in enumerate(bodies)
         )
     )
-    statuses = [None if answer is None else answer.status for answer in answers]
+    statuses = [None if response is None else response.status for response in responses]
     assert statuses.count(204) <= 1, statuses
     assert set(statuses) <= {204, 409, 423, None}
     offset = pair[0].offset(path)
@@ -98,15 +98,15 @@ def test_many_writers_at_the_same_offset_make_one_file(
 
 @pytest.mark.parametrize("sent", [0, 40_000, PART_SIZE + 40_000])
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-worker", "other-worker"])
-def test_a_delete_ends_a_patch_and_the_upload_never_comes_back(
+def test_a_delete_interrupts_a_patch_and_the_upload_stays_deleted(
     sent: int, elsewhere: bool, pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
-    """TE-04, TE-05"""
+    """TE-04, TE-05: within two seconds, and a later PATCH is not found."""
     here, other = pair
     size = 3 * PART_SIZE
     body = some_bytes(size)
 
-    def end() -> float:
+    def measure() -> float:
         path = here.create(size)
         with Connection(here.port) as connection:
             connection.send_head("PATCH", path, patch_fields(0, Content_Length=str(size)))
@@ -123,33 +123,33 @@ def test_a_delete_ends_a_patch_and_the_upload_never_comes_back(
         assert [key for key in deployment.list_contents() if deployment.key(path) in key] == []
         return took
 
-    assert_takes_less(2, end)
+    assert_takes_less(2, measure)
 
 
-def test_two_deletes_at_once_leave_nothing(
+def test_two_concurrent_deletes_leave_no_objects(
     pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
-    """TE-06: one 204, and one 204 or 404."""
+    """TE-06: at least one is 204, the other 204 or 404."""
     path = pair[0].create(3 * PART_SIZE)
     pair[0].append(path, 0, some_bytes(PART_SIZE + 5))
-    answers = race(*(lambda tus=tus: tus.delete(path) for tus in pair))
-    statuses = {answer.status for answer in answers if answer is not None}
+    responses = race(*(lambda tus=tus: tus.delete(path) for tus in pair))
+    statuses = {response.status for response in responses if response is not None}
     assert 204 in statuses
     assert statuses <= {204, 404}
     assert [key for key in deployment.list_contents() if deployment.key(path) in key] == []
 
 
-def test_a_storm_of_heads_never_sees_an_offset_shrink(
+def test_offsets_of_concurrent_heads_never_decrease(
     pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
-    """C-25, C-26: whatever was said to be stored is stored for good."""
+    """C-25, C-26, D-03: an acknowledged offset stays acknowledged."""
     size = 2 * PART_SIZE + 1
     body = some_bytes(size)
     path = pair[0].create(size)
     done = threading.Event()
     seen: list[list[int]] = [[], []]
 
-    def watch(number: int) -> None:
+    def poll(number: int) -> None:
         while not done.is_set():
             response = pair[number].head(path)
             assert response.status in (200, 423)
@@ -158,20 +158,20 @@ def test_a_storm_of_heads_never_sees_an_offset_shrink(
             time.sleep(0.15)
 
     with ThreadPoolExecutor(2) as threads:
-        watchers = [threads.submit(watch, number) for number in range(2)]
+        pollers = [threads.submit(poll, number) for number in range(2)]
         offset = 0
         try:
             deadline = time.monotonic() + 60
             while offset < size:
-                assert time.monotonic() < deadline, "the HEADs starve the upload"
+                assert time.monotonic() < deadline, "the HEAD requests starve the upload"
                 race(partial(pair[0].patch, path, offset, body[offset:]))
-                now = pair[1].offset(path)
-                assert now >= offset
-                offset = now
+                new_offset = pair[1].offset(path)
+                assert new_offset >= offset
+                offset = new_offset
         finally:
             done.set()
-        for watcher in watchers:
-            watcher.result()
+        for poller in pollers:
+            poller.result()
     for offsets in seen:
         assert offsets == sorted(offsets)
     assert deployment.read_object(path) == body

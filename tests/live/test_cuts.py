@@ -1,7 +1,7 @@
-"""Connections that end in the middle of a body: what had arrived is stored, and nothing else.
+"""Connections that end in the middle of a body: the received bytes are stored, and no others.
 
-A polite end (FIN) comes behind all bytes, so not one of them may be missing. A reset may overtake
-bytes that the kernel has not handed over yet: then what is stored is a beginning of what was sent.
+A FIN follows all bytes, so every one of them must be stored. A reset may overtake bytes that the
+server has not yet received: then the stored bytes are a prefix of the sent ones.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ pytestmark = pytest.mark.live
 
 FILE = some_bytes(2 * PART_SIZE + 1000)
 
-BEGUN = 3_000
+ACKNOWLEDGED = 3_000
 """Bytes that are acknowledged before the PATCH that is cut."""
 
 
-class End(enum.Enum):
+class ConnectionEnd(enum.Enum):
     CLOSE = "close"
-    """FIN, and nobody is there to read the response."""
+    """FIN in both directions: the client does not read the response."""
     HALF_CLOSE = "half-close"
-    """FIN, and the client still listens."""
+    """FIN in one direction: the client still reads the response."""
     RESET = "reset"
 
 
@@ -40,54 +40,54 @@ POINTS = {
     "1": 1,
     "64KiB-1": 64 * KIB - 1,
     "64KiB": 64 * KIB,
-    "part-1": PART_SIZE - BEGUN - 1,
-    "part": PART_SIZE - BEGUN,
-    "part+1": PART_SIZE - BEGUN + 1,
-    "all-but-one": len(FILE) - BEGUN - 1,
+    "part-1": PART_SIZE - ACKNOWLEDGED - 1,
+    "part": PART_SIZE - ACKNOWLEDGED,
+    "part+1": PART_SIZE - ACKNOWLEDGED + 1,
+    "all-but-one": len(FILE) - ACKNOWLEDGED - 1,
 }
 
 
-def send_some(connection: Connection, path: str, count: int, *, chunked: bool) -> None:
-    """Send the head of a PATCH for all that is missing, and the first bytes of it."""
-    body = FILE[BEGUN : BEGUN + count]
+def send_partial_patch(connection: Connection, path: str, count: int, *, chunked: bool) -> None:
+    """Send the head of a PATCH for all remaining bytes, and the first `count` bytes of its body."""
+    body = FILE[ACKNOWLEDGED : ACKNOWLEDGED + count]
     if chunked:
-        connection.send_head("PATCH", path, patch_fields(BEGUN, Transfer_Encoding="chunked"))
+        connection.send_head("PATCH", path, patch_fields(ACKNOWLEDGED, Transfer_Encoding="chunked"))
         for start in range(0, count, 90_000):
             connection.send_chunk(body[start : start + 90_000])
     else:
-        length = str(len(FILE) - BEGUN)
-        connection.send_head("PATCH", path, patch_fields(BEGUN, Content_Length=length))
+        length = str(len(FILE) - ACKNOWLEDGED)
+        connection.send_head("PATCH", path, patch_fields(ACKNOWLEDGED, Content_Length=length))
         connection.send(body)
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-@pytest.mark.parametrize("end", End, ids=lambda end: end.value)
+@pytest.mark.parametrize("end", ConnectionEnd, ids=lambda end: end.value)
 @pytest.mark.parametrize("count", POINTS.values(), ids=POINTS)
-def test_what_had_arrived_is_stored(
-    count: int, end: End, chunked: bool, deployment: Deployment, tus: TusClient
+def test_received_bytes_are_stored(
+    count: int, end: ConnectionEnd, chunked: bool, deployment: Deployment, tus: TusClient
 ) -> None:
-    """C-41"""
+    """C-41: for each way to end a connection, at each position."""
     path = tus.create(len(FILE))
-    tus.append(path, 0, FILE[:BEGUN])
+    tus.append(path, 0, FILE[:ACKNOWLEDGED])
     with Connection(tus.port) as connection:
-        send_some(connection, path, count, chunked=chunked)
-        if end is End.RESET:
+        send_partial_patch(connection, path, count, chunked=chunked)
+        if end is ConnectionEnd.RESET:
             connection.wait_until_delivered()
             deployment.wait_for_lock(path)
             connection.reset()
-        elif end is End.CLOSE:
+        elif end is ConnectionEnd.CLOSE:
             connection.close()
         else:
             connection.half_close()
             response = connection.read_response()
-            assert (response.status, response["Upload-Offset"]) == (503, str(BEGUN + count))
-    if end is End.RESET:
+            assert (response.status, response["Upload-Offset"]) == (503, str(ACKNOWLEDGED + count))
+    if end is ConnectionEnd.RESET:
         offset = tus.offset(path)
-        assert BEGUN <= offset <= BEGUN + count
+        assert ACKNOWLEDGED <= offset <= ACKNOWLEDGED + count
     else:
-        # The new request may be quicker than the old one, which comes second then and is refused.
-        wait_until(lambda: tus.offset(path) == BEGUN + count, seconds=5)
-        offset = BEGUN + count
+        # The HEAD may run before the server handles the cut PATCH.
+        wait_until(lambda: tus.offset(path) == ACKNOWLEDGED + count, seconds=5)
+        offset = ACKNOWLEDGED + count
     tus.append(path, offset, FILE[offset:])
     assert deployment.read_object(path) == FILE
 
@@ -96,16 +96,16 @@ def test_what_had_arrived_is_stored(
     "ending",
     [
         pytest.param(b"", id="between-chunks"),
-        pytest.param(b"1", id="in-a-size"),
-        pytest.param(b"10\r", id="behind-a-size"),
-        pytest.param(b"10\r\n", id="before-the-data"),
-        pytest.param(b"0\r\n", id="before-the-last-line"),
+        pytest.param(b"1", id="in-chunk-size"),
+        pytest.param(b"10\r", id="after-chunk-size"),
+        pytest.param(b"10\r\n", id="before-chunk-data"),
+        pytest.param(b"0\r\n", id="before-last-line"),
     ],
 )
-def test_a_chunked_body_may_end_anywhere_in_its_framing(
+def test_a_chunked_body_cut_in_its_framing_keeps_complete_chunks(
     ending: bytes, deployment: Deployment, tus: TusClient
 ) -> None:
-    """C-41"""
+    """C-41: the bytes of the chunk before the cut are stored."""
     path = tus.create(len(FILE))
     with Connection(tus.port) as connection:
         connection.send_head("PATCH", path, patch_fields(0, Transfer_Encoding="chunked"))
@@ -119,10 +119,10 @@ def test_a_chunked_body_may_end_anywhere_in_its_framing(
     assert deployment.read_object(path) == FILE
 
 
-def test_a_chunk_that_ends_early_counts_as_far_as_it_came(
+def test_the_received_bytes_of_an_incomplete_chunk_are_stored(
     deployment: Deployment, tus: TusClient
 ) -> None:
-    """C-41"""
+    """C-41: half of a chunk of 1 MiB."""
     path = tus.create(len(FILE))
     with Connection(tus.port) as connection:
         connection.send_head("PATCH", path, patch_fields(0, Transfer_Encoding="chunked"))
@@ -132,7 +132,7 @@ def test_a_chunk_that_ends_early_counts_as_far_as_it_came(
     assert tus.offset(path) == MIB // 2
 
 
-def test_a_head_that_ends_early_changes_nothing(deployment: Deployment, tus: TusClient) -> None:
+def test_an_incomplete_request_head_changes_nothing(deployment: Deployment, tus: TusClient) -> None:
     path = tus.create(len(FILE))
     before = deployment.list_contents()
     for cut in (1, 20, 60, 120):
@@ -145,10 +145,10 @@ def test_a_head_that_ends_early_changes_nothing(deployment: Deployment, tus: Tus
     assert deployment.list_contents() == before
 
 
-def test_the_first_bytes_in_a_creation_are_kept_as_far_as_they_came(
+def test_a_cut_creation_with_upload_keeps_the_received_bytes(
     deployment: Deployment, tus: TusClient
 ) -> None:
-    """CW-07: a client that still listens learns where to go on."""
+    """CW-07: a client that still reads gets the offset to resume from."""
     with Connection(tus.port) as connection:
         fields = {"Upload-Length": str(len(FILE)), "Content-Length": str(len(FILE))}
         fields |= {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
@@ -163,10 +163,10 @@ def test_the_first_bytes_in_a_creation_are_kept_as_far_as_they_came(
 
 
 @pytest.mark.parametrize("how", Cut, ids=lambda how: how.name)
-def test_an_upload_gets_through_a_network_that_ends_every_connection(
+def test_an_upload_completes_although_every_connection_is_cut(
     how: Cut, deployment: Deployment, server: Gunicorn, tus: TusClient
 ) -> None:
-    """Twelve cuts in ten megabytes, each at another place of a part."""
+    """Twelve cuts in ten megabytes, each at another position of a part."""
     path = tus.create(len(FILE))
     cuts = range(200_000, 11 * MIB, 901_000)
     offset = 0
@@ -178,8 +178,8 @@ def test_an_upload_gets_through_a_network_that_ends_every_connection(
                     connection.read_response()
                 except (OSError, EOFError):
                     pass
-            now = tus.offset(path)
-            assert now >= offset
-            offset = now
+            new_offset = tus.offset(path)
+            assert new_offset >= offset
+            offset = new_offset
         assert network.cut_count >= 10
     assert deployment.read_object(path) == FILE

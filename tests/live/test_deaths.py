@@ -1,4 +1,4 @@
-"""Workers that die, and servers that are told to stop: uploads go on where they were."""
+"""Killed workers and stopped servers: uploads resume from the acknowledged offset."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ pytestmark = pytest.mark.live
 
 FILE = some_bytes(4 * PART_SIZE + 1234)
 
-AT_ONCE = 2.0
-"""Seconds."""
+TAKEOVER_SECONDS = 2.0
 
-STOPPED = 10.0
-"""Seconds, of the 30 that `graceful_timeout` allows."""
+STOP_SECONDS = 10.0
+"""Less than the 30 seconds of `graceful_timeout`."""
 
 
-def begin_patch(
+def start_patch(
     deployment: Deployment, port: int, path: str, offset: int, count: int
 ) -> Connection:
-    """A PATCH for the whole rest, of which so many bytes have reached the server."""
+    """Start a PATCH for all remaining bytes, of which the server has received `count`."""
     connection = Connection(port)
     length = str(len(FILE) - offset)
     connection.send_head("PATCH", path, patch_fields(offset, Content_Length=length))
@@ -44,16 +43,16 @@ def begin_patch(
     return connection
 
 
-def go_on(tus: TusClient, path: str, offset: int, count: int | None = None) -> int:
-    """HEAD, then PATCH, as clients do; returns the offset that was acknowledged.
+def resume(tus: TusClient, path: str, offset: int, count: int | None = None) -> int:
+    """Resume with HEAD and PATCH as clients do. Return the acknowledged offset.
 
-    A part that a dead worker had sent to S3 may be stored a moment after the HEAD has looked. Then
-    the PATCH is refused, and the next HEAD says more: never less than `offset`, nor than before.
+    A part that a killed worker had sent to S3 may be stored just after the HEAD. Then the PATCH is
+    rejected and the next HEAD returns a larger offset. It never returns a smaller one.
     """
     for _ in range(5):
-        now = tus.offset(path)
-        assert now >= offset
-        offset = now
+        new_offset = tus.offset(path)
+        assert new_offset >= offset
+        offset = new_offset
         stop = len(FILE) if count is None else min(len(FILE), offset + count)
         response = tus.patch(path, offset, FILE[offset:stop])
         if response.status == 204:
@@ -61,37 +60,37 @@ def go_on(tus: TusClient, path: str, offset: int, count: int | None = None) -> i
             return stop
         assert response.status == 409
         assert int(response["Upload-Offset"]) > offset
-    pytest.fail("five HEADs in a row named an offset that was refused")
+    pytest.fail("five HEADs in a row returned an offset that PATCH rejected")
 
 
 @pytest.mark.parametrize("count", [10, 3 * PART_SIZE + 10], ids=["tail", "parts"])
-def test_after_a_killed_worker_the_next_request_is_answered_at_once(
+def test_a_request_after_a_killed_worker_does_not_wait_for_its_lock(
     count: int, new_deployment: Callable[..., Deployment]
 ) -> None:
-    """C-44: what was acknowledged is there; the lock died with its holder."""
+    """C-44, D-03: the acknowledged bytes are stored, and the kernel released the lock."""
     deployment = new_deployment()
     deployment.expected_errors = r"was sent SIGKILL"
     server = deployment.start(workers=2)
     tus = TusClient(server.port)
     acknowledged = 2 * MIB
 
-    def kill() -> float:
+    def measure() -> float:
         path = tus.create(len(FILE))
         tus.append(path, 0, FILE[:acknowledged])
-        with begin_patch(deployment, server.port, path, acknowledged, count) as connection:
+        with start_patch(deployment, server.port, path, acknowledged, count) as connection:
             os.kill(server.worker_of(connection.socket), signal.SIGKILL)
             began = time.monotonic()
             offset = tus.offset(path)
             took = time.monotonic() - began
             assert acknowledged <= offset <= acknowledged + count
-            go_on(tus, path, offset)
+            resume(tus, path, offset)
         assert deployment.read_object(path) == FILE
         return took
 
-    assert_takes_less(AT_ONCE, kill)
+    assert_takes_less(TAKEOVER_SECONDS, measure)
 
 
-def test_a_server_whose_only_worker_was_killed_comes_back(
+def test_an_upload_resumes_after_the_only_worker_was_killed(
     new_deployment: Callable[..., Deployment],
 ) -> None:
     deployment = new_deployment()
@@ -99,13 +98,13 @@ def test_a_server_whose_only_worker_was_killed_comes_back(
     server = deployment.start(workers=1)
     tus = TusClient(server.port)
     path = tus.create(len(FILE))
-    with begin_patch(deployment, server.port, path, 0, PART_SIZE + 10) as connection:
+    with start_patch(deployment, server.port, path, 0, PART_SIZE + 10) as connection:
         os.kill(server.worker_of(connection.socket), signal.SIGKILL)
-        go_on(tus, path, 0)
+        resume(tus, path, 0)
     assert deployment.read_object(path) == FILE
 
 
-def test_an_upload_that_workers_die_under_again_and_again_is_whole(
+def test_an_upload_completes_although_workers_are_killed_repeatedly(
     new_deployment: Callable[..., Deployment],
 ) -> None:
     deployment = new_deployment()
@@ -114,51 +113,51 @@ def test_an_upload_that_workers_die_under_again_and_again_is_whole(
     tus = TusClient(server.port)
     path, offset = tus.create(len(FILE)), 0
     for step in (1, PART_SIZE - 1, 2 * PART_SIZE, 500_000):
-        with begin_patch(deployment, server.port, path, offset, step) as holder:
+        with start_patch(deployment, server.port, path, offset, step) as holder:
             os.kill(server.worker_of(holder.socket), signal.SIGKILL)
-        # Each death is followed by an acknowledged step, which no later one may undo.
-        offset = go_on(tus, path, offset, 400_000)
-    go_on(tus, path, offset)
+        # After each kill some bytes are acknowledged. No later kill may lose them.
+        offset = resume(tus, path, offset, 400_000)
+    resume(tus, path, offset)
     assert deployment.read_object(path) == FILE
 
 
-class Sender(threading.Thread):
-    """A client that sends as long as it can, and then reads the response."""
+class SenderThread(threading.Thread):
+    """A client that sends until the connection breaks, and then reads the response."""
 
-    def __init__(self, connection: Connection, rest: bytes) -> None:
+    def __init__(self, connection: Connection, remaining: bytes) -> None:
         super().__init__(daemon=True)
         self._connection = connection
-        self._rest = rest
+        self._remaining = remaining
         self.response: Response | None = None
 
     def run(self) -> None:
         with suppress(OSError):
-            for start in range(0, len(self._rest), 10_000):
-                self._connection.send(self._rest[start : start + 10_000])
+            for start in range(0, len(self._remaining), 10_000):
+                self._connection.send(self._remaining[start : start + 10_000])
                 time.sleep(0.02)
         with suppress(OSError, EOFError):
             self.response = self._connection.read_response()
 
 
-def test_a_server_that_is_told_to_stop_stores_what_came_and_ends_soon(
+def test_a_stopping_server_stores_received_bytes_and_exits_soon(
     new_deployment: Callable[..., Deployment],
 ) -> None:
-    """A silent upload, one in chunks and one that is being sent: none waits for its end."""
+    """The server waits for no upload: neither an idle one, nor a chunked one, nor an active one."""
     deployment = new_deployment()
     server = deployment.start(workers=2)
     tus = TusClient(server.port)
     paths = [tus.create(len(FILE)) for _ in range(3)]
-    silent, chunked, running = paths
+    idle, chunked, active = paths
     with ExitStack() as connections:
         first = connections.enter_context(
-            begin_patch(deployment, server.port, silent, 0, PART_SIZE + 99)
+            start_patch(deployment, server.port, idle, 0, PART_SIZE + 99)
         )
         second = connections.enter_context(Connection(server.port))
         second.send_head("PATCH", chunked, patch_fields(0, Transfer_Encoding="chunked"))
         second.send_chunk(FILE[: PART_SIZE + 98])
         second.wait_until_delivered()
-        third = connections.enter_context(begin_patch(deployment, server.port, running, 0, 5_000))
-        sender = Sender(third, FILE[5_000:])
+        third = connections.enter_context(start_patch(deployment, server.port, active, 0, 5_000))
+        sender = SenderThread(third, FILE[5_000:])
         sender.start()
         deployment.wait_for_lock(chunked)
         for connection in (first, second):
@@ -166,31 +165,31 @@ def test_a_server_that_is_told_to_stop_stores_what_came_and_ends_soon(
 
         server.signal(signal.SIGTERM)
         began = time.monotonic()
-        told = {silent: first.read_response(), chunked: second.read_response()}
-        assert server.wait_for_exit(STOPPED) == 0
+        responses = {idle: first.read_response(), chunked: second.read_response()}
+        assert server.wait_for_exit(STOP_SECONDS) == 0
         print(f"stopped after {time.monotonic() - began:.2f} s")
         sender.join(5)
 
-    offsets = {path: int(response["Upload-Offset"]) for path, response in told.items()}
-    assert offsets == {silent: PART_SIZE + 99, chunked: PART_SIZE + 98}
-    assert {response.status for response in told.values()} == {503}
-    again = TusClient(deployment.start(workers=2).port)
+    offsets = {path: int(response["Upload-Offset"]) for path, response in responses.items()}
+    assert offsets == {idle: PART_SIZE + 99, chunked: PART_SIZE + 98}
+    assert {response.status for response in responses.values()} == {503}
+    restarted = TusClient(deployment.start(workers=2).port)
     for path, offset in offsets.items():
-        assert again.offset(path) == offset
-    stored = again.offset(running)
+        assert restarted.offset(path) == offset
+    stored = restarted.offset(active)
     assert stored >= 5_000
     if sender.response is not None:
         assert (sender.response.status, sender.response["Upload-Offset"]) == (503, str(stored))
     for path in paths:
-        offset = again.offset(path)
-        again.append(path, offset, FILE[offset:])
+        offset = restarted.offset(path)
+        restarted.append(path, offset, FILE[offset:])
         assert deployment.read_object(path) == FILE
 
 
-def test_a_stopping_server_finishes_small_requests(
+def test_a_stopping_server_finishes_requests_that_it_received_completely(
     new_deployment: Callable[..., Deployment],
 ) -> None:
-    """A request whose last byte has come is answered as ever."""
+    """The response is 204 with all bytes, or 503 with the offset that is stored."""
     deployment = new_deployment()
     server = deployment.start(workers=1)
     tus = TusClient(server.port)
@@ -201,20 +200,20 @@ def test_a_stopping_server_finishes_small_requests(
         response = connection.read_response()
         offset = int(response["Upload-Offset"])
         assert (response.status, offset == len(FILE)) in [(204, True), (503, False)]
-    assert server.wait_for_exit(STOPPED) == 0
-    again = TusClient(deployment.start(workers=1).port)
-    assert again.offset(path) == offset
-    again.append(path, offset, FILE[offset:])
+    assert server.wait_for_exit(STOP_SECONDS) == 0
+    restarted = TusClient(deployment.start(workers=1).port)
+    assert restarted.offset(path) == offset
+    restarted.append(path, offset, FILE[offset:])
     assert deployment.read_object(path) == FILE
 
 
-def test_a_stopped_server_takes_no_more_connections(
+def test_a_stopped_server_accepts_no_connections(
     new_deployment: Callable[..., Deployment],
 ) -> None:
     deployment = new_deployment()
     server = deployment.start(workers=1)
     server.signal(signal.SIGTERM)
-    assert server.wait_for_exit(STOPPED) == 0
+    assert server.wait_for_exit(STOP_SECONDS) == 0
 
     def refused() -> bool:
         with (

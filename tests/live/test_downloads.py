@@ -1,4 +1,4 @@
-"""GET of finished uploads: bytes come from S3, whole or in ranges, and only if they are wanted."""
+"""GET of finished uploads: whole files, ranges, conditional requests and redirects to S3."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SIZE = len(FILE)
 
 @pytest.fixture(scope="module")
 def path(deployment: Deployment) -> str:
-    """An upload in three parts, of a type that browsers may show."""
+    """An upload with three parts, whose type browsers may display."""
     tus = TusClient(deployment.servers[0].port)
     pairs = {"filename": "Menü.png", "filetype": "image/png"}
-    said = ",".join(f"{key} {_encoded(value)}" for key, value in pairs.items())
-    path = tus.create(SIZE, {"Upload-Metadata": said})
+    metadata = ",".join(f"{key} {_encoded(value)}" for key, value in pairs.items())
+    path = tus.create(SIZE, {"Upload-Metadata": metadata})
     tus.append(path, 0, FILE)
     return path
 
@@ -36,7 +36,7 @@ def get(tus: TusClient, path: str, **fields: str) -> Response:
     return tus.request("GET", path, {name.replace("_", "-"): text for name, text in fields.items()})
 
 
-def test_the_whole_file_comes_with_its_name_and_type(path: str, tus: TusClient) -> None:
+def test_a_download_has_the_name_and_type_of_the_metadata(path: str, tus: TusClient) -> None:
     response = get(tus, path)
     assert (response.status, response.body) == (200, FILE)
     assert response["Content-Length"] == str(SIZE)
@@ -47,7 +47,7 @@ def test_the_whole_file_comes_with_its_name_and_type(path: str, tus: TusClient) 
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "stop"),
+    ("range_", "start", "stop"),
     [
         ("bytes=0-0", 0, 1),
         ("bytes=5-", 5, SIZE),
@@ -60,32 +60,34 @@ def test_the_whole_file_comes_with_its_name_and_type(path: str, tus: TusClient) 
         (f"bytes=-{10 * SIZE}", 0, SIZE),
     ],
 )
-def test_a_range_is_served_as_it_was_asked_for(
-    asked: str, start: int, stop: int, path: str, tus: TusClient
+def test_a_range_returns_the_requested_bytes(
+    range_: str, start: int, stop: int, path: str, tus: TusClient
 ) -> None:
-    response = get(tus, path, Range=asked)
+    response = get(tus, path, Range=range_)
     assert response.status == 206
     assert response["Content-Range"] == f"bytes {start}-{stop - 1}/{SIZE}"
     assert response["Content-Length"] == str(stop - start)
     assert response.body == FILE[start:stop]
 
 
-@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}"])
-def test_a_range_behind_the_end_is_416(asked: str, path: str, tus: TusClient) -> None:
-    response = get(tus, path, Range=asked)
+@pytest.mark.parametrize("range_", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}"])
+def test_a_range_beyond_the_end_is_416(range_: str, path: str, tus: TusClient) -> None:
+    response = get(tus, path, Range=range_)
     assert response.status == 416
     assert response["Content-Range"] == f"bytes */{SIZE}"
 
 
 @pytest.mark.parametrize(
-    "asked", ["bytes=0-1,5-6", "lines=1-2", "bytes=b-a", "bytes=5-1", "bytes=-0"]
+    "range_", ["bytes=0-1,5-6", "lines=1-2", "bytes=b-a", "bytes=5-1", "bytes=-0"]
 )
-def test_what_is_no_single_range_gets_the_whole_file(asked: str, path: str, tus: TusClient) -> None:
-    response = get(tus, path, Range=asked)
+def test_invalid_and_multiple_ranges_return_the_whole_file(
+    range_: str, path: str, tus: TusClient
+) -> None:
+    response = get(tus, path, Range=range_)
     assert (response.status, response.body) == (200, FILE)
 
 
-def test_a_reader_that_has_the_file_is_told_so(path: str, tus: TusClient) -> None:
+def test_a_conditional_get_of_the_same_file_is_304(path: str, tus: TusClient) -> None:
     first = get(tus, path, Range="bytes=0-0")
     etag, modified = first["ETag"], first["Last-Modified"]
     for condition in ({"If_None_Match": etag}, {"If_None_Match": f'"x", W/{etag}'}):
@@ -96,7 +98,7 @@ def test_a_reader_that_has_the_file_is_told_so(path: str, tus: TusClient) -> Non
     assert get(tus, path, If_None_Match='"x"', Range="bytes=1-2").body == FILE[1:3]
 
 
-def test_a_reader_that_has_another_file_is_told_so(path: str, tus: TusClient) -> None:
+def test_conditions_for_another_file_are_evaluated(path: str, tus: TusClient) -> None:
     modified = get(tus, path, Range="bytes=0-0")["Last-Modified"]
     before = format_datetime(parsedate_to_datetime(modified) - timedelta(days=1), usegmt=True)
     assert get(tus, path, If_Match='"x"').status == 412
@@ -104,32 +106,32 @@ def test_a_reader_that_has_another_file_is_told_so(path: str, tus: TusClient) ->
     assert get(tus, path, If_Modified_Since=before, Range="bytes=0-3").status == 206
 
 
-def test_an_interrupted_download_goes_on_only_with_the_same_file(path: str, tus: TusClient) -> None:
+def test_if_range_resumes_a_download_of_the_same_file_only(path: str, tus: TusClient) -> None:
     etag = get(tus, path, Range="bytes=0-0")["ETag"]
     assert get(tus, path, Range="bytes=7-9", If_Range=etag).body == FILE[7:10]
     assert get(tus, path, Range="bytes=7-9", If_Range='"x"').body == FILE
 
 
-def test_an_unfinished_upload_has_no_content_yet(tus: TusClient) -> None:
+def test_a_download_of_an_unfinished_upload_is_409(tus: TusClient) -> None:
     path = tus.create(10)
     tus.append(path, 0, b"12345")
     assert get(tus, path).status == 409
 
 
-def test_an_empty_file_is_an_empty_body(tus: TusClient) -> None:
+def test_a_range_of_an_empty_file_returns_an_empty_body(tus: TusClient) -> None:
     path = tus.create(0)
     response = get(tus, path, Range="bytes=0-")
     assert (response.status, response.body) == (200, b"")
 
 
-def test_a_removed_file_is_not_found(tus: TusClient) -> None:
+def test_a_download_of_a_terminated_upload_is_404(tus: TusClient) -> None:
     path = tus.upload(b"hello")
     assert get(tus, path).body == b"hello"
     assert tus.delete(path).status == 204
     assert get(tus, path).status == 404
 
 
-def test_a_reader_needs_no_word_of_tus(path: str, tus: TusClient) -> None:
+def test_a_download_needs_no_tus_headers(path: str, tus: TusClient) -> None:
     with Connection(tus.port) as connection:
         connection.request("GET", path, {"Range": "bytes=0-9"})
         assert connection.read_response().body == FILE[:10]
@@ -137,9 +139,7 @@ def test_a_reader_needs_no_word_of_tus(path: str, tus: TusClient) -> None:
         assert connection.read_response()["Upload-Offset"] == str(SIZE)
 
 
-def test_a_reader_that_leaves_hurts_nobody(
-    path: str, tus: TusClient, deployment: Deployment
-) -> None:
+def test_reset_downloads_cause_no_errors(path: str, tus: TusClient, deployment: Deployment) -> None:
     for _ in range(3):
         with Connection(tus.port) as connection:
             connection.send_head("GET", path)
@@ -149,31 +149,31 @@ def test_a_reader_that_leaves_hurts_nobody(
     assert deployment.servers[0].logged_errors() == []
 
 
-def test_a_reader_may_be_led_to_s3_itself(new_deployment: Callable[..., Deployment]) -> None:
-    """TUS_DOWNLOAD_REDIRECT: S3 sends the same bytes, under the same name and type."""
+def test_downloads_can_redirect_to_s3(new_deployment: Callable[..., Deployment]) -> None:
+    """TUS_DOWNLOAD_REDIRECT: S3 returns the same bytes with the same name and type."""
     deployment = new_deployment(TUS_DOWNLOAD_REDIRECT="60s")
     tus = TusClient(deployment.start().port)
-    said = f"filename {_encoded('Menü.png')},filetype {_encoded('image/png')}"
-    path = tus.create(SIZE, {"Upload-Metadata": said})
+    metadata = f"filename {_encoded('Menü.png')},filetype {_encoded('image/png')}"
+    path = tus.create(SIZE, {"Upload-Metadata": metadata})
     tus.append(path, 0, FILE)
-    sent = get(tus, path, Range="bytes=0-3")
-    assert (sent.status, sent.body) == (307, b"")
-    assert sent["Location"].startswith(deployment.environ["TUS_S3_ENDPOINT"])
-    with urllib.request.urlopen(sent["Location"], timeout=30) as answer:
-        assert answer.read() == FILE
-        assert answer.headers["Content-Type"] == "image/png"
-        assert "filename*=UTF-8''Men%C3%BC.png" in answer.headers["Content-Disposition"]
+    redirect = get(tus, path, Range="bytes=0-3")
+    assert (redirect.status, redirect.body) == (307, b"")
+    assert redirect["Location"].startswith(deployment.environ["TUS_S3_ENDPOINT"])
+    with urllib.request.urlopen(redirect["Location"], timeout=30) as response:
+        assert response.read() == FILE
+        assert response.headers["Content-Type"] == "image/png"
+        assert "filename*=UTF-8''Men%C3%BC.png" in response.headers["Content-Disposition"]
     url = f"http://127.0.0.1:{tus.port}{path}"
-    asked = urllib.request.Request(url, headers={"Range": "bytes=5-9"})
-    with urllib.request.urlopen(asked, timeout=30) as answer:
-        assert (answer.status, answer.read()) == (206, FILE[5:10]), "a client that follows"
-    # R-30: who may be asking for the offset is answered here.
-    newest = get_as_draft(tus, path, Range="bytes=0-3")
-    assert (newest.status, newest.body) == (206, FILE[:4])
-    assert newest["Upload-Offset"] == str(SIZE)
+    request = urllib.request.Request(url, headers={"Range": "bytes=5-9"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert (response.status, response.read()) == (206, FILE[5:10]), "after the redirect"
+    # R-30: a GET that may ask for the offset is not redirected.
+    draft_response = get_as_draft(tus, path, Range="bytes=0-3")
+    assert (draft_response.status, draft_response.body) == (206, FILE[:4])
+    assert draft_response["Upload-Offset"] == str(SIZE)
 
 
-def test_the_newest_draft_s_get_says_how_far_an_unfinished_upload_is(tus: TusClient) -> None:
+def test_get_of_the_newest_draft_returns_the_offset_of_an_unfinished_upload(tus: TusClient) -> None:
     """R-30."""
     path = tus.create(10)
     tus.append(path, 0, b"12345")
@@ -183,7 +183,7 @@ def test_the_newest_draft_s_get_says_how_far_an_unfinished_upload_is(tus: TusCli
 
 
 def get_as_draft(tus: TusClient, path: str, **fields: str) -> Response:
-    """GET in the newest interop version of the IETF's draft."""
+    """Send a GET of the newest interop version of the IETF draft."""
     with Connection(tus.port) as connection:
         connection.request("GET", path, {"Upload-Draft-Interop-Version": "9", **fields})
         return connection.read_response()

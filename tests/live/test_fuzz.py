@@ -1,4 +1,4 @@
-"""A thousand requests that no client should send, over bare sockets: nothing breaks or changes."""
+"""A thousand invalid requests over plain sockets: no server error, and no upload changes."""
 
 from __future__ import annotations
 
@@ -14,41 +14,48 @@ from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import TusClient
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
-from tests.live.fuzz import Probe, Targets, probes
+from tests.live.fuzz import InvalidRequest, Targets, invalid_requests
 
 pytestmark = pytest.mark.live
 
 COUNT = 1000
 
 OFFSET = PART_SIZE + 12_345
-"""A part and a tail."""
+"""The offset of every upload: a part and a tail."""
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) .*?\r\n\r\n", re.DOTALL)
 
 
-def answers(port: int, probe: Probe) -> list[tuple[int, bool]]:
-    """Send it, and read until the server closes: statuses, and whether they are the library's.
+def send(port: int, request: InvalidRequest) -> list[tuple[int, bool]]:
+    """Send a request and read until the server closes the connection.
+
+    Returns:
+        The status of each response, and whether tus_wsgi sent it rather than gunicorn.
 
     Raises:
-        TimeoutError: the server neither answers nor closes.
+        TimeoutError: the server neither responded nor closed the connection.
     """
     with Connection(port, timeout=20) as connection:
         try:
-            connection.send(probe.data)
+            connection.send(request.data)
             connection.half_close()
         except OSError:
-            pass  # It was refused before its end.
+            pass  # The server rejected the request before its end.
         received = connection.read_to_end()
     heads = _STATUS.finditer(received)
     return [(int(head[1]), b"\r\nTus-Resumable: " in head[0]) for head in heads]
 
 
 @pytest.mark.timeout(200)
-def test_a_thousand_odd_requests_change_nothing(new_deployment: Callable[..., Deployment]) -> None:
-    """protocol 1.12. No 5xx; 501 and 505 may come from gunicorn itself, which refuses transfer
-    codings and versions that it does not know before the library sees them.
+def test_a_thousand_invalid_requests_change_nothing(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    """protocol 1.12: no 5xx from tus_wsgi.
+
+    gunicorn itself may answer 501 or 505: it rejects transfer codings and versions that it does not
+    know before tus_wsgi sees the request.
     """
-    # pytest-randomly seeds this one, and `-p randomly -p "randomly_seed=..."` repeats it.
+    # pytest-randomly sets this seed. `-p "randomly_seed=..."` repeats a run.
     seed = random.getrandbits(32)
     print(f"seed {seed}")
     deployment = new_deployment()
@@ -62,29 +69,32 @@ def test_a_thousand_odd_requests_change_nothing(new_deployment: Callable[..., De
     paths = [unfinished, deferred, finished]
     before = deployment.list_contents()
 
-    tried = probes(COUNT, Targets(paths, OFFSET), random.Random(seed))
+    requests = invalid_requests(COUNT, Targets(paths, OFFSET), random.Random(seed))
     with ThreadPoolExecutor(6) as threads:
-        answered = list(threads.map(lambda probe: answers(server.port, probe), tried))
+        responses = list(threads.map(lambda request: send(server.port, request), requests))
 
-    statuses = Counter(status for one in answered for status, _ in one)
-    print(dict(sorted(statuses.items())), "closed without a word:", answered.count([]))
-    bad = [
-        (probe, one)
-        for probe, one in zip(tried, answered, strict=True)
-        for status, is_ours in one
-        if status >= 500 and (is_ours or status not in {501, 505})
+    flat = [response for several in responses for response in several]
+    statuses = Counter(status for status, _ in flat)
+    print(dict(sorted(statuses.items())), "closed without a response:", responses.count([]))
+    server_errors = [
+        (request, several)
+        for request, several in zip(requests, responses, strict=True)
+        for status, by_tus_wsgi in several
+        if status >= 500 and (by_tus_wsgi or status not in {501, 505})
     ]
-    assert bad == [], f"seed {seed}"
-    created = [(p, one) for p, one in zip(tried, answered, strict=True) if (201, True) in one]
+    assert server_errors == [], f"seed {seed}"
+    created = [
+        (request, several)
+        for request, several in zip(requests, responses, strict=True)
+        if (201, True) in several
+    ]
     assert created == [], f"seed {seed}"
-    assert sum(is_ours for one in answered for _, is_ours in one) > COUNT / 3, (
-        "too few came through"
-    )
+    assert sum(by_tus_wsgi for _, by_tus_wsgi in flat) > COUNT / 3, "too few reached tus_wsgi"
     assert [tus.offset(path) for path in paths] == [OFFSET] * 3, f"seed {seed}"
     assert deployment.list_contents() == before, f"seed {seed}"
     assert deployment.read_object(finished) == body
     assert server.logged_errors() == [], server.read_log()
-    # The uploads are as good as before.
+    # The unfinished upload can still be completed.
     rest = some_bytes(2 * PART_SIZE)[OFFSET:]
     tus.append(unfinished, OFFSET, rest)
     assert deployment.read_object(unfinished) == body + rest
