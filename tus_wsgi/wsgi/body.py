@@ -37,8 +37,8 @@ DISCARD_BYTES = MIB
 DISCARD_STEP = 64 * KIB
 DISCARD_SECONDS = 1.0
 """How many bytes of a refused body to read before the response, and for how long, to keep the
-connection. Beyond this, a new connection is cheaper (`connection.py` says how the old one is
-closed)."""
+connection. Beyond this, a new connection is cheaper; `connection.py` describes how the old
+connection is closed."""
 
 
 class WsgiBody:
@@ -177,7 +177,7 @@ class WsgiBody:
         return self._interrupted or self._failed or whole
 
     def _end_at_limit(self) -> BodyEnd:
-        """Return whether the body is too long. A chunked one has to be read on to find out."""
+        """Return TOO_LONG if bytes follow the limit. For a chunked body, this reads a byte."""
         if self.content_length is not None:
             more = self.content_length > self._received
         else:

@@ -3,8 +3,8 @@
 This is the only module that touches the socket in `gunicorn.socket` and knows gunicorn's readers
 of that socket. Other servers have no such socket: everything here then leaves them alone.
 
-gunicorn's internals are used only if they look exactly like those of the tested versions (23 to
-27). Otherwise `wsgi.input` returns the same bytes, only slower.
+gunicorn's internals are used only if they look exactly like in the tested versions (23 to 27).
+Otherwise `wsgi.input` returns the same bytes, only slower.
 
 **Reading.** Under gunicorn every byte that passes through `wsgi.input` is copied several times and
 read in small steps. A body with a Content-Length needs none of that: `SocketSource` takes what
@@ -112,7 +112,7 @@ class Connection:
         self._socket.settimeout(seconds)
 
     def send(self, data: bytes) -> None:
-        """Send bytes between responses.
+        """Send bytes outside of the response, such as an interim response.
 
         Raises:
             OSError: the connection is gone.
@@ -259,7 +259,7 @@ class SocketSource:
         return {}
 
     def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
-        """Limit each read. One read is one `recv`, so the caller can check the deadline itself."""
+        """Limit each read. A read is a single `recv`, so the caller checks the deadline."""
         self._connection.set_timeout(seconds, deadline=deadline)
 
     def stop_receiving(self) -> None:

@@ -30,8 +30,8 @@ class BodySource(Protocol):
 
         Args:
             seconds: `readinto` raises `TimeoutError` if no byte arrives for so long.
-            deadline: an instant of `time.monotonic` after which one `readinto` receives no more,
-                however often it has to receive.
+            deadline: an instant of `time.monotonic` after which a `readinto` that has to receive
+                several times stops.
         """
 
     def stop_receiving(self) -> None:

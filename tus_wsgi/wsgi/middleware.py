@@ -80,7 +80,7 @@ class UploadMiddleware:
         start_response(status_line(reply.status), fields)
         response_body: Iterable[bytes] = [reply.body] if content is None else content
         if environ["REQUEST_METHOD"] == "HEAD":
-            response_body = []  # An override may have selected a method whose replies have one.
+            response_body = []  # An override may have selected a method with a response body.
         if not body.is_complete:
             response_body = close_after_response(response_body, environ, start_response)
         return with_write_timeout(self._network_timeout, response_body, environ)
