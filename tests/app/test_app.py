@@ -166,7 +166,7 @@ def test_the_store_has_the_settings(environ: dict[str, str], tmp_path: Path) -> 
     assert (context.keys.object_prefix, context.keys.metadata_prefix) == ("data", "meta")
     assert context.spool.memory.available + context.tails._budget == 64 * MIB
     assert context.spool._directory == str(tmp_path)
-    assert context.executor._max_workers == 3  # type: ignore[attr-defined]
+    assert context.part_executor._max_workers == 3  # type: ignore[attr-defined]
 
 
 def test_locker_setting_selects_memory_or_file(environ: dict[str, str], tmp_path: Path) -> None:

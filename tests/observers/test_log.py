@@ -112,7 +112,7 @@ def test_events_below_the_level_are_not_logged(
 @pytest.mark.parametrize(
     ("id", "key"),
     [(ID, ID), (TUSD_ID, TUSD_ID.partition("+")[0]), (TUSD_ID, TUSD_ID.replace("+", "%2B"))],
-    ids=["ours", "key-of-tusd", "quoted-tusd"],
+    ids=["plain", "key-of-tusd", "quoted-tusd"],
 )
 def test_tracebacks_contain_no_id_of_the_upload(
     format: LogFormat, id: UploadId, key: str, capsys: pytest.CaptureFixture[str]

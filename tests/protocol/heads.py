@@ -1,4 +1,4 @@
-"""Requests to try, as short as they can be written."""
+"""Helpers that create request heads and dialects, and read replies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
 
 OCTETS = "application/offset+octet-stream"
 
-EVERYTHING = tuple(Extension)
+ALL_EXTENSIONS = tuple(Extension)
 
 MODIFIED = datetime(2026, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)
 
@@ -41,7 +41,7 @@ class Fields(Mapping[str, str]):
 
 @dataclass(frozen=True)
 class Bytes:
-    """The content of a finished upload, from memory."""
+    """The content of a finished upload, in memory."""
 
     data: bytes = b"0123456789"
     etag: str = "abc-2"
@@ -90,29 +90,29 @@ def post(fields: Mapping[str, str] | None = None, *, has_body: bool = False) -> 
 
 def patch(fields: Mapping[str, str] | None = None, *, target: str = ID) -> RequestHead:
     """A PATCH at offset 0."""
-    given = {"Upload-Offset": "0", "Content-Type": OCTETS, **(fields or {})}
-    return tus("PATCH", target, given, has_body=True)
+    defaults = {"Upload-Offset": "0", "Content-Type": OCTETS, **(fields or {})}
+    return tus("PATCH", target, defaults, has_body=True)
 
 
 def without(head: RequestHead, *names: str) -> RequestHead:
-    """`head` without some of its fields."""
-    dropped = {name.lower() for name in names}
-    kept = {name: value for name, value in head.fields.items() if name not in dropped}
+    """Return `head` without the named fields."""
+    removed = {name.lower() for name in names}
+    kept = {name: value for name, value in head.fields.items() if name not in removed}
     return plain(head.method, head.target, kept, has_body=head.has_body)
 
 
 def tus1(
     *,
-    extensions: tuple[Extension, ...] = EVERYTHING,
+    extensions: tuple[Extension, ...] = ALL_EXTENSIONS,
     max_size: int = 1000,
     downloads: bool = True,
 ) -> Tus1:
-    """The dialect, offering everything unless told otherwise."""
+    """The dialect; by default with all extensions."""
     return Tus1(extensions=extensions, max_size=max_size, downloads=downloads)
 
 
 def value_of(reply: Reply, name: str) -> str | None:
-    """The value of a field of `reply`, which must not come twice."""
+    """Return the value of a field of `reply`, and check that it is not repeated."""
     values = [value for key, value in reply.fields if key.lower() == name.lower()]
-    assert len(values) <= 1, f"{name} comes {len(values)} times"
+    assert len(values) <= 1, f"{name} occurs {len(values)} times"
     return values[0] if values else None

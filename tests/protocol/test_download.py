@@ -1,4 +1,4 @@
-"""Which bytes a GET gets, and what a browser may do with them."""
+"""Replies to GET: conditions, ranges, types and file names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAST_MODIFIED = build_date(MODIFIED)
 BEFORE = build_date(MODIFIED - timedelta(seconds=1))
 AFTER = build_date(MODIFIED + timedelta(seconds=1))
 
-anything = settings(max_examples=100, deadline=None)
+examples = settings(max_examples=100, deadline=None)
 
 
 def get(
@@ -40,7 +40,7 @@ def get(
     return render_download(plain("GET", ID, fields), Downloadable(info, Bytes(data)))
 
 
-def test_the_whole_content() -> None:
+def test_a_get_returns_the_whole_content() -> None:
     reply = get()
     assert (reply.status, reply.content, reply.body) == (200, (0, 10), b"")
     assert dict(reply.fields) == {
@@ -56,7 +56,7 @@ def test_the_whole_content() -> None:
 
 
 @pytest.mark.parametrize("range_", [None, "bytes=0-", "bytes=-5", "bytes=5-9"])
-def test_an_empty_content_is_whole_whatever_is_asked(range_: str | None) -> None:
+def test_ranges_of_empty_content_are_ignored(range_: str | None) -> None:
     reply = get({} if range_ is None else {"Range": range_}, data=b"")
     assert (reply.status, reply.content) == (200, (0, 0))
     assert value_of(reply, "Content-Length") == "0"
@@ -72,11 +72,11 @@ def test_an_empty_content_is_whole_whatever_is_asked(range_: str | None) -> None
         ("bytes=3-99999999999999999999", 3, 10),
         ("bytes=-4", 6, 10),
         ("Bytes=2-5", 2, 6),
-        pytest.param("bytes=0-", 0, 10, id="all of it: how a film player finds out"),
-        pytest.param("bytes=-99", 0, 10, id="the last bytes and more"),
+        pytest.param("bytes=0-", 0, 10, id="all of it, like a video player"),
+        pytest.param("bytes=-99", 0, 10, id="more than the last bytes"),
     ],
 )
-def test_one_range_is_sent(range_: str, start: int, stop: int) -> None:
+def test_a_range_is_sent(range_: str, start: int, stop: int) -> None:
     reply = get({"Range": range_})
     assert (reply.status, reply.content) == (206, (start, stop))
     assert value_of(reply, "Content-Range") == f"bytes {start}-{stop - 1}/10"
@@ -85,7 +85,7 @@ def test_one_range_is_sent(range_: str, start: int, stop: int) -> None:
 
 
 @pytest.mark.parametrize("range_", ["bytes=10-", "bytes=10-20", "bytes=99-"])
-def test_a_range_behind_the_end_cannot_be_sent(range_: str) -> None:
+def test_a_range_beyond_the_end_is_not_satisfiable(range_: str) -> None:
     reply = get({"Range": range_})
     assert (reply.status, reply.content) == (416, None)
     assert value_of(reply, "Content-Range") == "bytes */10"
@@ -100,7 +100,7 @@ def test_a_range_behind_the_end_cannot_be_sent(range_: str) -> None:
         *("bytes=" + "9" * 5000 + "-", "bytes=0-1,3-4", "bytes=0-0,-1", "bytes=0-1,"),
     ],
 )
-def test_what_is_not_one_range_is_ignored(range_: str) -> None:
+def test_malformed_and_multiple_ranges_are_ignored(range_: str) -> None:
     reply = get({"Range": range_})
     assert (reply.status, reply.content) == (200, (0, 10))
     assert value_of(reply, "Content-Range") is None
@@ -132,7 +132,7 @@ def test_what_is_not_one_range_is_ignored(range_: str) -> None:
         ("If-Modified-Since", "yesterday", 200),
     ],
 )
-def test_conditions(field: str, value: str, status: int) -> None:
+def test_conditions_select_the_status(field: str, value: str, status: int) -> None:
     """RFC 9110, section 13.1."""
     reply = get({field: value})
     assert reply.status == status
@@ -145,21 +145,25 @@ def test_conditions(field: str, value: str, status: int) -> None:
         pytest.param(
             {"If-Match": '"abc-2"', "If-Unmodified-Since": BEFORE}, 200, id="tags before dates"
         ),
-        pytest.param({"If-None-Match": '"x"', "If-Modified-Since": AFTER}, 200, id="here as well"),
+        pytest.param(
+            {"If-None-Match": '"x"', "If-Modified-Since": AFTER},
+            200,
+            id="tags before dates in If-None-Match",
+        ),
         pytest.param({"If-Match": '"x"', "If-None-Match": '"abc-2"'}, 412, id="412 before 304"),
         pytest.param({"If-None-Match": '"abc-2"', "Range": "bytes=99-"}, 304, id="304 before 416"),
         pytest.param({"If-Match": '"x"', "Range": "bytes=99-"}, 412, id="412 before 416"),
-        pytest.param({"If-Match": '"abc-2"', "Range": "bytes=2-5"}, 206, id="and then the range"),
+        pytest.param({"If-Match": '"abc-2"', "Range": "bytes=2-5"}, 206, id="the range last"),
     ],
 )
-def test_conditions_are_judged_in_order(fields: dict[str, str], status: int) -> None:
+def test_conditions_are_evaluated_in_order(fields: dict[str, str], status: int) -> None:
     """RFC 9110, section 13.2.2."""
     assert get(fields).status == status
 
 
 @pytest.mark.parametrize("fields", [{}, {"Range": "bytes=99-"}, {"If-None-Match": "*"}])
-def test_a_client_may_be_sent_to_the_store_itself(fields: dict[str, str]) -> None:
-    """Range goes along, and conditions mean nothing to a redirect (RFC 9110, section 13.2.1)."""
+def test_a_presigned_url_is_a_redirect(fields: dict[str, str]) -> None:
+    """Conditions do not apply to a redirect (RFC 9110, section 13.2.1)."""
     info = UploadInfo(ID, 10, 10, state=State.FINISHED)
     outcome = Downloadable(info, Bytes(), presigned_url="https://s3/x")
     reply = render_download(plain("GET", ID, fields), outcome)
@@ -167,13 +171,13 @@ def test_a_client_may_be_sent_to_the_store_itself(fields: dict[str, str]) -> Non
     assert reply.fields == [("Location", "https://s3/x"), ("Cache-Control", "no-store")]
 
 
-def test_the_store_is_told_how_to_send_a_file() -> None:
+def test_type_and_disposition_describe_the_file_for_presigned_urls() -> None:
     pairs = (("filename", "Menü.png".encode()), ("filetype", b"image/png"))
-    described = type_and_disposition(Metadata(pairs))
-    assert described == ("image/png", build_content_disposition("inline", "Menü.png"))
+    result = type_and_disposition(Metadata(pairs))
+    assert result == ("image/png", build_content_disposition("inline", "Menü.png"))
 
 
-def test_not_modified_says_what_a_cache_needs() -> None:
+def test_not_modified_contains_the_validators() -> None:
     reply = get({"If-None-Match": "*"})
     assert (reply.body, reply.content) == (b"", None)
     assert [name for name, _ in reply.fields] == ["ETag", "Last-Modified", "Cache-Control"]
@@ -184,38 +188,38 @@ def test_not_modified_says_what_a_cache_needs() -> None:
     [
         ('"abc-2"', 206),
         ('"x"', 200),
-        pytest.param('W/"abc-2"', 200, id="a weak tag is not enough"),
+        pytest.param('W/"abc-2"', 200, id="a weak tag does not match"),
         (LAST_MODIFIED, 206),
         (BEFORE, 200),
-        pytest.param(AFTER, 200, id="a date has to be the very same"),
+        pytest.param(AFTER, 200, id="another date does not match"),
         ("yesterday", 200),
         ("", 200),
         ("*", 200),
     ],
 )
-def test_a_range_of_another_version_is_ignored(validator: str, status: int) -> None:
-    """RFC 9110, section 13.1.5: or a resumed download would be two halves of different files."""
+def test_if_range_ignores_a_range_of_another_version(validator: str, status: int) -> None:
+    """RFC 9110, section 13.1.5: otherwise a resumed download would mix two files."""
     assert get({"Range": "bytes=2-5", "If-Range": validator}).status == status
 
 
 @pytest.mark.parametrize(
     "type_", ["text/plain", "image/png", "Image/JPEG", "video/mp4; codecs=avc1", "audio/ogg"]
 )
-def test_harmless_types_are_shown(type_: str) -> None:
+def test_safe_types_are_inline(type_: str) -> None:
     reply = get(metadata={"filetype": type_})
     assert value_of(reply, "Content-Type") == type_
     assert value_of(reply, "Content-Disposition") == "inline"
     policy = value_of(reply, "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none';")
-    assert "sandbox" not in policy, "Chromium could not play the film"
+    assert "sandbox" not in policy, "Chromium cannot play videos in a sandbox"
     assert "script-src" not in policy
 
 
 @pytest.mark.parametrize(
     "type_", ["text/html", "image/svg+xml", "application/pdf", "text/xml", "application/zip"]
 )
-def test_all_others_are_saved(type_: str) -> None:
+def test_other_types_are_attachments(type_: str) -> None:
     reply = get(metadata={"filetype": type_, "filename": "a.bin"})
     assert value_of(reply, "Content-Type") == type_
     assert value_of(reply, "Content-Disposition") == 'attachment; filename="a.bin"'
@@ -225,7 +229,7 @@ def test_all_others_are_saved(type_: str) -> None:
     "type_",
     ["", "png", "image/png\r\nSet-Cookie: a=b", "image/png, text/html", "image/pñg", "\x00"],
 )
-def test_what_is_no_type_is_just_bytes(type_: str) -> None:
+def test_an_invalid_type_becomes_octet_stream(type_: str) -> None:
     """CM-08."""
     reply = get(metadata={"filetype": type_})
     assert value_of(reply, "Content-Type") == "application/octet-stream"
@@ -233,7 +237,7 @@ def test_what_is_no_type_is_just_bytes(type_: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("filename", "said"),
+    ("filename", "expected"),
     [
         ("", "inline"),
         ("report.pdf", 'inline; filename="report.pdf"'),
@@ -255,37 +259,37 @@ def test_what_is_no_type_is_just_bytes(type_: str) -> None:
         ("a\uff0fb", "inline; filename=\"a_b\"; filename*=UTF-8''a%EF%BC%8Fb"),
     ],
 )
-def test_a_name_stays_a_name(filename: str, said: str) -> None:
+def test_file_names_are_sanitized(filename: str, expected: str) -> None:
     """CM-08; RFC 6266 and RFC 8187."""
-    assert build_content_disposition("inline", filename) == said
+    assert build_content_disposition("inline", filename) == expected
 
 
 @pytest.mark.property
-@anything
+@examples
 @given(st.text())
-def test_no_name_breaks_out_of_its_field(filename: str) -> None:
+def test_any_file_name_gives_a_valid_field(filename: str) -> None:
     """CM-08."""
-    said = build_content_disposition("attachment", filename)
+    value = build_content_disposition("attachment", filename)
     assert re.fullmatch(
         r"attachment(; filename=\"[^\"\\/%\x00-\x1f\x7f-\U0010ffff]+\""
         r"(; filename\*=UTF-8''[A-Za-z0-9!#$&+.^_`|~%-]+)?)?",
-        said,
+        value,
     )
-    kind, options = parse_options_header(said)
+    kind, options = parse_options_header(value)
     assert kind == "attachment"
     assert "/" not in unquote(options.get("filename", ""))
 
 
 @pytest.mark.property
-@anything
+@examples
 @given(st.text())
-def test_no_declared_type_breaks_out_of_its_field(text: str) -> None:
+def test_any_declared_type_gives_a_valid_field(text: str) -> None:
     """CM-08."""
     reply = get(metadata={"filetype": text.encode(errors="replace").decode()})
-    said = value_of(reply, "Content-Type")
-    assert said is not None
-    assert parse_media_type(said) is not None
-    assert said.isascii()
+    value = value_of(reply, "Content-Type")
+    assert value is not None
+    assert parse_media_type(value) is not None
+    assert value.isascii()
 
 
 NAMES = [
@@ -300,12 +304,12 @@ VALUES = st.sampled_from(['"abc-2"', 'W/"abc-2"', LAST_MODIFIED, "bytes=0-3", "*
 
 
 @pytest.mark.property
-@anything
+@examples
 @given(
     st.dictionaries(st.sampled_from(NAMES), VALUES | st.from_regex(r"\Abytes=\d{0,3}-\d{0,3}\Z")),
     st.binary(max_size=20),
 )
-def test_whatever_is_asked_the_reply_is_consistent(fields: dict[str, str], data: bytes) -> None:
+def test_any_request_gives_a_consistent_reply(fields: dict[str, str], data: bytes) -> None:
     reply = get(fields, data=data)
     assert reply.status in (200, 206, 304, 412, 416)
     if reply.content is None:

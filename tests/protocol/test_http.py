@@ -1,4 +1,4 @@
-"""The method that a client means."""
+"""Method overrides."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from tus_wsgi.protocol.http import effective_method
 
 
 @pytest.mark.parametrize(
-    ("method", "override", "meant"),
+    ("method", "override", "expected"),
     [
         pytest.param("POST", None, "POST", id="no override"),
         pytest.param("POST", "PATCH", "PATCH", id="C-10 patch"),
         pytest.param("POST", "DELETE", "DELETE", id="C-10 delete"),
         pytest.param("POST", "HEAD", "HEAD", id="C-10 head"),
         pytest.param("GET", "PATCH", "PATCH", id="C-10 the actual method is ignored"),
-        pytest.param("PATCH", "HEAD", "HEAD", id="C-10 whatever it is"),
+        pytest.param("PATCH", "HEAD", "HEAD", id="C-10 any actual method"),
         pytest.param("POST", "", "POST", id="C-11 empty"),
         pytest.param("POST", "patch", "patch", id="C-11 methods are case-sensitive"),
-        pytest.param("POST", "PATCH,PATCH", "PATCH,PATCH", id="C-11 sent twice"),
+        pytest.param("POST", "PATCH,PATCH", "PATCH,PATCH", id="C-11 repeated"),
         pytest.param("POST", "OPTIONS", "OPTIONS", id="C-11 discovery"),
-        pytest.param("OPTIONS", "PATCH", "OPTIONS", id="a preflight stays one"),
+        pytest.param("OPTIONS", "PATCH", "OPTIONS", id="a preflight is not overridden"),
     ],
 )
-def test_the_override_is_the_method(method: str, override: str | None, meant: str) -> None:
-    assert effective_method(method, override) == meant
+def test_override_replaces_the_method(method: str, override: str | None, expected: str) -> None:
+    assert effective_method(method, override) == expected

@@ -1,4 +1,4 @@
-"""Structured fields: what can be read is read, and everything else is as if it were not there."""
+"""Structured fields: valid values are parsed, and malformed values are ignored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tus_wsgi.protocol.structured import (
         ("999999999999999", MAX_INTEGER),
     ],
 )
-def test_an_integer_is_read_and_its_parameters_are_ignored(text: str, value: int) -> None:
+def test_parameters_of_an_integer_are_ignored(text: str, value: int) -> None:
     """R-01"""
     assert parse_integer(text) == value
 
@@ -50,25 +50,25 @@ def test_an_integer_is_read_and_its_parameters_are_ignored(text: str, value: int
         "?1",
     ],
 )
-def test_what_is_no_integer_is_as_if_it_were_not_there(text: str | None) -> None:
+def test_a_malformed_integer_is_ignored(text: str | None) -> None:
     """R-01"""
     assert parse_integer(text) is None
 
 
 @pytest.mark.parametrize(("text", "value"), [("?0", False), ("?1", True), ("?1;a=b", True)])
-def test_a_boolean_is_read(*, text: str, value: bool) -> None:
+def test_a_boolean_is_parsed(*, text: str, value: bool) -> None:
     assert parse_boolean(text) is value
 
 
 @pytest.mark.parametrize("text", [None, "", "1", "true", "?2", "?1, ?1", "?1,?0", "? 1", "?"])
-def test_what_is_no_boolean_is_as_if_it_were_not_there(text: str | None) -> None:
+def test_a_malformed_boolean_is_ignored(text: str | None) -> None:
     """R-02"""
     assert parse_boolean(text) is None
 
 
 @pytest.mark.property
 @given(st.text())
-def test_no_text_is_too_strange(text: str) -> None:
+def test_parsing_never_raises(text: str) -> None:
     """ "If parsing fails, [...] the entire field value MUST be ignored" (RFC 9651, section 4.2)."""
     assert parse_integer(text) is None or parse_integer(text) in range(MAX_INTEGER + 1)
     assert parse_boolean(text) in (None, True, False)
@@ -76,11 +76,11 @@ def test_no_text_is_too_strange(text: str) -> None:
 
 @pytest.mark.property
 @given(truth=st.booleans(), number=st.integers(0, MAX_INTEGER))
-def test_what_is_built_is_read_back(*, truth: bool, number: int) -> None:
+def test_parse_is_the_inverse_of_build(*, truth: bool, number: int) -> None:
     assert parse_boolean(build_boolean(truth)) is truth
     assert parse_integer(str(number)) == number
 
 
-def test_a_dictionary_has_no_number_that_nobody_could_read() -> None:
+def test_a_dictionary_caps_large_integers() -> None:
     built = build_dictionary([("max-size", 5 * 2**60), ("min-size", 0)])
     assert built == f"max-size={MAX_INTEGER}, min-size=0"

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tus_wsgi import __version__
 from tus_wsgi.cli import main
 from tus_wsgi.domain.model import GIB, MIB
 from tus_wsgi.observers.log import LogFormat
@@ -16,21 +17,21 @@ from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import LockerKind
 from tus_wsgi.settings.table import markdown, table
 
-ENOUGH = {"TUS_S3_BUCKET": "uploads"}
+REQUIRED = {"TUS_S3_BUCKET": "uploads"}
 NAMES = [row.variable for row in table()]
 
 
 def mistakes(**environ: str) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as caught:
-        Settings.from_environ(ENOUGH | environ)
+        Settings.from_environ(REQUIRED | environ)
     return caught.value.mistakes
 
 
-def test_a_bucket_is_all_that_must_be_set() -> None:
-    assert Settings.from_environ(ENOUGH) == Settings(s3_bucket="uploads")
+def test_only_the_bucket_is_required() -> None:
+    assert Settings.from_environ(REQUIRED) == Settings(s3_bucket="uploads")
 
 
-def test_every_kind_of_value_is_read() -> None:
+def test_every_kind_of_value_is_parsed() -> None:
     settings = Settings.from_environ(
         {
             "TUS_S3_BUCKET": "uploads",
@@ -65,20 +66,20 @@ def test_every_kind_of_value_is_read() -> None:
 def test_the_environment_of_this_process_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUS_S3_PART_SIZE", "7MiB")
     monkeypatch.setenv("S3_BUCKET", "another")
-    assert Settings.from_environ(ENOUGH) == Settings(s3_bucket="uploads")
+    assert Settings.from_environ(REQUIRED) == Settings(s3_bucket="uploads")
 
 
-def test_an_empty_value_is_none_at_all() -> None:
-    assert Settings.from_environ({**dict.fromkeys(NAMES, ""), **ENOUGH}) == Settings(
+def test_an_empty_value_counts_as_unset() -> None:
+    assert Settings.from_environ({**dict.fromkeys(NAMES, ""), **REQUIRED}) == Settings(
         s3_bucket="uploads"
     )
 
 
-def test_variables_of_others_are_left_alone() -> None:
-    Settings.from_environ(ENOUGH | {"AWS_REGION": "x", "TUSD_HOOKS": "y", "PATH": "z"})
+def test_variables_without_the_prefix_are_ignored() -> None:
+    Settings.from_environ(REQUIRED | {"AWS_REGION": "x", "TUSD_HOOKS": "y", "PATH": "z"})
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     settings = Settings(s3_bucket="uploads")
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.s3_bucket = "another"  # type: ignore[misc]
@@ -88,11 +89,11 @@ def test_settings_cannot_be_changed() -> None:
     ("text", "path"),
     [("/files", "/files"), ("files", "/files"), ("/a/b/", "/a/b"), ("/", "/"), ("///", "/")],
 )
-def test_a_base_path_begins_with_a_slash_and_ends_without(text: str, path: str) -> None:
-    assert Settings.from_environ(ENOUGH | {"TUS_BASE_PATH": text}).base_path == path
+def test_a_base_path_has_a_leading_slash_and_no_trailing_slash(text: str, path: str) -> None:
+    assert Settings.from_environ(REQUIRED | {"TUS_BASE_PATH": text}).base_path == path
 
 
-def test_all_mistakes_are_named_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environ(
             {
@@ -118,12 +119,12 @@ def test_all_mistakes_are_named_at_once() -> None:
     ]
 
 
-def test_an_unknown_setting_stops_the_start_even_when_the_rest_is_right() -> None:
+def test_an_unknown_setting_is_a_mistake() -> None:
     assert mistakes(TUS_COLOUR="green") == ("TUS_COLOUR: no such setting",)
 
 
-def test_what_kubernetes_says_of_a_service_is_no_setting() -> None:
-    """A Service "tus", or "tus-demo", is told of in the environment of every pod beside it."""
+def test_variables_of_kubernetes_services_are_ignored() -> None:
+    """Kubernetes sets variables for a Service "tus" or "tus-demo" in every pod of its namespace."""
     Settings.from_environ(
         {
             "TUS_S3_BUCKET": "uploads",
@@ -146,7 +147,7 @@ def test_what_kubernetes_says_of_a_service_is_no_setting() -> None:
         ("TUS_PUBLIC_URL", "https://me:hunter2@[broken"),
     ],
 )
-def test_a_secret_in_the_wrong_place_is_not_shown(name: str, text: str) -> None:
+def test_messages_do_not_contain_secrets(name: str, text: str) -> None:
     assert "hunter2" not in "".join(mistakes(**{name: text}))
 
 
@@ -154,38 +155,38 @@ def test_a_secret_in_the_wrong_place_is_not_shown(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["example.com", "ftp://example.com", "https://", "https://a:b", "https://a?b", "/files"]
 )
-def test_a_url_is_absolute_and_plain(name: str, text: str) -> None:
+def test_a_url_is_absolute_without_query(name: str, text: str) -> None:
     (mistake,) = mistakes(**{name: text})
     assert mistake.startswith(f"{name}: expected a URL")
 
 
 @pytest.mark.parametrize("text", ["/a b", "/a//b", "/a?b", "/a#b", "/ä", "/%41", "/a\\b"])
-def test_a_base_path_needs_no_quoting(text: str) -> None:
+def test_a_base_path_with_quoted_characters_is_rejected(text: str) -> None:
     (mistake,) = mistakes(TUS_BASE_PATH=text)
     assert mistake == f"TUS_BASE_PATH: expected a path such as /files, got {text!r}"
 
 
-def test_origins_are_checked_at_the_start() -> None:
+def test_invalid_origins_are_rejected() -> None:
     (mistake,) = mistakes(TUS_CORS_ALLOW_ORIGIN="https://example.com, exampel.com")
     assert mistake.startswith("TUS_CORS_ALLOW_ORIGIN: expected an origin")
 
 
-def test_a_part_is_not_smaller_than_the_least() -> None:
+def test_the_part_size_is_at_least_the_minimum() -> None:
     (mistake,) = mistakes(TUS_S3_PART_SIZE="4MiB")
     assert mistake == "TUS_S3_PART_SIZE: is 4MiB, less than TUS_S3_MIN_PART_SIZE (5MiB)"
 
 
-def test_a_part_is_not_larger_than_the_most() -> None:
+def test_the_part_size_is_at_most_the_maximum() -> None:
     (mistake,) = mistakes(TUS_S3_PART_SIZE="6GiB")
     assert mistake == "TUS_S3_MAX_PART_SIZE: is 5GiB, less than TUS_S3_PART_SIZE (6GiB)"
 
 
-def test_an_upload_is_not_larger_than_the_service_holds() -> None:
+def test_the_maximum_size_is_at_most_that_of_the_service() -> None:
     (mistake,) = mistakes(TUS_MAX_SIZE="6TiB")
     assert mistake.startswith("TUS_MAX_SIZE: is 6TiB, but the service accepts at most ")
 
 
-def test_a_mistake_is_not_reported_again_where_it_is_compared() -> None:
+def test_a_mistake_is_reported_once() -> None:
     (mistake,) = mistakes(TUS_S3_MIN_PART_SIZE="x", TUS_S3_PART_SIZE="1MiB", TUS_MAX_SIZE="6TiB")
     assert mistake.startswith("TUS_S3_MIN_PART_SIZE: expected a size")
 
@@ -202,13 +203,13 @@ def test_any_environment_gives_settings_or_a_settings_error(environ: dict[str, s
     try:
         settings = Settings.from_environ(environ)
     except SettingsError as error:
-        assert error.mistakes  # noqa: PT017 (both ends are right)
+        assert error.mistakes  # noqa: PT017 (both outcomes are valid)
     else:
         assert settings.s3_min_part_size <= settings.s3_part_size <= settings.s3_max_part_size
         assert settings.max_size <= settings.part_limits.max_length
 
 
-def test_the_limits_of_the_service_reach_the_part_plan() -> None:
+def test_the_part_limits_have_the_settings() -> None:
     limits = Settings(
         s3_bucket="b",
         s3_min_part_size=1 * MIB,
@@ -220,7 +221,7 @@ def test_the_limits_of_the_service_reach_the_part_plan() -> None:
     assert dataclasses.astuple(limits) == (2 * MIB, 1 * MIB, 3 * MIB, 4, 5 * MIB)
 
 
-def test_every_setting_has_a_default_and_a_meaning_in_the_table() -> None:
+def test_the_table_has_a_default_and_a_meaning_of_every_setting() -> None:
     rows = table(Settings(s3_bucket="b", s3_part_size=GIB))
     assert {row.variable for row in rows} == {
         f"TUS_{field.name.upper()}" for field in dataclasses.fields(Settings)
@@ -229,21 +230,21 @@ def test_every_setting_has_a_default_and_a_meaning_in_the_table() -> None:
     assert ("1GiB", "16MiB") in {(row.value, row.default) for row in rows}
 
 
-def test_a_value_in_the_table_can_be_set_like_that() -> None:
+def test_values_in_the_table_can_be_parsed() -> None:
     settings = Settings(s3_bucket="b", network_timeout=90.0, memory_budget=MIB, disable_cors=True)
-    words = {row.variable: row.value for row in table(settings) if row.value != row.default}
-    assert Settings.from_environ(words) == settings
+    environ = {row.variable: row.value for row in table(settings) if row.value != row.default}
+    assert Settings.from_environ(environ) == settings
 
 
 class TestCommand:
     """`tus-wsgi settings`."""
 
-    def test_it_shows_what_the_environment_sets(self) -> None:
-        run = CliRunner().invoke(main, ["settings"], env=ENOUGH | {"TUS_S3_PART_SIZE": "8388608"})
+    def test_the_command_prints_the_values_of_the_environment(self) -> None:
+        run = CliRunner().invoke(main, ["settings"], env=REQUIRED | {"TUS_S3_PART_SIZE": "8388608"})
         assert run.exit_code == 0
         assert re.search(r"^TUS_S3_PART_SIZE +8MiB +16MiB +preferred", run.output, re.MULTILINE)
 
-    def test_mistakes_come_after_the_table_without_a_traceback(self) -> None:
+    def test_the_command_prints_the_table_and_then_the_mistakes(self) -> None:
         run = CliRunner().invoke(main, ["settings"], env={"TUS_S3_PART_SZE": "1"})
         assert run.exit_code == 2
         assert "TUS_LOG_FORMAT" in run.stdout
@@ -251,39 +252,40 @@ class TestCommand:
         assert "did you mean TUS_S3_PART_SIZE?" in run.stderr
         assert "Traceback" not in run.output
 
-    def test_the_markdown_needs_no_settings(self) -> None:
-        run = CliRunner().invoke(main, ["settings", "--markdown"], env={"TUS_LOCKER": "nonsense"})
+    def test_markdown_requires_no_settings(self) -> None:
+        run = CliRunner().invoke(main, ["settings", "--markdown"], env={"TUS_LOCKER": "invalid"})
         assert (run.exit_code, run.output) == (0, markdown(table()))
 
-    def test_the_version_is_that_of_the_distribution(self) -> None:
+    def test_version_prints_the_version_of_the_package(self) -> None:
         run = CliRunner().invoke(main, ["--version"])
-        assert re.fullmatch(r"tus-wsgi \d+\.\d+\.\d+\S*\n", run.output)
+        assert re.fullmatch(r"\d+\.\d+\.\d+\S*", __version__)
+        assert run.output == f"tus-wsgi {__version__}\n"
 
 
-def test_a_locker_in_dynamodb_needs_a_table() -> None:
+def test_dynamodb_requires_a_table() -> None:
     assert mistakes(TUS_LOCKER="dynamodb") == (
         "TUS_LOCK_TABLE: required with TUS_LOCKER=dynamodb, but not set",
     )
-    settings = Settings.from_environ({**ENOUGH, "TUS_LOCKER": "dynamodb", "TUS_LOCK_TABLE": "t"})
+    settings = Settings.from_environ({**REQUIRED, "TUS_LOCKER": "dynamodb", "TUS_LOCK_TABLE": "t"})
     assert settings.lock_table == "t"
 
 
-@pytest.mark.parametrize(("workers", "is_refused"), [("", False), ("1", False), ("2", True)])
-def test_memory_is_refused_with_more_than_one_worker(workers: str, is_refused: bool) -> None:
+@pytest.mark.parametrize(("workers", "is_rejected"), [("", False), ("1", False), ("2", True)])
+def test_memory_is_rejected_with_several_workers(workers: str, is_rejected: bool) -> None:
     environ = {"TUS_LOCKER": "memory", "WEB_CONCURRENCY": workers}
-    if is_refused:
+    if is_rejected:
         assert mistakes(**environ) == (
             "TUS_LOCKER: memory is for one process, and WEB_CONCURRENCY is higher",
         )
     else:
-        assert Settings.from_environ(ENOUGH | environ).locker is LockerKind.MEMORY
+        assert Settings.from_environ(REQUIRED | environ).locker is LockerKind.MEMORY
 
 
-def test_other_lockers_do_not_mind_how_many_workers_there_are() -> None:
-    Settings.from_environ({**ENOUGH, "WEB_CONCURRENCY": "8"})
+def test_other_lockers_accept_several_workers() -> None:
+    Settings.from_environ({**REQUIRED, "WEB_CONCURRENCY": "8"})
 
 
-def test_memory_is_refused_with_many_hosts() -> None:
+def test_memory_is_rejected_with_many_hosts() -> None:
     assert mistakes(TUS_LOCKER="memory", TUS_HOSTS="many") == (
         "TUS_HOSTS: is many, but TUS_LOCKER=memory is for one process",
     )

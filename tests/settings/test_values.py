@@ -23,7 +23,7 @@ from tus_wsgi.settings.values import build_duration, build_size, parse_duration,
         ("5TiB", 5 * 1024 * GIB),
     ],
 )
-def test_sizes_are_read_with_binary_and_decimal_units(text: str, size: int) -> None:
+def test_sizes_are_parsed_in_binary_and_decimal_units(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
@@ -31,7 +31,7 @@ def test_sizes_are_read_with_binary_and_decimal_units(text: str, size: int) -> N
     "text",
     ["", "MiB", "16,5MiB", "16MiB;", "-1", "+1", "1_0", "0x10", "1.1B", "16iB", "16M", "1e3", "٣"],
 )
-def test_what_is_no_size_is_refused_and_shown(text: str) -> None:
+def test_an_invalid_size_is_rejected_and_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="got") as caught:
         parse_size(text)
     assert repr(text) in str(caught.value)
@@ -39,7 +39,7 @@ def test_what_is_no_size_is_refused_and_shown(text: str) -> None:
 
 @pytest.mark.property
 @given(st.integers(min_value=0, max_value=2**49))
-def test_a_size_survives_being_written_and_read(size: int) -> None:
+def test_parse_size_is_the_inverse_of_build_size(size: int) -> None:
     assert parse_size(build_size(size)) == size
 
 
@@ -57,14 +57,14 @@ def test_a_size_survives_being_written_and_read(size: int) -> None:
         ("1d1h1m1s1ms", 90061.001),
     ],
 )
-def test_durations_are_read_in_steps_or_as_seconds(text: str, seconds: float) -> None:
+def test_durations_are_parsed_in_steps_or_as_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "s", "5 parsecs", "1m 30s", "-1s", "1,5s", "1m30", "nan", "inf", "1e3", "60S", "٣"]
 )
-def test_what_is_no_duration_is_refused_and_shown(text: str) -> None:
+def test_an_invalid_duration_is_rejected_and_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="got") as caught:
         parse_duration(text)
     assert repr(text) in str(caught.value)
@@ -72,7 +72,7 @@ def test_what_is_no_duration_is_refused_and_shown(text: str) -> None:
 
 @pytest.mark.property
 @given(st.integers(min_value=0, max_value=10**10))
-def test_a_duration_in_milliseconds_survives_being_written_and_read(milliseconds: int) -> None:
+def test_parse_duration_is_the_inverse_of_build_duration(milliseconds: int) -> None:
     seconds = milliseconds / 1000
     assert parse_duration(build_duration(seconds)) == seconds
 
@@ -80,5 +80,5 @@ def test_a_duration_in_milliseconds_survives_being_written_and_read(milliseconds
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0"), (60, "60s"), (119, "119s"), (150, "2m30s"), (86400, "24h")]
 )
-def test_durations_are_written_as_people_do(seconds: float, text: str) -> None:
+def test_durations_are_built_in_readable_units(seconds: float, text: str) -> None:
     assert build_duration(seconds) == text

@@ -1,4 +1,4 @@
-"""Resumable uploads for HTTP: what each interop version asks for, and how it is answered."""
+"""Requests and replies of each interop version of the IETF draft."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MAX_SIZE = 1000
 OLD = [3, 5, 6]
 NEW = [8, 9]
 ALL = [*OLD, *NEW]
-NAMED = UploadId(ID)
+UPLOAD_ID = UploadId(ID)
 
 
 def rufh(interop: int) -> Rufh:
@@ -63,9 +63,9 @@ def head(method: str, target: str | None, fields: dict[str, str], size: int = 0)
     return RequestHead(method, target, Fields({**length, **fields}), has_body=size > 0)
 
 
-def named(interop: int, **fields: str) -> dict[str, str]:
-    written = {name.replace("_", "-"): value for name, value in fields.items()}
-    return {"Upload-Draft-Interop-Version": str(interop), **written}
+def version_fields(interop: int, **fields: str) -> dict[str, str]:
+    renamed = {name.replace("_", "-"): value for name, value in fields.items()}
+    return {"Upload-Draft-Interop-Version": str(interop), **renamed}
 
 
 def completeness(interop: int, *, complete: bool) -> dict[str, str]:
@@ -75,14 +75,18 @@ def completeness(interop: int, *, complete: bool) -> dict[str, str]:
 
 
 def creation(interop: int, *, complete: bool, size: int = 0, **more: str) -> RequestHead:
-    fields = {**named(interop, **more), **completeness(interop, complete=complete)}
+    fields = {**version_fields(interop, **more), **completeness(interop, complete=complete)}
     return head("POST", None, fields, size)
 
 
 def append(
     interop: int, *, complete: bool | None, offset: str = "3", size: int = 2, **more: str
 ) -> RequestHead:
-    fields = {"Upload-Offset": offset, "Content-Type": MEDIA_TYPE, **named(interop, **more)}
+    fields = {
+        "Upload-Offset": offset,
+        "Content-Type": MEDIA_TYPE,
+        **version_fields(interop, **more),
+    }
     if complete is not None:
         fields |= completeness(interop, complete=complete)
     return head("PATCH", ID, fields, size)
@@ -93,37 +97,39 @@ def url_of(id: UploadId) -> str:
 
 
 def field(reply: Reply, name: str) -> str | None:
-    found = [value for key, value in reply.fields if key.lower() == name.lower()]
-    assert len(found) < 2
-    return found[0] if found else None
+    values = [value for key, value in reply.fields if key.lower() == name.lower()]
+    assert len(values) < 2
+    return values[0] if values else None
 
 
-def info(**facts: object) -> UploadInfo:
-    return UploadInfo(**{"id": NAMED, "length": 10, **facts})  # type: ignore[arg-type]
+def info(**changes: object) -> UploadInfo:
+    return UploadInfo(**{"id": UPLOAD_ID, "length": 10, **changes})  # type: ignore[arg-type]
 
 
-# -- who speaks ------------------------------------------------------------------------------------
+# -- selection of the dialect ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_a_version_is_spoken_by_who_names_it(interop: int) -> None:
+def test_a_dialect_handles_requests_that_name_its_version(interop: int) -> None:
     dialect: Dialect = rufh(interop)
-    assert dialect.speaks(head("HEAD", ID, named(interop)))
+    assert dialect.speaks(head("HEAD", ID, version_fields(interop)))
     others = [rufh(other) for other in ALL if other != interop]
-    assert not any(other.speaks(head("HEAD", ID, named(interop))) for other in others)
-    assert not dialect.speaks(head("HEAD", ID, {**named(interop), "Tus-Resumable": "1.0.0"}))
+    assert not any(other.speaks(head("HEAD", ID, version_fields(interop))) for other in others)
+    assert not dialect.speaks(
+        head("HEAD", ID, {**version_fields(interop), "Tus-Resumable": "1.0.0"})
+    )
 
 
-def test_who_names_none_is_spoken_to_in_the_newest() -> None:
-    bare = head("POST", None, {"Upload-Complete": "?1"})
-    assert [rufh(interop).speaks(bare) for interop in ALL] == [False] * 4 + [True]
+def test_the_newest_version_handles_requests_without_a_version() -> None:
+    request = head("POST", None, {"Upload-Complete": "?1"})
+    assert [rufh(interop).speaks(request) for interop in ALL] == [False] * 4 + [True]
     assert rufh(9).speaks(head("HEAD", ID, {}))
     assert not rufh(9).speaks(head("POST", None, {}))
 
 
 @pytest.mark.parametrize("version", ["4", "10", "x", "6, 6"])
-def test_who_names_one_that_is_not_known_is_spoken_to_in_the_newest(version: str) -> None:
-    """R-11: it is a normal upload, without interim responses."""
+def test_the_newest_version_handles_unknown_versions(version: str) -> None:
+    """R-11: without interim responses."""
     fields = {"Upload-Draft-Interop-Version": version}
     unknown = head("POST", None, {**fields, "Upload-Complete": "?1"})
     assert [rufh(interop).speaks(unknown) for interop in ALL] == [False] * 4 + [True]
@@ -139,7 +145,7 @@ def test_who_names_one_that_is_not_known_is_spoken_to_in_the_newest(version: str
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_a_creation_that_completes_has_the_length_of_its_content(interop: int, method: str) -> None:
     """R-10, R-14, R-21"""
-    fields = {**named(interop), **completeness(interop, complete=True)}
+    fields = {**version_fields(interop), **completeness(interop, complete=True)}
     command = rufh(interop).parse(head(method, None, fields, 7))
     assert isinstance(command, Create)
     assert (command.length, command.is_open, command.completes) == (7, False, True)
@@ -147,7 +153,7 @@ def test_a_creation_that_completes_has_the_length_of_its_content(interop: int, m
 
 @pytest.mark.parametrize("interop", ALL)
 def test_a_creation_that_does_not_complete_stays_open(interop: int) -> None:
-    """R-12, R-13: it ends when the client says so, also at its length."""
+    """R-12, R-13: the upload ends when the client says so, and not at its length."""
     command = rufh(interop).parse(creation(interop, complete=False, size=3, Upload_Length="10"))
     assert isinstance(command, Create)
     assert (command.length, command.is_open, command.completes) == (10, True, False)
@@ -156,14 +162,14 @@ def test_a_creation_that_does_not_complete_stays_open(interop: int) -> None:
     assert (command.length, command.has_data) == (None, True)
 
 
-def test_a_creation_without_a_length_says_at_its_end_that_this_was_all() -> None:
+def test_a_chunked_creation_can_complete() -> None:
     fields = {"Transfer-Encoding": "chunked", "Upload-Complete": "?1"}
     command = rufh(9).parse(head("POST", None, fields, 1))
     assert isinstance(command, Create)
     assert (command.length, command.is_open, command.completes) == (None, True, True)
 
 
-def test_lengths_that_contradict_each_other_are_refused() -> None:
+def test_contradictory_lengths_are_rejected() -> None:
     """R-06"""
     with pytest.raises(LengthMismatch):
         rufh(9).parse(creation(9, complete=True, size=7, Upload_Length="8"))
@@ -171,14 +177,14 @@ def test_lengths_that_contradict_each_other_are_refused() -> None:
         rufh(9).parse(append(9, complete=True, size=2, Upload_Length="6"))
 
 
-def test_what_is_too_large_is_refused_at_creation() -> None:
+def test_a_creation_that_is_too_large_is_rejected() -> None:
     """R-16"""
     with pytest.raises(UploadTooLarge):
         rufh(9).parse(creation(9, complete=False, Upload_Length=str(MAX_SIZE + 1)))
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "1.0"])
-def test_a_length_that_cannot_be_read_is_ignored(text: str) -> None:
+def test_a_malformed_length_is_ignored(text: str) -> None:
     """R-03"""
     command = rufh(9).parse(creation(9, complete=False, Upload_Length=text))
     assert isinstance(command, Create)
@@ -186,13 +192,13 @@ def test_a_length_that_cannot_be_read_is_ignored(text: str) -> None:
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_a_creation_has_to_say_whether_it_completes(interop: int) -> None:
+def test_a_creation_requires_its_completeness(interop: int) -> None:
     """R-02"""
     with pytest.raises(MalformedField):
-        rufh(interop).parse(head("POST", None, named(interop, Upload_Complete="true")))
+        rufh(interop).parse(head("POST", None, version_fields(interop, Upload_Complete="true")))
 
 
-def test_the_request_describes_its_content() -> None:
+def test_type_and_disposition_become_metadata() -> None:
     """R-21"""
     command = rufh(6).parse(
         creation(
@@ -210,7 +216,7 @@ def test_the_request_describes_its_content() -> None:
     }
 
 
-def test_the_type_of_a_partial_upload_is_not_the_type_of_the_file() -> None:
+def test_the_type_of_a_partial_upload_is_not_metadata() -> None:
     fields = {"Content_Type": MEDIA_TYPE, "Upload_Metadata": "filename d29ybGQ="}
     command = rufh(6).parse(creation(6, complete=True, size=1, **fields))
     assert isinstance(command, Create)
@@ -218,7 +224,7 @@ def test_the_type_of_a_partial_upload_is_not_the_type_of_the_file() -> None:
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_an_append(interop: int) -> None:
+def test_an_append_is_parsed(interop: int) -> None:
     """R-37"""
     command = rufh(interop).parse(append(interop, complete=False))
     assert isinstance(command, Append)
@@ -229,14 +235,16 @@ def test_an_append(interop: int) -> None:
 
 
 @pytest.mark.parametrize(("interop", "completes"), [(3, True), (5, False), (6, False)])
-def test_what_an_append_means_that_does_not_say(*, interop: int, completes: bool) -> None:
+def test_old_versions_have_a_default_completeness_of_an_append(
+    *, interop: int, completes: bool
+) -> None:
     command = rufh(interop).parse(append(interop, complete=None))
     assert isinstance(command, Append)
     assert command.completes is completes
 
 
 @pytest.mark.parametrize("interop", NEW)
-def test_an_append_has_to_say_whether_it_completes(interop: int) -> None:
+def test_new_versions_require_the_completeness_of_an_append(interop: int) -> None:
     """R-34"""
     with pytest.raises(MalformedField):
         rufh(interop).parse(append(interop, complete=None))
@@ -244,14 +252,14 @@ def test_an_append_has_to_say_whether_it_completes(interop: int) -> None:
 
 @pytest.mark.parametrize("interop", ALL)
 @pytest.mark.parametrize("offset", ["abc", "-1", "", "1, 2"])
-def test_an_append_has_to_say_where(interop: int, offset: str) -> None:
+def test_an_append_requires_an_offset(interop: int, offset: str) -> None:
     """R-34"""
     with pytest.raises(MalformedField, match="Upload-Offset"):
         rufh(interop).parse(append(interop, complete=True, offset=offset))
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_the_type_of_an_append_matters_since_version_6(interop: int) -> None:
+def test_an_append_requires_its_type_since_version_6(interop: int) -> None:
     """R-35"""
     request = append(interop, complete=True, Content_Type="video/mp4")
     if interop < 6:
@@ -263,11 +271,9 @@ def test_the_type_of_an_append_matters_since_version_6(interop: int) -> None:
 
 @pytest.mark.parametrize("interop", ALL)
 @pytest.mark.parametrize("method", ["HEAD", "DELETE"])
-def test_fields_of_an_append_have_no_place_elsewhere_in_old_versions(
-    interop: int, method: str
-) -> None:
+def test_old_versions_reject_append_fields_in_other_requests(interop: int, method: str) -> None:
     """R-33b"""
-    request = head(method, ID, named(interop, Upload_Offset="3"))
+    request = head(method, ID, version_fields(interop, Upload_Offset="3"))
     if interop in OLD:
         with pytest.raises(MalformedField):
             rufh(interop).parse(request)
@@ -275,31 +281,31 @@ def test_fields_of_an_append_have_no_place_elsewhere_in_old_versions(
         assert isinstance(rufh(interop).parse(request), Inspect | Terminate)
 
 
-def test_the_other_methods() -> None:
+def test_other_methods_are_parsed() -> None:
     """R-50, R-60"""
     dialect = rufh(9)
-    assert dialect.parse(head("HEAD", ID, {})) == Inspect(NAMED)
-    assert dialect.parse(head("DELETE", ID, {})) == Terminate(NAMED)
-    assert dialect.parse(head("GET", ID, named(9))) == Download(NAMED, or_inspect=True)
-    assert rufh(8).parse(head("GET", ID, named(8))) == Download(NAMED)
-    assert dialect.parse(head("OPTIONS", None, named(9))) == Discover()
+    assert dialect.parse(head("HEAD", ID, {})) == Inspect(UPLOAD_ID)
+    assert dialect.parse(head("DELETE", ID, {})) == Terminate(UPLOAD_ID)
+    assert dialect.parse(head("GET", ID, version_fields(9))) == Download(UPLOAD_ID, or_inspect=True)
+    assert rufh(8).parse(head("GET", ID, version_fields(8))) == Download(UPLOAD_ID)
+    assert dialect.parse(head("OPTIONS", None, version_fields(9))) == Discover()
     with pytest.raises(MethodNotAllowed):
-        dialect.parse(head("DELETE", None, named(9)))
+        dialect.parse(head("DELETE", None, version_fields(9)))
     with pytest.raises(MethodNotAllowed):
-        dialect.parse(head("POST", ID, named(9)))
+        dialect.parse(head("POST", ID, version_fields(9)))
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_what_is_switched_off_is_no_method(interop: int) -> None:
+def test_disabled_methods_are_rejected(interop: int) -> None:
     draft = next(draft for draft in DRAFTS if draft.interop == interop)
     dialect = Rufh(draft, is_newest=False, max_size=MAX_SIZE, downloads=False, terminations=False)
     with pytest.raises(MethodNotAllowed) as caught:
-        dialect.parse(head("DELETE", ID, named(interop)))
+        dialect.parse(head("DELETE", ID, version_fields(interop)))
     assert "DELETE" not in caught.value.allowed
-    get = head("GET", ID, named(interop))
+    get = head("GET", ID, version_fields(interop))
     if interop == 9:
-        # R-30: what is left of GET is a HEAD by another name.
-        assert dialect.parse(get) == Inspect(NAMED)
+        # R-30: without downloads, GET works like HEAD.
+        assert dialect.parse(get) == Inspect(UPLOAD_ID)
     else:
         with pytest.raises(MethodNotAllowed):
             dialect.parse(get)
@@ -309,21 +315,21 @@ _TEXT = st.text(st.characters(max_codepoint=255), max_size=20)
 
 
 @pytest.mark.parametrize("text", ["x @", "a,a", "user Ym9i,x @"])
-def test_metadata_that_cannot_be_read_is_refused_and_not_left_out(text: str) -> None:
-    """CM-05, CM-07: an application's guard may have added to it who sends the file."""
+def test_malformed_metadata_is_rejected(text: str) -> None:
+    """CM-05, CM-07: the guard of an application may have added the user to it."""
     with pytest.raises(MalformedField):
         rufh(6).parse(creation(6, complete=True, Upload_Metadata=text))
 
 
-def test_a_name_may_be_long_but_not_endless() -> None:
+def test_the_length_of_a_disposition_is_limited() -> None:
     name = "a" * 5_000
-    named = creation(6, complete=True, Content_Disposition=f"inline; filename={name}")
-    command = rufh(6).parse(named)
+    long = creation(6, complete=True, Content_Disposition=f"inline; filename={name}")
+    command = rufh(6).parse(long)
     assert isinstance(command, Create)
     assert dict(command.metadata.pairs) == {"filename": name.encode()}
-    endless = creation(6, complete=True, Content_Disposition=";" * 700_000)
+    too_long = creation(6, complete=True, Content_Disposition=";" * 700_000)
     with pytest.raises(MalformedField, match="Content-Disposition"):
-        rufh(6).parse(endless)
+        rufh(6).parse(too_long)
 
 
 @pytest.mark.property
@@ -341,10 +347,12 @@ def test_a_name_may_be_long_but_not_endless() -> None:
         st.sampled_from(["?0", "?1", "0", "5", MEDIA_TYPE, "inline; filename=a"]) | _TEXT,
     ),
 )
-def test_no_request_is_too_strange(
+def test_any_request_is_parsed_or_rejected(
     interop: int, method: str, target: str | None, fields: dict[str, str]
 ) -> None:
-    request = RequestHead(method, target, Fields({**named(interop), **fields}), has_body=True)
+    request = RequestHead(
+        method, target, Fields({**version_fields(interop), **fields}), has_body=True
+    )
     reply = Reply(404)
     try:
         rufh(interop).parse(request)
@@ -357,10 +365,10 @@ def test_no_request_is_too_strange(
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_the_offset_is_told_with_everything_else(interop: int) -> None:
+def test_head_has_offset_completeness_length_and_limits(interop: int) -> None:
     """R-30, R-31"""
     reply = rufh(interop).render(
-        head("HEAD", ID, named(interop)), Inspected(info(offset=4, is_open=True)), url_of
+        head("HEAD", ID, version_fields(interop)), Inspected(info(offset=4, is_open=True)), url_of
     )
     assert reply.status == 204
     assert field(reply, "Upload-Offset") == "4"
@@ -374,34 +382,34 @@ def test_the_offset_is_told_with_everything_else(interop: int) -> None:
     assert field(reply, "Upload-Length") == ("10" if interop >= 6 else None)
 
 
-def test_full_is_not_complete_until_the_client_says_so() -> None:
-    request = head("HEAD", ID, named(9))
-    full = info(offset=10, is_open=True)
-    assert field(rufh(9).render(request, Inspected(full), url_of), "Upload-Complete") == "?0"
-    done = info(offset=10)
-    assert field(rufh(9).render(request, Inspected(done), url_of), "Upload-Complete") == "?1"
+def test_an_open_upload_is_complete_only_when_the_client_says_so() -> None:
+    request = head("HEAD", ID, version_fields(9))
+    open_upload = info(offset=10, is_open=True)
+    assert field(rufh(9).render(request, Inspected(open_upload), url_of), "Upload-Complete") == "?0"
+    complete = info(offset=10)
+    assert field(rufh(9).render(request, Inspected(complete), url_of), "Upload-Complete") == "?1"
 
 
-def test_the_time_that_is_left_is_a_limit() -> None:
-    lapsing = info(expires=NOW + timedelta(seconds=90))
+def test_the_remaining_lifetime_is_a_limit() -> None:
+    expiring = info(expires=NOW + timedelta(seconds=90))
     for interop, key in ((6, "expires"), (8, "max-age"), (9, "max-age")):
-        request = head("HEAD", ID, named(interop))
-        reply = rufh(interop).render(request, Inspected(lapsing), url_of)
+        request = head("HEAD", ID, version_fields(interop))
+        reply = rufh(interop).render(request, Inspected(expiring), url_of)
         assert field(reply, "Upload-Limit") == f"max-size={MAX_SIZE}, min-size=0, {key}=90"
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_a_creation_is_answered_with_the_location(interop: int) -> None:
+def test_the_reply_to_a_creation_has_the_location(interop: int) -> None:
     """R-12"""
     request = creation(interop, complete=False)
     outcome = Created(info(length=None, is_open=True), has_data=True)
     reply = rufh(interop).render(request, outcome, url_of)
-    assert (reply.status, field(reply, "Location")) == (201, url_of(NAMED))
+    assert (reply.status, field(reply, "Location")) == (201, url_of(UPLOAD_ID))
     assert field(reply, "Upload-Offset") == "0"
 
 
 @pytest.mark.parametrize(("interop", "status"), [(3, 201), (5, 201), (6, 201), (8, 204), (9, 204)])
-def test_an_append_is_answered_with_the_offset(interop: int, status: int) -> None:
+def test_the_reply_to_an_append_has_the_offset(interop: int, status: int) -> None:
     """R-37, R-38: tus-js-client needs the offset in every version."""
     reply = rufh(interop).render(
         append(interop, complete=True), Appended(info(length=5, offset=5)), url_of
@@ -412,23 +420,25 @@ def test_an_append_is_answered_with_the_offset(interop: int, status: int) -> Non
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_the_content_comes_with_what_is_known_of_the_upload(interop: int) -> None:
-    """R-30: at GET too, since the newest version."""
+def test_a_download_has_the_progress_since_the_newest_version(interop: int) -> None:
+    """R-30: the newest version has it in replies to GET too."""
     finished = replace(info(offset=10), state=State.FINISHED)
     reply = rufh(interop).render(
-        head("GET", ID, named(interop)), Downloadable(finished, Bytes()), url_of
+        head("GET", ID, version_fields(interop)), Downloadable(finished, Bytes()), url_of
     )
     assert (reply.status, reply.content) == (200, (0, 10))
-    told = ("10", "?1", "10") if interop == 9 else (None, None, None)
+    expected = ("10", "?1", "10") if interop == 9 else (None, None, None)
     names = ("Upload-Offset", "Upload-Complete", "Upload-Length")
-    assert tuple(field(reply, name) for name in names) == told
+    assert tuple(field(reply, name) for name in names) == expected
 
 
-def test_the_rest_of_the_answers() -> None:
+def test_replies_to_delete_and_options() -> None:
     """R-50, R-60"""
     reply = rufh(9).render(head("DELETE", ID, {}), Terminated(), url_of)
     assert reply.status == 204
-    reply = rufh(9).render(head("OPTIONS", None, named(9)), Discovered(MAX_SIZE, ()), url_of)
+    reply = rufh(9).render(
+        head("OPTIONS", None, version_fields(9)), Discovered(MAX_SIZE, ()), url_of
+    )
     assert field(reply, "Upload-Limit") == f"max-size={MAX_SIZE}, min-size=0"
 
 
@@ -436,13 +446,13 @@ def test_the_rest_of_the_answers() -> None:
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_a_creation_is_told_where_it_is_and_how_far(interop: int) -> None:
+def test_interim_responses_to_a_creation(interop: int) -> None:
     """R-10, R-15, R-42"""
     render = rufh(interop).interim(creation(interop, complete=True, size=9), url_of)
     assert render is not None
     first = render(info())
     assert first is not None
-    assert (first.status, field(first, "Location")) == (104, url_of(NAMED))
+    assert (first.status, field(first, "Location")) == (104, url_of(UPLOAD_ID))
     assert field(first, "Upload-Draft-Interop-Version") == str(interop)
     later = render(info(offset=5))
     if interop == 3:
@@ -452,10 +462,10 @@ def test_a_creation_is_told_where_it_is_and_how_far(interop: int) -> None:
         assert (field(later, "Upload-Offset"), field(later, "Location")) == ("5", None)
 
 
-def test_who_names_no_version_gets_no_interim_response() -> None:
-    """R-11: many libraries take a 104 for the final response."""
-    bare = head("POST", None, {"Upload-Complete": "?1"}, 9)
-    assert rufh(9).interim(bare, url_of) is None
+def test_requests_without_a_version_get_no_interim_response() -> None:
+    """R-11: many libraries treat a 104 as the final response."""
+    request = head("POST", None, {"Upload-Complete": "?1"}, 9)
+    assert rufh(9).interim(request, url_of) is None
     assert rufh(3).interim(append(3, complete=True), url_of) is None
 
 
@@ -463,7 +473,7 @@ def test_who_names_no_version_gets_no_interim_response() -> None:
 
 
 @pytest.mark.parametrize("interop", ALL)
-def test_the_wrong_offset(interop: int) -> None:
+def test_a_wrong_offset_has_a_problem_document(interop: int) -> None:
     """R-36"""
     reply = rufh(interop).render_error(append(interop, complete=False), OffsetMismatch(5, 3))
     assert (reply.status, field(reply, "Upload-Offset")) == (409, "5")
@@ -477,7 +487,7 @@ def test_the_wrong_offset(interop: int) -> None:
         assert (problem["expected-offset"], problem["provided-offset"]) == (5, 3)
 
 
-def test_an_append_past_the_length_contradicts_it() -> None:
+def test_an_append_beyond_the_length_is_inconsistent() -> None:
     """R-06, R-40"""
     for error in (LengthMismatch("5", 6), LengthExceeded(5, 6)):
         reply = rufh(9).render_error(append(9, complete=True), error)
@@ -485,15 +495,15 @@ def test_an_append_past_the_length_contradicts_it() -> None:
         assert json.loads(reply.body)["type"].endswith("#inconsistent-upload-length")
 
 
-def test_an_append_past_what_the_server_takes_is_too_large() -> None:
-    """R-16, R-44: it contradicts nothing, so a client may go on with less."""
+def test_an_append_beyond_the_limit_of_the_server_is_too_large() -> None:
+    """R-16, R-44: it does not contradict the length, so the client may append fewer bytes."""
     reply = rufh(9).render_error(append(9, complete=False), UploadTooLarge(5, 6))
     assert reply.status == 413
     assert field(reply, "Upload-Limit") == f"max-size={MAX_SIZE}"
     assert field(reply, "Content-Type") == "text/plain; charset=utf-8"
 
 
-def test_an_append_to_what_is_complete() -> None:
+def test_an_append_to_a_complete_upload_has_a_problem_document() -> None:
     """R-43"""
     for interop, name in ((6, "completed-upload"), (9, "inconsistent-upload-length")):
         reply = rufh(interop).render_error(append(interop, complete=True), UploadComplete(5, 6))
@@ -502,13 +512,15 @@ def test_an_append_to_what_is_complete() -> None:
 
 
 @pytest.mark.parametrize(("interop", "status"), [(3, 404), (5, 404), (6, 404), (8, 410), (9, 410)])
-def test_what_is_no_more(interop: int, status: int) -> None:
+def test_the_status_of_a_deleted_upload(interop: int, status: int) -> None:
     """R-33"""
-    reply = rufh(interop).render_error(head("HEAD", ID, named(interop)), UploadGone("expired"))
+    reply = rufh(interop).render_error(
+        head("HEAD", ID, version_fields(interop)), UploadGone("expired")
+    )
     assert (reply.status, field(reply, "Upload-Offset")) == (status, None)
 
 
-def test_a_creation_that_is_too_large_is_told_the_limit() -> None:
+def test_the_reply_to_a_too_large_creation_has_the_limit() -> None:
     """R-16"""
     reply = rufh(9).render_error(creation(9, complete=False), UploadTooLarge(MAX_SIZE, 2000))
     assert (reply.status, field(reply, "Upload-Limit")) == (413, f"max-size={MAX_SIZE}")
@@ -518,8 +530,8 @@ def test_a_creation_that_is_too_large_is_told_the_limit() -> None:
 @pytest.mark.parametrize(
     "error", [error for error, _ in SAMPLES], ids=lambda error: type(error).__name__
 )
-def test_every_error_can_be_told(interop: int, error: errors.TusError) -> None:
-    for request in (append(interop, complete=True), head("HEAD", ID, named(interop))):
+def test_errors_have_a_valid_status(interop: int, error: errors.TusError) -> None:
+    for request in (append(interop, complete=True), head("HEAD", ID, version_fields(interop))):
         reply = rufh(interop).render_error(request, error)
         assert 400 <= reply.status < 600
         assert not (request.method == "HEAD" and (reply.body or reply.status >= 500))
@@ -527,6 +539,6 @@ def test_every_error_can_be_told(interop: int, error: errors.TusError) -> None:
             assert reply.status < 500
 
 
-def test_every_version_is_a_row() -> None:
+def test_the_drafts_are_all_versions_newest_first() -> None:
     assert [draft.interop for draft in DRAFTS] == sorted(ALL, reverse=True)
     assert inspect.getdoc(Rufh)

@@ -1,4 +1,4 @@
-"""The extensions `checksum` and `checksum-trailer`, as header text."""
+"""Header fields of the extensions `checksum` and `checksum-trailer`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.heads import (
-    EVERYTHING,
+    ALL_EXTENSIONS,
     ID,
     OCTETS,
     patch,
@@ -34,7 +34,7 @@ from tus_wsgi.protocol.fields import build_checksum, parse_checksum, parse_field
 from tus_wsgi.protocol.http import RequestHead, status_line
 
 ZEROS = Checksum(Algorithm.SHA1, bytes(20))
-SAID = "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA="
+SHA1_ZEROS = "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA="
 EMPTY_SHA1 = "2jmj7l5rSw0yVb/vlWAYkK/YBwk="
 
 BAD = [
@@ -54,14 +54,16 @@ def verification_of(head: RequestHead) -> Verification | None:
 
 
 def with_trailers(head: RequestHead, trailer: str = "Upload-Checksum") -> RequestHead:
-    """A chunked request on a server that hands trailers out."""
+    """Return a chunked request to a server that exposes trailers."""
     fields = {**dict(head.fields), "transfer-encoding": "chunked", "trailer": trailer}
     return replace(tus(head.method, head.target, fields, has_body=True), can_have_trailers=True)
 
 
 @pytest.mark.property
 @given(algorithm=st.sampled_from(Algorithm), data=st.data())
-def test_a_checksum_is_read_as_it_was_written(algorithm: Algorithm, data: st.DataObject) -> None:
+def test_parse_checksum_is_the_inverse_of_build_checksum(
+    algorithm: Algorithm, data: st.DataObject
+) -> None:
     size = algorithm.size
     checksum = Checksum(algorithm, data.draw(st.binary(min_size=size, max_size=size)))
     assert parse_checksum(build_checksum(checksum)) == checksum
@@ -69,7 +71,7 @@ def test_a_checksum_is_read_as_it_was_written(algorithm: Algorithm, data: st.Dat
 
 @pytest.mark.property
 @given(st.text() | st.text("sha1 md5=+/Ab,\t"))
-def test_whatever_comes_is_a_checksum_or_malformed(text: str) -> None:
+def test_any_checksum_is_parsed_or_rejected(text: str) -> None:
     try:
         checksum = parse_checksum(text)
     except MalformedField:
@@ -78,8 +80,8 @@ def test_whatever_comes_is_a_checksum_or_malformed(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: ascii(text)[:40])
-def test_what_is_no_checksum_is_refused(text: str) -> None:
-    """CK-04, CK-05: where it stands makes no difference."""
+def test_an_invalid_checksum_is_rejected(text: str) -> None:
+    """CK-04, CK-05: in the header and in the trailer."""
     for head in (patch({"Upload-Checksum": text}), post({"Upload-Checksum": text})):
         with pytest.raises(MalformedField) as caught:
             tus1().parse(head)
@@ -92,11 +94,13 @@ def test_what_is_no_checksum_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("head", [patch(), post(), post({"Content-Type": OCTETS}, has_body=True)])
-def test_requests_may_name_a_checksum(head: RequestHead) -> None:
+def test_a_request_can_have_a_checksum(head: RequestHead) -> None:
     """CK-02, CW-08."""
     assert verification_of(head) is None
-    named = replace(head, fields=patch({**dict(head.fields), "upload-checksum": SAID}).fields)
-    verification = verification_of(named)
+    request = replace(
+        head, fields=patch({**dict(head.fields), "upload-checksum": SHA1_ZEROS}).fields
+    )
+    verification = verification_of(request)
     assert verification is not None
     assert verification.announced == ZEROS
     assert verification.checksums({}) == [ZEROS]
@@ -105,54 +109,54 @@ def test_requests_may_name_a_checksum(head: RequestHead) -> None:
 @pytest.mark.parametrize(
     "trailer", ["Upload-Checksum", "upload-checksum", "Expires, Upload-Checksum ,"]
 )
-def test_a_checksum_may_be_announced_as_a_trailer(trailer: str) -> None:
+def test_a_checksum_can_be_announced_as_a_trailer(trailer: str) -> None:
     """CT-01, CT-03."""
     for head in (patch(), post({"Content-Type": OCTETS})):
         verification = verification_of(with_trailers(head, trailer))
         assert verification is not None
         assert verification.announced is None
-        assert verification.checksums({"upload-checksum": SAID}) == [ZEROS]
+        assert verification.checksums({"upload-checksum": SHA1_ZEROS}) == [ZEROS]
         with pytest.raises(MalformedField) as caught:
             verification.checksums({"expires": "never"})
         assert caught.value.field == "Upload-Checksum"
 
 
-def test_both_may_be_said() -> None:
+def test_header_and_trailer_can_both_have_a_checksum() -> None:
     """CT-02."""
-    verification = verification_of(with_trailers(patch({"Upload-Checksum": SAID})))
+    verification = verification_of(with_trailers(patch({"Upload-Checksum": SHA1_ZEROS})))
     assert verification is not None
     other = Checksum(Algorithm.CRC32, bytes(4))
-    said = verification.checksums({"upload-checksum": "crc32 AAAAAA=="})
-    assert said == [ZEROS, other]
+    checksums = verification.checksums({"upload-checksum": "crc32 AAAAAA=="})
+    assert checksums == [ZEROS, other]
 
 
-def test_a_trailer_that_nobody_announced_counts_where_the_body_waits_anyway() -> None:
-    """CT-04: elsewhere the bytes are stored before it comes."""
-    verification = verification_of(with_trailers(patch({"Upload-Checksum": SAID}), "Expires"))
+def test_an_unannounced_trailer_counts_only_beside_a_header() -> None:
+    """CT-04: without a header the body is stored before the trailer arrives."""
+    verification = verification_of(with_trailers(patch({"Upload-Checksum": SHA1_ZEROS}), "Expires"))
     assert verification is not None
     assert verification.checksums({}) == [ZEROS]
     assert len(verification.checksums({"upload-checksum": "crc32 AAAAAA=="})) == 2
     assert verification_of(with_trailers(patch(), "Expires")) is None
 
 
-def test_other_trailers_are_nobody_s_business() -> None:
+def test_other_trailers_are_ignored() -> None:
     """CT-05."""
     verification = verification_of(with_trailers(patch()))
     assert verification is not None
     others = {"upload-offset": "7", "upload-length": "3", "tus-resumable": "9", "host": "x"}
-    assert verification.checksums({**others, "upload-checksum": SAID}) == [ZEROS]
+    assert verification.checksums({**others, "upload-checksum": SHA1_ZEROS}) == [ZEROS]
 
 
-def test_trailers_are_refused_where_the_server_keeps_them_to_itself() -> None:
+def test_announced_trailers_are_rejected_if_the_server_has_none() -> None:
     head = with_trailers(patch())
     with pytest.raises(MalformedField) as caught:
         tus1().parse(replace(head, can_have_trailers=False))
     assert caught.value.field == "Trailer"
 
 
-def test_nobody_is_left_to_believe_in_a_check_that_is_not_made() -> None:
+def test_a_checksum_is_rejected_if_the_extension_is_not_offered() -> None:
     bare = tus1(extensions=(Extension.CREATION,))
-    for head in (patch({"Upload-Checksum": SAID}), with_trailers(patch())):
+    for head in (patch({"Upload-Checksum": SHA1_ZEROS}), with_trailers(patch())):
         with pytest.raises(MalformedField):
             bare.parse(head)
     without_trailers = tus1(extensions=(Extension.CREATION, Extension.CHECKSUM))
@@ -160,42 +164,42 @@ def test_nobody_is_left_to_believe_in_a_check_that_is_not_made() -> None:
         without_trailers.parse(with_trailers(patch()))
 
 
-def test_the_syntax_comes_before_the_type_and_the_size() -> None:
+def test_syntax_is_checked_before_type_and_size() -> None:
     """CK-09."""
-    head = patch({"Upload-Checksum": SAID, "Content-Type": "text/plain"})
+    head = patch({"Upload-Checksum": SHA1_ZEROS, "Content-Type": "text/plain"})
     with pytest.raises(UnsupportedMediaType):
         tus1().parse(head)
     with pytest.raises(MalformedField):
         tus1().parse(patch({"Upload-Checksum": "?", "Content-Type": "text/plain"}))
     with pytest.raises(UploadTooLarge):
-        tus1().parse(post({"Upload-Checksum": SAID, "Upload-Length": "1001"}))
+        tus1().parse(post({"Upload-Checksum": SHA1_ZEROS, "Upload-Length": "1001"}))
 
 
-def test_the_trailers_come_with_the_checksums() -> None:
+def test_checksum_trailer_requires_checksum() -> None:
     """C-08."""
     with pytest.raises(ValueError, match="checksum"):
         tus1(extensions=(Extension.CREATION, Extension.CHECKSUM_TRAILER))
 
 
 @pytest.mark.parametrize("can_have_trailers", [True, False])
-def test_discovery_names_the_algorithms_and_only_what_the_server_can_do(
+def test_discovery_announces_trailers_only_if_the_server_has_them(
     can_have_trailers: bool,
 ) -> None:
     """C-08, CK-01."""
     head = replace(plain("OPTIONS"), can_have_trailers=can_have_trailers)
-    reply = tus1().render(head, Discovered(1000, EVERYTHING), str)
+    reply = tus1().render(head, Discovered(1000, ALL_EXTENSIONS), str)
     assert value_of(reply, "Tus-Checksum-Algorithm") == "sha1,sha256,sha512,md5,crc32"
-    offered = (value_of(reply, "Tus-Extension") or "").split(",")
-    assert "checksum" in offered
-    assert ("checksum-trailer" in offered) is can_have_trailers
+    extensions = (value_of(reply, "Tus-Extension") or "").split(",")
+    assert "checksum" in extensions
+    assert ("checksum-trailer" in extensions) is can_have_trailers
 
 
-def test_discovery_names_no_algorithm_where_there_is_none() -> None:
+def test_discovery_without_the_extension_has_no_algorithms() -> None:
     reply = tus1().render(plain("OPTIONS"), Discovered(1000, (Extension.CREATION,)), str)
     assert value_of(reply, "Tus-Checksum-Algorithm") is None
 
 
-def test_a_mismatch_has_a_status_of_its_own() -> None:
+def test_a_mismatch_has_its_own_status() -> None:
     """CK-03."""
     reply = tus1().render_error(patch(), ChecksumMismatch("sha1"))
     assert status_line(reply.status) == "460 Checksum Mismatch"
@@ -203,7 +207,7 @@ def test_a_mismatch_has_a_status_of_its_own() -> None:
     assert value_of(reply, "Upload-Offset") is None
 
 
-def test_other_statuses_have_the_names_that_everybody_knows() -> None:
+def test_other_statuses_have_standard_phrases() -> None:
     assert status_line(204) == "204 No Content"
     assert status_line(413).startswith("413 ")
 
@@ -217,11 +221,11 @@ def test_other_statuses_have_the_names_that_everybody_knows() -> None:
         ("Upload-Checksum,\tExpires ", {"upload-checksum", "expires"}),
     ],
 )
-def test_field_names_are_listed_without_their_case(text: str, names: set[str]) -> None:
+def test_field_names_ignore_case(text: str, names: set[str]) -> None:
     assert parse_field_names(text) == names
 
 
-def test_a_head_without_a_body_may_say_the_checksum_of_nothing() -> None:
+def test_a_request_without_a_body_can_have_a_checksum() -> None:
     """CK-06."""
     head = without(patch({"Upload-Checksum": f"sha1 {EMPTY_SHA1}"}), "content-length")
     verification = verification_of(replace(head, has_body=False))

@@ -1,4 +1,4 @@
-"""The extensions `concatenation` and `concatenation-unfinished`, as header text."""
+"""Header fields of the extensions `concatenation` and `concatenation-unfinished`."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def final(concat: str, **fields: str) -> RequestHead:
 
 @pytest.mark.property
 @given(st.lists(ids, min_size=1, max_size=8))
-def test_a_final_field_is_read_as_it_was_written(partials: list[UploadId]) -> None:
-    """CO-02, CO-06: in the order of the list, and one may come twice."""
-    written = build_concat(Final(tuple(partials)), url_of)
-    assert parse_concat(written, BASE) == Final(tuple(partials), written)
-    assert build_concat(parse_concat(written, BASE), url_of) == written
+def test_parse_concat_is_the_inverse_of_build_concat(partials: list[UploadId]) -> None:
+    """CO-02, CO-06: in the order of the list, which may contain duplicates."""
+    text = build_concat(Final(tuple(partials)), url_of)
+    assert parse_concat(text, BASE) == Final(tuple(partials), text)
+    assert build_concat(parse_concat(text, BASE), url_of) == text
 
 
 @pytest.mark.property
 @given(st.text() | st.text("partial;fn:/ .%?#@[]0"), st.sampled_from([BASE, "http://h", ""]))
-def test_whatever_comes_is_understood_or_malformed(text: str, base_url: str) -> None:
+def test_any_value_is_parsed_or_rejected(text: str, base_url: str) -> None:
     for value in (text, "final;" + text):
         try:
             concat = parse_concat(value, base_url)
@@ -77,7 +77,7 @@ def test_whatever_comes_is_understood_or_malformed(text: str, base_url: str) -> 
         "a%2D_1",
     ],
 )
-def test_an_upload_may_be_named_in_many_ways(reference: str) -> None:
+def test_equivalent_urls_name_the_same_upload(reference: str) -> None:
     """CO-07."""
     assert parse_concat(f"final;{reference}", BASE) == Final((A,), f"final;{reference}")
 
@@ -94,22 +94,22 @@ def test_an_upload_may_be_named_in_many_ways(reference: str) -> None:
         *("a%00", "a%2Fb", "a%", "%C3%A4", "\xe4", "a\tb", "x" * 300, "#a", "?a"),
     ],
 )
-def test_what_is_no_upload_here_is_refused(reference: str) -> None:
-    """CO-07: other hosts, other paths, and what can be no id."""
+def test_urls_of_other_resources_are_rejected(reference: str) -> None:
+    """CO-07: other hosts, other paths, and invalid ids."""
     with pytest.raises(MalformedField) as caught:
         parse_concat(f"final;{reference}", BASE)
     assert caught.value.field == "Upload-Concat"
     assert len(caught.value.reason) < 200
 
 
-def test_a_final_has_many_partials_but_not_endless_ones() -> None:
-    most = f"final;{' '.join(['a-_1'] * MAX_PARTIALS)}"
-    assert parse_concat(most, BASE) == Final((A,) * MAX_PARTIALS, most)
+def test_the_number_of_partials_is_limited() -> None:
+    longest = f"final;{' '.join(['a-_1'] * MAX_PARTIALS)}"
+    assert parse_concat(longest, BASE) == Final((A,) * MAX_PARTIALS, longest)
     with pytest.raises(MalformedField, match="expected at most 2000 partial uploads, got 2001"):
-        parse_concat(f"{most} b", BASE)
+        parse_concat(f"{longest} b", BASE)
 
 
-def test_urls_are_those_of_this_request_s_client() -> None:
+def test_urls_are_resolved_against_the_base_url_of_the_request() -> None:
     for base in ("http://127.0.0.1:8080/files", "http://[::1]/files", "http://h"):
         raw = f"final;{base}/a-_1 {base}/b"
         assert parse_concat(raw, base) == Final((A, B), raw)
@@ -118,8 +118,8 @@ def test_urls_are_those_of_this_request_s_client() -> None:
 
 
 @pytest.mark.parametrize("value", ["final; a-_1 b", "final;a-_1   b", "final;a-_1 b "])
-def test_more_spaces_than_needed_do_no_harm(value: str) -> None:
-    """CO-10: and the field is still sent back as it came."""
+def test_additional_spaces_are_accepted(value: str) -> None:
+    """CO-10: the field is sent back unchanged."""
     assert parse_concat(value, BASE) == Final((A, B), value)
 
 
@@ -131,13 +131,13 @@ def test_more_spaces_than_needed_do_no_harm(value: str) -> None:
         *("final;a,b/c d", "final;a;b", "final;a\tb", "final;a\nb"),
     ],
 )
-def test_there_are_two_forms_and_no_others(value: str) -> None:
+def test_other_forms_are_rejected(value: str) -> None:
     """CO-09, CO-10."""
     with pytest.raises(MalformedField):
         tus1().parse(final(value, Upload_Length="1"))
 
 
-def test_a_partial_upload_is_an_upload_that_says_so() -> None:
+def test_a_creation_can_be_partial() -> None:
     """CO-01, CW-10."""
     fields = {"Upload-Concat": "partial", "Content-Type": OCTETS}
     head = tus("POST", None, {**fields, "Upload-Length": "10"}, has_body=True)
@@ -146,7 +146,7 @@ def test_a_partial_upload_is_an_upload_that_says_so() -> None:
     assert tus1().parse(deferred) == Create(None, Metadata(), has_data=True, is_partial=True)
 
 
-def test_a_final_upload_names_its_partials_and_has_metadata_of_its_own() -> None:
+def test_a_final_upload_has_partials_and_its_own_metadata() -> None:
     """CO-02, CO-05."""
     head = final("final;/api/files/a-_1 b", Upload_Metadata="a YQ==")
     expected = Concatenate(FINAL, Metadata((("a", b"a"),), "a YQ=="))
@@ -164,28 +164,28 @@ def test_a_final_upload_names_its_partials_and_has_metadata_of_its_own() -> None
         ("Upload-Metadata", "a YQ==,a YQ=="),
     ],
 )
-def test_a_final_upload_has_no_bytes_to_speak_of(field: str, value: str) -> None:
+def test_fields_about_a_body_are_rejected_in_a_final_upload(field: str, value: str) -> None:
     """CO-11."""
     with pytest.raises(MalformedField):
         tus1().parse(final("final;a", **{field: value}))
 
 
-def test_a_final_upload_brings_no_body() -> None:
+def test_a_body_is_rejected_in_a_final_upload() -> None:
     """CO-11, CW-10."""
     for type in ({}, {"Content_Type": OCTETS}):
         with pytest.raises(MalformedField):
             tus1().parse(replace(final("final;a", **type), has_body=True))
 
 
-def test_where_it_is_not_offered_it_is_refused() -> None:
+def test_the_field_is_rejected_if_the_extension_is_not_offered() -> None:
     bare = tus1(extensions=(Extension.CREATION,))
     for value in ("partial", "final;a"):
         with pytest.raises(MalformedField):
             bare.parse(final(value, Upload_Length="1"))
 
 
-def test_the_field_means_nothing_elsewhere() -> None:
-    """Only a creation is one of the three kinds of uploads."""
+def test_the_field_is_ignored_in_other_requests() -> None:
+    """Only a creation can be partial or final."""
     assert tus1().parse(patch({"Upload-Concat": "?"})) == Append(ID, 0)
 
 
@@ -196,7 +196,7 @@ def test_the_field_means_nothing_elsewhere() -> None:
         (Extension.CREATION, Extension.CONCATENATION_UNFINISHED),
     ],
 )
-def test_the_extensions_come_with_what_they_build_on(extensions: tuple[Extension, ...]) -> None:
+def test_the_extensions_require_their_base(extensions: tuple[Extension, ...]) -> None:
     """C-08."""
     with pytest.raises(ValueError, match="expected"):
         tus1(extensions=extensions)
@@ -209,7 +209,7 @@ def head_of(info: UploadInfo) -> Reply:
     return tus1().render(tus("HEAD", ID), Inspected(info), url_of)
 
 
-def test_a_partial_upload_says_so_and_how_far_it_is() -> None:
+def test_head_of_a_partial_upload_has_the_field_and_the_offset() -> None:
     """CO-01."""
     reply = head_of(PARTIAL_INFO)
     assert value_of(reply, "Upload-Concat") == "partial"
@@ -217,7 +217,7 @@ def test_a_partial_upload_says_so_and_how_far_it_is() -> None:
 
 
 @pytest.mark.parametrize("length", [10, None])
-def test_a_final_upload_that_waits_has_no_offset(length: int | None) -> None:
+def test_head_of_an_unfinished_final_upload_has_no_offset(length: int | None) -> None:
     """CU-01."""
     reply = head_of(UploadInfo(ID, length, 5, concat=FINAL))
     assert reply.status == 200
@@ -227,19 +227,19 @@ def test_a_final_upload_that_waits_has_no_offset(length: int | None) -> None:
     assert value_of(reply, "Upload-Defer-Length") is None
 
 
-def test_a_final_upload_that_is_done_is_like_any_other() -> None:
+def test_head_of_a_finished_final_upload_has_offset_and_length() -> None:
     """CO-03."""
     reply = head_of(UploadInfo(ID, 10, 10, state=State.FINISHED, concat=FINAL))
     assert value_of(reply, "Upload-Concat") == FINAL.raw
     assert value_of(reply, "Upload-Offset") == value_of(reply, "Upload-Length") == "10"
 
 
-def test_a_final_upload_of_tusd_s_gets_absolute_urls() -> None:
+def test_head_of_a_final_upload_of_tusd_has_absolute_urls() -> None:
     reply = head_of(UploadInfo(ID, 10, 10, concat=Final((A, B))))
     assert value_of(reply, "Upload-Concat") == f"final;{BASE}/a-_1 {BASE}/b"
 
 
-def test_a_creation_says_where_it_is() -> None:
+def test_a_creation_of_a_final_upload_has_the_location() -> None:
     info = UploadInfo(ID, 10, 0, concat=FINAL)
     reply = tus1().render(final("final;a"), Created(info, has_data=False), url_of)
     assert reply.status == 201
@@ -247,9 +247,9 @@ def test_a_creation_says_where_it_is() -> None:
     assert value_of(reply, "Upload-Offset") is None
 
 
-def test_the_refusals_are_final() -> None:
-    """CO-04, CO-08, CO-09: clients do not try these again."""
+def test_errors_of_concatenation_are_permanent() -> None:
+    """CO-04, CO-08, CO-09: clients do not retry after these statuses."""
     assert tus1().render_error(patch(), UploadFinal()).status == 403
-    refused = tus1().render_error(final("final;a"), InvalidPartial("the partial upload a is gone"))
-    assert refused.status == 400
-    assert b"upload a is gone" in refused.body
+    rejected = tus1().render_error(final("final;a"), InvalidPartial("the partial upload a is gone"))
+    assert rejected.status == 400
+    assert b"upload a is gone" in rejected.body

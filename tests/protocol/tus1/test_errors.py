@@ -1,4 +1,4 @@
-"""How tus 1.0.0 says what went wrong."""
+"""Replies of tus 1.0.0 to errors."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ def test_every_error_has_a_sample() -> None:
 
 
 @every_error
-def test_every_error_has_its_status(error: TusError, status: int) -> None:
+def test_errors_have_their_statuses(error: TusError, status: int) -> None:
     assert tus1().render_error(patch(), error).status == status
 
 
 @every_error
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: ascii(head.method))
-def test_every_error_can_be_said_to_everybody(
+def test_errors_have_a_valid_reply_without_internal_details(
     head: RequestHead, error: TusError, status: int
 ) -> None:
-    """C-01: and nothing that is only ours to know gets out."""
+    """C-01."""
     reply = tus1().render_error(head, error)
     assert value_of(reply, "Tus-Resumable") == "1.0.0"
     assert value_of(reply, "X-Content-Type-Options") == "nosniff"
@@ -85,29 +85,29 @@ def test_every_error_can_be_said_to_everybody(
 
 
 @every_error
-def test_the_clients_mistakes_are_never_ours(error: TusError, status: int) -> None:
+def test_request_errors_are_4xx(error: TusError, status: int) -> None:
     """1.12."""
     if isinstance(error, errors.RequestError):
         assert 400 <= status < 500
 
 
 @every_error
-def test_head_never_makes_a_client_start_over(error: TusError, status: int) -> None:
-    """Clients answer 5xx to HEAD with a new upload from the first byte."""
+def test_server_faults_are_423_for_head(error: TusError, status: int) -> None:
+    """After a 5xx to HEAD, clients start a new upload from the first byte."""
     reply = tus1().render_error(tus("HEAD", ID), error)
     assert reply.status == (423 if status >= 500 else status)
     assert (reply.body, value_of(reply, "Content-Length")) == (b"", None)
 
 
 @every_error
-def test_what_can_pass_says_when_to_try_again(error: TusError, status: int) -> None:
+def test_temporary_errors_have_retry_after(error: TusError, status: int) -> None:
     for head in (patch(), tus("HEAD", ID)):
         seconds = value_of(tus1().render_error(head, error), "Retry-After")
         assert (seconds is not None) == (status == 423 or status >= 500)
         assert seconds in (None, "3" if isinstance(error, errors.UploadLocked) else "1")
 
 
-def test_a_full_store_is_said_to_be_full() -> None:
+def test_a_full_store_is_507() -> None:
     full = errors.StoreUnavailable("UploadPart", full=True)
     reply = tus1().render_error(patch(), full)
     assert reply.status == 507
@@ -116,46 +116,46 @@ def test_a_full_store_is_said_to_be_full() -> None:
 
 
 @pytest.mark.parametrize("provided", ["0.2.2", None])
-def test_a_wrong_version_is_told_the_right_one(provided: str | None) -> None:
+def test_an_unsupported_version_is_told_the_supported_version(provided: str | None) -> None:
     """C-02."""
     reply = tus1().render_error(post(), errors.UnsupportedVersion(provided))
     assert value_of(reply, "Tus-Version") == "1.0.0"
     assert b"1.0.0" in reply.body
 
 
-def test_a_wrong_method_is_told_the_right_ones() -> None:
+def test_a_wrong_method_is_told_the_allowed_methods() -> None:
     """C-46."""
     error = errors.MethodNotAllowed("PUT", ("OPTIONS", "POST"))
     assert value_of(tus1().render_error(tus("PUT"), error), "Allow") == "OPTIONS, POST"
 
 
-def test_a_wrong_offset_is_told_the_right_one() -> None:
+def test_a_wrong_offset_is_told_the_expected_offset() -> None:
     """C-33."""
     reply = tus1().render_error(patch(), errors.OffsetMismatch(3, 7))
     assert value_of(reply, "Upload-Offset") == "3"
 
 
-def test_a_body_that_was_cut_short_is_told_how_far_it_came() -> None:
+def test_an_incomplete_body_is_told_the_offset() -> None:
     """C-41."""
     reply = tus1().render_error(patch(), errors.BodyTimedOut(5))
     assert value_of(reply, "Upload-Offset") == "5"
 
 
 @pytest.mark.parametrize("error", [errors.UploadNotFound(), errors.UploadGone("removed")])
-def test_what_is_not_there_has_no_offset(error: TusError) -> None:
+def test_a_missing_upload_has_no_offset(error: TusError) -> None:
     """C-24."""
     assert value_of(tus1().render_error(tus("HEAD", ID), error), "Upload-Offset") is None
 
 
-def test_a_new_kind_of_error_has_its_parents_status() -> None:
+def test_a_new_kind_of_error_has_the_status_of_its_parent() -> None:
     class UploadExpired(errors.UploadGone):
-        """An upload that lapsed."""
+        """An upload that expired."""
 
     reply = tus1().render_error(patch(), UploadExpired("it has expired"))
     assert (reply.status, reply.body) == (410, b"it has expired\n")
 
 
-def test_a_malformed_field_is_named() -> None:
+def test_the_reply_names_the_malformed_field() -> None:
     with pytest.raises(errors.MalformedField) as caught:
         tus1().parse(patch({"Upload-Offset": "+5"}))
     reply = tus1().render_error(patch(), caught.value)
