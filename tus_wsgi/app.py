@@ -93,7 +93,7 @@ class TusMiddleware(UploadMiddleware):
             max_size=settings.max_size,
             lifetime=settings.expires,
             extensions=_extensions(settings),
-            quarantine=functools.partial(SpooledBody, spool),
+            body_buffer=functools.partial(SpooledBody, spool),
             delete_partials=settings.delete_partials,
             presign_url=_url_presigner(settings.download_redirect),
             on_finish=on_finish,

@@ -148,7 +148,7 @@ def test_memory_is_taken_as_bytes_come_and_not_as_they_are_promised(tmp_path: Pa
 @pytest.fixture
 def uploads(tmp_path: Path) -> ServiceClient:
     spool = Spool(4 * STEP, str(tmp_path))
-    return ServiceClient(MemoryStore(1000), quarantine=partial(SpooledBody, spool))
+    return ServiceClient(MemoryStore(1000), body_buffer=partial(SpooledBody, spool))
 
 
 def assert_untouched(uploads: ServiceClient, *, offset: int = 0, length: int | None = 10) -> None:
@@ -329,7 +329,7 @@ def test_whoever_wants_the_upload_ends_a_body_that_is_on_its_way_on(tmp_path: Pa
 
 def test_a_full_disk_is_a_fault_of_ours(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
-    uploads = ServiceClient(MemoryStore(), quarantine=partial(SpooledBody, Spool(0, gone)))
+    uploads = ServiceClient(MemoryStore(), body_buffer=partial(SpooledBody, Spool(0, gone)))
     id = uploads.create(10)
     with pytest.raises(StoreUnavailable):
         uploads.append(id, 0, b"01234", verification=right(b"01234"))

@@ -1,4 +1,4 @@
-"""Telling observers: all of them, whatever one of them does."""
+"""Dispatch events to observers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ log = logging.getLogger(__name__)
 
 
 class EventDispatcher:
-    """Some observers, told as one."""
+    """Calls every observer with every event.
+
+    Args:
+        observers: called in this order.
+    """
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
 
     def dispatch(self, event: Event) -> None:
-        """Tell everybody, also when somebody raises, which is logged."""
+        """Call all observers. An exception of an observer is logged, and the next one is called."""
         for observer in self._observers:
             try:
                 observer(event)
@@ -29,8 +33,8 @@ class EventDispatcher:
                 log.exception("an observer failed")
 
     @contextmanager
-    def record_if_hook_fails(self, id: UploadId) -> Iterator[None]:
-        """Tell of a new upload that the application refuses to finish: it is there, and stays."""
+    def created_if_hook_fails(self, id: UploadId) -> Iterator[None]:
+        """Dispatch `UploadCreated` if `on_finish` fails for a new upload: the upload stays."""
         try:
             yield
         except OnFinishFailed as error:

@@ -1,4 +1,4 @@
-"""Taking a request's body in, and what its end means."""
+"""Append a request's body to an upload, and check why the body ended."""
 
 from __future__ import annotations
 
@@ -6,28 +6,48 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tus_wsgi.domain.commands import Append, Create
+from tus_wsgi.domain.commands import Append, Create, Verification
 from tus_wsgi.domain.dispatch import EventDispatcher
-from tus_wsgi.domain.errors import LengthExceeded, LengthMismatch, TusError, UploadTooLarge
+from tus_wsgi.domain.errors import (
+    BodyDraining,
+    BodyIncomplete,
+    BodyInterrupted,
+    BodyMalformed,
+    BodyTimedOut,
+    ChecksumMismatch,
+    ClientDisconnected,
+    LengthExceeded,
+    LengthMismatch,
+    TusError,
+    UploadTooLarge,
+)
 from tus_wsgi.domain.events import BytesStored
-from tus_wsgi.domain.interfaces import Body, BodyEnd, Lock, Upload
+from tus_wsgi.domain.interfaces import Body, BodyEnd, BufferedBody, Lock, Upload
 from tus_wsgi.domain.model import UploadInfo
 
 OnProgress = Callable[[UploadInfo], None]
-"""Told how far an upload is while its bytes come."""
+"""Receives the upload's info, with its current offset, while a body is received."""
+
+_ERRORS: dict[BodyEnd, type[BodyIncomplete]] = {
+    BodyEnd.DISCONNECTED: ClientDisconnected,
+    BodyEnd.STALLED: BodyTimedOut,
+    BodyEnd.INTERRUPTED: BodyInterrupted,
+    BodyEnd.DRAINING: BodyDraining,
+    BodyEnd.MALFORMED: BodyMalformed,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class AppendOperation:
-    """A request that brings bytes, and what goes with it.
+    """One request that appends its body to an upload.
 
     Attributes:
-        command: what it asks for.
-        body: its bytes.
-        lock: the upload's.
+        command: what the request asks for.
+        body: the request's body.
+        lock: the upload's lock, held by this request.
         max_size: bytes of the largest upload.
-        audience: told what was stored.
-        on_progress: told how far it is; None where nobody wants to know.
+        events: receives `BytesStored`.
+        on_progress: receives the progress; None if the client cannot be told.
     """
 
     command: Create | Append
@@ -37,68 +57,122 @@ class AppendOperation:
     events: EventDispatcher
     on_progress: OnProgress | None
 
-    def take(self, upload: Upload) -> BodyEnd:
-        """Store the body, and say why it ended.
+    def store_body(self, upload: Upload) -> BodyEnd:
+        """Store the body at the end of the upload, and return why the body ended.
 
         Raises:
-            UploadTooLarge: it did not say how long it is, and was longer than what is missing.
-            LengthMismatch: it was to be all that is missing, and was less.
-            LockLost, StoreUnavailable, UploadGone: as `Upload.append`.
+            UploadTooLarge: a body without a Content-Length was longer than the rest of the upload.
+            LengthMismatch: the request says that it completes the upload, and its body is too
+                short for that.
+            LockLost, StoreUnavailable, UploadGone: see `Upload.append`.
         """
         before, body = upload.info, self.body
         limit = self.max_size if before.length is None else before.length
-        body.limit(max(0, limit - before.offset))  # TUS_MAX_SIZE may have been lowered
+        # TUS_MAX_SIZE may have been lowered since the upload began.
+        body.limit(max(0, limit - before.offset))
         began = time.monotonic()
         upload.append(body, self.lock.assert_held, self._on_stored(before))
-        self._report(before, upload.info, time.monotonic() - began)
+        self._dispatch_bytes_stored(before, upload.info, time.monotonic() - began)
         if body.end is BodyEnd.TOO_LONG:
             raise (UploadTooLarge if before.length is None else LengthExceeded)(limit, None)
-        if body.end is BodyEnd.COMPLETE and self._is_last(upload.info):
+        if body.end is BodyEnd.COMPLETE and self._completes(upload.info):
             self._close(upload)
         return body.end
 
+    @property
+    def has_data(self) -> bool:
+        """Whether the request's body belongs to the upload."""
+        return isinstance(self.command, Append) or self.command.has_data
+
+    def terminates(self, info: UploadInfo, error: TusError) -> bool:
+        """Return whether a body that is too long ends the upload for good.
+
+        Never in tus. In the IETF protocol, "the server MUST [...] deactivate the upload".
+
+        Args:
+            info: the upload.
+            error: the reason why the body was refused.
+        """
+        if not isinstance(self.command, Append) or not self.command.overrun_is_fatal:
+            return False
+        if info.length is None:
+            return False  # TUS_MAX_SIZE is not the length of the upload.
+        content_length = self.body.content_length
+        if content_length is None:
+            # The length of a chunked body is known only once it turned out to be too long.
+            is_longer = isinstance(error, UploadTooLarge) and error.provided is None
+        else:
+            is_longer = self.command.offset + content_length > info.length
+        was_full = replace(info, offset=self.command.offset).is_full
+        return is_longer and not was_full
+
     def _on_stored(self, before: UploadInfo) -> Callable[[int], None] | None:
-        dispatched = self.on_progress
-        return dispatched and (lambda offset: dispatched(replace(before, offset=offset)))
+        on_progress = self.on_progress
+        return on_progress and (lambda offset: on_progress(replace(before, offset=offset)))
 
-    def _report(self, before: UploadInfo, after: UploadInfo, seconds: float) -> None:
+    def _dispatch_bytes_stored(self, before: UploadInfo, after: UploadInfo, seconds: float) -> None:
         end = self.body.end
-        cut = None if end is BodyEnd.COMPLETE else end.name.lower()
+        cut_short = None if end is BodyEnd.COMPLETE else end.name.lower()
         count = after.offset - before.offset
-        self.events.dispatch(BytesStored(before.id, after.offset, count, seconds, cut))
+        self.events.dispatch(BytesStored(before.id, after.offset, count, seconds, cut_short))
 
-    def _is_last(self, info: UploadInfo) -> bool:
-        """Whether the client says that this was all; in tus it does so with the last byte."""
+    def _completes(self, info: UploadInfo) -> bool:
+        """Return whether the client says that no more bytes follow.
+
+        A tus client says so with the upload's last byte.
+        """
         at_length = isinstance(self.command, Append) and self.command.ends_at_length
         return self.command.completes or (at_length and info.offset == info.length)
 
     def _close(self, upload: Upload) -> None:
-        """Take the client's word for it that this was all."""
+        """Record that no more bytes follow."""
         info = upload.info
         if info.length not in (None, info.offset):
             raise LengthMismatch(f"{info.length}, as declared before", info.offset)
         if info.is_open:
             upload.declare_length(info.offset, self.lock.assert_held)
 
-    @property
-    def has_data(self) -> bool:
-        """Whether the body belongs to the upload."""
-        return isinstance(self.command, Append) or self.command.has_data
 
-    def ends(self, info: UploadInfo, refusal: TusError) -> bool:
-        """Whether the upload is to end because the body is longer than what it misses.
+def check_complete(end: BodyEnd, offset: int) -> None:
+    """Raise the error of a body that ended early.
 
-        In tus it never is. The IETF's draft: "the server MUST [...] deactivate the upload".
-        """
-        if not isinstance(self.command, Append) or not self.command.overrun_is_fatal:
-            return False
-        if info.length is None:
-            return False  # what the server takes is no length of the upload's
-        content_length = self.body.content_length
-        if content_length is None:
-            # How long it was became known only when it was too long.
-            is_longer = isinstance(refusal, UploadTooLarge) and refusal.provided is None
-        else:
-            is_longer = self.command.offset + content_length > info.length
-        was_full = replace(info, offset=self.command.offset).is_full
-        return is_longer and not was_full
+    Args:
+        end: why the body ended.
+        offset: bytes of the upload that are stored nevertheless.
+
+    Raises:
+        BodyIncomplete: the body ended early.
+    """
+    if end in _ERRORS:
+        raise _ERRORS[end](offset)
+
+
+def verify_buffered_body(
+    body: BufferedBody, verification: Verification, offset: int, limit: int
+) -> None:
+    """Read the whole body and verify its checksum. Nothing is stored before this returns.
+
+    An incomplete body is discarded, although the core protocol of tus wants every received byte
+    stored: a checksum covers the whole body, so the bytes of a part of it cannot be verified.
+
+    Args:
+        body: the request's body.
+        verification: the checksum that the client sent.
+        offset: bytes of the upload that are stored.
+        limit: bytes that the upload may hold.
+
+    Raises:
+        ChecksumMismatch: the body has another checksum.
+        MalformedField: the checksum in the trailer is missing or malformed.
+        BodyIncomplete: the body ended early.
+        UploadTooLarge: the body is longer than the rest of the upload.
+        StoreUnavailable: there is no room to buffer the body.
+    """
+    body.limit(limit - offset)
+    end = body.receive()
+    if end is BodyEnd.TOO_LONG:
+        raise UploadTooLarge(limit, None)
+    check_complete(end, offset)
+    for checksum in verification.checksums(body.trailers()):
+        if body.digest(checksum.algorithm) != checksum.digest:
+            raise ChecksumMismatch(checksum.algorithm)

@@ -1,11 +1,12 @@
-"""Final uploads: what has to hold before one is made of others, and when it can be.
+"""Create final uploads, which are concatenated from partial uploads.
 
-A final upload is measured and finished like any other (`tus_wsgi.service.finish`); only its
-beginning, and what becomes of it without its partial ones, is different.
+A final upload is loaded and finished like any other (`tus_wsgi.service.finish`). Only its creation
+is different, and the case that a partial upload is missing.
 
-Where the partials are not finished yet, the final upload waits, and is made by whoever looks at it
-after the last of them: HEAD or `tus-wsgi sweep`. The request that finishes a partial does not: it
-would have to know the final ones, and to note them would change a record that somebody else holds.
+If a partial upload is not finished yet, the final upload waits. The next HEAD request or
+`tus-wsgi sweep` after the last partial upload was finished makes its object. The request that
+finishes the partial upload does not: it would need a list of the final uploads, and that list would
+be in a record that another request holds.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ log = logging.getLogger(__name__)
 
 
 class Concatenator:
-    """Begins final uploads.
+    """Creates final uploads.
 
     Args:
-        store: where uploads live.
-        finisher: makes those that can be made.
-        may_wait: whether one may be begun before its partials are finished.
+        store: stores the uploads.
+        finisher: finishes a final upload whose partial uploads are all finished.
+        may_wait: whether a final upload may be created before its partial uploads are finished.
         max_size: bytes of the largest upload.
     """
 
@@ -40,41 +41,42 @@ class Concatenator:
         self._may_wait = may_wait
         self._max_size = max_size
 
-    def begin(self, info: UploadInfo, lock: Lock) -> UploadInfo:
-        """Begin the final upload `info`, and make it if all its partials are finished.
+    def create_final(self, info: UploadInfo, lock: Lock) -> UploadInfo:
+        """Create the final upload `info`, and its object if all partial uploads are finished.
 
-        The client does not learn the URL of one that could not be made, so nothing is left of it;
-        but once its file is there the application may know of it, and then it stays.
+        If the object cannot be made, the final upload is removed, because the client does not learn
+        its URL. Once the object exists, the application may know of it, and the upload stays.
 
         Raises:
-            PartialUnusable: it cannot be made of these.
-            UploadTooLarge: together they are too long.
-            FinishRefused: the application's hook raised.
-            LockLost, StoreUnavailable: it could not be made. Try again.
+            InvalidPartial: the upload cannot be made of these partial uploads.
+            UploadTooLarge: the partial uploads are too long together.
+            OnFinishFailed: the application's hook raised.
+            LockLost, StoreUnavailable: the object could not be made. The client may try again.
         """
         upload = self._store.create(info, record_now=False)
         upload.load_offset()
         length = upload.info.length
         check_fits(0, None, length, self._max_size)
         if upload.info.is_full:
-            self._make(upload, lock)
-            return self._finished(upload, lock).info
+            self._assemble(upload, lock)
+            return self._finish(upload, lock).info
         if not self._may_wait:
             raise InvalidPartial("not every partial upload is finished")
         return self._store.create(replace(info, length=length), record_now=True).info
 
-    def _make(self, upload: Upload, lock: Lock) -> None:
+    def _assemble(self, upload: Upload, lock: Lock) -> None:
+        """Make the object, or remove the upload if that fails."""
         try:
             upload.assemble(lock.assert_held)
         except (InvalidPartial, StoreUnavailable, UploadGone):
             try:
                 upload.terminate(lock.assert_held)
             except StoreUnavailable as error:
-                log.warning("something is left of a final upload: %s", error.brief)
+                log.warning("a final upload was not removed completely: %s", error.brief)
             raise
 
-    def _finished(self, upload: Upload, lock: Lock) -> Upload:
-        """Finish what is made. A second try is cheaper than what the client would do: all again."""
+    def _finish(self, upload: Upload, lock: Lock) -> Upload:
+        """Finish the assembled upload. Retry once, since the client would send everything again."""
         try:
             self._finisher.finish_if_full(upload, lock)
         except StoreUnavailable as error:
@@ -86,8 +88,8 @@ class Concatenator:
 
 
 @contextmanager
-def lost_partials_are_final() -> Iterator[None]:
-    """For a final upload that was begun before: without a partial it can never be made.
+def missing_partials_are_final() -> Iterator[None]:
+    """Treat an existing final upload without one of its partial uploads as gone for good.
 
     Raises:
         UploadGone: instead of `InvalidPartial`, which tells the client that its list is wrong.

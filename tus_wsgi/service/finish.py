@@ -1,4 +1,4 @@
-"""The end of an upload: the object, then the application, and only then the word "finished"."""
+"""Finish uploads: make the object, then call the application's hook, then record the state."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class Finisher:
-    """Finishes uploads that are full, whoever finds them so.
+    """Finishes uploads that are full. Any request that finds such an upload may do it (D-06).
 
     Args:
         on_finish: the application's hook; None for none.
-        audience: told of each upload that is finished.
-        discard: removes what a final upload was made of, once it is finished; None to keep it.
+        events: receives `UploadFinished`.
+        discard: removes the partial uploads of a finished final upload; None to keep them.
     """
 
     def __init__(
@@ -37,40 +37,44 @@ class Finisher:
 
     @property
     def has_hook(self) -> bool:
-        """Whether the application is told before an upload is finished."""
+        """Whether the application has an `on_finish` hook."""
         return self._on_finish is not None
 
-    def may_be_lazy(self, info: UploadInfo) -> bool:
-        """Whether nobody minds if the upload is finished and its record does not say so.
+    def may_defer_record(self, info: UploadInfo) -> bool:
+        """Return whether the record of a finished upload may keep its earlier state.
 
-        A hook would run again for whoever looks next, and who joins a partial one wants to see at
-        once that it is finished.
+        With a hook it must not, because the next request would call the hook again. A partial
+        upload must not either, because a concatenation has to see that it is finished.
         """
         return self._on_finish is None and info.concat is None
 
     def finish_if_full(self, upload: Upload, lock: Lock, *, may_defer: bool = False) -> None:
-        """Make the object, tell the application, and only then call the upload finished.
+        """Make the object, call the hook, and then record that the upload is finished.
+
+        Does nothing if the upload is not full, or already finished.
 
         Args:
-            upload: perhaps full; nothing happens if it is not, or if it is finished already.
-            lock: the upload's.
-            lazily: this request has sent the last byte, so that it may well be the last one.
+            upload: its offset is loaded.
+            lock: the upload's lock.
+            may_defer: the request has sent the last byte, so another request is unlikely, and the
+                record need not be written if the object alone shows that the upload is finished.
 
         Raises:
-            FinishRefused: the application's hook raised.
-            PartialUnusable: a partial one of a final upload was removed meanwhile.
-            LockLost, StoreUnavailable: somebody else will have to do it.
-            UploadGone: what was stored is there no more.
+            OnFinishFailed: the application's hook raised.
+            InvalidPartial: a partial upload of a final upload was removed meanwhile.
+            LockLost, StoreUnavailable: the next request for the upload finishes it.
+            UploadGone: the stored bytes were removed.
         """
         if not upload.info.is_full or upload.info.is_finished:
             return
         concat = upload.info.concat
-        # A partial upload is no file of the application's.
+        # The application is told of final uploads only, not of their parts.
         on_finish = None if isinstance(concat, Partial) else self._on_finish
         made = upload.assemble(lock.assert_held)
         if on_finish is not None:
             _call(on_finish, upload)
-        upload.finish(lock.assert_held, may_defer=may_defer and self.may_be_lazy(upload.info))
+        may_defer = may_defer and self.may_defer_record(upload.info)
+        upload.finish(lock.assert_held, may_defer=may_defer)
         if (made or on_finish is not None) and not isinstance(concat, Partial):
             self._events.dispatch(UploadFinished(upload.info.id, upload.info.offset))
         if isinstance(concat, Final) and self._discard is not None:
@@ -79,7 +83,7 @@ class Finisher:
     def _discard_partials(
         self, final: Final, discard: Callable[[Iterable[UploadId]], None]
     ) -> None:
-        """Remove what nobody needs any more. If that fails, the file is there all the same."""
+        """Remove the partial uploads. A failure is logged: the file itself is complete."""
         try:
             discard(final.partials)
         except StoreUnavailable as error:
