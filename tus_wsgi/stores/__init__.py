@@ -1,1 +1,1 @@
-"""Where uploads live: each store implements `tus_wsgi.domain.interfaces.Store`."""
+"""Stores of uploads. Each implements `tus_wsgi.domain.interfaces.Store`."""

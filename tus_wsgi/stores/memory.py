@@ -1,6 +1,6 @@
-"""Uploads in this process's memory: for tests, and the shortest store to read first.
+"""Store uploads in the memory of this process, for tests. It is the shortest store to read first.
 
-Nothing survives the process, and nothing is bounded: it is no store for real uploads.
+Uploads do not survive the process, and memory is not bounded: do not use it for real uploads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _StoredUpload:
 
 
 class MemoryStore:
-    """Uploads in a dictionary. It implements `tus_wsgi.domain.interfaces.Store`.
+    """A store in a dictionary. It implements `tus_wsgi.domain.interfaces.Store`.
 
     Args:
         max_size: bytes of the largest upload.
@@ -40,49 +40,49 @@ class MemoryStore:
         return self._max_size
 
     def create(self, info: UploadInfo, *, record_now: bool) -> MemoryUpload:
-        """Begin an upload. It is there at once, but for a final one, which may come to nothing.
+        """Create an upload. It exists at once, except a final upload without `record_now`.
 
         Raises:
-            UploadTooLarge: it is longer than `max_size`.
+            UploadTooLarge: the length exceeds `max_size`.
         """
         if info.length is not None and info.length > self._max_size:
             raise UploadTooLarge(self._max_size, info.length)
-        cell = _StoredUpload(info)
+        stored = _StoredUpload(info)
         if record_now or not isinstance(info.concat, Final):
-            self._uploads[info.id] = cell
-        return self._upload(cell)
+            self._uploads[info.id] = stored
+        return self._upload(stored)
 
     def open(self, id: UploadId) -> MemoryUpload:
-        """The upload of this id.
+        """Return the upload with this id.
 
         Raises:
-            UploadNotFound: there is none.
+            UploadNotFound: no upload has this id.
         """
         if id not in self._uploads:
             raise UploadNotFound
         return self._upload(self._uploads[id])
 
     def discard(self, ids: Iterable[UploadId]) -> None:
-        """Remove uploads."""
+        """Delete uploads."""
         for id in ids:
             self._uploads.pop(id, None)
 
-    def _upload(self, cell: _StoredUpload) -> MemoryUpload:
-        kind = MemoryFinalUpload if isinstance(cell.info.concat, Final) else MemoryUpload
-        return kind(self._uploads, cell)
+    def _upload(self, stored: _StoredUpload) -> MemoryUpload:
+        kind = MemoryFinalUpload if isinstance(stored.info.concat, Final) else MemoryUpload
+        return kind(self._uploads, stored)
 
 
 class MemoryUpload:
     """An upload in a dictionary. It implements `tus_wsgi.domain.interfaces.Upload`."""
 
-    def __init__(self, cells: dict[UploadId, _StoredUpload], cell: _StoredUpload) -> None:
-        self._uploads = cells
-        self._stored = cell
-        self._made_here = False
+    def __init__(self, uploads: dict[UploadId, _StoredUpload], stored: _StoredUpload) -> None:
+        self._uploads = uploads
+        self._stored = stored
+        self._assembled_here = False
 
     @property
     def info(self) -> UploadInfo:
-        """What is known of the upload."""
+        """The upload's facts."""
         return replace(self._stored.info, offset=len(self._stored.content))
 
     @property
@@ -91,7 +91,7 @@ class MemoryUpload:
         return {"Type": "memory"}
 
     def load_offset(self) -> None:
-        """Do nothing: the offset is always certain here."""
+        """Do nothing: the offset is always known."""
 
     def declare_length(
         self, length: int, assert_held: AssertHeld, *, is_open: bool = False
@@ -101,7 +101,7 @@ class MemoryUpload:
         self._stored.info = replace(self._stored.info, length=length, is_open=is_open)
 
     def extend_expiry(self, expires: datetime, assert_held: AssertHeld) -> None:
-        """Record when it lapses."""
+        """Record when the upload expires."""
         assert_held()
         self._stored.info = replace(self._stored.info, expires=expires)
 
@@ -111,7 +111,7 @@ class MemoryUpload:
         assert_held: AssertHeld,
         on_stored: Callable[[int], None] | None = None,
     ) -> None:
-        """Store the body behind what is there."""
+        """Append the body to the stored bytes."""
         buffer = bytearray(CHUNK_SIZE)
         while count := body.readinto(memoryview(buffer)):
             assert_held()
@@ -120,12 +120,12 @@ class MemoryUpload:
                 on_stored(len(self._stored.content))
 
     def assemble(self, assert_held: AssertHeld) -> bool:
-        """Take the content for the object."""
+        """Mark the content as the complete object."""
         assert_held()
         if self._stored.info.state is State.RECEIVING:
             self._stored.info = replace(self._stored.info, state=State.FINISHING)
-            self._made_here = True
-        return self._made_here
+            self._assembled_here = True
+        return self._assembled_here
 
     def finish(
         self,
@@ -139,19 +139,19 @@ class MemoryUpload:
 
     @property
     def is_cacheable(self) -> bool:
-        """It does not: looking again costs nothing."""
+        """Return False: loading the upload again costs nothing."""
         return False
 
     def terminate(self, assert_held: AssertHeld) -> None:
-        """Remove the upload."""
+        """Delete the upload."""
         assert_held()
         self._uploads.pop(self._stored.info.id, None)
 
     def content(self) -> MemoryContent:
-        """The bytes of the upload.
+        """Return the bytes of the upload.
 
         Raises:
-            UploadUnfinished: it is not assembled yet.
+            UploadIncomplete: the upload is not assembled yet.
         """
         if self._stored.info.state is State.RECEIVING:
             raise UploadIncomplete
@@ -159,34 +159,35 @@ class MemoryUpload:
 
 
 class MemoryFinalUpload(MemoryUpload):
-    """A final upload in a dictionary: its bytes are taken over when it is assembled."""
+    """A final upload in a dictionary. `assemble` copies the bytes of its partial uploads."""
 
     _available = 0
 
     @property
     def info(self) -> UploadInfo:
-        """What is known of the upload, with the bytes of its finished partials."""
+        """The upload's facts. Before `assemble`, the offset counts the finished partial uploads."""
         if self._stored.info.state is State.RECEIVING:
             return replace(self._stored.info, offset=self._available)
         return super().info
 
     def load_offset(self) -> None:
-        """Add up what its partials have.
+        """Add up the lengths of its partial uploads.
 
         Raises:
-            PartialUnusable: one is not there, or is none.
+            InvalidPartial: a partial upload does not exist, or is not a partial upload.
         """
         if self._stored.info.state is State.RECEIVING:
-            infos = [cell.info for cell in self._partials()]
+            infos = [partial.info for partial in self._partials()]
             lengths = [info.length for info in infos if info.length is not None]
             length = sum(lengths) if len(lengths) == len(infos) else None
             self._available = sum(info.length or 0 for info in infos if info.is_finished)
             self._stored.info = replace(self._stored.info, length=length)
 
     def assemble(self, assert_held: AssertHeld) -> bool:
-        """Take over the bytes."""
+        """Concatenate the bytes of its partial uploads."""
         if self._stored.info.state is State.RECEIVING:
-            self._stored.content = bytearray(b"".join(cell.content for cell in self._partials()))
+            contents = [partial.content for partial in self._partials()]
+            self._stored.content = bytearray(b"".join(contents))
             self._uploads[self._stored.info.id] = self._stored
         return super().assemble(assert_held)
 
@@ -194,23 +195,23 @@ class MemoryFinalUpload(MemoryUpload):
         final = self._stored.info.concat
         assert isinstance(final, Final)
         for id in final.partials:
-            cell = self._uploads.get(id)
-            if cell is None:
-                raise InvalidPartial(f"the partial upload {id} is not there")
-            if not isinstance(cell.info.concat, Partial):
-                raise InvalidPartial(f"the partial upload {id} was not created as a partial one")
+            partial = self._uploads.get(id)
+            if partial is None:
+                raise InvalidPartial(f"the partial upload {id} does not exist")
+            if not isinstance(partial.info.concat, Partial):
+                raise InvalidPartial(f"the upload {id} was not created as a partial upload")
         return [self._uploads[id] for id in final.partials]
 
 
 class MemoryContent:
-    """Bytes. It implements `tus_wsgi.domain.commands.Content`."""
+    """The bytes of an upload. It implements `tus_wsgi.domain.commands.Content`."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
 
     @property
     def length(self) -> int:
-        """Bytes in all."""
+        """The size in bytes."""
         return len(self._content)
 
     @property
@@ -220,13 +221,13 @@ class MemoryContent:
 
     @property
     def modified(self) -> datetime:
-        """Always the same instant: nothing here is older than the process."""
+        """A constant date: the store keeps none."""
         return datetime(2000, 1, 1, tzinfo=UTC)
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` up to and without `stop`, at most `CHUNK_SIZE` at a time."""
+        """Yield the bytes from `start` to `stop` (exclusive), at most `CHUNK_SIZE` at a time."""
         for begin in range(start, stop, CHUNK_SIZE):
             yield self._content[begin : min(begin + CHUNK_SIZE, stop)]
 
     def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> None:
-        """Nothing: nobody else can read here."""
+        """Return None: no other process can read the content."""

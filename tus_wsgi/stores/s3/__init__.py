@@ -1,22 +1,25 @@
-"""Uploads in a bucket of AWS S3 or a compatible service.
+"""Store uploads in a bucket of AWS S3 or a compatible service.
 
-Three objects at most belong to an upload:
+An upload has at most three objects:
 
-| object | key                          | life                                                    |
+| object | key                          | lifetime                                                |
 |--------|------------------------------|---------------------------------------------------------|
 | data   | object prefix + id           | a multipart upload until finished, then the object      |
-| info   | metadata prefix + id + .info | from creation on; kept after finish; removed last       |
-| tail   | metadata prefix + id + .part | only while the newest bytes do not fill a part          |
+| info   | metadata prefix + id + .info | from creation; kept after the finish; deleted last      |
+| tail   | metadata prefix + id + .part | while the newest bytes do not fill a part               |
 
-Names and JSON fields follow tusd, so its tools can read them.
+Names and JSON fields follow tusd, so tusd's tools can read them.
 
-Permissions: exactly `s3:AbortMultipartUpload`, `s3:DeleteObject`, `s3:GetObject`,
-`s3:ListMultipartUploadParts` and `s3:PutObject`, on the objects of the bucket.
+Permissions: `s3:AbortMultipartUpload`, `s3:DeleteObject`, `s3:GetObject`,
+`s3:ListMultipartUploadParts` and `s3:PutObject` on the objects of the bucket, and no others.
 
-Costs, in S3 calls: creation 1, or 2 with a multipart upload; a HEAD 1 to 3; a PATCH of k parts at
-most k + 3, one more to read a tail back and one more to write or remove it, and 2 to finish. A
-final upload of n partial ones and k parts: 2 n to look at them, k, one for each piece of a part
-across a seam, and 5. (UploadPartCopy needs `s3:GetObject` and `s3:PutObject`, no more.)
+Costs in S3 calls: a creation takes 1, or 2 with a multipart upload. A HEAD takes 1 to 3. A PATCH of
+k parts takes at most k + 3, plus 1 to read the tail, 1 to write or delete it, and 2 to finish. A
+final upload of n partial uploads and k parts takes 2n to look them up, k, 1 for each slice of a
+part that spans several partial uploads, and 5. UploadPartCopy needs only `s3:GetObject` and
+`s3:PutObject`.
+
+The durability rules D-01 to D-14 that the modules name are explained in `docs/durability.md`.
 """
 
 from tus_wsgi.stores.s3.store import S3Store

@@ -1,11 +1,11 @@
-"""The one door to S3: a method an operation, our errors instead of boto3's.
+"""Make S3 calls: one method for each operation, and the store's errors instead of boto3's.
 
-What its error answers mean is in `answers.py`. Two of them need more thought:
+`errors.py` translates error responses. Two of them depend on the context:
 
-- 403 for a key that is not there: AWS hides absence from whoever lacks `s3:ListBucket`, which we
-  do not ask for. See `Bucket.absence_is_hidden`.
-- 412 for a conditional write whose first answer was lost and which boto3 sent again. Each
-  conditional write carries a token of its own, by which `put` recognises it.
+- 403 to a read: AWS also answers it for a missing object if the credentials lack `s3:ListBucket`,
+  which this package does not need. See `Bucket.absence_is_hidden`.
+- 412 to a conditional write: boto3 may have repeated a write whose first response was lost. Each
+  conditional write stores a token, so that `put` recognizes its own write.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 _WRITE_TOKEN = "write"  # noqa: S105 - the name of a metadata key
 
-_UNKNOWN_TYPE = "application/octet-stream"
-"""What is said of content of no known type. Where nothing is said, some services (SeaweedFS) look
-into the bytes and say what they find, be it a page with a script."""
+_DEFAULT_TYPE = "application/octet-stream"
+"""The Content-Type of objects without a known type. Without it some services (SeaweedFS) guess the
+type from the bytes, which may yield HTML with a script."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectFacts:
-    """What S3 says of an object. `metadata` has lower-case keys; `etag` has its quotes."""
+    """The headers of an object. `metadata` has lower-case keys; `etag` includes its quotes."""
 
     size: int
     etag: str
@@ -57,19 +57,19 @@ class ObjectFacts:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """When a write may happen: the object still has `etag`; with None: there is no object."""
+    """The condition of a write: the object has this ETag, or, with None, does not exist."""
 
     etag: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class CopyRange:
-    """Bytes of an object.
+    """The source of a part copy: a range of bytes of one version of an object.
 
     Attributes:
-        key: of the object.
-        etag: of the version of it that is meant.
-        span: the offsets of the first byte and of the one behind the last; None for all of them.
+        key: the object's key.
+        etag: the ETag of the version.
+        span: the offsets of the first byte and after the last byte; None for the whole object.
     """
 
     key: str
@@ -78,13 +78,12 @@ class CopyRange:
 
 
 class Bucket:
-    """A bucket, as far as uploads need one.
+    """The S3 calls that uploads need, in one bucket.
 
     Args:
-        client: made after fork and after any monkey patching.
-        name: the bucket's.
-        has_checksums: whether each object and each part is sent with its CRC-32, for the service
-            to verify.
+        client: a boto3 client, made after fork and after monkey patching.
+        name: the bucket's name.
+        has_checksums: whether to send the CRC-32 of each object and part, for S3 to verify.
     """
 
     def __init__(self, client: S3Client, name: str, *, has_checksums: bool = True) -> None:
@@ -96,58 +95,57 @@ class Bucket:
 
     @property
     def absence_is_hidden(self) -> bool:
-        """Whether a 403 on reading may be taken for absence.
+        """Whether a 403 to a read means that the object does not exist.
 
-        Only once this process has read an object of the bucket: then its credentials are good and
-        may read, and what AWS hides behind a 403 is that there is nothing to read. Before that a
-        403 may just as well be a missing permission.
+        D-07: only after this process has read an object of the bucket, which proves that the
+        credentials may read. Until then a 403 may be a missing permission.
         """
         return self._can_read
 
     def get(self, key: str) -> tuple[bytes, ObjectFacts]:
-        """The whole object.
+        """Return the content and the headers of an object.
 
         Raises:
-            Absent: it is not there.
+            NotFound: the object does not exist.
         """
         with self._translate_read_errors("GetObject", key):
-            answer = self._client.get_object(Bucket=self.name, Key=key)
-            content = answer["Body"].read()
-            facts = _object_facts(answer)
+            response = self._client.get_object(Bucket=self.name, Key=key)
+            content = response["Body"].read()
+            facts = _object_facts(response)
         self._can_read = True
         return content, facts
 
     def head(self, key: str) -> ObjectFacts:
-        """What there is to know of the object without reading it.
+        """Return the headers of an object.
 
         Raises:
-            Absent: it is not there.
+            NotFound: the object does not exist.
         """
         with self._translate_read_errors("HeadObject", key):
             return _object_facts(self._client.head_object(Bucket=self.name, Key=key))
 
     def find(self, key: str) -> ObjectFacts | None:
-        """What `head` says of the object; None where there is none."""
+        """Return the headers of an object; None if it does not exist."""
         try:
             return self.head(key)
         except NotFound:
             return None
 
     def read(self, key: str, start: int, stop: int, *, etag: str, chunk_size: int) -> ObjectStream:
-        """The bytes from `start` up to and without `stop`, `chunk_size` at a time.
+        """Return a stream of the bytes from `start` to `stop` (exclusive).
 
         Raises:
-            Absent: the object is not there, or has another etag. Before the first byte.
+            NotFound: the object does not exist or has another ETag.
         """
         with self._translate_read_errors("GetObject", key):
             span = f"bytes={start}-{stop - 1}"
-            answer = self._client.get_object(Bucket=self.name, Key=key, Range=span, IfMatch=etag)
-            _require_field(answer, "ETag")
-        return ObjectStream(answer["Body"], chunk_size)
+            response = self._client.get_object(Bucket=self.name, Key=key, Range=span, IfMatch=etag)
+            _require_field(response, "ETag")
+        return ObjectStream(response["Body"], chunk_size)
 
     def presigned_url(self, key: str, lifetime: float, *, type: str, disposition: str) -> str:
-        """A URL under which anybody may read the object for so many seconds, rounded up."""
-        asked = {
+        """Return a URL that allows reads without credentials for `lifetime` seconds, rounded up."""
+        params = {
             "Bucket": self.name,
             "Key": key,
             "ResponseContentType": type,
@@ -155,7 +153,7 @@ class Bucket:
         }
         with self._translate_errors("GetObject", key):
             return self._client.generate_presigned_url(
-                "get_object", Params=asked, ExpiresIn=math.ceil(lifetime)
+                "get_object", Params=params, ExpiresIn=math.ceil(lifetime)
             )
 
     def put(
@@ -167,26 +165,25 @@ class Bucket:
         metadata: dict[str, str] | None = None,
         condition: Condition | None = None,
     ) -> str:
-        """Write the object.
+        """Write the object, and return its ETag.
 
-        Returns:
-            its etag.
+        A service that does not implement conditional writes (501) is asked for them only once.
 
         Raises:
-            LockLost: the condition does not hold: somebody else has written.
+            LockLost: the condition does not hold, because another request has written the object.
         """
-        described = dict(metadata or {})
+        fields = dict(metadata or {})
         conditions: dict[str, str] = {}
         if condition is not None and self._has_conditions:
-            described[_WRITE_TOKEN] = secrets.token_hex(8)
+            fields[_WRITE_TOKEN] = secrets.token_hex(8)
             conditions = _condition_parameters(condition)
         try:
-            return self._put(key, payload, content_type, described, conditions)
+            return self._put(key, payload, content_type, fields, conditions)
         except (ConditionFailed, NotFound) as failure:
-            # If-Match on an object that was removed is a 412 here and a 404 there.
+            # Services response 412 or 404 to If-Match on an object that was deleted.
             if not conditions:
                 raise StoreUnavailable("PutObject") from failure
-            return self._recognize_write(key, described[_WRITE_TOKEN], failure)
+            return self._recognize_write(key, fields[_WRITE_TOKEN], failure)
         except NotSupported:
             if not conditions:
                 raise
@@ -201,87 +198,87 @@ class Bucket:
         metadata: dict[str, str],
         conditions: dict[str, str],
     ) -> str:
-        more: dict[str, Any] = {**conditions, **self._checksum(payload)}
+        extra: dict[str, Any] = {**conditions, **self._checksum(payload)}
         with self._translate_errors("PutObject", key):
-            answer = self._client.put_object(
+            response = self._client.put_object(
                 Bucket=self.name,
                 Key=key,
-                Body=_seekable_body(payload),
-                ContentType=content_type or _UNKNOWN_TYPE,
+                Body=_request_body(payload),
+                ContentType=content_type or _DEFAULT_TYPE,
                 Metadata=metadata,
-                **more,
+                **extra,
             )
-            return answer["ETag"]
+            return response["ETag"]
 
     def delete(self, key: str) -> None:
-        """Remove the object. There need not be one: some services (Google's) say so."""
+        """Delete the object; it may not exist, to which some services (Google's) response 404."""
         with suppress(NotFound), self._translate_errors("DeleteObject", key):
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def create_multipart(
         self, key: str, *, content_type: str | None, metadata: dict[str, str]
     ) -> str:
-        """Begin a multipart upload; returns its UploadId."""
-        more: dict[str, Any] = {}
+        """Create a multipart upload, and return its UploadId."""
+        extra: dict[str, Any] = {}
         if self._has_checksums:
-            # Of the whole object: a sum of sums would have to be given part by part at the end, and
-            # not every service lists those of parts that another process uploaded.
-            more = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
+            # Of the whole object: a composite checksum would require the checksum of each part in
+            # CompleteMultipartUpload, and not every service lists checksums of parts.
+            extra = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
         with self._translate_errors("CreateMultipartUpload", key):
-            answer = self._client.create_multipart_upload(
+            response = self._client.create_multipart_upload(
                 Bucket=self.name,
                 Key=key,
-                ContentType=content_type or _UNKNOWN_TYPE,
+                ContentType=content_type or _DEFAULT_TYPE,
                 Metadata=metadata,
-                **more,
+                **extra,
             )
-            return answer["UploadId"]
+            return response["UploadId"]
 
     def upload_part(self, key: str, multipart: str, number: int, payload: Payload) -> Part:
-        """Write part `number`.
+        """Upload part `number`.
 
         Raises:
-            Absent: there is no such multipart upload.
+            NotFound: the multipart upload does not exist.
         """
         with self._translate_errors("UploadPart", key):
-            answer = self._client.upload_part(
+            response = self._client.upload_part(
                 Bucket=self.name,
                 Key=key,
                 UploadId=multipart,
                 PartNumber=number,
-                Body=_seekable_body(payload),
+                Body=_request_body(payload),
                 **self._checksum(payload),
             )
-            return Part(number, payload.size, answer["ETag"], answer.get("ChecksumCRC32"))
+            return Part(number, payload.size, response["ETag"], response.get("ChecksumCRC32"))
 
     def copy_part(
         self, key: str, multipart: str, number: int, copy: CopyRange
     ) -> tuple[str, str | None]:
-        """Let S3 make part `number` of bytes that it has; returns its etag and its CRC-32.
+        """Let S3 copy bytes of an object into part `number`; return its ETag and its CRC-32.
 
         Raises:
-            SourceGone: the bytes are not there.
-            Absent: there is no such multipart upload.
+            SourceGone: the object was deleted or replaced.
+            NotFound: the multipart upload does not exist.
         """
-        more: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         if copy.span is not None:
-            more["CopySourceRange"] = f"bytes={copy.span[0]}-{copy.span[1] - 1}"
+            extra["CopySourceRange"] = f"bytes={copy.span[0]}-{copy.span[1] - 1}"
         try:
             with self._translate_errors("UploadPartCopy", key):
-                answer = self._client.upload_part_copy(
+                response = self._client.upload_part_copy(
                     Bucket=self.name,
                     Key=key,
                     UploadId=multipart,
                     PartNumber=number,
                     CopySource={"Bucket": self.name, "Key": copy.key},
                     CopySourceIfMatch=copy.etag,
-                    **more,
+                    **extra,
                 )
-                # rclone knows no such call, and says so by an answer without a result.
-                result = answer["CopyPartResult"]
+                # rclone does not implement the call and answers without a result.
+                result = response["CopyPartResult"]
                 return result["ETag"], result.get("ChecksumCRC32")
         except (NotFound, ConditionFailed, Forbidden):
-            # The answer does not say which of the two is missing, and may hide that one is.
+            # The response does not say whether the source or the multipart upload is missing.
             if not self._is_unchanged(copy):
                 raise SourceGone from None
             raise
@@ -293,10 +290,10 @@ class Bucket:
             return False
 
     def list_parts(self, key: str, multipart: str) -> list[Part]:
-        """Every part that is there, in no particular order, perhaps with repetitions.
+        """Return all uploaded parts, in any order; a part may be listed twice.
 
         Raises:
-            Absent: there is no such multipart upload.
+            NotFound: the multipart upload does not exist.
         """
         parts: list[Part] = []
         marker = 0
@@ -308,30 +305,30 @@ class Bucket:
                 _require_field(page, "UploadId")
             listed = page.get("Parts", [])
             parts += [
-                Part(one["PartNumber"], one["Size"], one["ETag"], one.get("ChecksumCRC32"))
-                for one in listed
+                Part(part["PartNumber"], part["Size"], part["ETag"], part.get("ChecksumCRC32"))
+                for part in listed
             ]
             if not page.get("IsTruncated") or not listed:
                 return parts
-            marker = page.get("NextPartNumberMarker") or max(one["PartNumber"] for one in listed)
+            marker = page.get("NextPartNumberMarker") or max(part["PartNumber"] for part in listed)
 
     def complete(self, key: str, multipart: str, parts: list[Part]) -> None:
-        """Make the object out of `parts`.
+        """Complete the multipart upload: make the object from `parts`.
 
         Raises:
-            Absent: there is no such multipart upload; perhaps because this was done before.
+            NotFound: the multipart upload does not exist; it may have been completed before.
         """
         with self._translate_errors("CompleteMultipartUpload", key):
-            answer = self._client.complete_multipart_upload(
+            response = self._client.complete_multipart_upload(
                 Bucket=self.name,
                 Key=key,
                 UploadId=multipart,
                 MultipartUpload={"Parts": [_completed_part(part) for part in parts]},
             )
-            _require_field(answer, "ETag")
+            _require_field(response, "ETag")
 
     def abort(self, key: str, multipart: str) -> None:
-        """Forget the multipart upload and its parts. There need not be one."""
+        """Abort the multipart upload and delete its parts; it may not exist."""
         with suppress(NotFound), self._translate_errors("AbortMultipartUpload", key):
             self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
 
@@ -344,7 +341,7 @@ class Bucket:
         except NotFound:
             facts = None
         if facts is None or facts.metadata.get(_WRITE_TOKEN) != token:
-            raise LockLost("somebody else has written to this upload") from failure
+            raise LockLost("another request has written to this upload") from failure
         return facts.etag
 
     @contextmanager
@@ -366,16 +363,18 @@ class Bucket:
         except ClientError as error:
             raise translate_error(operation, error, key) from error
         except (BotoCoreError, OSError, KeyError) as error:
-            # A KeyError: a 200 in which nothing is said. It is no answer, least of all "none".
+            # KeyError: D-07: an empty 200 is a failure; it does not mean "nothing found".
             raise StoreUnavailable(operation, key=key) from error
 
 
 class ObjectStream:
-    """The rest of an answer. Other than a generator's, its `close` works before the first piece.
+    """Iterator over the body of a GetObject response.
+
+    Unlike a generator's, its `close` closes the connection even before the first chunk.
 
     Args:
         body: botocore's StreamingBody.
-        step: bytes of a piece.
+        chunk_size: bytes of a chunk.
     """
 
     def __init__(self, body: Any, chunk_size: int) -> None:  # noqa: ANN401 - it comes without types
@@ -387,41 +386,42 @@ class ObjectStream:
 
     def __next__(self) -> bytes:
         try:
-            piece: bytes = self._body.read(self._chunk_size)
+            chunk: bytes = self._body.read(self._chunk_size)
         except (BotoCoreError, OSError) as error:
             self.close()
             raise StoreUnavailable("GetObject") from error
-        if not piece:
+        if not chunk:
             self.close()
             raise StopIteration
-        time.sleep(0)  # Where S3 and the client are both quick nobody is ever waited for.
-        return piece
+        # Yield to other greenlets: neither read nor write blocks if S3 and the client are fast.
+        time.sleep(0)
+        return chunk
 
     def close(self) -> None:
-        """Give the connection back; a WSGI server does it when its client has gone."""
+        """Close the body. A WSGI server calls this if the client disconnects."""
         self._body.close()
 
 
-def _require_field(answer: Mapping[str, Any], field: str) -> None:
-    """Let an answer fail that does not even say what it is about."""
-    answer[field]
+def _require_field(response: Mapping[str, Any], field: str) -> None:
+    """Raise KeyError if the response lacks a field that every valid response has."""
+    response[field]
 
 
-def _seekable_body(payload: Payload) -> bytes | IO[bytes]:
+def _request_body(payload: Payload) -> bytes | IO[bytes]:
     content = payload.content
     if isinstance(content, bytes):
-        # boto3 makes a file of bytes, sends a file with `Expect: 100-continue`, and waits for the
-        # answer to that: one way to S3 and back more for each small object.
+        # boto3 wraps bytes in a file, sends files with `Expect: 100-continue`, and waits for the
+        # interim response: one more round trip for each small object.
         content = bytearray(content)
     elif not isinstance(content, bytearray):
-        # From its start: an earlier try may have read it, and boto3 sends what it has not.
+        # boto3 sends a file from its current position, and an earlier attempt may have read it.
         content.seek(0)
-    # boto3 takes a bytearray as it is, without a copy; only its type stubs do not know.
+    # boto3 sends a bytearray without a copy; its type stubs do not include bytearray.
     return cast("bytes | IO[bytes]", content)
 
 
 def _completed_part(part: Part) -> CompletedPartTypeDef:
-    """What Complete wants to know of a part; its sum too, where it is known."""
+    """Return the entry of a part in CompleteMultipartUpload, with its checksum if known."""
     entry: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": part.etag}
     if part.crc32 is not None:
         entry["ChecksumCRC32"] = part.crc32
@@ -432,10 +432,10 @@ def _condition_parameters(condition: Condition) -> dict[str, str]:
     return {"IfNoneMatch": "*"} if condition.etag is None else {"IfMatch": condition.etag}
 
 
-def _object_facts(answer: Any) -> ObjectFacts:  # noqa: ANN401 - two TypedDicts with the same four keys
+def _object_facts(response: Any) -> ObjectFacts:  # noqa: ANN401 - two TypedDicts with the same four keys
     return ObjectFacts(
-        size=answer["ContentLength"],
-        etag=answer["ETag"],
-        modified=answer["LastModified"],
-        metadata={key.lower(): value for key, value in answer.get("Metadata", {}).items()},
+        size=response["ContentLength"],
+        etag=response["ETag"],
+        modified=response["LastModified"],
+        metadata={key.lower(): value for key, value in response.get("Metadata", {}).items()},
     )

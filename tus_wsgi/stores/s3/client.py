@@ -1,6 +1,6 @@
-"""The boto3 client for a bucket. Credentials, region and proxies are boto3's own business.
+"""Make the boto3 client of a bucket. boto3 finds credentials, region and proxies by itself.
 
-Make it in the process that uses it: after fork, and after gevent has patched the sockets.
+Make the client in the process that uses it: after fork, and after gevent has patched the sockets.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds until a connection attempt is given up. A HEAD must be answered before a client's own
-patience ends: tus-js-client and Uppy give up 9 seconds after their first try."""
+"""Seconds until a connection attempt times out. A HEAD must be answered before the client's own
+timeout: tus-js-client and Uppy give up 9 seconds after their first attempt."""
 
 READ_TIMEOUT = 60.0
-"""Seconds that S3 may be silent. Completing a large upload takes it a while."""
+"""Seconds without data from S3. CompleteMultipartUpload of a large upload takes a while."""
 
 SPARE_CONNECTIONS = 128
-"""Connections that are kept beside those that carry parts: for small calls and downloads. Each is
-opened when it is first needed; one for which there is no room is closed after its call. A worker
-computes some 2 ms for a small call, so with 200 ms to S3 it has a hundred of them going on."""
+"""Connections in the pool for small calls and downloads, in addition to those for parts. A
+connection is opened when it is needed; if the pool is full, it is closed after its call. A small
+call costs a worker about 2 ms of CPU, so at 200 ms of latency 100 of them are in flight."""
 
 
 class ChecksumMode(StrEnum):
-    """What S3 verifies of the bytes that it gets."""
+    """How S3 verifies the bytes that it receives."""
 
     AUTO = "auto"
-    """The CRC-32 of each object and part. It was computed as the bytes came from the client, and
-    the signature covers it, so the bytes themselves need not be hashed once more for that."""
+    """The CRC-32 of each object and part. It is computed when the bytes arrive from the client, and
+    the signature covers it, so the bytes need not be hashed again for the signature."""
     REQUIRED = "required"
-    """The CRC-32, and the SHA-256 that signs the bytes, at half the speed."""
+    """The CRC-32, and the SHA-256 that signs the bytes. It halves the throughput."""
     OFF = "off"
-    """No CRC-32, for services that refuse it. Without TLS the bytes are signed instead."""
+    """No CRC-32, for services that refuse it. Without TLS, the bytes are signed instead."""
 
 
 def make_client(
     *, endpoint: str | None, parallel_parts: int, checksum: ChecksumMode = ChecksumMode.AUTO
 ) -> S3Client:
-    """A client whose pool has room for `parallel_parts` part uploads and the calls beside them.
+    """Return a client whose pool fits `parallel_parts` part uploads and `SPARE_CONNECTIONS`.
 
     Args:
-        endpoint: the service's URL; None for AWS, or whatever AWS_ENDPOINT_URL says. Either
+        endpoint: the service's URL; None for the value of AWS_ENDPOINT_URL, or else AWS. A URL
             implies path-style addressing, since few services have a host name for each bucket.
-        parallel_parts: parts that are uploaded at the same time.
-        checksum: what S3 verifies; `Bucket` has to know as well.
+        parallel_parts: concurrent part uploads.
+        checksum: how S3 verifies bytes. Pass `has_checksums` to `Bucket` accordingly.
     """
     session = boto3.session.Session()
     endpoint = endpoint or _configured_endpoint(session)
@@ -58,37 +58,37 @@ def make_client(
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
-        # Three tries of each call, unless AWS_MAX_ATTEMPTS says otherwise.
+        # Three attempts of each call, unless AWS_MAX_ATTEMPTS is set.
         retries={"mode": "standard"},
         max_pool_connections=parallel_parts + SPARE_CONNECTIONS,
         tcp_keepalive=True,
-        # What is passed is known to be right, and looking costs CPU in each call.
+        # The parameters are known to be valid, and validation costs CPU in each call.
         parameter_validation=False,
-        # botocore's own is put together anew, twice in each call.
+        # botocore would build its own string twice in each call.
         user_agent=f"tus-wsgi-s3 Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         s3={
-            # Not "auto", which makes links to AWS's first region, whatever the bucket's is.
+            # "auto" would presign URLs for AWS's first region, whatever the bucket's region is.
             "addressing_style": "virtual" if endpoint is None else "path",
             "payload_signing_enabled": signs_bytes,
         },
-        # The sums are ours. boto3's own would be sent as a trailer over TLS, which several services
-        # refuse (411), or worse: they store its framing as data.
+        # `Bucket` sends checksums itself. Over TLS, boto3 would send them as a trailer, which
+        # several services refuse (411), and others store the trailer's framing as data.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
     client = session.client("s3", endpoint_url=endpoint, config=config)
-    client.meta.events.register("choose-signer.s3.GetObject", _signer_of_links)  # type: ignore[arg-type]
+    client.meta.events.register("choose-signer.s3.GetObject", _presigned_url_signer)  # type: ignore[arg-type]
     return client
 
 
 def _configured_endpoint(session: boto3.session.Session) -> str | None:
-    """The service that AWS_ENDPOINT_URL, or a profile, names; None where it is AWS itself."""
+    """Return the endpoint of AWS_ENDPOINT_URL or of a profile; None for AWS."""
     configured = session.client("s3").meta.endpoint_url
     unconfigured: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
     plain = session.client("s3", config=Config(**unconfigured)).meta.endpoint_url
     return None if configured == plain else configured
 
 
-def _signer_of_links(signature_version: str, **_: object) -> str | None:
-    """Version 4 for presigned URLs: botocore's own choice is 2, which newer buckets refuse."""
+def _presigned_url_signer(signature_version: str, **_: object) -> str | None:
+    """Select signature version 4 for presigned URLs; newer buckets refuse botocore's default, 2."""
     return "s3v4-query" if signature_version in ("v4-query", "s3v4-query") else None

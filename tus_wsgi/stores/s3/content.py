@@ -1,4 +1,4 @@
-"""The bytes of a finished upload, as S3 hands them out."""
+"""Read the bytes of a finished upload from S3."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tus_wsgi.stores.s3.bucket import Bucket, ObjectFacts
 from tus_wsgi.stores.s3.errors import NotFound
 
 CHUNK_SIZE = 256 * KIB
-"""Bytes that a download holds in memory at a time."""
+"""Bytes of a download that are in memory at a time."""
 
 
 class S3Content:
@@ -23,11 +23,16 @@ class S3Content:
         self._facts = facts
 
     @classmethod
-    def of(cls, bucket: Bucket, key: str, facts: ObjectFacts | None = None) -> S3Content:
-        """The object as it is now, or was when `facts` were found. One S3 call without them.
+    def load(cls, bucket: Bucket, key: str, facts: ObjectFacts | None = None) -> S3Content:
+        """Return the content of the object `key`. One S3 call if `facts` is None.
+
+        Args:
+            bucket: the bucket of the object.
+            key: the object's key.
+            facts: the result of an earlier HEAD.
 
         Raises:
-            UploadGone: it was removed.
+            UploadGone: the object was deleted.
             StoreUnavailable: S3 did not answer.
         """
         try:
@@ -37,24 +42,24 @@ class S3Content:
 
     @property
     def length(self) -> int:
-        """Bytes in all."""
+        """The size of the object in bytes."""
         return self._facts.size
 
     @property
     def etag(self) -> str:
-        """S3's own validator, without quotes."""
+        """S3's ETag without quotes."""
         return self._facts.etag.strip('"')
 
     @property
     def modified(self) -> datetime:
-        """When the object was made, in UTC."""
+        """The time when the object was written, in UTC."""
         return self._facts.modified
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` up to and without `stop`, of the very object that was looked at.
+        """Yield the bytes from `start` to `stop` (exclusive) in chunks. One S3 call.
 
         Raises:
-            UploadGone: it was removed or replaced meanwhile. Before the first byte.
+            UploadGone: the object was deleted or replaced; raised before the first byte.
             StoreUnavailable: S3 did not answer.
         """
         if start == stop:
@@ -67,9 +72,9 @@ class S3Content:
             raise UploadGone("the file was removed from the store") from error
 
     def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> str:
-        """A presigned URL. No S3 call, and no permission beside that of reading.
+        """Return a presigned URL of the object. No S3 call; needs `s3:GetObject` only.
 
         Raises:
-            StoreUnavailable: there are no credentials to sign it with.
+            StoreUnavailable: boto3 found no credentials to sign the URL with.
         """
         return self._bucket.presigned_url(self._key, lifetime, type=type, disposition=disposition)

@@ -1,4 +1,4 @@
-"""What all uploads of a store share."""
+"""The clients, limits and executors that all uploads of an S3 store share."""
 
 from __future__ import annotations
 
@@ -17,32 +17,34 @@ from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailCache
 
 PARTS_GONE = "the parts of this upload were removed from the store"
-"""Why an upload is gone whose multipart upload is."""
+"""The reason of `UploadGone` if the multipart upload does not exist."""
 
 MAX_CACHED_PARTS = 250
-"""Parts of an upload that is remembered from one request to the next: some 60 KB."""
+"""Parts of an upload that may be cached between requests; 250 take about 60 KB."""
 
 OnStored = Callable[[int], None]
-"""Told the offset that is stored for good, while a body comes."""
+"""Called with the durable offset while a body is received."""
 
 
 def no_lock_needed() -> None:
-    """In place of `assert_held` where nobody is locked out: nobody knows the upload yet, or it is
-    not to be changed any more."""
+    """Do nothing. It stands for `assert_held` for uploads that no other request can change.
+
+    These are new uploads whose URL no client has yet, and finished partial uploads.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class StoreContext:
-    """The tools of an `S3Store`.
+    """The clients, limits and executors of an `S3Store`.
 
     Attributes:
-        bucket: the door to S3.
-        keys: which objects are whose.
-        limits: what the service allows.
-        spool: where parts wait.
-        executor: uploads parts. Its size is the number of parts on their way at the same time.
-        side: makes small calls beside another one of the same request.
-        tails: the tails that need not be read back.
+        bucket: makes the S3 calls.
+        keys: the keys of an upload's objects.
+        limits: the part sizes and object sizes that the service allows.
+        spool: buffers parts.
+        part_executor: uploads parts. Its size limits the concurrent part uploads of the process.
+        call_executor: makes small calls concurrently with another call of the same request.
+        tails: caches tails that this process wrote.
     """
 
     bucket: Bucket
@@ -54,19 +56,20 @@ class StoreContext:
     tails: TailCache
 
     def info_object(self, id: UploadId) -> InfoObject:
-        """The info object of this upload, be there one or not."""
+        """Return the info object of this upload; it may not exist."""
         return InfoObject(self.bucket, self.keys.info(id))
 
-    def load(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:
-        """The record of this upload, and the info object that it was read from. One S3 call.
+    def load_record(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:
+        """Return the record of this upload and the info object that holds it. One S3 call.
+
+        D-12: an info object that names another id is not this upload's.
 
         Raises:
-            Absent: there is no such upload.
-            StoreUnavailable: S3 did not answer, or the info object is broken.
+            NotFound: no upload has this id.
+            StoreUnavailable: S3 did not answer, or the info object is invalid.
         """
-        object = self.info_object(id)
-        record = object.read()
-        # Whoever asks for an object that merely lies where an info would be gets nothing.
+        info_object = self.info_object(id)
+        record = info_object.read()
         if record.info.id != id:
             raise NotFound
-        return (record if record.key else replace(record, key=self.keys.data(id))), object
+        return (record if record.key else replace(record, key=self.keys.data(id))), info_object

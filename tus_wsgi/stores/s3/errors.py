@@ -37,7 +37,7 @@ class NotSupported(StoreUnavailable):
 
 
 class SourceGone(Exception):
-    """What was to be copied is not there any more, or has become something else."""
+    """The object to copy from was deleted or replaced."""
 
 
 def translate_error(operation: str, error: ClientError, key: str) -> Exception:

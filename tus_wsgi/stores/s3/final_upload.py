@@ -1,15 +1,14 @@
-"""`S3FinalUpload`: an upload that S3 puts together from the bytes of other uploads.
+"""`S3FinalUpload`: an upload whose object S3 makes from the objects of partial uploads.
 
-It is an upload like any other whose bytes happen to be stored elsewhere: `load_offset` asks its
-partials how many of them there are, and `assemble` makes the object. Parts that lie within one
-partial are copied by S3 itself; those across a seam, and pieces of small partials, are read and
-sent. No more of a seam is held than its part.
+`load_offset` looks up its partial uploads, and `assemble` makes the object. S3 copies each part
+that lies within one partial upload (UploadPartCopy). A part that spans several of them is read from
+S3 and uploaded; at most one such part per thread is buffered.
 
-- The partials are finished, so nobody changes them. They are not locked: each copy and each reading
-  names the very version of the object that was looked at, so a partial that is removed meanwhile
-  ends the request, and never gets into the object.
-- What is there already is not copied again: whoever looks next goes on.
-- The record is written before the first part, and names the partials.
+- The partial uploads are finished, so their bytes do not change and they need no lock. Each copy
+  and each read names the ETag of the object. If a partial upload is deleted or replaced meanwhile,
+  the request fails, and none of the new bytes get into the object.
+- The record, which names the partial uploads, is written before the first part (D-13).
+- Parts that exist are not copied again: the next request resumes.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from tus_wsgi.stores.s3.transfers import map_concurrently
 from tus_wsgi.stores.s3.upload import S3Upload
 
 MAX_PREFETCHED_SLICE = CHUNK_SIZE
-"""Bytes of a piece that is read ahead of its turn. Larger ones come when they are needed."""
+"""Bytes of a slice that is read ahead. Larger slices are read when they are needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopySource:
-    """The object of a finished partial, in the version that was looked at."""
+    """The object of a finished partial upload, in the version that was looked up."""
 
     id: UploadId
     key: str
@@ -46,26 +45,26 @@ class CopySource:
 
 
 class S3FinalUpload(S3Upload):
-    """A final upload in S3. It implements `Upload`, and never gets a body."""
+    """A final upload in S3. It implements `Upload` but never gets a body."""
 
     _partials: list[S3Upload]
 
     @property
     def is_cacheable(self) -> bool:
-        """It does not: its bytes come from others."""
+        """Return False: its partial uploads may have changed."""
         return False
 
     def create(self, *, record_now: bool) -> None:
-        """Write the record, if somebody has to find it; S3 has nothing to do before `assemble`."""
+        """Write the record if `record_now`; otherwise `assemble` writes it."""
         if record_now:
             self._info_object.write(self._record, no_lock_needed)
 
     def load_offset(self) -> None:
-        """Find out how many of its bytes are there. An S3 call for each partial, several at once.
+        """Add up the offsets of its finished partial uploads. One concurrent S3 call for each.
 
         Raises:
-            PartialUnusable: one is not there (any more), or is none.
-            UploadGone: the parts of the object were removed behind our back.
+            InvalidPartial: a partial upload does not exist, or is not a partial upload.
+            UploadGone: another program deleted the parts of the object.
             StoreUnavailable: S3 did not answer.
         """
         if self._is_assembled:
@@ -83,10 +82,10 @@ class S3FinalUpload(S3Upload):
             self._record = replace(self._record, info=info)
 
     def assemble(self, assert_held: AssertHeld) -> bool:
-        """Make the data object; returns whether this instance made it.
+        """Make the data object; return whether this instance made it.
 
         Raises:
-            PartialUnusable: a partial was removed meanwhile.
+            InvalidPartial: a partial upload was deleted meanwhile.
             LockLost, UploadGone, StoreUnavailable: as `S3Upload.assemble`.
         """
         assert self.info.is_full
@@ -101,37 +100,39 @@ class S3FinalUpload(S3Upload):
                 self._complete_concatenated(sources, assert_held)
         return self._assembled_here
 
-    # -- its partials ----------------------------------------------------------------------------
+    # -- the partial uploads ---------------------------------------------------------------------
 
     def _load_partials(self) -> list[S3Upload]:
-        """Each partial once, although one may come twice in the final."""
+        """Return the partial uploads in order; look up each id once, even if it is listed twice."""
         final = self._record.info.concat
         assert isinstance(final, Final)
-        once = dict.fromkeys(final.partials)
-        with map_concurrently(self._context.part_executor, self._load_partial, once) as found:
-            by_id = dict(zip(once, found, strict=True))
+        unique_ids = dict.fromkeys(final.partials)
+        with map_concurrently(
+            self._context.part_executor, self._load_partial, unique_ids
+        ) as loaded:
+            by_id = dict(zip(unique_ids, loaded, strict=True))
         return [by_id[id] for id in final.partials]
 
     def _load_partial(self, id: UploadId) -> S3Upload:
         try:
-            record, object = self._context.load(id)
+            record, info_object = self._context.load_record(id)
         except NotFound as error:
-            raise _invalid_partial(id, "is not there") from error
+            raise _invalid_partial(id, "does not exist") from error
         if not isinstance(record.info.concat, Partial):
-            raise _invalid_partial(id, "was not created as a partial one")
-        partial = S3Upload(self._context, record, object)
+            raise _invalid_partial(id, "was not created as a partial upload")
+        partial = S3Upload(self._context, record, info_object)
         if record.plan is None:
-            # tusd never writes down that it has finished an upload, so its object has to tell.
+            # tusd never records that an upload is finished; its object shows it.
             partial.load_offset()
         return partial
 
     def _copy_sources(self) -> list[CopySource]:
-        """The objects of the partials, each looked at once; those without bytes need none."""
-        once = {partial.info.id: partial for partial in self._partials}
+        """Look up the object of each partial upload; an empty one needs no object."""
+        unique = {partial.info.id: partial for partial in self._partials}
         with map_concurrently(
-            self._context.part_executor, self._copy_source, once.values()
-        ) as found:
-            by_id = dict(zip(once, found, strict=True))
+            self._context.part_executor, self._copy_source, unique.values()
+        ) as sources:
+            by_id = dict(zip(unique, sources, strict=True))
         return [by_id[partial.info.id] for partial in self._partials]
 
     def _copy_source(self, partial: S3Upload) -> CopySource:
@@ -141,12 +142,12 @@ class S3FinalUpload(S3Upload):
         try:
             facts = self._context.bucket.head(key)
         except NotFound as error:
-            raise _invalid_partial(info.id, "was removed") from error
+            raise _invalid_partial(info.id, "was deleted") from error
         if facts.size != info.length:
-            raise _invalid_partial(info.id, "is not what was uploaded")
+            raise _invalid_partial(info.id, "has an object of another size")
         return CopySource(info.id, key, facts.size, facts.etag)
 
-    # -- its object ------------------------------------------------------------------------------
+    # -- the object ------------------------------------------------------------------------------
 
     def _put_concatenated(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
         lengths = [source.length for source in sources]
@@ -155,22 +156,22 @@ class S3FinalUpload(S3Upload):
             self._put_object(part.payload(), assert_held)
 
     def _complete_concatenated(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
-        """Bring the parts that are missing into the multipart upload, and make the object."""
+        """Store the missing parts in the multipart upload, and complete it."""
         if self._record.multipart is None:
             self._create_multipart(assert_held)
         lengths = [source.length for source in sources]
 
-        def store_part(splice: ConcatPart) -> Part:
-            slice = copyable_slice(splice, lengths)
+        def store_part(concat_part: ConcatPart) -> Part:
+            slice = copyable_slice(concat_part, lengths)
             if slice is None:
-                with self._read_part(splice, sources) as part:
+                with self._read_part(concat_part, sources) as part:
                     assert_held()
-                    return self._upload_part(splice.number, part.payload())
+                    return self._upload_part(concat_part.number, part.payload())
             assert_held()
-            return self._copy_part(splice.number, slice, sources[slice.source])
+            return self._copy_part(concat_part.number, slice, sources[slice.source])
 
-        there = len(self._parts)
-        missing = (part for part in concat_parts(lengths, self._plan) if part.number > there)
+        stored = len(self._parts)
+        missing = (part for part in concat_parts(lengths, self._plan) if part.number > stored)
         with map_concurrently(self._context.part_executor, store_part, missing) as parts:
             self._parts += parts
         self._complete(None, assert_held)
@@ -184,43 +185,45 @@ class S3FinalUpload(S3Upload):
                 self._record.key, self._record.multipart, number, copy
             )
         except SourceGone as error:
-            raise _invalid_partial(source.id, "was removed") from error
+            raise _invalid_partial(source.id, "was deleted") from error
         except NotFound as error:
             raise UploadGone(PARTS_GONE) from error
         return Part(number, slice.size, etag, crc32)
 
-    def _read_part(self, splice: ConcatPart, sources: list[CopySource]) -> SpooledPart:
-        """The bytes of a part, read from S3. The caller closes it."""
-        part = self._context.spool.part(splice.size, splice.size)
+    def _read_part(self, concat_part: ConcatPart, sources: list[CopySource]) -> SpooledPart:
+        """Read the bytes of a part from S3 into a buffer, which the caller closes."""
+        part = self._context.spool.part(concat_part.size, concat_part.size)
 
         def fetch(slice: Slice) -> Iterable[bytes]:
-            # Small pieces come ahead of their turn, since there may be thousands in a part.
-            pieces = self._read_slice(slice, sources[slice.source])
-            return list(pieces) if slice.size <= MAX_PREFETCHED_SLICE else pieces
+            # A part may have thousands of small slices, so these are read ahead.
+            chunks = self._read_slice(slice, sources[slice.source])
+            return list(chunks) if slice.size <= MAX_PREFETCHED_SLICE else chunks
 
         try:
-            with map_concurrently(self._context.call_executor, fetch, splice.slices) as fetched:
-                for pieces in fetched:
-                    for piece in pieces:
-                        part.write(piece)
+            with map_concurrently(
+                self._context.call_executor, fetch, concat_part.slices
+            ) as fetched:
+                for chunks in fetched:
+                    for chunk in chunks:
+                        part.write(chunk)
         except BaseException:
             part.close()
             raise
-        if part.size != splice.size:  # a service that ends an answer too early, and says nothing
+        if part.size != concat_part.size:  # the service truncated a response without an error
             part.close()
             raise StoreUnavailable("GetObject")
         return part
 
     def _read_slice(self, slice: Slice, source: CopySource) -> Iterator[bytes]:
         try:
-            pieces = self._context.bucket.read(
+            chunks = self._context.bucket.read(
                 source.key, slice.start, slice.stop, etag=source.etag, chunk_size=CHUNK_SIZE
             )
         except NotFound as error:
-            raise _invalid_partial(source.id, "was removed") from error
-        with closing(pieces):
-            yield from pieces
+            raise _invalid_partial(source.id, "was deleted") from error
+        with closing(chunks):
+            yield from chunks
 
 
-def _invalid_partial(id: UploadId, what: str) -> InvalidPartial:
-    return InvalidPartial(f"the partial upload {id} {what}")
+def _invalid_partial(id: UploadId, problem: str) -> InvalidPartial:
+    return InvalidPartial(f"the partial upload {id} {problem}")

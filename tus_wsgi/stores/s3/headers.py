@@ -1,6 +1,7 @@
-"""What the client's metadata becomes on the S3 object: Content-Type and user metadata. No I/O.
+"""Build the data object's Content-Type and user metadata from the client's metadata. No I/O.
 
-The unchanged metadata is in the info object; this is a copy for whoever reads the bucket.
+The info object holds the metadata unchanged; the copy on the data object is for other programs that
+read the bucket.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from tus_wsgi.domain.model import KIB, Metadata
 
 MAX_METADATA_SIZE = 2 * KIB
 """Bytes of all keys and values together, see
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html. MinIO's code counts the
-names of the header fields, with the prefix that each of them has, so they are counted here."""
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html. MinIO counts the names of
+the header fields with their prefix, so this module does too."""
 
 FIELD_PREFIX = "x-amz-meta-"
-"""What the name of a metadata's header field begins with."""
+"""The prefix of a header field that carries user metadata."""
 
 MAX_PAIRS = 48
-"""Pairs of one object. Swift takes 90, and whoever reads an answer of more than 100 fields with
-Python's `http.client`, as boto3 does, gets an error instead of the object."""
+"""Pairs of one object. Swift accepts 90, and Python's `http.client`, which boto3 uses, fails on
+responses with more than 100 header fields."""
 
 MAX_KEY_SIZE = 128
-"""Bytes of one key that every service takes: OpenStack Swift refuses more."""
+"""Bytes of one key. OpenStack Swift refuses longer keys."""
 
 MAX_VALUE_SIZE = 256
-"""Bytes of one value that every service takes: OpenStack Swift refuses more."""
+"""Bytes of one value. OpenStack Swift refuses longer values."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MEDIA_TYPE = re.compile(
@@ -38,18 +39,18 @@ _UNSAFE = re.compile(r"[^\t\x20-\x7e]")
 
 @dataclass(frozen=True, slots=True)
 class ObjectHeaders:
-    """What is said of a data object. `content_type` is None for the service's default."""
+    """The headers of a data object. `content_type` is None for the service's default."""
 
     content_type: str | None
     metadata: dict[str, str]
 
 
 def object_headers(metadata: Metadata) -> ObjectHeaders:
-    """The headers of the data object.
+    """Return the headers of the data object.
 
     As in tusd, every character outside TAB and 0x20-0x7E becomes a "?" (`Menü` is `Men?`), and
-    `filetype` is the Content-Type. What S3 would refuse stays in the info object alone: keys that
-    are no HTTP token, values and totals past the limits, a `filetype` that is no media type.
+    `filetype` is the Content-Type. Keys that are not HTTP tokens, values and totals that exceed the
+    limits, and a `filetype` that is not a media type are omitted: S3 would refuse them.
     """
     kept: dict[str, str] = {}
     room = MAX_METADATA_SIZE
@@ -58,7 +59,7 @@ def object_headers(metadata: Metadata) -> ObjectHeaders:
         size = len(FIELD_PREFIX) + len(key) + len(text)
         if not _fits(key, text) or size > room or len(kept) == MAX_PAIRS:
             continue
-        # Header names ignore case, and so do S3's keys: of `a` and `A` the first one stays.
+        # Header field names are case-insensitive: of `a` and `A` the first pair is kept.
         if key.lower() not in kept:
             kept[key.lower()] = text
             room -= size
@@ -73,5 +74,5 @@ def _fits(key: str, text: str) -> bool:
 
 
 def _printable(value: bytes) -> str:
-    # One "?" for each byte that is no UTF-8, as tusd does it; "backslashreplace" would give four.
+    # As in tusd, each byte that is not UTF-8 becomes one "?"; "backslashreplace" would give four.
     return _UNSAFE.sub("?", value.decode("utf-8", "surrogateescape")).strip()

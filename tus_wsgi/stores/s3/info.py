@@ -1,4 +1,4 @@
-"""The info object in the bucket: reading the record of an upload, and writing it once at a time."""
+"""Read and write the info object, which holds the record of an upload."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 
 
 class NotWritten(StoreUnavailable):
-    """The store failed, and the record is certainly as it was before."""
+    """S3 declined the write, so the record is unchanged."""
 
 
 class InvalidInfo(StoreUnavailable):
-    """What is there is no info object, or one of a shape that nobody wrote."""
+    """The object at the key is not a valid info object."""
 
 
 class InfoObject:
     """The info object of one upload.
 
     Args:
-        bucket: where it is.
-        key: its key.
+        bucket: the bucket of the object.
+        key: the object's key.
     """
 
     def __init__(self, bucket: Bucket, key: str) -> None:
@@ -36,15 +36,15 @@ class InfoObject:
 
     @property
     def exists(self) -> bool:
-        """Whether it has been read or written here."""
+        """Whether this instance has read or written the object."""
         return self._etag is not None
 
     def read(self) -> UploadRecord:
-        """The record that it holds. One S3 call.
+        """Return the record. One S3 call.
 
         Raises:
-            Absent: there is none.
-            NoInfo: what is there is something else.
+            NotFound: the object does not exist.
+            InvalidInfo: the object is not a valid info object.
             StoreUnavailable: S3 did not answer.
         """
         content, facts = self._bucket.get(self._key)
@@ -56,24 +56,25 @@ class InfoObject:
         return record
 
     def write(self, record: UploadRecord, assert_held: AssertHeld) -> None:
-        """Replace the record, or write the first one. One S3 call.
+        """Write the record; replace the one that this instance has read or written. One S3 call.
+
+        D-09: if the outcome is unknown, read the record back, and write it again if it is missing.
 
         Raises:
-            LockLost: somebody else has written it meanwhile, or may write it now. It is certainly
-                not written.
-            NotWritten: it is not written.
-            StoreUnavailable: nobody can tell whether it is written.
+            LockLost: another request holds the lock or has written the record. Nothing is written.
+            NotWritten: S3 declined the write. Nothing is written.
+            StoreUnavailable: the outcome is unknown; the record may still be written.
         """
         content = encode(record)
         assert_held()
         try:
             self._etag = self._put(content)
         except StoreUnavailable as failure:
-            found = self._etag_if_written(content, failure)
-            self._etag = found or self._retry_put(content, failure, assert_held)
+            etag = self._etag_if_written(content, failure)
+            self._etag = etag or self._retry_put(content, failure, assert_held)
 
     def delete(self) -> None:
-        """Remove it. There need not be one."""
+        """Delete the object; it may not exist."""
         self._bucket.delete(self._key)
 
     def _put(self, content: bytes) -> str:
@@ -81,15 +82,15 @@ class InfoObject:
             self._key,
             Payload.of(content),
             content_type="application/json",
-            # The first one too: should it come late, it must not undo what was written after it.
+            # The first write has a condition too: S3 may carry it out late, after later writes.
             condition=Condition(self._etag),
         )
 
     def _etag_if_written(self, content: bytes, failure: StoreUnavailable) -> str | None:
-        """The etag of what was written although the answer was lost; None if it is not there.
+        """Return the ETag if S3 carried out a write whose response was lost; None if it did not.
 
-        Without this look nobody could tell whether a multipart upload that the record names is
-        still needed, and the client would begin a second upload beside the first.
+        Otherwise it would be unknown whether a multipart upload that the record names is needed,
+        and the client would create a second upload.
         """
         try:
             found, facts = self._bucket.get(self._key)
@@ -100,22 +101,21 @@ class InfoObject:
         return facts.etag if found == content else None
 
     def _retry_put(self, content: bytes, failure: StoreUnavailable, assert_held: AssertHeld) -> str:
-        """Write what is not there yet, if the first try was not refused and may come late.
+        """Write a record that is missing, unless S3 declined the first write.
 
-        Once this is written, the condition of the late one does not hold any more. Without it, a
-        record could turn up that names a multipart upload which was aborted in the belief that
-        nobody knew of it.
+        The second write makes the condition of the first one fail, should S3 carry it out late.
+        Otherwise a record could appear that names a multipart upload that was aborted meanwhile.
         """
         if _is_refusal(failure):
             raise NotWritten("PutObject") from failure
         try:
             assert_held()
         except LockLost:
-            raise failure from failure.__cause__  # the first try may still come
+            raise failure from failure.__cause__  # S3 may still carry out the first write
         try:
             return self._put(content)
         except (StoreUnavailable, LockLost) as second:
-            # It may be the first one by which the condition does not hold any more.
+            # The first write may have made the condition of the second one fail.
             etag = self._etag_if_written(content, failure)
             if etag is None:
                 raise second from failure
@@ -123,6 +123,6 @@ class InfoObject:
 
 
 def _is_refusal(failure: StoreUnavailable) -> bool:
-    """Whether S3 has said no. A 5xx says nothing: what a 504 is about may still be under way."""
+    """Whether S3 declined the call. After a 5xx, S3 may still carry out the call."""
     cause = failure.__cause__
     return isinstance(cause, ClientError) and classify_error(cause).is_refusal

@@ -1,4 +1,4 @@
-"""Which objects of the bucket belong to an upload. Names follow tusd's S3 store."""
+"""The keys of an upload's objects. Names follow tusd's S3 store."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from tus_wsgi.domain.model import UploadId
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of an upload's objects.
+    """The keys of an upload's objects under the configured prefixes.
 
     Attributes:
-        object_prefix: put before the data object's key. A slash is added where there is none.
-        metadata_prefix: put before the others' keys instead; empty for the same prefix.
+        object_prefix: prefix of data objects. A trailing slash is added if it is missing.
+        metadata_prefix: prefix of all other objects; empty for the same prefix.
     """
 
     object_prefix: str = ""
     metadata_prefix: str = ""
 
     def data(self, id: UploadId) -> str:
-        """The finished object. It exists under this key only when the upload is whole."""
+        """Return the key of the data object, which exists only once the upload is complete."""
         return self.data_prefix + _object_id(id)
 
     def info(self, id: UploadId) -> str:
-        """The record of the upload."""
+        """Return the key of the info object, which holds the upload's record."""
         return self._info_base(id) + ".info"
 
     def tail(self, id: UploadId) -> str:
-        """The newest bytes, while they do not fill a part."""
+        """Return the key of the tail: the newest bytes while they do not fill a part."""
         return self._info_base(id) + ".part"
 
     @property
     def data_prefix(self) -> str:
-        """What the keys of data objects begin with."""
+        """The prefix of data objects, with its slash."""
         return _with_slash(self.object_prefix)
 
     @property
     def info_prefix(self) -> str:
-        """What the keys of all other objects begin with."""
+        """The prefix of info objects, tails and locks, with its slash."""
         return _with_slash(self.metadata_prefix or self.object_prefix)
 
     @property
     def lock_prefix(self) -> str:
-        """What the keys of locks begin with, where they live in the bucket too."""
+        """The prefix of lock records, if `TUS_LOCKER` is `s3`."""
         return self.info_prefix + "locks/"
 
     def _info_base(self, id: UploadId) -> str:
@@ -51,7 +51,7 @@ class Keys:
 
 
 def _object_id(id: UploadId) -> str:
-    # tusd's ids are `objectId+UploadId`, and its objects are named by the first half.
+    # tusd's ids are `objectId+UploadId`; the objectId names its objects.
     return id.rpartition("+")[0] or id
 
 

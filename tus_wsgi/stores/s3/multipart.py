@@ -1,6 +1,6 @@
-"""A multipart upload's beginning, such that a record always names it, and its parts.
+"""Create multipart uploads such that a record names each of them, and upload their parts.
 
-What no record names is lost.
+D-13: a multipart upload that no record names leaks: no request can find or abort it.
 """
 
 from __future__ import annotations
@@ -20,60 +20,65 @@ from tus_wsgi.stores.s3.record import UploadRecord
 
 
 def create_recorded_multipart(
-    bucket: Bucket, object: InfoObject, record: UploadRecord, assert_held: AssertHeld
+    bucket: Bucket, info_object: InfoObject, record: UploadRecord, assert_held: AssertHeld
 ) -> UploadRecord:
-    """Begin the multipart upload, and record it; returns the record that is written.
+    """Create the multipart upload and record it; return the written record. Two S3 calls.
 
     Raises:
-        LockLost: somebody else has written the record, or may write it now. No multipart upload is
-            left.
-        StoreUnavailable: S3 did not answer. None is left but one that the record may name.
+        LockLost: another request holds the lock or has written the record. The multipart upload is
+            aborted.
+        StoreUnavailable: S3 did not answer. The multipart upload is aborted, unless the outcome of
+            the record's write is unknown, so that the record may name it.
     """
-    is_new = not object.exists
+    is_new = not info_object.exists
     headers = object_headers(record.info.metadata)
     assert_held()
     multipart = bucket.create_multipart(
         record.key, content_type=headers.content_type, metadata=headers.metadata
     )
-    begun = replace(record, multipart=multipart)
+    recorded = replace(record, multipart=multipart)
     try:
-        object.write(begun, assert_held)
+        info_object.write(recorded, assert_held)
     except Unavailable as error:
-        # If the record might name it, and somebody knows of the upload, it has to stay.
+        # D-08, D-09: keep the multipart upload if the record may name it and the client knows the
+        # upload's URL.
         if is_new or isinstance(error, NotWritten | LockLost):
             bucket.abort(record.key, multipart)
         raise
-    return begun
+    return recorded
 
 
 def abort_empty_multipart(
-    bucket: Bucket, object: InfoObject, record: UploadRecord, assert_held: AssertHeld
+    bucket: Bucket, info_object: InfoObject, record: UploadRecord, assert_held: AssertHeld
 ) -> UploadRecord:
-    """Forget the multipart upload of what turned out to be empty: S3 completes none without parts.
+    """Abort the multipart upload of an empty upload, and return the record without it.
+
+    S3 does not complete a multipart upload that has no parts.
 
     Raises:
-        LockLost, StoreUnavailable: it may still be there, and no record may name it any more.
+        LockLost, StoreUnavailable: the multipart upload may still exist, and the record may no
+            longer name it.
     """
     assert record.multipart is not None
     without = replace(record, multipart=None).with_expected_state()
-    object.write(without, assert_held)
+    info_object.write(without, assert_held)
     bucket.abort(record.key, record.multipart)
     return without
 
 
 def upload_part(bucket: Bucket, record: UploadRecord, number: int, payload: Payload) -> Part:
-    """Write part `number` of the upload.
+    """Upload part `number`.
 
     Raises:
-        UploadGone: the multipart upload was removed behind our back.
-        StoreUnavailable: S3 did not answer. Or the parts have become the object, by the hand of
-            somebody who did not know that he had lost the lock: whoever looks next sees that.
+        UploadGone: another program aborted the multipart upload.
+        StoreUnavailable: S3 did not answer, or a former holder of the lock has completed the upload
+            meanwhile, which the next request finds.
     """
     assert record.multipart is not None
     try:
         return bucket.upload_part(record.key, record.multipart, number, payload)
     except NotFound as error:
-        found = bucket.find(record.key)
-        if found is not None and found.size == record.info.length:
+        facts = bucket.find(record.key)
+        if facts is not None and facts.size == record.info.length:
             raise StoreUnavailable("UploadPart") from error
         raise UploadGone(PARTS_GONE) from error

@@ -1,23 +1,24 @@
-"""The `.info` object: tusd's JSON and a few fields of ours, to and from values. No I/O.
+"""Encode and decode the content of the `.info` object. No I/O.
+
+It is tusd's JSON with additional fields:
 
 | field              | of   | meaning                                                           |
 |--------------------|------|-------------------------------------------------------------------|
-| ID                 | tusd | the upload's id; an info that names another id is not ours         |
+| ID                 | tusd | the upload's id; a record that names another id is ignored (D-12)  |
 | Size               | tusd | length in bytes; 0 while deferred                                  |
 | SizeIsDeferred     | tusd | whether the length is still unknown                                |
-| Offset             | tusd | bytes stored when this was written; only a finished one is exact   |
-| MetaData           | tusd | key to value, as text                                              |
+| Offset             | tusd | bytes stored at the time of writing; exact for finished uploads    |
+| MetaData           | tusd | keys and values as text                                            |
 | IsPartial, IsFinal, PartialUploads | tusd | concatenation                                      |
-| Storage            | tusd | Type, Bucket, Key; and ours: MultipartUpload, the UploadId         |
-| PartPlan           | ours | the fields of `tus_wsgi.domain.parts.PartPlan`, in their order     |
-| State              | ours | receiving, finishing, finished                                     |
-| RawMetadata        | ours | the Upload-Metadata field exactly as it was sent                   |
-| RawConcat          | ours | the Upload-Concat field of a final upload exactly as it was sent   |
-| Created, Expires   | ours | ISO 8601, UTC                                                      |
-| IsOpen             | ours | it ends when the client says so, and not at its length             |
+| Storage            | tusd | Type, Bucket, Key; added: MultipartUpload, the UploadId            |
+| PartPlan           | here | the fields of `tus_wsgi.domain.parts.PartPlan`, in their order     |
+| State              | here | receiving, finishing, finished                                     |
+| RawMetadata        | here | the Upload-Metadata header field, unchanged                        |
+| RawConcat          | here | the Upload-Concat header field of a final upload, unchanged        |
+| Created, Expires   | here | ISO 8601, UTC                                                      |
+| IsOpen             | here | whether the client ends the upload explicitly (IETF protocol)      |
 
-Reading is lenient: unknown fields are ignored and missing ones have a default, so tusd's infos read
-as well as ours.
+Decoding ignores unknown fields and has defaults for missing ones, so it reads tusd's infos too.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from tus_wsgi.domain.parts import PartPlan
 
 @dataclass(frozen=True, slots=True)
 class UploadRecord:
-    """An upload as its info object describes it.
+    """The content of an info object.
 
     Attributes:
-        info: what is known of it.
-        bucket: where the data object is, or will be.
-        key: the data object's key.
-        multipart: the UploadId of its multipart upload; None when there is none.
-        plan: which bytes are which part; None for one of tusd's, whose parts have any size.
+        info: the upload's protocol-level facts.
+        bucket: the bucket of the data object.
+        key: the key of the data object.
+        multipart: the UploadId of the multipart upload; None if there is none.
+        plan: D-01: the bytes of each part; None for tusd's uploads, whose parts have any size.
     """
 
     info: UploadInfo
@@ -53,34 +54,35 @@ class UploadRecord:
 
     @property
     def is_one_part(self) -> bool:
-        """Whether the data object is written in one piece, without a multipart upload."""
+        """Whether a single PutObject writes the data object, without a multipart upload."""
         if self.multipart is not None or self.plan is None or self.info.is_open:
             return False
         return self.plan.is_one_part(self.info.length)
 
     def with_expected_state(self) -> UploadRecord:
-        """The same upload; one of one part in the state in which whoever finds it looks for the
-        object, so that nothing has to be written between the object and the application's hook.
+        """Return the record in state `FINISHING` if the upload has one part, else unchanged.
 
-        Not a final one, which whoever finds it has to look at its partials for.
+        The next request then looks for the data object, so that no record has to be written between
+        the data object and the app's `on_finish`. Final uploads stay `RECEIVING`, in which the next
+        request looks up their partial uploads.
         """
         is_final = isinstance(self.info.concat, Final)
         return self.with_state(State.FINISHING) if self.is_one_part and not is_final else self
 
     def with_state(self, state: State) -> UploadRecord:
-        """The same upload in another state; a finished one is at its full length."""
+        """Return the record in another state; the offset of a finished upload is its length."""
         info = self.info
         offset = info.length if state is State.FINISHED and info.length is not None else info.offset
         return replace(self, info=replace(info, state=state, offset=offset))
 
     @property
     def storage(self) -> dict[str, str]:
-        """Where the data object is, as the application is told."""
+        """The location of the data object, in the form that the app's hooks get."""
         return {"Type": "s3store", "Bucket": self.bucket, "Key": self.key}
 
 
 def encode(record: UploadRecord) -> bytes:
-    """The content of the info object: compact UTF-8 JSON, tusd's fields first and in its order."""
+    """Return the content of the info object: compact UTF-8 JSON, tusd's fields first."""
     info = record.info
     final = info.concat if isinstance(info.concat, Final) else None
     storage = {"Bucket": record.bucket, "Key": record.key, "Type": "s3store"}
@@ -109,10 +111,10 @@ def encode(record: UploadRecord) -> bytes:
 
 
 def decode(content: bytes) -> UploadRecord:
-    """The record that an info object holds.
+    """Parse the content of an info object.
 
     Raises:
-        ValueError: this is no info object, or one of a shape that nobody wrote.
+        ValueError: the content is not a valid info object.
     """
     fields = json.loads(content)
     if not isinstance(fields, dict) or not isinstance(fields.get("ID"), str):
@@ -134,30 +136,30 @@ def decode(content: bytes) -> UploadRecord:
         info=info,
         bucket=str(storage.get("Bucket", "")),
         key=str(storage.get("Key", "")),
-        # In tusd's ids the UploadId is what follows the last "+".
+        # In tusd's ids, the UploadId follows the last "+".
         multipart=storage.get("MultipartUpload") or _multipart_of_tusd(fields["ID"]),
         plan=None if plan is None else PartPlan(*map(int, plan)),
     )
 
 
 def _metadata(fields: Mapping[str, object]) -> Metadata:
-    """The metadata, from the raw field where there is one: only that has every byte."""
+    """Return the metadata from the raw header field if present: only it has every byte."""
     raw = fields.get("RawMetadata")
     if isinstance(raw, str):
         return Metadata(tuple(_pair(item.strip(" ")) for item in raw.split(",")), raw)
     texts = fields.get("MetaData") or {}
     if not isinstance(texts, dict):
-        raise ValueError("MetaData is no object")  # noqa: TRY004 - one error for all shapes
+        raise ValueError("MetaData is not an object")  # noqa: TRY004 - one error for all shapes
     return Metadata(tuple((str(key), str(value).encode()) for key, value in texts.items()))
 
 
 def _pair(item: str) -> tuple[str, bytes]:
-    """A key and its value, read as in `tus_wsgi.protocol.fields`, which has checked them.
+    """Parse a key and its value as `tus_wsgi.protocol.fields` does, which has validated them.
 
-    Not with `split`: the octets 0x85 and 0xA0 of a key are white space to Python.
+    `str.split` would be wrong: Python treats the octets 0x85 and 0xA0 of a key as whitespace.
     """
     key, _, value = item.partition(" ")
-    with suppress(UnicodeError):  # otherwise it is as it was sent
+    with suppress(UnicodeError):  # keep keys that are not UTF-8 as Latin-1
         key = key.encode("latin-1").decode("utf-8")
     return key, base64.b64decode(value)
 
@@ -166,7 +168,7 @@ def _concat(fields: Mapping[str, object]) -> Partial | Final | None:
     if fields.get("IsFinal"):
         partials, raw = fields.get("PartialUploads") or (), fields.get("RawConcat")
         if not isinstance(partials, list | tuple):
-            raise ValueError("PartialUploads is no list")
+            raise ValueError("PartialUploads is not a list")
         ids = tuple(UploadId(str(id)) for id in partials)
         return Final(ids, raw if isinstance(raw, str) else None)
     return Partial() if fields.get("IsPartial") else None

@@ -1,4 +1,4 @@
-"""`S3Store`: uploads are created and found here; `upload.py` says what happens to one."""
+"""`S3Store`: create and open uploads in a bucket. `upload.py` implements the uploads."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 DEFAULT_BUDGET = 256 * MIB
-"""Bytes of memory for parts on their way, per process."""
+"""Bytes of memory for buffered parts, per process."""
 
 
 MAX_CONCURRENT_CALLS = 32
-"""Small calls that run beside another one of the same request, over all uploads of the process."""
+"""Small S3 calls that run concurrently with another call of their request, per process."""
 
 
 class S3Store:
-    """Uploads in one bucket. It implements `tus_wsgi.domain.interfaces.Store`.
+    """A store in one bucket. It implements `tus_wsgi.domain.interfaces.Store`.
 
     Args:
-        client: a boto3 client, see `tus_wsgi.stores.s3.client.make_client`.
-        bucket: its name.
+        client: a boto3 client; see `tus_wsgi.stores.s3.client.make_client`.
+        bucket: the bucket's name.
         keys: the prefixes of the objects.
-        limits: what the service allows, and the preferred part size.
-        spool: where parts wait.
-        parallel_parts: parts that this process uploads at the same time, over all uploads.
-        has_checksums: whether the service is to verify the CRC-32 of what it gets.
-        tail_budget: bytes of memory for tails that need not be read back.
+        limits: the service's limits and the preferred part size.
+        spool: buffers parts.
+        parallel_parts: concurrent part uploads of this process, over all uploads.
+        has_checksums: whether to send the CRC-32 of each object and part, for S3 to verify.
+        tail_budget: bytes of memory for cached tails.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class S3Store:
         return self._limits.max_length
 
     def create(self, info: UploadInfo, *, record_now: bool) -> S3Upload:
-        """Begin an upload: its multipart upload if it is sure to need one, and its record.
+        """Create an upload: its multipart upload if it needs one, and its record.
 
-        Without `record_now` a one-part upload's record is written with its bytes, so that together
-        they cost two S3 calls.
+        Without `record_now`, the record of an upload of one part is written with its bytes, so that
+        the upload takes two S3 calls in all.
 
         Raises:
-            UploadTooLarge: it cannot be stored in any number of parts.
-            StoreUnavailable: nothing was begun, and nothing is left.
+            UploadTooLarge: the upload does not fit in the maximum number of parts.
+            StoreUnavailable: S3 did not answer; nothing is left.
         """
         plan = plan_for(info.length, self._limits)
         record = UploadRecord(
@@ -99,33 +99,33 @@ class S3Store:
         return upload
 
     def open(self, id: UploadId) -> S3Upload:
-        """The upload of this id. One S3 call.
+        """Return the upload with this id. One S3 call.
 
         Raises:
-            UploadNotFound: there is none.
-            StoreUnavailable: S3 did not answer, or the info object is broken.
+            UploadNotFound: no upload has this id.
+            StoreUnavailable: S3 did not answer, or the info object is invalid.
         """
         try:
-            return self._upload(*self._context.load(id))
+            return self._upload(*self._context.load_record(id))
         except NotFound as error:
             raise UploadNotFound from error
 
     def discard(self, ids: Iterable[UploadId]) -> None:
-        """Remove uploads, several at once. Four S3 calls each.
+        """Delete uploads concurrently. Four S3 calls for each.
 
         Raises:
-            StoreUnavailable: S3 did not answer, and some of them are left.
+            StoreUnavailable: S3 did not answer; some of the uploads are left.
         """
         with map_concurrently(
             self._context.part_executor, self._discard, dict.fromkeys(ids)
-        ) as removed:
-            for _ in removed:
+        ) as results:
+            for _ in results:
                 pass
 
     def _discard(self, id: UploadId) -> None:
         with suppress(UploadNotFound):
             self.open(id).terminate(no_lock_needed)
 
-    def _upload(self, record: UploadRecord, object: InfoObject) -> S3Upload:
+    def _upload(self, record: UploadRecord, info_object: InfoObject) -> S3Upload:
         kind = S3FinalUpload if isinstance(record.info.concat, Final) else S3Upload
-        return kind(self._context, record, object)
+        return kind(self._context, record, info_object)

@@ -1,4 +1,8 @@
-"""Tails and the memory of them: the newest bytes of an upload, while they do not fill a part."""
+"""Read, write and cache tails: the newest bytes of an upload, while they do not fill a part.
+
+S3 accepts no part below 5 MiB except the last one, so bytes that do not fill a part are stored in
+an object of their own until a later request completes the part.
+"""
 
 from __future__ import annotations
 
@@ -18,40 +22,34 @@ from tus_wsgi.stores.s3.content import CHUNK_SIZE
 from tus_wsgi.stores.s3.errors import NotFound
 
 START_KEY = "start"
-"""The tail object's metadata key for the offset of its first byte, in decimal.
-
-tusd writes tails without it, and does not see it.
-"""
-
+"""The metadata key of the offset of the tail's first byte, in decimal. tusd does not use it."""
 
 SEAL_KEY = "seal"
-"""The metadata key for how many bytes of a tail object are its seal, in decimal; see `_seal`."""
+"""The metadata key of the size of the seal at the end of the tail object; see `_build_seal`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A tail that S3 has.
+    """A version of a tail in S3.
 
     Attributes:
-        start: the offset of its first byte; None where nobody recorded it (tusd).
-        size: bytes, without its seal.
-        etag: what S3 calls this version of it.
-        seal: bytes of its seal.
+        start: the offset of its first byte; None if it is not recorded (tusd's tails).
+        size: bytes of the upload in it, which excludes the seal.
+        etag: its ETag.
     """
 
     start: int | None
     size: int
     etag: str
-    seal: int = 0
 
 
 class TailCache:
-    """The bytes of the tails that this process wrote last, so that they need not be read back.
+    """Cache of the tails that this process wrote, to save reading them from S3.
 
-    A tail is found by its etag, so one that another process has replaced is never taken for it.
+    The ETag is part of the cache key, so a tail that another process has replaced is a miss.
 
     Args:
-        budget: bytes of memory for all of them; the least recently used go first.
+        budget: bytes of memory for all tails; the least recently used are evicted first.
     """
 
     def __init__(self, budget: int) -> None:
@@ -61,7 +59,7 @@ class TailCache:
         self._mutex = threading.Lock()
 
     def put(self, key: str, etag: str, content: bytes) -> None:
-        """Remember the object `key` in its version `etag`, if there is room for it at all."""
+        """Cache the content of the object `key` in version `etag`, unless it exceeds the budget."""
         if len(content) > self._budget:
             return
         with self._mutex:
@@ -71,7 +69,7 @@ class TailCache:
                 self._size -= len(self._bytes.popitem(last=False)[1])
 
     def pop(self, key: str, etag: str) -> bytes | None:
-        """Hand out what is remembered, and forget it."""
+        """Remove the content from the cache and return it; None on a miss."""
         with self._mutex:
             content = self._bytes.pop((key, etag), None)
             self._size -= len(content or b"")
@@ -82,9 +80,9 @@ class TailObject:
     """The tail object of one upload.
 
     Args:
-        bucket: where it is.
-        key: its key.
-        cache: what this process remembers of tails.
+        bucket: the bucket of the object.
+        key: the object's key.
+        cache: the process's cache of tails.
     """
 
     def __init__(self, bucket: Bucket, key: str, cache: TailCache) -> None:
@@ -95,109 +93,111 @@ class TailObject:
 
     @property
     def exists(self) -> bool:
-        """Whether there is one, of whatever start, as far as is known."""
+        """Whether the object existed, with any start, when it was last loaded or written."""
         return self._tail is not None
 
     def load(self) -> None:
-        """Find out whether there is one. One S3 call."""
+        """Look up the object's start, size and ETag. One S3 call."""
         try:
             facts = self._bucket.head(self._key)
         except NotFound:
             self._tail = None
             return
-        start, seal = (
-            _number(facts.metadata.get(START_KEY)),
-            _number(facts.metadata.get(SEAL_KEY)) or 0,
-        )
-        self._tail = Tail(start, facts.size - seal, facts.etag, seal)
+        start = _parse_number(facts.metadata.get(START_KEY))
+        seal_size = _parse_number(facts.metadata.get(SEAL_KEY)) or 0
+        self._tail = Tail(start, facts.size - seal_size, facts.etag)
 
-    def size_at(self, base: int, *, default_start: int) -> int:
-        """How many bytes it has, if it begins exactly at `base`; any other counts for nothing.
+    def size_at(self, offset: int, *, default_start: int) -> int:
+        """Return the size of the tail if it starts exactly at `offset`, else 0.
+
+        D-02: a tail with another start does not count.
 
         Args:
-            base: where it has to begin.
-            unrecorded_start: where one begins that does not say so; tusd's do not.
+            offset: where the parts end.
+            default_start: the start of a tail that does not record it, such as tusd's.
         """
         if self._tail is None:
             return 0
         start = default_start if self._tail.start is None else self._tail.start
-        return self._tail.size if start == base else 0
+        return self._tail.size if start == offset else 0
 
     def read(self) -> Iterator[bytes]:
-        """Its bytes in pieces, from memory if this process wrote them, else from S3.
+        """Yield the tail's bytes in chunks, from the cache or from S3.
 
         Raises:
             StoreUnavailable: S3 did not answer, or the tail has changed.
         """
         assert self._tail is not None
-        kept = self._cache.pop(self._key, self._tail.etag)
-        if kept is not None:
-            yield kept
+        cached = self._cache.pop(self._key, self._tail.etag)
+        if cached is not None:
+            yield cached
             return
         left = self._tail.size
         try:
-            pieces = self._bucket.read(
+            chunks = self._bucket.read(
                 self._key, 0, left, etag=self._tail.etag, chunk_size=CHUNK_SIZE
             )
         except NotFound as error:
             raise StoreUnavailable("reading the tail") from error
-        with closing(pieces):
-            for piece in pieces:
-                left -= len(piece)
-                yield piece
-        if left:  # What follows it would be stored too far ahead.
+        with closing(chunks):
+            for chunk in chunks:
+                left -= len(chunk)
+                yield chunk
+        if left:  # A truncated tail would shift the bytes that follow it.
             raise StoreUnavailable("reading the tail")
 
     def write(self, start: int, part: SpooledPart) -> None:
-        """Replace it by the bytes of `part`, the first of which is at `start`.
+        """Write the bytes of `part` as the tail that starts at the offset `start`. One S3 call.
+
+        D-11: the write has a condition, and the seal makes the condition reliable.
 
         Raises:
-            LockLost: somebody else has replaced it meanwhile.
+            LockLost: another request has replaced or deleted the tail.
             StoreUnavailable: S3 did not answer.
         """
-        payload = _sealed(part.payload(), _seal(start))
-        seal = payload.size - part.size
+        payload = _add_seal(part.payload(), _build_seal(start))
+        seal_size = payload.size - part.size
         etag = self._bucket.put(
             self._key,
             payload,
-            metadata={START_KEY: str(start)} | ({SEAL_KEY: str(seal)} if seal else {}),
+            metadata={START_KEY: str(start)} | ({SEAL_KEY: str(seal_size)} if seal_size else {}),
             condition=Condition(None if self._tail is None else self._tail.etag),
         )
         if isinstance(payload.content, bytes | bytearray):
             with memoryview(payload.content) as content:
                 self._cache.put(self._key, etag, bytes(content[: part.size]))
-        self._tail = Tail(start, part.size, etag, seal)
+        self._tail = Tail(start, part.size, etag)
 
     def delete(self) -> None:
-        """Remove it. There need not be one."""
+        """Delete the object; it may not exist."""
         self._bucket.delete(self._key)
         self._tail = None
 
 
-def _seal(start: int) -> bytes:
-    """What is written behind the bytes of a tail that begins at `start`.
+def _build_seal(start: int) -> bytes:
+    """Return the bytes that follow the content of a tail that starts at the offset `start`.
 
-    An etag is the MD5 of the content, and a file may repeat itself. So a tail could have the etag
-    of one that lay there before, with another start, and a late write on condition of that one
-    would replace this one. Tails of the same start only grow.
+    An ETag is the MD5 of the content, and the bytes of a file may repeat. So a tail could have the
+    ETag of an earlier tail with another start, and a late write whose condition names the earlier
+    tail would replace it. Tails with the same start only grow.
     """
     return start.to_bytes(8, "big") if start else b""
 
 
-def _sealed(payload: Payload, seal: bytes) -> Payload:
-    """The same with the seal behind it; as it is, where there is no room on the disk for that."""
+def _add_seal(payload: Payload, seal: bytes) -> Payload:
+    """Append the seal to the payload; return the payload unchanged if the disk is full."""
     content, size = payload.content, payload.size
     if isinstance(content, bytearray):
         try:
             content += seal
-        except BufferError:  # a traceback that somebody keeps still looks at it
+        except BufferError:  # a traceback still references a view of the buffer
             content = content + seal
-    elif seal and not _appended(cast("IO[bytes]", content), size, seal):
+    elif seal and not _try_append(cast("IO[bytes]", content), size, seal):
         return payload
     return Payload(content, size + len(seal), crc32(seal, payload.crc32))
 
 
-def _appended(file: IO[bytes], size: int, data: bytes) -> bool:
+def _try_append(file: IO[bytes], size: int, data: bytes) -> bool:
     with suppress(OSError):
         file.seek(size)
         if file.write(data) == len(data):
@@ -206,5 +206,5 @@ def _appended(file: IO[bytes], size: int, data: bytes) -> bool:
     return False
 
 
-def _number(text: str | None) -> int | None:
+def _parse_number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None

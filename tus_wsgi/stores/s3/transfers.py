@@ -18,30 +18,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MAX_PARTS_IN_FLIGHT = 4
-"""Parts of one request that may be on their way, the fair share of one upload. Receiving goes on
-meanwhile; beyond this the client has to wait, which is all the back-pressure there is."""
+"""Part uploads of one request that may be in flight, so that other uploads get their share. The
+request receives the body meanwhile; at the limit it stops reading, which is the back-pressure."""
 
 MAX_CALLS_IN_FLIGHT = 8
-"""Calls of one request that may be under way, so that others get their turn in between."""
+"""Calls of one request that may be in flight, so that other requests get their share."""
 
 UploadPart = Callable[[int, SpooledPart], Part]
-"""Uploads a part and says what S3 made of it. It runs in the executor."""
+"""Uploads a part and returns its ETag and size. It runs in the executor."""
 
 OnParts = Callable[[list[Part]], None]
-"""Told the parts that S3 has, at least one, from the first one on and without a gap. It runs in the
-request."""
+"""Called with the parts that S3 has confirmed, from the first one without a gap, at least one. It
+runs in the thread of the request."""
 
 
 class PartPipeline:
-    """Uploads parts in the background. Leaving the context waits for those that have begun.
+    """Upload the parts of one request concurrently. Leaving the context waits for running uploads.
 
-    A slot of the executor is held only while S3 is being talked to, never while a client is waited
-    for: ten stalled clients hold up nobody.
+    A worker of the executor is busy only during an S3 call, never while the client is slow, so
+    stalled clients do not block other uploads.
 
     Args:
         executor: shared by all uploads of the process.
-        upload: what to do with each part.
-        on_parts: told now and then how far S3 has the parts.
+        upload: uploads one part.
+        on_parts: called from time to time with the confirmed parts.
     """
 
     def __init__(self, executor: Executor, upload: UploadPart, on_parts: OnParts) -> None:
@@ -54,28 +54,30 @@ class PartPipeline:
         self._done: list[Part] = []
 
     def submit(self, number: int, part: SpooledPart) -> None:
-        """Begin to upload `part`, and close it when that is done.
+        """Upload `part` in the background, and close it afterwards.
 
-        Blocks while too many are on their way.
+        Block while `MAX_PARTS_IN_FLIGHT` uploads are running.
 
         Raises:
-            StoreUnavailable, LockLost: an earlier part failed. This one is closed all the same.
+            StoreUnavailable, LockLost: an earlier part failed. `part` is closed.
         """
         self._first = number if self._first is None else self._first
         try:
             while len(self._running) >= MAX_PARTS_IN_FLIGHT:
                 self._collect(wait(self._running, return_when=FIRST_COMPLETED).done)
-            self._collect({one for one in self._running if one.done()})
+            self._collect({future for future in self._running if future.done()})
         except BaseException:
             part.close()
             raise
         self._running.add(self._executor.submit(self._upload_and_close, number, part))
 
     def wait(self) -> list[Part]:
-        """Every part that was uploaded, in the order of their numbers, once none is running.
+        """Wait for all uploads; return the parts from the first one without a gap, in order.
+
+        D-03: raises if any part failed, so that no response confirms its bytes.
 
         Raises:
-            StoreUnavailable, LockLost: the first failure that there was.
+            StoreUnavailable, LockLost: the first failure.
         """
         self._collect(wait(self._running).done)
         return self._contiguous_done()
@@ -104,16 +106,16 @@ class PartPipeline:
 
     def _collect(self, finished: set[Future[Part]]) -> None:
         self._running -= finished
-        failures = [error for one in finished if (error := one.exception()) is not None]
-        self._done += [one.result() for one in finished if one.exception() is None]
-        # A part that was not begun because of an earlier one's failure is not the news.
+        failures = [error for future in finished if (error := future.exception()) is not None]
+        self._done += [future.result() for future in finished if future.exception() is None]
+        # Report the failure itself, not a part that was skipped because of it.
         failures.sort(key=lambda error: error.args == ("the store failed at an earlier part",))
         if failures:
             self._failed.set()
             raise failures[0]
-        # Without the first one there is no news: the tail that it swallows reaches further.
-        if finished and (run := self._contiguous_done()):
-            self._on_parts(run)
+        # Without the first part there is no progress to report: the tail it replaces is longer.
+        if finished and (parts := self._contiguous_done()):
+            self._on_parts(parts)
 
     def _contiguous_done(self) -> list[Part]:
         self._done.sort(key=lambda part: part.number)
@@ -125,10 +127,10 @@ class PartPipeline:
 def map_concurrently(
     executor: Executor, function: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[Iterator[Result]]:
-    """What `function` makes of each item, in the order of the items.
+    """Call `function` for each item in the executor, and iterate over the results in order.
 
-    Calls run ahead of the caller, at most `MAX_CALLS_IN_FLIGHT` of them. Leaving the context waits
-    for the calls that have begun; no call begins after a failure has been seen.
+    At most `MAX_CALLS_IN_FLIGHT` calls run ahead of the caller. Leaving the context cancels calls
+    that have not begun and waits for the others. No call begins after the caller saw a failure.
     """
     running: deque[Future[Result]] = deque()
 

@@ -1,14 +1,18 @@
-"""`S3Upload`: how far an upload in S3 is, and each step from its first byte to its object.
+"""`S3Upload`: find the offset of an upload in S3, and store its bytes from the first to the object.
 
-The rules that keep bytes safe:
+The durability rules that this module keeps (`docs/durability.md`):
 
-- The offset is the parts 1, 2, ... without a gap, and the tail if it begins exactly behind them.
-  What lies behind a gap counts for nothing, and neither does a tail of another start.
-- A tail is replaced only after the part that swallowed it is confirmed, and removed only when
-  every byte is in a part or in the object: no tail is written after that, so no removal is late.
-- The record says `finished` only after the object is there and has the right size.
-- Every write is preceded by a look at the lock, and the record and the tail are written only if
-  nobody else has written them meanwhile (where the service knows conditional writes).
+- D-02: the offset is the sum of the parts 1, 2, ... without a gap, plus the tail if it starts where
+  these parts end. Parts after a gap and tails with another start do not count.
+- D-03: the offset advances only after S3 has confirmed the bytes.
+- D-04: a tail is replaced only after the part that contains its bytes is confirmed, and deleted
+  only when every byte is in a part or in the object. No tail is written after that, so a DELETE
+  that S3 carries out late is harmless.
+- D-05: a completion is verified by the size of the object.
+- D-06: the record says `finished` only after that.
+
+Every write checks the lock first. The record and the tail are written with a condition: they must
+be unchanged since this instance read them (if the service supports conditional writes).
 """
 
 from __future__ import annotations
@@ -49,42 +53,44 @@ from tus_wsgi.stores.s3.transfers import PartPipeline
 
 
 class S3Upload:
-    """One upload in S3. It implements `tus_wsgi.domain.interfaces.Upload`.
+    """An upload in S3. It implements `tus_wsgi.domain.interfaces.Upload`.
 
     Args:
-        shop: what all uploads share.
-        record: the upload as its info object describes it, or is going to.
-        object: the info object.
+        context: the clients, limits and executors that all uploads share.
+        record: the content of the info object, or of the one to be written.
+        info_object: the info object.
     """
 
-    def __init__(self, context: StoreContext, record: UploadRecord, object: InfoObject) -> None:
+    def __init__(
+        self, context: StoreContext, record: UploadRecord, info_object: InfoObject
+    ) -> None:
         self._context = context
         self._record = record
-        self._info_object = object
+        self._info_object = info_object
         self._headers = object_headers(record.info.metadata)
         self._tail = TailObject(context.bucket, context.keys.tail(record.info.id), context.tails)
         self._parts, self._listed_parts = list[Part](), list[Part]()
         self._offset = record.info.offset if record.info.is_finished else 0
         self._is_assembled, self._assembled_here = record.info.is_finished, False
-        self._object_facts: ObjectFacts | None = None  # of the data object, once it was looked at
+        self._object_facts: ObjectFacts | None = None  # known after `_verify_object`
 
     @property
     def info(self) -> UploadInfo:
-        """What is known of the upload."""
+        """The upload's facts; the offset is known after `load_offset`, or if it is finished."""
         return replace(self._record.info, offset=self._offset)
 
     @property
     def storage(self) -> Mapping[str, str]:
-        """The type of the store, the bucket, and the data object's key."""
+        """The type of the store, the bucket and the key of the data object."""
         return self._record.storage
 
     # -- the record ------------------------------------------------------------------------------
 
     def create(self, *, record_now: bool) -> None:
-        """Write what a new upload needs to be found; with `record_now` in any case.
+        """Write the record of a new upload if `record_now`, or if it needs a multipart upload.
 
         Raises:
-            StoreUnavailable: S3 did not answer, and nothing is left.
+            StoreUnavailable: S3 did not answer; nothing is left.
         """
         length, plan = self._record.info.length, self._plan
         if length is not None and length > plan.part_size:
@@ -95,12 +101,12 @@ class S3Upload:
     def declare_length(
         self, length: int, assert_held: AssertHeld, *, is_open: bool = False
     ) -> None:
-        """Record the length of an upload that was begun without one. One S3 call."""
+        """Record the length of an upload that was created without it. One S3 call."""
         info = replace(self._record.info, length=length, is_open=is_open)
         self._write_record(replace(self._record, info=info).with_expected_state(), assert_held)
 
     def extend_expiry(self, expires: datetime, assert_held: AssertHeld) -> None:
-        """Record a later instant at which the upload lapses. One S3 call."""
+        """Record a later expiry. One S3 call."""
         info = replace(self._record.info, expires=expires)
         self._write_record(replace(self._record, info=info), assert_held)
 
@@ -115,12 +121,12 @@ class S3Upload:
 
     @property
     def _plan(self) -> PartPlan:
-        """Which bytes are which part."""
+        """The bytes of each part (D-01)."""
         assert self._record.plan is not None
         return self._record.plan
 
     def _assign_plan(self, assert_held: AssertHeld) -> None:
-        """Give an upload of tusd's a plan, which has none, for what follows its parts."""
+        """Record a plan for the parts after the existing ones, if tusd created the upload."""
         if self._record.plan is None:
             plan = plan_after(
                 self._parts, self._record.info.length, self._context.limits, self._listed_parts
@@ -129,49 +135,49 @@ class S3Upload:
 
     @property
     def _final_length(self) -> int | None:
-        """Where the last part ends; None while nobody can say that it is the last one."""
+        """The length if it cannot change any more, else None."""
         return None if self._record.info.is_open else self._record.info.length
 
-    # -- how far it is ---------------------------------------------------------------------------
+    # -- the offset ------------------------------------------------------------------------------
 
     def load_offset(self) -> None:
-        """Find out how many bytes are stored. Two S3 calls, and one more for each 1,000 parts.
+        """Find how many bytes are stored. Two S3 calls, plus one for each 1,000 parts.
 
         Raises:
-            UploadGone: the multipart upload is gone, and there is no object of the right size.
+            UploadGone: neither the multipart upload nor an object of the right size exists.
             StoreUnavailable: S3 did not answer.
         """
         if self._is_assembled:
             return
-        # A look at the tail at the same time, since neither call needs the other.
+        # The two calls do not depend on each other, so they run concurrently.
         load_tail = self._context.call_executor.submit(self._tail.load)
         try:
-            is_whole = self._load_parts()
+            is_complete = self._load_parts()
         finally:
             wait([load_tail])
         load_tail.result()
-        if is_whole:
+        if is_complete:
             self._mark_assembled()
         else:
             self._offset = self._parts_end + self._tail_size
 
     @property
     def _parts_end(self) -> int:
-        """Where the parts end and a tail has to begin."""
+        """The offset after the confirmed parts, where a tail must start (D-02)."""
         return sum(part.size for part in self._parts)
 
     @property
     def _tail_size(self) -> int:
-        """Bytes of the tail that count."""
+        """The bytes of the tail that count: 0 if it does not start where the parts end (D-02)."""
         plan = self._record.plan
-        unrecorded = self._parts_end if plan is None else plan.bytes_before
-        return self._tail.size_at(self._parts_end, default_start=unrecorded)
+        default_start = self._parts_end if plan is None else plan.bytes_before
+        return self._tail.size_at(self._parts_end, default_start=default_start)
 
     def _load_parts(self) -> bool:
-        """Find the parts that count; returns whether they have become the object already."""
+        """Load the parts that count (D-02); return True if the data object is already complete."""
         record = self._record
         if record.multipart is None:
-            # One part is one object, and only a record in this state was written before it.
+            # Only a record in this state precedes an object that a single PutObject writes.
             return record.info.state is State.FINISHING and self._verify_object()
         try:
             listed = self._context.bucket.list_parts(record.key, record.multipart)
@@ -179,37 +185,34 @@ class S3Upload:
             if not self._verify_object():
                 raise UploadGone(PARTS_GONE) from None
             if record.plan is None:
-                # tusd finished it and told whom it had to tell; it just never writes that down.
+                # tusd completed it and called its hooks, but never records that.
                 self._record = record.with_state(State.FINISHED)
             return True
-        self._listed_parts, self._parts = (
-            listed,
-            contiguous(record.plan, self._final_length, listed),
-        )
+        self._listed_parts = listed
+        self._parts = contiguous(record.plan, self._final_length, listed)
         return False
 
     def _verify_object(self) -> bool:
-        self._object_facts = self._context.bucket.find(self._record.key)
-        return (
-            self._object_facts is not None and self._object_facts.size == self._record.info.length
-        )
+        """Return whether the data object exists and has the upload's length (D-05)."""
+        facts = self._object_facts = self._context.bucket.find(self._record.key)
+        return facts is not None and facts.size == self._record.info.length
 
     def _mark_assembled(self) -> None:
         self._is_assembled = True
         self._offset = self._record.info.length or 0
 
-    # -- bytes -----------------------------------------------------------------------------------
+    # -- appending -------------------------------------------------------------------------------
 
     def append(
         self, body: Body, assert_held: AssertHeld, on_stored: OnStored | None = None
     ) -> None:
-        """Store the body behind what is there: full parts as parts, the rest as the tail.
+        """Append the body to the stored bytes: full parts as parts, the rest as the tail.
 
         Raises:
-            LockLost: the upload is somebody else's now.
-            UploadGone: the multipart upload was removed behind our back.
+            LockLost: another request holds the lock.
+            UploadGone: another program aborted the multipart upload.
             UploadTooLarge: tusd has used up the part numbers.
-            StoreUnavailable: something could not be stored.
+            StoreUnavailable: S3 did not answer, or the spool is full.
         """
         if self._is_assembled:
             read_end(body)
@@ -220,11 +223,11 @@ class S3Upload:
             assert_held()
             return self._upload_part(number, part.payload())
 
-        def stored(parts: list[Part]) -> None:
+        def report(parts: list[Part]) -> None:
             if on_stored is not None:
                 on_stored(self._parts_end + sum(part.size for part in parts))
 
-        with PartPipeline(self._context.part_executor, upload, stored) as pipeline:
+        with PartPipeline(self._context.part_executor, upload, report) as pipeline:
             number, part = self._receive_parts(body, pipeline, assert_held)
             with part:
                 self._parts += pipeline.wait()
@@ -238,9 +241,10 @@ class S3Upload:
     def _receive_parts(
         self, body: Body, pipeline: PartPipeline, assert_held: AssertHeld
     ) -> tuple[int, SpooledPart]:
-        """Read the body to its end, handing on each part that is full; returns the last one.
+        """Read the body to its end and store each full part; return the part that is not full.
 
-        A full disk ends the reading too: the last part has what fitted, and its `error`.
+        A full disk ends the reading too: the returned part then has the bytes that fitted, and its
+        `error`.
         """
         number = len(self._parts) + 1
         part = self._new_part(number, body)
@@ -261,18 +265,18 @@ class S3Upload:
         return number, part
 
     def _new_part(self, number: int, body: Body, *, is_fast: bool = False) -> SpooledPart:
-        """An empty part; or, where there is a tail to go on from, one that begins with it."""
+        """Return a buffer for part `number`. The first one of a request starts with the tail."""
         capacity = self._plan.expected_size(number, self._final_length)
-        goes_on = self._tail_size and number == len(self._parts) + 1
-        begun = self._tail.read() if goes_on else ()
+        has_tail = self._tail_size and number == len(self._parts) + 1
+        first_bytes = self._tail.read() if has_tail else ()
         end = None if body.content_length is None else self._offset + body.content_length
         expected = None if end is None else end - self._plan.start(number)
-        return self._context.spool.part(capacity, expected, begun, is_fast=is_fast)
+        return self._context.spool.part(capacity, expected, first_bytes, is_fast=is_fast)
 
     def _store_full_part(
         self, number: int, part: SpooledPart, pipeline: PartPipeline, assert_held: AssertHeld
     ) -> None:
-        """Store a full part: as the object itself if it is all there is, else as a part."""
+        """Store a full part: as the data object if it is the only part, else as a part."""
         if self._record.is_one_part:
             with part:
                 self._put_object(part.payload(), assert_held)
@@ -286,10 +290,11 @@ class S3Upload:
         return upload_part(self._context.bucket, self._record, number, payload)
 
     def _write_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
-        """Write what does not fill a part as the tail; every part before it is confirmed.
+        """Write the rest of the body as the tail, after all parts before it are confirmed (D-04).
 
-        A tail that a part has swallowed stays until the next one replaces it, or the end: it counts
-        for nothing, and a removal that reaches S3 late would remove the next one.
+        A tail whose bytes are in a part by now stays until the next tail replaces it or the upload
+        is complete: it does not count, and a DELETE that S3 carries out late would delete the next
+        tail.
         """
         if part.size > self._tail_size:
             if not self._info_object.exists:
@@ -298,22 +303,23 @@ class S3Upload:
             self._tail.write(self._plan.start(number), part)
         self._offset = self._parts_end + part.size
 
-    # -- the end ---------------------------------------------------------------------------------
+    # -- finishing -------------------------------------------------------------------------------
 
     def assemble(self, assert_held: AssertHeld) -> bool:
-        """Make the data object; returns whether this instance made it.
+        """Make the data object; return whether this instance made it.
 
         Raises:
-            LockLost: the upload is somebody else's now.
-            UploadGone: the parts are gone, or what S3 made of them is not what was sent.
+            LockLost: another request holds the lock.
+            UploadGone: the parts do not exist, or the object has another size.
             StoreUnavailable: S3 did not answer.
         """
         assert self.info.is_full
         if not self._is_assembled:
             self._assign_plan(assert_held)
             if self._record.info.length == 0 and self._record.multipart is not None:
-                bucket, object = self._context.bucket, self._info_object
-                self._record = abort_empty_multipart(bucket, object, self._record, assert_held)
+                self._record = abort_empty_multipart(
+                    self._context.bucket, self._info_object, self._record, assert_held
+                )
             size = self._tail_size
             with self._context.spool.part(size, size, self._tail.read() if size else ()) as tail:
                 if self._record.is_one_part:
@@ -323,7 +329,7 @@ class S3Upload:
         return self._assembled_here
 
     def _put_object(self, payload: Payload, assert_held: AssertHeld) -> None:
-        """Write the data object in one piece; before that a record that says it may be there."""
+        """Write the data object with one PutObject, after a record that announces it (D-13)."""
         if not (self._info_object.exists and self._record.info.state is State.FINISHING):
             self._write_record(self._record.with_state(State.FINISHING), assert_held)
         assert_held()
@@ -333,7 +339,7 @@ class S3Upload:
         self._mark_assembled()
 
     def _complete(self, tail: SpooledPart | None, assert_held: AssertHeld) -> None:
-        """Make the data object out of the parts, and of the tail if it is the last of them."""
+        """Upload the tail as the last part, delete it, and complete the multipart upload."""
         bucket, key, multipart = self._context.bucket, self._record.key, self._record.multipart
         assert multipart is not None
         if tail is not None and tail.size:
@@ -343,9 +349,9 @@ class S3Upload:
             assert_held()
             self._tail.delete()
         if self._parts_end != self._record.info.length:
-            raise AssertionError("the parts are not the whole")  # under -O, too
+            raise AssertionError("the parts are incomplete")  # also with -O
         assert_held()
-        # Absent: perhaps this was done before and the answer was lost. The object tells.
+        # D-05: NotFound may mean that an earlier completion succeeded and its response was lost.
         with suppress(NotFound):
             bucket.complete(key, multipart, self._parts)
             self._assembled_here = True
@@ -354,10 +360,10 @@ class S3Upload:
         self._mark_assembled()
 
     def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
-        """Record that the upload is finished, and remove a tail that its object has swallowed.
+        """Record that the upload is finished (D-06), and delete the tail.
 
         Raises:
-            LockLost, StoreUnavailable: it is not recorded. Whoever looks next does it again.
+            LockLost, StoreUnavailable: it is not recorded; the next request repeats it.
         """
         if self._record.info.is_finished:
             return
@@ -370,15 +376,15 @@ class S3Upload:
 
     @property
     def is_cacheable(self) -> bool:
-        """Whether the next request may go on from here without asking S3 anything."""
+        """Whether the next request may use this instance without loading the offset."""
         is_running = self._record.plan is not None and not self._is_assembled
         return is_running and len(self._parts) <= MAX_CACHED_PARTS
 
     def terminate(self, assert_held: AssertHeld) -> None:
-        """Remove the upload. The record goes last, so that what failed can be tried again.
+        """Delete the upload; the record last, so that a failed deletion can be retried (D-13).
 
         Raises:
-            LockLost, StoreUnavailable: something is left.
+            LockLost, StoreUnavailable: some objects are left.
         """
         bucket, record = self._context.bucket, self._record
         steps: list[Callable[[], None]] = [self._tail.delete]
@@ -386,13 +392,16 @@ class S3Upload:
             steps.append(partial(bucket.delete, record.key))
         if record.multipart is not None and not record.info.is_finished:
             steps.insert(0, partial(bucket.abort, record.key, record.multipart))
-        for remove in (*steps, self._info_object.delete):
+        for delete in (*steps, self._info_object.delete):
             assert_held()
-            remove()
+            delete()
 
     def _owns_object(self) -> bool:
-        """Whether what lies at the key can only be this upload's. Where somebody else chose the key
-        (tusd's hooks may), there may be an older file of that name until the upload is whole."""
+        """Return whether the object at the key belongs to this upload (D-12).
+
+        If the key is not derived from the id (tusd's hooks may choose it), an older file may have
+        it until the upload is complete.
+        """
         record = self._record
         if record.info.is_finished or record.key == self._context.keys.data(record.info.id):
             return True
@@ -401,13 +410,13 @@ class S3Upload:
         return False
 
     def content(self) -> S3Content:
-        """The bytes of the data object. At most one S3 call here and one for each reading.
+        """Return the content of the data object. At most one S3 call, and one for each read.
 
         Raises:
-            UploadUnfinished: there is no such object yet.
-            UploadGone: somebody removed the object.
+            UploadIncomplete: the data object does not exist yet.
+            UploadGone: the data object was deleted.
             StoreUnavailable: S3 did not answer.
         """
         if not self._is_assembled:
             raise UploadIncomplete
-        return S3Content.of(self._context.bucket, self._record.key, self._object_facts)
+        return S3Content.load(self._context.bucket, self._record.key, self._object_facts)
