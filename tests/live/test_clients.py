@@ -17,7 +17,7 @@ import tus as tus_py
 
 from tests.harness.clients.tus import TusClient
 from tests.harness.data import write_file
-from tests.harness.proxies.cutting import CuttingProxy
+from tests.harness.proxies.tcp import TcpProxy
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.live.clients.curl import INTEROP, curl
 from tests.live.clients.drivers import (
@@ -93,7 +93,7 @@ def upload_through_cuts(
     """Upload a file through resets and return the upload's path."""
     if cuts is None:
         cuts = SMALL_CUTS if job.size == SMALL else MEDIUM_CUTS
-    with CuttingProxy(deployment.servers[0].port, cuts=cuts) as network:
+    with TcpProxy(deployment.servers[0].port, cuts=cuts) as network:
         url = client(f"http://127.0.0.1:{network.port}/files", job)
         assert network.cut_count == len(cuts)
     return urlsplit(url).path
@@ -227,7 +227,7 @@ def test_tus_js_client_terminates_an_unfinished_upload(
     all bytes before the client reports its progress.
     """
     file, _ = files(LARGE)
-    with CuttingProxy(deployment.servers[0].port, cuts=MEDIUM_CUTS[:2]) as network:
+    with TcpProxy(deployment.servers[0].port, cuts=MEDIUM_CUTS[:2]) as network:
         endpoint = f"http://127.0.0.1:{network.port}/files"
         printed = run_tus_js_client(endpoint, Job(file, LARGE), terminateAt=12 * MIB)
         assert network.cut_count == 2
@@ -316,7 +316,7 @@ def test_curl_resumes_from_the_offset_of_an_interim_response(
     file, digest = files(MEDIUM)
     job = Job(file, MEDIUM)
     cuts = [14 * MIB, 15 * MIB, 18 * MIB]
-    with CuttingProxy(deployment.servers[0].port, cuts=cuts) as network:
+    with TcpProxy(deployment.servers[0].port, cuts=cuts) as network:
         # At this rate a progress response, which is sent once a second, arrives before the cut.
         started = start_with_curl(
             f"http://127.0.0.1:{network.port}/files", job, "--limit-rate", "4M"

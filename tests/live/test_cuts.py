@@ -14,7 +14,7 @@ import pytest
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.proxies.cutting import Cut, CuttingProxy
+from tests.harness.proxies.tcp import Cut, TcpProxy
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import Gunicorn, wait_until
 from tus_wsgi.domain.model import KIB, MIB
@@ -170,7 +170,7 @@ def test_an_upload_completes_although_every_connection_is_cut(
     path = tus.create(len(FILE))
     cuts = range(200_000, 11 * MIB, 901_000)
     offset = 0
-    with CuttingProxy(server.port, cuts=cuts, how=how) as network:
+    with TcpProxy(server.port, cuts=cuts, how=how) as network:
         while offset < len(FILE):
             with Connection(network.port) as connection:
                 try:

@@ -22,6 +22,7 @@ from demo.app import PAGE_DIR, UPPY_FILES
 from demo.npm import fetch_files, find_npm
 from demo.process import ChildProcess, SetupError
 from demo.runner import UPPY, DemoPaths
+from tests.harness.proxies.tcp import TcpProxy
 from tests.harness.servers.gunicorn import wait_until
 from tests.live.demo_fixtures.chromium import Chromium, Page, find_chromium
 from tests.live.demo_fixtures.running import (
@@ -37,7 +38,6 @@ from tests.live.demo_fixtures.widget import (
     stored_uploads,
     wait_until_sent,
 )
-from tests.live.demo_fixtures.wire import Wire
 from tus_wsgi.domain.model import MIB
 
 pytestmark = pytest.mark.live
@@ -250,18 +250,18 @@ def browser(tmp_path: Path) -> Iterator[Chromium]:
 
 
 @pytest.fixture
-def wire(demo: RunningDemo) -> Iterator[Wire]:
-    with Wire(demo.port, upload=16 * MIB) as wire:
-        yield wire
+def proxy(demo: RunningDemo) -> Iterator[TcpProxy]:
+    with TcpProxy(demo.port, upload_rate=16 * MIB) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def page(browser: Chromium, wire: Wire) -> Page:
-    return open_page(browser, wire)
+def page(browser: Chromium, proxy: TcpProxy) -> Page:
+    return open_page(browser, proxy)
 
 
-def open_page(browser: Chromium, wire: Wire) -> Page:
-    page = browser.open_page(f"http://127.0.0.1:{wire.port}/")
+def open_page(browser: Chromium, proxy: TcpProxy) -> Page:
+    page = browser.open_page(f"http://127.0.0.1:{proxy.port}/")
     page.emulate_display(width=1200, height=900)
     page.wait_for(f"document.querySelector({DROP_ZONE!r})")
     return page
@@ -270,7 +270,7 @@ def open_page(browser: Chromium, wire: Wire) -> Page:
 @pytest.mark.browser
 @pytest.mark.timeout(180)
 def test_an_upload_resumes_after_the_network_was_cut(
-    demo: RunningDemo, wire: Wire, page: Page, tmp_path: Path
+    demo: RunningDemo, proxy: TcpProxy, page: Page, tmp_path: Path
 ) -> None:
     take_screenshots(page, "empty", tmp_path)
     file = random_file(tmp_path / "holiday video.mp4", size=50 * MIB)
@@ -278,26 +278,26 @@ def test_an_upload_resumes_after_the_network_was_cut(
     wait_until_sent(page, 0.4)
     take_screenshots(page, "uploading", tmp_path)
 
-    wire.cut()
+    proxy.disconnect()
     page.emulate_network(offline=True)
     page.wait_for("!document.querySelector('#offline').hidden")
     take_screenshots(page, "offline", tmp_path)
     time.sleep(2)  # long enough for the first retries to fail
     assert not stored_uploads(page)[0]["finished"]
 
-    wire.mend()
+    proxy.reconnect()
     page.emulate_network()
     page.wait_for("document.querySelector('.finished a[href]')", seconds=60)
     take_screenshots(page, "finished", tmp_path)
     assert_arrived(demo, page, file)
     # 40 % had arrived before the cut. A restart from zero would send 70 MiB in total.
-    assert wire.carried < 66 * MIB
+    assert proxy.carried < 66 * MIB
 
 
 @pytest.mark.browser
 @pytest.mark.timeout(180)
 def test_a_paused_upload_sends_nothing_until_it_is_resumed(
-    demo: RunningDemo, wire: Wire, page: Page, tmp_path: Path
+    demo: RunningDemo, proxy: TcpProxy, page: Page, tmp_path: Path
 ) -> None:
     file = random_file(tmp_path / "thesis.pdf", size=40 * MIB)
     page.drop(file, DROP_ZONE)
@@ -305,7 +305,7 @@ def test_a_paused_upload_sends_nothing_until_it_is_resumed(
     click_button(page, "Pause")
     page.wait_for(f"document.querySelector({button_selector('Resume')!r})")
     page.wait_for("document.querySelector('.row .state').textContent.endsWith('sent, paused')")
-    wait_until_idle(wire)
+    wait_until_idle(proxy)
     take_screenshots(page, "paused", tmp_path)
     url = stored_uploads(page)[0]["url"]
     paused = int(request(url, "HEAD", TUS_FIELDS)["Upload-Offset"])
@@ -313,12 +313,12 @@ def test_a_paused_upload_sends_nothing_until_it_is_resumed(
     time.sleep(2)
     assert int(request(url, "HEAD", TUS_FIELDS)["Upload-Offset"]) == paused
 
-    carried = wire.carried
+    carried = proxy.carried
     click_button(page, "Resume")
     page.wait_for("!document.querySelector('.row .state').textContent.includes('paused')")
     page.wait_for("document.querySelector('.finished a[href]')", seconds=60)
     assert_arrived(demo, page, file)
-    assert wire.carried - carried < 40 * MIB - paused + MIB, (
+    assert proxy.carried - carried < 40 * MIB - paused + MIB, (
         "more than the remaining bytes was sent"
     )
 
@@ -326,12 +326,12 @@ def test_a_paused_upload_sends_nothing_until_it_is_resumed(
 @pytest.mark.browser
 @pytest.mark.timeout(180)
 def test_after_a_reload_dropping_the_same_file_resumes_its_upload(
-    demo: RunningDemo, wire: Wire, page: Page, tmp_path: Path
+    demo: RunningDemo, proxy: TcpProxy, page: Page, tmp_path: Path
 ) -> None:
     file = random_file(tmp_path / "letter.bin", size=40 * MIB)
     page.drop(file, DROP_ZONE)
     wait_until_sent(page, 0.5)
-    page.navigate(f"http://127.0.0.1:{wire.port}/")
+    page.navigate(f"http://127.0.0.1:{proxy.port}/")
     page.wait_for("document.body.innerText.includes('Drop this file again to resume')")
     take_screenshots(page, "reloaded", tmp_path)
     [before] = stored_uploads(page)
@@ -353,8 +353,8 @@ def test_an_upload_resumes_by_itself_after_a_restart_of_the_demo(
     with contextlib.ExitStack() as stack:
         data = tmp_path / "data"
         first = stack.enter_context(running_demo(data, uppy=uppy))
-        wire = stack.enter_context(Wire(first.port, upload=16 * MIB))
-        page = open_page(browser, wire)
+        proxy = stack.enter_context(TcpProxy(first.port, upload_rate=16 * MIB))
+        page = open_page(browser, proxy)
         page.drop(file, DROP_ZONE)
         wait_until_sent(page, 0.4)
         assert first.stop(signal.SIGINT) == 0
@@ -370,7 +370,7 @@ def test_an_upload_resumes_by_itself_after_a_restart_of_the_demo(
 
 @pytest.mark.browser
 def test_a_cancelled_upload_is_deleted_on_the_server(
-    wire: Wire, page: Page, tmp_path: Path
+    proxy: TcpProxy, page: Page, tmp_path: Path
 ) -> None:
     page.drop(random_file(tmp_path / "mistake.bin", size=40 * MIB), DROP_ZONE)
     wait_until_sent(page, 0.2)
@@ -380,11 +380,11 @@ def test_a_cancelled_upload_is_deleted_on_the_server(
     wait_until(lambda: request(url, "HEAD", TUS_FIELDS).status in {404, 410}, seconds=10)
 
 
-def wait_until_idle(wire: Wire) -> None:
+def wait_until_idle(proxy: TcpProxy) -> None:
     """Wait until the network carries no more bytes."""
     carried = -1
-    while carried != wire.carried:
-        carried = wire.carried
+    while carried != proxy.carried:
+        carried = proxy.carried
         time.sleep(0.5)
 
 

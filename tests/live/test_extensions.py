@@ -12,7 +12,7 @@ import pytest
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import STREAM, VERSION, TusClient
 from tests.harness.data import some_bytes
-from tests.harness.proxies.cutting import CuttingProxy
+from tests.harness.proxies.tcp import TcpProxy
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import wait_until
 from tests.live.clients.drivers import aiotus_multiple
@@ -33,7 +33,7 @@ def test_aiotus_uploads_a_file_in_several_that_are_joined(
     for file, piece in zip(files, pieces, strict=True):
         file.write_bytes(piece)
     cuts = [300_000, 5_000_000, 9_000_000]
-    with CuttingProxy(deployment.start().port, cuts=cuts) as network:
+    with TcpProxy(deployment.start().port, cuts=cuts) as network:
         url = aiotus_multiple(f"http://127.0.0.1:{network.port}/files", files, chunk=1_000_000)
         assert network.cut_count == len(cuts)
     assert deployment.read_object(url) == data

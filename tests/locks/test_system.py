@@ -27,7 +27,7 @@ from demo.seaweedfs import SeaweedFS
 from tests.harness.data import write_file
 from tests.harness.lockers import LEASE_KINDS
 from tests.harness.node import node_packages, run_node
-from tests.harness.proxies.cutting import CuttingProxy
+from tests.harness.proxies.tcp import TcpProxy
 from tests.harness.servers.dynamodb import DynamoDB
 from tests.harness.servers.gunicorn import Gunicorn
 from tests.harness.servers.nginx import running_nginx
@@ -208,7 +208,7 @@ def held_in_s3(s3: SeaweedFS, prefix: str) -> Held:
 @contextmanager
 def system(
     kind: str, s3: SeaweedFS, dynamodb: DynamoDB, directory: Path
-) -> Iterator[tuple[Hosts, CuttingProxy, Held]]:
+) -> Iterator[tuple[Hosts, TcpProxy, Held]]:
     """The whole of it, from the network that breaks to the bucket."""
     environ = {
         **dynamodb.environ(),
@@ -227,7 +227,7 @@ def system(
         stack.callback(hosts.close)
         balancer = stack.enter_context(running_nginx(directory, hosts.ports))
         cuts = range(CUT_EVERY, 2000 * CUT_EVERY, CUT_EVERY)
-        yield hosts, stack.enter_context(CuttingProxy(balancer, cuts=cuts)), held
+        yield hosts, stack.enter_context(TcpProxy(balancer, cuts=cuts)), held
 
 
 def let_them_die(hosts: Hosts, held: Held) -> int:
