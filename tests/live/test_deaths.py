@@ -215,7 +215,7 @@ def test_a_stopped_server_accepts_no_connections(
     server.signal(signal.SIGTERM)
     assert server.wait_for_exit(STOP_SECONDS) == 0
 
-    def refused() -> bool:
+    def is_refused() -> bool:
         with (
             suppress(ConnectionRefusedError),
             socket.create_connection(("127.0.0.1", server.port), 1),
@@ -223,4 +223,4 @@ def test_a_stopped_server_accepts_no_connections(
             return False
         return True
 
-    wait_until(refused, seconds=1)
+    wait_until(is_refused, seconds=1)

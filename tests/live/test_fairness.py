@@ -1,4 +1,4 @@
-"""One client's ways are not another's trouble: not the fast, not the silent, and not the many."""
+"""Fast, idle and numerous clients do not slow down other clients."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ pytestmark = pytest.mark.live
 
 NewDeployment = Callable[..., Deployment]
 
-LATE = 2.0
-"""Seconds that a small request may take beside a large one, on a machine that does much else."""
+MAX_LATENCY = 2.0
+"""Seconds that a small request may take during a large one, on a busy machine."""
 
-CROWD = 200
-"""Clients that have sent something, and are silent."""
+IDLE_CLIENTS = 200
 
-SENT = 300 * KIB
+IDLE_BYTES = 300 * KIB
+"""Bytes that each idle client has sent."""
 
-LONG = 128 * MIB
+TAIL_SIZE = 128 * MIB
 
-CONNECTION_SIZE = 200 * KIB
-"""Bytes of memory that a client may cost beside the budget: 500 of them 100 MiB."""
+MAX_MEMORY_PER_CLIENT = 200 * KIB
+"""Bytes that a client may need in addition to the budget: 100 MiB for 500 clients."""
 
 
-def one_worker(deployment: Deployment) -> tuple[Gunicorn, int]:
+def start_one_worker(deployment: Deployment) -> tuple[Gunicorn, int]:
     server = deployment.start(workers=1)
     (worker,) = server.workers()
     return server, worker
 
 
 def send_fast(tus: TusClient, path: str, size: int, chunked: bool) -> None:
-    """Send without ever waiting for more than the server's kernel."""
+    """Send as fast as the server's kernel accepts bytes."""
     with Connection(tus.port, timeout=60) as connection:
         length = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(size)}
         connection.send_head("PATCH", path, patch_fields(0, **length))
@@ -57,11 +57,11 @@ def send_fast(tus: TusClient, path: str, size: int, chunked: bool) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-def test_a_small_request_beside_a_fast_client_is_answered_soon(
+def test_a_small_request_is_fast_while_a_fast_client_uploads(
     chunked: bool, new_deployment: NewDeployment
 ) -> None:
     deployment = new_deployment()
-    server, _ = one_worker(deployment)
+    server, _ = start_one_worker(deployment)
     tus = TusClient(server.port)
     size = 96 * MIB
     path = tus.create(size)
@@ -74,15 +74,15 @@ def test_a_small_request_beside_a_fast_client_is_answered_soon(
             seconds.append(time.monotonic() - began)
             time.sleep(0.02)
         done.result()
-    assert len(seconds) > 5, "the upload was over too soon"
-    assert max(seconds) < LATE, sorted(seconds)[-5:]
+    assert len(seconds) > 5, "the upload ended too early"
+    assert max(seconds) < MAX_LATENCY, sorted(seconds)[-5:]
 
 
-def test_a_healthy_upload_moves_while_stalled_clients_hold_the_budget(
+def test_an_upload_completes_while_stalled_clients_use_the_budget(
     new_deployment: NewDeployment,
 ) -> None:
     deployment = new_deployment(TUS_MEMORY_BUDGET="8MiB")
-    server, _ = one_worker(deployment)
+    server, _ = start_one_worker(deployment)
     tus = TusClient(server.port)
     data = some_bytes(2 * PART_SIZE + 1000)
     with ExitStack() as stack:
@@ -98,39 +98,40 @@ def test_a_healthy_upload_moves_while_stalled_clients_hold_the_budget(
     assert deployment.read_object(path) == data
 
 
-def test_silent_clients_cost_little_memory_beside_the_budget(new_deployment: NewDeployment) -> None:
-    """Their bytes are on disk, and none of them is waited for with much."""
+def test_idle_clients_need_little_memory_in_addition_to_the_budget(
+    new_deployment: NewDeployment,
+) -> None:
+    """Their bytes are on disk, and their receive buffers are small."""
     deployment = new_deployment(TUS_MEMORY_BUDGET="4MiB")
-    server, worker = one_worker(deployment)
+    server, worker = start_one_worker(deployment)
     TusClient(server.port).upload(bytes(MIB))
     before = psutil.Process(worker).memory_info().rss
     with ExitStack() as stack:
-        clients = [stack.enter_context(Connection(server.port)) for _ in range(CROWD)]
+        clients = [stack.enter_context(Connection(server.port)) for _ in range(IDLE_CLIENTS)]
         length = {"Upload-Length": str(PART_SIZE), "Content-Length": str(PART_SIZE)}
         for client in clients:
-            # One part: S3 hears nothing of it until its end.
+            # The upload has one part, so S3 gets no call before the end of the body.
             client.send_head("POST", "/files", {**VERSION, **STREAM, **length})
-            client.send(bytes(SENT))
+            client.send(bytes(IDLE_BYTES))
         for client in clients:
             client.wait_until_delivered()
         clients[-1].wait_until_consumed()
         grown = psutil.Process(worker).memory_info().rss - before
-    assert grown < 4 * MIB + CROWD * CONNECTION_SIZE, grown / MIB
+    assert grown < 4 * MIB + IDLE_CLIENTS * MAX_MEMORY_PER_CLIENT, grown / MIB
 
 
-def test_a_long_tail_takes_no_more_memory_than_the_budget(new_deployment: NewDeployment) -> None:
-    """Parts of an upload of 5 TiB have 525 MiB, so tails are long, and each request begins with
-    one."""
+def test_loading_a_long_tail_stays_within_the_memory_budget(new_deployment: NewDeployment) -> None:
+    """An upload of 5 TiB has parts of 525 MiB, so each request starts by loading a long tail."""
     deployment = new_deployment(TUS_MEMORY_BUDGET="16MiB")
-    server, worker = one_worker(deployment)
+    server, worker = start_one_worker(deployment)
     tus = TusClient(server.port)
     path = tus.create(5 << 40)
-    tus.append(path, 0, bytes(LONG))
+    tus.append(path, 0, bytes(TAIL_SIZE))
     process = Path(f"/proc/{worker}")
-    (process / "clear_refs").write_text("5")  # the peak begins anew
+    (process / "clear_refs").write_text("5")  # reset the peak
     before = psutil.Process(worker).memory_info().rss
-    tus.append(path, LONG, b"x")
+    tus.append(path, TAIL_SIZE, b"x")
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
     assert int(peak) * KIB - before < 24 * MIB
-    assert tus.offset(path) == LONG + 1
+    assert tus.offset(path) == TAIL_SIZE + 1
     tus.delete(path)

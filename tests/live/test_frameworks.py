@@ -1,4 +1,4 @@
-"""Around a Flask app, a Pyramid app, a Django app and a bare callable, mounted anywhere."""
+"""The middleware around Flask, Pyramid, Django and plain WSGI apps, mounted at two paths."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ APPS = {
     "bare": "tests.live.apps.bare:application",
 }
 
-OTHERS = [
+IGNORED_WARNINGS = [
     "pkg_resources is deprecated",
     "Deprecated call to `pkg_resources",
     "'cgi' is deprecated",
     "unclosed file",
 ]
-"""What Pyramid 2 and WebOb make Python and setuptools say."""
+"""Warnings that Pyramid 2 and WebOb cause."""
 
 
-def ask(server: Gunicorn, method: str, path: str, body: bytes | None = None) -> Response:
-    """A request that knows nothing of tus."""
+def request(server: Gunicorn, method: str, path: str, body: bytes | None = None) -> Response:
+    """Send a request without tus fields."""
     with Connection(server.port) as connection:
         connection.request(method, path, body=body)
         return connection.read_response()
 
 
 @pytest.mark.parametrize("app", APPS.values(), ids=APPS)
-def test_uploads_work_beside_the_application(
+def test_uploads_and_the_app_s_own_routes_work(
     app: str, new_deployment: Callable[..., Deployment]
 ) -> None:
-    """The application's own routes are untouched, at the root and below /app."""
+    """The middleware handles only the upload routes, at the root and at /app."""
     deployment = new_deployment()
-    server = deployment.start(workers=1, app=app, ignored=OTHERS)
+    server = deployment.start(workers=1, app=app, ignored=IGNORED_WARNINGS)
     for mount in ("", "/app"):
-        assert ask(server, "GET", f"{mount}/hello").body.decode() == f"hello from {mount}"
-        assert ask(server, "POST", f"{mount}/echo", FILE[:MIB]).body == FILE[:MIB]
-        assert ask(server, "GET", f"{mount}/files-x").body == b"the app's own"
-        missing = ask(server, "GET", f"{mount}/nothing")
+        assert request(server, "GET", f"{mount}/hello").body.decode() == f"hello from {mount}"
+        assert request(server, "POST", f"{mount}/echo", FILE[:MIB]).body == FILE[:MIB]
+        assert request(server, "GET", f"{mount}/files-x").body == b"the app's own"
+        missing = request(server, "GET", f"{mount}/nothing")
         assert (missing.status, missing.get("Tus-Resumable")) == (404, None)
 
         tus = TusClient(server.port, base=f"{mount}/files")
@@ -67,7 +67,7 @@ def test_uploads_work_beside_the_application(
         assert deployment.read_object(path) == FILE
 
 
-def test_a_base_path_and_a_public_url_of_ones_own(
+def test_base_path_and_public_url_can_be_set(
     new_deployment: Callable[..., Deployment],
 ) -> None:
     deployment = new_deployment(TUS_BASE_PATH="/api/v1/up", TUS_PUBLIC_URL="https://example.com/x")
@@ -76,11 +76,11 @@ def test_a_base_path_and_a_public_url_of_ones_own(
         "POST", "/api/v1/up", {"Upload-Length": "0", **VERSION}
     )
     assert created["Location"].startswith("https://example.com/x/")
-    assert ask(server, "GET", "/files/x").status == 404
-    assert ask(server, "GET", "/hello").body == b"hello from "
+    assert request(server, "GET", "/files/x").status == 404
+    assert request(server, "GET", "/hello").body == b"hello from "
 
 
-def test_a_forwarded_host_is_not_believed(tus: TusClient) -> None:
+def test_a_forwarded_host_is_ignored_by_default(tus: TusClient) -> None:
     fields = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
     created = tus.request("POST", "/files", {**fields, "Upload-Length": "0"})
     assert created["Location"].startswith(f"http://127.0.0.1:{tus.port}/files/")

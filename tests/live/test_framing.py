@@ -1,4 +1,4 @@
-"""Requests on one connection: refused bodies, smuggled requests, and connections that are kept."""
+"""Several requests on one connection: rejected bodies, request smuggling and keep-alive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = 200 * KIB
 
 UNKNOWN = "/files/aaaaaaaaaaaaaaaaaaaaaa"
 
-REFUSED = {
+REJECTED = {
     "409": (409, patch_fields(7)),
     "413": (413, patch_fields(10)),
     "415": (415, {**patch_fields(10), "Content-Type": "text/plain"}),
@@ -32,14 +32,14 @@ REFUSED = {
     "405": (405, patch_fields(10)),
 }
 
-refused = pytest.mark.parametrize("status", REFUSED)
+rejected = pytest.mark.parametrize("status", REJECTED)
 
-# Nobody knows that a chunked body is too long before it is read, so there is no early 413 for it.
-refused_and_framed = pytest.mark.parametrize(
+# The length of a chunked body is unknown before it is read, so it gets no early 413.
+rejected_and_framed = pytest.mark.parametrize(
     ("status", "chunked"),
     [
         pytest.param(status, chunked, id=f"{status}-{'chunked' if chunked else 'length'}")
-        for status in REFUSED
+        for status in REJECTED
         for chunked in (False, True)
         if not (chunked and status == "413")
     ],
@@ -47,26 +47,26 @@ refused_and_framed = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def begun(tus: TusClient) -> str:
-    """An upload of 1,000 bytes of which 10 are there."""
+def partial_upload(tus: TusClient) -> str:
+    """An upload of 1,000 bytes, of which 10 are stored."""
     path = tus.create(1000)
     tus.append(path, 0, b"0123456789")
     return path
 
 
-def refusable(status: str, begun: str) -> tuple[str, str, dict[str, str], int]:
-    """A request that is refused with `status`: method, target, fields, status."""
-    number, fields = REFUSED[status]
+def rejected_request(status: str, partial_upload: str) -> tuple[str, str, dict[str, str], int]:
+    """Return method, target, fields and expected status of a request that is rejected."""
+    number, fields = REJECTED[status]
     method = "PUT" if status == "405" else "PATCH"
-    return method, UNKNOWN if status == "404" else begun, fields, number
+    return method, UNKNOWN if status == "404" else partial_upload, fields, number
 
 
-@refused_and_framed
-def test_a_client_that_sends_everything_first_reads_why_it_was_refused(
-    status: str, chunked: bool, begun: str, tus: TusClient
+@rejected_and_framed
+def test_a_client_that_reads_after_sending_gets_the_error_response(
+    status: str, chunked: bool, partial_upload: str, tus: TusClient
 ) -> None:
-    """C-33, C-31, C-38: ten megabytes, of which the server reads the first."""
-    method, target, fields, expected = refusable(status, begun)
+    """C-33, C-31, C-38: the body has ten MiB, of which the server reads the first."""
+    method, target, fields, expected = rejected_request(status, partial_upload)
     body = some_bytes(LARGE)
     with Connection(tus.port) as connection:
         if chunked:
@@ -81,19 +81,19 @@ def test_a_client_that_sends_everything_first_reads_why_it_was_refused(
         assert response.status == expected
         assert response["Tus-Resumable"] == "1.0.0"
         assert connection.read_to_end() == b"", (
-            "the connection is closed, and nothing else was answered"
+            "the connection is not closed, or has a second response"
         )
-    assert tus.offset(begun) == 10
+    assert tus.offset(partial_upload) == 10
 
 
-@refused
-def test_a_client_that_listens_while_it_sends_is_told_early(
-    status: str, begun: str, tus: TusClient
+@rejected
+def test_a_client_that_reads_while_sending_gets_an_early_response(
+    status: str, partial_upload: str, tus: TusClient
 ) -> None:
-    """The answer comes before the tenth megabyte, and within the time for discarding."""
-    method, target, fields, expected = refusable(status, begun)
+    """The response arrives within three seconds, before the client has sent the whole body."""
+    method, target, fields, expected = rejected_request(status, partial_upload)
     body = some_bytes(LARGE)
-    answered = threading.Event()
+    responded = threading.Event()
     sent = 0
     with Connection(tus.port) as connection:
 
@@ -101,7 +101,7 @@ def test_a_client_that_listens_while_it_sends_is_told_early(
             nonlocal sent
             with suppress(ConnectionError):
                 for start in range(0, LARGE, 32 * KIB):
-                    if answered.is_set():
+                    if responded.is_set():
                         return
                     connection.send(body[start : start + 32 * KIB])
                     sent += 32 * KIB
@@ -112,19 +112,19 @@ def test_a_client_that_listens_while_it_sends_is_told_early(
         sender = threading.Thread(target=send)
         sender.start()
         response = connection.read_response()
-        answered.set()
+        responded.set()
         sender.join()
         assert response.status == expected
         assert time.monotonic() - began < 3
         assert sent < LARGE
-    assert tus.offset(begun) == 10
+    assert tus.offset(partial_upload) == 10
 
 
-@refused_and_framed
-def test_after_a_small_refused_body_the_connection_is_as_good_as_ever(
-    status: str, chunked: bool, begun: str, tus: TusClient
+@rejected_and_framed
+def test_the_connection_stays_open_after_a_small_rejected_body(
+    status: str, chunked: bool, partial_upload: str, tus: TusClient
 ) -> None:
-    method, target, fields, expected = refusable(status, begun)
+    method, target, fields, expected = rejected_request(status, partial_upload)
     body = some_bytes(SMALL)
     with Connection(tus.port) as connection:
         for _ in range(3):
@@ -135,26 +135,26 @@ def test_after_a_small_refused_body_the_connection_is_as_good_as_ever(
             else:
                 connection.request(method, target, fields, body)
             assert connection.read_response().status == expected
-        connection.request("HEAD", begun, VERSION)
+        connection.request("HEAD", partial_upload, VERSION)
         assert connection.read_response()["Upload-Offset"] == "10"
 
 
-def smuggled(victim: str) -> bytes:
-    """Bodies that would remove an upload if they were taken for requests."""
+def smuggled_request(victim: str) -> bytes:
+    """Return a request that would delete an upload if a body were parsed as requests."""
     request = (
         f"DELETE {victim} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nContent-Length: 0\r\n\r\n"
     )
     return request.encode()
 
 
-@refused_and_framed
+@rejected_and_framed
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["200KiB", "10MiB"])
-def test_an_unread_body_is_never_taken_for_requests(
-    status: str, size: int, chunked: bool, begun: str, tus: TusClient
+def test_an_unread_body_is_never_parsed_as_requests(
+    status: str, size: int, chunked: bool, partial_upload: str, tus: TusClient
 ) -> None:
     victim = tus.upload(b"precious")
-    method, target, fields, expected = refusable(status, begun)
-    request = smuggled(victim)
+    method, target, fields, expected = rejected_request(status, partial_upload)
+    request = smuggled_request(victim)
     body = request * (size // len(request))
     with Connection(tus.port) as connection:
         if chunked:
@@ -167,11 +167,11 @@ def test_an_unread_body_is_never_taken_for_requests(
         assert connection.read_response().status == expected
         with suppress(OSError):  # the server may have closed it
             connection.half_close()
-        assert connection.read_to_end() == b"", "one request has one response"
+        assert connection.read_to_end() == b"", "there is more than one response"
     assert tus.request("GET", victim).body == b"precious"
 
 
-def test_more_than_was_announced_is_the_next_request_and_no_data(
+def test_bytes_after_the_content_length_are_the_next_request(
     deployment: Deployment, tus: TusClient
 ) -> None:
     path = tus.create(20)
@@ -184,27 +184,27 @@ def test_more_than_was_announced_is_the_next_request_and_no_data(
     assert deployment.read_object(path) == b"0123456789abcdefghij"
 
 
-def test_pipelined_requests_are_answered_in_their_order(tus: TusClient) -> None:
+def test_pipelined_requests_are_answered_in_order(tus: TusClient) -> None:
     path = tus.create(PART_SIZE + 5)
     body = some_bytes(PART_SIZE + 5)
     with Connection(tus.port) as connection:
         patch = patch_fields(0, Content_Length=str(len(body)))
-        asked = [
+        requests = [
             connection.encode_head("HEAD", path, VERSION),
             connection.encode_head("PATCH", path, patch) + body,
             connection.encode_head("OPTIONS", "/files"),
             connection.encode_head("GET", path, {"Range": "bytes=1-3"}),
             connection.encode_head("DELETE", path, VERSION),
         ]
-        threading.Thread(target=connection.send, args=[b"".join(asked)], daemon=True).start()
+        threading.Thread(target=connection.send, args=[b"".join(requests)], daemon=True).start()
         connection.expect("HEAD", "PATCH", "OPTIONS", "GET", "DELETE")
-        responses = [connection.read_response() for _ in asked]
+        responses = [connection.read_response() for _ in requests]
     assert [response.status for response in responses] == [200, 204, 204, 206, 204]
     assert responses[3].body == body[1:4]
 
 
-def test_one_connection_carries_an_upload_from_its_creation_to_its_removal(tus: TusClient) -> None:
-    """Chunked or not, with a body or without: nothing of one request is left for the next."""
+def test_one_connection_serves_all_requests_of_an_upload(tus: TusClient) -> None:
+    """No bytes of a request are left for the next one: chunked or not, with or without a body."""
     body = some_bytes(2 * PART_SIZE)
     half = PART_SIZE + 1
     with Connection(tus.port) as connection:
@@ -249,10 +249,10 @@ def test_expect_100_continue_is_answered_and_the_body_arrives(
     assert deployment.read_object(path) == b"hello"
 
 
-def test_the_client_of_java_sends_patch_as_a_chunked_post_that_expects(
+def test_a_chunked_post_with_method_override_and_expect_is_a_patch(
     deployment: Deployment, tus: TusClient
 ) -> None:
-    """C-10, as tus-java-client does it."""
+    """C-10: tus-java-client sends PATCH like this."""
     path = tus.create(5)
     with Connection(tus.port) as connection:
         connection.send_head(
@@ -269,33 +269,33 @@ def test_the_client_of_java_sends_patch_as_a_chunked_post_that_expects(
     assert deployment.read_object(path) == b"hello"
 
 
-@refused
-def test_pages_of_other_origins_can_read_every_error(
-    status: str, begun: str, tus: TusClient
-) -> None:
-    """What a script may not read is a network error to it, and it would try again."""
+@rejected
+def test_error_responses_have_cors_fields(status: str, partial_upload: str, tus: TusClient) -> None:
+    """Without them a browser reports a network error to the script, which would retry."""
     origin = {"Origin": "https://example.com"}
-    method, target, fields, expected = refusable(status, begun)
+    method, target, fields, expected = rejected_request(status, partial_upload)
     response = tus.request(method, target, {**fields, **origin}, b"x" * 2000)
     assert response.status == expected
     assert response["Access-Control-Allow-Origin"] == "*"
     assert "Upload-Offset" in response["Access-Control-Expose-Headers"]
 
 
-def test_a_zero_byte_body_with_every_framing_is_a_no_op(tus: TusClient, begun: str) -> None:
-    """C-37"""
+def test_an_empty_body_changes_nothing_with_any_framing(
+    tus: TusClient, partial_upload: str
+) -> None:
+    """C-37: a PATCH without bytes succeeds."""
     with Connection(tus.port) as connection:
-        connection.request("PATCH", begun, patch_fields(10), b"")
+        connection.request("PATCH", partial_upload, patch_fields(10), b"")
         assert connection.read_response().status == 204
-        connection.send_head("PATCH", begun, patch_fields(10))
+        connection.send_head("PATCH", partial_upload, patch_fields(10))
         assert connection.read_response().status == 204
-        connection.send_head("PATCH", begun, patch_fields(10, Transfer_Encoding="chunked"))
+        connection.send_head("PATCH", partial_upload, patch_fields(10, Transfer_Encoding="chunked"))
         connection.send_chunk(b"")
         assert connection.read_response().status == 204
-    assert tus.offset(begun) == 10
+    assert tus.offset(partial_upload) == 10
 
 
-def test_the_stream_type_may_be_written_in_any_case(tus: TusClient, begun: str) -> None:
-    """C-32"""
+def test_the_content_type_is_case_insensitive(tus: TusClient, partial_upload: str) -> None:
+    """C-32: media types are case-insensitive."""
     fields = {**patch_fields(10), "Content-Type": STREAM["Content-Type"].title()}
-    assert tus.request("PATCH", begun, fields, b"x").status == 204
+    assert tus.request("PATCH", partial_upload, fields, b"x").status == 204

@@ -1,4 +1,4 @@
-"""A full disk under a real server: a limit on the size of files is one that every user can set."""
+"""A full disk, simulated with the worker's limit on file sizes, which needs no privileges."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from tus_wsgi.domain.model import KIB
 pytestmark = pytest.mark.live
 
 
-def test_what_came_before_the_disk_was_full_is_kept(
+def test_the_bytes_received_before_the_disk_was_full_are_stored(
     new_deployment: Callable[..., Deployment],
 ) -> None:
-    """The client reads 507, and goes on from there as soon as there is room again."""
+    """The client gets 507, and resumes from the stored offset when the disk has space again."""
     deployment = new_deployment(TUS_MEMORY_BUDGET="0")
-    deployment.expected_errors = r"Traceback"  # the operator's disk is the operator's business
+    deployment.expected_errors = r"Traceback"  # a full disk is logged with a traceback
     server = deployment.start(workers=1)
     (worker,) = server.workers()
     tus = TusClient(server.port)
-    room = PART_SIZE - 512 * KIB
+    free_space = PART_SIZE - 512 * KIB
     data = some_bytes(PART_SIZE)
     unlimited = resource.prlimit(worker, resource.RLIMIT_FSIZE)
     for before in (0, PART_SIZE):
         path = tus.create(before + PART_SIZE)
         if before:
             tus.append(path, 0, data)
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, (room, unlimited[1]))
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (free_space, unlimited[1]))
         assert tus.patch(path, before, data).status == 507
-        assert tus.offset(path) == before + room
+        assert tus.offset(path) == before + free_space
         resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited)
-        tus.append(path, before + room, data[room:])
+        tus.append(path, before + free_space, data[free_space:])
         assert deployment.read_object(path)[before:] == data

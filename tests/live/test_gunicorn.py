@@ -1,4 +1,4 @@
-"""Plain `gunicorn` in the project's directory, and every gunicorn that is supported."""
+"""`gunicorn` without arguments in the project's directory, and each supported version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.live
 FILE = some_bytes(PART_SIZE + 70_000)
 
 VERSIONS = ("23.0.0", "24.1.1", "25.3.0", "26.2.0", "27.0.1")
-"""The last of each range, from the first that `setup.py` takes."""
+"""The last release of each supported major version. The first one is the minimum in `setup.py`."""
 
 BODIES: list[tuple[str, bytes]] = [
     ("Content-Length", b""),
@@ -37,10 +37,10 @@ BODIES: list[tuple[str, bytes]] = [
     ("Transfer-Encoding", FILE[:7]),
     ("Content-Length", FILE[: 100 * KIB + 1]),
 ]
-"""How each says its length, and what it is."""
+"""The framing field and the content of each body."""
 
 
-def test_plain_gunicorn_serves_uploads_from_environment_variables_alone(
+def test_gunicorn_without_arguments_serves_uploads(
     new_deployment: Callable[..., Deployment], tmp_path: Path
 ) -> None:
     deployment = new_deployment()
@@ -56,27 +56,27 @@ def test_plain_gunicorn_serves_uploads_from_environment_variables_alone(
         assert deployment.read_object(tus.upload(FILE)) == FILE
         server.signal(signal.SIGTERM)
         assert server.wait_for_exit(STOP_SECONDS) == 0
-        said = server.read_log()
-    assert "Using worker: gevent" in said
-    assert said.count("Booting worker with pid") == 3
-    assert not re.search(r"warn|error|Traceback", said, re.IGNORECASE), said
+        log = server.read_log()
+    assert "Using worker: gevent" in log
+    assert log.count("Booting worker with pid") == 3
+    assert not re.search(r"warn|error|Traceback", log, re.IGNORECASE), log
     assert server.logged_errors() == []
     assert list(home.iterdir()) == []
 
 
-def test_every_range_of_gunicorns_that_is_supported_is_tried() -> None:
-    (wanted,) = {
+def test_versions_cover_the_supported_and_the_installed_gunicorn() -> None:
+    (requirement,) = {
         re.sub(r"\s*;.*", "", line)
         for line in importlib.metadata.requires("tus-wsgi-s3") or ()
         if line.startswith("gunicorn")
     }
-    assert wanted == f"gunicorn[gevent]>={VERSIONS[0].removesuffix('.0')}"
-    ours = importlib.metadata.version("gunicorn")
-    assert ours.split(".")[0] == VERSIONS[-1].split(".")[0], f"add {ours} to VERSIONS"
+    assert requirement == f"gunicorn[gevent]>={VERSIONS[0].removesuffix('.0')}"
+    installed = importlib.metadata.version("gunicorn")
+    assert installed.split(".")[0] == VERSIONS[-1].split(".")[0], f"add {installed} to VERSIONS"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_fast_path_is_taken_and_gives_what_the_slow_one_gives(
+def test_the_socket_and_wsgi_input_yield_the_same_bytes(
     version: str, new_deployment: Callable[..., Deployment], tmp_path: Path
 ) -> None:
     deployment = new_deployment()
@@ -84,24 +84,24 @@ def test_the_fast_path_is_taken_and_gives_what_the_slow_one_gives(
     environ = {**deployment.environ, "PYTHONPATH": str(packages)}
     command = [sys.executable, "-m", "gunicorn", "tests.live.apps.sources:application"]
     with Gunicorn(environ, directory=tmp_path, command=command) as server:
-        fast, slow = pipelined(server, "/"), pipelined(server, "/input")
-        wanted = [(len(body), hashlib.sha256(body).hexdigest()) for _, body in BODIES]
-        for said in (fast, slow):
-            assert [(one["size"], one["sha256"]) for one in said] == wanted
-            assert {one["gunicorn"] for one in said} == {version}
-        assert [one["source"] for one in fast] == [
+        fast, slow = send_pipelined(server, "/"), send_pipelined(server, "/input")
+        expected = [(len(body), hashlib.sha256(body).hexdigest()) for _, body in BODIES]
+        for reports in (fast, slow):
+            assert [(report["size"], report["sha256"]) for report in reports] == expected
+            assert {report["gunicorn"] for report in reports} == {version}
+        assert [report["source"] for report in fast] == [
             "SocketSource" if field == "Content-Length" else "InputSource" for field, _ in BODIES
         ]
-        assert {one["source"] for one in slow} == {"InputSource"}
+        assert {report["source"] for report in slow} == {"InputSource"}
         assert deployment.read_object(TusClient(server.port).upload(FILE)) == FILE
         assert server.logged_errors() == []
-        # What an old one says of its own sockets at its end is its own affair.
+        # Ignore the log after this: old versions warn about their own sockets when they stop.
         server.signal(signal.SIGTERM)
         assert server.wait_for_exit(STOP_SECONDS) == 0
 
 
-def pipelined(server: Gunicorn, target: str) -> list[dict[str, object]]:
-    """What the application says of each body, all sent over one connection before any answer."""
+def send_pipelined(server: Gunicorn, target: str) -> list[dict[str, object]]:
+    """Send all bodies over one connection before any response. Return the app's reports."""
     with Connection(server.port) as connection:
         for field, body in BODIES:
             if field == "Content-Length":
@@ -111,10 +111,10 @@ def pipelined(server: Gunicorn, target: str) -> list[dict[str, object]]:
                 head = connection.encode_head("POST", target, {field: "chunked"})
                 connection.send(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
             connection.expect("POST")
-        return [told(connection.read_response()) for _ in BODIES]
+        return [parse_report(connection.read_response()) for _ in BODIES]
 
 
-def told(response: Response) -> dict[str, object]:
+def parse_report(response: Response) -> dict[str, object]:
     assert response.status == 200
-    said: dict[str, object] = json.loads(response.body)
-    return said
+    report: dict[str, object] = json.loads(response.body)
+    return report

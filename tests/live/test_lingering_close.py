@@ -1,4 +1,4 @@
-"""Bodies that nobody reads to their end: the client learns why, and nobody else notices."""
+"""Bodies that the server does not read: clients get the response, and others are not slowed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.harness.servers.gunicorn import STOP_SECONDS, Gunicorn
 from tests.harness.servers.nginx import running_nginx
 from tests.harness.timing import assert_takes_less
 from tests.harness.tls import write_certificate
-from tests.live.test_threads import THREADS
+from tests.live.test_threads import GTHREAD_ARGUMENTS
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.connection import LINGER_SECONDS
 
@@ -29,13 +29,13 @@ pytestmark = pytest.mark.live
 UNKNOWN = "/files/aaaaaaaaaaaaaaaaaaaaaa"
 
 SIZE = 48 * MIB
-"""Far more than is read before the response."""
+"""Much more than the server reads before it responds."""
 
-CPU_SECONDS = 1.0
-"""To receive and forget that much takes 0.02 to 0.05 s. gunicorn 27 left to itself takes up to 17,
-and does nothing else meanwhile."""
+MAX_CPU_SECONDS = 1.0
+"""Receiving and discarding `SIZE` bytes takes 0.02 to 0.05 s. gunicorn 27 alone takes up to 17 s,
+and serves no other request meanwhile."""
 
-KINDS: dict[str, list[str]] = {"gevent": [], "gthread": THREADS}
+WORKER_ARGUMENTS: dict[str, list[str]] = {"gevent": [], "gthread": GTHREAD_ARGUMENTS}
 
 FILE = some_bytes(2 * PART_SIZE)
 
@@ -45,88 +45,92 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_certificate(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=WORKER_ARGUMENTS)
 def plain(request: pytest.FixtureRequest, deployment: Deployment) -> Gunicorn:
-    return deployment.start(workers=1, arguments=KINDS[request.param])
+    return deployment.start(workers=1, arguments=WORKER_ARGUMENTS[request.param])
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=WORKER_ARGUMENTS)
 def secure(request: pytest.FixtureRequest, deployment: Deployment, certificate: Path) -> Gunicorn:
-    return deployment.start(workers=1, arguments=KINDS[request.param], certificate=certificate)
+    return deployment.start(
+        workers=1, arguments=WORKER_ARGUMENTS[request.param], certificate=certificate
+    )
 
 
-def cpu(server: Gunicorn) -> float:
-    """Seconds that its workers have computed so far."""
+def cpu_seconds(server: Gunicorn) -> float:
+    """Return the CPU time of the workers so far."""
     return sum(sum(psutil.Process(worker).cpu_times()[:2]) for worker in server.workers())
 
 
-def send_all_the_same(connection: Connection, *, chunked: bool, path: str = UNKNOWN) -> None:
-    """A body that nobody wants, all at once, from a client that does not listen meanwhile."""
+def send_large_body(connection: Connection, *, chunked: bool, path: str = UNKNOWN) -> None:
+    """Send a large body at once, without reading the response meanwhile."""
     framing = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(SIZE)}
     connection.send_head("PATCH", path, patch_fields(0, **framing))
     with suppress(OSError):
         (connection.send_chunk if chunked else connection.send)(bytes(SIZE))
 
 
-def cheaply_refused(server: Gunicorn, *, chunked: bool, path: str = UNKNOWN) -> Response:
-    before = cpu(server)
+def assert_rejected_cheaply(server: Gunicorn, *, chunked: bool, path: str = UNKNOWN) -> Response:
+    cpu_before = cpu_seconds(server)
     with Connection(server.port, timeout=60, tls=server.tls) as connection:
-        send_all_the_same(connection, chunked=chunked, path=path)
+        send_large_body(connection, chunked=chunked, path=path)
         response = connection.read_response()
         assert connection.read_to_end() == b""
     assert response.status == 404
     assert TusClient(server.port, tls=server.tls).head(UNKNOWN).status == 404
-    assert cpu(server) - before < CPU_SECONDS
+    assert cpu_seconds(server) - cpu_before < MAX_CPU_SECONDS
     return response
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-def test_a_refused_body_costs_no_more_than_to_receive_it(plain: Gunicorn, *, chunked: bool) -> None:
-    assert cheaply_refused(plain, chunked=chunked)["Connection"] == "close"
+def test_a_rejected_body_costs_little_cpu(plain: Gunicorn, *, chunked: bool) -> None:
+    assert assert_rejected_cheaply(plain, chunked=chunked)["Connection"] == "close"
 
 
-def test_nor_does_one_that_is_for_nobody(plain: Gunicorn) -> None:
-    assert cheaply_refused(plain, chunked=False, path="/elsewhere")["Connection"] == "close"
+def test_a_body_for_an_unknown_path_costs_little_cpu(plain: Gunicorn) -> None:
+    assert assert_rejected_cheaply(plain, chunked=False, path="/elsewhere")["Connection"] == "close"
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-def test_it_costs_no_more_over_tls(secure: Gunicorn, *, chunked: bool) -> None:
-    assert cheaply_refused(secure, chunked=chunked)["Connection"] == "close"
+def test_a_rejected_body_over_tls_costs_little_cpu(secure: Gunicorn, *, chunked: bool) -> None:
+    assert assert_rejected_cheaply(secure, chunked=chunked)["Connection"] == "close"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_costs_no_more_where_gunicorn_cannot_be_told_to_close(
+@pytest.mark.parametrize("kind", WORKER_ARGUMENTS)
+def test_a_rejected_body_behind_a_middleware_costs_little_cpu(
     kind: str, deployment: Deployment
 ) -> None:
     server = deployment.start(
-        workers=1, app="tests.live.apps.wrapped:application", arguments=KINDS[kind]
+        workers=1, app="tests.live.apps.wrapped:application", arguments=WORKER_ARGUMENTS[kind]
     )
-    assert cheaply_refused(server, chunked=False)["X-Wrapped"] == "yes"
+    assert assert_rejected_cheaply(server, chunked=False)["X-Wrapped"] == "yes"
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-def test_a_client_behind_nginx_reads_why(plain: Gunicorn, tmp_path: Path, *, chunked: bool) -> None:
-    """nginx has the response while it still sends the body."""
+def test_a_client_behind_nginx_gets_the_response(
+    plain: Gunicorn, tmp_path: Path, *, chunked: bool
+) -> None:
+    """nginx receives the response while it still sends the body."""
     with (
         running_nginx(tmp_path, [plain.port]) as port,
         Connection(port, timeout=60) as connection,
     ):
-        send_all_the_same(connection, chunked=chunked)
+        send_large_body(connection, chunked=chunked)
         response = connection.read_response()
     assert (response.status, response["Tus-Resumable"]) == (404, "1.0.0")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_body_that_is_superseded_costs_no_more(kind: str, deployment: Deployment) -> None:
-    """Its client goes on sending, faster than anything."""
-    server = deployment.start(workers=1, arguments=KINDS[kind])
+@pytest.mark.parametrize("kind", WORKER_ARGUMENTS)
+def test_a_superseded_body_costs_little_cpu(kind: str, deployment: Deployment) -> None:
+    """The superseded client keeps sending at full speed."""
+    server = deployment.start(workers=1, arguments=WORKER_ARGUMENTS[kind])
     tus = TusClient(server.port)
     path = tus.create(2 * SIZE)
     with Connection(server.port, timeout=60) as connection, ThreadPoolExecutor(1) as threads:
         connection.send_head("PATCH", path, patch_fields(0, Content_Length=str(2 * SIZE)))
         connection.send(bytes(KIB))
         connection.wait_until_consumed()
-        before = cpu(server)
+        cpu_before = cpu_seconds(server)
         head = threads.submit(tus.offset, path)
         began = time.monotonic()
         with suppress(OSError):
@@ -134,14 +138,14 @@ def test_a_body_that_is_superseded_costs_no_more(kind: str, deployment: Deployme
         assert time.monotonic() - began < LINGER_SECONDS
         assert connection.read_response().status == 423
         assert head.result() >= KIB
-    assert cpu(server) - before < CPU_SECONDS
+    assert cpu_seconds(server) - cpu_before < MAX_CPU_SECONDS
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_stops_waits_for_no_rest(
+@pytest.mark.parametrize("kind", WORKER_ARGUMENTS)
+def test_a_stopping_server_does_not_wait_for_a_rejected_body(
     kind: str, new_deployment: Callable[..., Deployment]
 ) -> None:
-    server = new_deployment().start(workers=1, arguments=KINDS[kind])
+    server = new_deployment().start(workers=1, arguments=WORKER_ARGUMENTS[kind])
     with Connection(server.port, timeout=60) as connection, ThreadPoolExecutor(1) as threads:
         connection.send_head("PATCH", UNKNOWN, patch_fields(0, Content_Length=str(1 << 40)))
 
@@ -160,43 +164,43 @@ def test_a_server_that_stops_waits_for_no_rest(
         sender.result()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_downloads_that_nobody_takes_are_given_up(
+@pytest.mark.parametrize("kind", WORKER_ARGUMENTS)
+def test_stalled_downloads_are_closed_after_the_network_timeout(
     kind: str, new_deployment: Callable[..., Deployment]
 ) -> None:
-    """And while that happens nobody else waits."""
+    """Meanwhile, other requests are answered in time."""
     deployment = new_deployment(TUS_NETWORK_TIMEOUT="3s")
     deployment.expected_errors = (
-        r"Traceback|Socket error processing request"  # gunicorn's words for it
+        r"Traceback|Socket error processing request"  # gunicorn logs the timeouts
     )
-    server = deployment.start(workers=1, arguments=KINDS[kind])
+    server = deployment.start(workers=1, arguments=WORKER_ARGUMENTS[kind])
     (worker,) = map(psutil.Process, server.workers())
     tus = TusClient(server.port)
     path = tus.upload(bytes(SIZE))
 
-    def slowest() -> float:
-        took = 0.0
+    def slowest_request() -> float:
+        slowest = 0.0
         with ExitStack() as stack:
-            stuck = [stack.enter_context(Connection(server.port)) for _ in range(4)]
-            ours = {one.socket.getsockname() for one in stuck}
-            for one in stuck:
-                one.request("GET", path)
-            for one in stuck:
-                assert one.socket.recv(1) == b"H"
+            stalled = [stack.enter_context(Connection(server.port)) for _ in range(4)]
+            addresses = {connection.socket.getsockname() for connection in stalled}
+            for connection in stalled:
+                connection.request("GET", path)
+            for connection in stalled:
+                assert connection.socket.recv(1) == b"H"
             deadline = time.monotonic() + 30
-            while ours & {one.raddr for one in worker.net_connections("tcp")}:
+            while addresses & {peer.raddr for peer in worker.net_connections("tcp")}:
                 assert time.monotonic() < deadline
                 began = time.monotonic()
                 assert tus.request("OPTIONS", "/files").status == 204
-                took = max(took, time.monotonic() - began)
-        return took
+                slowest = max(slowest, time.monotonic() - began)
+        return slowest
 
-    assert_takes_less(1.5, slowest)
+    assert_takes_less(1.5, slowest_request)
     assert len(tus.request("GET", path).body) == SIZE
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-def test_a_superseded_body_has_its_response_over_tls(
+def test_a_superseded_client_gets_the_response_over_tls(
     secure: Gunicorn, deployment: Deployment, *, chunked: bool
 ) -> None:
     tus = TusClient(secure.port, tls=secure.tls)
@@ -207,7 +211,7 @@ def test_a_superseded_body_has_its_response_over_tls(
         (connection.send_chunk if chunked else connection.send)(FILE[:70_000])
         connection.wait_until_consumed()
         offset = tus.offset(path)
-        told = connection.read_response()
-    assert (told.status, told["Upload-Offset"]) == (423, str(offset))
+        response = connection.read_response()
+    assert (response.status, response["Upload-Offset"]) == (423, str(offset))
     tus.append(path, offset, FILE[offset:])
     assert deployment.read_object(path) == FILE

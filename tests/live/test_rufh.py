@@ -1,4 +1,4 @@
-"""Resumable uploads for HTTP through a real server: interim responses, cuts, and both protocols."""
+"""Resumable uploads for HTTP with a real server: interim responses, cuts, and both protocols."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FILE = some_bytes(3 * PART_SIZE + 70_001)
 VERSIONS = [3, 5, 6, 8, 9]
 
 
-def fields(interop: int | None, *, complete: bool, **more: str) -> dict[str, str]:
-    named = {name.replace("_", "-"): value for name, value in more.items()}
+def upload_fields(interop: int | None, *, complete: bool, **extra: str) -> dict[str, str]:
+    named = {name.replace("_", "-"): value for name, value in extra.items()}
     if interop is not None:
         named["Upload-Draft-Interop-Version"] = str(interop)
     if interop == 3:
@@ -29,13 +29,13 @@ def fields(interop: int | None, *, complete: bool, **more: str) -> dict[str, str
     return {**named, "Upload-Complete": "?1" if complete else "?0"}
 
 
-def partial(interop: int | None, offset: int, *, complete: bool) -> dict[str, str]:
-    more = {"Content_Type": "application/partial-upload", "Upload_Offset": str(offset)}
-    return fields(interop, complete=complete, **more)
+def append_fields(interop: int | None, offset: int, *, complete: bool) -> dict[str, str]:
+    extra = {"Content_Type": "application/partial-upload", "Upload_Offset": str(offset)}
+    return upload_fields(interop, complete=complete, **extra)
 
 
-def interim(connection: Connection) -> Response:
-    """The next response, be it an interim one."""
+def read_interim(connection: Connection) -> Response:
+    """Read the next response, which may be an interim one."""
     return connection.read_any_response("POST")
 
 
@@ -43,10 +43,12 @@ def path_of(response: Response) -> str:
     return urlsplit(response["Location"]).path
 
 
-def ask(port: int, method: str, path: str, said: dict[str, str], body: bytes = b"") -> Response:
+def request(
+    port: int, method: str, path: str, fields: dict[str, str], body: bytes = b""
+) -> Response:
     with Connection(port) as connection:
         connection.request(
-            method, path, said, body if body or method in ("POST", "PATCH") else None
+            method, path, fields, body if body or method in ("POST", "PATCH") else None
         )
         return connection.read_response()
 
@@ -57,14 +59,14 @@ def port(deployment: Deployment) -> int:
 
 
 @pytest.mark.parametrize("interop", VERSIONS)
-def test_a_whole_file_in_one_request_is_told_first_where_it_is(
+def test_the_first_interim_response_contains_the_location(
     deployment: Deployment, port: int, interop: int
 ) -> None:
-    """R-10, R-15"""
+    """R-10, R-15: the whole file is in one request."""
     with Connection(port) as connection:
-        said = fields(interop, complete=True, Content_Type="video/mp4")
-        connection.send_head("POST", "/files", {**said, "Content-Length": str(len(FILE))})
-        first = interim(connection)
+        fields = upload_fields(interop, complete=True, Content_Type="video/mp4")
+        connection.send_head("POST", "/files", {**fields, "Content-Length": str(len(FILE))})
+        first = read_interim(connection)
         assert first.status == 104
         assert first["Upload-Draft-Interop-Version"] == str(interop)
         connection.send(FILE)
@@ -76,104 +78,108 @@ def test_a_whole_file_in_one_request_is_told_first_where_it_is(
 
 
 @pytest.mark.parametrize("interop", VERSIONS)
-def test_what_a_cut_left_is_found_at_the_location_of_the_interim_response(
+def test_a_cut_upload_resumes_at_the_location_of_the_interim_response(
     deployment: Deployment, port: int, interop: int
 ) -> None:
-    """R-18, R-46"""
+    """R-18, R-46: HEAD returns the number of bytes that arrived before the cut."""
     sent = PART_SIZE + 12_345
     with Connection(port) as connection:
-        said = fields(interop, complete=True)
-        connection.send_head("POST", "/files", {**said, "Content-Length": str(len(FILE))})
-        path = path_of(interim(connection))
+        fields = upload_fields(interop, complete=True)
+        connection.send_head("POST", "/files", {**fields, "Content-Length": str(len(FILE))})
+        path = path_of(read_interim(connection))
         connection.send(FILE[:sent])
         connection.wait_until_delivered()
         connection.half_close()
         connection.read_to_end()
     version = {"Upload-Draft-Interop-Version": str(interop)}
-    found = ask(port, "HEAD", path, version)
+    found = request(port, "HEAD", path, version)
     assert int(found["Upload-Offset"]) == sent
-    rest = partial(interop, sent, complete=True)
-    assert ask(port, "PATCH", path, rest, FILE[sent:]).status in (201, 204)
+    fields = append_fields(interop, sent, complete=True)
+    assert request(port, "PATCH", path, fields, FILE[sent:]).status in (201, 204)
     assert deployment.read_object(path) == FILE
 
 
 @pytest.mark.parametrize("interop", [None, 99])
-def test_who_names_no_version_that_is_known_gets_one_response(
+def test_requests_without_a_known_version_get_no_interim_response(
     port: int, interop: int | None
 ) -> None:
-    """R-11"""
+    """R-11: neither without a version nor with an unknown one."""
     with Connection(port) as connection:
-        connection.request("POST", "/files", fields(interop, complete=True), b"hello")
-        only = interim(connection)
-    assert only.status == 201
+        connection.request("POST", "/files", upload_fields(interop, complete=True), b"hello")
+        response = read_interim(connection)
+    assert response.status == 201
 
 
 @pytest.mark.parametrize("interop", [None, 5, 6])
-def test_a_careful_client_creates_first_and_sends_afterwards(
+def test_an_upload_is_created_first_and_appended_to_afterwards(
     deployment: Deployment, port: int, interop: int | None
 ) -> None:
-    """R-12, R-13, R-37, R-38: as tus-js-client does it."""
-    begun = ask(port, "POST", "/files", fields(interop, complete=False, Upload_Length="70001"))
-    assert begun.status == 201
-    path = path_of(begun)
+    """R-12, R-13, R-37, R-38: tus-js-client uploads like this."""
+    created = request(
+        port, "POST", "/files", upload_fields(interop, complete=False, Upload_Length="70001")
+    )
+    assert created.status == 201
+    path = path_of(created)
     data = FILE[:70_001]
-    half = ask(port, "PATCH", path, partial(interop, 0, complete=False), data[:1000])
+    half = request(port, "PATCH", path, append_fields(interop, 0, complete=False), data[:1000])
     assert (half["Upload-Offset"], half["Upload-Complete"]) == ("1000", "?0")
-    whole = ask(port, "PATCH", path, partial(interop, 1000, complete=True), data[1000:])
-    assert (whole["Upload-Offset"], whole["Upload-Complete"]) == ("70001", "?1")
+    complete = request(
+        port, "PATCH", path, append_fields(interop, 1000, complete=True), data[1000:]
+    )
+    assert (complete["Upload-Offset"], complete["Upload-Complete"]) == ("70001", "?1")
     assert deployment.read_object(path) == data
 
 
-def test_the_length_is_not_the_end_until_the_client_says_so(
+def test_an_upload_with_all_bytes_is_incomplete_until_the_client_completes_it(
     deployment: Deployment, port: int
 ) -> None:
-    """R-39"""
-    said = fields(9, complete=False, Upload_Length="5")
-    path = path_of(ask(port, "POST", "/files", said))
-    full = ask(port, "PATCH", path, partial(9, 0, complete=False), b"hello")
+    """R-39, and R-43: completing a second time returns the same response."""
+    fields = upload_fields(9, complete=False, Upload_Length="5")
+    path = path_of(request(port, "POST", "/files", fields))
+    full = request(port, "PATCH", path, append_fields(9, 0, complete=False), b"hello")
     assert (full["Upload-Offset"], full["Upload-Complete"]) == ("5", "?0")
-    assert ask(port, "HEAD", path, {})["Upload-Complete"] == "?0"
-    done = ask(port, "PATCH", path, partial(9, 5, complete=True))
+    assert request(port, "HEAD", path, {})["Upload-Complete"] == "?0"
+    done = request(port, "PATCH", path, append_fields(9, 5, complete=True))
     assert done["Upload-Complete"] == "?1"
     assert deployment.read_object(path) == b"hello"
-    again = ask(port, "PATCH", path, partial(9, 5, complete=True))
-    assert (again.status, again["Upload-Complete"]) == (204, "?1"), "R-43: the answer was lost"
+    again = request(port, "PATCH", path, append_fields(9, 5, complete=True))
+    assert (again.status, again["Upload-Complete"]) == (204, "?1"), "R-43: the response was lost"
 
 
-def test_an_append_past_the_length_is_the_end_of_the_upload(port: int) -> None:
-    """R-40"""
-    said = fields(9, complete=False, Upload_Length="5")
-    path = path_of(ask(port, "POST", "/files", said))
-    refused = ask(port, "PATCH", path, partial(9, 0, complete=False), b"hello!")
-    assert refused.status == 400
-    assert ask(port, "HEAD", path, {}).status in (404, 410)
+def test_an_append_beyond_the_length_ends_the_upload(port: int) -> None:
+    """R-40: the request is 400, and the upload no longer exists."""
+    fields = upload_fields(9, complete=False, Upload_Length="5")
+    path = path_of(request(port, "POST", "/files", fields))
+    response = request(port, "PATCH", path, append_fields(9, 0, complete=False), b"hello!")
+    assert response.status == 400
+    assert request(port, "HEAD", path, {}).status in (404, 410)
 
 
-def test_one_protocol_goes_on_where_another_began(deployment: Deployment, port: int) -> None:
+def test_an_upload_can_continue_in_the_other_protocol(deployment: Deployment, port: int) -> None:
     tus = TusClient(port)
     path = tus.create(10)
-    assert ask(port, "PATCH", path, partial(6, 0, complete=False), b"01234").status == 201
+    assert request(port, "PATCH", path, append_fields(6, 0, complete=False), b"01234").status == 201
     assert tus.offset(path) == 5
     assert tus.patch(path, 5, b"56789").status == 204
     assert deployment.read_object(path) == b"0123456789"
-    assert ask(port, "HEAD", path, {})["Upload-Complete"] == "?1"
+    assert request(port, "HEAD", path, {})["Upload-Complete"] == "?1"
 
 
-def test_a_newcomer_takes_over_from_a_stalled_client(deployment: Deployment, port: int) -> None:
-    """R-71"""
+def test_a_head_supersedes_a_stalled_client(deployment: Deployment, port: int) -> None:
+    """R-71: within two seconds, and the received bytes are stored."""
 
     def take_over() -> float:
-        head = {**fields(6, complete=True), "Content-Length": "100"}
+        head = {**upload_fields(6, complete=True), "Content-Length": "100"}
         with Connection(port) as connection:
             connection.send_head("POST", "/files", head)
-            path = path_of(interim(connection))
+            path = path_of(read_interim(connection))
             connection.send(b"x" * 40)
             connection.wait_until_delivered()
             began = time.monotonic()
-            assert ask(port, "HEAD", path, {})["Upload-Offset"] == "40"
+            assert request(port, "HEAD", path, {})["Upload-Offset"] == "40"
             took = time.monotonic() - began
-        assert ask(port, "DELETE", path, {}).status == 204
-        assert ask(port, "HEAD", path, {}).status == 404
+        assert request(port, "DELETE", path, {}).status == 204
+        assert request(port, "HEAD", path, {}).status == 404
         return took
 
     assert_takes_less(2, take_over)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.live
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    with start_seaweedfs(tmp_path_factory.mktemp("s3") / "data", bucket="here") as server:
+    with start_seaweedfs(tmp_path_factory.mktemp("s3") / "data", bucket="bucket") as server:
         yield server
 
 
@@ -30,51 +30,52 @@ def status(error: pytest.ExceptionInfo[ClientError]) -> int:
     return error.value.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def test_five_actions_are_enough_for_an_upload(server: SeaweedFS) -> None:
+def test_the_five_permissions_suffice_for_an_upload(server: SeaweedFS) -> None:
     s3 = server.client(server.least_privilege)
-    aborted = s3.create_multipart_upload(Bucket="here", Key="five")["UploadId"]
-    s3.abort_multipart_upload(Bucket="here", Key="five", UploadId=aborted)
+    aborted = s3.create_multipart_upload(Bucket="bucket", Key="five")["UploadId"]
+    s3.abort_multipart_upload(Bucket="bucket", Key="five", UploadId=aborted)
 
-    id = s3.create_multipart_upload(Bucket="here", Key="five")["UploadId"]
-    part = s3.upload_part(Bucket="here", Key="five", UploadId=id, PartNumber=1, Body=b"part")
-    listed = s3.list_parts(Bucket="here", Key="five", UploadId=id)["Parts"]
+    id = s3.create_multipart_upload(Bucket="bucket", Key="five")["UploadId"]
+    part = s3.upload_part(Bucket="bucket", Key="five", UploadId=id, PartNumber=1, Body=b"part")
+    listed = s3.list_parts(Bucket="bucket", Key="five", UploadId=id)["Parts"]
     assert [part["Size"] for part in listed] == [4]
     s3.complete_multipart_upload(
-        Bucket="here",
+        Bucket="bucket",
         Key="five",
         UploadId=id,
         MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
     )
-    s3.put_object(Bucket="here", Key="small", Body=b"x")
-    assert s3.head_object(Bucket="here", Key="five")["ContentLength"] == 4
-    s3.delete_object(Bucket="here", Key="five")
+    s3.put_object(Bucket="bucket", Key="small", Body=b"x")
+    assert s3.head_object(Bucket="bucket", Key="five")["ContentLength"] == 4
+    s3.delete_object(Bucket="bucket", Key="five")
 
 
-def test_least_privilege_may_do_no_more(server: SeaweedFS) -> None:
+def test_least_privilege_has_no_further_permissions(server: SeaweedFS) -> None:
     s3 = server.client(server.least_privilege)
-    for refused in (s3.list_objects_v2, s3.list_multipart_uploads, s3.head_bucket):
+    for denied in (s3.list_objects_v2, s3.list_multipart_uploads, s3.head_bucket):
         with pytest.raises(ClientError) as error:
-            refused(Bucket="here")
+            denied(Bucket="bucket")
         assert status(error) == 403
     with pytest.raises(ClientError) as error:
         s3.put_object(Bucket="elsewhere", Key="k", Body=b"")
     assert status(error) == 403
 
 
-def test_the_administrator_sees_everything(server: SeaweedFS) -> None:
+def test_the_administrator_may_list_objects(server: SeaweedFS) -> None:
     assert (
-        server.client().list_objects_v2(Bucket="here")["ResponseMetadata"]["HTTPStatusCode"] == 200
+        server.client().list_objects_v2(Bucket="bucket")["ResponseMetadata"]["HTTPStatusCode"]
+        == 200
     )
 
 
-def test_a_wrong_secret_is_refused(server: SeaweedFS) -> None:
-    stranger = Credentials.new(server.admin.access_key)
+def test_a_wrong_secret_is_rejected(server: SeaweedFS) -> None:
+    wrong = Credentials.new(server.admin.access_key)
     with pytest.raises(ClientError) as error:
-        server.client(stranger).put_object(Bucket="here", Key="k", Body=b"")
+        server.client(wrong).put_object(Bucket="bucket", Key="k", Body=b"")
     assert status(error) == 403
 
 
-def test_the_data_survives_a_kill(tmp_path: Path) -> None:
+def test_the_data_survives_sigkill(tmp_path: Path) -> None:
     with start_seaweedfs(tmp_path / "data") as first:
         process, s3 = psutil.Process(first.pid), first.client()
         for number in range(20):
@@ -89,50 +90,56 @@ def test_the_data_survives_a_kill(tmp_path: Path) -> None:
         assert not second.running()
 
 
-def test_a_directory_has_one_server(server: SeaweedFS) -> None:
+def test_a_second_server_in_the_same_directory_is_rejected(server: SeaweedFS) -> None:
     with pytest.raises(SetupError, match=rf"another SeaweedFS is running.*process {server.pid}\b"):
         start_seaweedfs(server.log.parent)
 
 
 @pytest.mark.parametrize("bucket", ["b1", "Upper", "under_score", "-", "x" * 64])
-def test_a_name_that_no_bucket_can_have(tmp_path: Path, bucket: str) -> None:
+def test_an_invalid_bucket_name_is_rejected(tmp_path: Path, bucket: str) -> None:
     with pytest.raises(ValueError, match="bucket name"):
         start_seaweedfs(tmp_path, bucket=bucket)
 
 
-def test_a_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def nothing(name: str) -> None:
+def test_a_missing_wheel_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def raise_not_found(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(importlib.metadata, "files", nothing)
+    monkeypatch.setattr(importlib.metadata, "files", raise_not_found)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match=r"pip install -e '\.\[demo\]'"):
         find_weed()
 
 
-def fake_weed(monkeypatch: pytest.MonkeyPatch, file: Path, content: bytes) -> None:
+def install_fake_weed(monkeypatch: pytest.MonkeyPatch, file: Path, content: bytes) -> None:
     file.write_bytes(content)
     file.chmod(0o755)
     monkeypatch.setattr(seaweedfs, "find_weed", lambda: file)
 
 
-def test_a_binary_of_another_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fake_weed(monkeypatch, tmp_path / "weed", b"\x7fELF of another kind")
+def test_a_binary_for_another_platform_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install_fake_weed(monkeypatch, tmp_path / "weed", b"\x7fELF for another platform")
     with pytest.raises(SetupError, match="cannot run on this platform"):
         start_seaweedfs(tmp_path / "data")
 
 
-def test_a_server_that_ends_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fake_weed(monkeypatch, tmp_path / "weed", b"#!/bin/sh\necho no room on the disk\nexit 3\n")
+def test_a_server_that_exits_at_once_is_reported_with_its_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install_fake_weed(
+        monkeypatch, tmp_path / "weed", b"#!/bin/sh\necho no room on the disk\nexit 3\n"
+    )
     with pytest.raises(SetupError, match=r"SeaweedFS ended(.|\n)*no room on the disk"):
         start_seaweedfs(tmp_path / "data")
-    # Nothing holds the directory any more.
+    # The directory is not locked any more.
     with pytest.raises(SetupError, match="SeaweedFS ended"):
         start_seaweedfs(tmp_path / "data")
 
 
-def test_ports_are_free_and_all_different() -> None:
+def test_free_ports_are_all_different() -> None:
     ports = free_ports({"a": (), "b": (10_000,), "c": ()})
-    taken = [*ports.values(), ports["b"] + 10_000]
-    assert len(set(taken)) == 4
+    numbers = [*ports.values(), ports["b"] + 10_000]
+    assert len(set(numbers)) == 4

@@ -1,6 +1,6 @@
-"""A resume never waits: a client that fell silent is superseded in less than two seconds.
+"""A resume supersedes a stalled request within two seconds.
 
-Not one byte is lost that had reached the server.
+No byte that the server has received is lost.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tus_wsgi.domain.model import KIB
 
 pytestmark = pytest.mark.live
 
-SOON = 2.0
-"""Seconds, for a HEAD and a PATCH together."""
+TAKEOVER_SECONDS = 2.0
+"""Maximum for a HEAD and a PATCH together."""
 
 FILE = some_bytes(2 * PART_SIZE + 70_000)
 
 SENT = [0, 1, 70_001, PART_SIZE, PART_SIZE + 70_001]
-"""How much a client sends before it falls silent: nothing, a tail, a part, and both."""
+"""Bytes that a client sends before it stalls: nothing, a tail, a part, and both."""
 
 framings = pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 
@@ -40,11 +40,12 @@ def stalled(
     sent: int,
     *,
     chunked: bool,
-    waited_for: bool = True,
+    wait: bool = True,
 ) -> Iterator[Connection]:
-    """A PATCH of which `sent` bytes have reached the server, and no more come.
+    """Run a PATCH that stalls after `sent` bytes.
 
-    `waited_for`: the server has read them all, and waits for more. Otherwise it has only begun.
+    Args:
+        wait: wait until the server has read these bytes. Otherwise it has only locked the upload.
     """
     with Connection(port) as connection:
         if chunked:
@@ -56,7 +57,7 @@ def stalled(
             connection.send(FILE[:sent])
         connection.wait_until_delivered()
         deployment.wait_for_lock(path)
-        if waited_for:
+        if wait:
             connection.wait_until_consumed()
         yield connection
 
@@ -64,16 +65,19 @@ def stalled(
 def supersede(
     deployment: Deployment, tus: TusClient, path: str, sent: int, holder: Connection
 ) -> float:
-    """HEAD, then PATCH: the file is whole, and the old request learns what happened.
+    """Supersede the holder with HEAD and PATCH, and complete the upload.
 
-    Returns the seconds that the two took together.
+    The holder gets a 423 with the stored offset.
+
+    Returns:
+        The seconds that HEAD and PATCH took together.
     """
     began = time.monotonic()
     assert tus.offset(path) == sent
     tus.append(path, sent, FILE[sent : sent + 1000])
     took = time.monotonic() - began
-    told = holder.read_response()
-    assert (told.status, told["Upload-Offset"]) == (423, str(sent))
+    response = holder.read_response()
+    assert (response.status, response["Upload-Offset"]) == (423, str(sent))
     tus.append(path, sent + 1000, FILE[sent + 1000 :])
     assert deployment.read_object(path) == FILE
     return took
@@ -81,7 +85,7 @@ def supersede(
 
 @pytest.fixture(scope="module")
 def pair(deployment: Deployment) -> tuple[TusClient, TusClient]:
-    """Two servers with one worker each, which share bucket and locks: two workers for certain."""
+    """Two servers with one worker each, which share bucket and locks, so that workers are known."""
     first, second = deployment.start(workers=1), deployment.start(workers=1)
     return TusClient(first.port), TusClient(second.port)
 
@@ -89,14 +93,14 @@ def pair(deployment: Deployment) -> tuple[TusClient, TusClient]:
 @framings
 @pytest.mark.parametrize("sent", SENT)
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-worker", "other-worker"])
-def test_a_silent_client_is_superseded_at_once(
+def test_a_stalled_client_is_superseded(
     elsewhere: bool,
     sent: int,
     chunked: bool,
     pair: tuple[TusClient, TusClient],
     deployment: Deployment,
 ) -> None:
-    """C-41, C-42: every byte that was sent counts."""
+    """C-41, C-42: every byte that the client sent is stored."""
     here, other = pair
 
     def measure() -> float:
@@ -104,57 +108,55 @@ def test_a_silent_client_is_superseded_at_once(
         with stalled(deployment, here.port, path, sent, chunked=chunked) as holder:
             return supersede(deployment, other if elsewhere else here, path, sent, holder)
 
-    assert_takes_less(SOON, measure)
+    assert_takes_less(TAKEOVER_SECONDS, measure)
 
 
 @framings
 @pytest.mark.parametrize("sent", [0, PART_SIZE + 70_001])
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-worker", "other-worker"])
-def test_a_request_is_superseded_before_its_body_is_looked_at(
+def test_a_request_is_superseded_before_the_server_reads_its_body(
     elsewhere: bool,
     sent: int,
     chunked: bool,
     pair: tuple[TusClient, TusClient],
     deployment: Deployment,
 ) -> None:
-    """C-41: what the kernel has of it counts as well."""
+    """C-41: bytes in the kernel's receive buffer are stored as well."""
     here, other = pair
 
     def measure() -> float:
         path = here.create(len(FILE))
-        with stalled(
-            deployment, here.port, path, sent, chunked=chunked, waited_for=False
-        ) as holder:
+        with stalled(deployment, here.port, path, sent, chunked=chunked, wait=False) as holder:
             return supersede(deployment, other if elsewhere else here, path, sent, holder)
 
-    assert_takes_less(SOON, measure)
+    assert_takes_less(TAKEOVER_SECONDS, measure)
 
 
-def test_it_is_superseded_by_either_worker_of_one_server(
+def test_both_workers_of_a_server_can_supersede(
     deployment: Deployment, server: Gunicorn, tus: TusClient
 ) -> None:
     sent = PART_SIZE + 1
-    # Seconds, by whether the worker that answered is the one that was waiting.
-    quickest = dict[bool, float]()
+    # The seconds of the fastest HEAD, by whether the same worker handled the stalled request.
+    fastest = dict[bool, float]()
     for _ in range(60):
         path = tus.create(len(FILE))
         with stalled(deployment, server.port, path, sent, chunked=False) as holder:
-            theirs = server.worker_of(holder.socket)
+            holder_worker = server.worker_of(holder.socket)
             with Connection(server.port) as connection:
                 began = time.monotonic()
                 connection.request("HEAD", path, {"Tus-Resumable": "1.0.0"})
                 response = connection.read_response()
                 took = time.monotonic() - began
                 assert response["Upload-Offset"] == str(sent)
-                same = server.worker_of(connection.socket) == theirs
-                quickest[same] = min(took, quickest.get(same, took))
+                same = server.worker_of(connection.socket) == holder_worker
+                fastest[same] = min(took, fastest.get(same, took))
             assert holder.read_response().status == 423
-        if len(quickest) == 2 and max(quickest.values()) < SOON:
+        if len(fastest) == 2 and max(fastest.values()) < TAKEOVER_SECONDS:
             return
-    pytest.fail(f"60 requests went to one worker, or some were slow: {quickest}")
+    pytest.fail(f"60 requests went to one worker, or were slow: {fastest}")
 
 
-def test_a_patch_supersedes_without_a_head(
+def test_a_patch_without_a_head_supersedes(
     pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
     here, other = pair
@@ -168,14 +170,14 @@ def test_a_patch_supersedes_without_a_head(
         assert deployment.read_object(path) == FILE
         return took
 
-    assert_takes_less(SOON + 1, measure)  # superseding, and ten megabytes
+    assert_takes_less(TAKEOVER_SECONDS + 1, measure)  # includes ten MiB
 
 
 @framings
-def test_a_head_during_a_patch_has_an_offset_to_go_on_from(
+def test_a_head_during_a_patch_returns_the_offset_to_resume_from(
     chunked: bool, pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
-    """C-25, C-26: the offset never shrinks, though each HEAD cuts the PATCH before it short."""
+    """C-25, C-26, D-03: the offset never decreases, although each HEAD interrupts a PATCH."""
     here, other = pair
     path, offset = here.create(len(FILE)), 0
     with ExitStack() as connections:
@@ -197,12 +199,14 @@ def test_a_head_during_a_patch_has_an_offset_to_go_on_from(
     assert deployment.read_object(path) == FILE
 
 
-def test_silence_is_ended_by_the_network_timeout(new_deployment: Callable[..., Deployment]) -> None:
-    """C-42: what came is stored, and the upload is not left locked."""
+def test_a_stalled_body_ends_after_the_network_timeout(
+    new_deployment: Callable[..., Deployment],
+) -> None:
+    """C-42: the received bytes are stored, and the lock is released."""
     deployment = new_deployment(TUS_NETWORK_TIMEOUT="500ms")
     tus = TusClient(deployment.start(workers=1).port)
 
-    def fall_silent() -> float:
+    def measure() -> float:
         path = tus.create(len(FILE))
         began = time.monotonic()
         with stalled(deployment, tus.port, path, PART_SIZE + 5, chunked=False) as holder:
@@ -210,16 +214,16 @@ def test_silence_is_ended_by_the_network_timeout(new_deployment: Callable[..., D
             took = time.monotonic() - began
             assert (response.status, response["Upload-Offset"]) == (503, str(PART_SIZE + 5))
             assert holder.read_to_end() == b"", (
-                "a connection with half a request in it is of no use"
+                "the connection is not closed after an incomplete request"
             )
         assert tus.offset(path) == PART_SIZE + 5
         assert took > 0.5
         return took
 
-    assert_takes_less(3, fall_silent)
+    assert_takes_less(3, measure)
 
 
-def test_a_slow_client_is_no_silent_one(new_deployment: Callable[..., Deployment]) -> None:
+def test_a_slow_client_does_not_time_out(new_deployment: Callable[..., Deployment]) -> None:
     deployment = new_deployment(TUS_NETWORK_TIMEOUT="1s")
     tus = TusClient(deployment.start(workers=1).port)
     path = tus.create(10)
@@ -232,10 +236,10 @@ def test_a_slow_client_is_no_silent_one(new_deployment: Callable[..., Deployment
     assert deployment.read_object(path) == b"0123456789"
 
 
-def test_ten_silent_clients_hold_up_nobody(
+def test_twelve_stalled_clients_do_not_slow_down_an_upload(
     pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
-    """More than there are slots for part uploads: none is held while a client is waited for."""
+    """More clients than slots for part uploads: a stalled client occupies no slot."""
     here, _ = pair
     with ExitStack() as holders:
         for _ in range(12):
@@ -254,14 +258,14 @@ def test_ten_silent_clients_hold_up_nobody(
         assert_takes_less(5, measure)
 
 
-def test_the_response_to_a_superseded_client_needs_no_reader(
+def test_a_client_with_a_reset_connection_is_superseded(
     pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
-    """A half-open connection: the client is gone, and nobody told the server."""
+    """The client has reset its connection."""
     here, other = pair
     path = here.create(len(FILE))
     with stalled(deployment, here.port, path, 1000, chunked=False) as holder:
         holder.reset()
-        wait_until(lambda: other.offset(path) == 1000, seconds=5 * SOON)
+        wait_until(lambda: other.offset(path) == 1000, seconds=5 * TAKEOVER_SECONDS)
     other.append(path, 1000, FILE[1000:])
     assert deployment.read_object(path) == FILE

@@ -1,4 +1,4 @@
-"""The library knows nothing of gevent: it does the same in gunicorn's threads."""
+"""The library works without gevent, in gunicorn's gthread workers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.live
 
 FILE = some_bytes(2 * PART_SIZE + 50_000)
 
-THREADS = ["--config", str(Path(__file__).parent / "apps" / "gthread_conf.py")]
+GTHREAD_ARGUMENTS = ["--config", str(Path(__file__).parent / "apps" / "gthread_conf.py")]
 
 
-def test_uploads_cuts_takeovers_and_stops_work_in_threads(
+def test_uploads_cuts_takeovers_and_stops_work_with_gthread(
     new_deployment: Callable[..., Deployment],
 ) -> None:
     deployment = new_deployment()
-    server = deployment.start(workers=2, arguments=THREADS)
+    server = deployment.start(workers=2, arguments=GTHREAD_ARGUMENTS)
     assert "Using worker: gthread" in server.read_log()
     tus = TusClient(server.port)
 
@@ -51,19 +51,19 @@ def test_uploads_cuts_takeovers_and_stops_work_in_threads(
         cut.close()
     wait_until(lambda: tus.offset(path) == sent + 777, seconds=5)
 
-    with Connection(server.port) as running:
+    with Connection(server.port) as active:
         offset = sent + 777
         length = str(len(FILE) - offset)
-        running.send_head("PATCH", path, patch_fields(offset, Content_Length=length))
-        running.send(FILE[offset : offset + 10])
-        running.wait_until_delivered()
+        active.send_head("PATCH", path, patch_fields(offset, Content_Length=length))
+        active.send(FILE[offset : offset + 10])
+        active.wait_until_delivered()
         deployment.wait_for_lock(path)
         server.signal(signal.SIGTERM)
-        response = running.read_response()
+        response = active.read_response()
         assert (response.status, response["Upload-Offset"]) == (503, str(offset + 10))
     assert server.wait_for_exit(10) == 0
 
-    again = TusClient(deployment.start(workers=1, arguments=THREADS).port)
-    assert again.offset(path) == offset + 10
-    again.append(path, offset + 10, FILE[offset + 10 :])
+    restarted = TusClient(deployment.start(workers=1, arguments=GTHREAD_ARGUMENTS).port)
+    assert restarted.offset(path) == offset + 10
+    restarted.append(path, offset + 10, FILE[offset + 10 :])
     assert deployment.read_object(path) == FILE

@@ -1,4 +1,4 @@
-"""Checksums through gunicorn: its own status line, and the trailers that WSGI has no place for."""
+"""Checksums with gunicorn: the status line of 460, and trailers, which WSGI does not define."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def sha1(data: bytes) -> str:
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest, new_deployment: Callable[..., Deployment]) -> Gunicorn:
-    """A server with workers of the kind that the test names, else gevent's."""
-    kind = ("--worker-class", getattr(request, "param", "gevent"), "--threads", "4")
-    return new_deployment().start(workers=1, arguments=kind)
+    """A server with the worker class of the test's parameter, gevent by default."""
+    arguments = ("--worker-class", getattr(request, "param", "gevent"), "--threads", "4")
+    return new_deployment().start(workers=1, arguments=arguments)
 
 
 def send(
     connection: Connection, path: str, offset: int, data: bytes, *trailers: bytes, announce: bool
 ) -> Response:
-    """A chunked PATCH with trailers."""
-    named = {"Trailer": "Upload-Checksum"} if announce else {}
-    fields = {**patch_fields(offset), "Transfer-Encoding": "chunked", **named}
+    """Send a chunked PATCH with trailers."""
+    announced = {"Trailer": "Upload-Checksum"} if announce else {}
+    fields = {**patch_fields(offset), "Transfer-Encoding": "chunked", **announced}
     connection.send_head("PATCH", path, fields)
-    middle = len(data) // 3
-    connection.send_chunk(data[:middle])
-    connection.send_chunk(data[middle:])
+    boundary = len(data) // 3
+    connection.send_chunk(data[:boundary])
+    connection.send_chunk(data[boundary:])
     connection.send(b"0\r\n" + b"".join(line + b"\r\n" for line in trailers) + b"\r\n")
     return connection.read_response()
 
@@ -49,31 +49,31 @@ def trailer(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("server", ["gevent", "gthread"], indirect=True)
 def test_trailers_are_offered_and_verified(server: Gunicorn) -> None:
-    """CT-01, CT-03, CT-05, CK-03, C-05: on one connection, which goes on after each of them."""
+    """CT-01, CT-03, CT-05, CK-03, C-05: on one connection, which stays open after each request."""
     tus = TusClient(server.port)
-    offer = tus.request("OPTIONS", tus.base)
-    assert {"checksum", "checksum-trailer"} <= set(offer["Tus-Extension"].split(","))
+    options = tus.request("OPTIONS", tus.base)
+    assert {"checksum", "checksum-trailer"} <= set(options["Tus-Extension"].split(","))
     path = tus.create(2 * len(DATA))
     with Connection(server.port) as connection:
         wrong = send(connection, path, 0, DATA, trailer(b"other"), announce=True)
         assert wrong.status == 460
         missing = send(connection, path, 0, DATA, b"Expires: 0", announce=True)
         assert missing.status == 400
-        bad = send(connection, path, 0, DATA, b"Upload-Checksum: ?", announce=True)
-        assert bad.status == 400
+        malformed = send(connection, path, 0, DATA, b"Upload-Checksum: ?", announce=True)
+        assert malformed.status == 400
         assert tus.offset(path) == 0
-        more = (b"Upload-Offset: 7", trailer(DATA), b"Upload-Length: 1")
-        right = send(connection, path, 0, DATA, *more, announce=True)
-        assert right.status == 204
-        assert right["Upload-Offset"] == str(len(DATA))
-        # CT-04: what nobody announced comes too late to be looked at.
-        stray = send(connection, path, len(DATA), DATA, trailer(b"other"), announce=False)
-        assert stray.status == 204
+        trailers = (b"Upload-Offset: 7", trailer(DATA), b"Upload-Length: 1")
+        correct = send(connection, path, 0, DATA, *trailers, announce=True)
+        assert correct.status == 204
+        assert correct["Upload-Offset"] == str(len(DATA))
+        # CT-04: a trailer that the request did not announce is ignored.
+        unannounced = send(connection, path, len(DATA), DATA, trailer(b"other"), announce=False)
+        assert unannounced.status == 204
     assert tus.request("GET", path).body == 2 * DATA
 
 
-def test_a_trailer_that_gunicorn_refuses_discards_the_body(server: Gunicorn) -> None:
-    """CT-05: some names may not stand behind a body at all."""
+def test_a_trailer_that_gunicorn_rejects_discards_the_body(server: Gunicorn) -> None:
+    """CT-05: some fields are not allowed as trailers."""
     tus = TusClient(server.port)
     path = tus.create(len(DATA))
     with Connection(server.port) as connection:
@@ -82,8 +82,8 @@ def test_a_trailer_that_gunicorn_refuses_discards_the_body(server: Gunicorn) -> 
     assert tus.offset(path) == 0
 
 
-def test_a_mismatch_has_its_own_words_on_the_wire(server: Gunicorn) -> None:
-    """CK-03: no client library has to guess what 460 is."""
+def test_a_mismatch_has_a_reason_phrase(server: Gunicorn) -> None:
+    """CK-03: the status line is `460 Checksum Mismatch`."""
     tus = TusClient(server.port)
     path = tus.create(len(DATA))
     with Connection(server.port) as connection:
@@ -91,13 +91,13 @@ def test_a_mismatch_has_its_own_words_on_the_wire(server: Gunicorn) -> None:
         connection.send_head("PATCH", path, {**fields, "Content-Length": str(len(DATA))})
         connection.send(DATA)
         assert connection.read_to_end().startswith(b"HTTP/1.1 460 Checksum Mismatch\r\n")
-    right = tus.request("PATCH", path, {**patch_fields(0), "Upload-Checksum": sha1(DATA)}, DATA)
-    assert right.status == 204
+    response = tus.request("PATCH", path, {**patch_fields(0), "Upload-Checksum": sha1(DATA)}, DATA)
+    assert response.status == 204
     assert tus.request("GET", path).body == DATA
 
 
-def test_a_checksummed_body_that_is_cut_is_discarded(server: Gunicorn) -> None:
-    """CK-08."""
+def test_a_cut_body_with_a_checksum_is_discarded(server: Gunicorn) -> None:
+    """CK-08: with the checksum in a header field and in a trailer."""
     tus = TusClient(server.port)
     path = tus.create(len(DATA))
     for announced in ({"Upload-Checksum": sha1(DATA)}, {"Trailer": "Upload-Checksum"}):
