@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.faults.case_runner import Lane, limits_for
+from tests.faults.faulty_s3 import Lane, limits_for
 from tests.faults.scenarios import Scenario
 from tests.stores.s3.service import Forgetful
 from tus_wsgi.app import TusMiddleware

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tests.faults.case_runner import Lane, open_lane
+from tests.faults.faulty_s3 import Lane, open_lane
 from tests.faults.matrix import Matrix
-from tests.faults.pool import Pool, open_pool
+from tests.faults.worker_pool import Pool, open_pool
 from tests.harness.servers.ministack import running_ministack
 from tests.harness.servers.s3_service import S3Service, seaweedfs_service
 from tus_wsgi.domain.model import MIB

@@ -7,7 +7,7 @@ import json
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from tests.faults.proxy import Call
+from tests.harness.proxies.faults import Call
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

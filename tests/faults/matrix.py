@@ -21,11 +21,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.application import Process
-from tests.faults.matrix_case import Case, Outcome
-from tests.faults.pool import Pool
-from tests.faults.proxy import Fault
+from tests.faults.case_runner import Case, Outcome
 from tests.faults.scenarios import SCENARIOS
-from tests.faults.site import Site
+from tests.faults.server_under_test import Site
+from tests.faults.worker_pool import Pool
+from tests.harness.proxies.faults import Fault
 
 KINDS = (
     Fault.ERROR,

@@ -11,10 +11,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.faults.client import TusClient, Way
-from tests.faults.joining import JoiningClient
-from tests.faults.rufh import RufhClient
-from tests.faults.transport import Transport
+from tests.harness.clients.concat_uploader import JoiningClient
+from tests.harness.clients.rufh_uploader import RufhClient
+from tests.harness.clients.transport import Transport
+from tests.harness.clients.uploader import TusClient, Way
 
 Uploader = TusClient | JoiningClient
 """A client of a scenario."""

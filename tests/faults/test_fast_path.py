@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.matrix import Matrix
-from tests.faults.proxy import Fault
-from tests.faults.site import Sites
+from tests.faults.server_under_test import Sites
+from tests.harness.proxies.faults import Fault
 from tests.harness.servers.s3_service import S3Service
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]

@@ -17,7 +17,7 @@ from tests.faults.matrix import (
     SHORT,
     Matrix,
 )
-from tests.faults.pool import Pool
+from tests.faults.worker_pool import Pool
 from tests.harness.servers.s3_service import S3Service
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]

@@ -44,13 +44,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.faults.application import Application, Process, Setup
-from tests.faults.case_runner import Lane
-from tests.faults.client import TusClient, Way
-from tests.faults.matrix_case import Case, run_case
-from tests.faults.proxy import Call, Fault
+from tests.faults.case_runner import Case, run_case
+from tests.faults.faulty_s3 import Lane
 from tests.faults.scenarios import SCENARIOS
-from tests.faults.transport import in_process
 from tests.harness.bodies import ScriptedBody
+from tests.harness.clients.transport import in_process
+from tests.harness.clients.uploader import TusClient, Way
+from tests.harness.proxies.faults import Call, Fault
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable, UploadGone
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Body, Upload

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.case_runner import PATIENCE, Lane, limits_for
-from tests.faults.client import TusClient, Way
-from tests.faults.transport import Answer, in_process
+from tests.faults.faulty_s3 import PATIENCE, Lane, limits_for
+from tests.harness.clients.transport import Answer, in_process
+from tests.harness.clients.uploader import TusClient, Way
 from tus_wsgi.app import TusMiddleware
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.parts import PartLimits

@@ -24,8 +24,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.faults.proxy import Call, Fault, FaultProxy
 from tests.harness.lockers import FAST_TIMING, LEASE_KINDS, LockerSpec, new_locker_spec
+from tests.harness.proxies.faults import Call, Fault, FaultProxy
 from tests.locks.lock_stress import FLAWS, Plan
 from tus_wsgi.lockers.lease.records import LeaseTiming
 

@@ -18,8 +18,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from demo.seaweedfs import SeaweedFS
-from tests.faults.proxy import FaultProxy
 from tests.harness.lockers import LockerSpec, new_locker_spec
+from tests.harness.proxies.faults import FaultProxy
 from tests.harness.records import MemoryRecords
 from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.domain.errors import LockerUnavailable

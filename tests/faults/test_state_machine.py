@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.faults.case_runner import Lane
-from tests.faults.machine import SharedMachine, UploadMachine
+from tests.faults.faulty_s3 import Lane
+from tests.faults.state_machine import SharedMachine, UploadMachine
 
 pytestmark = [pytest.mark.faults, pytest.mark.property, pytest.mark.timeout(1200)]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.client import PATH, BrokenPromise, TusClient, Way
-from tests.faults.transport import Transport
+from tests.harness.clients.transport import Transport
+from tests.harness.clients.uploader import PATH, BrokenPromise, TusClient, Way
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-from tests.faults.case_runner import Lane, open_lane
-from tests.faults.matrix_case import Case, Outcome, run_case
+from tests.faults.case_runner import Case, Outcome, run_case
+from tests.faults.faulty_s3 import Lane, open_lane
 from tests.harness.servers.s3_service import S3Service
 
 PROCESSES = 2 * (os.cpu_count() or 1)

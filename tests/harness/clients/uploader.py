@@ -13,7 +13,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
 
-from tests.faults.transport import Answer, Transport
+from tests.harness.clients.transport import Answer, Transport
 
 TRIES = 6
 """Failures in a row after which the client gives up: enough for every single and double fault."""

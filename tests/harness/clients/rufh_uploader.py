@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tests.faults.client import PATH, BrokenPromise, TusClient
-from tests.faults.transport import Answer
+from tests.harness.clients.transport import Answer
+from tests.harness.clients.uploader import PATH, BrokenPromise, TusClient
 
 RESUMPTION_SUPPORTED = 104
 

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.faults.client import BrokenPromise
-from tests.faults.proxy import Call, Fault, FaultProxy
 from tests.faults.scenarios import SCENARIOS, Scenario, Uploader
-from tests.faults.transport import over_http
+from tests.harness.clients.transport import over_http
+from tests.harness.clients.uploader import BrokenPromise
+from tests.harness.proxies.faults import Call, Fault, FaultProxy
 from tests.harness.servers.gunicorn import Gunicorn
 from tests.harness.servers.s3_service import S3Service
 
@@ -90,7 +90,7 @@ class Site:
             environ,
             directory=directory / "server",
             workers=workers,
-            app="tests.faults.app:app",
+            app="tests.faults.gunicorn_app:app",
             arguments=["--preload"],
         )
         self._stack.push(self._server)

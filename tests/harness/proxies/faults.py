@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
 
-from tests.faults.wire import (
+from tests.harness.proxies.s3_calls import (
     Message,
     Operation,
     half,

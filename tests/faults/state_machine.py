@@ -16,9 +16,9 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.faults.case_runner import Lane, limits_for
-from tests.faults.proxy import Call, Fault
+from tests.faults.faulty_s3 import Lane, limits_for
 from tests.harness.bodies import ScriptedBody
+from tests.harness.proxies.faults import Call, Fault
 from tests.stores.s3.service import Forgetful
 from tus_wsgi.domain.commands import Append, Create, Inspect, Terminate
 from tus_wsgi.domain.errors import (
