@@ -77,7 +77,7 @@ def test_the_s3_locker_requires_conditional_writes(
         ({"TUS_S3_BUCKET": "nowhere"}, "there is no bucket 'nowhere'"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "check AWS_SECRET_ACCESS_KEY"),
         # Swift gives the same response for both keys.
-        ({"AWS_ACCESS_KEY_ID": "nobody"}, "access key"),
+        ({"AWS_ACCESS_KEY_ID": "unknown"}, "access key"),
     ],
 )
 def test_misconfigurations_are_explained_on_each_service(

@@ -180,7 +180,7 @@ MISCONFIGURATIONS: list[tuple[str, Callable[[SeaweedFS], dict[str, str]], str]] 
     ("bucket", lambda _: {"TUS_S3_BUCKET": "nowhere"}, "nothing is allowed in the bucket"),
     ("bucket name", lambda _: {"TUS_S3_BUCKET": "!"}, "check TUS_S3_BUCKET"),
     ("secret key", lambda _: {"AWS_SECRET_ACCESS_KEY": "x"}, "check AWS_SECRET_ACCESS_KEY"),
-    ("access key", lambda _: {"AWS_ACCESS_KEY_ID": "nobody"}, "check AWS_ACCESS_KEY_ID"),
+    ("access key", lambda _: {"AWS_ACCESS_KEY_ID": "unknown"}, "check AWS_ACCESS_KEY_ID"),
     ("half of the credentials", lambda _: {"AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
     (
         "no credentials",
