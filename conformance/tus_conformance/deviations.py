@@ -5,7 +5,7 @@ A deviations file is TOML:
     server = "example 1.2"
 
     [[deviation]]
-    tests = ["test_version.py::test_412_lists_the_supported_versions*"]
+    tests = ["test_version.py::test_the_412_lists_the_versions*"]
     reason = "Tus-Version is never sent"
 
 `tests` are names as pytest prints them, without folders. `*` matches any text; brackets match

@@ -46,18 +46,18 @@ every_algorithm = pytest.mark.parametrize(
 
 
 @rule("CK-01")
-def test_sha1_is_always_there(capabilities: Capabilities) -> None:
+def test_sha1_is_supported(capabilities: Capabilities) -> None:
     assert "sha1" in capabilities.algorithms
 
 
 @rule("CK-01")
-def test_names_are_in_lower_case(capabilities: Capabilities) -> None:
+def test_algorithm_names_are_lower_case(capabilities: Capabilities) -> None:
     assert all(name.isascii() and name == name.lower() for name in capabilities.algorithms)
 
 
 @rule("CK-02")
 @every_algorithm
-def test_the_right_checksum_is_204(upload: Upload, algorithm: str) -> None:
+def test_a_correct_checksum_is_accepted(upload: Upload, algorithm: str) -> None:
     upload.append(b"llo", 2, {"Upload-Checksum": checksum(b"llo", algorithm)})
     upload.assert_content(b"hello")
 
@@ -74,7 +74,7 @@ def test_a_wrong_checksum_is_460_and_changes_nothing(upload: Upload, algorithm: 
 
 @rule("CK-03", "CK-10")
 @pytest.mark.parametrize("size", [1, 100_000, 6_000_000])
-def test_a_wrong_checksum_of_any_size_is_460(server: Server, size: int) -> None:
+def test_a_wrong_checksum_of_a_body_of_any_size_is_460(server: Server, size: int) -> None:
     content = some_bytes(size)
     upload = server.create(size)
     with upload.unchanged():
@@ -84,7 +84,7 @@ def test_a_wrong_checksum_of_any_size_is_460(server: Server, size: int) -> None:
 
 
 @rule("CK-03", "CK-10")
-def test_a_wrong_checksum_of_the_whole_does_not_complete_it(server: Server) -> None:
+def test_a_wrong_checksum_of_a_whole_file_does_not_complete_the_upload(server: Server) -> None:
     upload = server.create(5)
     with upload.unchanged():
         assert upload.patch(b"HELLO", 0, {"Upload-Checksum": checksum(b"hello")}).status == 460
@@ -97,7 +97,7 @@ UNKNOWN = ["sha999 AAAA", "SHA1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=", "Sha1 YQ==", "rot
 
 @rule("CK-04", "C-25")
 @pytest.mark.parametrize("text", UNKNOWN)
-def test_an_unknown_algorithm_changes_nothing(upload: Upload, text: str) -> None:
+def test_an_unknown_algorithm_is_refused_and_changes_nothing(upload: Upload, text: str) -> None:
     """ "The uploaded chunk MUST be discarded.\""""
     with upload.unchanged():
         assert_refused(upload.patch(b"llo", 2, {"Upload-Checksum": text}))
@@ -128,21 +128,21 @@ MALFORMED = {
 
 @rule("CK-05", level=PRACTICE)
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
-def test_a_field_that_is_none_is_400_and_changes_nothing(upload: Upload, text: str) -> None:
+def test_a_malformed_checksum_is_400_and_changes_nothing(upload: Upload, text: str) -> None:
     """Or 460, where it is taken for a checksum that does not match."""
     with upload.unchanged():
         assert upload.patch(b"llo", 2, {"Upload-Checksum": text}).status in {400, 460}
 
 
 @rule("CK-06", level=PRACTICE)
-def test_nothing_has_a_checksum_too(upload: Upload) -> None:
+def test_the_checksum_of_an_empty_body_is_verified(upload: Upload) -> None:
     with upload.unchanged():
         upload.append(b"", 2, {"Upload-Checksum": NOTHING})
         assert upload.patch(b"", 2, {"Upload-Checksum": checksum(b"x")}).status == 460
 
 
 @rule("CK-07")
-def test_each_request_has_a_checksum_of_its_own(server: Server) -> None:
+def test_each_checksum_covers_only_its_own_request(server: Server) -> None:
     content = some_bytes(3000)
     upload = server.create(len(content))
     for offset in range(0, 3000, 1000):
@@ -152,7 +152,7 @@ def test_each_request_has_a_checksum_of_its_own(server: Server) -> None:
 
 
 @rule("CK-07", level=PRACTICE)
-def test_it_is_that_of_the_chunks_content(upload: Upload) -> None:
+def test_the_checksum_covers_decoded_chunks(upload: Upload) -> None:
     fields = {"Upload-Checksum": checksum(b"llo")}
     response = upload.patch(offset=2, fields=fields, chunks=[b"l", b"lo"])
     assert response.status == 204
@@ -161,7 +161,7 @@ def test_it_is_that_of_the_chunks_content(upload: Upload) -> None:
 
 @rule("CK-08")
 @pytest.mark.parametrize("interruption", ["close", "half-close", "reset"])
-def test_a_cut_leaves_nothing_wrong_behind(server: Server, interruption: str) -> None:
+def test_an_interrupted_request_stores_no_wrong_bytes(server: Server, interruption: str) -> None:
     content = some_bytes(100_000)
     upload = server.create(len(content))
     cut_short(upload, content, interruption)
@@ -171,7 +171,9 @@ def test_a_cut_leaves_nothing_wrong_behind(server: Server, interruption: str) ->
 
 @rule("CK-08", level=PRACTICE)
 @pytest.mark.parametrize("interruption", ["close", "half-close", "reset"])
-def test_what_cannot_be_verified_is_not_kept(server: Server, interruption: str) -> None:
+def test_an_interrupted_request_with_a_checksum_stores_nothing(
+    server: Server, interruption: str
+) -> None:
     content = some_bytes(100_000)
     upload = server.create(len(content))
     cut_short(upload, content, interruption)
@@ -195,7 +197,7 @@ def cut_short(upload: Upload, content: bytes, interruption: str) -> None:
 
 
 @rule("CK-09", level=PRACTICE)
-def test_other_objections_come_first(server: Server, upload: Upload) -> None:
+def test_other_errors_take_precedence_over_460(server: Server, upload: Upload) -> None:
     wrong = {"Upload-Checksum": NOTHING}
     assert upload.patch(b"llo", 1, wrong).status == 409
     assert upload.patch(b"llo", 2, {**wrong, "Content-Type": "text/plain"}).status == 415
@@ -203,7 +205,7 @@ def test_other_objections_come_first(server: Server, upload: Upload) -> None:
 
 
 @rule("CK-10", needs="content")
-def test_unverified_bytes_are_never_seen(server: Server) -> None:
+def test_unverified_bytes_cannot_be_read(server: Server) -> None:
     upload = server.create(5)
     upload.patch(b"HELLO", 0, {"Upload-Checksum": NOTHING})
     assert upload.offset() == 0

@@ -30,14 +30,14 @@ def patch(upload: Upload, trailers: Fields, **fields: str) -> Response:
 
 
 @rule("CT-01")
-def test_the_right_checksum_is_204(upload: Upload) -> None:
+def test_a_correct_checksum_is_accepted(upload: Upload) -> None:
     response = patch(upload, {"Upload-Checksum": checksum(b"llo")})
     assert (response.status, response.get("Upload-Offset")) == (204, "5")
     upload.assert_content(b"hello")
 
 
 @rule("CT-01")
-def test_a_wrong_one_is_460_and_changes_nothing(upload: Upload) -> None:
+def test_a_wrong_checksum_is_460_and_changes_nothing(upload: Upload) -> None:
     with upload.unchanged():
         assert patch(upload, {"Upload-Checksum": NOTHING}).status == 460
     assert patch(upload, {"Upload-Checksum": checksum(b"llo")}).status == 204
@@ -46,25 +46,25 @@ def test_a_wrong_one_is_460_and_changes_nothing(upload: Upload) -> None:
 
 @rule("CT-01")
 @pytest.mark.parametrize("text", ["sha999 AAAA", "SHA1 YQ=="])
-def test_an_unknown_algorithm_changes_nothing(upload: Upload, text: str) -> None:
+def test_an_unknown_algorithm_is_refused_and_changes_nothing(upload: Upload, text: str) -> None:
     with upload.unchanged():
         assert_refused(patch(upload, {"Upload-Checksum": text}))
 
 
 @rule("CT-01", level=PRACTICE)
 @pytest.mark.parametrize("text", ["", "sha1", "sha1 !!!", "sha1 YWJj"])
-def test_a_field_that_is_none_changes_nothing(upload: Upload, text: str) -> None:
+def test_a_malformed_checksum_changes_nothing(upload: Upload, text: str) -> None:
     with upload.unchanged():
         assert patch(upload, {"Upload-Checksum": text}).status in {400, 460}
 
 
 @rule("CT-01", level=PRACTICE)
-def test_the_name_may_be_in_any_letters(upload: Upload) -> None:
+def test_the_field_name_is_case_insensitive(upload: Upload) -> None:
     assert patch(upload, {"upload-checksum": checksum(b"llo")}).status == 204
 
 
 @rule("CT-01", level=PRACTICE)
-def test_a_long_body_is_verified_too(server: Server) -> None:
+def test_a_long_body_is_verified(server: Server) -> None:
     content = some_bytes(6 * MIB)
     upload = server.create(len(content))
     chunks = [content[at : at + 100_000] for at in range(0, len(content), 100_000)]
@@ -76,7 +76,7 @@ def test_a_long_body_is_verified_too(server: Server) -> None:
 
 
 @rule("CT-02", level=PRACTICE)
-def test_of_two_checksums_both_must_match(upload: Upload) -> None:
+def test_checksums_in_head_and_trailer_must_both_match(upload: Upload) -> None:
     right = checksum(b"llo")
     for head, trailer in ((right, NOTHING), (NOTHING, right)):
         with upload.unchanged():
@@ -87,13 +87,13 @@ def test_of_two_checksums_both_must_match(upload: Upload) -> None:
 
 
 @rule("CT-03", level=PRACTICE)
-def test_one_that_was_announced_must_come(upload: Upload) -> None:
+def test_a_missing_announced_trailer_is_400(upload: Upload) -> None:
     with upload.unchanged():
         assert patch(upload, {}).status == 400
 
 
 @rule("CT-04", level=PRACTICE)
-def test_one_that_was_not_announced_counts_or_means_nothing(upload: Upload) -> None:
+def test_an_unannounced_trailer_is_verified_or_ignored(upload: Upload) -> None:
     trailers = {"Upload-Checksum": NOTHING}
     response = upload.patch(offset=2, chunks=[b"llo"], trailers=trailers)
     assert response.status in {204, 460}
@@ -112,7 +112,7 @@ def test_one_that_was_not_announced_counts_or_means_nothing(upload: Upload) -> N
     ],
     ids=lambda pair: str(pair[0]),
 )
-def test_other_fields_mean_nothing_there(upload: Upload, trailer: tuple[str, str]) -> None:
+def test_other_trailer_fields_are_ignored(upload: Upload, trailer: tuple[str, str]) -> None:
     response = patch(upload, [("Upload-Checksum", checksum(b"llo")), trailer])
     assert response.status in {204, 400}
     head = upload.head()
@@ -122,7 +122,7 @@ def test_other_fields_mean_nothing_there(upload: Upload, trailer: tuple[str, str
 
 @rule("CT-01", "CK-08")
 @pytest.mark.parametrize("interruption", ["close", "reset"])
-def test_a_cut_before_the_trailer_leaves_nothing_wrong_behind(
+def test_an_interruption_before_the_trailer_stores_no_wrong_bytes(
     server: Server, interruption: str
 ) -> None:
     content = some_bytes(10_000)

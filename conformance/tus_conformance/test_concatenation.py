@@ -31,7 +31,7 @@ def joined(server: Server, parts: Iterable[Upload], fields: Fields = ()) -> Uplo
 
 
 @rule("CO-01", "C-20")
-def test_a_part_says_that_it_is_one(server: Server) -> None:
+def test_head_of_a_partial_upload_returns_upload_concat(server: Server) -> None:
     upload = server.create(5, {"Upload-Concat": "partial"})
     for sent, data in ((2, b"he"), (5, b"llo")):
         upload.append(data, sent - len(data))
@@ -41,7 +41,9 @@ def test_a_part_says_that_it_is_one(server: Server) -> None:
 
 @rule("CO-02")
 @pytest.mark.parametrize("sizes", [(5,), (3, 4), (1, 1, 1), (100_000, 7, 70_000)])
-def test_the_parts_stand_in_their_order(server: Server, sizes: tuple[int, ...]) -> None:
+def test_the_final_upload_is_the_partial_uploads_in_order(
+    server: Server, sizes: tuple[int, ...]
+) -> None:
     contents = [some_bytes(size, seed=at) for at, size in enumerate(sizes)]
     parts = [part(server, content) for content in contents]
     joined(server, parts).assert_content(b"".join(contents))
@@ -54,7 +56,7 @@ def test_the_order_is_that_of_the_list(server: Server) -> None:
 
 
 @rule("CO-02", level=PRACTICE)
-def test_long_parts_are_joined_without_a_seam(server: Server) -> None:
+def test_long_partial_uploads_are_concatenated(server: Server) -> None:
     """Sizes that fit into no grid: 5 MiB is what S3 wants of a part."""
     sizes = (5 * MIB + 1, 3 * MIB, 6 * MIB - 1, 17)
     contents = [some_bytes(size, seed=at) for at, size in enumerate(sizes)]
@@ -64,7 +66,7 @@ def test_long_parts_are_joined_without_a_seam(server: Server) -> None:
 
 
 @rule("CO-02", level=PRACTICE)
-def test_many_parts_are_joined(server: Server) -> None:
+def test_many_partial_uploads_are_concatenated(server: Server) -> None:
     contents = [bytes((at, 255 - at)) for at in range(30)]
     parts = [part(server, content) for content in contents]
     urls = [urlsplit(one.url).path for one in parts]
@@ -72,7 +74,7 @@ def test_many_parts_are_joined(server: Server) -> None:
 
 
 @rule("CO-03")
-def test_head_of_a_final_upload_says_what_it_is_made_of(server: Server) -> None:
+def test_head_of_a_final_upload_returns_upload_concat_unchanged(server: Server) -> None:
     parts = [part(server, b"hello "), part(server, b"world")]
     text = f"final;{parts[0].url} {parts[1].url}"
     final = server.upload_from(server.post({"Upload-Concat": text}))
@@ -93,7 +95,7 @@ def test_a_patch_of_a_final_upload_is_403(server: Server, offset: int, data: byt
 
 
 @rule("CO-05")
-def test_metadata_are_its_own(server: Server) -> None:
+def test_a_final_upload_has_only_its_own_metadata(server: Server) -> None:
     one = part(server, b"hello", {"Upload-Metadata": "a YQ=="})
     assert "Upload-Metadata" not in joined(server, [one]).head()
     other = part(server, b"hello", {"Upload-Metadata": "a YQ=="})
@@ -102,7 +104,7 @@ def test_metadata_are_its_own(server: Server) -> None:
 
 
 @rule("CO-06", level=PRACTICE)
-def test_a_part_may_come_twice(server: Server) -> None:
+def test_a_list_may_repeat_a_partial_upload(server: Server) -> None:
     one = part(server, b"ha")
     response = join(server, [one.url, one.url])
     if response.status == 201:
@@ -112,7 +114,7 @@ def test_a_part_may_come_twice(server: Server) -> None:
 
 
 @rule("CO-06", level=PRACTICE)
-def test_a_part_may_be_in_two_uploads_unless_it_is_used_up(server: Server) -> None:
+def test_a_partial_upload_may_be_used_twice(server: Server) -> None:
     one = part(server, b"ha")
     joined(server, [one]).assert_content(b"ha")
     response = join(server, [one.url])
@@ -131,21 +133,21 @@ NAMES: dict[str, Callable[[Upload], str]] = {
 
 @rule("CO-07")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_part_may_be_named_by_its_url_or_path(server: Server, name: str) -> None:
+def test_a_list_may_contain_urls_or_paths(server: Server, name: str) -> None:
     """ "The URLs … MAY be absolute or relative.\""""
     parts = [part(server, b"hello "), part(server, b"world")]
     server.upload_from(join(server, map(NAMES[name], parts))).assert_content(b"hello world")
 
 
 @rule("CO-07", level=PRACTICE)
-def test_names_may_be_mixed(server: Server) -> None:
+def test_a_list_may_mix_urls_and_paths(server: Server) -> None:
     one, two = part(server, b"hello "), part(server, b"world")
     response = join(server, [one.url, urlsplit(two.url).path])
     server.upload_from(response).assert_content(b"hello world")
 
 
 @rule("CO-07", level=PRACTICE)
-def test_a_part_elsewhere_is_none(server: Server) -> None:
+def test_a_url_of_another_server_is_refused(server: Server) -> None:
     """A server that fetched it would be a tool for others."""
     one = part(server, b"hello")
     for url in (
@@ -158,7 +160,7 @@ def test_a_part_elsewhere_is_none(server: Server) -> None:
 
 @rule("CO-08", level=PRACTICE, needs="not:concatenation-unfinished")
 @pytest.mark.parametrize("sent", [b"", b"he"], ids=["empty", "begun"])
-def test_an_unfinished_part_is_refused(server: Server, sent: bytes) -> None:
+def test_an_unfinished_partial_upload_is_refused(server: Server, sent: bytes) -> None:
     one = server.create(5, {"Upload-Concat": "partial"})
     if sent:
         one.append(sent)
@@ -167,14 +169,16 @@ def test_an_unfinished_part_is_refused(server: Server, sent: bytes) -> None:
 
 
 @rule("CO-09", level=PRACTICE)
-def test_an_unknown_part_is_refused(server: Server) -> None:
+def test_an_unknown_partial_upload_is_refused(server: Server) -> None:
     assert_refused(join(server, [server.unknown_url()]))
     assert_refused(join(server, [part(server, b"x").url, server.unknown_url()]))
 
 
 @rule("CO-09", level=PRACTICE)
 @pytest.mark.parametrize("kind", ["ordinary", "final"])
-def test_what_is_no_part_is_refused_or_joined(server: Server, kind: str) -> None:
+def test_an_upload_that_is_not_partial_is_refused_or_concatenated(
+    server: Server, kind: str
+) -> None:
     whole = (
         server.upload(b"hello") if kind == "ordinary" else joined(server, [part(server, b"hello")])
     )
@@ -188,7 +192,7 @@ def test_what_is_no_part_is_refused_or_joined(server: Server, kind: str) -> None
 
 @rule("CO-09", level=PRACTICE)
 @pytest.mark.parametrize("text", ["final;", "final; ", "final"])
-def test_no_parts_are_too_few(server: Server, text: str) -> None:
+def test_an_empty_list_is_400(server: Server, text: str) -> None:
     assert server.post({"Upload-Concat": text}).status == 400
 
 
@@ -196,7 +200,7 @@ def test_no_parts_are_too_few(server: Server, text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["partial;x", "PARTIAL", "foo", "", "partial, partial", "final:/x"]
 )
-def test_a_value_that_is_none_is_400(server: Server, text: str) -> None:
+def test_an_invalid_upload_concat_is_400(server: Server, text: str) -> None:
     assert server.post({"Upload-Concat": text, "Upload-Length": "5"}).status == 400
 
 
@@ -204,7 +208,7 @@ def test_a_value_that_is_none_is_400(server: Server, text: str) -> None:
 @pytest.mark.parametrize(
     "form", ["final;  {}", "final;{} ", "final ;{}", "Final;{}", "final;{}  {}"]
 )
-def test_a_value_that_is_nearly_right_is_400_or_meant(server: Server, form: str) -> None:
+def test_a_nearly_valid_upload_concat_is_refused_or_followed(server: Server, form: str) -> None:
     one = part(server, b"ha")
     response = server.post({"Upload-Concat": form.format(one.url, one.url)})
     if response.status == 201:
@@ -214,7 +218,7 @@ def test_a_value_that_is_nearly_right_is_400_or_meant(server: Server, form: str)
 
 
 @rule("CO-11", level=PRACTICE)
-def test_a_final_upload_has_no_length_of_its_own(server: Server) -> None:
+def test_a_length_of_a_final_upload_is_refused_or_ignored(server: Server) -> None:
     one = part(server, b"hello")
     for fields in ({"Upload-Length": "5"}, {"Upload-Length": "6"}, {"Upload-Defer-Length": "1"}):
         response = join(server, [one.url], fields)
@@ -226,7 +230,7 @@ def test_a_final_upload_has_no_length_of_its_own(server: Server) -> None:
 
 
 @rule("CO-12", level=PRACTICE, needs="small-max-size")
-def test_a_sum_over_the_limit_is_413(server: Server, capabilities: Capabilities) -> None:
+def test_a_final_upload_over_the_limit_is_413(server: Server, capabilities: Capabilities) -> None:
     assert capabilities.max_size is not None
     half = some_bytes(capabilities.max_size // 2 + 1)
     parts = [part(server, half), part(server, half)]
@@ -239,20 +243,20 @@ def test_a_sum_over_the_limit_is_413(server: Server, capabilities: Capabilities)
     [(b"",), (b"", b""), (b"", b"hello"), (b"hello", b""), (b"he", b"", b"llo")],
     ids=["alone", "two", "first", "last", "middle"],
 )
-def test_a_part_may_be_empty(server: Server, contents: tuple[bytes, ...]) -> None:
+def test_a_partial_upload_may_be_empty(server: Server, contents: tuple[bytes, ...]) -> None:
     parts = [part(server, content) for content in contents]
     joined(server, parts).assert_content(b"".join(contents))
 
 
 @rule("CO-01", "DL-04", level=PRACTICE, needs="creation-defer-length")
-def test_a_part_may_have_a_deferred_length(server: Server) -> None:
+def test_a_partial_upload_may_defer_its_length(server: Server) -> None:
     one = server.create(None, {"Upload-Concat": "partial"})
     one.append(b"hello", 0, {"Upload-Length": "5"})
     joined(server, [one]).assert_content(b"hello")
 
 
 @rule("CO-01", level=PRACTICE)
-def test_a_part_goes_on_after_a_cut(server: Server) -> None:
+def test_an_interrupted_partial_upload_can_be_resumed(server: Server) -> None:
     content = some_bytes(100_000)
     one = server.create(len(content), {"Upload-Concat": "partial"})
     with one.connect() as connection:
@@ -270,7 +274,9 @@ UNFINISHED = needs("concatenation-unfinished")
 
 @UNFINISHED
 @rule("CU-01")
-def test_a_final_upload_may_come_before_its_parts(server: Server) -> None:
+def test_a_final_upload_may_be_created_before_its_partial_uploads_are_complete(
+    server: Server,
+) -> None:
     parts = [server.create(5, {"Upload-Concat": "partial"}) for _ in range(2)]
     final = joined(server, parts)
     head = final.head()
@@ -280,7 +286,7 @@ def test_a_final_upload_may_come_before_its_parts(server: Server) -> None:
 
 @UNFINISHED
 @rule("CU-01", level=SHOULD)
-def test_until_then_it_has_no_offset(server: Server) -> None:
+def test_an_incomplete_final_upload_has_no_offset(server: Server) -> None:
     parts = [server.create(5, {"Upload-Concat": "partial"}) for _ in range(2)]
     final = joined(server, parts)
     assert "Upload-Offset" not in final.head()
@@ -290,7 +296,7 @@ def test_until_then_it_has_no_offset(server: Server) -> None:
 
 @UNFINISHED
 @rule("CU-01", level=PRACTICE)
-def test_its_length_is_known_when_theirs_are(server: Server) -> None:
+def test_the_length_of_a_final_upload_is_the_sum_of_known_lengths(server: Server) -> None:
     parts = [server.create(size, {"Upload-Concat": "partial"}) for size in (5, 6)]
     assert joined(server, parts).head().get("Upload-Length") == "11"
 
@@ -298,7 +304,9 @@ def test_its_length_is_known_when_theirs_are(server: Server) -> None:
 @UNFINISHED
 @rule("CU-02")
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in-order", "last-one-first"])
-def test_it_is_complete_with_its_last_part(server: Server, order: tuple[int, int]) -> None:
+def test_a_final_upload_completes_with_its_last_partial_upload(
+    server: Server, order: tuple[int, int]
+) -> None:
     parts = [server.create(5, {"Upload-Concat": "partial"}) for _ in range(2)]
     contents = [b"hello", b"world"]
     final = joined(server, parts)
@@ -309,7 +317,7 @@ def test_it_is_complete_with_its_last_part(server: Server, order: tuple[int, int
 
 @UNFINISHED
 @rule("CU-02", "CO-04")
-def test_it_takes_no_data_of_its_own(server: Server) -> None:
+def test_an_incomplete_final_upload_takes_no_data(server: Server) -> None:
     one = server.create(5, {"Upload-Concat": "partial"})
     final = joined(server, [one])
     assert final.patch(b"hello", 0).status == 403
@@ -320,7 +328,7 @@ def test_it_takes_no_data_of_its_own(server: Server) -> None:
 
 @UNFINISHED
 @rule("CU-03", level=PRACTICE, needs="termination")
-def test_a_part_that_goes_away_is_noticed(server: Server) -> None:
+def test_a_final_upload_reports_a_terminated_partial_upload(server: Server) -> None:
     parts = [server.create(5, {"Upload-Concat": "partial"}) for _ in range(2)]
     final = joined(server, parts)
     parts[0].append(b"hello")

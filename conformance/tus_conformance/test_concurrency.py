@@ -28,7 +28,7 @@ def finished(upload: Upload, *candidates: bytes) -> None:
 
 
 @rule("C-43")
-def test_two_writers_are_never_mixed(server: Server) -> None:
+def test_bytes_of_two_writers_are_never_mixed(server: Server) -> None:
     """The second one comes while the first is half-way, and the first then goes on."""
     one, two = some_bytes(SIZE, seed=1), some_bytes(SIZE, seed=2)
     upload = server.create(SIZE)
@@ -46,7 +46,7 @@ def test_two_writers_are_never_mixed(server: Server) -> None:
 
 
 @rule("C-43")
-def test_many_writers_have_one_winner(server: Server) -> None:
+def test_at_most_one_of_many_writers_succeeds(server: Server) -> None:
     contents = [some_bytes(SIZE, seed=seed) for seed in range(4)]
     upload = server.create(SIZE)
 
@@ -64,7 +64,7 @@ def test_many_writers_have_one_winner(server: Server) -> None:
 
 
 @rule("C-43", level=PRACTICE)
-def test_those_who_lose_may_try_again(server: Server) -> None:
+def test_writers_that_lose_get_a_status_that_clients_retry(server: Server) -> None:
     """409, 423 or 5xx: after any other 4xx common clients give up."""
     contents = [some_bytes(SIZE, seed=seed) for seed in range(3)]
     upload = server.create(SIZE)
@@ -81,7 +81,9 @@ def test_those_who_lose_may_try_again(server: Server) -> None:
 
 
 @rule("C-43", needs="second-url")
-def test_writers_at_two_workers_are_never_mixed(server: Server, second_server: Server) -> None:
+def test_bytes_of_writers_at_two_workers_are_never_mixed(
+    server: Server, second_server: Server
+) -> None:
     one, two = some_bytes(SIZE, seed=1), some_bytes(SIZE, seed=2)
     upload = server.create(SIZE)
     with upload.connect() as first:
@@ -97,7 +99,7 @@ def test_writers_at_two_workers_are_never_mixed(server: Server, second_server: S
 
 
 @rule("C-43", "C-41", level=PRACTICE, needs="second-url")
-def test_another_worker_takes_over_without_waiting(
+def test_another_worker_takes_over_an_upload_within_9_seconds(
     server: Server, second_server: Server, measure: Callable[[str, str], None]
 ) -> None:
     content = some_bytes(SIZE)
@@ -113,7 +115,7 @@ def test_another_worker_takes_over_without_waiting(
 
 
 @rule("C-26", level=PRACTICE)
-def test_an_offset_that_was_said_during_a_patch_holds(server: Server) -> None:
+def test_an_offset_returned_during_a_patch_never_decreases(server: Server) -> None:
     content = some_bytes(SIZE)
     upload = server.create(SIZE)
     with upload.connect() as connection:
@@ -129,7 +131,7 @@ def test_an_offset_that_was_said_during_a_patch_holds(server: Server) -> None:
 
 
 @rule("C-26")
-def test_many_heads_during_a_patch_never_see_the_offset_fall(server: Server) -> None:
+def test_many_head_requests_during_patches_never_see_the_offset_decrease(server: Server) -> None:
     content = some_bytes(MIB)
     upload = server.create(len(content))
     seen: list[int] = []
@@ -148,7 +150,7 @@ def test_many_heads_during_a_patch_never_see_the_offset_fall(server: Server) -> 
 
 
 @rule("C-43", level=PRACTICE)
-def test_uploads_do_not_wait_for_each_other(server: Server) -> None:
+def test_a_stalled_upload_does_not_block_other_uploads(server: Server) -> None:
     stalled = server.create(SIZE)
     with stalled.connect() as connection:
         stalled.begin_patch(connection, b"x", 0, content_length=SIZE)
@@ -158,7 +160,7 @@ def test_uploads_do_not_wait_for_each_other(server: Server) -> None:
 
 
 @rule("C-43", level=PRACTICE)
-def test_many_uploads_at_a_time_arrive_whole(server: Server) -> None:
+def test_concurrent_uploads_are_stored_completely(server: Server) -> None:
     contents = [some_bytes(100_000 + seed, seed=seed) for seed in range(8)]
 
     def write(content: bytes) -> None:
@@ -169,7 +171,7 @@ def test_many_uploads_at_a_time_arrive_whole(server: Server) -> None:
 
 
 @rule("C-37", "C-43", level=PRACTICE)
-def test_requests_that_were_sent_together_are_served_in_their_order(server: Server) -> None:
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     """Pipelining (RFC 9112, section 9.3.2)."""
     upload = server.create(5)
     with upload.connect() as connection:

@@ -59,14 +59,14 @@ def test_a_preflight_allows_the_methods(server: Server, method: str) -> None:
 
 @rule("CORS", level=PRACTICE)
 @pytest.mark.parametrize("field", REQUEST_FIELDS)
-def test_a_preflight_allows_the_fields(server: Server, field: str) -> None:
+def test_a_preflight_allows_the_request_fields(server: Server, field: str) -> None:
     response = preflight(server, "PATCH", field.lower())
     assert names(response, "Access-Control-Allow-Headers") & {field.lower(), "*"}
 
 
 @rule("CORS", level=PRACTICE)
 @pytest.mark.parametrize("field", RESPONSE_FIELDS)
-def test_every_field_may_be_read(server: Server, field: str) -> None:
+def test_response_fields_are_exposed(server: Server, field: str) -> None:
     response = server.create().head(ORIGIN)
     assert allows_origin(response)
     assert names(response, "Access-Control-Expose-Headers") & {field.lower(), "*"}
@@ -86,7 +86,7 @@ RESPONSES: dict[str, Callable[[Upload], Response]] = {
 
 @rule("CORS", level=PRACTICE)
 @pytest.mark.parametrize("status", RESPONSES)
-def test_every_response_may_be_read(server: Server, status: str) -> None:
+def test_every_response_allows_the_origin(server: Server, status: str) -> None:
     """An error that a page cannot read looks to it like a lost network."""
     response = RESPONSES[status](server.create())
     assert response.status == int(status)
@@ -95,7 +95,7 @@ def test_every_response_may_be_read(server: Server, status: str) -> None:
 
 
 @rule("CORS", level=PRACTICE)
-def test_origins_and_credentials_are_never_both_unlimited(server: Server) -> None:
+def test_credentials_are_not_allowed_for_every_origin(server: Server) -> None:
     """With credentials, an echoed origin would let every page act as the user."""
     response = server.create().head(ORIGIN)
     credentials = response.get("Access-Control-Allow-Credentials") == "true"
@@ -103,7 +103,7 @@ def test_origins_and_credentials_are_never_both_unlimited(server: Server) -> Non
 
 
 @rule("CORS", level=PRACTICE)
-def test_an_echoed_origin_is_said_to_vary(server: Server) -> None:
+def test_a_response_with_an_echoed_origin_varies_by_origin(server: Server) -> None:
     response = server.create().head(ORIGIN)
     if response.get("Access-Control-Allow-Origin") == ORIGIN["Origin"]:
         assert "origin" in names(response, "Vary")

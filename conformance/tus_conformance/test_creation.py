@@ -14,7 +14,7 @@ pytestmark = needs("creation")
 
 @rule("CR-01", "CR-02", "C-20", "C-21")
 @pytest.mark.parametrize("length", [1, 5, 10_000_000])
-def test_a_new_upload_has_a_place_and_is_empty(server: Server, length: int) -> None:
+def test_a_new_upload_has_a_location_and_is_empty(server: Server, length: int) -> None:
     response = server.post({"Upload-Length": str(length)})
     assert response.status == 201
     assert response["Location"]
@@ -23,14 +23,14 @@ def test_a_new_upload_has_a_place_and_is_empty(server: Server, length: int) -> N
 
 
 @rule("CR-01", level=PRACTICE)
-def test_the_place_is_an_absolute_url(server: Server) -> None:
+def test_the_location_is_an_absolute_url(server: Server) -> None:
     """Not all clients can resolve a relative one (aiotus 1.1.0)."""
     location = server.post({"Upload-Length": "5"})["Location"]
     assert location.startswith(("http://", "https://"))
 
 
 @rule("CR-01", level=PRACTICE)
-def test_the_place_follows_the_host_that_was_asked(server: Server) -> None:
+def test_the_location_uses_the_host_of_the_request(server: Server) -> None:
     """Otherwise nobody behind a second name gets there."""
     with server.connect() as connection:
         fields = server.fields({"Upload-Length": "5", "Host": "uploads.example:81"}, body=b"")
@@ -39,20 +39,20 @@ def test_the_place_follows_the_host_that_was_asked(server: Server) -> None:
 
 
 @rule("CR-03", level=PRACTICE)
-def test_without_a_length_nothing_is_made(server: Server) -> None:
+def test_a_creation_without_a_length_is_400(server: Server) -> None:
     response = server.post()
     assert response.status == 400
     assert "Location" not in response
 
 
 @rule("CR-04", level=PRACTICE)
-def test_two_kinds_of_length_are_one_too_many(server: Server) -> None:
+def test_a_known_and_a_deferred_length_are_400(server: Server) -> None:
     assert server.post({"Upload-Length": "5", "Upload-Defer-Length": "1"}).status == 400
 
 
 @rule("CR-05")
 @pytest.mark.parametrize("length", NON_NUMBERS.values(), ids=NON_NUMBERS)
-def test_a_length_that_is_none_makes_nothing(server: Server, length: Value) -> None:
+def test_an_invalid_length_creates_no_upload(server: Server, length: Value) -> None:
     """ "The value MUST be a non-negative integer." """
     response = server.post({"Upload-Length": length})
     assert response.status >= 400
@@ -65,7 +65,7 @@ def test_a_length_that_is_none_makes_nothing(server: Server, length: Value) -> N
     [*NON_NUMBERS.values(), *LENIENT_NUMBERS.values()],
     ids=[*NON_NUMBERS, *LENIENT_NUMBERS],
 )
-def test_a_length_that_is_none_is_400(server: Server, length: Value) -> None:
+def test_an_invalid_length_is_400(server: Server, length: Value) -> None:
     """One that is only too large may be 413, and a field that is too long 431."""
     response = server.post({"Upload-Length": length})
     allowed = {400}
@@ -75,13 +75,15 @@ def test_a_length_that_is_none_is_400(server: Server, length: Value) -> None:
 
 
 @rule("CR-05", level=PRACTICE)
-def test_two_lengths_are_none(server: Server) -> None:
+def test_two_upload_length_fields_are_400(server: Server) -> None:
     response = server.post([("Upload-Length", "5"), ("Upload-Length", "6")])
     assert response.status == 400
 
 
 @rule("CR-06", needs="max-size")
-def test_the_largest_upload_may_be_made(server: Server, capabilities: Capabilities) -> None:
+def test_an_upload_of_the_maximum_size_can_be_created(
+    server: Server, capabilities: Capabilities
+) -> None:
     assert capabilities.max_size is not None
     head = server.create(capabilities.max_size).head()
     assert head["Upload-Length"] == str(capabilities.max_size)
@@ -89,7 +91,9 @@ def test_the_largest_upload_may_be_made(server: Server, capabilities: Capabiliti
 
 @rule("CR-06", needs="max-size")
 @pytest.mark.parametrize("more", [1, 10**15])
-def test_a_larger_one_is_413(server: Server, capabilities: Capabilities, more: int) -> None:
+def test_an_upload_over_the_maximum_size_is_413(
+    server: Server, capabilities: Capabilities, more: int
+) -> None:
     assert capabilities.max_size is not None
     response = server.post({"Upload-Length": str(capabilities.max_size + more)})
     assert response.status == 413
@@ -97,7 +101,7 @@ def test_a_larger_one_is_413(server: Server, capabilities: Capabilities, more: i
 
 
 @rule("CR-07", "C-20")
-def test_an_empty_upload_is_complete_at_once(server: Server) -> None:
+def test_an_empty_upload_is_complete_at_creation(server: Server) -> None:
     upload = server.create(0)
     head = upload.head()
     assert (head["Upload-Offset"], head["Upload-Length"]) == ("0", "0")
@@ -109,7 +113,7 @@ def test_an_empty_upload_is_an_empty_file(server: Server) -> None:
 
 
 @rule("CR-07", "C-40", level=PRACTICE)
-def test_an_empty_upload_takes_an_empty_patch_and_no_other(server: Server) -> None:
+def test_an_empty_upload_accepts_only_an_empty_patch(server: Server) -> None:
     upload = server.create(0)
     assert upload.append(b"") == 0
     with upload.unchanged():
@@ -118,13 +122,13 @@ def test_an_empty_upload_takes_an_empty_patch_and_no_other(server: Server) -> No
 
 @rule("CR-09", level=PRACTICE)
 @pytest.mark.parametrize("suffix", ["-elsewhere", "/no/such/place"])
-def test_nothing_is_made_elsewhere(server: Server, suffix: str) -> None:
+def test_a_creation_at_another_path_is_refused(server: Server, suffix: str) -> None:
     response = server.send("POST", server.url + suffix, {"Upload-Length": "5"}, b"")
     assert response.status in {404, 405}
 
 
 @rule("CR-09", level=PRACTICE)
-def test_nothing_is_made_within_an_upload(server: Server) -> None:
+def test_a_creation_at_the_url_of_an_upload_is_refused(server: Server) -> None:
     upload = server.create()
     with upload.unchanged():
         response = server.send("POST", upload.url, {"Upload-Length": "5"}, b"")
@@ -133,7 +137,7 @@ def test_nothing_is_made_within_an_upload(server: Server) -> None:
 
 @rule("CR-10", level=PRACTICE)
 @pytest.mark.parametrize("type", ["application/octet-stream", "text/plain", ""])
-def test_without_a_body_its_type_means_nothing(server: Server, type: str) -> None:
+def test_the_content_type_of_an_empty_creation_is_ignored(server: Server, type: str) -> None:
     """aiohttp's clients name one with every POST."""
     assert server.create(5, {"Content-Type": type}).offset() == 0
 
@@ -149,7 +153,7 @@ def test_a_body_of_another_type_is_ignored_or_refused(server: Server, type: str 
 
 
 @rule("CR-10", level=PRACTICE, needs="not:creation-with-upload")
-def test_data_at_post_is_ignored_or_refused_when_it_is_not_offered(server: Server) -> None:
+def test_a_body_without_creation_with_upload_is_ignored_or_refused(server: Server) -> None:
     response = server.post({"Upload-Length": "5", "Content-Type": STREAM}, b"hello")
     if response.status == 201:
         assert server.upload_from(response).offset() == 0
@@ -158,7 +162,7 @@ def test_data_at_post_is_ignored_or_refused_when_it_is_not_offered(server: Serve
 
 
 @rule("CR-11", level=PRACTICE)
-def test_the_same_request_twice_makes_two_uploads(server: Server) -> None:
+def test_a_repeated_creation_creates_a_second_upload(server: Server) -> None:
     fields = {"Upload-Metadata": "filename eA=="}
     one, two = server.create(5, fields), server.create(5, fields)
     assert one.url != two.url
@@ -167,7 +171,7 @@ def test_the_same_request_twice_makes_two_uploads(server: Server) -> None:
 
 
 @rule("CR-02", level=PRACTICE)
-def test_a_place_is_hard_to_guess(server: Server) -> None:
+def test_a_location_is_hard_to_guess(server: Server) -> None:
     """Who knows it may write: consecutive numbers would give everybody's away."""
     ids = [server.create().id for _ in range(3)]
     assert all(len(id) >= 16 for id in ids)
@@ -175,7 +179,7 @@ def test_a_place_is_hard_to_guess(server: Server) -> None:
 
 
 @rule("CR-01", level=PRACTICE)
-def test_a_slash_at_the_end_makes_no_difference(server: Server) -> None:
+def test_a_trailing_slash_is_accepted(server: Server) -> None:
     """@uppy/tus and others are often configured with one."""
     response = server.send("POST", server.url.rstrip("/") + "/", {"Upload-Length": "5"}, b"")
     assert response.status == 201

@@ -34,7 +34,7 @@ def test_a_length_may_be_deferred(server: Server) -> None:
 @DEFERRED
 @rule("DL-02", level=SHOULD)
 @pytest.mark.parametrize("value", ["0", "2", "01", "true", "", "1,1", "1 1", "+1", "1.0"])
-def test_any_other_value_is_400(server: Server, value: str) -> None:
+def test_another_value_of_upload_defer_length_is_400(server: Server, value: str) -> None:
     response = server.post({"Upload-Defer-Length": value})
     assert response.status == 400
     assert "Location" not in response
@@ -42,7 +42,7 @@ def test_any_other_value_is_400(server: Server, value: str) -> None:
 
 @DEFERRED
 @rule("DL-03")
-def test_the_length_may_stay_unknown_while_data_comes(server: Server) -> None:
+def test_data_may_arrive_while_the_length_is_deferred(server: Server) -> None:
     upload = server.create(None)
     offset = 0
     for size in (1, 1000, 70_000):
@@ -55,7 +55,7 @@ def test_the_length_may_stay_unknown_while_data_comes(server: Server) -> None:
 @DEFERRED
 @rule("DL-04")
 @pytest.mark.parametrize("data", [b"l", b"llo"], ids=["before-the-end", "at-the-end"])
-def test_a_patch_tells_the_length(upload: Upload, data: bytes) -> None:
+def test_a_patch_declares_the_length(upload: Upload, data: bytes) -> None:
     upload.append(data, 2, told(5))
     head = upload.head()
     assert head["Upload-Length"] == "5"
@@ -66,7 +66,7 @@ def test_a_patch_tells_the_length(upload: Upload, data: bytes) -> None:
 
 @DEFERRED
 @rule("DL-04")
-def test_the_first_patch_may_tell_the_length(server: Server) -> None:
+def test_the_first_patch_may_declare_the_length(server: Server) -> None:
     upload = server.create(None)
     upload.append(b"hello", 0, told(5))
     upload.assert_content(b"hello")
@@ -74,7 +74,7 @@ def test_the_first_patch_may_tell_the_length(server: Server) -> None:
 
 @DEFERRED
 @rule("DL-04", level=PRACTICE)
-def test_a_long_file_of_unknown_length_arrives_whole(server: Server) -> None:
+def test_a_long_file_of_deferred_length_is_stored_completely(server: Server) -> None:
     content = some_bytes(12 * MIB)
     upload = server.create(None)
     offset = 0
@@ -87,7 +87,7 @@ def test_a_long_file_of_unknown_length_arrives_whole(server: Server) -> None:
 @DEFERRED
 @rule("DL-05")
 @pytest.mark.parametrize("other", [3, 4, 6, 100])
-def test_a_length_once_told_does_not_change(upload: Upload, other: int) -> None:
+def test_a_declared_length_does_not_change(upload: Upload, other: int) -> None:
     """ "Once set the length MUST NOT be changed." """
     upload.append(b"l", 2, told(5))
     upload.patch(b"", 3, told(other))
@@ -96,7 +96,7 @@ def test_a_length_once_told_does_not_change(upload: Upload, other: int) -> None:
 
 @DEFERRED
 @rule("DL-05", level=PRACTICE)
-def test_another_length_is_400_and_the_same_one_is_fine(upload: Upload) -> None:
+def test_a_declared_length_may_be_repeated_but_not_changed(upload: Upload) -> None:
     upload.append(b"l", 2, told(5))
     with upload.unchanged():
         assert upload.patch(b"", 3, told(6)).status == 400
@@ -106,7 +106,7 @@ def test_another_length_is_400_and_the_same_one_is_fine(upload: Upload) -> None:
 
 @DEFERRED
 @rule("DL-06")
-def test_a_length_below_the_offset_is_none(upload: Upload) -> None:
+def test_a_length_below_the_offset_is_refused(upload: Upload) -> None:
     with upload.unchanged():
         assert_refused(upload.patch(b"", 2, told(1)))
 
@@ -120,7 +120,9 @@ def test_a_length_below_the_end_of_the_body_is_refused(upload: Upload) -> None:
 
 @DEFERRED
 @rule("DL-06", level=PRACTICE, needs="max-size")
-def test_a_length_over_the_limit_is_413(upload: Upload, capabilities: Capabilities) -> None:
+def test_a_declared_length_over_the_limit_is_413(
+    upload: Upload, capabilities: Capabilities
+) -> None:
     assert capabilities.max_size is not None
     with upload.unchanged():
         assert upload.patch(b"llo", 2, told(capabilities.max_size + 1)).status == 413
@@ -129,21 +131,21 @@ def test_a_length_over_the_limit_is_413(upload: Upload, capabilities: Capabiliti
 @DEFERRED
 @rule("DL-06", level=PRACTICE)
 @pytest.mark.parametrize("length", ["abc", "-1", "5.0", "", "5,5"])
-def test_a_length_that_is_none_is_400(upload: Upload, length: str) -> None:
+def test_an_invalid_declared_length_is_400(upload: Upload, length: str) -> None:
     with upload.unchanged():
         assert upload.patch(b"llo", 2, told(length)).status == 400
 
 
 @DEFERRED
 @rule("DL-07", level=PRACTICE)
-def test_an_empty_patch_may_tell_the_length(upload: Upload) -> None:
+def test_an_empty_patch_may_declare_the_length(upload: Upload) -> None:
     upload.append(b"", 2, told(2))
     upload.assert_content(b"he")
 
 
 @DEFERRED
 @rule("DL-07", level=PRACTICE)
-def test_an_empty_file_may_be_told_at_last(server: Server) -> None:
+def test_a_length_of_zero_may_be_declared(server: Server) -> None:
     upload = server.create(None)
     upload.append(b"", 0, told(0))
     upload.assert_content(b"")
@@ -162,7 +164,7 @@ def test_an_empty_file_may_be_told_at_last(server: Server) -> None:
         ),
     ],
 )
-def test_a_patch_that_fails_tells_nothing(
+def test_a_failed_patch_does_not_declare_the_length(
     upload: Upload, offset: int, fields: dict[str, str]
 ) -> None:
     with upload.unchanged():
@@ -172,7 +174,7 @@ def test_a_patch_that_fails_tells_nothing(
 @DEFERRED
 @rule("DL-09", needs="small-max-size")
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_deferring_is_no_way_around_the_limit(
+def test_a_deferred_length_does_not_bypass_the_limit(
     server: Server, capabilities: Capabilities, framing: str
 ) -> None:
     assert capabilities.max_size is not None
@@ -192,12 +194,12 @@ def test_deferring_is_no_way_around_the_limit(
 
 
 @rule("DL-10", level=PRACTICE, needs=("creation", "not:creation-defer-length"))
-def test_it_is_refused_where_it_is_not_offered(server: Server) -> None:
+def test_a_deferred_length_is_refused_where_it_is_not_offered(server: Server) -> None:
     assert server.post({"Upload-Defer-Length": "1"}).status in {400, 501}
 
 
 @rule("DL-11", level=PRACTICE, needs="creation")
-def test_a_known_length_may_be_said_again(server: Server) -> None:
+def test_a_known_length_may_be_repeated_at_patch(server: Server) -> None:
     upload = server.create(5)
     assert upload.patch(b"he", 0, told(5)).status in {204, 400}
     upload.resume(b"hello")
@@ -206,14 +208,14 @@ def test_a_known_length_may_be_said_again(server: Server) -> None:
 
 @rule("DL-11", "C-21", needs="creation")
 @pytest.mark.parametrize("length", [0, 2, 4, 6])
-def test_a_known_length_does_not_change(server: Server, length: int) -> None:
+def test_a_known_length_does_not_change_at_patch(server: Server, length: int) -> None:
     upload = server.create(5)
     upload.patch(b"he", 0, told(length))
     assert upload.head()["Upload-Length"] == "5"
 
 
 @rule("DL-11", level=PRACTICE, needs="creation")
-def test_another_length_for_a_known_one_is_400(server: Server) -> None:
+def test_another_length_at_patch_is_400(server: Server) -> None:
     upload = server.create(5)
     with upload.unchanged():
         assert upload.patch(b"he", 0, told(6)).status == 400

@@ -26,7 +26,7 @@ BUILT_ON = {
 
 
 @rule("C-05")
-def test_options_names_the_version(server: Server) -> None:
+def test_options_lists_the_version(server: Server) -> None:
     response = server.options()
     assert response.status in {200, 204}
     assert "1.0.0" in parse_list(response["Tus-Version"])
@@ -34,7 +34,7 @@ def test_options_names_the_version(server: Server) -> None:
 
 @rule("C-06")
 @pytest.mark.parametrize("version", ["1.0.0", "9.9.9", "0.2.2", "abc", ""])
-def test_options_is_answered_whatever_its_version(server: Server, version: str) -> None:
+def test_options_is_answered_with_any_tus_resumable(server: Server, version: str) -> None:
     response = server.options({"Tus-Resumable": version})
     assert response.status in {200, 204}
     assert "1.0.0" in parse_list(response["Tus-Version"])
@@ -50,14 +50,12 @@ def test_lists_have_no_empty_items(server: Server, field: str) -> None:
 
 @rule("C-07", level=PRACTICE)
 @pytest.mark.parametrize("field", FIELDS_OF_LISTS)
-def test_lists_have_no_white_space_since_not_all_clients_strip_it(
-    server: Server, field: str
-) -> None:
+def test_lists_have_no_white_space(server: Server, field: str) -> None:
     assert not re.search(r"\s", server.options().get(field) or "")
 
 
 @rule("C-07")
-def test_the_extensions_are_those_of_the_text(capabilities: Capabilities) -> None:
+def test_the_extensions_are_those_of_the_specification(capabilities: Capabilities) -> None:
     """Those that a server adds of its own would have names of its own; none is known today."""
     assert set(capabilities.extensions) <= KNOWN
     assert len(set(capabilities.extensions)) == len(capabilities.extensions)
@@ -65,25 +63,25 @@ def test_the_extensions_are_those_of_the_text(capabilities: Capabilities) -> Non
 
 @rule("C-08", "CW-01")
 @pytest.mark.parametrize(("extension", "base"), BUILT_ON.items(), ids=list(BUILT_ON))
-def test_no_extension_comes_without_its_base(
+def test_extensions_are_listed_with_the_extension_that_they_require(
     capabilities: Capabilities, extension: str, base: str
 ) -> None:
     assert extension not in capabilities.extensions or base in capabilities.extensions
 
 
 @rule("C-08")
-def test_algorithms_are_named_just_when_checksums_are_offered(capabilities: Capabilities) -> None:
+def test_algorithms_are_listed_only_with_the_checksum_extension(capabilities: Capabilities) -> None:
     assert bool(capabilities.algorithms) == ("checksum" in capabilities.extensions)
 
 
 @rule("C-09")
-def test_the_largest_size_is_a_whole_number(server: Server) -> None:
+def test_tus_max_size_is_a_whole_number(server: Server) -> None:
     text = server.options().get("Tus-Max-Size")
     assert text is None or re.fullmatch("[0-9]+", text, re.ASCII)
 
 
 @rule("C-09", level=PRACTICE)
-def test_the_largest_size_is_said(server: Server) -> None:
+def test_tus_max_size_is_sent(server: Server) -> None:
     """Every store has a limit."""
     assert "Tus-Max-Size" in server.options()
 
@@ -96,7 +94,7 @@ def test_options_of_an_upload_is_answered(server: Server) -> None:
 
 
 @rule("C-12", level=PRACTICE)
-def test_options_of_everything_is_answered(server: Server) -> None:
+def test_options_of_the_whole_server_is_answered(server: Server) -> None:
     with server.connect() as connection:
         response = connection.request("OPTIONS", "*", [*server.access.fields.items()])
     assert response.status in {200, 204} or 400 <= response.status < 500 or response.status == 501
@@ -104,11 +102,11 @@ def test_options_of_everything_is_answered(server: Server) -> None:
 
 @rule("C-24", "C-46", level=PRACTICE)
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "GET"])
-def test_the_place_of_creation_is_no_upload(server: Server, method: str) -> None:
+def test_the_creation_url_is_not_an_upload(server: Server, method: str) -> None:
     response = server.send(method, fields={"Upload-Offset": "0"})
     assert 400 <= response.status < 500 or response.status == 501
 
 
 @rule("C-09", level=SHOULD, needs="max-size")
-def test_the_limit_that_is_said_allows_an_upload(capabilities: Capabilities) -> None:
+def test_tus_max_size_is_not_zero(capabilities: Capabilities) -> None:
     assert capabilities.max_size

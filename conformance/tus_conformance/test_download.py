@@ -11,21 +11,23 @@ pytestmark = needs("creation", "get")
 
 
 @rule("GET", level=PRACTICE)
-def test_no_version_is_needed(server: Server) -> None:
+def test_a_download_needs_no_tus_resumable(server: Server) -> None:
     upload = server.upload(b"hello")
     response = server.send("GET", upload.url, {"Tus-Resumable": None})
     assert (response.status, response.body) == (200, b"hello")
 
 
 @rule("GET", level=PRACTICE)
-def test_the_content_is_the_whole_file(server: Server) -> None:
+def test_a_download_returns_the_whole_file(server: Server) -> None:
     content = some_bytes(3_000_000)
     assert server.upload(content).read() == content
 
 
 @rule("GET", level=PRACTICE)
 @pytest.mark.parametrize("sent", [b"", b"he"], ids=["empty", "mid-way"])
-def test_an_unfinished_file_is_not_given_out_as_a_whole_one(server: Server, sent: bytes) -> None:
+def test_an_unfinished_upload_is_not_returned_as_a_complete_file(
+    server: Server, sent: bytes
+) -> None:
     upload = server.create(5)
     if sent:
         upload.append(sent)
@@ -35,7 +37,7 @@ def test_an_unfinished_file_is_not_given_out_as_a_whole_one(server: Server, sent
 
 
 @rule("GET", level=PRACTICE)
-def test_an_unknown_file_is_404(server: Server) -> None:
+def test_an_unknown_upload_is_404(server: Server) -> None:
     assert server.send("GET", server.unknown_url()).status in {404, 410}
 
 
@@ -52,7 +54,7 @@ def test_an_unknown_file_is_404(server: Server) -> None:
         ("lines=1-2", 200, b"hello"),
     ],
 )
-def test_a_range_is_that_range_or_the_whole(
+def test_a_range_returns_that_range_or_the_whole_file(
     server: Server, ranges: str, status: int, body: bytes | None
 ) -> None:
     """RFC 9110, section 14.2: a server may ignore ranges, and may refuse none that it can read."""
@@ -67,7 +69,7 @@ def test_a_range_is_that_range_or_the_whole(
 
 @rule("GET", level=PRACTICE)
 @pytest.mark.parametrize("type", ["text/html", "image/svg+xml", "application/xhtml+xml"])
-def test_a_file_cannot_run_in_the_page_of_the_server(server: Server, type: str) -> None:
+def test_a_file_cannot_run_scripts_on_the_servers_origin(server: Server, type: str) -> None:
     """Otherwise whoever may upload may act as whoever looks at it."""
     metadata = f"filename {as_base64('x.html')},filetype {as_base64(type)},type {as_base64(type)}"
     upload = server.upload(b"<script>1</script>", {"Upload-Metadata": metadata})

@@ -45,7 +45,7 @@ def send_all(upload: Upload, case: str, body: bytes) -> Response:
 
 @rule("EARLY", level=PRACTICE)
 @every_case
-def test_a_client_that_looks_early_gets_its_answer(server: Server, case: str) -> None:
+def test_a_client_that_reads_while_it_sends_gets_the_response(server: Server, case: str) -> None:
     upload = server.create(1000)
     body = some_bytes(LONG)
     with upload.unchanged(), upload.connect() as connection:
@@ -57,7 +57,9 @@ def test_a_client_that_looks_early_gets_its_answer(server: Server, case: str) ->
 
 @rule("EARLY", level=PRACTICE)
 @every_case
-def test_a_client_that_writes_first_gets_its_answer(server: Server, case: str) -> None:
+def test_a_client_that_sends_the_whole_body_first_gets_the_response(
+    server: Server, case: str
+) -> None:
     upload = server.create(1000)
     with upload.unchanged():
         assert send_all(upload, case, some_bytes(500 * KIB)).status in statuses(case)
@@ -65,7 +67,7 @@ def test_a_client_that_writes_first_gets_its_answer(server: Server, case: str) -
 
 @rule("EARLY", level=PRACTICE)
 @every_case
-def test_a_long_body_does_no_harm(server: Server, case: str) -> None:
+def test_a_long_body_of_a_refused_request_changes_nothing(server: Server, case: str) -> None:
     """Whether the answer arrives is up to the network; that nothing changes is not."""
     upload = server.create(1000)
     with upload.unchanged(), suppress(NoResponse, ConnectionResetError):
@@ -75,7 +77,7 @@ def test_a_long_body_does_no_harm(server: Server, case: str) -> None:
 @rule("EARLY", "FRAMING")
 @every_case
 @pytest.mark.parametrize("padding", [0, 100_000, 2 * MIB])
-def test_the_rest_of_a_body_is_never_taken_for_a_request(
+def test_the_rest_of_a_body_is_not_parsed_as_a_request(
     server: Server, case: str, padding: int
 ) -> None:
     """RFC 9112, section 6.3: otherwise the body of one user is the request of another."""
@@ -95,7 +97,7 @@ def test_the_rest_of_a_body_is_never_taken_for_a_request(
 
 @rule("EARLY", "FRAMING")
 @every_case
-def test_the_rest_of_a_chunked_body_is_never_taken_for_a_request(server: Server, case: str) -> None:
+def test_the_rest_of_a_chunked_body_is_not_parsed_as_a_request(server: Server, case: str) -> None:
     upload, victim = server.create(3), server.create(5)
     inner = smuggled(victim)
     with victim.unchanged(), upload.connect() as connection:
@@ -124,7 +126,7 @@ def smuggled(victim: Upload) -> bytes:
 
 @rule("EARLY", level=PRACTICE)
 @every_case
-def test_the_connection_is_used_again_or_closed(server: Server, case: str) -> None:
+def test_the_connection_is_reusable_or_closed(server: Server, case: str) -> None:
     upload = server.create(3)
     body = b"hello world"
     with upload.connect() as connection:
@@ -140,7 +142,7 @@ def test_the_connection_is_used_again_or_closed(server: Server, case: str) -> No
 
 
 @rule("EARLY", level=PRACTICE)
-def test_an_answer_does_not_wait_for_the_body(server: Server) -> None:
+def test_a_refusal_does_not_wait_for_the_body(server: Server) -> None:
     """The client sends a head and nothing else."""
     upload = server.create(1000)
     with upload.connect() as connection:

@@ -38,29 +38,31 @@ def soon(text: str | None, options: Options) -> None:
 
 
 @rule("EX-01")
-def test_who_removes_uploads_says_so(expiring_server: Server) -> None:
+def test_a_server_that_removes_uploads_offers_expiration(expiring_server: Server) -> None:
     assert "expiration" in expiring_server.capabilities().extensions
 
 
 @rule("EX-03", "EX-04")
-def test_a_creation_says_when(expiring_server: Server, options: Options) -> None:
+def test_a_creation_returns_upload_expires(expiring_server: Server, options: Options) -> None:
     soon(expiring_server.post({"Upload-Length": "5"}).get("Upload-Expires"), options)
 
 
 @rule("EX-02", "EX-04")
-def test_every_patch_says_when(expiring_server: Server, options: Options) -> None:
+def test_every_patch_returns_upload_expires(expiring_server: Server, options: Options) -> None:
     upload = expiring_server.create(5)
     for offset in range(4):
         soon(upload.patch(b"x", offset).get("Upload-Expires"), options)
 
 
 @rule("EX-07", level=PRACTICE)
-def test_head_says_when(expiring_server: Server, options: Options) -> None:
+def test_head_returns_upload_expires(expiring_server: Server, options: Options) -> None:
     soon(expiring_server.create(5).head().get("Upload-Expires"), options)
 
 
 @rule("EX-03", "EX-04", level=PRACTICE, needs="creation-defer-length")
-def test_an_upload_of_unknown_length_says_when(expiring_server: Server, options: Options) -> None:
+def test_the_creation_of_a_deferred_upload_returns_upload_expires(
+    expiring_server: Server, options: Options
+) -> None:
     soon(expiring_server.post({"Upload-Defer-Length": "1"}).get("Upload-Expires"), options)
 
 
@@ -78,12 +80,12 @@ def expired(expiring_server: Server, options: Options, sent: bytes = b"he") -> l
 
 @rule("EX-05", "EX-01", level=SHOULD)
 @pytest.mark.parametrize("sent", [b"", b"he"], ids=["empty", "begun"])
-def test_afterwards_it_is_gone(expiring_server: Server, options: Options, sent: bytes) -> None:
+def test_an_expired_upload_is_gone(expiring_server: Server, options: Options, sent: bytes) -> None:
     assert set(expired(expiring_server, options, sent)) <= {404, 410}
 
 
 @rule("EX-06", level=PRACTICE)
-def test_a_complete_upload_stays(expiring_server: Server, options: Options) -> None:
+def test_a_complete_upload_does_not_expire(expiring_server: Server, options: Options) -> None:
     assert options.expires is not None
     upload = expiring_server.upload(b"hello")
     time.sleep(options.expires + 1.5)
@@ -91,7 +93,9 @@ def test_a_complete_upload_stays(expiring_server: Server, options: Options) -> N
 
 
 @rule("EX-06", level=PRACTICE)
-def test_who_goes_on_does_not_expire(expiring_server: Server, options: Options) -> None:
+def test_an_upload_does_not_expire_before_its_date(
+    expiring_server: Server, options: Options
+) -> None:
     """The date may move, and then it has to be kept to."""
     assert options.expires is not None
     upload = expiring_server.create(5)
@@ -108,7 +112,7 @@ def test_who_goes_on_does_not_expire(expiring_server: Server, options: Options) 
 
 
 @rule("EX-08", level=PRACTICE)
-def test_a_patch_at_that_moment_wins_or_loses_whole(
+def test_a_patch_at_the_moment_of_expiry_succeeds_or_fails_completely(
     expiring_server: Server, options: Options
 ) -> None:
     assert options.expires is not None

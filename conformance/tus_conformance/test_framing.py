@@ -52,7 +52,7 @@ LENGTHS: dict[str, list[tuple[str, str | bytes]]] = {
 
 @rule("FRAMING", level=SHOULD)
 @pytest.mark.parametrize("fields", LENGTHS.values(), ids=LENGTHS)
-def test_a_length_that_is_none_is_refused(
+def test_an_invalid_content_length_is_refused(
     upload: Upload, fields: list[tuple[str, str | bytes]]
 ) -> None:
     """RFC 9112, section 6.3: 400, and the connection is closed."""
@@ -87,7 +87,9 @@ def test_another_transfer_coding_is_refused(upload: Upload, coding: str | bytes)
 
 @rule("FRAMING", level=SHOULD)
 @pytest.mark.parametrize("order", ["length-first", "coding-first"])
-def test_a_length_and_a_coding_are_one_too_many(upload: Upload, order: str) -> None:
+def test_content_length_with_transfer_encoding_is_refused_or_ignored(
+    upload: Upload, order: str
+) -> None:
     """RFC 9112, section 6.1: to be refused, or the coding wins and the connection is closed."""
     fields: list[tuple[str, str | bytes]] = [
         ("Content-Length", "3"),
@@ -119,7 +121,7 @@ CHUNKS = {
 
 @rule("FRAMING", level=SHOULD)
 @pytest.mark.parametrize("body", CHUNKS.values(), ids=CHUNKS)
-def test_broken_chunks_do_not_complete_an_upload(upload: Upload, body: bytes) -> None:
+def test_malformed_chunks_do_not_corrupt_an_upload(upload: Upload, body: bytes) -> None:
     """What came before the break may be kept."""
     raw = patch(upload, [("Transfer-Encoding", "chunked")], body)
     response = answer(upload, raw)
@@ -131,7 +133,7 @@ def test_broken_chunks_do_not_complete_an_upload(upload: Upload, body: bytes) ->
 
 @rule("FRAMING", level=PRACTICE)
 @pytest.mark.parametrize("body", CHUNKS.values(), ids=CHUNKS)
-def test_broken_chunks_are_400_or_the_end(upload: Upload, body: bytes) -> None:
+def test_malformed_chunks_are_400_or_close_the_connection(upload: Upload, body: bytes) -> None:
     """A bare line feed may be taken for a line's end, or for no end at all."""
     response = answer(upload, patch(upload, [("Transfer-Encoding", "chunked")], body))
     allowed = {400, 413}
@@ -141,7 +143,7 @@ def test_broken_chunks_are_400_or_the_end(upload: Upload, body: bytes) -> None:
 
 
 @rule("FRAMING", level=PRACTICE)
-def test_an_extension_of_a_chunk_means_nothing(upload: Upload) -> None:
+def test_a_chunk_extension_is_ignored_or_refused(upload: Upload) -> None:
     raw = patch(upload, [("Transfer-Encoding", "chunked")], b'3;a=b;c="d"\r\nllo\r\n0\r\n\r\n')
     response = answer(upload, raw)
     assert response is not None
@@ -150,7 +152,7 @@ def test_an_extension_of_a_chunk_means_nothing(upload: Upload) -> None:
 
 
 @rule("FRAMING", level=PRACTICE)
-def test_trailers_nobody_asked_for_do_no_harm(upload: Upload) -> None:
+def test_unexpected_trailers_do_no_harm(upload: Upload) -> None:
     lines = b"".join(b"X-%d: %b\r\n" % (at, b"y" * 100) for at in range(50))
     raw = patch(upload, [("Transfer-Encoding", "chunked")], b"3\r\nllo\r\n0\r\n" + lines + b"\r\n")
     response = answer(upload, raw)
@@ -159,7 +161,7 @@ def test_trailers_nobody_asked_for_do_no_harm(upload: Upload) -> None:
 
 
 @rule("FRAMING", level=PRACTICE)
-def test_endless_trailers_come_to_an_end(upload: Upload) -> None:
+def test_endless_trailers_do_no_harm(upload: Upload) -> None:
     with upload.connect() as connection:
         connection.send(patch(upload, [("Transfer-Encoding", "chunked")], b"3\r\nllo\r\n0\r\n"))
         try:
@@ -193,7 +195,7 @@ HEADS: dict[str, bytes] = {
 
 @rule("FRAMING", level=PRACTICE)
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS)
-def test_a_broken_head_does_no_harm(upload: Upload, raw: bytes) -> None:
+def test_a_malformed_request_head_does_no_harm(upload: Upload, raw: bytes) -> None:
     with upload.unchanged():
         try:
             response = answer(upload, raw)
@@ -205,7 +207,7 @@ def test_a_broken_head_does_no_harm(upload: Upload, raw: bytes) -> None:
 
 @rule("FRAMING", level=PRACTICE)
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
-def test_a_body_of_http_1_0_has_a_length(upload: Upload, version: str) -> None:
+def test_a_body_with_a_length_is_accepted_in_http_1_0_and_1_1(upload: Upload, version: str) -> None:
     raw = patch(upload, [("Content-Length", "3"), ("Connection", "close")], b"llo")
     response = answer(upload, raw.replace(b"HTTP/1.1", version.encode(), 1))
     assert response is not None
@@ -220,7 +222,7 @@ def test_a_body_of_http_1_0_has_a_length(upload: Upload, version: str) -> None:
 @pytest.mark.parametrize(
     "field", ["Upload-Offset", "Tus-Resumable", "Content-Type", "Upload-Length"]
 )
-def test_odd_octets_in_a_field_do_no_harm(upload: Upload, field: str, value: bytes) -> None:
+def test_unusual_octets_in_a_field_do_no_harm(upload: Upload, field: str, value: bytes) -> None:
     raw = patch(upload, [(field, value), ("Content-Length", "3")], b"llo")
     try:
         response = answer(upload, raw)

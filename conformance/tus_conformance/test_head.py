@@ -33,12 +33,12 @@ def head(server: Server, data: bytes) -> Response:
 
 
 @rule("C-20")
-def test_head_says_the_offset(head: Response, data: bytes) -> None:
+def test_head_returns_the_offset(head: Response, data: bytes) -> None:
     assert head.all("Upload-Offset") == [str(len(data))]
 
 
 @rule("C-21")
-def test_head_says_the_length(head: Response) -> None:
+def test_head_returns_the_length(head: Response) -> None:
     assert head.all("Upload-Length") == ["5"]
 
 
@@ -115,7 +115,7 @@ def ask_for(server: Server, id: str, method: str = "HEAD") -> Response:
 
 @rule("C-24", level=PRACTICE)
 @pytest.mark.parametrize("id", UNUSUAL_IDS.values(), ids=UNUSUAL_IDS)
-def test_an_odd_id_is_no_upload(server: Server, id: str) -> None:
+def test_an_unusual_id_is_not_an_upload(server: Server, id: str) -> None:
     head = ask_for(server, id)
     assert 400 <= head.status < 500 or head.status in {301, 302, 307, 308}, head
     assert "Upload-Offset" not in head
@@ -127,7 +127,7 @@ SUFFIXES = [".info", ".json", ".part", ".lock", "/", "/x", ";x", "%00", "%20", "
 
 @rule("C-24", level=PRACTICE)
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_lies_beside_an_upload_is_not_to_be_had(server: Server, suffix: str) -> None:
+def test_internal_files_of_an_upload_cannot_be_read(server: Server, suffix: str) -> None:
     """Servers keep files of their own beside it; with a slash it may be the upload itself."""
     upload = server.create(5, {"Upload-Metadata": "filename c2VjcmV0"})
     upload.append(b"he")
@@ -141,7 +141,7 @@ def test_what_lies_beside_an_upload_is_not_to_be_had(server: Server, suffix: str
 
 @rule("C-24", "TE-03", level=PRACTICE, needs="termination")
 @pytest.mark.parametrize("suffix", [*SUFFIXES, "%0a"])
-def test_what_lies_beside_an_upload_cannot_be_deleted(server: Server, suffix: str) -> None:
+def test_internal_files_of_an_upload_cannot_be_deleted(server: Server, suffix: str) -> None:
     if suffix == "/":
         return  # It may be the upload itself.
     upload = server.create(5)
@@ -167,7 +167,7 @@ FAILING: dict[str, Callable[[Upload], Response]] = {
 
 @rule("C-25")
 @pytest.mark.parametrize("name", FAILING)
-def test_the_offset_survives_a_patch_that_fails(server: Server, name: str) -> None:
+def test_a_refused_patch_does_not_change_the_offset(server: Server, name: str) -> None:
     upload = server.create(5)
     upload.append(b"he")
     for _ in range(2):

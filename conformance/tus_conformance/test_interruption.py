@@ -78,7 +78,7 @@ def cut_off(server: Server, interruption: str, cut: int, framing: str) -> Iterat
 @every_way
 @every_cut
 @every_framing
-def test_a_cut_upload_goes_on_to_the_same_bytes(
+def test_an_interrupted_upload_can_be_resumed(
     server: Server, interruption: str, cut: int, framing: str
 ) -> None:
     with cut_off(server, interruption, cut, framing) as upload:
@@ -98,7 +98,7 @@ def offset_after(upload: Upload, *, at_least: int) -> int:
 @rule("C-41", level=SHOULD)
 @every_way
 @every_framing
-def test_as_much_as_possible_is_kept(server: Server, interruption: str, framing: str) -> None:
+def test_most_received_bytes_are_stored(server: Server, interruption: str, framing: str) -> None:
     """ "The Server SHOULD always attempt to store as much of the received data as possible." """
     cut = SIZE // 2
     with cut_off(server, interruption, cut, framing) as upload:
@@ -109,7 +109,9 @@ def test_as_much_as_possible_is_kept(server: Server, interruption: str, framing:
 @every_way
 @every_cut
 @every_framing
-def test_every_byte_is_kept(server: Server, interruption: str, cut: int, framing: str) -> None:
+def test_every_received_byte_is_stored(
+    server: Server, interruption: str, cut: int, framing: str
+) -> None:
     with cut_off(server, interruption, cut, framing) as upload:
         assert offset_after(upload, at_least=cut) == cut
 
@@ -117,7 +119,7 @@ def test_every_byte_is_kept(server: Server, interruption: str, cut: int, framing
 @rule("C-41", "C-43", level=PRACTICE)
 @every_way
 @every_framing
-def test_the_next_request_does_not_wait(
+def test_an_interrupted_upload_can_be_resumed_within_9_seconds(
     server: Server, interruption: str, framing: str, measure: Callable[[str, str], None]
 ) -> None:
     """Common clients give up after about nine seconds."""
@@ -130,7 +132,7 @@ def test_the_next_request_does_not_wait(
 
 
 @rule("C-41")
-def test_an_upload_survives_many_cuts(server: Server) -> None:
+def test_an_upload_survives_many_interruptions(server: Server) -> None:
     """Each piece is cut off in another way, and the offset never falls."""
     content = CONTENT[: 300 * KIB]
     upload = server.create(len(content))
@@ -152,7 +154,7 @@ def test_an_upload_survives_many_cuts(server: Server) -> None:
 @rule("C-41", "FRAMING", level=PRACTICE)
 @pytest.mark.parametrize("how", [_closed, _reset, _half_closed], ids=["close", "reset", "half"])
 @pytest.mark.parametrize("text", [b"", b"PAT", b"PATCH /x HTTP/1.1\r\nHost: x\r\nUplo"])
-def test_half_a_head_does_no_harm(
+def test_an_incomplete_request_head_does_no_harm(
     server: Server, text: bytes, how: Callable[[Connection], object]
 ) -> None:
     connection = server.connect()
@@ -163,7 +165,7 @@ def test_half_a_head_does_no_harm(
 
 @rule("C-42", level=SHOULD, needs="stall")
 @every_framing
-def test_silence_ends_and_what_came_is_kept(
+def test_an_idle_client_is_timed_out_and_its_bytes_are_stored(
     server: Server, options: Options, framing: str, measure: Callable[[str, str], None]
 ) -> None:
     assert options.stall is not None
@@ -180,7 +182,7 @@ def test_silence_ends_and_what_came_is_kept(
 
 
 @rule("C-42", level=PRACTICE, needs="stall")
-def test_a_slow_client_is_no_silent_one(server: Server, options: Options) -> None:
+def test_a_slow_client_is_not_timed_out(server: Server, options: Options) -> None:
     """A byte now and then is enough to be waited for."""
     assert options.stall is not None
     upload = server.create(6)
@@ -194,7 +196,7 @@ def test_a_slow_client_is_no_silent_one(server: Server, options: Options) -> Non
 
 
 @rule("C-44", needs="second-url")
-def test_an_offset_holds_for_every_worker(server: Server, second_server: Server) -> None:
+def test_every_worker_returns_the_same_offset(server: Server, second_server: Server) -> None:
     upload = server.create(SIZE)
     there = upload.on(second_server)
     assert there.offset() == 0
@@ -208,7 +210,7 @@ def test_an_offset_holds_for_every_worker(server: Server, second_server: Server)
 
 @rule("C-44", needs="kill")
 @pytest.mark.parametrize("sent", [0, 1, SIZE // 2, SIZE])
-def test_an_offset_holds_after_a_crash(
+def test_an_offset_survives_a_crash(
     server: Server, kill_workers: Callable[[], None], sent: int
 ) -> None:
     upload = server.create(SIZE)
@@ -220,7 +222,7 @@ def test_an_offset_holds_after_a_crash(
 
 
 @rule("C-44", "C-41", needs="kill")
-def test_a_crash_in_the_middle_of_a_patch_loses_nothing_that_was_said(
+def test_a_crash_during_a_patch_loses_no_acknowledged_bytes(
     server: Server, kill_workers: Callable[[], None]
 ) -> None:
     upload = server.create(SIZE)

@@ -74,13 +74,13 @@ def as_map(text: str | None) -> dict[str, bytes]:
 
 @rule("CM-01", "CR-08")
 @pytest.mark.parametrize("text", VALID.values(), ids=VALID)
-def test_metadata_are_said_again(server: Server, text: str) -> None:
+def test_head_returns_the_metadata(server: Server, text: str) -> None:
     head = server.create(5, {"Upload-Metadata": text}).head()
     assert as_map(head["Upload-Metadata"]) == as_map(text)
 
 
 @rule("CM-01", "CR-08")
-def test_metadata_stay_while_data_comes(server: Server) -> None:
+def test_patch_does_not_change_the_metadata(server: Server) -> None:
     upload = server.create(5, {"Upload-Metadata": VALID["two"]})
     for offset, data in ((0, b"he"), (2, b"llo")):
         upload.append(data, offset)
@@ -96,7 +96,7 @@ def test_a_value_may_be_empty(server: Server, text: str) -> None:
 
 @rule("CR-08", level=PRACTICE)
 @pytest.mark.parametrize("text", [*VALID.values(), *FLAGS.values()], ids=[*VALID, *FLAGS])
-def test_metadata_are_the_same_text(server: Server, text: str) -> None:
+def test_head_returns_the_metadata_unchanged(server: Server, text: str) -> None:
     """ "Its value as specified by the Client": not another way to write it."""
     head = server.create(5, {"Upload-Metadata": text}).head()
     assert head["Upload-Metadata"] == text.strip(" ")
@@ -104,26 +104,26 @@ def test_metadata_are_the_same_text(server: Server, text: str) -> None:
 
 @rule("CM-03", level=PRACTICE)
 @pytest.mark.parametrize("text", ["", " "], ids=["empty", "space"])
-def test_an_empty_field_is_none(server: Server, text: str) -> None:
+def test_an_empty_upload_metadata_is_ignored(server: Server, text: str) -> None:
     """tuspy sends one when it has no metadata."""
     assert not server.create(5, {"Upload-Metadata": text}).head().get("Upload-Metadata")
 
 
 @rule("CM-04", level=PRACTICE)
 @pytest.mark.parametrize("text", ["a YQ==, b Yg==", "a YQ== ,b Yg==", "a YQ== , b Yg=="])
-def test_white_space_around_commas_is_none(server: Server, text: str) -> None:
+def test_white_space_around_commas_is_ignored(server: Server, text: str) -> None:
     head = server.create(5, {"Upload-Metadata": text}).head()
     assert as_map(head["Upload-Metadata"]) == {"a": b"a", "b": b"b"}
 
 
 @rule("CM-04", level=PRACTICE)
-def test_two_lines_are_one_list(server: Server) -> None:
+def test_repeated_fields_are_combined(server: Server) -> None:
     fields = [("Upload-Metadata", "a YQ=="), ("Upload-Metadata", "b Yg==")]
     assert as_map(server.create(5, fields).head()["Upload-Metadata"]) == {"a": b"a", "b": b"b"}
 
 
 @rule("CM-05", level=PRACTICE)
-def test_a_key_that_comes_twice_is_400(server: Server) -> None:
+def test_a_duplicate_key_is_400(server: Server) -> None:
     """ "All keys MUST be unique.\""""
     assert server.post({"Upload-Length": "5", "Upload-Metadata": "a YQ==,a Yg=="}).status == 400
 
@@ -137,7 +137,7 @@ def test_an_empty_key_is_400_or_ignored(server: Server, text: str) -> None:
 
 @rule("CM-07", level=PRACTICE)
 @pytest.mark.parametrize("text", INVALID_BASE64.values(), ids=INVALID_BASE64)
-def test_a_value_that_is_no_base64_is_400(server: Server, text: str) -> None:
+def test_a_value_that_is_not_base64_is_400(server: Server, text: str) -> None:
     assert server.post({"Upload-Length": "5", "Upload-Metadata": text}).status == 400
 
 
@@ -154,7 +154,7 @@ def test_a_value_may_be_any_bytes(server: Server, value: bytes) -> None:
 @rule("CM-08", "GET", level=SHOULD, needs="get")
 @pytest.mark.parametrize("key", ["filename", "filetype", "name", "type", "contentType"])
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_a_value_adds_nothing_to_a_response(server: Server, key: str, value: bytes) -> None:
+def test_a_value_cannot_inject_header_fields(server: Server, key: str, value: bytes) -> None:
     """ "Values SHOULD be validated", since they may be put into fields when a file is served."""
     upload = server.upload(b"hello", {"Upload-Metadata": f"{key} {as_base64(value)}"})
     response = server.send("GET", upload.url)
@@ -167,7 +167,7 @@ def test_a_value_adds_nothing_to_a_response(server: Server, key: str, value: byt
 
 @rule("CM-09", level=PRACTICE)
 @pytest.mark.parametrize("text", UNUSUAL_KEYS.values(), ids=UNUSUAL_KEYS)
-def test_an_odd_key_is_accepted_or_400(server: Server, text: Value) -> None:
+def test_an_unusual_key_is_accepted_or_400(server: Server, text: Value) -> None:
     response = server.post({"Upload-Length": "5", "Upload-Metadata": text})
     assert response.status in {201, 400}
     if response.status == 201:
@@ -177,14 +177,14 @@ def test_an_odd_key_is_accepted_or_400(server: Server, text: Value) -> None:
 
 
 @rule("CM-10", level=PRACTICE)
-def test_four_kilobytes_are_accepted(server: Server) -> None:
+def test_four_kilobytes_of_metadata_are_accepted(server: Server) -> None:
     text = f"a {as_base64('x' * 2900)},b YQ=="
     head = server.create(5, {"Upload-Metadata": text}).head()
     assert as_map(head["Upload-Metadata"]) == as_map(text)
 
 
 @rule("CM-10", "FRAMING", level=PRACTICE)
-def test_a_field_of_100_000_bytes_is_refused_or_accepted(server: Server) -> None:
+def test_100_000_bytes_of_metadata_are_accepted_or_refused(server: Server) -> None:
     try:
         response = server.post({"Upload-Length": "5", "Upload-Metadata": f"a {'YWJj' * 25_000}"})
     except ConnectionError:
@@ -196,7 +196,7 @@ def test_a_field_of_100_000_bytes_is_refused_or_accepted(server: Server) -> None
 
 @rule("CM-11", level=PRACTICE)
 @pytest.mark.parametrize("text", ["c Yw==", "a @@@"], ids=["other", "malformed"])
-def test_metadata_at_patch_change_nothing(server: Server, text: str) -> None:
+def test_upload_metadata_at_patch_changes_nothing(server: Server, text: str) -> None:
     upload = server.create(5, {"Upload-Metadata": "a YQ=="})
     response = upload.patch(b"hello", 0, {"Upload-Metadata": text})
     assert response.status == 204 or 400 <= response.status < 500
@@ -205,7 +205,7 @@ def test_metadata_at_patch_change_nothing(server: Server, text: str) -> None:
 
 @rule("CM-05", "CM-06", "CM-07")
 @pytest.mark.parametrize("text", ["a YQ==,a Yg==", ",", "a @@@", " , , "])
-def test_metadata_that_are_none_do_no_harm(server: Server, text: str) -> None:
+def test_invalid_metadata_does_no_harm(server: Server, text: str) -> None:
     response = server.post({"Upload-Length": "5", "Upload-Metadata": text})
     if response.status == 201:
         upload = server.upload_from(response)

@@ -30,26 +30,26 @@ def override(
 
 
 @rule("C-10")
-def test_post_may_mean_patch(upload: Upload) -> None:
+def test_post_can_be_overridden_to_patch(upload: Upload) -> None:
     response = override(upload, "PATCH", fields=upload.patch_fields(2), body=b"llo")
     assert (response.status, response.get("Upload-Offset")) == (204, "5")
     upload.assert_content(b"hello")
 
 
 @rule("C-10", needs="termination")
-def test_post_may_mean_delete(upload: Upload) -> None:
+def test_post_can_be_overridden_to_delete(upload: Upload) -> None:
     assert override(upload, "DELETE").status == 204
     upload.assert_gone()
 
 
 @rule("C-10")
-def test_post_may_mean_head(upload: Upload) -> None:
+def test_post_can_be_overridden_to_head(upload: Upload) -> None:
     assert override(upload, "HEAD")["Upload-Offset"] == "2"
 
 
 @rule("C-10")
 @pytest.mark.parametrize("by", ["GET", "PUT", "DELETE"])
-def test_every_method_may_mean_patch(upload: Upload, by: str) -> None:
+def test_every_method_can_be_overridden_to_patch(upload: Upload, by: str) -> None:
     """ "The actual method of the request MUST be ignored.\""""
     response = override(upload, "PATCH", by, upload.patch_fields(2), b"llo")
     assert response.status == 204
@@ -65,7 +65,7 @@ def test_every_method_may_mean_patch(upload: Upload, by: str) -> None:
         (409, {"Upload-Offset": "1"}),
     ],
 )
-def test_what_it_means_is_judged_as_such(
+def test_an_overridden_request_is_validated_as_its_new_method(
     upload: Upload, status: int, fields: dict[str, str]
 ) -> None:
     with upload.unchanged():
@@ -74,7 +74,7 @@ def test_what_it_means_is_judged_as_such(
 
 
 @rule("C-10", level=PRACTICE)
-def test_chunks_and_expect_come_with_it(upload: Upload) -> None:
+def test_an_override_works_with_chunks_and_expect(upload: Upload) -> None:
     """tus-java-client sends every chunk like this."""
     server = upload.server
     fields = {
@@ -92,7 +92,7 @@ def test_chunks_and_expect_come_with_it(upload: Upload) -> None:
 
 
 @rule("C-10", level=PRACTICE)
-def test_a_post_may_mean_post(server: Server) -> None:
+def test_post_can_be_overridden_to_post(server: Server) -> None:
     fields = {"X-HTTP-Method-Override": "POST", "Upload-Length": "5"}
     assert server.upload_from(server.post(fields)).offset() == 0
 
@@ -101,20 +101,20 @@ def test_a_post_may_mean_post(server: Server) -> None:
 @pytest.mark.parametrize(
     "to", ["patch", "FOO", "PATCH,PATCH", "TRACE", "CONNECT", "PATCH x", "GET"]
 )
-def test_an_odd_method_does_no_harm(upload: Upload, to: str) -> None:
+def test_an_unusual_override_changes_nothing(upload: Upload, to: str) -> None:
     with upload.unchanged():
         response = override(upload, to, fields=upload.patch_fields(2), body=b"llo")
     assert 200 <= response.status < 500 or response.status == 501
 
 
 @rule("C-11", level=PRACTICE)
-def test_an_empty_one_means_nothing(server: Server) -> None:
+def test_an_empty_override_is_ignored(server: Server) -> None:
     upload = server.upload_from(server.post({"X-HTTP-Method-Override": "", "Upload-Length": "5"}))
     assert upload.offset() == 0
 
 
 @rule("C-11", level=PRACTICE)
-def test_post_may_mean_options(server: Server) -> None:
+def test_post_can_be_overridden_to_options(server: Server) -> None:
     response = server.post({"X-HTTP-Method-Override": "OPTIONS"})
     assert response.status in {200, 204}
     assert "1.0.0" in response["Tus-Version"]

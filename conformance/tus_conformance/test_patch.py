@@ -24,7 +24,7 @@ def upload(server: Server) -> Upload:
 
 
 @rule("C-30")
-def test_a_patch_is_204_and_the_new_offset(server: Server) -> None:
+def test_a_patch_returns_204_and_the_new_offset(server: Server) -> None:
     upload = server.create(5)
     first = upload.patch(b"he", 0)
     assert (first.status, first.get("Upload-Offset")) == (204, "2")
@@ -34,7 +34,7 @@ def test_a_patch_is_204_and_the_new_offset(server: Server) -> None:
 
 
 @rule("C-30", "C-20")
-def test_head_says_what_the_patch_said(server: Server) -> None:
+def test_head_and_patch_return_the_same_offset(server: Server) -> None:
     upload = server.create(100)
     offset = 0
     for size in (1, 2, 30, 67):
@@ -60,7 +60,7 @@ def test_the_204_has_no_body(server: Server, upload: Upload) -> None:
 
 
 @rule("C-37")
-def test_a_file_may_come_byte_by_byte(server: Server) -> None:
+def test_a_file_may_be_sent_byte_by_byte(server: Server) -> None:
     content = some_bytes(12)
     upload = server.create(len(content))
     for offset in range(len(content)):
@@ -69,7 +69,7 @@ def test_a_file_may_come_byte_by_byte(server: Server) -> None:
 
 
 @rule("C-37")
-def test_a_file_may_come_over_one_connection(server: Server) -> None:
+def test_a_file_may_be_sent_over_one_connection(server: Server) -> None:
     content = some_bytes(20 * KIB)
     upload = server.create(len(content))
     with upload.connect() as connection:
@@ -94,14 +94,14 @@ SIZES = [1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, MIB, 5 * MIB + 1]
 
 @rule("C-30")
 @pytest.mark.parametrize("size", SIZES)
-def test_a_file_of_any_size_arrives_whole(server: Server, size: int) -> None:
+def test_a_file_of_any_size_is_stored_completely(server: Server, size: int) -> None:
     content = some_bytes(size)
     server.upload(content).assert_content(content)
 
 
 @rule("C-30", level=PRACTICE)
 @pytest.mark.parametrize("step", [1, 7, 4096, 100_000])
-def test_chunks_of_any_size_arrive_whole(server: Server, step: int) -> None:
+def test_chunks_of_any_size_are_stored_completely(server: Server, step: int) -> None:
     """Without Content-Length: not all clients know how much they will send."""
     content = some_bytes(min(300_000, step * 50))
     upload = server.create(len(content))
@@ -112,7 +112,7 @@ def test_chunks_of_any_size_arrive_whole(server: Server, step: int) -> None:
 
 
 @rule("C-30", level=PRACTICE)
-def test_chunks_may_come_in_several_patches(server: Server) -> None:
+def test_several_chunked_patches_are_stored_completely(server: Server) -> None:
     content = some_bytes(10_000)
     upload = server.create(len(content))
     for at in range(0, len(content), 2_500):
@@ -147,13 +147,13 @@ def test_a_client_may_wait_for_100_continue(server: Server, upload: Upload) -> N
 @pytest.mark.parametrize(
     "type", [None, "", "text/plain", "application/octet-stream", "application/partial-upload"]
 )
-def test_another_type_is_415(upload: Upload, type: str | None) -> None:
+def test_another_content_type_is_415(upload: Upload, type: str | None) -> None:
     assert upload.patch(b"llo", 2, {"Content-Type": type}).status == 415
 
 
 @rule("C-31", "C-25")
 @pytest.mark.parametrize("type", [None, "", "text/plain", "application/octet-stream"])
-def test_another_type_changes_nothing(upload: Upload, type: str | None) -> None:
+def test_another_content_type_changes_nothing(upload: Upload, type: str | None) -> None:
     """ "All PATCH requests MUST use Content-Type: application/offset+octet-stream." """
     with upload.unchanged():
         assert_refused(upload.patch(b"llo", 2, {"Content-Type": type}))
@@ -161,13 +161,13 @@ def test_another_type_changes_nothing(upload: Upload, type: str | None) -> None:
 
 @rule("C-32", level=PRACTICE)
 @pytest.mark.parametrize("type", ["Application/Offset+Octet-Stream", STREAM.upper()])
-def test_the_type_may_be_in_any_letters(upload: Upload, type: str) -> None:
+def test_the_content_type_is_case_insensitive(upload: Upload, type: str) -> None:
     upload.append(b"llo", 2, {"Content-Type": type})
 
 
 @rule("C-32", level=PRACTICE)
 @pytest.mark.parametrize("parameter", ["; x=y", ";charset=utf-8", ";"])
-def test_a_parameter_is_accepted_or_415(upload: Upload, parameter: str) -> None:
+def test_a_media_type_parameter_is_accepted_or_415(upload: Upload, parameter: str) -> None:
     response = upload.patch(b"llo", 2, {"Content-Type": STREAM + parameter})
     assert response.status in {204, 415}
 
@@ -186,14 +186,14 @@ def test_another_offset_is_409_and_changes_nothing(
 
 
 @rule("C-33", level=PRACTICE)
-def test_the_409_comes_before_the_length_is_looked_at(upload: Upload) -> None:
+def test_a_wrong_offset_takes_precedence_over_a_body_that_is_too_long(upload: Upload) -> None:
     with upload.unchanged():
         assert upload.patch(b"much too long", 1).status == 409
 
 
 @rule("C-34", "C-25")
 @pytest.mark.parametrize("offset", NON_NUMBERS.values(), ids=NON_NUMBERS)
-def test_an_offset_that_is_none_changes_nothing(upload: Upload, offset: Value) -> None:
+def test_an_invalid_offset_changes_nothing(upload: Upload, offset: Value) -> None:
     """ "The Upload-Offset header's value MUST be equal to the current offset." """
     with upload.unchanged():
         response = upload.patch(b"l", 2, {"Upload-Offset": offset})
@@ -201,7 +201,7 @@ def test_an_offset_that_is_none_changes_nothing(upload: Upload, offset: Value) -
 
 
 @rule("C-34", "C-25")
-def test_without_an_offset_nothing_changes(upload: Upload) -> None:
+def test_a_patch_without_an_offset_changes_nothing(upload: Upload) -> None:
     with upload.unchanged():
         response = upload.patch(b"l", 2, {"Upload-Offset": None})
     assert not 200 <= response.status < 300
@@ -212,7 +212,7 @@ INVALID_OFFSETS = {**NON_NUMBERS, **LENIENT_NUMBERS, "absent": None}
 
 @rule("C-34", level=PRACTICE)
 @pytest.mark.parametrize("offset", INVALID_OFFSETS.values(), ids=INVALID_OFFSETS)
-def test_an_offset_that_is_none_is_400(upload: Upload, offset: Value | None) -> None:
+def test_an_invalid_offset_is_400(upload: Upload, offset: Value | None) -> None:
     """One that is only too large may be 409, and a field that is too long 431."""
     allowed = {400}
     if offset is not None and len(offset) > 18:
@@ -222,7 +222,7 @@ def test_an_offset_that_is_none_is_400(upload: Upload, offset: Value | None) -> 
 
 
 @rule("C-34", level=PRACTICE)
-def test_an_odd_way_to_write_the_right_offset_is_no_other_one(server: Server) -> None:
+def test_a_leniently_parsed_offset_keeps_its_value(server: Server) -> None:
     """Whoever reads `+5` as 5 has to mean it."""
     upload = server.create(10)
     upload.append(b"hello")
@@ -233,7 +233,7 @@ def test_an_odd_way_to_write_the_right_offset_is_no_other_one(server: Server) ->
 
 
 @rule("C-34", level=PRACTICE)
-def test_two_offsets_are_none(upload: Upload) -> None:
+def test_two_upload_offset_fields_are_400(upload: Upload) -> None:
     fields: list[tuple[str, Value | None]] = [("Upload-Offset", "2"), ("Upload-Offset", "2")]
     with upload.unchanged():
         response = upload.patch(b"l", 2, [*fields, ("Content-Type", STREAM)])
@@ -256,7 +256,7 @@ def test_a_patch_of_an_unknown_upload_is_404(server: Server) -> None:
 
 
 @rule("C-40", "C-33")
-def test_a_complete_upload_is_still_at_its_offset(server: Server) -> None:
+def test_a_wrong_offset_of_a_complete_upload_is_409(server: Server) -> None:
     upload = server.upload(b"hello")
     with upload.unchanged():
         assert upload.patch(b"", 0).status == 409
@@ -272,7 +272,7 @@ def test_an_empty_patch_of_a_complete_upload_is_204(server: Server) -> None:
 
 
 @rule("C-40", "C-38")
-def test_a_complete_upload_takes_no_more(server: Server) -> None:
+def test_a_complete_upload_does_not_change(server: Server) -> None:
     upload = server.upload(b"hello")
     with upload.unchanged():
         upload.patch(b"!", 5)
@@ -293,7 +293,7 @@ def test_data_for_a_complete_upload_is_refused(server: Server) -> None:
 @rule("C-38", "C-39")
 @pytest.mark.parametrize("size", [4, 1000, 200_000])
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
-def test_the_offset_never_passes_the_length(upload: Upload, size: int, is_chunked: bool) -> None:
+def test_the_offset_never_exceeds_the_length(upload: Upload, size: int, is_chunked: bool) -> None:
     data = b"llo" + b"!" * (size - 3)
     if is_chunked:
         upload.patch(offset=2, chunks=[data[at : at + 1000] for at in range(0, size, 1000)])
@@ -306,7 +306,7 @@ def test_the_offset_never_passes_the_length(upload: Upload, size: int, is_chunke
 
 @rule("C-38", level=PRACTICE)
 @pytest.mark.parametrize("size", [4, 1000, 200_000])
-def test_a_body_beyond_the_length_is_refused_whole(upload: Upload, size: int) -> None:
+def test_a_body_beyond_the_length_is_refused_completely(upload: Upload, size: int) -> None:
     with upload.unchanged():
         assert upload.patch(b"!" * size, 2).status in {400, 413}
 
@@ -322,7 +322,7 @@ def test_a_chunked_body_beyond_the_length_is_refused(upload: Upload, chunks: lis
 
 @rule("C-45", level=PRACTICE)
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity"])
-def test_the_bytes_are_stored_as_they_come(server: Server, coding: str) -> None:
+def test_content_encoding_is_not_decoded(server: Server, coding: str) -> None:
     upload = server.create(5)
     response = upload.patch(b"hello", 0, {"Content-Encoding": coding})
     if response.status == 204:
@@ -334,14 +334,14 @@ def test_the_bytes_are_stored_as_they_come(server: Server, coding: str) -> None:
 
 @rule("C-46", level=PRACTICE)
 @pytest.mark.parametrize("method", ["PUT", "POST", "FOO", "patch"])
-def test_a_method_that_is_none_is_405(upload: Upload, method: str) -> None:
+def test_an_unknown_method_is_405(upload: Upload, method: str) -> None:
     with upload.unchanged():
         response = upload.server.send(method, upload.url, upload.patch_fields(2), b"llo")
     assert response.status in {405, 501} or (method in {"FOO", "patch"} and response.status == 400)
 
 
 @rule("C-46", level=PRACTICE)
-def test_the_405_names_the_methods(upload: Upload) -> None:
+def test_the_405_lists_the_methods_in_allow(upload: Upload) -> None:
     """RFC 9110, section 15.5.6."""
     response = upload.server.send("PUT", upload.url)
     assert response.status == 405

@@ -31,7 +31,7 @@ def client(server: Server, dialect: Dialect) -> Client:
 
 @rule("R-30", "R-31")
 @every_version
-def test_head_says_where_it_is(client: Client) -> None:
+def test_head_returns_the_offset_and_completeness(client: Client) -> None:
     upload = client.create(b"he")
     client.assert_incomplete_at(upload, 2)
     assert_success(client.append(upload, b"llo", 2, complete=True))
@@ -46,13 +46,13 @@ def test_head_must_not_be_cached(client: Client) -> None:
 
 @rule("R-30")
 @for_versions(8, 9)
-def test_head_says_the_limits(client: Client) -> None:
+def test_head_returns_the_limits(client: Client) -> None:
     assert "Upload-Limit" in client.head(client.create())
 
 
 @rule("R-30", "R-31")
 @for_versions(9)
-def test_get_says_where_it_is_too(client: Client) -> None:
+def test_get_returns_the_offset_and_completeness(client: Client) -> None:
     """Since the newest version; also of an upload that has no content to give yet."""
     upload = client.create(b"he")
     response = assert_success(client.server.send("GET", upload.url, client.fields()))
@@ -67,14 +67,14 @@ def test_get_says_where_it_is_too(client: Client) -> None:
 
 @rule("R-31")
 @with_limits
-def test_head_says_the_length(client: Client) -> None:
+def test_head_returns_the_length(client: Client) -> None:
     upload = client.create(b"he", {"Upload-Length": "5"})
     assert client.head(upload)["Upload-Length"] == "5"
 
 
 @rule("R-31", level=PRACTICE)
 @every_version
-def test_reaching_the_length_does_not_complete_it(client: Client) -> None:
+def test_reaching_the_length_does_not_complete_the_upload(client: Client) -> None:
     """Unlike in tus; only the client's word does."""
     upload = client.create(b"hello", {"Upload-Length": "5"})
     client.assert_incomplete_at(upload, 5)
@@ -84,7 +84,7 @@ def test_reaching_the_length_does_not_complete_it(client: Client) -> None:
 
 @rule("R-33", "R-51")
 @every_version
-def test_what_is_not_there_is_404(client: Client) -> None:
+def test_an_unknown_upload_is_404(client: Client) -> None:
     url = client.server.unknown_url()
     allowed = {404} if client.dialect.version <= 6 else {404, 410}
     for method in ("HEAD", "DELETE"):
@@ -96,7 +96,7 @@ def test_what_is_not_there_is_404(client: Client) -> None:
 @rule("R-33b")
 @pytest.mark.parametrize("method", ["HEAD", "DELETE"])
 @for_versions(3, 5, 6)
-def test_an_appends_fields_have_no_place_elsewhere(client: Client, method: str) -> None:
+def test_head_and_delete_refuse_the_fields_of_an_append(client: Client, method: str) -> None:
     upload = client.create(b"he")
     for field in (("Upload-Offset", "2"), client.dialect.complete_field(value=False)):
         response = client.server.send(method, upload.url, client.fields([field]))
@@ -107,7 +107,7 @@ def test_an_appends_fields_have_no_place_elsewhere(client: Client, method: str) 
 @rule("R-35")
 @pytest.mark.parametrize("type", ["text/plain", "application/offset+octet-stream", None])
 @with_limits
-def test_an_append_of_another_type_is_refused(client: Client, type: str | None) -> None:
+def test_an_append_of_another_content_type_is_refused(client: Client, type: str | None) -> None:
     upload = client.create(b"he")
     response = client.append(upload, b"l", 2, {"Content-Type": type}, complete=False)
     assert response.status in {400, 415}
@@ -117,7 +117,7 @@ def test_an_append_of_another_type_is_refused(client: Client, type: str | None) 
 @rule("R-35")
 @pytest.mark.parametrize("type", ["text/plain", None])
 @for_versions(3, 5)
-def test_early_drafts_have_no_type(client: Client, type: str | None) -> None:
+def test_early_drafts_accept_any_content_type(client: Client, type: str | None) -> None:
     upload = client.create(b"he")
     assert_success(client.append(upload, b"l", 2, {"Content-Type": type}, complete=False))
     client.assert_incomplete_at(upload, 3)
@@ -136,14 +136,14 @@ def test_another_offset_is_409(client: Client, offset: int) -> None:
 
 @rule("R-36")
 @for_versions(8, 9)
-def test_the_409_says_that_it_is_not_complete(client: Client) -> None:
+def test_the_409_returns_upload_complete(client: Client) -> None:
     upload = client.create(b"he")
     assert client.append(upload, b"x", 1, complete=True).get("Upload-Complete") == "?0"
 
 
 @rule("R-36", level=PRACTICE)
 @with_limits
-def test_the_409_may_be_explained_for_programs(client: Client) -> None:
+def test_the_problem_details_of_a_409_contain_both_offsets(client: Client) -> None:
     upload = client.create(b"he")
     response = client.append(upload, b"x", 1, complete=False)
     if (response.get("Content-Type") or "").startswith("application/problem+json"):
@@ -154,7 +154,7 @@ def test_the_409_may_be_explained_for_programs(client: Client) -> None:
 @rule("R-37")
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @every_version
-def test_an_append_of_a_part(client: Client, framing: str) -> None:
+def test_an_append_of_some_bytes_leaves_the_upload_incomplete(client: Client, framing: str) -> None:
     upload = client.create(b"he")
     chunks = [b"l", b"l"] if framing == "chunked" else None
     response = assert_success(client.append(upload, b"ll", 2, complete=False, chunks=chunks))
@@ -165,7 +165,9 @@ def test_an_append_of_a_part(client: Client, framing: str) -> None:
 @rule("R-38")
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @every_version
-def test_an_append_of_the_rest(client: Client, framing: str) -> None:
+def test_an_append_of_the_remaining_bytes_completes_the_upload(
+    client: Client, framing: str
+) -> None:
     upload = client.create(b"he")
     chunks = [b"l", b"lo"] if framing == "chunked" else None
     response = assert_success(client.append(upload, b"llo", 2, complete=True, chunks=chunks))
@@ -175,7 +177,7 @@ def test_an_append_of_the_rest(client: Client, framing: str) -> None:
 
 @rule("R-39", level=PRACTICE)
 @every_version
-def test_an_empty_append_completes(client: Client) -> None:
+def test_an_empty_append_completes_the_upload(client: Client) -> None:
     upload = client.create(b"hello")
     assert_success(client.append(upload, b"", 5, complete=True))
     client.assert_content(upload, b"hello")
@@ -194,7 +196,7 @@ def test_an_append_beyond_the_length_is_refused(client: Client, framing: str) ->
 
 @rule("R-40")
 @for_versions(8, 9)
-def test_that_is_the_end_of_the_upload(client: Client) -> None:
+def test_an_append_beyond_the_length_removes_the_upload(client: Client) -> None:
     upload = client.create(b"he", {"Upload-Length": "5"})
     assert_refused(client.append(upload, b"llo!", 2, complete=False))
     assert client.server.send("HEAD", upload.url, client.fields()).status in {404, 410}
@@ -202,7 +204,7 @@ def test_that_is_the_end_of_the_upload(client: Client) -> None:
 
 @rule("R-43", "R-04")
 @every_version
-def test_what_is_complete_takes_no_more(client: Client) -> None:
+def test_a_complete_upload_refuses_data(client: Client) -> None:
     upload = client.create(b"he")
     assert_success(client.append(upload, b"llo", 2, complete=True))
     assert_refused(client.append(upload, b"!", 5, complete=True))
@@ -211,7 +213,7 @@ def test_what_is_complete_takes_no_more(client: Client) -> None:
 
 @rule("R-43", level=PRACTICE)
 @every_version
-def test_who_lost_the_last_answer_may_ask_again(client: Client) -> None:
+def test_a_client_may_repeat_the_last_append(client: Client) -> None:
     upload = client.create(b"he")
     first = client.append(upload, b"llo", 2, complete=True)
     again = client.append(upload, b"", 5, complete=True)
@@ -222,7 +224,7 @@ def test_who_lost_the_last_answer_may_ask_again(client: Client) -> None:
 @rule("R-46", "R-04", level=SHOULD)
 @pytest.mark.parametrize("interruption", ["close", "reset", "silence"])
 @every_version
-def test_a_cut_append_goes_on(client: Client, interruption: str) -> None:
+def test_an_interrupted_append_can_be_resumed(client: Client, interruption: str) -> None:
     content = some_bytes(300 * KIB)
     upload = client.create()
     with upload.connect() as connection:
@@ -246,7 +248,7 @@ def test_a_cut_append_goes_on(client: Client, interruption: str) -> None:
 
 @rule("R-34", level=PRACTICE)
 @every_version
-def test_an_append_that_does_not_say_whether_it_completes(client: Client) -> None:
+def test_an_append_without_the_completeness_field(client: Client) -> None:
     """It does in version 3, does not in 5 and 6, and is refused from 8 on."""
     upload = client.create(b"he")
     unsaid = (client.dialect.complete_field(value=True)[0], None)
@@ -262,7 +264,7 @@ def test_an_append_that_does_not_say_whether_it_completes(client: Client) -> Non
 
 @rule("R-50", level=SHOULD)
 @every_version
-def test_an_upload_may_be_cancelled(client: Client) -> None:
+def test_an_upload_can_be_cancelled(client: Client) -> None:
     upload = client.create(b"he")
     assert_success(client.delete(upload))
     for method in ("HEAD", "DELETE"):
@@ -272,7 +274,7 @@ def test_an_upload_may_be_cancelled(client: Client) -> None:
 
 @rule("R-44", level=SHOULD)
 @with_limits
-def test_an_append_may_be_as_small_and_as_large_as_is_said(client: Client) -> None:
+def test_append_sizes_within_the_limits_are_accepted(client: Client) -> None:
     """Where nothing is said, there is no limit but that of the upload."""
     limits = client.limits()
     least, most = limits.get("min-append-size", 0), limits.get("max-append-size")
@@ -293,12 +295,12 @@ def test_an_append_may_be_as_small_and_as_large_as_is_said(client: Client) -> No
 
 @rule("R-60")
 @with_limits
-def test_options_says_the_limits(client: Client) -> None:
+def test_options_returns_the_limits(client: Client) -> None:
     assert {"min-size", "max-size"} & set(client.limits())
 
 
 @rule("R-60", level=PRACTICE, needs=("creation", "interop:9"))
-def test_options_says_the_limits_to_who_names_no_version(server: Server) -> None:
+def test_options_without_a_version_returns_the_limits(server: Server) -> None:
     """Once the draft is a standard, nobody will. And a client of tus may be asking as well."""
     response = server.options()
     assert {"min-size", "max-size"} & set(limits_in(response))
@@ -307,7 +309,7 @@ def test_options_says_the_limits_to_who_names_no_version(server: Server) -> None
 
 @rule("R-61", level=SHOULD)
 @with_limits
-def test_what_the_whole_server_says_of_limits_holds_for_uploads(client: Client) -> None:
+def test_limits_of_the_whole_server_are_those_of_uploads(client: Client) -> None:
     """It is said "if the same limits apply everywhere"; elsewhere `*` is somebody else's."""
     with client.server.connect() as connection:
         response = connection.request("OPTIONS", "*", client.server.fields(client.fields()))
@@ -318,7 +320,7 @@ def test_what_the_whole_server_says_of_limits_holds_for_uploads(client: Client) 
 
 @rule("R-70")
 @every_version
-def test_two_writers_are_never_mixed(client: Client) -> None:
+def test_bytes_of_two_writers_are_never_mixed(client: Client) -> None:
     size = 200 * KIB
     one, two = some_bytes(size, seed=1), some_bytes(size, seed=2)
     upload = client.create()
@@ -345,7 +347,9 @@ def test_two_writers_are_never_mixed(client: Client) -> None:
 
 @rule("R-71", level=SHOULD)
 @every_version
-def test_a_new_request_takes_over(client: Client, measure: Callable[[str, str], None]) -> None:
+def test_a_new_request_takes_over_within_9_seconds(
+    client: Client, measure: Callable[[str, str], None]
+) -> None:
     content = some_bytes(200 * KIB)
     upload = client.create()
     with upload.connect() as silent:
@@ -363,7 +367,7 @@ def test_a_new_request_takes_over(client: Client, measure: Callable[[str, str], 
 
 
 @rule("R-12", level=PRACTICE, needs=("interop:3", "interop:6", "interop:9"))
-def test_versions_may_be_mixed(server: Server) -> None:
+def test_requests_of_one_upload_may_use_different_versions(server: Server) -> None:
     upload = Client(server, Dialect(6)).create(b"he")
     Client(server, Dialect(9)).assert_incomplete_at(upload, 2)
     assert_success(Client(server, Dialect(3)).append(upload, b"l", 2, complete=False))
@@ -372,7 +376,7 @@ def test_versions_may_be_mixed(server: Server) -> None:
 
 
 @rule("R-12", level=PRACTICE, needs=("interop:6", "creation"))
-def test_an_upload_of_tus_goes_on_here(server: Server) -> None:
+def test_a_tus_upload_can_be_resumed_with_the_draft(server: Server) -> None:
     upload = server.create(5)
     upload.append(b"he")
     client = Client(server, Dialect(6))
@@ -383,7 +387,7 @@ def test_an_upload_of_tus_goes_on_here(server: Server) -> None:
 
 @rule("R-15", level=PRACTICE)
 @every_version
-def test_a_relative_place_is_relative_to_the_request(client: Client) -> None:
+def test_a_relative_location_is_relative_to_the_request(client: Client) -> None:
     place = client.post(b"", complete=False)["Location"]
     upload = Upload(client.server, urljoin(client.server.url, place))
     client.assert_incomplete_at(upload, 0)

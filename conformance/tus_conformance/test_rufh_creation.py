@@ -19,7 +19,7 @@ def client(server: Server, dialect: Dialect) -> Client:
 
 @rule("R-10", level=SHOULD)
 @every_version
-def test_a_creation_is_announced_by_a_104(client: Client) -> None:
+def test_a_creation_sends_one_104_with_the_location(client: Client) -> None:
     response = assert_success(client.post(some_bytes(100_000), complete=True))
     places = [
         one["Location"] for one in response.interim if one.status == 104 and "Location" in one
@@ -31,7 +31,7 @@ def test_a_creation_is_announced_by_a_104(client: Client) -> None:
 
 @rule("R-10")
 @every_version
-def test_a_creation_may_be_complete(client: Client) -> None:
+def test_a_creation_may_complete_the_upload(client: Client) -> None:
     content = some_bytes(100_000)
     response = assert_success(client.post(content, complete=True))
     assert client.dialect.is_complete(response) is not False
@@ -41,7 +41,7 @@ def test_a_creation_may_be_complete(client: Client) -> None:
 
 @rule("R-10", level=SHOULD)
 @with_limits
-def test_the_104_has_the_limits(client: Client) -> None:
+def test_the_104_contains_the_limits(client: Client) -> None:
     response = assert_success(client.post(b"hello", complete=True))
     assert any("Upload-Limit" in one for one in response.interim if one.status == 104)
 
@@ -49,7 +49,9 @@ def test_the_104_has_the_limits(client: Client) -> None:
 @rule("R-11")
 @pytest.mark.parametrize("version", [None, "99", "2", "x", '"6"', "6, 6"])
 @every_version
-def test_nobody_else_gets_a_104(client: Client, version: str | None) -> None:
+def test_no_104_is_sent_for_a_missing_or_unknown_version(
+    client: Client, version: str | None
+) -> None:
     """Many clients take it for the final response."""
     response = client.post(b"hello", {VERSION: version}, complete=True)
     assert response.interim == ()
@@ -59,7 +61,7 @@ def test_nobody_else_gets_a_104(client: Client, version: str | None) -> None:
 @rule("R-11", level=PRACTICE)
 @for_versions(9)
 @pytest.mark.parametrize("version", ["4", "99", "x"])
-def test_who_names_a_version_of_tomorrow_may_upload_too(client: Client, version: str) -> None:
+def test_a_client_with_an_unknown_version_can_upload(client: Client, version: str) -> None:
     upload = client.server.upload_at(
         assert_success(client.post(b"he", {VERSION: version}, complete=False))["Location"]
     )
@@ -69,7 +71,7 @@ def test_who_names_a_version_of_tomorrow_may_upload_too(client: Client, version:
 
 @rule("R-11", needs="creation")
 @pytest.mark.parametrize("version", ["6", "9"])
-def test_a_client_of_tus_never_gets_a_104(server: Server, version: str) -> None:
+def test_a_tus_client_never_gets_a_104(server: Server, version: str) -> None:
     content = some_bytes(2 * MIB)
     fields = {VERSION: version, "Upload-Length": str(len(content))}
     response = server.post(fields)
@@ -79,7 +81,7 @@ def test_a_client_of_tus_never_gets_a_104(server: Server, version: str) -> None:
 
 
 @rule("R-11", level=PRACTICE, needs="interop:9")
-def test_who_names_no_version_may_upload_too(server: Server) -> None:
+def test_a_client_without_a_version_can_upload(server: Server) -> None:
     fields = {"Tus-Resumable": None, "Upload-Complete": "?1"}
     response = assert_success(server.send("POST", None, fields, b"hello"))
     assert response.interim == ()
@@ -87,7 +89,7 @@ def test_who_names_no_version_may_upload_too(server: Server) -> None:
 
 @rule("R-12", level=SHOULD)
 @every_version
-def test_a_creation_with_a_part_is_201(client: Client) -> None:
+def test_a_creation_with_some_bytes_is_201(client: Client) -> None:
     response = client.post(b"he", complete=False)
     assert response.status == 201
     assert client.dialect.is_complete(response) is False
@@ -99,7 +101,7 @@ def test_a_creation_with_a_part_is_201(client: Client) -> None:
 
 @rule("R-12", level=SHOULD)
 @with_limits
-def test_the_201_has_the_limits(client: Client) -> None:
+def test_the_201_contains_the_limits(client: Client) -> None:
     assert "Upload-Limit" in client.post(b"he", complete=False)
 
 
@@ -111,7 +113,7 @@ def test_a_creation_may_be_empty(client: Client) -> None:
 
 @rule("R-13", level=PRACTICE)
 @every_version
-def test_the_offset_is_always_said(client: Client) -> None:
+def test_every_response_contains_the_offset(client: Client) -> None:
     """tus-js-client needs it in every version."""
     response = client.post(b"", complete=False)
     assert response["Upload-Offset"] == "0"
@@ -128,7 +130,7 @@ def test_an_empty_upload_may_be_complete(client: Client) -> None:
 
 @rule("R-15")
 @every_version
-def test_all_answers_name_the_same_place(client: Client) -> None:
+def test_all_responses_contain_the_same_location(client: Client) -> None:
     response = client.post(some_bytes(100_000), complete=False)
     places = {one["Location"] for one in [*response.interim, response] if "Location" in one}
     assert len(places) == 1
@@ -146,7 +148,7 @@ def test_a_length_over_the_limit_is_refused(client: Client, server: Server) -> N
 
 @rule("R-17", level=PRACTICE)
 @with_limits
-def test_the_smallest_upload_is_as_small_as_is_said(client: Client) -> None:
+def test_an_upload_of_the_minimum_size_can_be_created(client: Client) -> None:
     """A smaller one may be taken, but then not as a resumable one. Where nothing is said: empty."""
     least = client.limits().get("min-size", 0)
     client.assert_incomplete_at(client.create(b"", {"Upload-Length": str(least)}), 0)
@@ -170,7 +172,7 @@ def cut_creation(client: Client, body: bytes, content_length: int) -> tuple[Uplo
 @rule("R-18", "R-04", level=SHOULD)
 @pytest.mark.parametrize("interruption", ["close", "reset"])
 @every_version
-def test_a_cut_creation_goes_on(client: Client, interruption: str) -> None:
+def test_an_interrupted_creation_can_be_resumed(client: Client, interruption: str) -> None:
     content = some_bytes(300 * KIB)
     upload, connection = cut_creation(client, content[: 200 * KIB], len(content))
     connection.reset() if interruption == "reset" else connection.close()
@@ -185,7 +187,7 @@ def test_a_cut_creation_goes_on(client: Client, interruption: str) -> None:
 
 @rule("R-20", "R-32", "R-45", level=SHOULD)
 @every_version
-def test_nobody_is_sent_elsewhere(client: Client) -> None:
+def test_an_unfinished_upload_is_not_redirected(client: Client) -> None:
     upload = client.create(b"he")
     statuses = [client.head(upload).status, client.append(upload, b"l", 2, complete=False).status]
     assert not set(statuses) & {301, 302, 303}
@@ -194,7 +196,7 @@ def test_nobody_is_sent_elsewhere(client: Client) -> None:
 @rule("R-21", level=PRACTICE)
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "POST"])
 @every_version
-def test_other_methods_create_too(client: Client, method: str) -> None:
+def test_put_patch_and_post_create_uploads(client: Client, method: str) -> None:
     fields = client.creation({"Content-Type": "text/plain"}, complete=False)
     response = client.server.send(method, None, fields, b"he")
     assert response.status == 201
@@ -203,7 +205,7 @@ def test_other_methods_create_too(client: Client, method: str) -> None:
 
 @rule("R-21", level=PRACTICE, needs="get")
 @every_version
-def test_the_name_of_a_file_is_kept_and_its_bytes_as_they_are(client: Client) -> None:
+def test_name_type_and_encoded_bytes_of_a_file_are_kept(client: Client) -> None:
     fields = {
         "Content-Type": "application/pdf",
         "Content-Encoding": "gzip",
@@ -219,7 +221,7 @@ def test_the_name_of_a_file_is_kept_and_its_bytes_as_they_are(client: Client) ->
 
 @rule("R-22")
 @every_version
-def test_100_is_sent_too(client: Client) -> None:
+def test_100_continue_is_sent_beside_104(client: Client) -> None:
     with client.server.connect() as connection:
         fields = {"Expect": "100-continue", "Content-Length": "5"}
         sent = client.server.fields(client.creation(dict(fields), complete=True))
@@ -236,7 +238,7 @@ NON_INTEGERS = ["abc", "-1", "1.0", '"1"', "1000000000000000", "1, 2", "", "?1"]
 @rule("R-01", "R-34", "R-04")
 @pytest.mark.parametrize("text", NON_INTEGERS)
 @every_version
-def test_an_offset_that_is_none_changes_nothing(client: Client, text: str) -> None:
+def test_an_invalid_offset_changes_nothing(client: Client, text: str) -> None:
     upload = client.create(b"h")
     assert client.append(upload, b"e", text, complete=False).status in {400, 409}
     client.assert_incomplete_at(upload, 1)
@@ -244,7 +246,7 @@ def test_an_offset_that_is_none_changes_nothing(client: Client, text: str) -> No
 
 @rule("R-34")
 @every_version
-def test_without_an_offset_nothing_changes(client: Client) -> None:
+def test_an_append_without_an_offset_changes_nothing(client: Client) -> None:
     upload = client.create(b"h")
     response = client.append(upload, b"e", 1, {"Upload-Offset": None}, complete=False)
     assert response.status in {400, 409}
@@ -263,7 +265,7 @@ def test_an_offset_may_be_any_structured_integer(client: Client, text: str) -> N
 @rule("R-02")
 @pytest.mark.parametrize("text", ["1", "true", "?2", "", "?"])
 @every_version
-def test_a_completeness_that_is_none_makes_no_resumable_upload(client: Client, text: str) -> None:
+def test_an_invalid_completeness_creates_no_resumable_upload(client: Client, text: str) -> None:
     name, _ = client.dialect.complete_field(value=True)
     response = client.server.send("POST", None, client.fields({name: text}), b"hello")
     assert response.status < 500
@@ -273,14 +275,14 @@ def test_a_completeness_that_is_none_makes_no_resumable_upload(client: Client, t
 @rule("R-03", level=PRACTICE)
 @pytest.mark.parametrize("text", ["x", "-5", "5.0"])
 @with_limits
-def test_a_length_that_is_none_is_as_if_absent(client: Client, text: str) -> None:
+def test_an_invalid_length_is_ignored(client: Client, text: str) -> None:
     upload = client.create(b"he", {"Upload-Length": text})
     assert "Upload-Length" not in client.head(upload)
 
 
 @rule("R-05", level=SHOULD)
 @every_version
-def test_a_place_is_hard_to_guess(client: Client) -> None:
+def test_a_location_is_hard_to_guess(client: Client) -> None:
     ids = {client.create().id for _ in range(3)}
     assert len({id[:12] for id in ids}) == 3
     assert all(len(id) >= 16 for id in ids)
@@ -297,7 +299,7 @@ def test_a_length_that_contradicts_the_content_is_refused(client: Client) -> Non
 
 @rule("R-06", "R-41")
 @with_limits
-def test_a_length_that_was_said_stays(client: Client) -> None:
+def test_a_declared_length_does_not_change(client: Client) -> None:
     upload = client.create(b"he", {"Upload-Length": "5"})
     assert_refused(client.append(upload, b"l", 2, {"Upload-Length": "6"}, complete=False))
     assert client.head(upload)["Upload-Length"] == "5"
@@ -308,7 +310,7 @@ def test_a_length_that_was_said_stays(client: Client) -> None:
 
 @rule("R-07", level=PRACTICE)
 @with_limits
-def test_a_chunked_append_may_not_complete_too_little(client: Client) -> None:
+def test_a_chunked_append_below_the_length_cannot_complete(client: Client) -> None:
     upload = client.create(b"he", {"Upload-Length": "9"})
     assert_refused(client.append(upload, b"", 2, complete=True, chunks=[b"l", b"lo"]))
     assert 2 <= int(client.head(upload)["Upload-Offset"]) <= 5
@@ -317,7 +319,7 @@ def test_a_chunked_append_may_not_complete_too_little(client: Client) -> None:
 
 @rule("R-41")
 @with_limits
-def test_a_length_may_come_later(client: Client) -> None:
+def test_a_length_may_be_declared_later(client: Client) -> None:
     upload = client.create(b"he")
     assert_success(client.append(upload, b"l", 2, {"Upload-Length": "5"}, complete=False))
     assert client.head(upload)["Upload-Length"] == "5"

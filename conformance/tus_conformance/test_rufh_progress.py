@@ -30,7 +30,7 @@ def client(server: Server, dialect: Dialect) -> Client:
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("begin", ["creation", "append"])
 @for_versions(5, 6, 8, 9)
-def test_an_offset_that_a_104_said_is_safe(
+def test_an_offset_in_a_104_is_stored(
     client: Client,
     begin: str,
     count: int,

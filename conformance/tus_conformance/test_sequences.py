@@ -202,7 +202,7 @@ class Play:
     needs=("creation", "small-max-size"),
 )
 @pytest.mark.parametrize("seed", range(6))
-def test_requests_in_any_order(
+def test_requests_in_random_order_match_the_model(
     seed: int, server: Server, capabilities: Capabilities, options: Options
 ) -> None:
     second = options.second_url

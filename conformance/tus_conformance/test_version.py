@@ -49,7 +49,7 @@ def test_another_version_is_412(upload: Upload, method: str, version: str) -> No
 
 @rule("C-02")
 @pytest.mark.parametrize("method", METHODS)
-def test_the_412_names_the_versions(upload: Upload, method: str) -> None:
+def test_the_412_lists_the_versions(upload: Upload, method: str) -> None:
     """ "The Server MUST … include the Tus-Version header into the response." """
     assert "1.0.0" in parse_list(request(upload, method, "0.2.2").get("Tus-Version"))
 
@@ -57,7 +57,7 @@ def test_the_412_names_the_versions(upload: Upload, method: str) -> None:
 @rule("C-02", "C-25")
 @pytest.mark.parametrize("version", OTHERS)
 @pytest.mark.parametrize("method", METHODS)
-def test_another_version_does_nothing(upload: Upload, method: str, version: str) -> None:
+def test_another_version_changes_nothing(upload: Upload, method: str, version: str) -> None:
     with upload.unchanged():
         response = request(upload, method, version)
     assert not 200 <= response.status < 300
@@ -67,7 +67,7 @@ def test_another_version_does_nothing(upload: Upload, method: str, version: str)
 @rule("C-03", level=PRACTICE)
 @pytest.mark.parametrize("version", [None, ""], ids=["absent", "empty"])
 @pytest.mark.parametrize("method", METHODS)
-def test_no_version_is_412(upload: Upload, method: str, version: str | None) -> None:
+def test_a_missing_version_is_412(upload: Upload, method: str, version: str | None) -> None:
     """HEAD may be answered: download managers know no versions."""
     with upload.unchanged():
         status = request(upload, method, version).status
@@ -87,7 +87,7 @@ OBJECTIONS: dict[str, Callable[[Upload], Response]] = {
 
 @rule("C-04", level=PRACTICE)
 @pytest.mark.parametrize("objection", OBJECTIONS)
-def test_the_version_is_the_first_objection(upload: Upload, objection: str) -> None:
+def test_a_wrong_version_takes_precedence_over_other_errors(upload: Upload, objection: str) -> None:
     assert OBJECTIONS[objection](upload).status == 412
 
 
@@ -113,5 +113,5 @@ RESPONSES: dict[str, Callable[[Upload], Response]] = {
 
 @rule("C-01")
 @pytest.mark.parametrize("name", RESPONSES)
-def test_every_response_names_the_version(upload: Upload, name: str) -> None:
+def test_every_response_contains_the_version(upload: Upload, name: str) -> None:
     assert RESPONSES[name](upload).get("Tus-Resumable") == "1.0.0"

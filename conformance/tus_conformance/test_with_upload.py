@@ -21,7 +21,7 @@ def post(server: Server, length: int, data: bytes, **more: str) -> Response:
 
 @rule("CW-02")
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_the_first_bytes_may_come_at_once(server: Server, size: int) -> None:
+def test_a_creation_may_contain_the_first_bytes(server: Server, size: int) -> None:
     response = post(server, 5, b"hello"[:size])
     assert response["Upload-Offset"] == str(size)
     upload = server.upload_from(response)
@@ -32,7 +32,7 @@ def test_the_first_bytes_may_come_at_once(server: Server, size: int) -> None:
 
 @rule("CW-03")
 @pytest.mark.parametrize("size", [5, 100_000, 6 * MIB])
-def test_all_bytes_may_come_at_once(server: Server, size: int) -> None:
+def test_a_creation_may_contain_all_bytes(server: Server, size: int) -> None:
     content = some_bytes(size)
     response = post(server, size, content)
     assert response["Upload-Offset"] == str(size)
@@ -40,7 +40,7 @@ def test_all_bytes_may_come_at_once(server: Server, size: int) -> None:
 
 
 @rule("CW-02", level=PRACTICE)
-def test_they_may_come_in_chunks(server: Server) -> None:
+def test_a_creation_may_be_chunked(server: Server) -> None:
     fields = {"Upload-Length": "5", "Content-Type": STREAM}
     response = server.post(fields, chunks=[b"he", b"l"])
     assert response["Upload-Offset"] == "3"
@@ -48,27 +48,29 @@ def test_they_may_come_in_chunks(server: Server) -> None:
 
 
 @rule("CW-02", "CR-08")
-def test_metadata_may_come_with_them(server: Server) -> None:
+def test_a_creation_with_data_may_contain_metadata(server: Server) -> None:
     upload = server.upload_from(post(server, 5, b"he", Upload_Metadata="a YQ=="))
     assert upload.head()["Upload-Metadata"] == "a YQ=="
 
 
 @rule("CW-04", level=PRACTICE)
-def test_the_type_without_data_is_a_beginning_of_nothing(server: Server) -> None:
+def test_a_creation_with_the_type_and_no_data_starts_at_zero(server: Server) -> None:
     response = post(server, 5, b"")
     assert response.get("Upload-Offset") == "0"
     assert server.upload_from(response).offset() == 0
 
 
 @rule("CW-04", level=PRACTICE)
-def test_an_empty_file_may_come_at_once(server: Server) -> None:
+def test_a_creation_may_contain_an_empty_file(server: Server) -> None:
     server.upload_from(post(server, 0, b"")).assert_content(b"")
 
 
 @rule("CW-05")
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("length", [0, 5])
-def test_too_many_bytes_are_never_taken(server: Server, length: int, framing: str) -> None:
+def test_bytes_beyond_the_length_are_never_stored(
+    server: Server, length: int, framing: str
+) -> None:
     fields = {"Upload-Length": str(length), "Content-Type": STREAM}
     if framing == "chunked":
         response = server.post(fields, chunks=[b"hello", b" world"])
@@ -80,7 +82,7 @@ def test_too_many_bytes_are_never_taken(server: Server, length: int, framing: st
 
 @rule("CW-05", level=PRACTICE)
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_too_many_bytes_are_refused(server: Server, framing: str) -> None:
+def test_bytes_beyond_the_length_are_refused(server: Server, framing: str) -> None:
     fields = {"Upload-Length": "5", "Content-Type": STREAM}
     if framing == "chunked":
         response = server.post(fields, chunks=[b"hello", b" world"])
@@ -91,7 +93,7 @@ def test_too_many_bytes_are_refused(server: Server, framing: str) -> None:
 
 @rule("CW-07", level=PRACTICE)
 @pytest.mark.parametrize("interruption", ["close", "reset"])
-def test_a_creation_that_is_cut_does_no_harm(server: Server, interruption: str) -> None:
+def test_an_interrupted_creation_does_no_harm(server: Server, interruption: str) -> None:
     with server.connect() as connection:
         fields = {"Upload-Length": "100000", "Content-Type": STREAM, "Content-Length": "100000"}
         connection.begin("POST", server.path, server.fields(fields))
@@ -102,7 +104,7 @@ def test_a_creation_that_is_cut_does_no_harm(server: Server, interruption: str) 
 
 
 @rule("CW-07", level=PRACTICE)
-def test_a_creation_that_is_half_closed_is_answered_with_what_came(server: Server) -> None:
+def test_a_half_closed_creation_returns_the_stored_bytes(server: Server) -> None:
     """Who can still read learns where to go on."""
     with server.connect() as connection:
         fields = {"Upload-Length": "5", "Content-Type": STREAM, "Content-Length": "5"}
@@ -123,7 +125,7 @@ def test_a_creation_that_is_half_closed_is_answered_with_what_came(server: Serve
 
 
 @rule("CW-08", level=PRACTICE, needs="checksum")
-def test_a_checksum_is_verified(server: Server) -> None:
+def test_the_checksum_of_a_creation_is_verified(server: Server) -> None:
     right = f"sha1 {as_base64(hashlib.sha1(b'hello').digest())}"
     server.upload_from(post(server, 5, b"hello", Upload_Checksum=right)).assert_content(b"hello")
     response = post(server, 5, b"hellO", Upload_Checksum=right)
@@ -132,7 +134,7 @@ def test_a_checksum_is_verified(server: Server) -> None:
 
 
 @rule("CW-09", level=PRACTICE, needs="creation-defer-length")
-def test_the_length_may_be_deferred(server: Server) -> None:
+def test_a_creation_with_data_may_defer_the_length(server: Server) -> None:
     response = server.post({"Upload-Defer-Length": "1", "Content-Type": STREAM}, b"he")
     assert response["Upload-Offset"] == "2"
     upload = server.upload_from(response)
@@ -142,7 +144,7 @@ def test_the_length_may_be_deferred(server: Server) -> None:
 
 
 @rule("CW-10", level=PRACTICE, needs="concatenation")
-def test_it_may_be_a_part_but_no_whole(server: Server) -> None:
+def test_data_is_accepted_for_a_partial_upload_but_not_for_a_final_one(server: Server) -> None:
     part = server.upload_from(post(server, 5, b"hello", Upload_Concat="partial"))
     assert part.offset() == 5
     fields = {"Upload-Concat": f"final;{part.url}", "Content-Type": STREAM}
@@ -150,6 +152,6 @@ def test_it_may_be_a_part_but_no_whole(server: Server) -> None:
 
 
 @rule("CW-02", "C-02", "CR-05")
-def test_data_does_not_come_before_the_objections(server: Server) -> None:
+def test_a_refused_creation_stores_no_data(server: Server) -> None:
     assert post(server, 5, b"hello", Tus_Resumable="2.0.0").status == 412
     assert "Location" not in post(server, 5, b"hello", Upload_Length="abc")

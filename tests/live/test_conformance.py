@@ -142,10 +142,10 @@ def test_a_report_contains_failures_deviations_and_skipped_rules(
     known.write_text(
         """
         [[deviation]]
-        tests = ["test_discovery.py::test_the_largest_size_is_said"]
+        tests = ["test_discovery.py::test_tus_max_size_is_sent"]
         reason = "it has no limit"
         [[deviation]]
-        tests = ["test_discovery.py::test_options_names_the_version"]
+        tests = ["test_discovery.py::test_options_lists_the_version"]
         reason = "not true"
         """
     )
@@ -154,14 +154,14 @@ def test_a_report_contains_failures_deviations_and_skipped_rules(
     assert ran.returncode == 1, ran.stderr
     report = read_report(file)
     results = {result.test.partition("::")[2]: result for result in report.results}
-    assert results["test_the_largest_size_is_said"].outcome == "deviates"
-    assert results["test_the_largest_size_is_said"].reason == "it has no limit"
+    assert results["test_tus_max_size_is_sent"].outcome == "deviates"
+    assert results["test_tus_max_size_is_sent"].reason == "it has no limit"
     unexpected = "passed against its deviation"
-    assert results["test_options_names_the_version"].outcome == unexpected
-    assert results["test_the_place_of_creation_is_no_upload[PUT]"].outcome == "passed"
-    assert results["test_options_is_answered_whatever_its_version[9.9.9]"].outcome == "passed"
-    assert results["test_no_version_is_412[HEAD-absent]"].outcome == "not applicable"
-    assert results["test_no_version_is_412[HEAD-absent]"].reason == "creation is not offered"
+    assert results["test_options_lists_the_version"].outcome == unexpected
+    assert results["test_the_creation_url_is_not_an_upload[PUT]"].outcome == "passed"
+    assert results["test_options_is_answered_with_any_tus_resumable[9.9.9]"].outcome == "passed"
+    assert results["test_a_missing_version_is_412[HEAD-absent]"].outcome == "not applicable"
+    assert results["test_a_missing_version_is_412[HEAD-absent]"].reason == "creation is not offered"
     text = as_markdown([report])
     assert "| C-05 | must | OPTIONS: 200 or 204 with Tus-Version | ✔ |" in text
     assert "| C-33 | must | another offset: 409, nothing changed | – |" in text
