@@ -1,18 +1,19 @@
-"""A black-box test suite for servers of tus 1.0.0 (https://tus.io/protocols/resumable-upload).
+"""Black-box conformance tests for servers of tus 1.0.0 and of IETF resumable uploads.
 
-It speaks HTTP to a URL, imports nothing of any server, and needs only pytest:
+The suite speaks HTTP to a URL and needs only pytest:
 
-    pytest tests/conformance --tus-url=http://127.0.0.1:8000/files
+    tus-conformance http://127.0.0.1:8000/files
 
-The folder is a package of its own with its own `pytest.ini`, and may be copied anywhere.
-
-    wire.py        HTTP/1.1 by hand, over sockets
-    server.py      the server under test: what it offers, and uploads on it
-    rules.py       every rule by its id, and the decorator that names the ids that a test proves
-    options.py     the command line
-    selection.py   which tests apply to this server
-    deviations.py  where a server is known to differ, and why
-    report.py      what came out: JSON, and a table in Markdown
-    rufh.py        a client of the IETF's resumable uploads
-    test_*.py      the rules, by subject
+    cli.py             the command
+    options.py         the options of a run
+    conftest.py        pytest's hooks and the fixtures
+    selection.py       which tests apply to this server
+    rules.py           the rules by id, and the decorator that links a test to them
+    deviations.py      known deviations of a server
+    report.py          reports in JSON and Markdown
+    wire.py            a minimal HTTP/1.1 client over sockets
+    server.py          a tus client
+    rufh.py            a client of IETF resumable uploads
+    invalid_values.py  values that the tests send where a number is expected
+    test_*.py          the tests, by subject
 """

@@ -19,7 +19,7 @@ EPILOG = f"""
 Deviations that come with the suite: {", ".join(sorted(BUNDLED))}.
 
 Exit codes: 0 if every test passed or deviates as declared, 1 if a test failed, 2 if the command
-line is wrong, 4 if the server does not answer or a deviations file is invalid.
+line is wrong, 4 if the server does not respond or a deviations file is invalid.
 
 Arguments after "--" are pytest's: tus-conformance URL -- -x --tb=short
 """

@@ -31,7 +31,7 @@ RESTART_TIMEOUT = 20.0
 """Seconds for a supervisor to restart a server that exited."""
 
 KILL_TIMEOUT = 60.0
-"""Seconds for new workers to answer after `--kill`."""
+"""Seconds for new workers to respond after `--kill`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ def expiring_server(run: Run) -> Server:
 
 @pytest.fixture
 def kill_workers(run: Run) -> Callable[[], None]:
-    """Kill the workers, and wait until new ones answer."""
+    """Kill the workers, and wait until new workers respond."""
     command = run.options.kill
     assert command is not None
 
@@ -265,7 +265,7 @@ def kill_workers(run: Run) -> Callable[[], None]:
                 run.server.capabilities()
             except (OSError, AssertionError):
                 assert time.monotonic() < deadline, (
-                    f"no answer {KILL_TIMEOUT} s after {shlex.quote(command)}"
+                    f"no response {KILL_TIMEOUT} s after {shlex.quote(command)}"
                 )
                 time.sleep(0.1)
             else:

@@ -1,7 +1,7 @@
-"""The server under test: what it offers, and uploads on it.
+"""A tus client: the server under test and the uploads on it.
 
-Seconds are `float`, sizes bytes. Methods that begin with a verb of HTTP send one request and
-return whatever comes back; the others are what a client does, and fail where a client would.
+Seconds are `float`, sizes are bytes. Methods named like an HTTP method send one request and return
+any response. The other methods act like a client, and fail where a client would fail.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ MIB = 1024 * KIB
 
 
 def some_bytes(size: int, *, seed: int = 0) -> bytes:
-    """Bytes that look random, and are the same each time."""
+    """Return random-looking bytes that depend only on the arguments."""
     return random.Random(seed).randbytes(size)
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What OPTIONS says.
+    """The response to OPTIONS.
 
     Attributes:
-        versions: the best one first.
-        extensions: by their names.
-        algorithms: of checksums.
-        max_size: bytes of the largest upload; None when it is not said.
+        versions: the preferred version first.
+        extensions: the names of the extensions.
+        algorithms: the names of the checksum algorithms.
+        max_size: size of the largest upload; None if there is no Tus-Max-Size.
     """
 
     versions: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that HEAD says of an upload."""
+    """The response to HEAD of an upload."""
 
     status: int
     offset: str | None
@@ -69,14 +69,14 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to talk to a server.
+    """How to reach a server.
 
     Attributes:
-        fields: sent with every request, for servers that ask who is there.
-        timeout: seconds that any one send or receive may take.
-        download: where a finished file can be read, if not at the upload's own URL: a URL or a
-            path with `{id}` in it; None for the upload's URL.
-        reads: whether files can be read at all.
+        fields: header fields of every request, such as Authorization.
+        timeout: seconds for each send and receive.
+        download: where a finished file can be read: a URL or a path with `{id}` in it; None for the
+            upload's own URL.
+        can_read: whether finished files can be read.
     """
 
     fields: dict[str, Value] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Access:
 
 
 class Server:
-    """A server, by the URL at which uploads are created."""
+    """A server, identified by its creation URL."""
 
     def __init__(self, url: str, access: Access) -> None:
         self.url = url
@@ -94,11 +94,11 @@ class Server:
         self.path = target_of(url)
 
     def connect(self, url: str | None = None) -> Connection:
-        """A new connection."""
+        """Open a connection."""
         return Connection(origin_of(url or self.url), timeout=self.access.timeout)
 
     def fields(self, fields: Fields = (), *, body: bytes | None = None) -> Fields:
-        """Those that every request has, and `fields`."""
+        """Return the fields of every request, and `fields`."""
         defaults: dict[str, Value] = {"Tus-Resumable": VERSION, **self.access.fields}
         if body is not None:
             defaults["Content-Length"] = str(len(body))
@@ -117,12 +117,12 @@ class Server:
         """Send one request over a new connection.
 
         Args:
-            method: of HTTP.
-            url: the server's own when it is left out.
-            fields: beside Tus-Resumable; with None as a value a default is left out.
-            body: with a Content-Length.
-            chunks: the body instead, in the chunked transfer coding.
-            trailers: fields behind the chunks.
+            method: the HTTP method.
+            url: the creation URL by default.
+            fields: in addition to Tus-Resumable; None as a value removes a default.
+            body: sent with a Content-Length.
+            chunks: sent instead of `body`, in the chunked transfer coding.
+            trailers: fields after the chunks.
         """
         url = url or self.url
         sent = self.fields(fields, body=body)
@@ -133,14 +133,14 @@ class Server:
             return connection.request(method, target_of(url), sent, body or b"")
 
     def options(self, fields: Fields = (), url: str | None = None) -> Response:
-        """OPTIONS, without a version."""
+        """Send OPTIONS without Tus-Resumable."""
         return self.send("OPTIONS", url, [("Tus-Resumable", None), *merge_fields({}, fields)])
 
     def capabilities(self) -> Capabilities:
-        """What OPTIONS says.
+        """Ask the server what it offers.
 
         Raises:
-            AssertionError: it says nothing of tus.
+            AssertionError: OPTIONS failed.
         """
         response = self.options()
         assert response.status in {200, 204}, response
@@ -159,48 +159,50 @@ class Server:
         *,
         chunks: Iterable[bytes] | None = None,
     ) -> Response:
-        """POST for a new upload."""
+        """Send POST for a new upload."""
         return self.send("POST", None, fields, None if chunks is not None else body, chunks=chunks)
 
     def create(
         self, length: int | None = 5, fields: Fields = (), body: bytes | None = b""
     ) -> Upload:
-        """A new upload; its length is deferred for None.
+        """Create an upload; `length` None defers the length.
 
         Raises:
-            AssertionError: there is none.
+            AssertionError: the server did not create it.
         """
-        said = {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
-        return self.upload_from(self.post(merge_fields(dict(said), fields), body))
+        declared = (
+            {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
+        )
+        return self.upload_from(self.post(merge_fields(dict(declared), fields), body))
 
     def upload_from(self, response: Response) -> Upload:
-        """The upload that a response is about."""
+        """Return the upload that a 201 response created."""
         assert response.status == 201, f"expected 201, got {response}"
         location = response.get("Location")
-        assert location, f"there is no Location in {response}"
+        assert location, f"expected a Location in {response}"
         return self.upload_at(location)
 
     def upload_at(self, location: str) -> Upload:
-        """The upload that a Location names; it may be relative."""
+        """Return the upload at a Location, which may be relative."""
         return Upload(self, urljoin(self.url, location))
 
     def upload(self, content: bytes, fields: Fields = ()) -> Upload:
-        """A finished upload."""
+        """Create and complete an upload."""
         upload = self.create(len(content), fields)
         if content:
             upload.append(content)
         return upload
 
     def assert_works(self) -> None:
-        """Fail unless a plain upload goes through: whatever came before did no harm."""
+        """Fail unless a plain upload succeeds, to show that a previous request did no harm."""
         content = some_bytes(40)
         self.upload(content).assert_content(content)
 
     def unknown_url(self) -> str:
-        """The URL of an upload that never was, of the same shape as those that were."""
+        """Return a URL without an upload, in the same form as those of existing uploads."""
         url = self.create(1).url
         head, _, id = url.rpartition("/")
-        swapped = "".join(_other(character) for character in id)
+        swapped = "".join(_swap(character) for character in id)
         return f"{head}/{swapped}"
 
 
@@ -214,26 +216,26 @@ class Upload:
 
     @property
     def id(self) -> str:
-        """The last part of its URL."""
+        """The last segment of the URL."""
         return urlsplit(self.url).path.rpartition("/")[2]
 
     def on(self, server: Server) -> Upload:
-        """The same upload, as another server has it."""
+        """Return the same upload on another server."""
         other = urlsplit(server.url)
         return Upload(server, urlsplit(self.url)._replace(netloc=other.netloc).geturl())
 
     # -- requests --------------------------------------------------------------------------------
 
     def connect(self) -> Connection:
-        """A new connection to where it is."""
+        """Open a connection to the upload's origin."""
         return self.server.connect(self.url)
 
     def head(self, fields: Fields = ()) -> Response:
-        """HEAD."""
+        """Send HEAD."""
         return self.server.send("HEAD", self.url, fields)
 
     def patch_fields(self, offset: int | str, fields: Fields = ()) -> Fields:
-        """The fields of a PATCH."""
+        """Return the fields of a PATCH."""
         defaults: dict[str, Value] = {"Upload-Offset": str(offset), "Content-Type": STREAM}
         return merge_fields(defaults, fields)
 
@@ -246,7 +248,7 @@ class Upload:
         chunks: Iterable[bytes] | None = None,
         trailers: Fields = (),
     ) -> Response:
-        """PATCH, whole."""
+        """Send a complete PATCH."""
         return self.server.send(
             "PATCH",
             self.url,
@@ -259,7 +261,7 @@ class Upload:
     def begin_patch(
         self, connection: Connection, data: bytes, offset: int, *, content_length: int | None
     ) -> None:
-        """The head of a PATCH and its first bytes; in chunks for None."""
+        """Send the head of a PATCH and its first bytes; chunked if `content_length` is None."""
         framing = (
             {"Transfer-Encoding": "chunked"}
             if content_length is None
@@ -273,13 +275,13 @@ class Upload:
         connection.wait_until_delivered()
 
     def delete(self, fields: Fields = ()) -> Response:
-        """DELETE."""
+        """Send DELETE."""
         return self.server.send("DELETE", self.url, fields)
 
-    # -- what a client does ----------------------------------------------------------------------
+    # -- client behaviour ------------------------------------------------------------------------
 
     def state(self) -> State:
-        """All that HEAD says."""
+        """Return everything that HEAD returns."""
         head = self.head()
         return State(
             head.status,
@@ -291,34 +293,34 @@ class Upload:
         )
 
     def offset(self) -> int:
-        """How far it is. While somebody holds it (423) we ask again, as clients do."""
+        """Return the offset. Repeat HEAD while the upload is locked (423), as clients do."""
         deadline = time.monotonic() + self.server.access.timeout
         while True:
             head = self.head()
             if head.status in {200, 204}:
                 return int(head["Upload-Offset"])
             assert head.status == 423, f"expected an offset, got {head}"
-            assert time.monotonic() < deadline, f"nobody lets go: {head}"
+            assert time.monotonic() < deadline, f"the upload stays locked: {head}"
             time.sleep(0.2)
 
     def append(self, data: bytes, offset: int = 0, fields: Fields = ()) -> int:
-        """Send data, all of which must be taken; the new offset."""
+        """Send data that the server must accept, and return the new offset."""
         response = self.patch(data, offset, fields)
         assert response.status == 204, f"expected 204, got {response}"
         assert response.get("Upload-Offset") == str(offset + len(data)), response
         return offset + len(data)
 
     def resume(self, content: bytes) -> None:
-        """Send what is missing of `content`, as a client does that was cut off: HEAD, then PATCH.
+        """Send the rest of `content` as a client does after an interruption: HEAD, then PATCH.
 
         Raises:
-            AssertionError: it did not arrive in time, or the offset fell.
+            AssertionError: the upload did not complete in time, or the offset decreased.
         """
         deadline = time.monotonic() + 2 * self.server.access.timeout
         known = 0
         while True:
             offset = self.offset()
-            assert known <= offset <= len(content), f"the offset was {known}, and is {offset}"
+            assert known <= offset <= len(content), f"the offset changed from {known} to {offset}"
             known = offset
             if offset == len(content):
                 return
@@ -328,39 +330,41 @@ class Upload:
                 continue
             retried = response.status in {409, 423} or response.status >= 500
             assert response.status == 204 or retried, response
-            assert time.monotonic() < deadline, f"it never goes on: {response}"
+            assert time.monotonic() < deadline, f"the upload cannot be resumed: {response}"
             if retried:
                 time.sleep(0.2)
 
     def assert_content(self, content: bytes) -> None:
-        """Fail unless the upload is complete and its content is this (where it can be read)."""
+        """Fail unless the upload is complete and, if it can be read, has this content."""
         head = self.head()
         assert head["Upload-Offset"] == head["Upload-Length"] == str(len(content)), head
         if self.server.access.can_read:
             read = self.read()
             assert len(read) == len(content), f"expected {len(content)} bytes, got {len(read)}"
-            assert read == content, f"other bytes from {_first_difference(read, content)} on"
+            assert read == content, (
+                f"the content differs at byte {_first_difference(read, content)}"
+            )
 
     def read(self) -> bytes:
-        """The content of the finished file."""
+        """Read the finished file."""
         template = self.server.access.download
         if template is not None and "://" not in template:
             return Path(template.format(id=unquote(self.id))).read_bytes()
         url = template.format(id=self.id) if template else self.url
         response = self.server.send("GET", url)
-        assert response.status == 200, f"the file cannot be read: {response}"
+        assert response.status == 200, f"expected the file, got {response}"
         return response.body
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Fail if what happens meanwhile changes anything that HEAD says."""
+        """Fail if the code in this context changes anything that HEAD returns."""
         before = self.state()
         yield
         after = self.state()
-        assert after == before, f"it was {before}, and is {after}"
+        assert after == before, f"expected {before}, got {after}"
 
     def assert_gone(self) -> None:
-        """Fail unless the upload is gone, for HEAD and for PATCH."""
+        """Fail unless HEAD and PATCH respond that the upload does not exist."""
         head = self.head()
         assert head.status in {403, 404, 410}, f"expected 404 or 410, got {head}"
         assert "Upload-Offset" not in head, head
@@ -368,22 +372,22 @@ class Upload:
 
 
 def assert_refused(response: Response) -> None:
-    """Fail unless a response says that the request was at fault."""
+    """Fail unless the response is a client error."""
     assert 400 <= response.status < 500, f"expected a 4xx, got {response}"
 
 
 def parse_list(text: str | None) -> tuple[str, ...]:
-    """The items of a list."""
+    """Return the items of a comma-separated list."""
     return tuple(item.strip(" \t") for item in (text or "").split(",") if item.strip(" \t"))
 
 
 def as_base64(value: bytes | str) -> str:
-    """A value in base64."""
+    """Encode a value in base64."""
     return b64encode(value.encode() if isinstance(value, str) else value).decode()
 
 
 def origin_of(url: str) -> Origin:
-    """Where the server of a URL listens."""
+    """Return the origin of a URL."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     assert parts.hostname, f"expected a URL, got {url!r}"
@@ -391,13 +395,13 @@ def origin_of(url: str) -> Origin:
 
 
 def target_of(url: str) -> str:
-    """What a request's first line says of a URL."""
+    """Return the request target of a URL: its path and query."""
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _other(character: str) -> str:
-    """Another letter or digit of the same kind, hexadecimal where it may be."""
+def _swap(character: str) -> str:
+    """Return another character of the same kind: digit, hexadecimal digit or letter."""
     if character in "0123456789":
         return str(9 - int(character))
     kinds = ("abcdef", "ghijklmnopqrstuvwxyz", "ABCDEF", "GHIJKLMNOPQRSTUVWXYZ")
@@ -408,4 +412,4 @@ def _other(character: str) -> str:
 
 
 def _first_difference(one: bytes, two: bytes) -> int:
-    return next(at for at, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
+    return next(index for index, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)

@@ -1,4 +1,4 @@
-"""Upload-Checksum in the head of a PATCH."""
+"""Upload-Checksum in the header of a PATCH."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .wire import NoResponse
 
 pytestmark = needs("creation", "checksum")
 
-NOTHING = "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk="
+EMPTY_CHECKSUM = "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk="
+"""The sha1 of no bytes: a well-formed checksum that no test data has."""
 
 
 def digest(algorithm: str, data: bytes) -> bytes:
@@ -24,7 +25,7 @@ def digest(algorithm: str, data: bytes) -> bytes:
 
 
 def checksum(data: bytes, algorithm: str = "sha1") -> str:
-    """The field for some data."""
+    """Return the field value for some data."""
     return f"{algorithm} {as_base64(digest(algorithm, data))}"
 
 
@@ -78,7 +79,7 @@ def test_a_wrong_checksum_of_a_body_of_any_size_is_460(server: Server, size: int
     content = some_bytes(size)
     upload = server.create(size)
     with upload.unchanged():
-        assert upload.patch(content, 0, {"Upload-Checksum": NOTHING}).status == 460
+        assert upload.patch(content, 0, {"Upload-Checksum": EMPTY_CHECKSUM}).status == 460
     upload.append(content, 0, {"Upload-Checksum": checksum(content)})
     upload.assert_content(content)
 
@@ -109,27 +110,27 @@ def test_an_unknown_algorithm_is_400(upload: Upload, text: str) -> None:
     assert upload.patch(b"llo", 2, {"Upload-Checksum": text}).status == 400
 
 
-RIGHT = as_base64(digest("sha1", b"llo"))
+CORRECT = as_base64(digest("sha1", b"llo"))
 MALFORMED = {
     "no-digest": "sha1",
     "empty-digest": "sha1 ",
     "signs": "sha1 !!!",
     "hexadecimal": f"sha1 {digest('sha1', b'llo').hex()}",
     "too-short": "sha1 YWJj",
-    "no-padding": f"sha1 {RIGHT.rstrip('=')}",
-    "two": f"sha1 {RIGHT},sha1 {RIGHT}",
-    "more-words": f"sha1 {RIGHT} x",
-    "two-spaces": f"sha1  {RIGHT}",
-    "equals": f"sha1={RIGHT}",
+    "no-padding": f"sha1 {CORRECT.rstrip('=')}",
+    "two": f"sha1 {CORRECT},sha1 {CORRECT}",
+    "more-words": f"sha1 {CORRECT} x",
+    "two-spaces": f"sha1  {CORRECT}",
+    "equals": f"sha1={CORRECT}",
     "empty": "",
-    "digest-only": RIGHT,
+    "digest-only": CORRECT,
 }
 
 
 @rule("CK-05", level=PRACTICE)
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_checksum_is_400_and_changes_nothing(upload: Upload, text: str) -> None:
-    """Or 460, where it is taken for a checksum that does not match."""
+    """460 is accepted too: the server may treat the value as a checksum that does not match."""
     with upload.unchanged():
         assert upload.patch(b"llo", 2, {"Upload-Checksum": text}).status in {400, 460}
 
@@ -137,7 +138,7 @@ def test_a_malformed_checksum_is_400_and_changes_nothing(upload: Upload, text: s
 @rule("CK-06", level=PRACTICE)
 def test_the_checksum_of_an_empty_body_is_verified(upload: Upload) -> None:
     with upload.unchanged():
-        upload.append(b"", 2, {"Upload-Checksum": NOTHING})
+        upload.append(b"", 2, {"Upload-Checksum": EMPTY_CHECKSUM})
         assert upload.patch(b"", 2, {"Upload-Checksum": checksum(b"x")}).status == 460
 
 
@@ -164,7 +165,7 @@ def test_the_checksum_covers_decoded_chunks(upload: Upload) -> None:
 def test_an_interrupted_request_stores_no_wrong_bytes(server: Server, interruption: str) -> None:
     content = some_bytes(100_000)
     upload = server.create(len(content))
-    cut_short(upload, content, interruption)
+    interrupt(upload, content, interruption)
     upload.resume(content)
     upload.assert_content(content)
 
@@ -176,12 +177,12 @@ def test_an_interrupted_request_with_a_checksum_stores_nothing(
 ) -> None:
     content = some_bytes(100_000)
     upload = server.create(len(content))
-    cut_short(upload, content, interruption)
+    interrupt(upload, content, interruption)
     assert upload.offset() == 0
 
 
-def cut_short(upload: Upload, content: bytes, interruption: str) -> None:
-    """Send half of the content with the checksum of the whole, and go away."""
+def interrupt(upload: Upload, content: bytes, interruption: str) -> None:
+    """Send half of the content with the checksum of all of it, then end the connection."""
     with upload.connect() as connection:
         fields = {"Upload-Checksum": checksum(content), "Content-Length": str(len(content))}
         sent = upload.server.fields(upload.patch_fields(0, dict(fields)))
@@ -198,7 +199,7 @@ def cut_short(upload: Upload, content: bytes, interruption: str) -> None:
 
 @rule("CK-09", level=PRACTICE)
 def test_other_errors_take_precedence_over_460(server: Server, upload: Upload) -> None:
-    wrong = {"Upload-Checksum": NOTHING}
+    wrong = {"Upload-Checksum": EMPTY_CHECKSUM}
     assert upload.patch(b"llo", 1, wrong).status == 409
     assert upload.patch(b"llo", 2, {**wrong, "Content-Type": "text/plain"}).status == 415
     assert Upload(server, server.unknown_url()).patch(b"llo", 0, wrong).status == 404
@@ -207,6 +208,6 @@ def test_other_errors_take_precedence_over_460(server: Server, upload: Upload) -
 @rule("CK-10", needs="content")
 def test_unverified_bytes_cannot_be_read(server: Server) -> None:
     upload = server.create(5)
-    upload.patch(b"HELLO", 0, {"Upload-Checksum": NOTHING})
+    upload.patch(b"HELLO", 0, {"Upload-Checksum": EMPTY_CHECKSUM})
     assert upload.offset() == 0
     assert server.send("GET", upload.url).body != b"HELLO"

@@ -1,4 +1,4 @@
-"""Upload-Checksum behind the chunks of a PATCH."""
+"""Upload-Checksum in the trailer of a chunked PATCH."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from .rules import PRACTICE, needs, rule
 from .server import MIB, Server, Upload, assert_refused, some_bytes
-from .test_checksum import NOTHING, checksum
+from .test_checksum import EMPTY_CHECKSUM, checksum
 from .wire import Fields, Response
 
 pytestmark = needs("creation", "checksum", "checksum-trailer")
@@ -23,10 +23,11 @@ def upload(server: Server) -> Upload:
 
 
 def patch(upload: Upload, trailers: Fields, **fields: str) -> Response:
-    """The rest of "hello", with trailers."""
-    named = {name.replace("_", "-"): value for name, value in fields.items()}
-    sent = {**ANNOUNCED, **named}
-    return upload.patch(offset=2, fields=sent, chunks=[b"l", b"lo"], trailers=trailers)
+    """Send the rest of "hello" with trailers."""
+    hyphenated = {name.replace("_", "-"): value for name, value in fields.items()}
+    return upload.patch(
+        offset=2, fields={**ANNOUNCED, **hyphenated}, chunks=[b"l", b"lo"], trailers=trailers
+    )
 
 
 @rule("CT-01")
@@ -39,7 +40,7 @@ def test_a_correct_checksum_is_accepted(upload: Upload) -> None:
 @rule("CT-01")
 def test_a_wrong_checksum_is_460_and_changes_nothing(upload: Upload) -> None:
     with upload.unchanged():
-        assert patch(upload, {"Upload-Checksum": NOTHING}).status == 460
+        assert patch(upload, {"Upload-Checksum": EMPTY_CHECKSUM}).status == 460
     assert patch(upload, {"Upload-Checksum": checksum(b"llo")}).status == 204
     upload.assert_content(b"hello")
 
@@ -67,8 +68,8 @@ def test_the_field_name_is_case_insensitive(upload: Upload) -> None:
 def test_a_long_body_is_verified(server: Server) -> None:
     content = some_bytes(6 * MIB)
     upload = server.create(len(content))
-    chunks = [content[at : at + 100_000] for at in range(0, len(content), 100_000)]
-    for text, status in ((NOTHING, 460), (checksum(content), 204)):
+    chunks = [content[start : start + 100_000] for start in range(0, len(content), 100_000)]
+    for text, status in ((EMPTY_CHECKSUM, 460), (checksum(content), 204)):
         trailers = {"Upload-Checksum": text}
         response = upload.patch(offset=0, fields=ANNOUNCED, chunks=chunks, trailers=trailers)
         assert response.status == status
@@ -77,12 +78,12 @@ def test_a_long_body_is_verified(server: Server) -> None:
 
 @rule("CT-02", level=PRACTICE)
 def test_checksums_in_head_and_trailer_must_both_match(upload: Upload) -> None:
-    right = checksum(b"llo")
-    for head, trailer in ((right, NOTHING), (NOTHING, right)):
+    correct = checksum(b"llo")
+    for head, trailer in ((correct, EMPTY_CHECKSUM), (EMPTY_CHECKSUM, correct)):
         with upload.unchanged():
             response = patch(upload, {"Upload-Checksum": trailer}, Upload_Checksum=head)
         assert response.status in {400, 460}
-    response = patch(upload, {"Upload-Checksum": right}, Upload_Checksum=right)
+    response = patch(upload, {"Upload-Checksum": correct}, Upload_Checksum=correct)
     assert response.status in {204, 400}
 
 
@@ -94,7 +95,7 @@ def test_a_missing_announced_trailer_is_400(upload: Upload) -> None:
 
 @rule("CT-04", level=PRACTICE)
 def test_an_unannounced_trailer_is_verified_or_ignored(upload: Upload) -> None:
-    trailers = {"Upload-Checksum": NOTHING}
+    trailers = {"Upload-Checksum": EMPTY_CHECKSUM}
     response = upload.patch(offset=2, chunks=[b"llo"], trailers=trailers)
     assert response.status in {204, 460}
     assert upload.offset() == (5 if response.status == 204 else 2)

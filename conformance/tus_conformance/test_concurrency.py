@@ -1,4 +1,4 @@
-"""Several requests for one upload at a time."""
+"""Concurrent requests for one upload."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ pytestmark = needs("creation")
 SIZE = 200 * KIB
 
 
-def finished(upload: Upload, *candidates: bytes) -> None:
-    """Fill an upload up, and fail unless its beginning is one of the candidates'."""
+def assert_one_writer(upload: Upload, *candidates: bytes) -> None:
+    """Complete an upload, and fail unless its first bytes are those of one candidate."""
     offset = upload.offset()
     rest = b"\xff" * (SIZE - offset)
     if rest:
         upload.append(rest, offset)
     if upload.server.access.can_read:
-        content = upload.read()
-        assert content[offset:] == rest
-        assert content[:offset] in {one[:offset] for one in candidates}, "bytes are mixed"
+        stored = upload.read()
+        assert stored[offset:] == rest
+        assert stored[:offset] in {content[:offset] for content in candidates}, "bytes are mixed"
 
 
 @rule("C-43")
 def test_bytes_of_two_writers_are_never_mixed(server: Server) -> None:
-    """The second one comes while the first is half-way, and the first then goes on."""
-    one, two = some_bytes(SIZE, seed=1), some_bytes(SIZE, seed=2)
+    """The second writer starts when the first has sent half of its body; the first continues."""
+    first_content, second_content = some_bytes(SIZE, seed=1), some_bytes(SIZE, seed=2)
     upload = server.create(SIZE)
     with upload.connect() as first:
-        upload.begin_patch(first, one[: SIZE // 2], 0, content_length=SIZE)
-        answer = upload.patch(two, 0)
-        statuses = [answer.status]
+        upload.begin_patch(first, first_content[: SIZE // 2], 0, content_length=SIZE)
+        response = upload.patch(second_content, 0)
+        statuses = [response.status]
         try:
-            first.send(one[SIZE // 2 :])
+            first.send(first_content[SIZE // 2 :])
             statuses.append(first.response("PATCH").status)
         except (NoResponse, OSError):
-            pass  # It was hung up on, so that the second one could go on.
+            pass  # The server closed the first connection in favour of the second.
     assert statuses.count(204) <= 1
-    finished(upload, one, two)
+    assert_one_writer(upload, first_content, second_content)
 
 
 @rule("C-43")
@@ -57,15 +57,17 @@ def test_at_most_one_of_many_writers_succeeds(server: Server) -> None:
             return None
 
     with ThreadPoolExecutor(len(contents)) as pool:
-        answers = list(pool.map(write, contents))
-    winners = [answer for answer in answers if answer is not None and answer.status == 204]
+        responses = list(pool.map(write, contents))
+    winners = [
+        response for response in responses if response is not None and response.status == 204
+    ]
     assert len(winners) <= 1
-    finished(upload, *contents)
+    assert_one_writer(upload, *contents)
 
 
 @rule("C-43", level=PRACTICE)
 def test_writers_that_lose_get_a_status_that_clients_retry(server: Server) -> None:
-    """409, 423 or 5xx: after any other 4xx common clients give up."""
+    """409, 423 or 5xx: common clients give up after any other 4xx."""
     contents = [some_bytes(SIZE, seed=seed) for seed in range(3)]
     upload = server.create(SIZE)
 
@@ -84,18 +86,18 @@ def test_writers_that_lose_get_a_status_that_clients_retry(server: Server) -> No
 def test_bytes_of_writers_at_two_workers_are_never_mixed(
     server: Server, second_server: Server
 ) -> None:
-    one, two = some_bytes(SIZE, seed=1), some_bytes(SIZE, seed=2)
+    first_content, second_content = some_bytes(SIZE, seed=1), some_bytes(SIZE, seed=2)
     upload = server.create(SIZE)
     with upload.connect() as first:
-        upload.begin_patch(first, one[: SIZE // 2], 0, content_length=SIZE)
-        statuses = [upload.on(second_server).patch(two, 0).status]
+        upload.begin_patch(first, first_content[: SIZE // 2], 0, content_length=SIZE)
+        statuses = [upload.on(second_server).patch(second_content, 0).status]
         try:
-            first.send(one[SIZE // 2 :])
+            first.send(first_content[SIZE // 2 :])
             statuses.append(first.response("PATCH").status)
         except (NoResponse, OSError):
             pass
     assert statuses.count(204) <= 1
-    finished(upload, one, two)
+    assert_one_writer(upload, first_content, second_content)
 
 
 @rule("C-43", "C-41", level=PRACTICE, needs="second-url")
@@ -109,7 +111,7 @@ def test_another_worker_takes_over_an_upload_within_9_seconds(
         began = time.monotonic()
         upload.on(second_server).resume(content)
         seconds = time.monotonic() - began
-    measure("taken over by another worker after", f"{seconds:.2f} s")
+    measure("time until another worker took over", f"{seconds:.2f} s")
     assert seconds < 9
     upload.assert_content(content)
 
@@ -122,10 +124,10 @@ def test_an_offset_returned_during_a_patch_never_decreases(server: Server) -> No
         upload.begin_patch(connection, content[: SIZE // 2], 0, content_length=SIZE)
         head = upload.head()
         assert head.status in {200, 423}
-        said = int(head["Upload-Offset"]) if head.status == 200 else 0
-        assert said <= SIZE // 2
+        returned = int(head["Upload-Offset"]) if head.status == 200 else 0
+        assert returned <= SIZE // 2
         connection.close()
-    assert upload.offset() >= said
+    assert upload.offset() >= returned
     upload.resume(content)
     upload.assert_content(content)
 
@@ -143,7 +145,7 @@ def test_many_head_requests_during_patches_never_see_the_offset_decrease(server:
             upload.begin_patch(connection, chunk, offset, content_length=len(content) - offset)
             with ThreadPoolExecutor(3) as pool:
                 heads = list(pool.map(lambda _: upload.head(), range(3)))
-        seen += sorted(int(one["Upload-Offset"]) for one in heads if one.status == 200)
+        seen += sorted(int(head["Upload-Offset"]) for head in heads if head.status == 200)
     assert seen == sorted(seen)
     upload.resume(content)
     upload.assert_content(content)
@@ -172,7 +174,7 @@ def test_concurrent_uploads_are_stored_completely(server: Server) -> None:
 
 @rule("C-37", "C-43", level=PRACTICE)
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
-    """Pipelining (RFC 9112, section 9.3.2)."""
+    """RFC 9112, section 9.3.2."""
     upload = server.create(5)
     with upload.connect() as connection:
         for offset, data in ((0, b"he"), (2, b"llo")):

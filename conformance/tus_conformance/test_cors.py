@@ -1,4 +1,4 @@
-"""What browsers need (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
+"""CORS, for uploads from browsers (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RESPONSE_FIELDS = [
 
 
 def preflight(server: Server, method: str, fields: str, url: str | None = None) -> Response:
-    """What a browser asks before a request to another origin."""
+    """Send the preflight request that a browser sends before a cross-origin request."""
     return server.options(
         {
             **ORIGIN,
@@ -87,7 +87,7 @@ RESPONSES: dict[str, Callable[[Upload], Response]] = {
 @rule("CORS", level=PRACTICE)
 @pytest.mark.parametrize("status", RESPONSES)
 def test_every_response_allows_the_origin(server: Server, status: str) -> None:
-    """An error that a page cannot read looks to it like a lost network."""
+    """A page sees an error that it cannot read as a network failure."""
     response = RESPONSES[status](server.create())
     assert response.status == int(status)
     assert allows_origin(response)
@@ -96,7 +96,7 @@ def test_every_response_allows_the_origin(server: Server, status: str) -> None:
 
 @rule("CORS", level=PRACTICE)
 def test_credentials_are_not_allowed_for_every_origin(server: Server) -> None:
-    """With credentials, an echoed origin would let every page act as the user."""
+    """An echoed origin with credentials lets every page act as the user."""
     response = server.create().head(ORIGIN)
     credentials = response.get("Access-Control-Allow-Credentials") == "true"
     assert not (credentials and allows_origin(response))

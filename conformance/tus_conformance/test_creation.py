@@ -1,4 +1,4 @@
-"""POST: new uploads."""
+"""POST: creation of uploads."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_a_new_upload_has_a_location_and_is_empty(server: Server, length: int) -
 
 @rule("CR-01", level=PRACTICE)
 def test_the_location_is_an_absolute_url(server: Server) -> None:
-    """Not all clients can resolve a relative one (aiotus 1.1.0)."""
+    """Not all clients resolve a relative URL (aiotus 1.1.0)."""
     location = server.post({"Upload-Length": "5"})["Location"]
     assert location.startswith(("http://", "https://"))
 
 
 @rule("CR-01", level=PRACTICE)
 def test_the_location_uses_the_host_of_the_request(server: Server) -> None:
-    """Otherwise nobody behind a second name gets there."""
+    """A client that uses another host name of the server must be able to reach the upload."""
     with server.connect() as connection:
         fields = server.fields({"Upload-Length": "5", "Host": "uploads.example:81"}, body=b"")
         location = connection.request("POST", server.path, fields)["Location"]
@@ -66,7 +66,7 @@ def test_an_invalid_length_creates_no_upload(server: Server, length: Value) -> N
     ids=[*NON_NUMBERS, *LENIENT_NUMBERS],
 )
 def test_an_invalid_length_is_400(server: Server, length: Value) -> None:
-    """One that is only too large may be 413, and a field that is too long 431."""
+    """413 is accepted for a number that is too large, and 431 for a field that is too long."""
     response = server.post({"Upload-Length": length})
     allowed = {400}
     if len(length) > 18:
@@ -90,12 +90,12 @@ def test_an_upload_of_the_maximum_size_can_be_created(
 
 
 @rule("CR-06", needs="max-size")
-@pytest.mark.parametrize("more", [1, 10**15])
+@pytest.mark.parametrize("excess", [1, 10**15])
 def test_an_upload_over_the_maximum_size_is_413(
-    server: Server, capabilities: Capabilities, more: int
+    server: Server, capabilities: Capabilities, excess: int
 ) -> None:
     assert capabilities.max_size is not None
-    response = server.post({"Upload-Length": str(capabilities.max_size + more)})
+    response = server.post({"Upload-Length": str(capabilities.max_size + excess)})
     assert response.status == 413
     assert "Location" not in response
 
@@ -138,7 +138,7 @@ def test_a_creation_at_the_url_of_an_upload_is_refused(server: Server) -> None:
 @rule("CR-10", level=PRACTICE)
 @pytest.mark.parametrize("type", ["application/octet-stream", "text/plain", ""])
 def test_the_content_type_of_an_empty_creation_is_ignored(server: Server, type: str) -> None:
-    """aiohttp's clients name one with every POST."""
+    """Clients on aiohttp send a Content-Type with every POST."""
     assert server.create(5, {"Content-Type": type}).offset() == 0
 
 
@@ -164,15 +164,15 @@ def test_a_body_without_creation_with_upload_is_ignored_or_refused(server: Serve
 @rule("CR-11", level=PRACTICE)
 def test_a_repeated_creation_creates_a_second_upload(server: Server) -> None:
     fields = {"Upload-Metadata": "filename eA=="}
-    one, two = server.create(5, fields), server.create(5, fields)
-    assert one.url != two.url
-    one.append(b"hello")
-    assert two.offset() == 0
+    first, second = server.create(5, fields), server.create(5, fields)
+    assert first.url != second.url
+    first.append(b"hello")
+    assert second.offset() == 0
 
 
 @rule("CR-02", level=PRACTICE)
 def test_a_location_is_hard_to_guess(server: Server) -> None:
-    """Who knows it may write: consecutive numbers would give everybody's away."""
+    """The URL is a capability: consecutive numbers would reveal the URLs of other users."""
     ids = [server.create().id for _ in range(3)]
     assert all(len(id) >= 16 for id in ids)
     assert len({id[:12] for id in ids}) == 3
@@ -180,6 +180,6 @@ def test_a_location_is_hard_to_guess(server: Server) -> None:
 
 @rule("CR-01", level=PRACTICE)
 def test_a_trailing_slash_is_accepted(server: Server) -> None:
-    """@uppy/tus and others are often configured with one."""
+    """@uppy/tus and other clients are often configured with a trailing slash."""
     response = server.send("POST", server.url.rstrip("/") + "/", {"Upload-Length": "5"}, b"")
     assert response.status == 201

@@ -1,4 +1,4 @@
-"""Uploads whose length is not known at first."""
+"""Uploads with a deferred length."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ DEFERRED = needs("creation", "creation-defer-length")
 
 @pytest.fixture
 def upload(server: Server) -> Upload:
-    """A deferred upload with two bytes."""
+    """An upload with a deferred length and two bytes."""
     upload = server.create(None)
     upload.append(b"he")
     return upload
 
 
-def told(length: int | str) -> dict[str, str]:
+def declaration(length: int | str) -> dict[str, str]:
     return {"Upload-Length": str(length)}
 
 
@@ -56,7 +56,7 @@ def test_data_may_arrive_while_the_length_is_deferred(server: Server) -> None:
 @rule("DL-04")
 @pytest.mark.parametrize("data", [b"l", b"llo"], ids=["before-the-end", "at-the-end"])
 def test_a_patch_declares_the_length(upload: Upload, data: bytes) -> None:
-    upload.append(data, 2, told(5))
+    upload.append(data, 2, declaration(5))
     head = upload.head()
     assert head["Upload-Length"] == "5"
     assert "Upload-Defer-Length" not in head
@@ -68,7 +68,7 @@ def test_a_patch_declares_the_length(upload: Upload, data: bytes) -> None:
 @rule("DL-04")
 def test_the_first_patch_may_declare_the_length(server: Server) -> None:
     upload = server.create(None)
-    upload.append(b"hello", 0, told(5))
+    upload.append(b"hello", 0, declaration(5))
     upload.assert_content(b"hello")
 
 
@@ -80,7 +80,7 @@ def test_a_long_file_of_deferred_length_is_stored_completely(server: Server) -> 
     offset = 0
     for end in (5 * MIB, 5 * MIB + 1, 11 * MIB):
         offset = upload.append(content[offset:end], offset)
-    upload.append(content[offset:], offset, told(len(content)))
+    upload.append(content[offset:], offset, declaration(len(content)))
     upload.assert_content(content)
 
 
@@ -89,18 +89,18 @@ def test_a_long_file_of_deferred_length_is_stored_completely(server: Server) -> 
 @pytest.mark.parametrize("other", [3, 4, 6, 100])
 def test_a_declared_length_does_not_change(upload: Upload, other: int) -> None:
     """ "Once set the length MUST NOT be changed." """
-    upload.append(b"l", 2, told(5))
-    upload.patch(b"", 3, told(other))
+    upload.append(b"l", 2, declaration(5))
+    upload.patch(b"", 3, declaration(other))
     assert upload.head()["Upload-Length"] == "5"
 
 
 @DEFERRED
 @rule("DL-05", level=PRACTICE)
 def test_a_declared_length_may_be_repeated_but_not_changed(upload: Upload) -> None:
-    upload.append(b"l", 2, told(5))
+    upload.append(b"l", 2, declaration(5))
     with upload.unchanged():
-        assert upload.patch(b"", 3, told(6)).status == 400
-    upload.append(b"lo", 3, told(5))
+        assert upload.patch(b"", 3, declaration(6)).status == 400
+    upload.append(b"lo", 3, declaration(5))
     upload.assert_content(b"hello")
 
 
@@ -108,14 +108,14 @@ def test_a_declared_length_may_be_repeated_but_not_changed(upload: Upload) -> No
 @rule("DL-06")
 def test_a_length_below_the_offset_is_refused(upload: Upload) -> None:
     with upload.unchanged():
-        assert_refused(upload.patch(b"", 2, told(1)))
+        assert_refused(upload.patch(b"", 2, declaration(1)))
 
 
 @DEFERRED
 @rule("DL-06", level=PRACTICE)
 def test_a_length_below_the_end_of_the_body_is_refused(upload: Upload) -> None:
     with upload.unchanged():
-        assert upload.patch(b"llo", 2, told(4)).status in {400, 413}
+        assert upload.patch(b"llo", 2, declaration(4)).status in {400, 413}
 
 
 @DEFERRED
@@ -125,7 +125,7 @@ def test_a_declared_length_over_the_limit_is_413(
 ) -> None:
     assert capabilities.max_size is not None
     with upload.unchanged():
-        assert upload.patch(b"llo", 2, told(capabilities.max_size + 1)).status == 413
+        assert upload.patch(b"llo", 2, declaration(capabilities.max_size + 1)).status == 413
 
 
 @DEFERRED
@@ -133,13 +133,13 @@ def test_a_declared_length_over_the_limit_is_413(
 @pytest.mark.parametrize("length", ["abc", "-1", "5.0", "", "5,5"])
 def test_an_invalid_declared_length_is_400(upload: Upload, length: str) -> None:
     with upload.unchanged():
-        assert upload.patch(b"llo", 2, told(length)).status == 400
+        assert upload.patch(b"llo", 2, declaration(length)).status == 400
 
 
 @DEFERRED
 @rule("DL-07", level=PRACTICE)
 def test_an_empty_patch_may_declare_the_length(upload: Upload) -> None:
-    upload.append(b"", 2, told(2))
+    upload.append(b"", 2, declaration(2))
     upload.assert_content(b"he")
 
 
@@ -147,7 +147,7 @@ def test_an_empty_patch_may_declare_the_length(upload: Upload) -> None:
 @rule("DL-07", level=PRACTICE)
 def test_a_length_of_zero_may_be_declared(server: Server) -> None:
     upload = server.create(None)
-    upload.append(b"", 0, told(0))
+    upload.append(b"", 0, declaration(0))
     upload.assert_content(b"")
 
 
@@ -168,7 +168,7 @@ def test_a_failed_patch_does_not_declare_the_length(
     upload: Upload, offset: int, fields: dict[str, str]
 ) -> None:
     with upload.unchanged():
-        assert_refused(upload.patch(b"llo", offset, {**told(5), **fields}))
+        assert_refused(upload.patch(b"llo", offset, {**declaration(5), **fields}))
 
 
 @DEFERRED
@@ -187,7 +187,7 @@ def test_a_deferred_length_does_not_bypass_the_limit(
         else:
             response = upload.patch(b"".join(chunks), 0)
     except ConnectionError:
-        pass  # It was hung up on.
+        pass  # The server closed the connection.
     else:
         assert response.status == 413
     assert upload.offset() <= capabilities.max_size
@@ -201,7 +201,7 @@ def test_a_deferred_length_is_refused_where_it_is_not_offered(server: Server) ->
 @rule("DL-11", level=PRACTICE, needs="creation")
 def test_a_known_length_may_be_repeated_at_patch(server: Server) -> None:
     upload = server.create(5)
-    assert upload.patch(b"he", 0, told(5)).status in {204, 400}
+    assert upload.patch(b"he", 0, declaration(5)).status in {204, 400}
     upload.resume(b"hello")
     upload.assert_content(b"hello")
 
@@ -210,7 +210,7 @@ def test_a_known_length_may_be_repeated_at_patch(server: Server) -> None:
 @pytest.mark.parametrize("length", [0, 2, 4, 6])
 def test_a_known_length_does_not_change_at_patch(server: Server, length: int) -> None:
     upload = server.create(5)
-    upload.patch(b"he", 0, told(length))
+    upload.patch(b"he", 0, declaration(length))
     assert upload.head()["Upload-Length"] == "5"
 
 
@@ -218,4 +218,4 @@ def test_a_known_length_does_not_change_at_patch(server: Server, length: int) ->
 def test_another_length_at_patch_is_400(server: Server) -> None:
     upload = server.create(5)
     with upload.unchanged():
-        assert upload.patch(b"he", 0, told(6)).status == 400
+        assert upload.patch(b"he", 0, declaration(6)).status == 400

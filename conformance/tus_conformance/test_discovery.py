@@ -1,4 +1,4 @@
-"""What OPTIONS says."""
+"""OPTIONS: discovery of versions, extensions and limits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from .rules import PRACTICE, SHOULD, rule
 from .server import Capabilities, Server, parse_list
 
-FIELDS_OF_LISTS = ["Tus-Version", "Tus-Extension", "Tus-Checksum-Algorithm"]
+LIST_FIELDS = ["Tus-Version", "Tus-Extension", "Tus-Checksum-Algorithm"]
 
-KNOWN = {
+EXTENSIONS = {
     *("creation", "creation-with-upload", "creation-defer-length", "expiration", "termination"),
     *("checksum", "checksum-trailer", "concatenation", "concatenation-unfinished"),
 }
 
-BUILT_ON = {
+REQUIRED_EXTENSIONS = {
     "creation-with-upload": "creation",
     "creation-defer-length": "creation",
     "concatenation": "creation",
@@ -41,7 +41,7 @@ def test_options_is_answered_with_any_tus_resumable(server: Server, version: str
 
 
 @rule("C-07")
-@pytest.mark.parametrize("field", FIELDS_OF_LISTS)
+@pytest.mark.parametrize("field", LIST_FIELDS)
 def test_lists_have_no_empty_items(server: Server, field: str) -> None:
     text = server.options().get(field)
     if text is not None:
@@ -49,20 +49,22 @@ def test_lists_have_no_empty_items(server: Server, field: str) -> None:
 
 
 @rule("C-07", level=PRACTICE)
-@pytest.mark.parametrize("field", FIELDS_OF_LISTS)
+@pytest.mark.parametrize("field", LIST_FIELDS)
 def test_lists_have_no_white_space(server: Server, field: str) -> None:
     assert not re.search(r"\s", server.options().get(field) or "")
 
 
 @rule("C-07")
 def test_the_extensions_are_those_of_the_specification(capabilities: Capabilities) -> None:
-    """Those that a server adds of its own would have names of its own; none is known today."""
-    assert set(capabilities.extensions) <= KNOWN
+    """A server may add extensions under other names; none is known today."""
+    assert set(capabilities.extensions) <= EXTENSIONS
     assert len(set(capabilities.extensions)) == len(capabilities.extensions)
 
 
 @rule("C-08", "CW-01")
-@pytest.mark.parametrize(("extension", "base"), BUILT_ON.items(), ids=list(BUILT_ON))
+@pytest.mark.parametrize(
+    ("extension", "base"), REQUIRED_EXTENSIONS.items(), ids=list(REQUIRED_EXTENSIONS)
+)
 def test_extensions_are_listed_with_the_extension_that_they_require(
     capabilities: Capabilities, extension: str, base: str
 ) -> None:
@@ -82,7 +84,7 @@ def test_tus_max_size_is_a_whole_number(server: Server) -> None:
 
 @rule("C-09", level=PRACTICE)
 def test_tus_max_size_is_sent(server: Server) -> None:
-    """Every store has a limit."""
+    """Every storage has a limit."""
     assert "Tus-Max-Size" in server.options()
 
 

@@ -1,4 +1,4 @@
-"""GET of an upload, where a server gives files out. tus says nothing of it."""
+"""GET of an upload, if the server offers downloads. tus does not specify it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_unknown_upload_is_404(server: Server) -> None:
 def test_a_range_returns_that_range_or_the_whole_file(
     server: Server, ranges: str, status: int, body: bytes | None
 ) -> None:
-    """RFC 9110, section 14.2: a server may ignore ranges, and may refuse none that it can read."""
+    """RFC 9110, section 14.2: a server may ignore a range, but not refuse a valid one."""
     upload = server.upload(b"hello")
     response = server.send("GET", upload.url, {"Range": ranges})
     if response.status == 200:
@@ -70,7 +70,7 @@ def test_a_range_returns_that_range_or_the_whole_file(
 @rule("GET", level=PRACTICE)
 @pytest.mark.parametrize("type", ["text/html", "image/svg+xml", "application/xhtml+xml"])
 def test_a_file_cannot_run_scripts_on_the_servers_origin(server: Server, type: str) -> None:
-    """Otherwise whoever may upload may act as whoever looks at it."""
+    """Otherwise an uploader could run scripts as the user that opens the file."""
     metadata = f"filename {as_base64('x.html')},filetype {as_base64(type)},type {as_base64(type)}"
     upload = server.upload(b"<script>1</script>", {"Upload-Metadata": metadata})
     response = server.send("GET", upload.url)

@@ -1,4 +1,4 @@
-"""Answers that come before the body has ended."""
+"""Responses that are sent before the request body has ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .wire import Fields, NoResponse, Response
 
 pytestmark = needs("creation")
 
-LONG = 10 * MIB
+LONG_BODY = 10 * MIB
 
 
 def _case(*, offset: int = 0, fields: dict[str, str] | None = None) -> Callable[[Upload], Fields]:
@@ -27,17 +27,17 @@ CASES: dict[str, Callable[[Upload], Fields]] = {
     "415": _case(fields={"Content-Type": "text/plain"}),
     "400": _case(fields={"Upload-Offset": "x"}),
 }
-STATUSES = {"413": {413, 400}}
+EXTRA_STATUSES = {"413": {413, 400}}
 
 every_case = pytest.mark.parametrize("case", CASES)
 
 
 def statuses(case: str) -> set[int]:
-    return STATUSES.get(case, {int(case)})
+    return EXTRA_STATUSES.get(case, {int(case)})
 
 
 def send_all(upload: Upload, case: str, body: bytes) -> Response:
-    """Write everything, and only then read."""
+    """Send the whole body before reading the response."""
     fields = upload.server.fields(CASES[case](upload), body=body)
     with upload.connect() as connection:
         return connection.request("PATCH", upload.target, fields, body)
@@ -47,7 +47,7 @@ def send_all(upload: Upload, case: str, body: bytes) -> Response:
 @every_case
 def test_a_client_that_reads_while_it_sends_gets_the_response(server: Server, case: str) -> None:
     upload = server.create(1000)
-    body = some_bytes(LONG)
+    body = some_bytes(LONG_BODY)
     with upload.unchanged(), upload.connect() as connection:
         fields = server.fields(CASES[case](upload), body=body)
         connection.begin("PATCH", upload.target, fields)
@@ -68,10 +68,10 @@ def test_a_client_that_sends_the_whole_body_first_gets_the_response(
 @rule("EARLY", level=PRACTICE)
 @every_case
 def test_a_long_body_of_a_refused_request_changes_nothing(server: Server, case: str) -> None:
-    """Whether the answer arrives is up to the network; that nothing changes is not."""
+    """The response may be lost in the network, but the upload must not change."""
     upload = server.create(1000)
     with upload.unchanged(), suppress(NoResponse, ConnectionResetError):
-        assert send_all(upload, case, some_bytes(LONG)).status in statuses(case)
+        assert send_all(upload, case, some_bytes(LONG_BODY)).status in statuses(case)
 
 
 @rule("EARLY", "FRAMING")
@@ -80,7 +80,7 @@ def test_a_long_body_of_a_refused_request_changes_nothing(server: Server, case: 
 def test_the_rest_of_a_body_is_not_parsed_as_a_request(
     server: Server, case: str, padding: int
 ) -> None:
-    """RFC 9112, section 6.3: otherwise the body of one user is the request of another."""
+    """RFC 9112, section 6.3: otherwise the body of one user becomes the request of another."""
     upload, victim = server.create(3), server.create(5)
     inner = smuggled(victim)
     body = some_bytes(padding) + inner + some_bytes(1000)
@@ -143,10 +143,10 @@ def test_the_connection_is_reusable_or_closed(server: Server, case: str) -> None
 
 @rule("EARLY", level=PRACTICE)
 def test_a_refusal_does_not_wait_for_the_body(server: Server) -> None:
-    """The client sends a head and nothing else."""
+    """The client sends only the head of the request."""
     upload = server.create(1000)
     with upload.connect() as connection:
-        fields = {"Content-Length": str(LONG)}
+        fields = {"Content-Length": str(LONG_BODY)}
         connection.begin(
             "PATCH", upload.target, server.fields(upload.patch_fields(7, dict(fields)))
         )

@@ -1,4 +1,4 @@
-"""Uploads that do not live for ever."""
+"""Expiration of unfinished uploads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .options import Options
 from .rules import PRACTICE, SHOULD, needs, rule
 from .server import Server, some_bytes
 
-# Not "expiration": the server under test may be one that keeps everything.
+# Not "expiration": only the server at --expiring-url has to offer it.
 pytestmark = needs("creation", "expires")
 
 # RFC 9110, section 5.6.7: IMF-fixdate.
@@ -23,18 +23,18 @@ DATE = (
 )
 
 
-def instant(text: str | None) -> datetime:
-    """The date that a field names."""
-    assert text is not None, "there is no Upload-Expires"
-    assert re.fullmatch(DATE, text), f"this is no date of HTTP: {text!r}"
+def parse_date(text: str | None) -> datetime:
+    """Parse an HTTP date."""
+    assert text is not None, "expected Upload-Expires"
+    assert re.fullmatch(DATE, text), f"expected an HTTP date, got {text!r}"
     return parsedate_to_datetime(text)
 
 
-def soon(text: str | None, options: Options) -> None:
-    """Fail unless a field names an instant that fits the server's `--tus-expires`."""
+def assert_date(text: str | None, options: Options) -> None:
+    """Fail unless the date is `--expires` seconds from now, within two seconds."""
     assert options.expires is not None
-    left = (instant(text) - datetime.now(UTC)).total_seconds()
-    assert -2 <= left <= options.expires + 2
+    remaining = (parse_date(text) - datetime.now(UTC)).total_seconds()
+    assert -2 <= remaining <= options.expires + 2
 
 
 @rule("EX-01")
@@ -44,30 +44,32 @@ def test_a_server_that_removes_uploads_offers_expiration(expiring_server: Server
 
 @rule("EX-03", "EX-04")
 def test_a_creation_returns_upload_expires(expiring_server: Server, options: Options) -> None:
-    soon(expiring_server.post({"Upload-Length": "5"}).get("Upload-Expires"), options)
+    assert_date(expiring_server.post({"Upload-Length": "5"}).get("Upload-Expires"), options)
 
 
 @rule("EX-02", "EX-04")
 def test_every_patch_returns_upload_expires(expiring_server: Server, options: Options) -> None:
     upload = expiring_server.create(5)
     for offset in range(4):
-        soon(upload.patch(b"x", offset).get("Upload-Expires"), options)
+        assert_date(upload.patch(b"x", offset).get("Upload-Expires"), options)
 
 
 @rule("EX-07", level=PRACTICE)
 def test_head_returns_upload_expires(expiring_server: Server, options: Options) -> None:
-    soon(expiring_server.create(5).head().get("Upload-Expires"), options)
+    assert_date(expiring_server.create(5).head().get("Upload-Expires"), options)
 
 
 @rule("EX-03", "EX-04", level=PRACTICE, needs="creation-defer-length")
 def test_the_creation_of_a_deferred_upload_returns_upload_expires(
     expiring_server: Server, options: Options
 ) -> None:
-    soon(expiring_server.post({"Upload-Defer-Length": "1"}).get("Upload-Expires"), options)
+    assert_date(expiring_server.post({"Upload-Defer-Length": "1"}).get("Upload-Expires"), options)
 
 
-def expired(expiring_server: Server, options: Options, sent: bytes = b"he") -> list[int]:
-    """The statuses of HEAD and PATCH for an upload that has expired."""
+def statuses_after_expiry(
+    expiring_server: Server, options: Options, sent: bytes = b"he"
+) -> list[int]:
+    """Return the statuses of HEAD and PATCH for an expired upload."""
     assert options.expires is not None
     upload = expiring_server.create(5)
     if sent:
@@ -81,7 +83,7 @@ def expired(expiring_server: Server, options: Options, sent: bytes = b"he") -> l
 @rule("EX-05", "EX-01", level=SHOULD)
 @pytest.mark.parametrize("sent", [b"", b"he"], ids=["empty", "begun"])
 def test_an_expired_upload_is_gone(expiring_server: Server, options: Options, sent: bytes) -> None:
-    assert set(expired(expiring_server, options, sent)) <= {404, 410}
+    assert set(statuses_after_expiry(expiring_server, options, sent)) <= {404, 410}
 
 
 @rule("EX-06", level=PRACTICE)
@@ -96,18 +98,18 @@ def test_a_complete_upload_does_not_expire(expiring_server: Server, options: Opt
 def test_an_upload_does_not_expire_before_its_date(
     expiring_server: Server, options: Options
 ) -> None:
-    """The date may move, and then it has to be kept to."""
+    """A response may move the date; the upload must not expire before the latest one."""
     assert options.expires is not None
     upload = expiring_server.create(5)
-    deadline = instant(upload.head().get("Upload-Expires"))
+    deadline = parse_date(upload.head().get("Upload-Expires"))
     for offset, octet in enumerate(b"hello"):
         response = upload.patch(bytes((octet,)), offset)
         if datetime.now(UTC) > deadline:
             assert response.status in {204, 404, 410}
             return
         assert response.status == 204
-        said = response.get("Upload-Expires")
-        deadline = instant(said) if said else deadline
+        expires = response.get("Upload-Expires")
+        deadline = parse_date(expires) if expires else deadline
         time.sleep(options.expires / 3)
 
 
@@ -122,7 +124,7 @@ def test_a_patch_at_the_moment_of_expiry_succeeds_or_fails_completely(
     with upload.connect() as connection:
         upload.begin_patch(connection, b"", 0, content_length=len(content))
         end = time.monotonic() + options.expires + 1
-        # A byte now and then: whoever is silent is given up for that.
+        # Sends a byte at a time, so that the idle timeout does not end the request.
         while time.monotonic() < end and sent < len(content) - 1:
             connection.send(content[sent : sent + 1])
             sent += 1

@@ -1,4 +1,4 @@
-"""Requests that are broken on purpose: nothing may happen that nobody meant."""
+"""Malformed requests, which must not change anything unintentionally."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .wire import NoResponse, Response, merge_fields, request_head
 pytestmark = needs("creation")
 
 
-def answer(upload: Upload, raw: bytes) -> Response | None:
-    """What comes back for bytes; None when the server hangs up."""
+def send_raw(upload: Upload, raw: bytes) -> Response | None:
+    """Send bytes and return the response; None if the server closes the connection."""
     with upload.connect() as connection:
         try:
             connection.send(raw)
@@ -23,7 +23,7 @@ def answer(upload: Upload, raw: bytes) -> Response | None:
 
 
 def patch(upload: Upload, fields: list[tuple[str, str | bytes]], body: bytes) -> bytes:
-    """The bytes of a PATCH with such framing."""
+    """Return the bytes of a PATCH with these framing fields."""
     sent = upload.server.fields(upload.patch_fields(2, fields))
     return request_head("PATCH", upload.target, merge_fields({"Host": "x"}, sent)) + body
 
@@ -57,7 +57,7 @@ def test_an_invalid_content_length_is_refused(
 ) -> None:
     """RFC 9112, section 6.3: 400, and the connection is closed."""
     with upload.unchanged():
-        response = answer(upload, patch(upload, fields, b"llo"))
+        response = send_raw(upload, patch(upload, fields, b"llo"))
     assert response is None or 400 <= response.status < 500
     upload.server.assert_works()
 
@@ -77,10 +77,10 @@ CODINGS = {
 @rule("FRAMING", level=SHOULD)
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=CODINGS)
 def test_another_transfer_coding_is_refused(upload: Upload, coding: str | bytes) -> None:
-    """Otherwise what is stored is not what was sent."""
+    """Otherwise the stored bytes differ from the sent ones."""
     with upload.unchanged():
         raw = patch(upload, [("Transfer-Encoding", coding)], b"3\r\nllo\r\n0\r\n\r\n")
-        response = answer(upload, raw)
+        response = send_raw(upload, raw)
     assert response is None or 400 <= response.status < 500 or response.status == 501
     upload.server.assert_works()
 
@@ -90,14 +90,14 @@ def test_another_transfer_coding_is_refused(upload: Upload, coding: str | bytes)
 def test_content_length_with_transfer_encoding_is_refused_or_ignored(
     upload: Upload, order: str
 ) -> None:
-    """RFC 9112, section 6.1: to be refused, or the coding wins and the connection is closed."""
+    """RFC 9112, section 6.1: refuse it, or ignore Content-Length and close the connection."""
     fields: list[tuple[str, str | bytes]] = [
         ("Content-Length", "3"),
         ("Transfer-Encoding", "chunked"),
     ]
     if order == "coding-first":
         fields.reverse()
-    response = answer(upload, patch(upload, fields, b"3\r\nllo\r\n0\r\n\r\n"))
+    response = send_raw(upload, patch(upload, fields, b"3\r\nllo\r\n0\r\n\r\n"))
     if response is not None and response.status == 204:
         upload.assert_content(b"hello")
     else:
@@ -122,9 +122,9 @@ CHUNKS = {
 @rule("FRAMING", level=SHOULD)
 @pytest.mark.parametrize("body", CHUNKS.values(), ids=CHUNKS)
 def test_malformed_chunks_do_not_corrupt_an_upload(upload: Upload, body: bytes) -> None:
-    """What came before the break may be kept."""
+    """The bytes before the error may be stored."""
     raw = patch(upload, [("Transfer-Encoding", "chunked")], body)
-    response = answer(upload, raw)
+    response = send_raw(upload, raw)
     assert response is None or response.status == 204 or response.status >= 400
     assert upload.offset() in {2, 5}
     upload.resume(b"hello")
@@ -134,8 +134,8 @@ def test_malformed_chunks_do_not_corrupt_an_upload(upload: Upload, body: bytes) 
 @rule("FRAMING", level=PRACTICE)
 @pytest.mark.parametrize("body", CHUNKS.values(), ids=CHUNKS)
 def test_malformed_chunks_are_400_or_close_the_connection(upload: Upload, body: bytes) -> None:
-    """A bare line feed may be taken for a line's end, or for no end at all."""
-    response = answer(upload, patch(upload, [("Transfer-Encoding", "chunked")], body))
+    """A bare line feed may be accepted as the end of a line, or not."""
+    response = send_raw(upload, patch(upload, [("Transfer-Encoding", "chunked")], body))
     allowed = {400, 413}
     if body == CHUNKS["bare-line-feed"]:
         allowed |= {204, 408, 503}
@@ -145,7 +145,7 @@ def test_malformed_chunks_are_400_or_close_the_connection(upload: Upload, body: 
 @rule("FRAMING", level=PRACTICE)
 def test_a_chunk_extension_is_ignored_or_refused(upload: Upload) -> None:
     raw = patch(upload, [("Transfer-Encoding", "chunked")], b'3;a=b;c="d"\r\nllo\r\n0\r\n\r\n')
-    response = answer(upload, raw)
+    response = send_raw(upload, raw)
     assert response is not None
     assert response.status in {204, 400}
     assert upload.offset() == (5 if response.status == 204 else 2)
@@ -153,9 +153,9 @@ def test_a_chunk_extension_is_ignored_or_refused(upload: Upload) -> None:
 
 @rule("FRAMING", level=PRACTICE)
 def test_unexpected_trailers_do_no_harm(upload: Upload) -> None:
-    lines = b"".join(b"X-%d: %b\r\n" % (at, b"y" * 100) for at in range(50))
+    lines = b"".join(b"X-%d: %b\r\n" % (number, b"y" * 100) for number in range(50))
     raw = patch(upload, [("Transfer-Encoding", "chunked")], b"3\r\nllo\r\n0\r\n" + lines + b"\r\n")
-    response = answer(upload, raw)
+    response = send_raw(upload, raw)
     assert response is None or response.status == 204 or 400 <= response.status < 500
     upload.resume(b"hello")
 
@@ -165,8 +165,8 @@ def test_endless_trailers_do_no_harm(upload: Upload) -> None:
     with upload.connect() as connection:
         connection.send(patch(upload, [("Transfer-Encoding", "chunked")], b"3\r\nllo\r\n0\r\n"))
         try:
-            for at in range(2000):
-                connection.send(b"X-%d: %b\r\n" % (at, b"y" * 500))
+            for number in range(2000):
+                connection.send(b"X-%d: %b\r\n" % (number, b"y" * 500))
             connection.send(b"\r\n")
             connection.response("PATCH")
         except (NoResponse, OSError):
@@ -198,9 +198,9 @@ HEADS: dict[str, bytes] = {
 def test_a_malformed_request_head_does_no_harm(upload: Upload, raw: bytes) -> None:
     with upload.unchanged():
         try:
-            response = answer(upload, raw)
+            response = send_raw(upload, raw)
         except AssertionError:
-            response = None  # What came is no response of HTTP/1.1.
+            response = None  # The response is not HTTP/1.1.
     assert response is None or response.status < 500 or response.status in {501, 505}
     upload.server.assert_works()
 
@@ -209,7 +209,7 @@ def test_a_malformed_request_head_does_no_harm(upload: Upload, raw: bytes) -> No
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 def test_a_body_with_a_length_is_accepted_in_http_1_0_and_1_1(upload: Upload, version: str) -> None:
     raw = patch(upload, [("Content-Length", "3"), ("Connection", "close")], b"llo")
-    response = answer(upload, raw.replace(b"HTTP/1.1", version.encode(), 1))
+    response = send_raw(upload, raw.replace(b"HTTP/1.1", version.encode(), 1))
     assert response is not None
     assert response.status == 204
     upload.assert_content(b"hello")
@@ -225,7 +225,7 @@ def test_a_body_with_a_length_is_accepted_in_http_1_0_and_1_1(upload: Upload, ve
 def test_unusual_octets_in_a_field_do_no_harm(upload: Upload, field: str, value: bytes) -> None:
     raw = patch(upload, [(field, value), ("Content-Length", "3")], b"llo")
     try:
-        response = answer(upload, raw)
+        response = send_raw(upload, raw)
     except AssertionError:
         response = None
     assert response is None or 200 <= response.status < 500

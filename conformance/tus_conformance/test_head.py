@@ -1,4 +1,4 @@
-"""HEAD: where an upload is."""
+"""HEAD: the offset of an upload."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def data(request: pytest.FixtureRequest) -> bytes:
 
 @pytest.fixture
 def head(server: Server, data: bytes) -> Response:
-    """The response for an upload at each of the stages."""
+    """The response to HEAD at each stage of an upload."""
     upload = server.create(5)
     if data:
         upload.append(data)
@@ -55,14 +55,14 @@ def test_head_is_200_or_204(head: Response) -> None:
 
 @rule("C-23", level=PRACTICE)
 def test_head_is_200(head: Response) -> None:
-    """go-tus and tusgo accept no other."""
+    """go-tus and tusgo accept only 200."""
     assert head.status == 200
 
 
 @rule("C-23")
 @pytest.mark.parametrize("kind", ["known", "unknown"])
 def test_head_has_no_body(server: Server, kind: str) -> None:
-    """The next response comes right behind it."""
+    """The next response follows immediately."""
     url = server.create().url if kind == "known" else server.unknown_url()
     with server.connect(url) as connection:
         connection.begin("HEAD", target_of(url), server.fields())
@@ -106,8 +106,8 @@ UNUSUAL_IDS = {
 }
 
 
-def ask_for(server: Server, id: str, method: str = "HEAD") -> Response:
-    """Ask for an id as it is, whatever it does to the URL."""
+def request_id(server: Server, id: str, method: str = "HEAD") -> Response:
+    """Send a request for an id without escaping it."""
     with server.connect() as connection:
         target = f"{urlsplit(server.url).path.rstrip('/')}/{id}"
         return connection.request(method, target, server.fields(body=b""))
@@ -116,7 +116,7 @@ def ask_for(server: Server, id: str, method: str = "HEAD") -> Response:
 @rule("C-24", level=PRACTICE)
 @pytest.mark.parametrize("id", UNUSUAL_IDS.values(), ids=UNUSUAL_IDS)
 def test_an_unusual_id_is_not_an_upload(server: Server, id: str) -> None:
-    head = ask_for(server, id)
+    head = request_id(server, id)
     assert 400 <= head.status < 500 or head.status in {301, 302, 307, 308}, head
     assert "Upload-Offset" not in head
     assert "X-Injected" not in head
@@ -128,7 +128,7 @@ SUFFIXES = [".info", ".json", ".part", ".lock", "/", "/x", ";x", "%00", "%20", "
 @rule("C-24", level=PRACTICE)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_internal_files_of_an_upload_cannot_be_read(server: Server, suffix: str) -> None:
-    """Servers keep files of their own beside it; with a slash it may be the upload itself."""
+    """Servers store internal files beside an upload. With a slash, it may be the upload itself."""
     upload = server.create(5, {"Upload-Metadata": "filename c2VjcmV0"})
     upload.append(b"he")
     for method in ("HEAD", "GET"):
@@ -157,7 +157,7 @@ def test_head_changes_nothing(server: Server) -> None:
     assert len(states) == 1
 
 
-FAILING: dict[str, Callable[[Upload], Response]] = {
+REFUSED: dict[str, Callable[[Upload], Response]] = {
     "other-offset": lambda u: u.patch(b"x", 1),
     "other-type": lambda u: u.patch(b"x", 2, {"Content-Type": "text/plain"}),
     "other-version": lambda u: u.patch(b"x", 2, {"Tus-Resumable": "2.0.0"}),
@@ -166,12 +166,12 @@ FAILING: dict[str, Callable[[Upload], Response]] = {
 
 
 @rule("C-25")
-@pytest.mark.parametrize("name", FAILING)
+@pytest.mark.parametrize("name", REFUSED)
 def test_a_refused_patch_does_not_change_the_offset(server: Server, name: str) -> None:
     upload = server.create(5)
     upload.append(b"he")
     for _ in range(2):
-        assert_refused(FAILING[name](upload))
+        assert_refused(REFUSED[name](upload))
         assert upload.offset() == 2
     upload.append(b"llo", 2)
     upload.assert_content(b"hello")

@@ -1,10 +1,10 @@
-"""Connections that are lost in the middle of a PATCH."""
+"""Connections that are lost during a PATCH."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -17,10 +17,10 @@ pytestmark = needs("creation")
 
 SIZE = MIB
 CONTENT = some_bytes(SIZE, seed=41)
-CUTS = [0, 1, SIZE // 2, SIZE - 1]
+SENT_SIZES = [0, 1, SIZE // 2, SIZE - 1]
 
-SLACK = 64 * KIB
-"""What a lenient judge lets be lost in buffers."""
+MAX_LOSS = 64 * KIB
+"""Received bytes that a server may lose in its buffers, where not every byte is demanded."""
 
 
 @contextmanager
@@ -48,47 +48,46 @@ def _silent(connection: Connection) -> Iterator[None]:
     connection.close()
 
 
-WAYS: dict[str, Callable[[Connection], object]] = {
+INTERRUPTIONS: dict[str, Callable[[Connection], AbstractContextManager[None]]] = {
     "close": _closed,
     "half-close": _half_closed,
     "reset": _reset,
     "silence": _silent,
 }
 
-every_way = pytest.mark.parametrize("interruption", WAYS)
-every_cut = pytest.mark.parametrize("cut", CUTS)
+every_interruption = pytest.mark.parametrize("interruption", INTERRUPTIONS)
+every_size = pytest.mark.parametrize("sent", SENT_SIZES)
 every_framing = pytest.mark.parametrize("framing", ["length", "chunked"])
 
 
 @contextmanager
-def cut_off(server: Server, interruption: str, cut: int, framing: str) -> Iterator[Upload]:
-    """An upload whose first PATCH was lost after so many bytes."""
+def interrupted_upload(
+    server: Server, interruption: str, sent: int, framing: str
+) -> Iterator[Upload]:
+    """Create an upload and interrupt its first PATCH after `sent` bytes."""
     upload = server.create(SIZE)
     connection = upload.connect()
     content_length = SIZE if framing == "length" else None
-    upload.begin_patch(connection, CONTENT[:cut], 0, content_length=content_length)
-    how = {"close": _closed, "half-close": _half_closed, "reset": _reset, "silence": _silent}[
-        interruption
-    ]
-    with how(connection):
+    upload.begin_patch(connection, CONTENT[:sent], 0, content_length=content_length)
+    with INTERRUPTIONS[interruption](connection):
         yield upload
 
 
 @rule("C-41", "C-25")
-@every_way
-@every_cut
+@every_interruption
+@every_size
 @every_framing
 def test_an_interrupted_upload_can_be_resumed(
-    server: Server, interruption: str, cut: int, framing: str
+    server: Server, interruption: str, sent: int, framing: str
 ) -> None:
-    with cut_off(server, interruption, cut, framing) as upload:
-        assert 0 <= upload.offset() <= cut
+    with interrupted_upload(server, interruption, sent, framing) as upload:
+        assert 0 <= upload.offset() <= sent
         upload.resume(CONTENT)
         upload.assert_content(CONTENT)
 
 
 def offset_after(upload: Upload, *, at_least: int) -> int:
-    """The offset, once the server has noticed; it may take a moment to."""
+    """Return the offset, waiting up to 5 seconds for the server to store the bytes."""
     deadline = time.monotonic() + 5
     while (offset := upload.offset()) < at_least and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -96,71 +95,74 @@ def offset_after(upload: Upload, *, at_least: int) -> int:
 
 
 @rule("C-41", level=SHOULD)
-@every_way
+@every_interruption
 @every_framing
 def test_most_received_bytes_are_stored(server: Server, interruption: str, framing: str) -> None:
     """ "The Server SHOULD always attempt to store as much of the received data as possible." """
-    cut = SIZE // 2
-    with cut_off(server, interruption, cut, framing) as upload:
-        assert cut - SLACK <= offset_after(upload, at_least=cut - SLACK) <= cut
+    sent = SIZE // 2
+    with interrupted_upload(server, interruption, sent, framing) as upload:
+        assert sent - MAX_LOSS <= offset_after(upload, at_least=sent - MAX_LOSS) <= sent
 
 
 @rule("C-41", level=PRACTICE)
-@every_way
-@every_cut
+@every_interruption
+@every_size
 @every_framing
 def test_every_received_byte_is_stored(
-    server: Server, interruption: str, cut: int, framing: str
+    server: Server, interruption: str, sent: int, framing: str
 ) -> None:
-    with cut_off(server, interruption, cut, framing) as upload:
-        assert offset_after(upload, at_least=cut) == cut
+    with interrupted_upload(server, interruption, sent, framing) as upload:
+        assert offset_after(upload, at_least=sent) == sent
 
 
 @rule("C-41", "C-43", level=PRACTICE)
-@every_way
+@every_interruption
 @every_framing
 def test_an_interrupted_upload_can_be_resumed_within_9_seconds(
     server: Server, interruption: str, framing: str, measure: Callable[[str, str], None]
 ) -> None:
-    """Common clients give up after about nine seconds."""
-    with cut_off(server, interruption, SIZE // 2, framing) as upload:
+    """Common clients stop retrying after about nine seconds."""
+    with interrupted_upload(server, interruption, SIZE // 2, framing) as upload:
         began = time.monotonic()
         upload.resume(CONTENT)
         seconds = time.monotonic() - began
-        measure(f"on again after {interruption}, {framing}", f"{seconds:.2f} s")
+        measure(f"time to resume after {interruption}, {framing}", f"{seconds:.2f} s")
     assert seconds < 9
 
 
 @rule("C-41")
 def test_an_upload_survives_many_interruptions(server: Server) -> None:
-    """Each piece is cut off in another way, and the offset never falls."""
+    """Every request is interrupted in a different way; the offset never decreases."""
     content = CONTENT[: 300 * KIB]
     upload = server.create(len(content))
     offset = 0
-    for number, how in enumerate((_closed, _reset, _half_closed, _silent, _reset, _closed)):
+    interruptions = (_closed, _reset, _half_closed, _silent, _reset, _closed)
+    for number, interrupt in enumerate(interruptions):
         connection = upload.connect()
-        rest = len(content) - offset
+        remaining = len(content) - offset
         chunk = content[offset : offset + 40_001 + number]
-        upload.begin_patch(connection, chunk, offset, content_length=rest)
-        with how(connection):
-            now = upload.offset()
-            assert offset <= now <= offset + len(chunk)
+        upload.begin_patch(connection, chunk, offset, content_length=remaining)
+        with interrupt(connection):
+            current = upload.offset()
+            assert offset <= current <= offset + len(chunk)
         offset = upload.offset()
-        assert offset >= now
+        assert offset >= current
     upload.resume(content)
     upload.assert_content(content)
 
 
 @rule("C-41", "FRAMING", level=PRACTICE)
-@pytest.mark.parametrize("how", [_closed, _reset, _half_closed], ids=["close", "reset", "half"])
+@pytest.mark.parametrize(
+    "interrupt", [_closed, _reset, _half_closed], ids=["close", "reset", "half"]
+)
 @pytest.mark.parametrize("text", [b"", b"PAT", b"PATCH /x HTTP/1.1\r\nHost: x\r\nUplo"])
 def test_an_incomplete_request_head_does_no_harm(
-    server: Server, text: bytes, how: Callable[[Connection], object]
+    server: Server, text: bytes, interrupt: Callable[[Connection], AbstractContextManager[None]]
 ) -> None:
     connection = server.connect()
     connection.send(text)
-    connection.close() if how is not _reset else connection.reset()
-    server.assert_works()
+    with interrupt(connection):
+        server.assert_works()
 
 
 @rule("C-42", level=SHOULD, needs="stall")
@@ -175,15 +177,15 @@ def test_an_idle_client_is_timed_out_and_its_bytes_are_stored(
         upload.begin_patch(connection, CONTENT[:100_000], 0, content_length=content_length)
         began = time.monotonic()
         assert connection.closes_within(options.stall + 15)
-        measure(f"given up after, {framing}", f"{time.monotonic() - began:.2f} s")
-    assert 100_000 - SLACK <= upload.offset() <= 100_000
+        measure(f"idle timeout, {framing}", f"{time.monotonic() - began:.2f} s")
+    assert 100_000 - MAX_LOSS <= upload.offset() <= 100_000
     upload.resume(CONTENT)
     upload.assert_content(CONTENT)
 
 
 @rule("C-42", level=PRACTICE, needs="stall")
 def test_a_slow_client_is_not_timed_out(server: Server, options: Options) -> None:
-    """A byte now and then is enough to be waited for."""
+    """Each byte restarts the idle timeout."""
     assert options.stall is not None
     upload = server.create(6)
     with upload.connect() as connection:
@@ -198,14 +200,14 @@ def test_a_slow_client_is_not_timed_out(server: Server, options: Options) -> Non
 @rule("C-44", needs="second-url")
 def test_every_worker_returns_the_same_offset(server: Server, second_server: Server) -> None:
     upload = server.create(SIZE)
-    there = upload.on(second_server)
-    assert there.offset() == 0
+    other = upload.on(second_server)
+    assert other.offset() == 0
     offset = upload.append(CONTENT[:1000])
-    assert there.offset() == offset
-    offset = there.append(CONTENT[offset : SIZE // 2], offset)
+    assert other.offset() == offset
+    offset = other.append(CONTENT[offset : SIZE // 2], offset)
     assert upload.offset() == offset
     upload.append(CONTENT[offset:], offset)
-    there.assert_content(CONTENT)
+    other.assert_content(CONTENT)
 
 
 @rule("C-44", needs="kill")

@@ -1,4 +1,4 @@
-"""Upload-Metadata: what is accepted, what is said again, and what does no harm."""
+"""Upload-Metadata: which values are accepted, returned and harmless."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ VALUES = {
 }
 
 
-def as_map(text: str | None) -> dict[str, bytes]:
-    """The pairs of a field, leniently."""
+def parse_pairs(text: str | None) -> dict[str, bytes]:
+    """Parse the pairs of a field leniently."""
     pairs = (item.strip(" \t").partition(" ") for item in (text or "").split(",") if item.strip())
     return {key: b64decode(value) for key, _, value in pairs}
 
@@ -76,7 +76,7 @@ def as_map(text: str | None) -> dict[str, bytes]:
 @pytest.mark.parametrize("text", VALID.values(), ids=VALID)
 def test_head_returns_the_metadata(server: Server, text: str) -> None:
     head = server.create(5, {"Upload-Metadata": text}).head()
-    assert as_map(head["Upload-Metadata"]) == as_map(text)
+    assert parse_pairs(head["Upload-Metadata"]) == parse_pairs(text)
 
 
 @rule("CM-01", "CR-08")
@@ -84,20 +84,20 @@ def test_patch_does_not_change_the_metadata(server: Server) -> None:
     upload = server.create(5, {"Upload-Metadata": VALID["two"]})
     for offset, data in ((0, b"he"), (2, b"llo")):
         upload.append(data, offset)
-        assert as_map(upload.head()["Upload-Metadata"]) == as_map(VALID["two"])
+        assert parse_pairs(upload.head()["Upload-Metadata"]) == parse_pairs(VALID["two"])
 
 
 @rule("CM-02", "CR-08")
 @pytest.mark.parametrize("text", FLAGS.values(), ids=FLAGS)
 def test_a_value_may_be_empty(server: Server, text: str) -> None:
     head = server.create(5, {"Upload-Metadata": text}).head()
-    assert as_map(head["Upload-Metadata"]) == as_map(text)
+    assert parse_pairs(head["Upload-Metadata"]) == parse_pairs(text)
 
 
 @rule("CR-08", level=PRACTICE)
 @pytest.mark.parametrize("text", [*VALID.values(), *FLAGS.values()], ids=[*VALID, *FLAGS])
 def test_head_returns_the_metadata_unchanged(server: Server, text: str) -> None:
-    """ "Its value as specified by the Client": not another way to write it."""
+    """ "Its value as specified by the Client": not another spelling of it."""
     head = server.create(5, {"Upload-Metadata": text}).head()
     assert head["Upload-Metadata"] == text.strip(" ")
 
@@ -105,7 +105,7 @@ def test_head_returns_the_metadata_unchanged(server: Server, text: str) -> None:
 @rule("CM-03", level=PRACTICE)
 @pytest.mark.parametrize("text", ["", " "], ids=["empty", "space"])
 def test_an_empty_upload_metadata_is_ignored(server: Server, text: str) -> None:
-    """tuspy sends one when it has no metadata."""
+    """tuspy sends an empty field if there is no metadata."""
     assert not server.create(5, {"Upload-Metadata": text}).head().get("Upload-Metadata")
 
 
@@ -113,13 +113,13 @@ def test_an_empty_upload_metadata_is_ignored(server: Server, text: str) -> None:
 @pytest.mark.parametrize("text", ["a YQ==, b Yg==", "a YQ== ,b Yg==", "a YQ== , b Yg=="])
 def test_white_space_around_commas_is_ignored(server: Server, text: str) -> None:
     head = server.create(5, {"Upload-Metadata": text}).head()
-    assert as_map(head["Upload-Metadata"]) == {"a": b"a", "b": b"b"}
+    assert parse_pairs(head["Upload-Metadata"]) == {"a": b"a", "b": b"b"}
 
 
 @rule("CM-04", level=PRACTICE)
 def test_repeated_fields_are_combined(server: Server) -> None:
     fields = [("Upload-Metadata", "a YQ=="), ("Upload-Metadata", "b Yg==")]
-    assert as_map(server.create(5, fields).head()["Upload-Metadata"]) == {"a": b"a", "b": b"b"}
+    assert parse_pairs(server.create(5, fields).head()["Upload-Metadata"]) == {"a": b"a", "b": b"b"}
 
 
 @rule("CM-05", level=PRACTICE)
@@ -147,7 +147,7 @@ def test_a_value_may_be_any_bytes(server: Server, value: bytes) -> None:
     upload = server.create(5, {"Upload-Metadata": f"filename {as_base64(value)}"})
     upload.append(b"hello")
     head = upload.head()
-    assert as_map(head["Upload-Metadata"]) == {"filename": value}
+    assert parse_pairs(head["Upload-Metadata"]) == {"filename": value}
     assert head["Upload-Offset"] == "5"
 
 
@@ -155,14 +155,14 @@ def test_a_value_may_be_any_bytes(server: Server, value: bytes) -> None:
 @pytest.mark.parametrize("key", ["filename", "filetype", "name", "type", "contentType"])
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_a_value_cannot_inject_header_fields(server: Server, key: str, value: bytes) -> None:
-    """ "Values SHOULD be validated", since they may be put into fields when a file is served."""
+    """ "Values SHOULD be validated": a server may put them into the header of a download."""
     upload = server.upload(b"hello", {"Upload-Metadata": f"{key} {as_base64(value)}"})
     response = server.send("GET", upload.url)
     assert (response.status, response.body) == (200, b"hello")
     assert "X-Injected" not in response
-    said = " ".join(text for _, text in response.fields)
-    assert "\0" not in said
-    assert 'filename="evil.html' not in said
+    values = " ".join(value for _, value in response.fields)
+    assert "\0" not in values
+    assert 'filename="evil.html' not in values
 
 
 @rule("CM-09", level=PRACTICE)
@@ -180,7 +180,7 @@ def test_an_unusual_key_is_accepted_or_400(server: Server, text: Value) -> None:
 def test_four_kilobytes_of_metadata_are_accepted(server: Server) -> None:
     text = f"a {as_base64('x' * 2900)},b YQ=="
     head = server.create(5, {"Upload-Metadata": text}).head()
-    assert as_map(head["Upload-Metadata"]) == as_map(text)
+    assert parse_pairs(head["Upload-Metadata"]) == parse_pairs(text)
 
 
 @rule("CM-10", "FRAMING", level=PRACTICE)
@@ -188,7 +188,7 @@ def test_100_000_bytes_of_metadata_are_accepted_or_refused(server: Server) -> No
     try:
         response = server.post({"Upload-Length": "5", "Upload-Metadata": f"a {'YWJj' * 25_000}"})
     except ConnectionError:
-        pass  # Its HTTP server hung up.
+        pass  # The HTTP server closed the connection.
     else:
         assert response.status == 201 or 400 <= response.status < 500
     server.assert_works()
@@ -200,7 +200,7 @@ def test_upload_metadata_at_patch_changes_nothing(server: Server, text: str) -> 
     upload = server.create(5, {"Upload-Metadata": "a YQ=="})
     response = upload.patch(b"hello", 0, {"Upload-Metadata": text})
     assert response.status == 204 or 400 <= response.status < 500
-    assert as_map(upload.head()["Upload-Metadata"]) == {"a": b"a"}
+    assert parse_pairs(upload.head()["Upload-Metadata"]) == {"a": b"a"}
 
 
 @rule("CM-05", "CM-06", "CM-07")

@@ -22,10 +22,10 @@ def upload(server: Server) -> Upload:
 
 
 def override(
-    upload: Upload, to: str, by: str = "POST", fields: Fields = (), body: bytes = b""
+    upload: Upload, method: str, by: str = "POST", fields: Fields = (), body: bytes = b""
 ) -> Response:
-    """A request that means another method."""
-    sent = merge_fields({"X-HTTP-Method-Override": to}, fields)
+    """Send a request with a method override."""
+    sent = merge_fields({"X-HTTP-Method-Override": method}, fields)
     return upload.server.send(by, upload.url, sent, body)
 
 
@@ -75,7 +75,7 @@ def test_an_overridden_request_is_validated_as_its_new_method(
 
 @rule("C-10", level=PRACTICE)
 def test_an_override_works_with_chunks_and_expect(upload: Upload) -> None:
-    """tus-java-client sends every chunk like this."""
+    """tus-java-client sends every request like this."""
     server = upload.server
     fields = {
         "X-HTTP-Method-Override": "PATCH",
@@ -99,11 +99,11 @@ def test_post_can_be_overridden_to_post(server: Server) -> None:
 
 @rule("C-11", level=PRACTICE)
 @pytest.mark.parametrize(
-    "to", ["patch", "FOO", "PATCH,PATCH", "TRACE", "CONNECT", "PATCH x", "GET"]
+    "method", ["patch", "FOO", "PATCH,PATCH", "TRACE", "CONNECT", "PATCH x", "GET"]
 )
-def test_an_unusual_override_changes_nothing(upload: Upload, to: str) -> None:
+def test_an_unusual_override_changes_nothing(upload: Upload, method: str) -> None:
     with upload.unchanged():
-        response = override(upload, to, fields=upload.patch_fields(2), body=b"llo")
+        response = override(upload, method, fields=upload.patch_fields(2), body=b"llo")
     assert 200 <= response.status < 500 or response.status == 501
 
 

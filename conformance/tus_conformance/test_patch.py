@@ -1,4 +1,4 @@
-"""PATCH: data at the end of an upload."""
+"""PATCH: appending data to an upload."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def upload(server: Server) -> Upload:
     return upload
 
 
-# Data
+# -- data
 
 
 @rule("C-30")
@@ -44,7 +44,7 @@ def test_head_and_patch_return_the_same_offset(server: Server) -> None:
 
 @rule("C-30")
 def test_the_204_has_no_body(server: Server, upload: Upload) -> None:
-    """The next response on the connection comes right behind it."""
+    """The next response on the connection follows immediately."""
     with server.connect(upload.url) as connection:
         fields = server.fields(upload.patch_fields(2), body=b"llo")
         response = connection.request("PATCH", target_of(upload.url), fields, b"llo")
@@ -102,10 +102,10 @@ def test_a_file_of_any_size_is_stored_completely(server: Server, size: int) -> N
 @rule("C-30", level=PRACTICE)
 @pytest.mark.parametrize("step", [1, 7, 4096, 100_000])
 def test_chunks_of_any_size_are_stored_completely(server: Server, step: int) -> None:
-    """Without Content-Length: not all clients know how much they will send."""
+    """Not all clients know the length of the body in advance."""
     content = some_bytes(min(300_000, step * 50))
     upload = server.create(len(content))
-    chunks = [content[at : at + step] for at in range(0, len(content), step)]
+    chunks = [content[start : start + step] for start in range(0, len(content), step)]
     response = upload.patch(offset=0, chunks=chunks)
     assert (response.status, response.get("Upload-Offset")) == (204, str(len(content)))
     upload.assert_content(content)
@@ -115,8 +115,8 @@ def test_chunks_of_any_size_are_stored_completely(server: Server, step: int) -> 
 def test_several_chunked_patches_are_stored_completely(server: Server) -> None:
     content = some_bytes(10_000)
     upload = server.create(len(content))
-    for at in range(0, len(content), 2_500):
-        response = upload.patch(offset=at, chunks=[content[at : at + 2_500]])
+    for offset in range(0, len(content), 2_500):
+        response = upload.patch(offset=offset, chunks=[content[offset : offset + 2_500]])
         assert response.status == 204
     upload.assert_content(content)
 
@@ -132,15 +132,15 @@ def test_a_client_may_wait_for_100_continue(server: Server, upload: Upload) -> N
     with server.connect(upload.url) as connection:
         fields = {"Content-Length": "3", "Expect": "100-continue"}
         connection.begin("PATCH", upload.target, server.fields(upload.patch_fields(2, fields)))
-        connection.stays_silent_for(1)  # A client sends its body then, whatever came.
+        connection.stays_silent_for(1)  # Clients stop waiting for the 100 after a while.
         connection.send(b"llo")
         response = connection.response("PATCH")
     assert response.status == 204
-    assert [one.status for one in response.interim] == [100]
+    assert [interim.status for interim in response.interim] == [100]
     upload.assert_content(b"hello")
 
 
-# Types
+# -- content types
 
 
 @rule("C-31", level=SHOULD)
@@ -172,7 +172,7 @@ def test_a_media_type_parameter_is_accepted_or_415(upload: Upload, parameter: st
     assert response.status in {204, 415}
 
 
-# Offsets
+# -- offsets
 
 
 @rule("C-33", "C-25")
@@ -213,7 +213,7 @@ INVALID_OFFSETS = {**NON_NUMBERS, **LENIENT_NUMBERS, "absent": None}
 @rule("C-34", level=PRACTICE)
 @pytest.mark.parametrize("offset", INVALID_OFFSETS.values(), ids=INVALID_OFFSETS)
 def test_an_invalid_offset_is_400(upload: Upload, offset: Value | None) -> None:
-    """One that is only too large may be 409, and a field that is too long 431."""
+    """409 is accepted for a number that is too large, and 431 for a field that is too long."""
     allowed = {400}
     if offset is not None and len(offset) > 18:
         allowed |= {409, 431}
@@ -223,7 +223,7 @@ def test_an_invalid_offset_is_400(upload: Upload, offset: Value | None) -> None:
 
 @rule("C-34", level=PRACTICE)
 def test_a_leniently_parsed_offset_keeps_its_value(server: Server) -> None:
-    """Whoever reads `+5` as 5 has to mean it."""
+    """A server that accepts `+5` must treat it as 5."""
     upload = server.create(10)
     upload.append(b"hello")
     for text in ("+5", " 5", "0_5"):
@@ -247,7 +247,7 @@ def test_leading_zeros_are_accepted_or_refused(upload: Upload) -> None:
     assert upload.offset() == (5 if response.status == 204 else 2)
 
 
-# Uploads that are not there, or complete
+# -- unknown and complete uploads
 
 
 @rule("C-36", level=SHOULD)
@@ -265,7 +265,7 @@ def test_a_wrong_offset_of_a_complete_upload_is_409(server: Server) -> None:
 
 @rule("C-40", level=PRACTICE)
 def test_an_empty_patch_of_a_complete_upload_is_204(server: Server) -> None:
-    """A client that lost the last 204 may do this."""
+    """A client that did not receive the last 204 may do this."""
     upload = server.upload(b"hello")
     with upload.unchanged():
         assert upload.append(b"", 5) == 5
@@ -287,7 +287,7 @@ def test_data_for_a_complete_upload_is_refused(server: Server) -> None:
     assert_refused(upload.patch(offset=5, chunks=[b"!"]))
 
 
-# Beyond the length
+# -- bodies beyond the length
 
 
 @rule("C-38", "C-39")
@@ -296,7 +296,9 @@ def test_data_for_a_complete_upload_is_refused(server: Server) -> None:
 def test_the_offset_never_exceeds_the_length(upload: Upload, size: int, is_chunked: bool) -> None:
     data = b"llo" + b"!" * (size - 3)
     if is_chunked:
-        upload.patch(offset=2, chunks=[data[at : at + 1000] for at in range(0, size, 1000)])
+        upload.patch(
+            offset=2, chunks=[data[start : start + 1000] for start in range(0, size, 1000)]
+        )
     else:
         upload.patch(data, 2)
     assert 2 <= upload.offset() <= 5
@@ -317,7 +319,7 @@ def test_a_chunked_body_beyond_the_length_is_refused(upload: Upload, chunks: lis
     assert upload.patch(offset=2, chunks=chunks).status in {400, 413}
 
 
-# Other things
+# -- codings and methods
 
 
 @rule("C-45", level=PRACTICE)

@@ -1,4 +1,4 @@
-"""Resumable uploads of the IETF: where an upload is, appends, and the end."""
+"""IETF resumable uploads: offset retrieval, appends, cancellation and limits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_head_returns_the_limits(client: Client) -> None:
 @rule("R-30", "R-31")
 @for_versions(9)
 def test_get_returns_the_offset_and_completeness(client: Client) -> None:
-    """Since the newest version; also of an upload that has no content to give yet."""
+    """Since version 9, also for an upload without content to download."""
     upload = client.create(b"he")
     response = assert_success(client.server.send("GET", upload.url, client.fields()))
     assert response["Upload-Offset"] == "2"
@@ -75,7 +75,7 @@ def test_head_returns_the_length(client: Client) -> None:
 @rule("R-31", level=PRACTICE)
 @every_version
 def test_reaching_the_length_does_not_complete_the_upload(client: Client) -> None:
-    """Unlike in tus; only the client's word does."""
+    """Unlike in tus, only the client declares an upload complete."""
     upload = client.create(b"hello", {"Upload-Length": "5"})
     client.assert_incomplete_at(upload, 5)
     assert_success(client.append(upload, b"", 5, complete=True))
@@ -249,10 +249,10 @@ def test_an_interrupted_append_can_be_resumed(client: Client, interruption: str)
 @rule("R-34", level=PRACTICE)
 @every_version
 def test_an_append_without_the_completeness_field(client: Client) -> None:
-    """It does in version 3, does not in 5 and 6, and is refused from 8 on."""
+    """It completes the upload in version 3, not in 5 and 6, and is refused from 8 on."""
     upload = client.create(b"he")
-    unsaid = (client.dialect.complete_field(value=True)[0], None)
-    response = client.append(upload, b"llo", 2, [unsaid], complete=True)
+    omitted = (client.dialect.complete_field(value=True)[0], None)
+    response = client.append(upload, b"llo", 2, [omitted], complete=True)
     if client.dialect.version >= 8:
         assert_refused(response)
         client.assert_incomplete_at(upload, 2)
@@ -275,17 +275,16 @@ def test_an_upload_can_be_cancelled(client: Client) -> None:
 @rule("R-44", level=SHOULD)
 @with_limits
 def test_append_sizes_within_the_limits_are_accepted(client: Client) -> None:
-    """Where nothing is said, there is no limit but that of the upload."""
+    """Without append limits, only the limit of the upload applies."""
     limits = client.limits()
-    least, most = limits.get("min-append-size", 0), limits.get("max-append-size")
+    minimum, maximum = limits.get("min-append-size", 0), limits.get("max-append-size")
     upload = client.create()
-    for size in (least, least + 1):
+    for size in (minimum, minimum + 1):
         assert_success(client.append(upload, bytes(size), client.offset(upload), complete=False))
     offset = client.offset(upload)
-    beyond = [
-        *([least - 1] if least else []),
-        *([most + 1] if most and most < MAX_TEST_SIZE else []),
-    ]
+    beyond = [minimum - 1] if minimum else []
+    if maximum and maximum < MAX_TEST_SIZE:
+        beyond.append(maximum + 1)
     for size in beyond:
         response = client.append(upload, bytes(size), offset, complete=False)
         assert_refused(response)
@@ -301,7 +300,7 @@ def test_options_returns_the_limits(client: Client) -> None:
 
 @rule("R-60", level=PRACTICE, needs=("creation", "interop:9"))
 def test_options_without_a_version_returns_the_limits(server: Server) -> None:
-    """Once the draft is a standard, nobody will. And a client of tus may be asking as well."""
+    """Clients of the final standard will send no version, and a tus client may send OPTIONS."""
     response = server.options()
     assert {"min-size", "max-size"} & set(limits_in(response))
     assert "Tus-Version" in response
@@ -310,7 +309,7 @@ def test_options_without_a_version_returns_the_limits(server: Server) -> None:
 @rule("R-61", level=SHOULD)
 @with_limits
 def test_limits_of_the_whole_server_are_those_of_uploads(client: Client) -> None:
-    """It is said "if the same limits apply everywhere"; elsewhere `*` is somebody else's."""
+    """OPTIONS * has limits only "if the same limits apply everywhere"."""
     with client.server.connect() as connection:
         response = connection.request("OPTIONS", "*", client.server.fields(client.fields()))
     assert response.status < 500
@@ -322,17 +321,17 @@ def test_limits_of_the_whole_server_are_those_of_uploads(client: Client) -> None
 @every_version
 def test_bytes_of_two_writers_are_never_mixed(client: Client) -> None:
     size = 200 * KIB
-    one, two = some_bytes(size, seed=1), some_bytes(size, seed=2)
+    first_content, second_content = some_bytes(size, seed=1), some_bytes(size, seed=2)
     upload = client.create()
     with upload.connect() as first:
         length = {"Content-Length": str(size)}
         fields = client.append_fields(0, dict(length), complete=False)
         first.begin("PATCH", target_of(upload.url), client.server.fields(fields))
-        first.send(one[: size // 2])
+        first.send(first_content[: size // 2])
         first.wait_until_delivered()
-        statuses = [client.append(upload, two, 0, complete=False).status]
+        statuses = [client.append(upload, second_content, 0, complete=False).status]
         try:
-            first.send(one[size // 2 :])
+            first.send(first_content[size // 2 :])
             statuses.append(first.response("PATCH").status)
         except (NoResponse, OSError):
             pass
@@ -342,7 +341,7 @@ def test_bytes_of_two_writers_are_never_mixed(client: Client) -> None:
     if client.server.access.can_read:
         content = upload.read()
         assert content[offset:] == b"end"
-        assert content[:offset] in {one[:offset], two[:offset]}
+        assert content[:offset] in {first_content[:offset], second_content[:offset]}
 
 
 @rule("R-71", level=SHOULD)
@@ -361,7 +360,7 @@ def test_a_new_request_takes_over_within_9_seconds(
         began = time.monotonic()
         client.resume(upload, content)
         seconds = time.monotonic() - began
-    measure(f"taken over in version {client.dialect.version} after", f"{seconds:.2f} s")
+    measure(f"time until takeover in version {client.dialect.version}", f"{seconds:.2f} s")
     assert seconds < 9
     client.assert_content(upload, content)
 
@@ -388,6 +387,6 @@ def test_a_tus_upload_can_be_resumed_with_the_draft(server: Server) -> None:
 @rule("R-15", level=PRACTICE)
 @every_version
 def test_a_relative_location_is_relative_to_the_request(client: Client) -> None:
-    place = client.post(b"", complete=False)["Location"]
-    upload = Upload(client.server, urljoin(client.server.url, place))
+    location = client.post(b"", complete=False)["Location"]
+    upload = Upload(client.server, urljoin(client.server.url, location))
     client.assert_incomplete_at(upload, 0)

@@ -1,4 +1,4 @@
-"""Resumable uploads of the IETF: creation, and the fields."""
+"""IETF resumable uploads: creation and header fields."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ def client(server: Server, dialect: Dialect) -> Client:
 @every_version
 def test_a_creation_sends_one_104_with_the_location(client: Client) -> None:
     response = assert_success(client.post(some_bytes(100_000), complete=True))
-    places = [
-        one["Location"] for one in response.interim if one.status == 104 and "Location" in one
+    locations = [
+        interim["Location"]
+        for interim in response.interim
+        if interim.status == 104 and "Location" in interim
     ]
-    assert len(places) == 1
-    for one in response.interim:
-        assert one.get(VERSION) == str(client.dialect.version)
+    assert len(locations) == 1
+    for interim in response.interim:
+        assert interim.get(VERSION) == str(client.dialect.version)
 
 
 @rule("R-10")
@@ -35,15 +37,15 @@ def test_a_creation_may_complete_the_upload(client: Client) -> None:
     content = some_bytes(100_000)
     response = assert_success(client.post(content, complete=True))
     assert client.dialect.is_complete(response) is not False
-    place = next((one for one in response.interim if "Location" in one), response)
-    client.assert_content(client.server.upload_at(place["Location"]), content)
+    created = next((interim for interim in response.interim if "Location" in interim), response)
+    client.assert_content(client.server.upload_at(created["Location"]), content)
 
 
 @rule("R-10", level=SHOULD)
 @with_limits
 def test_the_104_contains_the_limits(client: Client) -> None:
     response = assert_success(client.post(b"hello", complete=True))
-    assert any("Upload-Limit" in one for one in response.interim if one.status == 104)
+    assert any("Upload-Limit" in interim for interim in response.interim if interim.status == 104)
 
 
 @rule("R-11")
@@ -52,7 +54,7 @@ def test_the_104_contains_the_limits(client: Client) -> None:
 def test_no_104_is_sent_for_a_missing_or_unknown_version(
     client: Client, version: str | None
 ) -> None:
-    """Many clients take it for the final response."""
+    """Many clients treat a 104 as the final response."""
     response = client.post(b"hello", {VERSION: version}, complete=True)
     assert response.interim == ()
     assert response.status < 500
@@ -114,7 +116,7 @@ def test_a_creation_may_be_empty(client: Client) -> None:
 @rule("R-13", level=PRACTICE)
 @every_version
 def test_every_response_contains_the_offset(client: Client) -> None:
-    """tus-js-client needs it in every version."""
+    """tus-js-client needs Upload-Offset in every version."""
     response = client.post(b"", complete=False)
     assert response["Upload-Offset"] == "0"
     upload = client.server.upload_at(response["Location"])
@@ -132,8 +134,9 @@ def test_an_empty_upload_may_be_complete(client: Client) -> None:
 @every_version
 def test_all_responses_contain_the_same_location(client: Client) -> None:
     response = client.post(some_bytes(100_000), complete=False)
-    places = {one["Location"] for one in [*response.interim, response] if "Location" in one}
-    assert len(places) == 1
+    responses = [*response.interim, response]
+    locations = {message["Location"] for message in responses if "Location" in message}
+    assert len(locations) == 1
 
 
 @rule("R-16", level=SHOULD, needs="small-max-size")
@@ -149,17 +152,17 @@ def test_a_length_over_the_limit_is_refused(client: Client, server: Server) -> N
 @rule("R-17", level=PRACTICE)
 @with_limits
 def test_an_upload_of_the_minimum_size_can_be_created(client: Client) -> None:
-    """A smaller one may be taken, but then not as a resumable one. Where nothing is said: empty."""
-    least = client.limits().get("min-size", 0)
-    client.assert_incomplete_at(client.create(b"", {"Upload-Length": str(least)}), 0)
-    if least:
-        response = client.post(b"", {"Upload-Length": str(least - 1)}, complete=False)
+    """A smaller one may be accepted, but not as a resumable upload. The default minimum is 0."""
+    minimum = client.limits().get("min-size", 0)
+    client.assert_incomplete_at(client.create(b"", {"Upload-Length": str(minimum)}), 0)
+    if minimum:
+        response = client.post(b"", {"Upload-Length": str(minimum - 1)}, complete=False)
         assert response.interim == ()
         assert 200 <= response.status < 300 or "Upload-Limit" in response
 
 
-def cut_creation(client: Client, body: bytes, content_length: int) -> tuple[Upload, Connection]:
-    """A creation whose body is still coming; the upload that its 104 announced."""
+def begin_creation(client: Client, body: bytes, content_length: int) -> tuple[Upload, Connection]:
+    """Send a part of a creation; return the upload in its 104, and the connection."""
     connection = client.server.connect()
     fields = client.creation({"Content-Length": str(content_length)}, complete=True)
     connection.begin("POST", client.server.path, client.server.fields(fields))
@@ -174,7 +177,7 @@ def cut_creation(client: Client, body: bytes, content_length: int) -> tuple[Uplo
 @every_version
 def test_an_interrupted_creation_can_be_resumed(client: Client, interruption: str) -> None:
     content = some_bytes(300 * KIB)
-    upload, connection = cut_creation(client, content[: 200 * KIB], len(content))
+    upload, connection = begin_creation(client, content[: 200 * KIB], len(content))
     connection.reset() if interruption == "reset" else connection.close()
     deadline = time.monotonic() + 5
     while (offset := client.offset(upload)) < 136 * KIB and time.monotonic() < deadline:
@@ -229,7 +232,7 @@ def test_100_continue_is_sent_beside_104(client: Client) -> None:
         connection.stays_silent_for(1)
         connection.send(b"hello")
         response = assert_success(connection.response("POST"))
-    assert 100 in [one.status for one in response.interim]
+    assert 100 in [interim.status for interim in response.interim]
 
 
 NON_INTEGERS = ["abc", "-1", "1.0", '"1"', "1000000000000000", "1, 2", "", "?1"]

@@ -1,4 +1,4 @@
-"""Resumable uploads of the IETF: what a 104 says of a body that is still coming."""
+"""IETF resumable uploads: offsets in interim responses (104) during a long body."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .wire import Connection, Response
 
 CONTENT = some_bytes(30 * MIB)
 
-STEP = 256 * KIB
+BLOCK_SIZE = 256 * KIB
 
 PAUSE = 0.06
-"""Seconds between two steps: servers say how far they are once a second or so, and not at once."""
+"""Seconds between blocks: servers send a 104 about once a second, after the first second."""
 
 
 @pytest.fixture
@@ -37,55 +37,55 @@ def test_an_offset_in_a_104_is_stored(
     options: Options,
     measure: Callable[[str, str], None],
 ) -> None:
-    """The client forgets those bytes, and the connection is reset right behind the message.
+    """The client may discard those bytes, so they survive a reset of the connection.
 
-    That there is such a message is a SHOULD; that its offset holds is none. Another worker has to
-    know as well, and is asked first.
+    Sending a 104 is a SHOULD, but a server that sends one must have stored the bytes. Another
+    worker must return the offset too, and is asked first.
     """
     with client.server.connect() as connection:
         upload = (begin_creation if begin == "creation" else begin_append)(client, connection)
-        said = send_until_told(connection, count)
+        acknowledged = send_until_acknowledged(connection, count)
         connection.reset()
-    measure("called safe by a 104", f"{said // MIB} of {len(CONTENT) // MIB} MiB")
+    measure("acknowledged by a 104", f"{acknowledged // MIB} of {len(CONTENT) // MIB} MiB")
     if options.second_url is not None:
         second = Client(Server(options.second_url, client.server.access), client.dialect)
-        assert second.offset(upload.on(second.server)) >= said
+        assert second.offset(upload.on(second.server)) >= acknowledged
     offset = client.offset(upload)
-    assert offset >= said
+    assert offset >= acknowledged
     assert_success(client.append(upload, CONTENT[offset:], offset, complete=True))
     client.assert_content(upload, CONTENT)
 
 
 def begin_creation(client: Client, connection: Connection) -> Upload:
-    """A creation whose body is still to come; the upload is the one that its first 104 names."""
+    """Send the head of a creation and return the upload in its first 104."""
     fields = client.creation({"Content-Length": str(len(CONTENT))}, complete=True)
     connection.begin("POST", client.server.path, client.server.fields(fields))
     return client.server.upload_at(interim(connection)["Location"])
 
 
 def begin_append(client: Client, connection: Connection) -> Upload:
-    """An append whose body is still to come."""
+    """Create an upload and send the head of an append."""
     upload = client.create()
     fields = client.append_fields(0, {"Content-Length": str(len(CONTENT))}, complete=True)
     connection.begin("PATCH", target_of(upload.url), client.server.fields(fields))
     return upload
 
 
-def send_until_told(connection: Connection, count: int) -> int:
-    """Send the content until so many 104s have come; the offset in the last of them."""
-    told: list[int] = []
-    for sent in range(0, len(CONTENT), STEP):
-        connection.send(CONTENT[sent : sent + STEP])
+def send_until_acknowledged(connection: Connection, count: int) -> int:
+    """Send content until `count` interim responses arrive; return the last offset."""
+    offsets: list[int] = []
+    for sent in range(0, len(CONTENT), BLOCK_SIZE):
+        connection.send(CONTENT[sent : sent + BLOCK_SIZE])
         time.sleep(PAUSE)
         while not connection.stays_silent_for(0):
             response = interim(connection)
             assert "Location" not in response
-            told.append(int(response["Upload-Offset"]))
-            assert told == sorted(told)
-            assert 0 < told[-1] <= sent + STEP
-            if len(told) == count:
-                return told[-1]
-    raise AssertionError(f"expected {count} interim responses with an offset, got {told}")
+            offsets.append(int(response["Upload-Offset"]))
+            assert offsets == sorted(offsets)
+            assert 0 < offsets[-1] <= sent + BLOCK_SIZE
+            if len(offsets) == count:
+                return offsets[-1]
+    raise AssertionError(f"expected {count} interim responses with an offset, got {offsets}")
 
 
 def interim(connection: Connection) -> Response:

@@ -1,8 +1,8 @@
-"""Requests in any order, for several uploads at once, against a model of what has to be there.
+"""Requests in random order, for several uploads at once, compared with a model of their state.
 
-What holds all the time: the offset never falls and never passes the length; what was acknowledged
-is there, on every worker; a request that is refused changes nothing; what was removed stays so. And
-in the end the content is what was sent.
+Invariants: the offset never decreases and never exceeds the length; acknowledged bytes are visible
+to every worker; a refused request changes nothing; a removed upload stays removed. At the end, the
+content is what was sent.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from .server import KIB, MIB, Capabilities, Server, Upload, assert_refused, some
 STEPS = 30
 
 SIZES = (0, 1, 1000, 70 * KIB, 6 * MIB)
-"""Of whole uploads. The last one is more than a part of S3's."""
+"""Sizes of uploads. The last is larger than the minimum part size of S3."""
 
-PIECES = (0, 1, 999, 64 * KIB, 3 * MIB)
-"""Of one request, as far as there is so much left."""
+CHUNK_SIZES = (0, 1, 999, 64 * KIB, 3 * MIB)
+"""Sizes of one request, limited by the remaining length."""
 
 
 @dataclass
 class Model:
-    """An upload, and what has to be true of it.
+    """An upload and its expected state.
 
     Attributes:
-        upload: where it is.
-        content: what it is to hold.
-        is_deferred: whether its length was not told yet.
-        is_partial: whether it is there to be joined.
-        offset: bytes that are certainly stored.
-        reach: bytes that may be stored before long: a request that was cut off may be slower than
-            the HEAD that came after it.
-        is_gone: whether it was removed.
+        upload: the upload.
+        content: its content once it is complete.
+        is_deferred: whether its length is still undeclared.
+        is_partial: whether it is a partial upload.
+        offset: bytes that are stored.
+        max_offset: bytes that may be stored later: an interrupted request may store its bytes after
+            the HEAD that follows it.
+        is_removed: whether it was terminated.
     """
 
     upload: Upload
@@ -46,38 +46,38 @@ class Model:
     is_deferred: bool
     is_partial: bool
     offset: int = 0
-    reach: int = 0
-    is_gone: bool = False
+    max_offset: int = 0
+    is_removed: bool = False
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         return len(self.content) - self.offset
 
     @property
     def is_settled(self) -> bool:
-        """Whether no request may still be under way."""
-        return self.reach == self.offset
+        """Whether no interrupted request can still store bytes."""
+        return self.max_offset == self.offset
 
     def check(self, upload: Upload) -> None:
-        """Compare with what some worker says of it."""
-        if not self.is_settled and not self.is_gone:
-            upload.offset()  # It waits while somebody holds the upload.
+        """Compare the model with the response of a worker."""
+        if not self.is_settled and not self.is_removed:
+            upload.offset()  # Waits while the upload is locked.
         head = upload.head()
-        if self.is_gone:
+        if self.is_removed:
             assert head.status in {403, 404, 410}, head
             assert "Upload-Offset" not in head, head
             return
         assert head.status in {200, 204}, head
         offset = int(head["Upload-Offset"])
-        assert self.offset <= offset <= self.reach, f"expected {self}, got {head}"
+        assert self.offset <= offset <= self.max_offset, f"expected {self}, got {head}"
         self.offset = offset
-        said = head.get("Upload-Length")
-        assert said == (None if self.is_deferred else str(len(self.content))), head
+        length = head.get("Upload-Length")
+        assert length == (None if self.is_deferred else str(len(self.content))), head
 
 
 @dataclass
-class Play:
-    """Takes steps at random; `random` is what makes it come again."""
+class RandomClient:
+    """Send random requests, reproducible by the seed of `random`."""
 
     server: Server
     workers: list[Server]
@@ -85,114 +85,120 @@ class Play:
     random: random.Random
     uploads: list[Model] = field(default_factory=list)
 
-    def offers(self, *extensions: str) -> bool:
+    def supports(self, *extensions: str) -> bool:
         return set(extensions) <= set(self.capabilities.extensions)
 
-    def steps(self, one: Model) -> list[Callable[[Model], None]]:
-        """What may be done with an upload, as often as it is to be done."""
-        steps: list[Callable[[Model], None]] = [*[self.append] * 5, self.cut, self.cut]
-        if one.is_settled:
-            steps += [self.misplace, self.mistype, self.overfill]
-        if one.is_settled and one.is_deferred:
-            steps.append(self.declare)
-        if self.offers("termination"):
+    def steps(self, model: Model) -> list[Callable[[Model], None]]:
+        """Return the steps that an upload allows, repeated by their weight."""
+        steps: list[Callable[[Model], None]] = [*[self.append] * 5, self.interrupt, self.interrupt]
+        if model.is_settled:
+            steps += [
+                self.append_at_wrong_offset,
+                self.append_with_wrong_type,
+                self.append_beyond_the_length,
+            ]
+        if model.is_settled and model.is_deferred:
+            steps.append(self.declare_length)
+        if self.supports("termination"):
             steps.append(self.remove)
         return steps
 
-    def begin(self) -> None:
+    def create(self) -> None:
         content = some_bytes(self.random.choice(SIZES), seed=len(self.uploads))
-        is_deferred = self.offers("creation-defer-length") and self.random.random() < 0.3
-        is_partial = self.offers("concatenation") and self.random.random() < 0.3
+        is_deferred = self.supports("creation-defer-length") and self.random.random() < 0.3
+        is_partial = self.supports("concatenation") and self.random.random() < 0.3
         fields = {"Upload-Concat": "partial"} if is_partial else {}
         upload = self.server.create(None if is_deferred else len(content), fields)
         self.uploads.append(Model(upload, content, is_deferred, is_partial))
 
     def step(self) -> None:
-        """Do something with one of them, and ask some worker for it and for another."""
+        """Take one step with an upload, then compare it and another one with their models."""
         if not self.uploads or self.random.random() < 0.15:
-            self.begin()
-        one = self.random.choice(self.uploads)
-        if one.is_gone:
-            assert self.at(one).patch(b"x", one.offset).status in {403, 404, 410}
+            self.create()
+        model = self.random.choice(self.uploads)
+        if model.is_removed:
+            assert self.at(model).patch(b"x", model.offset).status in {403, 404, 410}
         else:
-            self.random.choice(self.steps(one))(one)
-        for model in (one, self.random.choice(self.uploads)):
-            model.check(self.at(model))
+            self.random.choice(self.steps(model))(model)
+        for checked in (model, self.random.choice(self.uploads)):
+            checked.check(self.at(checked))
 
-    def at(self, one: Model) -> Upload:
-        """The upload, at some worker."""
-        return one.upload.on(self.random.choice(self.workers))
+    def at(self, model: Model) -> Upload:
+        """Return the upload on a random worker."""
+        return model.upload.on(self.random.choice(self.workers))
 
-    def chunk(self, one: Model) -> bytes:
-        size = min(self.random.choice(PIECES), one.left)
-        return one.content[one.offset : one.offset + size]
+    def next_chunk(self, model: Model) -> bytes:
+        size = min(self.random.choice(CHUNK_SIZES), model.remaining)
+        return model.content[model.offset : model.offset + size]
 
     # -- steps -----------------------------------------------------------------------------------
 
-    def append(self, one: Model) -> None:
-        """An append. One that is not settled may lose to the request that is still under way."""
-        chunk = self.chunk(one)
-        response = self.at(one).patch(chunk, one.offset)
-        if not one.is_settled and response.status in {409, 423}:
-            one.reach = max(one.reach, one.offset + len(chunk))
+    def append(self, model: Model) -> None:
+        """Append a chunk. An interrupted request that is still running may cause a 409 or 423."""
+        chunk = self.next_chunk(model)
+        response = self.at(model).patch(chunk, model.offset)
+        if not model.is_settled and response.status in {409, 423}:
+            model.max_offset = max(model.max_offset, model.offset + len(chunk))
             return
         assert response.status == 204, response
-        one.offset += len(chunk)
-        assert response["Upload-Offset"] == str(one.offset), response
+        model.offset += len(chunk)
+        assert response["Upload-Offset"] == str(model.offset), response
         if chunk:
-            # The one under way is at the wrong offset now.
-            one.reach = one.offset
+            # An interrupted request can store nothing any more: its offset is wrong now.
+            model.max_offset = model.offset
 
-    def misplace(self, one: Model) -> None:
-        wrong = self.random.choice([one.offset + 1, one.offset + 70_000, max(0, one.offset - 1)])
-        if wrong != one.offset:
-            assert self.at(one).patch(self.chunk(one), wrong).status == 409
+    def append_at_wrong_offset(self, model: Model) -> None:
+        wrong = self.random.choice(
+            [model.offset + 1, model.offset + 70_000, max(0, model.offset - 1)]
+        )
+        if wrong != model.offset:
+            assert self.at(model).patch(self.next_chunk(model), wrong).status == 409
 
-    def mistype(self, one: Model) -> None:
+    def append_with_wrong_type(self, model: Model) -> None:
         fields = {"Content-Type": "text/plain"}
-        assert_refused(self.at(one).patch(self.chunk(one), one.offset, fields))
+        assert_refused(self.at(model).patch(self.next_chunk(model), model.offset, fields))
 
-    def overfill(self, one: Model) -> None:
-        if not one.is_deferred:
-            data = one.content[one.offset :] + b"beyond"
-            assert_refused(self.at(one).patch(data, one.offset))
+    def append_beyond_the_length(self, model: Model) -> None:
+        if not model.is_deferred:
+            data = model.content[model.offset :] + b"beyond"
+            assert_refused(self.at(model).patch(data, model.offset))
 
-    def cut(self, one: Model) -> None:
-        """A request that ends early: some of it is kept, and from there it goes on."""
-        chunk = self.chunk(one)
+    def interrupt(self, model: Model) -> None:
+        """Interrupt a request; a part of its bytes is stored."""
+        chunk = self.next_chunk(model)
         sent = chunk[: self.random.randint(0, len(chunk))]
         if len(sent) == len(chunk):
             return
-        upload = self.at(one)
+        upload = self.at(model)
         with upload.connect() as connection:
-            upload.begin_patch(connection, sent, one.offset, content_length=len(chunk))
+            upload.begin_patch(connection, sent, model.offset, content_length=len(chunk))
             self.random.choice([connection.close, connection.reset, connection.half_close])()
-            one.reach = max(one.reach, one.offset + len(sent))
-            one.check(self.at(one))
+            model.max_offset = max(model.max_offset, model.offset + len(sent))
+            model.check(self.at(model))
 
-    def declare(self, one: Model) -> None:
-        self.at(one).append(b"", one.offset, {"Upload-Length": str(len(one.content))})
-        one.is_deferred = False
+    def declare_length(self, model: Model) -> None:
+        self.at(model).append(b"", model.offset, {"Upload-Length": str(len(model.content))})
+        model.is_deferred = False
 
-    def remove(self, one: Model) -> None:
+    def remove(self, model: Model) -> None:
         if self.random.random() < 0.3:
-            assert self.at(one).delete().status == 204
-            one.is_gone = True
+            assert self.at(model).delete().status == 204
+            model.is_removed = True
 
-    def end(self) -> None:
-        """Send what is missing, and read all; join what may be joined."""
-        there = [one for one in self.uploads if not one.is_gone]
-        for one in there:
-            self.at(one).resume(one.content)
-            if one.is_deferred:
-                one.offset = len(one.content)
-                self.declare(one)
-            self.at(one).assert_content(one.content)
-        parts = [one for one in there if one.is_partial]
-        if parts:
-            urls = " ".join(one.upload.target for one in parts)
+    def finish(self) -> None:
+        """Complete and read every upload, then concatenate the partial ones."""
+        remaining = [model for model in self.uploads if not model.is_removed]
+        for model in remaining:
+            self.at(model).resume(model.content)
+            if model.is_deferred:
+                model.offset = len(model.content)
+                self.declare_length(model)
+            self.at(model).assert_content(model.content)
+        partials = [model for model in remaining if model.is_partial]
+        if partials:
+            urls = " ".join(model.upload.target for model in partials)
             final = self.server.upload_from(self.server.post({"Upload-Concat": f"final;{urls}"}))
-            final.assert_content(b"".join(one.content for one in parts))
+            final.assert_content(b"".join(model.content for model in partials))
 
 
 @rule(
@@ -207,7 +213,7 @@ def test_requests_in_random_order_match_the_model(
 ) -> None:
     second = options.second_url
     workers = [server, *([Server(second, server.access)] if second else [])]
-    play = Play(server, workers, capabilities, random.Random(seed))
+    client = RandomClient(server, workers, capabilities, random.Random(seed))
     for _ in range(STEPS):
-        play.step()
-    play.end()
+        client.step()
+    client.finish()

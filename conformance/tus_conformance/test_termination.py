@@ -1,4 +1,4 @@
-"""DELETE."""
+"""DELETE: termination."""
 
 from __future__ import annotations
 

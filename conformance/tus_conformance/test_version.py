@@ -1,4 +1,4 @@
-"""Tus-Resumable, in requests and in responses."""
+"""Tus-Resumable in requests and responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .wire import Response
 
 pytestmark = needs("creation")
 
-OTHERS = ["0.2.2", "2.0.0", "1.0", "1.0.0.0", "abc", "1.0.0,1.0.0"]
+OTHER_VERSIONS = ["0.2.2", "2.0.0", "1.0", "1.0.0.0", "abc", "1.0.0,1.0.0"]
 
 METHODS = [
     "HEAD",
@@ -23,14 +23,14 @@ METHODS = [
 
 
 def request(upload: Upload, method: str, version: str | None) -> Response:
-    """A request that would be right in version 1.0.0."""
+    """Send a request that is valid in version 1.0.0."""
     server = upload.server
-    said = {"Tus-Resumable": version}
+    fields = {"Tus-Resumable": version}
     if method == "POST":
-        return server.post({"Upload-Length": "5", **said})
+        return server.post({"Upload-Length": "5", **fields})
     if method == "PATCH":
-        return upload.patch(b"llo", 2, said)
-    return server.send(method, upload.url, said)
+        return upload.patch(b"llo", 2, fields)
+    return server.send(method, upload.url, fields)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def upload(server: Server) -> Upload:
 
 
 @rule("C-02")
-@pytest.mark.parametrize("version", OTHERS)
+@pytest.mark.parametrize("version", OTHER_VERSIONS)
 @pytest.mark.parametrize("method", METHODS)
 def test_another_version_is_412(upload: Upload, method: str, version: str) -> None:
     assert request(upload, method, version).status == 412
@@ -55,7 +55,7 @@ def test_the_412_lists_the_versions(upload: Upload, method: str) -> None:
 
 
 @rule("C-02", "C-25")
-@pytest.mark.parametrize("version", OTHERS)
+@pytest.mark.parametrize("version", OTHER_VERSIONS)
 @pytest.mark.parametrize("method", METHODS)
 def test_another_version_changes_nothing(upload: Upload, method: str, version: str) -> None:
     with upload.unchanged():
@@ -68,13 +68,13 @@ def test_another_version_changes_nothing(upload: Upload, method: str, version: s
 @pytest.mark.parametrize("version", [None, ""], ids=["absent", "empty"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_missing_version_is_412(upload: Upload, method: str, version: str | None) -> None:
-    """HEAD may be answered: download managers know no versions."""
+    """HEAD may succeed: download managers do not send a version."""
     with upload.unchanged():
         status = request(upload, method, version).status
     assert status == 412 or (method == "HEAD" and status in {200, 204})
 
 
-OBJECTIONS: dict[str, Callable[[Upload], Response]] = {
+OTHER_ERRORS: dict[str, Callable[[Upload], Response]] = {
     "unknown-upload": lambda u: u.server.send("HEAD", u.url + "x", {"Tus-Resumable": "2.0.0"}),
     "other-type": lambda u: u.patch(
         b"", 2, {"Tus-Resumable": "2.0.0", "Content-Type": "text/plain"}
@@ -86,9 +86,9 @@ OBJECTIONS: dict[str, Callable[[Upload], Response]] = {
 
 
 @rule("C-04", level=PRACTICE)
-@pytest.mark.parametrize("objection", OBJECTIONS)
-def test_a_wrong_version_takes_precedence_over_other_errors(upload: Upload, objection: str) -> None:
-    assert OBJECTIONS[objection](upload).status == 412
+@pytest.mark.parametrize("error", OTHER_ERRORS)
+def test_a_wrong_version_takes_precedence_over_other_errors(upload: Upload, error: str) -> None:
+    assert OTHER_ERRORS[error](upload).status == 412
 
 
 RESPONSES: dict[str, Callable[[Upload], Response]] = {

@@ -1,4 +1,4 @@
-"""POST with data."""
+"""POST with data: creation-with-upload."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .wire import Response
 pytestmark = needs("creation", "creation-with-upload")
 
 
-def post(server: Server, length: int, data: bytes, **more: str) -> Response:
-    """POST with data; `more` has underscores where names have hyphens."""
-    named = {name.replace("_", "-"): value for name, value in more.items()}
-    return server.post({"Upload-Length": str(length), "Content-Type": STREAM, **named}, data)
+def post(server: Server, length: int, data: bytes, **fields: str) -> Response:
+    """Send POST with data; underscores in the names of `fields` become hyphens."""
+    hyphenated = {name.replace("_", "-"): value for name, value in fields.items()}
+    return server.post({"Upload-Length": str(length), "Content-Type": STREAM, **hyphenated}, data)
 
 
 @rule("CW-02")
@@ -105,7 +105,7 @@ def test_an_interrupted_creation_does_no_harm(server: Server, interruption: str)
 
 @rule("CW-07", level=PRACTICE)
 def test_a_half_closed_creation_returns_the_stored_bytes(server: Server) -> None:
-    """Who can still read learns where to go on."""
+    """The client can still read the response and learn the offset."""
     with server.connect() as connection:
         fields = {"Upload-Length": "5", "Content-Type": STREAM, "Content-Length": "5"}
         connection.begin("POST", server.path, server.fields(fields))
@@ -114,7 +114,7 @@ def test_a_half_closed_creation_returns_the_stored_bytes(server: Server) -> None
         try:
             response = connection.response("POST")
         except ConnectionError:
-            return  # Nobody has to answer who is half gone.
+            return  # A server may close a half-closed connection without a response.
     if response.status == 201:
         upload = server.upload_from(response)
         assert upload.offset() <= 2

@@ -1,7 +1,7 @@
-"""HTTP/1.1 by hand, over sockets: requests that no library would send, and all that comes back.
+"""A minimal HTTP/1.1 client over sockets, for requests that no HTTP library would send.
 
-Nothing here knows tus. Seconds are `float`. Text of fields is sent as UTF-8, and bytes as they
-are, so every octet can be sent.
+It knows nothing of tus. Seconds are `float`. Text in header fields is sent as UTF-8 and bytes are
+sent unchanged, so that every octet can be sent.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from typing import Self
 
 Value = str | bytes
 Fields = Mapping[str, Value | None] | Sequence[tuple[str, Value | None]]
-"""Header fields; a pair with None takes a default away, and a sequence may repeat a name."""
+"""Header fields. None removes a default; a sequence may repeat a name."""
 
-_BODYLESS = frozenset((204, 304))
-_STEP = 256 * 1024
+_STATUSES_WITHOUT_BODY = frozenset((204, 304))
+_BLOCK_SIZE = 256 * 1024
 
 
 class NoResponse(ConnectionError):
-    """The connection ended before a whole response had come."""
+    """The connection ended before a complete response arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a server listens."""
+    """The address of a server."""
 
     host: str
     port: int
@@ -40,20 +40,20 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        """What belongs into the Host field."""
+        """The value of the Host field."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back.
+    """A response.
 
     Attributes:
-        status: its number.
-        reason: the text behind it.
-        fields: as they came, each line for itself.
-        body: without its transfer coding.
+        status: the status code.
+        reason: the reason phrase.
+        fields: the header lines in the order of arrival.
+        body: after decoding the transfer coding.
         interim: the 1xx responses before it.
     """
 
@@ -64,17 +64,17 @@ class Response:
     interim: tuple[Response, ...] = ()
 
     def all(self, name: str) -> list[str]:
-        """The values of a field, one for each line."""
+        """Return the values of a field, one for each line."""
         return [value for other, value in self.fields if other.lower() == name.lower()]
 
     def get(self, name: str) -> str | None:
-        """The value of a field; lines of the same name are joined, as HTTP has it."""
+        """Return the value of a field, with repeated lines combined by commas."""
         values = self.all(name)
         return ", ".join(values) if values else None
 
     def __getitem__(self, name: str) -> str:
         value = self.get(name)
-        assert value is not None, f"there is no {name} in {self}"
+        assert value is not None, f"expected {name} in {self}"
         return value
 
     def __contains__(self, name: str) -> bool:
@@ -86,15 +86,15 @@ class Response:
 
 
 class Connection:
-    """One connection. A context manager: leaving it closes it.
+    """A connection. Leaving its context closes it.
 
     Args:
-        origin: where to.
-        timeout: seconds that any one send or receive may take.
+        origin: the server's address.
+        timeout: seconds for each send and receive.
     """
 
     abandoned = 0
-    """How many connections were closed although an answer was due."""
+    """The number of connections that were closed while a response was due."""
 
     def __init__(self, origin: Origin, *, timeout: float) -> None:
         self.origin = origin
@@ -110,52 +110,52 @@ class Connection:
     # -- sending ---------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are.
+        """Send bytes unchanged.
 
         Raises:
-            OSError: the other side has gone, or does not read.
+            OSError: the server closed the connection, or does not read.
         """
         self._is_due = True
         self._socket.sendall(data)
 
     def begin(self, method: str, target: str, fields: Fields = ()) -> None:
-        """Send a request's head; its body is the caller's business."""
+        """Send the head of a request. The caller sends the body."""
         self.send(
             request_head(method, target, merge_fields({"Host": self.origin.authority}, fields))
         )
 
     def send_until_response(self, data: bytes) -> int:
-        """Send bytes until all are gone or an answer begins to come; how many were sent."""
+        """Send bytes until a response arrives, and return the number sent."""
         sent = 0
         view = memoryview(data)
         while sent < len(data):
             readable, writable, _ = select.select([self._socket], [self._socket], [], self.timeout)
             if readable:
                 break
-            assert writable, f"the server neither reads nor answers, after {sent} bytes"
-            # Little by little, since a send waits until the whole of it has gone.
-            self._socket.sendall(view[sent : sent + _STEP])
-            sent += min(_STEP, len(data) - sent)
+            assert writable, f"the server neither reads nor responds after {sent} bytes"
+            # In small blocks, because sendall() blocks until the whole block is sent.
+            self._socket.sendall(view[sent : sent + _BLOCK_SIZE])
+            sent += min(_BLOCK_SIZE, len(data) - sent)
         return sent
 
     def half_close(self) -> None:
-        """Half-close: nothing more will be sent, and the answer can still be read."""
+        """Close the sending direction only; the response can still be read."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """End it with a reset, as a machine that was restarted does."""
+        """Close the connection with a TCP reset."""
         self.wait_until_delivered()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def wait_until_delivered(self) -> None:
-        """Wait until the other side's system has got what was sent: a reset drops the rest."""
+        """Wait until the peer's kernel has acknowledged all bytes; a reset drops the rest."""
         deadline = time.monotonic() + self.timeout
         while _undelivered(self._socket) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def close(self) -> None:
-        """Close it, for both directions."""
+        """Close both directions."""
         Connection.abandoned += self._is_due
         self._is_due = False
         self._input.close()
@@ -170,7 +170,7 @@ class Connection:
         fields: Fields = (),
         body: bytes | Iterable[bytes] = b"",
     ) -> Response:
-        """Send a whole request and read the response, which may come before the body is sent."""
+        """Send a request and read the response, which may arrive before the body is sent."""
         self.begin(method, target, fields)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             for chunk in [body] if isinstance(body, bytes) else body:
@@ -178,11 +178,11 @@ class Connection:
         return self.response(method)
 
     def response(self, method: str = "GET") -> Response:
-        """The next response; `method` is that of its request.
+        """Read the next final response, for a request with this method.
 
         Raises:
             NoResponse: the connection ended first.
-            TimeoutError: it took too long.
+            TimeoutError: the server sent nothing for `timeout` seconds.
         """
         interim: list[Response] = []
         while True:
@@ -190,24 +190,24 @@ class Connection:
             if head.status >= 200 or head.status == 101:
                 break
             interim.append(head)
-        bodyless = method == "HEAD" or head.status in _BODYLESS
+        bodyless = method == "HEAD" or head.status in _STATUSES_WITHOUT_BODY
         body = b"" if bodyless else self._read_body(head)
         self._is_due = False
         return Response(head.status, head.reason, head.fields, body, tuple(interim))
 
     def interim(self) -> Response:
-        """The next response, which has to be an interim one, without waiting for the final one."""
+        """Read the next interim response without waiting for the final one."""
         head = self._read_head()
         assert head.status < 200, f"expected an interim response, got {head}"
         return head
 
     def closes_within(self, seconds: float) -> bool:
-        """Whether the other side ends the connection within so many seconds, whatever it says."""
+        """Return whether the server closes the connection within this time; discard its bytes."""
         deadline = time.monotonic() + seconds
         try:
-            while (left := deadline - time.monotonic()) > 0:
-                self._socket.settimeout(left)
-                if not self._input.read1(_STEP):
+            while (remaining := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(remaining)
+                if not self._input.read1(_BLOCK_SIZE):
                     return True
         except TimeoutError:
             return False
@@ -218,7 +218,7 @@ class Connection:
         return False
 
     def stays_silent_for(self, seconds: float) -> bool:
-        """Whether nothing at all comes for so many seconds, and the connection stays."""
+        """Return whether the server sends nothing and keeps the connection for this time."""
         readable, _, _ = select.select([self._socket], [], [], seconds)
         return not readable
 
@@ -233,17 +233,17 @@ class Connection:
     ) -> None:
         self.close()
 
-    # -- in detail -------------------------------------------------------------------------------
+    # -- parsing ---------------------------------------------------------------------------------
 
     def _read_head(self) -> Response:
         line = self._read_line()
         version, _, rest = line.partition(" ")
         status, _, reason = rest.partition(" ")
-        assert version in {"HTTP/1.1", "HTTP/1.0"}, f"this is no response: {line!r}"
+        assert version in {"HTTP/1.1", "HTTP/1.0"}, f"expected a status line, got {line!r}"
         fields: list[tuple[str, str]] = []
         while text := self._read_line():
             name, colon, value = text.partition(":")
-            assert colon, f"this is no field: {text!r}"
+            assert colon, f"expected a header field, got {text!r}"
             fields.append((name, value.strip(" \t")))
         return Response(int(status), reason, tuple(fields))
 
@@ -253,7 +253,7 @@ class Connection:
         except ConnectionError as error:
             raise NoResponse(str(error)) from error
         if not line.endswith(b"\n"):
-            raise NoResponse(f"the connection ended, after {line!r}")
+            raise NoResponse(f"the connection ended after {line!r}")
         return line.rstrip(b"\r\n").decode("latin-1")
 
     def _read_body(self, head: Response) -> bytes:
@@ -278,7 +278,7 @@ class Connection:
 
 
 def merge_fields(defaults: Mapping[str, Value], fields: Fields) -> list[tuple[str, Value | None]]:
-    """`fields`, and the defaults that they neither name nor take away."""
+    """Return the defaults that `fields` does not name, followed by `fields`."""
     pairs = list(fields.items()) if isinstance(fields, Mapping) else list(fields)
     named = {name.lower() for name, _ in pairs}
     missing = [(name, value) for name, value in defaults.items() if name.lower() not in named]
@@ -286,18 +286,18 @@ def merge_fields(defaults: Mapping[str, Value], fields: Fields) -> list[tuple[st
 
 
 def request_head(method: str, target: str, fields: Fields) -> bytes:
-    """The bytes of a request's head, without any look at whether they make sense."""
+    """Return the bytes of a request's head without validating them."""
     line = f"{method} {target} HTTP/1.1\r\n".encode()
     return line + _lines(fields) + b"\r\n"
 
 
 def to_bytes(value: Value) -> bytes:
-    """Text as UTF-8, and bytes as they are."""
+    """Encode text as UTF-8; return bytes unchanged."""
     return value.encode() if isinstance(value, str) else value
 
 
 def encode_chunks(chunks: Iterable[bytes], trailers: Fields = ()) -> bytes:
-    """A body in the chunked transfer coding: a chunk for each piece that is not empty."""
+    """Encode a body in the chunked transfer coding, without empty chunks."""
     chunks = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks if chunk]
     return b"".join([*chunks, b"0\r\n", _lines(trailers), b"\r\n"])
 
@@ -308,7 +308,7 @@ def _lines(fields: Fields) -> bytes:
 
 
 def _undelivered(sock: socket.socket) -> int:
-    """Bytes that the other side has not acknowledged; Linux alone can tell."""
+    """Return the number of bytes that the peer has not acknowledged (Linux only)."""
     try:
         import fcntl
         import termios
