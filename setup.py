@@ -41,6 +41,7 @@ TEST = [
     "pytest-randomly>=5.0",
     "pytest-timeout>=2.4",
     "pytest>=9.0",
+    "pyyaml>=6.0",
     "resumable-upload>=0.3,<0.4",
     "ruff>=0.17,<0.18",
     "setuptools>=77",

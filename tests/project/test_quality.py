@@ -1,4 +1,4 @@
-"""The rules of the house: floors, types, style, sizes, and that the documentation is true."""
+"""Checks of the code: import layers, lint, format, types, function length and public names."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ import pytest
 
 import tus_wsgi
 from tus_wsgi.settings import Settings
-from tus_wsgi.settings.table import markdown, table
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "tus_wsgi").rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
 
-LONGEST_FUNCTION = 40
+MAX_FUNCTION_LINES = 40
 
 
-def run(*command: str) -> None:
-    """Run Python with these arguments in the project; what it says is shown if it fails."""
+def run_python(*arguments: str) -> None:
+    """Run Python in the project's directory; fail with its output if it exits with an error."""
     ran = subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env=os.environ | {"NO_COLOR": "1", "COLUMNS": "100"},
         text=True,
@@ -36,7 +35,7 @@ def run(*command: str) -> None:
         check=False,
     )
     if ran.returncode:
-        pytest.fail(f"{' '.join(command)} exited with {ran.returncode}:\n{ran.stdout}")
+        pytest.fail(f"{' '.join(arguments)} exited with {ran.returncode}:\n{ran.stdout}")
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -45,51 +44,45 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
             yield node
 
 
-def test_imports_only_go_down_and_the_wings_never_meet() -> None:
-    run("-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache")
+def test_imports_only_point_down_the_layers() -> None:
+    run_python(
+        "-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache"
+    )
 
 
-def test_the_linter_is_content() -> None:
-    run("-m", "ruff", "check", "--no-fix", ".")
+def test_ruff_finds_no_error() -> None:
+    run_python("-m", "ruff", "check", "--no-fix", ".")
 
 
-def test_everything_is_formatted() -> None:
-    run("-m", "ruff", "format", "--check", ".")
+def test_every_file_is_formatted() -> None:
+    run_python("-m", "ruff", "format", "--check", ".")
 
 
 @pytest.mark.timeout(300)
-def test_the_types_are_right() -> None:
-    run("-m", "mypy")
+def test_mypy_finds_no_error() -> None:
+    run_python("-m", "mypy")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
-def test_a_function_fits_a_screen(path: Path) -> None:
+def test_functions_fit_a_screen(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions(tree)}
-    assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES} == {}
 
 
-def test_the_readme_has_the_settings_as_they_are() -> None:
-    """Mend it with `tus-wsgi settings --markdown`."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"<!-- settings:begin -->\n(.*)<!-- settings:end -->", readme, re.DOTALL)
-    assert block is not None
-    assert block[1] == markdown(table())
-
-
-def test_every_setting_does_something() -> None:
-    """A field that nobody reads would be a promise that nobody keeps."""
+def test_every_setting_is_used() -> None:
+    """A setting without effect would be a false promise."""
     sources = [path for path in MODULES if path.name != "settings.py"]
     assert sources
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
-    # These four reach the part plan together.
-    whole = re.sub(r"\bsettings\.part_limits\b", " ".join(PART_LIMITS), text)
-    unread = {
+    # The settings of the part plan are read together, through a property.
+    expanded = re.sub(r"\bsettings\.part_limits\b", " ".join(PART_LIMITS), text)
+    unused = {
         field.name
         for field in dataclasses.fields(Settings)
-        if not re.search(rf"\bsettings\.{field.name}\b", whole)
+        if not re.search(rf"\bsettings\.{field.name}\b", expanded)
     }
-    assert unread == set()
+    assert unused == set()
 
 
 PART_LIMITS = [
@@ -101,7 +94,7 @@ PART_LIMITS = [
 ]
 
 
-def test_the_public_names_are_these() -> None:
+def test_the_public_names_do_not_change_by_accident() -> None:
     """A name that is added here is kept until the next major version."""
     assert sorted(tus_wsgi.__all__) == [
         "FinishedUpload",
@@ -116,8 +109,8 @@ def test_the_public_names_are_these() -> None:
     ]
 
 
-def test_importing_the_package_starts_nothing() -> None:
-    """No thread, no client of S3, and no server: gevent patches first and imports us afterwards."""
+def test_importing_the_package_has_no_side_effects() -> None:
+    """It starts no thread, S3 client or server, because gevent patches before this import."""
     code = (
         "import gc, sys, threading, tus_wsgi, botocore.client as c;"
         "bad = {'gevent', 'gunicorn', 'click'} & set(sys.modules);"

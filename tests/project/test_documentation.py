@@ -1,0 +1,62 @@
+"""Checks of the documentation against the code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from tus_wsgi.settings.table import markdown, table
+
+ROOT = Path(__file__).parents[2]
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def markdown_files() -> list[str]:
+    """Return the Markdown files of the repository, without ignored and generated ones."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("not a git repository")
+    return listed.stdout.split()
+
+
+def test_the_readme_contains_the_current_settings() -> None:
+    """To update the table, paste the output of `tus-wsgi settings --markdown`."""
+    readme = read("README.md")
+    block = re.search(r"<!-- settings:begin -->\n(.*)<!-- settings:end -->", readme, re.DOTALL)
+    assert block is not None
+    assert block[1] == markdown(table())
+
+
+def headings(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ +(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def leads_somewhere(document: Path, link: str) -> bool:
+    """Return whether a relative link leads to an existing file and heading."""
+    path, _, anchor = unquote(link).partition("#")
+    target = document.parent / path if path else document
+    return target.exists() and (not anchor or anchor in headings(target))
+
+
+def test_links_between_documents_lead_to_files_and_headings() -> None:
+    broken: list[str] = []
+    for name in markdown_files():
+        text = re.sub(r"^```.*?^```", "", read(name), flags=re.DOTALL | re.MULTILINE)
+        links = re.findall(r"\]\((?![a-z]+:)([^)\s]+)\)", text)
+        broken += [f"{name}: {link}" for link in links if not leads_somewhere(ROOT / name, link)]
+    assert broken == []
