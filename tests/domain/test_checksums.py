@@ -268,7 +268,7 @@ def test_a_checksum_may_come_behind_the_body(uploads: ServiceClient) -> None:
     with pytest.raises(ChecksumMismatch):
         uploads.append(id, 0, b"01234", verification=behind(WRONG))
     assert_untouched(uploads)
-    said = right(b"01234").announced
+    said = right(b"01234").header_checksum
     assert said is not None
     assert uploads.append(id, 0, b"01234", verification=behind(said)).offset == 5
 
@@ -286,7 +286,7 @@ def test_a_checksum_that_was_promised_and_does_not_come_lets_nothing_in(
 @pytest.mark.parametrize("wrong_one", ["in front", "behind"])
 def test_of_two_checksums_both_have_to_be_right(uploads: ServiceClient, wrong_one: str) -> None:
     """CT-02."""
-    good = right(b"01234").announced
+    good = right(b"01234").header_checksum
     front, back = (WRONG, good) if wrong_one == "in front" else (good, WRONG)
     id = uploads.create(10)
     with pytest.raises(ChecksumMismatch):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tus_wsgi.domain.concat_plan import (
-    COPY_RANGE_FROM,
+    MAX_SOURCE_WITHOUT_RANGES,
     ConcatPart,
     Slice,
     concat_parts,
@@ -57,13 +57,13 @@ def test_the_service_takes_every_copy(lengths: list[int], part_size: int) -> Non
     for part in concat_parts(lengths, plan_for(sum(lengths), limits)):
         slice = copyable_slice(part, lengths)
         if slice is None:
-            small = lengths[part.slices[0].source] <= COPY_RANGE_FROM
+            small = lengths[part.slices[0].source] <= MAX_SOURCE_WITHOUT_RANGES
             assert len(part.slices) > 1 or small
         else:
             length = lengths[slice.source]
             assert 0 <= slice.start < slice.stop <= length
             assert slice.size <= limits.max_part_size
-            assert slice.size == length or length > COPY_RANGE_FROM
+            assert slice.size == length or length > MAX_SOURCE_WITHOUT_RANGES
 
 
 def test_no_bytes_are_no_parts() -> None:

@@ -17,7 +17,7 @@ from tus_wsgi.domain.errors import (
     TusError,
     UploadGone,
 )
-from tus_wsgi.domain.expiry import SHARE_LEFT, expiry, extended_expiry, is_expired
+from tus_wsgi.domain.expiry import EXTENSION_THRESHOLD, expiry, extended_expiry, is_expired
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import State, UploadId, UploadInfo
 from tus_wsgi.protocol.fields import build_date, parse_date
@@ -53,7 +53,7 @@ def test_after_a_write_at_least_half_of_the_lifetime_is_left(
     before = expiry(began, lifetime)
     assert before is not None
     after = extended_expiry(upload(before), now, lifetime) or before
-    assert after - now >= timedelta(seconds=lifetime * SHARE_LEFT)
+    assert after - now >= timedelta(seconds=lifetime * EXTENSION_THRESHOLD)
     assert after >= before
 
 
@@ -162,7 +162,7 @@ def test_bytes_that_come_in_time_win(uploads: ServiceClient) -> None:
     info = uploads.append(id, 0, slow)
     assert info.offset == 3
     assert info.expires is not None
-    assert info.expires - uploads.clock >= timedelta(seconds=DAY * SHARE_LEFT)
+    assert info.expires - uploads.clock >= timedelta(seconds=DAY * EXTENSION_THRESHOLD)
 
 
 def test_bytes_that_come_slowly_count_from_the_last_of_them(uploads: ServiceClient) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tus_wsgi.domain.errors import UploadTooLarge
 from tus_wsgi.domain.model import GIB, MIB, TIB
 from tus_wsgi.domain.parts import (
-    LADDER_STEPS,
+    MAX_PART_SIZES,
     Part,
     PartLimits,
     PartPlan,
@@ -243,7 +243,7 @@ def test_the_maximum_is_set_by_the_narrowest_limit(within: PartLimits, most: int
 
 def test_the_number_of_steps_is_bounded() -> None:
     ladder = plan_for(None, PartLimits(max_part_size=10**30, max_object_size=10**30))
-    assert ladder.doublings == LADDER_STEPS - 1
+    assert ladder.doublings == MAX_PART_SIZES - 1
 
 
 # -- what S3 lists ---------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Checksums that a client may send with a request: their names, and how they are computed.
+"""Checksums that a client may send with a body: the algorithms and their computation.
 
-They tell accidents from the bytes that were meant (and only the longer ones tell malice).
+All of them detect corruption. Only SHA-256 and SHA-512 also detect manipulation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tus_wsgi.domain.crc import crc32
 
 
 class Algorithm(StrEnum):
-    """The algorithms, by the names of the `Tus-Checksum-Algorithm` field.
+    """The algorithms, by their names in the `Tus-Checksum-Algorithm` field.
 
     "The Server MUST support at least the SHA1 checksum algorithm identified by `sha1`."
     """
@@ -27,7 +27,7 @@ class Algorithm(StrEnum):
 
     @property
     def size(self) -> int:
-        """Bytes of a checksum."""
+        """The length of a digest in bytes."""
         return (
             4 if self is Algorithm.CRC32 else hashlib.new(self, usedforsecurity=False).digest_size
         )
@@ -35,20 +35,20 @@ class Algorithm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What somebody says that the checksum of something is."""
+    """A checksum that a client sent."""
 
     algorithm: Algorithm
     digest: bytes
 
 
-def digest(algorithm: Algorithm, pieces: Iterable[bytes | memoryview]) -> bytes:
-    """The checksum of `pieces` behind each other. A CRC has its highest byte first."""
+def digest(algorithm: Algorithm, chunks: Iterable[bytes | memoryview]) -> bytes:
+    """Return the digest of the concatenated `chunks`. A CRC is in big-endian order."""
     if algorithm is Algorithm.CRC32:
         value = 0
-        for piece in pieces:
-            value = crc32(piece, value)
+        for chunk in chunks:
+            value = crc32(chunk, value)
         return value.to_bytes(4)
     state = hashlib.new(algorithm, usedforsecurity=False)
-    for piece in pieces:
-        state.update(piece)
+    for chunk in chunks:
+        state.update(chunk)
     return state.digest()

@@ -1,4 +1,4 @@
-"""What a request asks for and what came of it, in no protocol's words.
+"""Commands, which are parsed requests, and their outcomes. Both are independent of the protocol.
 
 | command       | tus 1.0.0                | parsed in       | carried out by                      |
 |---------------|--------------------------|-----------------|-------------------------------------|
@@ -8,9 +8,9 @@
 | `Concatenate` | POST                     | `protocol.tus1` | `service.UploadService.concatenate` |
 | `Append`      | PATCH                    | `protocol.tus1` | `service.UploadService.append`      |
 | `Terminate`   | DELETE                   | `protocol.tus1` | `service.UploadService.terminate`   |
-| `Download`    | GET (of every protocol)  | `protocol.tus1` | `service.UploadService.download`    |
+| `Download`    | GET                      | `protocol.tus1` | `service.UploadService.download`    |
 
-Both unions at the end are closed: match on them with `assert_never`.
+The unions `Command` and `Outcome` are closed: end a `match` on them with `assert_never`.
 """
 
 from __future__ import annotations
@@ -26,51 +26,51 @@ from tus_wsgi.domain.model import Extension, Final, Metadata, UploadId, UploadIn
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What the body's checksum has to be. No byte of the body counts before it is found right.
+    """The checksums that a client sends with a body. The body is verified before it is stored.
 
     Attributes:
-        announced: what was said in front of the body; None if nothing was.
-        trailing: makes what was said behind it out of the trailer fields, by lower-case names;
-            None if nothing was. It raises `MalformedField`.
+        header_checksum: the checksum in the header; None if there is none.
+        parse_trailer: returns the checksum in the trailer fields, which have lower-case names; None
+            if there is none. Raises `MalformedField`.
     """
 
-    announced: Checksum | None
-    trailing: Callable[[Mapping[str, str]], Checksum | None]
+    header_checksum: Checksum | None
+    parse_trailer: Callable[[Mapping[str, str]], Checksum | None]
 
     def checksums(self, trailers: Mapping[str, str]) -> list[Checksum]:
-        """All that was said, once the body is here.
+        """Return all checksums, after the body and its trailer fields were received.
 
         Raises:
-            MalformedField: what was said behind it cannot be read, or is missing.
+            MalformedField: the checksum in the trailer is malformed, or missing.
         """
-        said = (self.announced, self.trailing(trailers))
-        return [checksum for checksum in said if checksum is not None]
+        candidates = (self.header_checksum, self.parse_trailer(trailers))
+        return [checksum for checksum in candidates if checksum is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Discover:
-    """What can this server do?"""
+    """Return the capabilities of the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """How far is the upload?"""
+    """Return the upload's offset."""
 
     id: UploadId
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Begin an upload, perhaps with its first bytes.
+    """Create an upload, possibly with its first bytes.
 
     Attributes:
-        length: bytes of the whole file; None when the client will say later.
-        metadata: what the client says of the file.
+        length: the length of the whole file; None if the client declares it later.
+        metadata: the metadata that the client sent.
         has_data: whether the request's body is the beginning of the file.
-        is_open: the upload does not end at its length but when the client says so.
-        completes: it says so now: with this request's last byte the upload is complete.
-        verification: what the body is checked against first; None for nothing.
-        is_partial: it is there to be joined with others.
+        is_open: see `UploadInfo.is_open`.
+        completes: whether the upload is complete after this request's body.
+        verification: the checksums of the body; None if there are none.
+        is_partial: whether the upload is a partial upload of a concatenation.
     """
 
     length: int | None
@@ -84,11 +84,11 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Concatenate:
-    """Make an upload of others.
+    """Create a final upload, which concatenates partial uploads.
 
     Attributes:
-        final: which ones.
-        metadata: what the client says of the whole file. Nothing is taken over from the others.
+        final: the partial uploads.
+        metadata: the metadata of the whole file. The metadata of the partial uploads is ignored.
     """
 
     final: Final
@@ -97,16 +97,16 @@ class Concatenate:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Put the request's body at the end of the upload.
+    """Append the request's body to the upload.
 
     Attributes:
         id: the upload.
-        offset: where the client believes that the end is.
-        length: bytes of the whole file where this request says so; None where it does not.
-        completes: with this request's last byte the upload is complete, if it is an open one.
-        ends_at_length: with its last byte an upload is complete, even an open one.
-        overrun_is_fatal: a body that is longer than what is missing makes an end of the upload.
-        verification: what the body is checked against first; None for nothing.
+        offset: the offset that the client assumes. It must be the upload's offset.
+        length: the length of the whole file; None if the request does not declare it.
+        completes: whether an open upload is complete after this request's body.
+        ends_at_length: whether even an open upload is complete with its last byte.
+        overrun_is_fatal: whether a body that exceeds the upload's length terminates the upload.
+        verification: the checksums of the body; None if there are none.
     """
 
     id: UploadId
@@ -120,18 +120,19 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """Forget the upload and free what it holds."""
+    """Remove the upload and everything that belongs to it."""
 
     id: UploadId
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Send the finished file, or some of it.
+    """Return the finished file.
 
     Attributes:
         id: the upload.
-        or_inspect: while it is unfinished, say how far it is instead; and never lead elsewhere.
+        or_inspect: whether to return the offset of an unfinished upload instead of an error. The
+            client is then never sent to a presigned URL.
     """
 
     id: UploadId
@@ -146,43 +147,46 @@ class Content(Protocol):
 
     @property
     def length(self) -> int:
-        """Bytes in all."""
+        """The length in bytes."""
 
     @property
     def etag(self) -> str:
-        """The validator, without quotes."""
+        """The ETag, without quotes."""
 
     @property
     def modified(self) -> datetime:
-        """When the object was made, in UTC."""
+        """The time when the object was made, in UTC."""
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` up to and without `stop`, in pieces of bounded size.
+        """Return the bytes from `start` to `stop`, exclusive, in chunks of bounded size.
 
         Raises:
-            StoreUnavailable: before the first piece, when the store does not answer.
+            StoreUnavailable: before the first chunk, if the store does not answer.
         """
 
     def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> str | None:
-        """A URL of the store's own where anybody may read the bytes; None where it has none.
+        """Return a URL of the store that returns the bytes without further authorization.
 
         Args:
-            lifetime: seconds for which it holds.
-            type: the Content-Type that the store answers with.
-            disposition: its Content-Disposition.
+            lifetime: seconds after which the URL expires.
+            type: the Content-Type of the store's response.
+            disposition: the Content-Disposition of the store's response.
+
+        Returns:
+            the URL; None if the store does not support it.
 
         Raises:
-            StoreUnavailable: it cannot be made.
+            StoreUnavailable: the URL could not be signed.
         """
 
 
 UrlPresigner = Callable[[UploadInfo, Content], str | None]
-"""The URL where a finished upload is read from the store itself; None to send it from here."""
+"""Returns the presigned URL of a download; None to send the file from this server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What this server can do. `max_size` is in bytes, per upload."""
+    """The capabilities of the server: the size of the largest upload, and the extensions."""
 
     max_size: int
     extensions: tuple[Extension, ...]
@@ -190,14 +194,14 @@ class Discovered:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """How far the upload is."""
+    """The upload's info, with its offset."""
 
     info: UploadInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The upload that was begun. `has_data` tells whether the request brought its first bytes."""
+    """The new upload. `has_data` is that of the command."""
 
     info: UploadInfo
     has_data: bool
@@ -205,24 +209,24 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """How far the upload is now."""
+    """The upload's info, with its new offset."""
 
     info: UploadInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Terminated:
-    """The upload is gone."""
+    """The upload was removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Downloadable:
-    """The finished upload and its bytes, none of which have been read.
+    """A finished upload and its bytes, of which none was read yet.
 
     Attributes:
         info: the upload.
-        content: its bytes.
-        link: where the client is to read them from the store itself; None to send them from here.
+        content: the bytes.
+        presigned_url: the URL to redirect the client to; None to send the bytes from this server.
     """
 
     info: UploadInfo

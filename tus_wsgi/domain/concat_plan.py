@@ -1,10 +1,10 @@
-"""How a file is made of others: which of their bytes are which of its parts. Integers only, no I/O.
+"""Plan the parts of an object that is concatenated from other objects, its sources. No I/O.
 
-The parts are those of the ordinary plan for the whole length (`tus_wsgi.domain.parts`), so they
-are legal wherever the seams between the sources lie: sources may be tiny, empty, or larger than
-any part.
+The parts are those of the part plan for the whole length (`tus_wsgi.domain.parts`), so they have
+legal sizes wherever one source ends and the next begins. A source may be empty, or larger than any
+part.
 
-Sizes and offsets are in bytes; sources are numbered from 0, parts from 1.
+Sizes and offsets are in bytes. Sources are numbered from 0, parts from 1.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.domain.parts import PartPlan
 
-COPY_RANGE_FROM = 5 * MIB
-"""A source must be larger than this for a range of it to be copied: "You can copy a range only if
-the source object is greater than 5 MB", see
+MAX_SOURCE_WITHOUT_RANGES = 5 * MIB
+"""S3 copies ranges only of larger sources: "You can copy a range only if the source object is
+greater than 5 MB", see
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The bytes of source `source` from `start` up to and without `stop`."""
+    """The bytes of a source from `start` to `stop`, exclusive."""
 
     source: int
     start: int
@@ -31,29 +31,29 @@ class Slice:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The number of bytes."""
         return self.stop - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class ConcatPart:
-    """Part `number` of the whole: `slices` behind each other, none of them empty."""
+    """Part `number` of the object: the concatenated `slices`, none of which is empty."""
 
     number: int
     slices: tuple[Slice, ...]
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The number of bytes."""
         return sum(slice.size for slice in self.slices)
 
 
 def concat_parts(lengths: Sequence[int], plan: PartPlan) -> Iterator[ConcatPart]:
-    """The parts of the whole in their order; none where there is not one byte.
+    """Yield the parts of the object in order; nothing if it is empty.
 
     Args:
-        lengths: bytes of the sources, in their order.
-        plan: which bytes of the whole are which part.
+        lengths: the lengths of the sources, in order.
+        plan: the part plan of the whole object.
     """
     source = start = 0
     left = sum(lengths)
@@ -72,14 +72,13 @@ def concat_parts(lengths: Sequence[int], plan: PartPlan) -> Iterator[ConcatPart]
         number += 1
 
 
-def copyable_slice(splice: ConcatPart, lengths: Sequence[int]) -> Slice | None:
-    """The slice that the store can copy by itself to make this part; None if it has to be sent.
+def copyable_slice(part: ConcatPart, lengths: Sequence[int]) -> Slice | None:
+    """Return the slice that S3 can copy as the whole part; None if the bytes have to be sent.
 
-    A part across a seam has several slices, and no service joins them. A small source can only be
-    copied whole.
+    S3 cannot concatenate the slices of a part, and copies a small source only as a whole.
     """
-    if len(splice.slices) != 1:
+    if len(part.slices) != 1:
         return None
-    (slice,) = splice.slices
+    (slice,) = part.slices
     length = lengths[slice.source]
-    return slice if slice.size == length or length > COPY_RANGE_FROM else None
+    return slice if slice.size == length or length > MAX_SOURCE_WITHOUT_RANGES else None

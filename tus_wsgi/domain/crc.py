@@ -1,7 +1,7 @@
-"""The sum that protects bytes on their whole way: computed as they arrive, verified by S3.
+"""The CRC-32 that protects bytes inside the server: computed on arrival and verified by S3.
 
-It is CRC-32 (the one of zip and Ethernet), since every service that verifies anything knows it and
-zlib-ng computes it at memory speed: 14 GiB/s on the machine where 1 GiB/s is what SHA-256 does.
+Every S3 service that verifies checksums supports CRC-32 (the one of zip and Ethernet), and zlib-ng
+computes it at memory speed: 14 GiB/s on a machine where SHA-256 reaches 1 GiB/s.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from zlib_ng import zlib_ng
 Bytes = bytes | bytearray | memoryview
 
 
-def crc32(data: Bytes, before: int = 0) -> int:
-    """The CRC-32 of `data`, or of what had the CRC-32 `before` and `data` behind it."""
-    return zlib_ng.crc32(data, before)
+def crc32(data: Bytes, value: int = 0) -> int:
+    """Return the CRC-32 of `data`, appended to bytes with the CRC-32 `value`."""
+    return zlib_ng.crc32(data, value)
 
 
 def build_crc32(value: int) -> str:
-    """The sum as `x-amz-checksum-crc32` has it: base64 of its four bytes, highest first."""
+    """Return the value of `x-amz-checksum-crc32`: Base64 of four bytes in big-endian order."""
     return base64.b64encode(value.to_bytes(4)).decode("ascii")

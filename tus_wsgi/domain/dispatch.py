@@ -25,7 +25,7 @@ class EventDispatcher:
         self._observers = tuple(observers)
 
     def dispatch(self, event: Event) -> None:
-        """Call all observers. An exception of an observer is logged, and the next one is called."""
+        """Call every observer. An exception that an observer raises is logged, not propagated."""
         for observer in self._observers:
             try:
                 observer(event)
@@ -34,7 +34,7 @@ class EventDispatcher:
 
     @contextmanager
     def created_if_hook_fails(self, id: UploadId) -> Iterator[None]:
-        """Dispatch `UploadCreated` if `on_finish` fails for a new upload: the upload stays."""
+        """Dispatch `UploadCreated` if `on_finish` fails for a new upload, which exists anyway."""
         try:
             yield
         except OnFinishFailed as error:

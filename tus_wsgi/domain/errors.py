@@ -1,56 +1,56 @@
-"""What can go wrong with an upload, as facts and never as HTTP statuses.
+"""The errors of uploads. They carry facts and no HTTP statuses.
 
-Each dialect in `tus_wsgi.protocol` owns one table from these classes to statuses, so that one
-mistake can be a bare 409 in one protocol and a 409 with a problem document in the other.
+Each dialect in `tus_wsgi.protocol` has one table from these classes to statuses, because the
+protocols answer the same error differently: with a bare 409, or with a 409 and a problem document.
 
     TusError
-    ├── RequestError               the client's mistake: nothing was changed
-    │   ├── MalformedField             a header field that cannot be read
-    │   ├── UnsupportedVersion         a protocol version that is not spoken here
-    │   ├── UnsupportedMediaType       a body of the wrong type
-    │   ├── MethodNotAllowed           a method that this resource does not have
-    │   ├── UploadNotFound             no upload has this id
-    │   ├── UploadGone                 there was one, and it cannot be continued
-    │   ├── UploadUnfinished           its content was asked for too early
-    │   ├── OffsetMismatch             the client and the server disagree about what is stored
-    │   ├── LengthMismatch             a length that contradicts an earlier one
-    │   ├── UploadTooLarge             more bytes than the server takes
-    │   │   └── LengthExceeded             more bytes than the upload is to have
-    │   │       └── UploadComplete             it has them all, and they are final
-    │   ├── ChecksumMismatch           the bytes that came are not those that were meant
-    │   ├── UploadFinal                its bytes are those of others: it takes none of its own
-    │   └── PartialUnusable            a final upload names one that it cannot be made of
-    ├── UploadLocked               somebody else is at it and did not let go in time
-    ├── BodyCutShort               the body ended early: what came is stored
-    │   ├── BodyDisconnected           the client went away
-    │   ├── BodyStalled                the client stayed, and stayed silent
-    │   ├── BodyInterrupted            a newer request took the upload over
-    │   ├── BodyDraining               this server is shutting down
-    │   └── BodyMalformed              the framing of the body was broken
-    └── Unavailable                a fault on our side: try again
+    ├── RequestError               the client's mistake; the upload is unchanged
+    │   ├── MalformedField             a header field is missing or malformed
+    │   ├── UnsupportedVersion         the server does not support the protocol version
+    │   ├── UnsupportedMediaType       the body has the wrong Content-Type
+    │   ├── MethodNotAllowed           the resource does not support the method
+    │   ├── UploadNotFound             no upload has the id
+    │   ├── UploadGone                 the upload has expired or was removed
+    │   ├── UploadIncomplete           the file of an unfinished upload was requested
+    │   ├── OffsetMismatch             the request's offset is not the upload's
+    │   ├── LengthMismatch             the request's length contradicts the upload
+    │   ├── UploadTooLarge             more bytes than the server accepts
+    │   │   └── LengthExceeded             more bytes than the upload's length
+    │   │       └── UploadComplete             bytes for an upload that is complete
+    │   ├── ChecksumMismatch           the body does not have the checksum that was sent with it
+    │   ├── UploadFinal                bytes for a final upload, which accepts none
+    │   └── InvalidPartial             an upload cannot be part of a concatenation
+    ├── UploadLocked               another request did not release the upload's lock in time
+    ├── BodyIncomplete             the body ended early; the received bytes are stored
+    │   ├── ClientDisconnected         the client closed the connection
+    │   ├── BodyTimedOut               the client sent nothing for too long
+    │   ├── BodyInterrupted            another request for the upload took over
+    │   ├── BodyDraining               the server is shutting down
+    │   └── BodyMalformed              the body's chunked coding is broken
+    └── Unavailable                a fault of the server; the client may retry
         ├── StoreUnavailable           the store failed
-        ├── LockerUnavailable          the service where locks live failed
-        ├── LockLost                   the lock passed to somebody else meanwhile
-        └── FinishRefused              the application's `on_finish` raised
+        ├── LockerUnavailable          the lock service failed
+        ├── LockLost                   another request has taken the lock over
+        └── OnFinishFailed             the application's `on_finish` hook raised
 """
 
 from __future__ import annotations
 
 
 class TusError(Exception):
-    """Everything that this package raises on purpose."""
+    """The base class of all errors that this package raises on purpose."""
 
 
 class RequestError(TusError):
-    """The client's mistake. The upload is exactly as it was before."""
+    """The client made a mistake. The upload is unchanged."""
 
 
 class MalformedField(RequestError):
-    """A header field that is missing, or that does not follow its grammar.
+    """A header field is missing, or does not follow its grammar.
 
     Attributes:
         field: the field's name, as its specification writes it.
-        reason: what is wrong with it, in words that a client's developer can act on.
+        reason: what is wrong, and what a client has to send instead.
     """
 
     def __init__(self, field: str, reason: str) -> None:
@@ -60,7 +60,11 @@ class MalformedField(RequestError):
 
 
 class UnsupportedVersion(RequestError):
-    """`provided` is no protocol version that is spoken here; None when none was named."""
+    """The server does not support the request's protocol version.
+
+    Attributes:
+        provided: the version in the request; None if the request names none.
+    """
 
     def __init__(self, provided: str | None) -> None:
         super().__init__(f"unsupported protocol version, got {provided!r}")
@@ -68,7 +72,12 @@ class UnsupportedVersion(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body must be of type `expected`; `provided` is None when no type was named."""
+    """The body has the wrong Content-Type.
+
+    Attributes:
+        expected: the Content-Type that the server accepts.
+        provided: the Content-Type in the request; None if the request names none.
+    """
 
     def __init__(self, expected: str, provided: str | None) -> None:
         super().__init__(f"expected a body of type {expected}, got {provided!r}")
@@ -77,7 +86,12 @@ class UnsupportedMediaType(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The resource has the methods `allowed`, and `method` is none of them."""
+    """The resource does not support the request's method.
+
+    Attributes:
+        method: the request's method.
+        allowed: the methods that the resource supports.
+    """
 
     def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
         super().__init__(f"expected one of {', '.join(allowed)}, got {method!r}")
@@ -86,14 +100,18 @@ class MethodNotAllowed(RequestError):
 
 
 class UploadNotFound(RequestError):
-    """No upload has this id, as far as anybody can tell from outside."""
+    """No upload has the id. Clients cannot tell this from an upload that they may not access."""
 
     def __init__(self) -> None:
         super().__init__("no such upload")
 
 
 class UploadGone(RequestError):
-    """The upload existed and can never be continued; `reason` says why."""
+    """The upload existed, and can never be continued.
+
+    Attributes:
+        reason: why.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -101,14 +119,19 @@ class UploadGone(RequestError):
 
 
 class UploadIncomplete(RequestError):
-    """The content was asked for before the last byte of it had arrived."""
+    """The file of an upload was requested before the upload was finished."""
 
     def __init__(self) -> None:
         super().__init__("the upload is not finished yet")
 
 
 class OffsetMismatch(RequestError):
-    """`expected` bytes are stored, and the client wanted to go on at `provided`."""
+    """The request's offset is not the upload's.
+
+    Attributes:
+        expected: the upload's offset.
+        provided: the request's offset.
+    """
 
     def __init__(self, expected: int, provided: int) -> None:
         super().__init__(f"the upload's offset is {expected}, got {provided}")
@@ -117,7 +140,12 @@ class OffsetMismatch(RequestError):
 
 
 class LengthMismatch(RequestError):
-    """The length `provided` cannot be: `expected` says what it would have to be."""
+    """The request's length contradicts the upload.
+
+    Attributes:
+        expected: the lengths that are possible, in words.
+        provided: the request's length.
+    """
 
     def __init__(self, expected: str, provided: int) -> None:
         super().__init__(f"expected a length of {expected}, got {provided}")
@@ -126,7 +154,12 @@ class LengthMismatch(RequestError):
 
 
 class UploadTooLarge(RequestError):
-    """At most `limit` bytes fit. `provided` is None when the body never said how long it is."""
+    """The request declares or sends more bytes than the server accepts.
+
+    Attributes:
+        limit: the largest size that the server accepts.
+        provided: the size in the request; None if a body without a Content-Length was too long.
+    """
 
     def __init__(self, limit: int, provided: int | None) -> None:
         got = "more" if provided is None else str(provided)
@@ -136,30 +169,38 @@ class UploadTooLarge(RequestError):
 
 
 class LengthExceeded(UploadTooLarge):
-    """At most `limit` bytes fit, because the upload's own length says so."""
+    """The body exceeds the upload's length, which is `limit`."""
 
 
 class UploadComplete(LengthExceeded):
-    """The upload is finished with its `limit` bytes, and there is no going on from there."""
+    """The upload has all its `limit` bytes, and accepts no more."""
 
 
 class ChecksumMismatch(RequestError):
-    """What came has another checksum, by `algorithm`, than the client said. None of it is kept."""
+    """The body does not have the checksum that was sent with it. None of it is stored.
+
+    Attributes:
+        algorithm: the checksum's algorithm.
+    """
 
     def __init__(self, algorithm: str) -> None:
-        super().__init__(f"the {algorithm} checksum is another one; nothing of it is stored")
+        super().__init__(f"the body has another {algorithm} checksum; nothing was stored")
         self.algorithm = algorithm
 
 
 class UploadFinal(RequestError):
-    """The upload is made of others, and takes no bytes of its own."""
+    """The upload is a final upload, which accepts no bytes: it consists of its partial uploads."""
 
     def __init__(self) -> None:
-        super().__init__("a final upload is made of its partial ones and takes no data itself")
+        super().__init__("a final upload consists of its partial uploads and accepts no data")
 
 
 class InvalidPartial(RequestError):
-    """A final upload cannot be made of what it names: `reason` says of what, and why."""
+    """A final upload cannot be made of the partial uploads that it names.
+
+    Attributes:
+        reason: which of them is invalid, and why.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -167,7 +208,11 @@ class InvalidPartial(RequestError):
 
 
 class UploadLocked(TusError):
-    """Another request holds the upload and did not let go. Try again in `retry_after` seconds."""
+    """Another request holds the upload's lock and did not release it in time.
+
+    Attributes:
+        retry_after: seconds after which the client may retry.
+    """
 
     def __init__(self, retry_after: int = 1) -> None:
         super().__init__("another request is using this upload")
@@ -175,55 +220,62 @@ class UploadLocked(TusError):
 
 
 class BodyIncomplete(TusError):
-    """The body ended before it should have. `offset` bytes of the upload are stored for good."""
+    """The body ended early.
 
-    why = "the request body ended early"
+    Attributes:
+        offset: bytes of the upload that are stored.
+        reason: why the body ended.
+    """
+
+    reason = "the request body ended early"
 
     def __init__(self, offset: int) -> None:
-        super().__init__(f"{self.why}; {offset} bytes are stored")
+        super().__init__(f"{self.reason}; {offset} bytes are stored")
         self.offset = offset
 
 
 class ClientDisconnected(BodyIncomplete):
     """The client closed or reset the connection."""
 
-    why = "the connection was lost"
+    reason = "the connection was lost"
 
 
 class BodyTimedOut(BodyIncomplete):
-    """Nothing arrived for as long as `TUS_NETWORK_TIMEOUT` allows."""
+    """The client sent nothing for `TUS_NETWORK_TIMEOUT`."""
 
-    why = "no data arrived for too long"
+    reason = "no data arrived for too long"
 
 
 class BodyInterrupted(BodyIncomplete):
-    """A newer request for the same upload asked for its lock."""
+    """Another request asked for the upload's lock."""
 
-    why = "another request took this upload over"
+    reason = "another request took this upload over"
 
 
 class BodyDraining(BodyIncomplete):
-    """This process was asked to stop; another one goes on."""
+    """The process is shutting down. The client may resume at another process."""
 
-    why = "the server is restarting"
+    reason = "the server is restarting"
 
 
 class BodyMalformed(BodyIncomplete):
-    """The transfer coding was broken, so nothing after this point can be trusted."""
+    """The body's chunked coding is broken. The rest of the connection cannot be parsed."""
 
-    why = "the body's chunked framing is broken"
+    reason = "the body's chunked coding is broken"
 
 
 class Unavailable(TusError):
-    """A fault on our side. Nothing that was acknowledged is lost: try again."""
+    """The server failed. Acknowledged bytes are safe, and the client may retry."""
 
 
 class StoreUnavailable(Unavailable):
-    """The store failed at `operation`; the exception it came from is the cause.
+    """The store failed. The exception that it raised is the cause.
 
     Attributes:
-        full: whether it is for want of room.
-        key: the object in question. It has the upload's id in it, and so may the cause's text have.
+        operation: the call that failed.
+        full: whether the disk is full.
+        key: the object's key, if any. It contains the upload's id, which is a secret; so may the
+            message of the cause.
     """
 
     def __init__(self, operation: str, *, full: bool = False, key: str | None = None) -> None:
@@ -234,21 +286,29 @@ class StoreUnavailable(Unavailable):
 
     @property
     def brief(self) -> str:
-        """What failed and the kind of its cause, in words that give no key away."""
+        """The message and the class of the cause, without any key, so that it may be logged."""
         cause = self.__cause__
         return str(self) if cause is None else f"{self} ({type(cause).__name__})"
 
 
 class LockerUnavailable(Unavailable):
-    """The service where locks live failed at `operation`; the cause says how."""
+    """The lock service failed. The exception that it raised is the cause.
+
+    Attributes:
+        operation: the call that failed.
+    """
 
     def __init__(self, operation: str) -> None:
-        super().__init__(f"the service where locks live failed at {operation}")
+        super().__init__(f"the lock service failed at {operation}")
         self.operation = operation
 
 
 class LockLost(Unavailable):
-    """The lock is no longer ours, so nothing more may be written under it."""
+    """The request has lost the upload's lock, and must not change or clean up the upload (D-10).
+
+    Attributes:
+        reason: how the lock was lost.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -256,9 +316,13 @@ class LockLost(Unavailable):
 
 
 class OnFinishFailed(Unavailable):
-    """The application's `on_finish` raised: it runs again at the next request for the upload.
+    """The application's `on_finish` hook raised. The next request for the upload calls it again.
 
-    The upload `id` exists, with all its `length` bytes: who has just begun it has to learn that.
+    The upload exists with all its bytes, so a client that has just created it needs its URL.
+
+    Attributes:
+        id: the upload.
+        length: the upload's length.
     """
 
     def __init__(self, id: str, length: int) -> None:

@@ -1,4 +1,4 @@
-"""Facts that observers are told, after they have become true. An observer can change nothing.
+"""The events that observers receive after something has happened. An observer changes nothing.
 
 Sizes and offsets are in bytes, times in seconds.
 """
@@ -12,7 +12,12 @@ from tus_wsgi.domain.model import UploadId
 
 @dataclass(frozen=True, slots=True)
 class UploadCreated:
-    """An upload exists from now on. `length` is None when the client will say it later."""
+    """An upload was created.
+
+    Attributes:
+        id: the upload.
+        length: the upload's length; None if the client declares it later.
+    """
 
     id: UploadId
     length: int | None
@@ -20,9 +25,14 @@ class UploadCreated:
 
 @dataclass(frozen=True, slots=True)
 class BytesStored:
-    """A request ended with `count` more bytes stored, up to `offset`.
+    """A request has appended its body to an upload.
 
-    `cut_short` is None when the whole body came, else why it ended early.
+    Attributes:
+        id: the upload.
+        offset: the upload's offset after the request.
+        count: bytes that the request has stored.
+        seconds: time that receiving and storing the body took.
+        cut_short: why the body ended early; None if it is complete.
     """
 
     id: UploadId
@@ -34,7 +44,7 @@ class BytesStored:
 
 @dataclass(frozen=True, slots=True)
 class UploadFinished:
-    """The object is whole, and the application's `on_finish` has returned."""
+    """An upload was finished: its object is complete, and `on_finish` has returned."""
 
     id: UploadId
     length: int
@@ -42,14 +52,14 @@ class UploadFinished:
 
 @dataclass(frozen=True, slots=True)
 class UploadTerminated:
-    """The upload and everything that it held are gone."""
+    """An upload was removed with everything that belongs to it."""
 
     id: UploadId
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """A request ended in a fault on our side. `error` is never shown to the client."""
+    """A request failed because of the server. The client does not see `error`."""
 
     id: UploadId | None
     error: BaseException
@@ -57,7 +67,7 @@ class RequestFailed:
 
 @dataclass(frozen=True, slots=True)
 class LockAcquired:
-    """A request has the upload's lock, after waiting `seconds` for it."""
+    """A request has acquired the upload's lock after waiting for `seconds`."""
 
     id: UploadId
     seconds: float
@@ -65,7 +75,7 @@ class LockAcquired:
 
 @dataclass(frozen=True, slots=True)
 class LockReleased:
-    """A request has given the upload's lock back, `seconds` after it got it."""
+    """A request has released the upload's lock after holding it for `seconds`."""
 
     id: UploadId
     seconds: float
@@ -73,7 +83,7 @@ class LockReleased:
 
 @dataclass(frozen=True, slots=True)
 class LockTimedOut:
-    """A request waited `seconds` for the upload's lock, and its holder did not let go."""
+    """A request waited for `seconds`, but the holder of the upload's lock did not release it."""
 
     id: UploadId
     seconds: float
@@ -81,9 +91,11 @@ class LockTimedOut:
 
 @dataclass(frozen=True, slots=True)
 class LockTakenOver:
-    """A request took the upload's lock from a holder that had fallen silent.
+    """A request has taken the upload's lock over from a holder that sent no heartbeat.
 
-    `fence` is the lock's new number: it has risen with each of its holders.
+    Attributes:
+        id: the upload.
+        fence: the lock's new fence, which increases with every holder.
     """
 
     id: UploadId
@@ -92,7 +104,12 @@ class LockTakenOver:
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """A request no longer has the lock that it works under, and is ended. `reason` says why."""
+    """A request has lost the upload's lock, and ends.
+
+    Attributes:
+        id: the upload.
+        reason: how the lock was lost.
+    """
 
     id: UploadId
     reason: str

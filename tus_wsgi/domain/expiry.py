@@ -1,7 +1,7 @@
-"""When an unfinished upload lapses. The clock is an argument, and nothing here does I/O.
+"""Compute when an unfinished upload expires. No I/O; the current time is an argument.
 
-The instant stands in the upload's record, so that everybody sees the same one: the request for the
-upload, the `Upload-Expires` field, and `tus-wsgi sweep`. Lifetimes are in seconds.
+The expiry is part of the upload's record, so that requests, the `Upload-Expires` field and
+`tus-wsgi sweep` agree on it. Lifetimes are in seconds.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 
 from tus_wsgi.domain.model import UploadInfo
 
-SHARE_LEFT = 0.5
-"""A request that writes moves the instant only if less than this share of the lifetime is left.
+EXTENSION_THRESHOLD = 0.5
+"""A request extends the expiry only if less than this share of the lifetime is left.
 
-Moving it at each PATCH would cost one more write to the store for each, to be exact about a limit
-that is somebody's guess. So after a PATCH at least half of the lifetime is left, and an upload
-costs at most two more writes in a whole lifetime."""
+Extending it at every PATCH would cost a write to the store each time, for the precision of an
+approximate limit. With this threshold, at least half of the lifetime is left after a PATCH, and an
+upload costs at most two writes more in a whole lifetime."""
 
 
 def expiry(now: datetime, lifetime: float) -> datetime | None:
-    """When an upload lapses that begins now; None for never, which a lifetime of 0 means.
+    """Return when an upload that is created now expires; None for never, if the lifetime is 0.
 
-    In whole seconds, rounded up: `Upload-Expires` cannot say more, and would promise too much.
+    The time is rounded up to whole seconds, because `Upload-Expires` has no fractions.
     """
     if not lifetime:
         return None
@@ -30,20 +30,22 @@ def expiry(now: datetime, lifetime: float) -> datetime | None:
 
 
 def extended_expiry(info: UploadInfo, now: datetime, lifetime: float) -> datetime | None:
-    """When the upload lapses instead, after a request that wrote to it; None for no change.
+    """Return the new expiry of an upload that a request writes to; None to keep the old one.
 
-    An upload that was begun when there was no lifetime (or by another server) gets its first one.
+    An upload that was created without a lifetime, or by another server, gets an expiry too.
     """
     if not lifetime or info.is_full:
         return None
-    if info.expires is not None and info.expires - now >= timedelta(seconds=lifetime * SHARE_LEFT):
+    if info.expires is not None and info.expires - now >= timedelta(
+        seconds=lifetime * EXTENSION_THRESHOLD
+    ):
         return None
     return expiry(now, lifetime)
 
 
 def is_expired(info: UploadInfo, now: datetime) -> bool:
-    """Whether the upload's time is over. `info.offset` must be certain.
+    """Return whether the upload has expired. `info.offset` must be up to date.
 
-    What is full never lapses, be it finished or not: its object is there, or is as good as there.
+    A full upload never expires, finished or not: the server can finish it without the client.
     """
     return info.expires is not None and not info.is_full and now >= info.expires

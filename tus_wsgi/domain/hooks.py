@@ -1,6 +1,7 @@
-"""Where the application takes part: callables that run before something becomes true.
+"""The types of the application's hooks.
 
-Hooks may fail, and their failure counts; observers (`tus_wsgi.domain.events`) are told afterwards.
+A hook is part of the request: if it raises, the request fails. An observer
+(`tus_wsgi.domain.events`) is called after the fact: if it raises, the exception is only logged.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from tus_wsgi.domain.model import Metadata, UploadId
 
 @dataclass(frozen=True, slots=True)
 class FinishedUpload:
-    """An upload whose object is whole.
+    """The argument of `OnFinish`: an upload whose object is complete.
 
     Attributes:
-        id: its name, and the key to recognise it by when the hook runs again.
-        length: bytes.
-        metadata: what the client said of the file. Trust none of it.
-        storage: where the object is: `{"Type": "s3store", "Bucket": ..., "Key": ...}`.
+        id: the upload's id. The hook can recognise repeated calls by it.
+        length: the length of the file in bytes.
+        metadata: the metadata that the client sent. Do not trust it.
+        storage: the location of the object: `{"Type": "s3store", "Bucket": ..., "Key": ...}`.
     """
 
     id: UploadId
@@ -29,12 +30,13 @@ class FinishedUpload:
 
 
 OnFinish = Callable[[FinishedUpload], None]
-"""Runs at least once for each upload, after its object is whole and before the client is told.
+"""Called at least once for each upload, after its object is complete and before the client learns
+that the upload is finished.
 
-When it raises, the upload is not finished for the client, and it runs again at the next request
-for the upload. So make it safe to run twice for one id.
+If the hook raises, the upload stays unfinished, and the next request for the upload calls the hook
+again. So the hook must be idempotent: it may be called twice with the same id.
 
-A client whose first request brought the whole file is told where the upload is; but most clients
-send the file once more instead, as another upload. The first one is left for `tus-wsgi sweep`,
-which runs the hook again.
+If the request that creates the upload also sends the whole file, the error response contains the
+upload's URL. Most clients ignore it and send the file again as another upload. `tus-wsgi sweep`
+finishes the first one, and calls its hook again.
 """

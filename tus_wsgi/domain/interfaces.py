@@ -1,6 +1,6 @@
-"""What the service needs of the world, as protocols. Adapters implement them; nothing else does.
+"""The interfaces between the service and the packages that do I/O.
 
-Contract suites in `tests/stores` and `tests/lockers` prove each implementation.
+The contract tests in `tests/stores` and `tests/lockers` run against every implementation.
 """
 
 from __future__ import annotations
@@ -21,116 +21,118 @@ class BodyEnd(Enum):
     """Why a body ended."""
 
     COMPLETE = auto()
-    """Every byte that was announced has been read."""
+    """The whole body has been read."""
     DISCONNECTED = auto()
     """The client closed or reset the connection."""
     STALLED = auto()
-    """The client sent nothing for the whole network timeout."""
+    """The client sent nothing for `TUS_NETWORK_TIMEOUT`."""
     INTERRUPTED = auto()
-    """A newer request asked for the upload."""
+    """Another request asked for the upload's lock."""
     DRAINING = auto()
     """The process is shutting down."""
     TOO_LONG = auto()
-    """There is more than `limit()` allowed. The surplus was not handed out."""
+    """The body is longer than `Body.limit` allows. The surplus was not read."""
     MALFORMED = auto()
-    """The transfer coding is broken."""
+    """The chunked coding is broken."""
 
 
 class Body(Protocol):
-    """A request's body. It **ends, and never fails**: read until 0, keep what came, then ask why.
+    """A request's body. **Reading it never raises**: a broken body ends early.
 
-    So a store has one path, not a happy one and a sad one.
+    Read until `readinto` returns 0, keep the bytes, and then check `end`. So a store handles a body
+    that ends early like any other.
     """
 
     @property
     def content_length(self) -> int | None:
-        """Bytes that the request announced; None when it did not (chunked)."""
+        """The Content-Length; None for a chunked body."""
 
     @property
     def end(self) -> BodyEnd:
-        """Why the body ended. To be asked only after `readinto` has returned 0."""
+        """Why the body ended. Only valid after `readinto` has returned 0."""
 
     def limit(self, size: int) -> None:
-        """Hand out at most `size` bytes; a body with more of them ends as `TOO_LONG`."""
+        """Return at most `size` bytes from `readinto`. A longer body ends as `TOO_LONG`."""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill `buffer` from its start, blocking for at least one byte; 0 when the body has ended.
+        """Read into the beginning of `buffer`. Blocks until at least one byte has arrived.
 
         Returns:
-            how many bytes were written, at most `len(buffer)`.
+            the number of bytes read, at most `len(buffer)`; 0 if the body has ended.
         """
 
     def interrupt(self, end: BodyEnd, /) -> None:
-        """End the body now, from any thread: the reader gets what has arrived, and then 0."""
+        """End the body now, from any thread. The reader gets what has arrived, and then 0."""
 
     def trailers(self) -> Mapping[str, str]:
-        """The fields that followed a complete body, by lower-case names.
+        """Return the trailer fields of a complete body, by lower-case names.
 
-        Empty where there were none, and where the server keeps them to itself.
+        Empty if there are none, or if the WSGI server does not pass them on.
         """
 
 
 class BufferedBody(Body, Protocol):
-    """A body that is not handed on before all of it is here."""
+    """A body that is received completely before it can be read."""
 
     def receive(self) -> BodyEnd:
-        """Read all of it, and say why it ended. Then `readinto` hands it on.
+        """Receive the whole body, and return why it ended. `readinto` reads from it afterwards.
 
         Raises:
-            StoreUnavailable: there is no room for it.
+            StoreUnavailable: the disk is full.
         """
 
     def digest(self, algorithm: Algorithm) -> bytes:
-        """The checksum of all that was received."""
+        """Return the digest of the received bytes."""
 
 
 class BodyBuffer(Protocol):
-    """Where bodies wait for their checksums to be found right."""
+    """Buffers bodies until their checksums are verified."""
 
     def __call__(self, body: Body, /) -> AbstractContextManager[BufferedBody]:
-        """Hold a body back. Leaving the context frees what it takes."""
+        """Buffer `body`. Leaving the context frees the buffer."""
 
 
 AssertHeld = Callable[[], None]
-"""Raises `LockLost` when an upload's lock has passed on. A store calls it before each write."""
+"""Raises `LockLost` if the request has lost the lock. A store calls it before each write."""
 
 
 class Upload(Protocol):
-    """One upload in a store. Every method but `info` must be called under the upload's lock.
+    """An upload in a store. The caller of every method but `content` must hold the upload's lock.
 
-    Those that write take `assert_held`, and raise what it raises.
+    A method that writes takes `assert_held`, and raises `LockLost` if it does.
     """
 
     @property
     def info(self) -> UploadInfo:
-        """What is known of it. The offset is certain only after `load_offset`, or when finished."""
+        """The upload's info. Its offset is valid after `load_offset`, and in a finished upload."""
 
     @property
     def storage(self) -> Mapping[str, str]:
-        """Where the object is, in the store's own terms."""
+        """The location of the object, see `FinishedUpload.storage`."""
 
     def load_offset(self) -> None:
-        """Find out how many bytes are stored.
+        """Load the number of stored bytes into `info.offset`.
 
         Raises:
-            UploadGone: its bytes were removed behind our back.
-            PartialUnusable: a final one names an upload that is not there, or is no partial one.
+            UploadGone: another program removed the stored bytes.
+            InvalidPartial: a final upload names an upload that does not exist or is not a partial
+                upload.
             StoreUnavailable: the store did not answer.
         """
 
     def declare_length(
         self, length: int, assert_held: AssertHeld, *, is_open: bool = False
     ) -> None:
-        """Record the length of an upload that was begun without one, or that was open.
+        """Record the length of an upload that was created without a length, or is open.
 
         Args:
-            length: the caller has checked it.
-            assert_held: see above.
-            is_open: whether more may follow all the same.
+            length: the length, which the caller has checked.
+            assert_held: see `AssertHeld`.
+            is_open: whether the upload stays open, see `UploadInfo.is_open`.
         """
 
     def extend_expiry(self, expires: datetime, assert_held: AssertHeld) -> None:
-        """Record a later instant at which the upload lapses. The caller decided that it is due."""
+        """Record a later expiry. The caller decides when: see `tus_wsgi.domain.expiry`."""
 
     def append(
         self,
@@ -138,144 +140,148 @@ class Upload(Protocol):
         assert_held: AssertHeld,
         on_stored: Callable[[int], None] | None = None,
     ) -> None:
-        """Store the body at the end, as much of it as comes. `info.offset` tells how much that was.
+        """Store the body at the end of the upload, and update `info.offset`.
 
         Args:
-            body: read until it ends. It hands out no more than what is missing.
-            assert_held: see above.
-            on_stored: told the offset that is stored for good, now and then while the body comes.
+            body: read until it ends. Its limit is at most the rest of the upload.
+            assert_held: see `AssertHeld`.
+            on_stored: called with the offset from time to time while the body is received.
 
         Raises:
-            StoreUnavailable: something could not be stored. What `load_offset` finds afterwards is
-                at least what it found before.
+            StoreUnavailable: not all bytes could be stored. The offset that `load_offset` returns
+                afterwards is not less than before (D-03).
         """
 
     def assemble(self, assert_held: AssertHeld) -> bool:
-        """Make the object out of a full upload. Doing it twice is doing it once.
+        """Make the object of a full upload. Idempotent (D-05).
 
         Returns:
-            whether this very instance made it, here or in `append`; False when it was found made.
+            whether this instance made the object, here or in `append`; False if it existed.
 
         Raises:
-            PartialUnusable: one of a final upload's partial ones was removed meanwhile.
-            UploadGone: its bytes were removed behind our back.
-            StoreUnavailable: the store did not answer; try again.
+            InvalidPartial: a partial upload of a final upload was removed meanwhile.
+            UploadGone: another program removed the stored bytes.
+            StoreUnavailable: the store did not answer. A retry is safe.
         """
 
     def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
-        """Record that the object is whole and the application knows.
+        """Record that the object is complete, and that the application's hook has returned (D-06).
 
         Args:
-            assert_held: see above.
-            lazily: leave it to whoever looks next, if the store can see by itself that the object
-                is whole. It saves a write; but the application would be told again.
+            assert_held: see `AssertHeld`.
+            may_defer: whether the record may be left to the next request, if the store can tell
+                from the object alone that the upload is finished. This saves a write, but the next
+                request would call the hook again.
         """
 
     @property
     def is_cacheable(self) -> bool:
-        """Whether the next request may continue with this object instead of reading the store.
+        """Whether the next request may use this instance instead of reading the store.
 
-        It knows all that `load_offset` would find, more bytes are to come, and it is small.
+        True if its offset is up to date, more bytes are to follow, and it needs little memory.
         """
 
     def terminate(self, assert_held: AssertHeld) -> None:
-        """Remove everything that belongs to the upload; the record of it last.
+        """Remove everything that belongs to the upload; its record last (D-13).
 
         Raises:
-            StoreUnavailable: something is left; the upload can still be found and terminated.
+            StoreUnavailable: something is left. The upload still exists, and a retry is safe.
         """
 
     def content(self) -> Content:
-        """The bytes of an upload whose object is whole. It needs no lock.
+        """Return the bytes of an upload whose object is complete. Needs no lock.
 
         Raises:
-            UploadUnfinished: it is not.
-            UploadGone: the object was removed behind our back.
+            UploadIncomplete: the object does not exist yet.
+            UploadGone: another program removed the object.
             StoreUnavailable: the store did not answer.
         """
 
 
 class Store(Protocol):
-    """Where uploads live."""
+    """Stores uploads."""
 
     @property
     def max_size(self) -> int:
-        """Bytes of the largest upload that can be stored, whatever its parts."""
+        """The size of the largest upload that the store can hold."""
 
     def create(self, info: UploadInfo, *, record_now: bool) -> Upload:
-        """Begin an upload.
+        """Create an upload.
 
         Args:
-            info: what is known of it. A final upload's length becomes known when it is measured.
-            at_once: when this returns, any process finds the upload. Otherwise its bytes follow in
-                this very request, and it is found once `append`, `assemble` or `finish` returns.
+            info: the new upload's info. `load_offset` adds the length of a final upload.
+            record_now: whether every process can open the upload when this returns. If not, the
+                same request continues with the upload, and other processes can open it after
+                `append`, `assemble` or `finish`.
 
         Raises:
-            UploadTooLarge: no upload of this length can be stored.
-            StoreUnavailable: nothing was begun.
+            UploadTooLarge: the store cannot hold an upload of this length.
+            StoreUnavailable: the upload was not created.
         """
 
     def discard(self, ids: Iterable[UploadId]) -> None:
-        """Remove uploads that nobody is to change any more, without their locks.
+        """Remove finished partial uploads without holding their locks.
 
         Raises:
-            StoreUnavailable: some of them are left.
+            StoreUnavailable: some of the uploads are left.
         """
 
     def open(self, id: UploadId) -> Upload:
-        """The upload of this id.
+        """Return the upload with this id.
 
         Raises:
-            UploadNotFound: there is none.
+            UploadNotFound: no upload has this id.
             StoreUnavailable: the store did not answer.
         """
 
 
 class Lock(Protocol):
-    """The right to change one upload, for now."""
+    """The lock of an upload, held by a request."""
 
     @property
     def holder(self) -> Hashable | None:
-        """Identifies this holder for the next one; None if the locker cannot tell holders apart.
+        """Identifies this holder of the lock; None if the locker cannot tell holders apart.
 
-        Holders of the same process may have equal values.
+        Holders in the same process may have equal values.
         """
 
     @property
     def previous_holder(self) -> Hashable | None:
-        """The `holder` of the lock before this one, in any process; None if that is not known."""
+        """The `holder` before this one, in any process; None if it is unknown."""
 
     def assert_held(self) -> None:
-        """Raise `LockLost` unless the lock is still ours."""
+        """Raise `LockLost` if this request no longer holds the lock."""
 
 
 class Locker(Protocol):
-    """Who may change an upload: one request at a time, over all workers and hosts it covers."""
+    """Lets one request at a time change an upload, across the workers and hosts that it covers."""
 
     def lock(
         self, id: UploadId, *, on_release_request: Callable[[], None]
     ) -> AbstractContextManager[Lock]:
-        """Wait for the upload, asking its holder to let go.
+        """Acquire the upload's lock, and release it when the context is left.
+
+        The current holder is asked to release it.
 
         Args:
             id: the upload.
-            on_release_request: called, from any thread and perhaps repeatedly, when somebody else
-                wants the lock. It must return at once.
+            on_release_request: called when another request asks for the lock: from any thread, and
+                possibly repeatedly. It must return at once.
 
         Raises:
-            UploadLocked: on entering, when the holder did not let go in time.
-            LockerUnavailable: on entering, when it cannot be known who holds the lock.
+            UploadLocked: on entering, if the holder did not release the lock in time.
+            LockerUnavailable: on entering, if the lock service did not answer.
         """
 
     def last_holder(self, id: UploadId) -> Hashable | None:
-        """Return what a request that acquired the lock now would see as its previous holder.
+        """Return the `Lock.previous_holder` that a request would get if it acquired the lock now.
 
-        Only meaningful for a new upload that no other request knows yet. Never fails.
+        Only meaningful for a new upload that no other request knows yet. Never raises.
         """
 
 
 class Observer(Protocol):
-    """Somebody who is told what happened, and can neither refuse nor delay it."""
+    """Receives events after the fact, for logs, metrics and traces."""
 
     def __call__(self, event: Event, /) -> None:
-        """Take note. Raising is a bug in the observer: it is logged and forgotten."""
+        """Handle an event. The request waits for it. An exception is logged and ignored."""

@@ -1,6 +1,6 @@
-"""The words of resumable uploads, as values: ids, metadata, and what is known of an upload.
+"""The value types of an upload: its id, its metadata and its info.
 
-Bytes are `int`; instants are `datetime` in UTC. Everything here is frozen.
+Sizes and offsets are in bytes; times are `datetime` in UTC. All classes are frozen.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ GIB = 1024 * MIB
 TIB = 1024 * GIB
 
 UploadId = NewType("UploadId", str)
-"""An upload's name: URL-safe, and unguessable where it is ours. Whoever knows it may write."""
+"""A URL-safe upload id. New ids are unguessable, because a client that knows an id may write."""
 
 ID_BITS = 128
-"""Random bits in an id of ours: as many as a UUID has, and all of them random."""
+"""Random bits of a new id. A UUID has 128 bits too, but 122 of them are random."""
 
-# The part behind a "+" is an S3 UploadId: only tusd's ids have it. AWS makes UploadIds of
-# letters, digits, "." , "_" and "-"; other services of letters, digits, "-" and "~".
+# Only the ids of tusd have a "+". It is followed by an S3 UploadId, which consists of letters,
+# digits, ".", "_" and "-" on AWS, and of letters, digits, "-" and "~" on other services.
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,200}(\+[A-Za-z0-9._~-]{1,800})?")
 
 
 def parse_upload_id(text: str) -> UploadId:
-    """The id that `text` is.
+    """Return `text` as an upload id.
 
     Raises:
-        UploadNotFound: `text` can be no upload's id, so no upload has it.
+        UploadNotFound: `text` is not a valid id, so no upload has it.
     """
     if _UPLOAD_ID.fullmatch(text) is None:
         raise UploadNotFound
@@ -42,12 +42,16 @@ def parse_upload_id(text: str) -> UploadId:
 
 
 def new_upload_id(token: Callable[[int], str]) -> UploadId:
-    """A fresh id, from a `token` like `secrets.token_urlsafe`, which takes a number of bytes."""
+    """Return a new upload id.
+
+    Args:
+        token: returns a random URL-safe text of that many bytes, like `secrets.token_urlsafe`.
+    """
     return parse_upload_id(token(ID_BITS // 8))
 
 
 class Extension(StrEnum):
-    """The tus extensions offered, by the names of the `Tus-Extension` field."""
+    """The tus extensions, by their names in the `Tus-Extension` field."""
 
     CREATION = "creation"
     CREATION_WITH_UPLOAD = "creation-with-upload"
@@ -61,31 +65,31 @@ class Extension(StrEnum):
 
 
 class State(StrEnum):
-    """How far an upload is. It only ever moves downwards in this list."""
+    """The state of an upload. It changes only in this order."""
 
     RECEIVING = "receiving"
-    """Bytes are missing, or nobody has looked since the last of them arrived."""
+    """Bytes are missing, or the last of them have arrived and the record was not updated since."""
     FINISHING = "finishing"
-    """The object may be there, whole: look at it."""
+    """The object may be complete. Only the store can tell."""
     FINISHED = "finished"
-    """The object is whole and the application has been told."""
+    """The object is complete, and the application's `on_finish` hook has returned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What the client said of the file: pairs of a key and the bytes behind it.
+    """The metadata that the client sent with an upload.
 
     Attributes:
-        pairs: in the client's order; keys are unique and not empty.
-        raw: the `Upload-Metadata` field exactly as it was sent, so that it can be echoed exactly;
-            None when there was no such field (an upload that tusd created, for one).
+        pairs: keys and values in the client's order. Keys are unique and not empty.
+        raw: the `Upload-Metadata` field exactly as it was sent, so that responses can echo it; None
+            if there was no such field, or if tusd created the upload.
     """
 
     pairs: tuple[tuple[str, bytes], ...] = ()
     raw: str | None = None
 
     def text(self, key: str) -> str | None:
-        """The value of `key` as text, or None. Bytes that are no UTF-8 become U+FFFD."""
+        """Return the value of `key` as text, or None. Bytes that are not UTF-8 become U+FFFD."""
         for name, value in self.pairs:
             if name == key:
                 return value.decode("utf-8", "replace")
@@ -94,17 +98,17 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """That an upload is there to be joined with others. The application is not told of it."""
+    """Marks an upload as a partial upload of a concatenation. Partial uploads call no hook."""
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """That an upload has no bytes of its own: its file is made of others'.
+    """Marks an upload as the final upload of a concatenation. It accepts no bytes.
 
     Attributes:
-        partials: the uploads that it is made of, in their order; one may come twice.
-        raw: the `Upload-Concat` field exactly as it was sent, so that it can be echoed exactly;
-            None for an upload that tusd created.
+        partials: the partial uploads that are concatenated, in order. An upload may occur twice.
+        raw: the `Upload-Concat` field exactly as it was sent, so that responses can echo it; None
+            if tusd created the upload.
     """
 
     partials: tuple[UploadId, ...]
@@ -113,21 +117,22 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class UploadInfo:
-    """What is known of one upload.
+    """The properties of an upload.
 
     Attributes:
-        id: its name.
-        length: bytes of the whole file; None while the client has not said (deferred).
-        offset: bytes that are stored for good, counted from the first. It never decreases.
-        metadata: what the client said of the file.
-        state: how far it is.
-        created: when; None for an upload that another server created.
-        expires: when it lapses unless it is finished by then; None for never.
-        is_open: more may follow even at its full length, until the client says that this was all.
-            In tus an upload ends with its last byte; in the IETF's protocol it ends when told to.
-        concat: its place in a concatenation; None for an upload like any other. The length of a
-            final one is None while not all of its partials' are known, and its offset counts the
-            bytes of those that are finished.
+        id: the upload's id.
+        length: the length of the whole file; None while the client has not declared it (deferred).
+        offset: the number of stored bytes, without a gap from the first one. It never decreases
+            (D-03).
+        metadata: the metadata that the client sent.
+        state: the upload's state.
+        created: the time of the creation; None if another server created the upload.
+        expires: the time when the upload expires unless it is full by then; None for never.
+        is_open: whether the client has yet to declare the upload complete, even at its full length.
+            In tus an upload ends with its last byte, in the IETF protocol with this declaration.
+        concat: the role in a concatenation; None for an ordinary upload. The length of a final
+            upload is None until the lengths of all its partial uploads are known, and its offset
+            counts the bytes of the finished ones.
     """
 
     id: UploadId
@@ -142,10 +147,10 @@ class UploadInfo:
 
     @property
     def is_full(self) -> bool:
-        """Whether every byte has arrived and no more may follow. It may have to be finished yet."""
+        """Whether every byte is stored and no more may follow. The upload may be unfinished."""
         return self.length is not None and self.offset == self.length and not self.is_open
 
     @property
     def is_finished(self) -> bool:
-        """Whether the object is whole and the application has been told."""
+        """Whether the object is complete, and the application's `on_finish` hook has returned."""
         return self.state is State.FINISHED

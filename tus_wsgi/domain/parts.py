@@ -1,10 +1,10 @@
-"""Which bytes are which part: the arithmetic of S3 multipart uploads. Integers only, no I/O.
+"""Compute which bytes of an upload are which part of the S3 multipart upload. No I/O.
 
-**Part k always means the same bytes.** The plan is fixed when the upload is created and written
-into its record. So a part that is uploaded twice, late, or by a stalled predecessor holds the same
-bytes, parts may be uploaded in parallel, and a hole costs a re-send and never a corruption.
+**Part k always holds the same bytes** (D-01). The plan is fixed when the upload is created, and
+recorded. So a part that is uploaded twice, late, or by a stalled request holds the same bytes,
+parts may be uploaded in parallel, and a missing part is sent again and corrupts nothing.
 
-Sizes and offsets are in bytes; part numbers count from 1, as S3 counts them.
+Sizes and offsets are in bytes. Part numbers begin at 1, as in S3.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from dataclasses import dataclass, replace
 from tus_wsgi.domain.errors import UploadTooLarge
 from tus_wsgi.domain.model import GIB, MIB, TIB
 
-LADDER_STEPS = 10
-"""A ladder doubles its part size this often. 1,000 parts each of 16 MiB to 4 GiB hold 8 TiB."""
+MAX_PART_SIZES = 10
+"""Different part sizes in the plan of an upload of unknown length, each twice as large as the last.
+1,000 parts each of 16 MiB, 32 MiB, ... 4 GiB hold 8 TiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartLimits:
-    """What the service allows.
+    """The limits of the S3 service for multipart uploads.
 
     The defaults are those of AWS, see
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html.
 
     Attributes:
-        part_size: the size that is preferred for every part but the last.
-        min_part_size: no part but the last may be smaller.
-        max_part_size: no part may be larger.
+        part_size: the preferred size of every part but the last.
+        min_part_size: the smallest size of every part but the last.
+        max_part_size: the largest size of a part.
         max_parts: the highest part number.
-        max_object_size: the largest object.
+        max_object_size: the size of the largest object.
     """
 
     part_size: int = 16 * MIB
@@ -42,22 +43,23 @@ class PartLimits:
 
     @property
     def max_length(self) -> int:
-        """Bytes of the longest upload, whether its length is known in advance or not."""
-        equal = self.max_part_size * self.max_parts
-        return min(self.max_object_size, equal, _ladder(self).capacity(self.max_parts))
+        """The length of the longest upload, whether its length is known in advance or not."""
+        of_equal_parts = self.max_part_size * self.max_parts
+        of_growing_parts = _growing_plan(self).capacity(self.max_parts)
+        return min(self.max_object_size, of_equal_parts, of_growing_parts)
 
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """Where each part begins.
+    """The sizes of the parts, and so the offset where each part begins.
 
     Attributes:
-        part_size: bytes of part 1.
-        double_every: after this many parts the part size doubles; 0 for never (equal parts).
-        doublings: how often it doubles at most.
-        parts_before: parts of any size that another server (tusd) had uploaded before there was a
-            plan. Nobody uploads them again, so it does no harm that they follow none.
-        bytes_before: bytes of those parts.
+        part_size: the size of part 1.
+        double_every: the number of parts after which the part size doubles; 0 for equal parts.
+        doublings: how many times the part size doubles at most.
+        parts_before: parts of any size that another server (tusd) had uploaded before the plan was
+            made. They are never uploaded again, so D-01 holds for them without a plan.
+        bytes_before: the total size of those parts.
     """
 
     part_size: int
@@ -67,11 +69,11 @@ class PartPlan:
     bytes_before: int = 0
 
     def size(self, number: int) -> int:
-        """Bytes of part `number`, unless the upload ends within it."""
+        """Return the size of part `number` if the upload does not end within it."""
         return self.part_size << self._step(number - self.parts_before)
 
     def start(self, number: int) -> int:
-        """The offset of the first byte of part `number`, one of those behind `parts_before`."""
+        """Return the offset where part `number` begins. It must be greater than `parts_before`."""
         index = number - self.parts_before
         step = self._step(index)
         below = self.part_size * self.double_every * ((1 << step) - 1)
@@ -79,7 +81,7 @@ class PartPlan:
         return self.bytes_before + below + within
 
     def number_at(self, offset: int) -> int:
-        """The number of the part that holds the byte at `offset`."""
+        """Return the number of the part that holds the byte at `offset`."""
         step = 0
         while step < self.doublings and offset >= self.start((step + 1) * self.double_every + 1):
             step += 1
@@ -87,19 +89,19 @@ class PartPlan:
         return first + (offset - self.start(first)) // (self.part_size << step)
 
     def capacity(self, max_parts: int) -> int:
-        """Bytes that fit into parts 1 to `max_parts`."""
+        """Return the number of bytes that fit into parts 1 to `max_parts`."""
         return self.start(max_parts + 1)
 
     def expected_size(self, number: int, length: int | None) -> int:
-        """Bytes that part `number` has once it is there, in an upload of `length` bytes.
+        """Return the size of part `number` in an upload of `length` bytes.
 
-        With a length of None (not yet known) every part is full.
+        If the length is None (unknown), every part is full.
         """
         full = self.size(number)
         return full if length is None else max(0, min(full, length - self.start(number)))
 
     def is_one_part(self, end: int | None) -> bool:
-        """Whether an upload that ends at `end` has no part but the first; None: nobody knows."""
+        """Return whether an upload of `end` bytes has only one part; False if `end` is None."""
         return end is not None and end <= self.size(1)
 
     def _step(self, index: int) -> int:
@@ -110,7 +112,14 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part that S3 has. `etag` and `crc32` are as S3 writes them; `crc32` is not always told."""
+    """A part that S3 has stored.
+
+    Attributes:
+        number: the part number.
+        size: the part's size.
+        etag: the ETag, as S3 writes it.
+        crc32: the CRC-32, as S3 writes it; None if S3 does not return it.
+    """
 
     number: int
     size: int
@@ -119,17 +128,17 @@ class Part:
 
 
 def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
-    """The plan for an upload of `length` bytes; None where the length is not known yet.
+    """Return the plan of an upload of `length` bytes; None for an unknown length.
 
-    A known length gets equal parts, as small as preferred and as large as the number of parts
-    demands. An unknown one gets a ladder, so that small uploads have small parts and the largest
-    object fits all the same.
+    An upload of known length gets equal parts of the preferred size, or larger ones if there would
+    be too many. An upload of unknown length gets growing parts, so that a small upload has small
+    parts and the largest object fits nevertheless.
 
     Raises:
-        UploadTooLarge: the upload would not fit, however it is cut.
+        UploadTooLarge: the upload does not fit into the largest plan.
     """
     if length is None:
-        return _ladder(limits)
+        return _growing_plan(limits)
     if length > limits.max_length:
         raise UploadTooLarge(limits.max_length, length)
     return PartPlan(max(limits.part_size, -(-length // limits.max_parts)))
@@ -138,20 +147,26 @@ def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
 def plan_after(
     run: list[Part], length: int | None, limits: PartLimits, listed: Iterable[Part] = ()
 ) -> PartPlan:
-    """The plan for what follows `run`, the parts of an upload that had no plan.
+    """Return the plan of the rest of an upload whose parts `run` were uploaded without a plan.
 
-    Of what is `listed` behind a gap nobody knows which bytes it holds: those that were to be in
-    front of it may have been more, or fewer, than the plan's part has. So none has the plan's size.
+    A listed part behind a gap holds unknown bytes, because the missing parts may have had any size.
+    So the plan has a part size that no such part has: `contiguous` then ignores those parts.
+
+    Args:
+        run: the parts 1, 2, ... up to the first gap.
+        length: the upload's length; None if it is unknown.
+        limits: the limits of the service.
+        listed: all parts that S3 lists.
 
     Raises:
-        UploadTooLarge: the rest does not fit into the part numbers that are left.
+        UploadTooLarge: the rest does not fit into the remaining part numbers.
     """
     done = sum(part.size for part in run)
     left = limits.max_parts - len(run)
     if left <= 0:
         raise UploadTooLarge(done, length)
-    most = limits.max_object_size if length is None else length
-    size = max(limits.part_size, -(-(most - done) // left))
+    max_length = limits.max_object_size if length is None else length
+    size = max(limits.part_size, -(-(max_length - done) // left))
     plan = PartPlan(size, parts_before=len(run), bytes_before=done)
     others = [part for part in listed if part.number > len(run)]
     while any(part.size == plan.expected_size(part.number, length) for part in others):
@@ -162,11 +177,11 @@ def plan_after(
 
 
 def contiguous(plan: PartPlan | None, length: int | None, listed: Iterable[Part]) -> list[Part]:
-    """The parts 1, 2, ... up to the first that is missing, from those that S3 lists.
+    """Return the parts 1, 2, ... up to the first missing one, of the parts that S3 lists (D-02).
 
-    Parts behind a gap count for nothing: they hold the right bytes, and will be sent again. Of
-    several entries with one number (SeaweedFS lists a part twice after a lost answer) the one of
-    the plan's size counts. Without a plan every size is right.
+    Parts behind a gap are ignored: they hold the right bytes, and are sent again. If several
+    entries have the same number (SeaweedFS lists a part twice after a lost response), the one with
+    the size of the plan is used. Without a plan every size is valid.
     """
 
     def fits(part: Part) -> bool:
@@ -181,11 +196,12 @@ def contiguous(plan: PartPlan | None, length: int | None, listed: Iterable[Part]
     return run
 
 
-def _ladder(limits: PartLimits) -> PartPlan:
-    every = max(1, limits.max_parts // LADDER_STEPS)
-    steps = min(LADDER_STEPS, limits.max_parts)
-    # Large enough for the largest object, where doubling is not cut off by the largest part.
-    wanted = -(-limits.max_object_size // (every * ((1 << steps) - 1)))
+def _growing_plan(limits: PartLimits) -> PartPlan:
+    """Return the plan of an upload of unknown length."""
+    double_every = max(1, limits.max_parts // MAX_PART_SIZES)
+    sizes = min(MAX_PART_SIZES, limits.max_parts)
+    # With this size the largest object fits, unless `max_part_size` ends the doubling early.
+    wanted = -(-limits.max_object_size // (double_every * ((1 << sizes) - 1)))
     size = max(limits.part_size, min(wanted, limits.max_part_size))
-    doublings = min(steps - 1, (limits.max_part_size // size).bit_length() - 1)
-    return PartPlan(size, every, doublings)
+    doublings = min(sizes - 1, (limits.max_part_size // size).bit_length() - 1)
+    return PartPlan(size, double_every, doublings)

@@ -1,4 +1,4 @@
-"""What must hold before an upload is changed. Each rule raises, or says nothing. No I/O."""
+"""Rules that a request must satisfy before it changes an upload. No I/O."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from tus_wsgi.domain.model import UploadInfo
 
 
 def check_declared(length: int, info: UploadInfo, max_size: int) -> None:
-    """Refuse a length that a request says belatedly, if the upload cannot have it.
+    """Check a length that is declared after the upload was created.
+
+    Args:
+        length: the length that the request declares.
+        info: the upload.
+        max_size: bytes of the largest upload.
 
     Raises:
-        LengthMismatch: it contradicts an earlier one, or what is stored.
-        UploadTooLarge: no upload may be that long.
+        LengthMismatch: the length contradicts an earlier one, or the bytes that are stored.
+        UploadTooLarge: the length exceeds `max_size`.
     """
     if info.length is not None and length != info.length:
         raise LengthMismatch(f"{info.length}, as declared before", length)
@@ -22,14 +27,21 @@ def check_declared(length: int, info: UploadInfo, max_size: int) -> None:
 
 
 def check_fits(offset: int, content_length: int | None, length: int | None, max_size: int) -> None:
-    """Refuse a length that is too long, and a body that says in advance that it is.
+    """Check that an upload, and a body that is appended to it, are not too long.
+
+    Args:
+        offset: bytes of the upload that are stored.
+        content_length: the body's Content-Length; None if it has none.
+        length: the upload's length; None if it is unknown.
+        max_size: bytes of the largest upload.
 
     Raises:
-        UploadTooLarge: it is; as `LengthExceeded` where only the upload's own length says so.
+        LengthExceeded: the body exceeds the upload's length.
+        UploadTooLarge: the length exceeds `max_size`, or the body does.
     """
     if length is not None and length > max_size:
         raise UploadTooLarge(max_size, length)
     limit = max_size if length is None else length
     if content_length is not None and offset + content_length > limit:
-        refusal = UploadTooLarge if length is None else LengthExceeded
-        raise refusal(limit, offset + content_length)
+        error = UploadTooLarge if length is None else LengthExceeded
+        raise error(limit, offset + content_length)

@@ -47,7 +47,7 @@ class AppendOperation:
         lock: the upload's lock, held by this request.
         max_size: bytes of the largest upload.
         events: receives `BytesStored`.
-        on_progress: receives the progress; None if the client cannot be told.
+        on_progress: see `OnProgress`; None if the client does not expect progress.
     """
 
     command: Create | Append

@@ -1,8 +1,8 @@
 """A cache of uploads between two requests of one process.
 
 A client that sends its file in many requests mostly sends them over one connection, so to one
-process. The second request need not read the upload from the store again if nobody else has changed
-it meanwhile, and only the lock can tell that: see `Lock.previous_holder`.
+process. The second request need not read the upload from the store again if no other
+request has changed it since, which only the lock can tell: see `Lock.previous_holder`.
 """
 
 from __future__ import annotations

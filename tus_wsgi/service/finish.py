@@ -68,7 +68,7 @@ class Finisher:
         if not upload.info.is_full or upload.info.is_finished:
             return
         concat = upload.info.concat
-        # The application is told of final uploads only, not of their parts.
+        # The hook is called for the final upload, not for its partial uploads.
         on_finish = None if isinstance(concat, Partial) else self._on_finish
         made = upload.assemble(lock.assert_held)
         if on_finish is not None:

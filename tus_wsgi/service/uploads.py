@@ -403,7 +403,7 @@ class UploadService:
         except StoreUnavailable as error:
             upload = self._reopen(info.id, error)
             self._extend_expiry(upload, lock)
-            # A client that is told the full length as the offset never asks again.
+            # A client that gets the full length as the offset sends no further request.
             self._finisher.finish_if_full(upload, lock)
             end = BodyEnd.COMPLETE
         except (UploadTooLarge, LengthMismatch):
@@ -431,7 +431,7 @@ class UploadService:
         upload = self._store.open(command.id)
         if not upload.info.is_finished:
             self._load_offset(upload)
-        # With a hook, a whole object is not finished before the hook has returned.
+        # With a hook, even a complete object is not finished before the hook has returned.
         if self._finisher.has_hook and not upload.info.is_finished:
             raise UploadIncomplete
         content = upload.content()

@@ -102,7 +102,7 @@ def test_a_request_can_have_a_checksum(head: RequestHead) -> None:
     )
     verification = verification_of(request)
     assert verification is not None
-    assert verification.announced == ZEROS
+    assert verification.header_checksum == ZEROS
     assert verification.checksums({}) == [ZEROS]
 
 
@@ -114,7 +114,7 @@ def test_a_checksum_can_be_announced_as_a_trailer(trailer: str) -> None:
     for head in (patch(), post({"Content-Type": OCTETS})):
         verification = verification_of(with_trailers(head, trailer))
         assert verification is not None
-        assert verification.announced is None
+        assert verification.header_checksum is None
         assert verification.checksums({"upload-checksum": SHA1_ZEROS}) == [ZEROS]
         with pytest.raises(MalformedField) as caught:
             verification.checksums({"expires": "never"})
