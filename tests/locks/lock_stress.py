@@ -23,7 +23,7 @@ from typing import NoReturn, Self
 import pytest
 
 from tests.harness.lockers import LEASE_KINDS, LockerSpec
-from tests.locks.register import Overlap, Register
+from tests.locks.critical_section import Overlap, Register
 from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.domain.events import LockEvent
 from tus_wsgi.domain.interfaces import Lock, Locker
