@@ -22,7 +22,13 @@ from demo.seaweedfs import start_seaweedfs
 from tests.harness.lockers import LEASE_KINDS, LockerSpec, s3_locker_spec
 from tests.harness.servers.dynamodb import running_dynamodb
 from tests.lockers.locking import ForkServer
-from tests.locks.handover import Holder, measure_all, percentile, side_by_side, targets
+from tests.locks.handover import (
+    HolderState,
+    concurrent_states,
+    measure_concurrently,
+    percentile,
+    targets,
+)
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.file import ofd
 from tus_wsgi.lockers.file.locker import lock_id_of, waiter_id_of
@@ -85,7 +91,7 @@ def print_handover(samples: int) -> int:
     missed: list[str] = []
     with (
         tempfile.TemporaryDirectory() as directory,
-        closing(ForkServer(gevent=True)) as nursery,
+        closing(ForkServer(gevent=True)) as fork_server,
         locker_specs(Path(directory)) as specs,
     ):
         print_heading("locker", "holder", "samples", "p50", "p99", "maximum", "target")
@@ -95,20 +101,21 @@ def print_handover(samples: int) -> int:
             figures = (percentile(waits, 50), percentile(waits, 99), waits[-1])
             cells = [f"{1000 * figure:.1f} ms" for figure in figures]
             print_row(spec.kind, "none", str(samples), *cells, "")
-            for holders in side_by_side(spec.kind):
-                for holder, waits in measure_all(spec, holders, nursery, samples=count).items():
-                    if not print_waits(spec.kind, holder, waits):
-                        missed.append(f"{spec.kind} {holder}")
+            for states in concurrent_states(spec.kind):
+                measured = measure_concurrently(spec, states, fork_server, samples=count)
+                for state, waits in measured.items():
+                    if not print_waits(spec.kind, state, waits):
+                        missed.append(f"{spec.kind} {state}")
     print(f"targets missed: {', '.join(missed)}" if missed else "targets met")
     return 1 if missed else 0
 
 
-def print_waits(kind: str, holder: Holder, waits: list[float]) -> bool:
+def print_waits(kind: str, state: HolderState, waits: list[float]) -> bool:
     """Print a row. Return whether 99 of 100 samples meet the target."""
-    target = targets(kind)[holder]
+    target = targets(kind)[state]
     figures = (percentile(waits, 50), percentile(waits, 99), waits[-1])
     cells = [f"{figure:.2f} s" for figure in figures]
-    print_row(kind, holder, str(len(waits)), *cells, f"{target} s")
+    print_row(kind, state, str(len(waits)), *cells, f"{target} s")
     return figures[1] < target
 
 

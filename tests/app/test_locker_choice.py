@@ -13,7 +13,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 from demo.seaweedfs import SeaweedFS
 from tests.harness.servers.dynamodb import DynamoDB
 from tests.harness.servers.gunicorn import Gunicorn
-from tests.lockers.locking import Holder, ignore
+from tests.lockers.locking import Holder, ignore_request
 from tus_wsgi import Settings, SettingsError, TusMiddleware
 from tus_wsgi.app import make_locker
 from tus_wsgi.domain.errors import UploadLocked
@@ -24,7 +24,7 @@ from tus_wsgi.lockers.lease.records import LockerUnsupported
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-A = UploadId("a")
+ID = UploadId("a")
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_locker_setting_selects_dynamodb(
     for name, value in dynamodb.environ().items():
         monkeypatch.setenv(name, value)
     environ = {"TUS_S3_BUCKET": "b", "TUS_LOCKER": "dynamodb", "TUS_LOCK_TABLE": lock_table}
-    with make_locker(Settings.from_environ(environ)).lock(A, on_release_request=ignore):
+    with make_locker(Settings.from_environ(environ)).lock(ID, on_release_request=ignore_request):
         assert [item for item in dynamodb.items(lock_table) if "holder" in item]
     with pytest.raises(LockerUnsupported, match="TUS_LOCK_TABLE"):
         make_locker(Settings.from_environ({**environ, "TUS_LOCK_TABLE": "nowhere"}))
@@ -118,7 +118,7 @@ def test_locks_in_the_bucket_have_their_own_prefix(
         listed = s3.client().list_objects_v2(Bucket=s3.bucket, Prefix=prefix)
         return [item["Key"] for item in listed.get("Contents", [])]
 
-    with make_locker(Settings.from_environ(environ)).lock(A, on_release_request=ignore):
+    with make_locker(Settings.from_environ(environ)).lock(ID, on_release_request=ignore_request):
         assert len(keys()) == 1
     assert keys() == []
 
@@ -133,9 +133,9 @@ def test_observers_receive_the_events_of_locks(region: None) -> None:
     locker = make_locker(Settings.from_environ(environ), [events.append])
     with Holder(locker):
         with pytest.raises(UploadLocked):
-            locker.lock(A, on_release_request=ignore).__enter__()
+            locker.lock(ID, on_release_request=ignore_request).__enter__()
         assert [type(event) for event in events] == [LockAcquired, LockTimedOut]
     assert isinstance(events[-1], LockReleased)
-    with pytest.raises(KeyError), locker.lock(A, on_release_request=ignore):
+    with pytest.raises(KeyError), locker.lock(ID, on_release_request=ignore_request):
         raise KeyError
     assert [type(event) for event in events[3:]] == [LockAcquired, LockReleased]

@@ -1,21 +1,24 @@
-"""A process with a locker that does what it is told, line by line, over a socket.
+"""A process with a locker that carries out commands, one per line, from a socket.
 
-    lock ID     take the lock in a thread of its own; says `locked ID TIME`, then `asked ID TIME` at
-                each request to let go, and keeps it; or says `refused ID TIME`
-    release ID  give it back; says `released ID TIME`
-    polite ID   like `lock`, but give it back when asked to
-    stalled ID  like `polite`, but it waits for a client that is silent, until its body is ended
-    check ID    says `held ID TIME`, or `lost ID TIME` if the lock is no longer its own
-    cancel ID   kill the greenlet that waits for it (only with gevent); says `cancelled ID TIME`
-    busy ID     take it and give it back without end, in four threads
-    stress N    N threads take and release random locks, and look for overlaps; says `overlaps N`
-    lag SECS    says `lag SECONDS`: the longest time for which another thread could not run
-    jump SECS   from now on the wall clock is wrong by so much
-    fork        let a child listen to the second socket, and begin
+    lock ID              acquire the lock in a thread and hold it; replies `locked ID TIME`, then
+                         `requested ID TIME` for each release request, or `timed_out ID TIME`
+    release ID           release it; replies `released ID TIME`
+    lock_cooperative ID  like `lock`, but release it on request
+    lock_stalled ID      like `lock_cooperative`, but blocked in a read from a silent client, which
+                         the release request interrupts
+    check ID             replies `held ID TIME`, or `lost ID TIME` if the lock was lost
+    cancel ID            kill the greenlet that waits for it (only with gevent); replies
+                         `cancelled ID TIME`
+    contend ID           acquire and release it without end, in four threads
+    stress N             N threads acquire and release random locks, and look for overlaps; replies
+                         `overlaps N`
+    measure_pause SECS   replies `pause SECONDS`: the longest time for which a thread did not run
+    shift_clock SECS     shift the wall clock by so many seconds
+    fork                 fork a child that reads commands from the second socket
 
-It begins with `ready PID`, and ends when the other side hangs up. TIME is the monotonic clock,
-which is one for all processes of a host. `tests.lockers.locking.ForkServer` runs this, having
-patched the process for gevent or not.
+The first reply is `ready PID`. The process ends when the other side closes the socket. TIME is the
+monotonic clock, which all processes of a host share. `tests.lockers.locking.ForkServer` runs this,
+with or without gevent's patches.
 """
 
 from __future__ import annotations
@@ -40,84 +43,84 @@ from tus_wsgi.domain.model import UploadId
 
 
 class Cancelled(BaseException):
-    """Like `GreenletExit`: no `except Exception` catches it."""
+    """Like `GreenletExit`: `except Exception` does not catch it."""
 
 
-class Server:
-    """Does what one socket says."""
+class CommandServer:
+    """Carry out the commands from one socket."""
 
     def __init__(self, locker: Locker, spec: LockerSpec, fd: int) -> None:
         self._locker = locker
-        self._place = spec
+        self._spec = spec
         self._locks: dict[str, Lock] = {}
         self._connection = socket.socket(fileno=fd)
         self._releases: dict[str, threading.Event] = {}
-        self._kill: dict[str, Callable[[], None]] = {}
+        self._cancel: dict[str, Callable[[], None]] = {}
         self._mutex = threading.Lock()
 
-    def say(self, *words: object) -> None:
+    def reply(self, *words: object) -> None:
         with self._mutex, suppress(ConnectionError):
             self._connection.sendall(" ".join(map(str, words)).encode() + b"\n")
 
-    def serve(self, childs_fd: int) -> None:
-        self.say("ready", os.getpid())
+    def serve(self, child_fd: int) -> None:
+        self.reply("ready", os.getpid())
         for line in self._connection.makefile("r", encoding="ascii"):
-            verb, *arguments = line.split()
-            if verb == "fork":
+            command, *arguments = line.split()
+            if command == "fork":
                 if os.fork() == 0:
-                    serve(Server(self._locker, self._place, childs_fd), -1)
+                    serve(CommandServer(self._locker, self._spec, child_fd), -1)
             else:
-                getattr(self, verb)(*arguments)
+                getattr(self, command)(*arguments)
 
-    def lock(self, id: str, *, polite: bool = False) -> None:
+    def lock(self, id: str, *, releases_on_request: bool = False) -> None:
         self._releases[id] = threading.Event()
-        threading.Thread(target=self._hold, args=(id, polite), daemon=True).start()
+        threading.Thread(target=self._hold, args=(id, releases_on_request), daemon=True).start()
 
-    def polite(self, id: str) -> None:
-        self.lock(id, polite=True)
+    def lock_cooperative(self, id: str) -> None:
+        self.lock(id, releases_on_request=True)
 
-    def stalled(self, id: str) -> None:
+    def lock_stalled(self, id: str) -> None:
         self._releases[id] = threading.Event()
         threading.Thread(target=self._stall, args=(id,), daemon=True).start()
 
     def _stall(self, id: str) -> None:
         client, body = socket.socketpair()
 
-        def asked() -> None:
+        def interrupt() -> None:
             with suppress(OSError):
                 body.shutdown(socket.SHUT_RD)
 
         try:
-            with client, body, self._locker.lock(UploadId(id), on_release_request=asked):
-                self.say("locked", id, time.monotonic())
-                with suppress(OSError):  # gevent's way of ending the wait
+            with client, body, self._locker.lock(UploadId(id), on_release_request=interrupt):
+                self.reply("locked", id, time.monotonic())
+                with suppress(OSError):  # gevent's way to end the wait
                     body.recv(1)
-            self.say("released", id, time.monotonic())
+            self.reply("released", id, time.monotonic())
         except UploadLocked:
-            self.say("refused", id, time.monotonic())
+            self.reply("timed_out", id, time.monotonic())
 
-    def _hold(self, id: str, polite: bool) -> None:
+    def _hold(self, id: str, releases_on_request: bool) -> None:
         release = self._releases[id]
         if "gevent" in sys.modules:
             import gevent
 
-            self._kill[id] = functools.partial(gevent.kill, gevent.getcurrent(), Cancelled)
+            self._cancel[id] = functools.partial(gevent.kill, gevent.getcurrent(), Cancelled)
 
-        def asked() -> None:
-            self.say("asked", id, time.monotonic())
-            if polite:
+        def on_release_request() -> None:
+            self.reply("requested", id, time.monotonic())
+            if releases_on_request:
                 release.set()
 
         try:
-            with self._locker.lock(UploadId(id), on_release_request=asked) as lock:
+            with self._locker.lock(UploadId(id), on_release_request=on_release_request) as lock:
                 self._locks[id] = lock
-                self.say("locked", id, time.monotonic())
+                self.reply("locked", id, time.monotonic())
                 release.wait()
-            self.say("released", id, time.monotonic())
+            self.reply("released", id, time.monotonic())
         except UploadLocked:
-            self.say("refused", id, time.monotonic())
+            self.reply("timed_out", id, time.monotonic())
         except Cancelled:
-            self.say("cancelled", id, time.monotonic())
+            self.reply("cancelled", id, time.monotonic())
 
     def release(self, id: str) -> None:
         self._releases[id].set()
@@ -126,18 +129,18 @@ class Server:
         try:
             self._locks[id].assert_held()
         except LockLost:
-            self.say("lost", id, time.monotonic())
+            self.reply("lost", id, time.monotonic())
         else:
-            self.say("held", id, time.monotonic())
+            self.reply("held", id, time.monotonic())
 
-    def jump(self, seconds: str) -> None:
+    def shift_clock(self, seconds: str) -> None:
         real = time.time
         time.time = lambda: real() + float(seconds)
 
     def cancel(self, id: str) -> None:
-        self._kill[id]()
+        self._cancel[id]()
 
-    def busy(self, id: str) -> None:
+    def contend(self, id: str) -> None:
         def run() -> None:
             while True:
                 with self._locker.lock(UploadId(id), on_release_request=lambda: None):
@@ -147,29 +150,29 @@ class Server:
             threading.Thread(target=run, daemon=True).start()
 
     def stress(self, number: str) -> None:
-        """Whoever holds a lock makes a file that only one can make."""
+        """Each holder creates a file that must not exist yet, and removes it."""
         overlaps: list[str] = []
 
         def run() -> None:
             for _ in range(10):
                 id = f"upload{random.randrange(5)}"
                 with self._locker.lock(UploadId(id), on_release_request=lambda: None):
-                    inside = Path(self._place.location).with_name(f"{id}.inside")
+                    file = Path(self._spec.location).with_name(f"{id}.held")
                     try:
-                        inside.touch(exist_ok=False)
+                        file.touch(exist_ok=False)
                     except FileExistsError:
                         overlaps.append(id)
                     time.sleep(0.001)
-                    inside.unlink(missing_ok=True)
+                    file.unlink(missing_ok=True)
 
         threads = [threading.Thread(target=run) for _ in range(int(number))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        self.say("overlaps", len(overlaps))
+        self.reply("overlaps", len(overlaps))
 
-    def lag(self, seconds: str) -> None:
+    def measure_pause(self, seconds: str) -> None:
         def run() -> None:
             longest = 0.0
             before = time.monotonic()
@@ -178,34 +181,34 @@ class Server:
                 time.sleep(0.001)
                 now = time.monotonic()
                 longest, before = max(longest, now - before), now
-            self.say("lag", longest)
+            self.reply("pause", longest)
 
         threading.Thread(target=run, daemon=True).start()
 
 
-def serve(server: Server, childs_fd: int) -> NoReturn:
-    """Serve until the other side hangs up, and end this process whatever its threads do."""
+def serve(server: CommandServer, child_fd: int) -> NoReturn:
+    """Serve until the other side closes the socket, and end this process with all its threads."""
     try:
-        server.serve(childs_fd)
+        server.serve(child_fd)
     except ConnectionError:
         pass
-    except BaseException:  # noqa: BLE001 - it would end the nursery otherwise
+    except BaseException:  # noqa: BLE001 - it would end the fork server otherwise
         traceback.print_exc()
     finally:
         os._exit(0)
 
 
 def main() -> None:
-    """Fork a server for each order that comes, with two sockets, over a control socket."""
+    """Fork a command server for each message on the control socket, which carries two sockets."""
     control = socket.socket(fileno=int(sys.argv[1]))
     while True:
-        order, fds, _, _ = socket.recv_fds(control, 4096, 2)
-        if not order:
+        message, fds, _, _ = socket.recv_fds(control, 4096, 2)
+        if not message:
             return
         if os.fork() == 0:
-            timeout, description = order.decode().split(" ", 1)
-            spec = LockerSpec.from_json(description)
+            timeout, spec_json = message.decode().split(" ", 1)
+            spec = LockerSpec.from_json(spec_json)
             os.environ.update(spec.environ)
-            serve(Server(spec.locker(float(timeout)), spec, fds[0]), fds[1])
+            serve(CommandServer(spec.locker(float(timeout)), spec, fds[0]), fds[1])
         for fd in fds:
             os.close(fd)

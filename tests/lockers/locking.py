@@ -1,4 +1,4 @@
-"""What the tests of the lockers share: threads that hold locks, and processes that do."""
+"""Threads and processes that hold locks, for the tests of the lockers."""
 
 from __future__ import annotations
 
@@ -20,68 +20,76 @@ from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.interfaces import Locker
 from tus_wsgi.domain.model import UploadId
 
-PATIENCE = 60.0
-"""Seconds until a test gives up on something that ought to happen soon, however slow the machine
-is."""
+MAX_WAIT = 60.0
+"""Seconds that a test waits for an expected event, so that a slow machine does not fail it."""
 
 ROOT = Path(__file__).parents[2]
 
-A = UploadId("a")
-B = UploadId("b")
+ID = UploadId("a")
+OTHER_ID = UploadId("b")
 
 
-def ignore() -> None:
-    """Be asked to let go, and not mind."""
+def ignore_request() -> None:
+    """Ignore a release request."""
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` holds."""
-    deadline = time.monotonic() + PATIENCE
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` returns True."""
+    deadline = time.monotonic() + MAX_WAIT
     while not condition():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, f"the condition was not met in {MAX_WAIT} s"
         time.sleep(0.002)
 
 
 class Holder:
-    """A thread that takes a lock and keeps it until it is told to let go.
+    """A thread that acquires a lock and holds it until `release` is called.
 
     Args:
-        polite: it also lets go when it is asked to.
+        locker: the locker.
+        id: the upload.
+        releases_on_request: whether a release request also ends the hold.
+
+    Attributes:
+        acquired: set when the thread has acquired the lock.
+        error: why it was not acquired.
+        request_count: the number of release requests so far.
     """
 
-    def __init__(self, locker: Locker, id: UploadId = A, *, polite: bool = False) -> None:
+    def __init__(
+        self, locker: Locker, id: UploadId = ID, *, releases_on_request: bool = False
+    ) -> None:
         self._locker = locker
         self._id = id
-        self._polite = polite
-        self._let_go = threading.Event()
+        self._releases_on_request = releases_on_request
+        self._must_release = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.held = threading.Event()
+        self.acquired = threading.Event()
         self.error: TusError | None = None
-        self._asked = threading.Semaphore(0)
-        self.times_asked = 0
+        self._requests = threading.Semaphore(0)
+        self.request_count = 0
 
     def _run(self) -> None:
         try:
             with self._locker.lock(self._id, on_release_request=self._on_release_request):
-                self.held.set()
-                self._let_go.wait()
+                self.acquired.set()
+                self._must_release.wait()
         except TusError as error:
             self.error = error
 
     def _on_release_request(self) -> None:
-        self.times_asked += 1
-        self._asked.release()
-        if self._polite:
-            self._let_go.set()
+        self.request_count += 1
+        self._requests.release()
+        if self._releases_on_request:
+            self._must_release.set()
 
-    def begin(self) -> Self:
-        """Start, and do not wait for the lock."""
+    def start(self) -> Self:
+        """Start the thread without waiting for the lock."""
         self._thread.start()
         return self
 
     def __enter__(self) -> Self:
-        self.begin()
-        assert self.held.wait(PATIENCE), f"did not get the lock: {self.error!r}"
+        self.start()
+        assert self.acquired.wait(MAX_WAIT), f"did not get the lock: {self.error!r}"
         return self
 
     def __exit__(
@@ -90,121 +98,122 @@ class Holder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.let_go()
+        self.release()
 
-    def let_go(self) -> None:
-        """Give the lock back, or never keep it, and end."""
-        self._let_go.set()
+    def release(self) -> None:
+        """Release the lock, or release it as soon as it is acquired, and wait for the thread."""
+        self._must_release.set()
         self.join()
 
     def join(self) -> None:
-        """Wait for the thread's end."""
-        self._thread.join(PATIENCE)
+        """Wait for the end of the thread."""
+        self._thread.join(MAX_WAIT)
         assert not self._thread.is_alive(), "the holder hangs"
 
-    def wait_until_asked(self) -> None:
-        """Wait for one more request to let go."""
-        assert self._asked.acquire(timeout=PATIENCE), "nobody asked the holder to let go"
+    def wait_for_request(self) -> None:
+        """Wait for one more release request."""
+        assert self._requests.acquire(timeout=MAX_WAIT), "the holder got no release request"
 
 
 class ForkServer:
-    """A process that has imported everything, and forks peers: a fresh start takes each a second.
+    """A process with all modules imported, which forks locker processes.
 
-    See `tests/lockers/locker_process.py`.
+    Starting a process with a new interpreter would take a second each. See
+    `tests/lockers/locker_process.py`.
     """
 
     def __init__(self, *, gevent: bool) -> None:
-        self._control, theirs = socket.socketpair()
+        self._control, other_end = socket.socketpair()
         patch = "from gevent import monkey; monkey.patch_all(); " if gevent else ""
         script = f"{patch}from tests.lockers.locker_process import main; main()"
-        with theirs:
+        with other_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", script, str(theirs.fileno())],
+                [sys.executable, "-c", script, str(other_end.fileno())],
                 cwd=ROOT,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[other_end.fileno()],
             )
 
-    def peer(self, spec: LockerSpec, *, timeout: float = 5.0) -> Peer:
-        """A new process with a locker for `spec`."""
-        talk, theirs = socket.socketpair()
-        forks, childs = socket.socketpair()
-        with theirs, childs:
-            order = f"{timeout} {spec.to_json()}".encode()
-            socket.send_fds(self._control, [order], [theirs.fileno(), childs.fileno()])
-        return Peer(Talk(talk), Talk(forks))
+    def start(self, spec: LockerSpec, *, timeout: float = 5.0) -> LockerProcess:
+        """Start a process with a locker for `spec`."""
+        connection, other_end = socket.socketpair()
+        child_connection, childs_end = socket.socketpair()
+        with other_end, childs_end:
+            message = f"{timeout} {spec.to_json()}".encode()
+            socket.send_fds(self._control, [message], [other_end.fileno(), childs_end.fileno()])
+        return LockerProcess(Connection(connection), Connection(child_connection))
 
     def close(self) -> None:
-        """End the nursery. The peers end with their conversations."""
+        """End the fork server. The locker processes end when their connections are closed."""
         self._control.close()
-        assert self._process.wait(PATIENCE) == 0
+        assert self._process.wait(MAX_WAIT) == 0
 
 
-class Peer:
+class LockerProcess:
     """Another process with a locker of its own."""
 
-    def __init__(self, talk: Talk, forks: Talk) -> None:
-        self.talk = talk
-        self._forks = forks
-        self.pid = int(talk.hear("ready"))
+    def __init__(self, connection: Connection, child_connection: Connection) -> None:
+        self.connection = connection
+        self._child_connection = child_connection
+        self.pid = int(connection.expect("ready"))
 
-    def fork(self) -> Talk:
-        """Let the process fork; the conversation with the child."""
-        self.talk.say("fork")
-        self._forks.hear("ready")
-        return self._forks
+    def fork(self) -> Connection:
+        """Make the process fork, and return the connection to its child."""
+        self.connection.send("fork")
+        self._child_connection.expect("ready")
+        return self._child_connection
 
     def kill(self) -> None:
-        """Kill the process, which gets no chance to tidy up."""
+        """Kill the process, so that it cannot clean up."""
         os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """Let the process stand still. It knows nothing of it."""
+        """Stop the process with SIGSTOP."""
         os.kill(self.pid, signal.SIGSTOP)
 
-    def go_on(self) -> None:
-        """Let it run again."""
+    def resume(self) -> None:
+        """Resume the stopped process."""
         os.kill(self.pid, signal.SIGCONT)
 
     def close(self) -> None:
-        """Hang up, upon which the process and its child end."""
-        self.talk.close()
-        self._forks.close()
+        """Close the connections, which ends the process and its child."""
+        self.connection.close()
+        self._child_connection.close()
 
 
-class Talk:
-    """A conversation with a peer, in lines."""
+class Connection:
+    """A connection to a locker process: commands and replies, one per line."""
 
     def __init__(self, connection: socket.socket) -> None:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(MAX_WAIT)
         self._connection = connection
         self._lines = connection.makefile("r", encoding="ascii")
 
-    def say(self, *words: str) -> None:
-        """Tell the peer to do something."""
+    def send(self, *words: str) -> None:
+        """Send a command."""
         self._connection.sendall(" ".join(words).encode() + b"\n")
 
-    def hear(self, *words: str) -> float:
-        """The number at the end of the next line, which has to begin with `words`.
+    def expect(self, *words: str) -> float:
+        """Read the next reply, which must begin with `words`, and return the number at its end.
 
-        Requests to let go are repeated, so they may stand before it.
+        Release requests are repeated, so `requested` replies before it are skipped.
         """
         while True:
-            *heard, number = self._lines.readline().split() or ["nothing", "nan"]
-            if tuple(heard) == words:
+            *reply, number = self._lines.readline().split() or ["nothing", "nan"]
+            if tuple(reply) == words:
                 return float(number)
-            assert heard[0] == "asked", f"expected {words}, got {heard}"
+            assert reply[0] == "requested", f"expected {words}, got {reply}"
 
     def lines(self) -> Iterator[str]:
-        """All that is still to come, for whoever reads instead of `hear`."""
+        """Iterate over all further replies, instead of calling `expect`."""
         with suppress(ValueError, OSError):  # closed by another thread
             yield from self._lines
 
-    def set_patience(self, seconds: float | None) -> None:
-        """How long to wait for the next line; None for ever."""
+    def set_timeout(self, seconds: float | None) -> None:
+        """Set how long to wait for the next line; None for no limit."""
         self._connection.settimeout(seconds)
 
     def close(self) -> None:
-        # It wakes whoever reads.
+        """Close the connection, and wake a thread that reads from it."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._lines.close()

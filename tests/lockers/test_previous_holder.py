@@ -1,6 +1,6 @@
-"""What lockers tell of the previous holder, so that a process knows whether its cache is current.
+"""Previous holders of locks, from which a process sees whether its cached uploads are up to date.
 
-Each test has the cache of the service beside the locker, as a process has.
+Each test combines the locker with the cache of the service, as a process does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.lockers import LOCKER_KINDS, new_locker_spec
-from tests.lockers.locking import PATIENCE, A, B, ignore
+from tests.lockers.locking import ID, MAX_WAIT, OTHER_ID, ignore_request
 from tus_wsgi.domain.interfaces import Locker, Upload
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
 from tus_wsgi.service.cache import UploadCache
@@ -32,7 +32,7 @@ class Process:
 
     def cache(self, upload: Upload) -> None:
         """Hold the lock and cache the upload, as a PATCH does."""
-        with self.locker.lock(upload.info.id, on_release_request=ignore) as lock:
+        with self.locker.lock(upload.info.id, on_release_request=ignore_request) as lock:
             self._cache.take(upload.info.id, lock.previous_holder)
             self._cache.put(lock.holder, upload)
 
@@ -40,9 +40,9 @@ class Process:
         """Cache a new upload without its lock, as a POST does."""
         self._cache.put(self.locker.last_holder(upload.info.id), upload)
 
-    def cached(self, id: UploadId = A) -> Upload | None:
-        """Hold the lock, and return what the cache has; it is cached again."""
-        with self.locker.lock(id, on_release_request=ignore) as lock:
+    def cached(self, id: UploadId = ID) -> Upload | None:
+        """Hold the lock, and return the cached upload, which stays cached."""
+        with self.locker.lock(id, on_release_request=ignore_request) as lock:
             upload = self._cache.take(id, lock.previous_holder)
             if upload is not None:
                 self._cache.put(lock.holder, upload)
@@ -56,14 +56,14 @@ NewProcess = Callable[[], Process]
 def new_process(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> NewProcess:
-    """Makes processes that share their locks."""
+    """Create processes that share their locks."""
     spec = new_locker_spec(request.param, request, tmp_path)
     for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)
-    return lambda: Process(spec.locker(PATIENCE))
+    return lambda: Process(spec.locker(MAX_WAIT))
 
 
-def new_upload(id: UploadId = A) -> Upload:
+def new_upload(id: UploadId = ID) -> Upload:
     return MemoryStore().create(UploadInfo(id, 10, metadata=Metadata()), record_now=True)
 
 
@@ -73,7 +73,7 @@ def test_the_next_holders_of_the_same_process_use_the_cache(new_process: NewProc
     assert process.cached() is None
     process.cache(upload)
     assert [process.cached(), process.cached()] == [upload, upload]
-    assert process.cached(B) is None
+    assert process.cached(OTHER_ID) is None
 
 
 @pytest.mark.parametrize("new_process", IDENTIFYING, indirect=True)
@@ -82,7 +82,7 @@ def test_a_holder_that_caches_nothing_makes_earlier_entries_outdated(
 ) -> None:
     process = new_process()
     process.cache(new_upload())
-    with process.locker.lock(A, on_release_request=ignore):
+    with process.locker.lock(ID, on_release_request=ignore_request):
         pass
     assert process.cached() is None
 
@@ -93,7 +93,7 @@ def test_a_holder_that_raises_makes_earlier_entries_outdated(new_process: NewPro
     process.cache(new_upload())
 
     def fail() -> None:
-        with process.locker.lock(A, on_release_request=ignore):
+        with process.locker.lock(ID, on_release_request=ignore_request):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""How requests of one process queue, where the contract cannot look."""
+"""The queues of one process: races and internals that the contract tests cannot reach."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.lockers import FAST_TIMING
 from tests.harness.records import MemoryRecords
-from tests.lockers.locking import PATIENCE, A, B, Holder, eventually, ignore
+from tests.lockers.locking import ID, MAX_WAIT, OTHER_ID, Holder, ignore_request, wait_until
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file.locker import FileLocker, lock_id_of
 from tus_wsgi.lockers.file.ofd import OfdLocks
@@ -22,166 +22,169 @@ from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.lockers.queue import LockQueue, QueueEntry
 
 
-class TooLate(threading.Event):
-    """Is set, and by then its waiter has given up."""
+class TimedOutEvent(threading.Event):
+    """An event whose waiter times out at the moment when the event is set."""
 
     def wait(self, timeout: float | None = None) -> bool:
         super().wait(timeout)
         return False
 
 
-def test_a_waiter_that_gives_up_when_its_turn_comes_passes_it_on() -> None:
+def test_a_waiter_that_times_out_when_it_is_admitted_admits_the_next_one() -> None:
     queue = LockQueue()
-    holder, late, last = QueueEntry(ignore), QueueEntry(ignore), QueueEntry(ignore)
-    late.ready = TooLate()
-    ends: list[str] = []
+    holder, late, last = (QueueEntry(ignore_request) for _ in range(3))
+    late.ready = TimedOutEvent()
+    results: list[str] = []
 
     def wait(entry: QueueEntry) -> None:
         try:
-            queue.wait(A, entry, timeout=PATIENCE)
-            ends.append("served")
+            queue.wait(ID, entry, timeout=MAX_WAIT)
+            results.append("admitted")
         except UploadLocked:
-            ends.append("refused")
+            results.append("timed out")
         finally:
-            queue.leave(A, entry)
+            queue.leave(ID, entry)
 
-    def in_line(length: int) -> Callable[[], bool]:
-        return lambda: len(queue._queues[A]) == length
+    def has_length(length: int) -> Callable[[], bool]:
+        return lambda: len(queue._queues[ID]) == length
 
-    queue.wait(A, holder, timeout=0)
+    queue.wait(ID, holder, timeout=0)
     threads = [threading.Thread(target=wait, args=(entry,)) for entry in (late, last)]
     for length, thread in enumerate(threads, start=2):
         thread.start()
-        eventually(in_line(length))
-    queue.leave(A, holder)
+        wait_until(has_length(length))
+    queue.leave(ID, holder)
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(MAX_WAIT)
     assert late.ready.is_set()
-    assert ends == ["refused", "served"]
+    assert results == ["timed out", "admitted"]
     assert len(queue) == 0
 
 
-def test_a_ticket_that_never_joined_can_leave() -> None:
+def test_an_entry_that_never_joined_can_leave() -> None:
     queue = LockQueue()
-    queue.leave(A, QueueEntry(ignore))
-    queue._queues[A] = deque()  # interrupted between making the queue and joining it
-    queue.leave(A, QueueEntry(ignore))
+    queue.leave(ID, QueueEntry(ignore_request))
+    queue._queues[ID] = deque()  # interrupted after the queue was created, before the entry joined
+    queue.leave(ID, QueueEntry(ignore_request))
     assert len(queue) == 0
 
 
-def test_leaving_twice_is_leaving_once() -> None:
+def test_leave_is_idempotent() -> None:
     queue = LockQueue()
-    holder, waiter = QueueEntry(ignore), QueueEntry(ignore)
-    queue.wait(A, holder, timeout=0)
-    queue.leave(A, holder)
-    queue.wait(A, waiter, timeout=0)
-    queue.leave(A, holder)
+    holder, waiter = QueueEntry(ignore_request), QueueEntry(ignore_request)
+    queue.wait(ID, holder, timeout=0)
+    queue.leave(ID, holder)
+    queue.wait(ID, waiter, timeout=0)
+    queue.leave(ID, holder)
     with pytest.raises(UploadLocked):
-        queue.wait(A, QueueEntry(ignore), timeout=0)
+        queue.wait(ID, QueueEntry(ignore_request), timeout=0)
 
 
-def test_nothing_is_remembered_of_an_id_that_nobody_uses() -> None:
-    locker = MemoryLocker(timeout=PATIENCE)
-    with Holder(locker, A) as first, Holder(locker, B):
-        second = Holder(locker, A).begin()
-        first.wait_until_asked()
+def test_unused_ids_take_no_memory() -> None:
+    locker = MemoryLocker(timeout=MAX_WAIT)
+    with Holder(locker, ID) as first, Holder(locker, OTHER_ID):
+        second = Holder(locker, ID).start()
+        first.wait_for_request()
         assert len(locker._queue) == 2
-    second.let_go()
+    second.release()
     assert len(locker._queue) == 0
 
 
-def test_giving_back_waits_for_a_request_under_way() -> None:
-    """Otherwise it might interrupt the next request on the same connection."""
+def test_release_waits_for_a_callback_in_progress() -> None:
+    """Otherwise the callback could interrupt the next request on the same connection."""
     entered, leave = threading.Event(), threading.Event()
 
-    def slow() -> None:
+    def block() -> None:
         entered.set()
-        leave.wait(PATIENCE)
+        leave.wait(MAX_WAIT)
 
-    entry = QueueEntry(slow)
+    entry = QueueEntry(block)
     entry.mark_held()
-    asking = threading.Thread(target=entry.request_release)
-    asking.start()
-    assert entered.wait(PATIENCE)
-    ending = threading.Thread(target=entry.mark_released)
-    ending.start()
-    ending.join(0.1)
-    assert ending.is_alive()
+    requesting = threading.Thread(target=entry.request_release)
+    requesting.start()
+    assert entered.wait(MAX_WAIT)
+    releasing = threading.Thread(target=entry.mark_released)
+    releasing.start()
+    releasing.join(0.1)
+    assert releasing.is_alive()
     leave.set()
-    ending.join(PATIENCE)
-    asking.join(PATIENCE)
-    assert not ending.is_alive()
+    releasing.join(MAX_WAIT)
+    requesting.join(MAX_WAIT)
+    assert not releasing.is_alive()
 
 
-def test_a_request_may_give_the_lock_back_at_once() -> None:
-    def let_go() -> None:
+def test_a_callback_may_release_the_lock() -> None:
+    calls: list[int] = []
+
+    def release() -> None:
         entry.mark_released()
-        timing.append(1)
+        calls.append(1)
 
-    timing: list[int] = []
-    entry = QueueEntry(let_go)
+    entry = QueueEntry(release)
     entry.mark_held()
     entry.request_release()
     entry.request_release()
-    assert timing == [1]
+    assert calls == [1]
 
 
-CROWD = 10
+WAITERS = 10
 
 
-class AskedRecords(MemoryRecords):
-    """Remembers who tried to take a lock, once for each try."""
+class CountingRecords(MemoryRecords):
+    """Records that note the token of each attempt to acquire a lock."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.tries: list[object] = []
+        self.attempts: list[object] = []
 
     def try_acquire(self, name: str, claim: Claim) -> LeaseRecord:
-        self.tries.append(claim.token)
+        self.attempts.append(claim.token)
         return super().try_acquire(name, claim)
 
 
-class AskedLocks(OfdLocks):
-    """The same for the kernel's."""
+class CountingLocks(OfdLocks):
+    """Kernel locks that note the thread of each attempt to acquire a lock."""
 
-    tries: list[object]
+    attempts: list[object]
 
-    def try_acquire(self, name: int) -> bool:
-        self.tries.append(threading.get_ident())
-        return super().try_acquire(name)
+    def try_acquire(self, lock_id: int) -> bool:
+        self.attempts.append(threading.get_ident())
+        return super().try_acquire(lock_id)
 
 
-def assert_one_of_a_crowd_tries(
-    locker: LeaseLocker | FileLocker, tries: list[object], give_back: Callable[[], None]
+def assert_one_waiter_competes(
+    locker: LeaseLocker | FileLocker, attempts: list[object], release: Callable[[], None]
 ) -> None:
-    """While somebody elsewhere has the lock; and when it is given back, all have a turn."""
-    crowd = [Holder(locker, polite=True).begin() for _ in range(CROWD)]
+    """Only one waiter competes while another process holds the lock; then all acquire it."""
+    waiters = [Holder(locker, releases_on_request=True).start() for _ in range(WAITERS)]
     queues = locker._process.queue._queues
-    eventually(lambda: sum(map(len, list(queues.values()))) == CROWD)
-    tries.clear()
-    eventually(lambda: len(tries) >= 5)
-    assert len(set(tries)) == 1
-    give_back()
-    eventually(lambda: all(one.held.is_set() for one in crowd))
-    for one in crowd:
-        one.let_go()
-    assert len(set(tries)) == CROWD
+    wait_until(lambda: sum(map(len, list(queues.values()))) == WAITERS)
+    attempts.clear()
+    wait_until(lambda: len(attempts) >= 5)
+    assert len(set(attempts)) == 1
+    release()
+    wait_until(lambda: all(waiter.acquired.is_set() for waiter in waiters))
+    for waiter in waiters:
+        waiter.release()
+    assert len(set(attempts)) == WAITERS
 
 
-def test_one_waiter_of_a_process_goes_to_the_service() -> None:
-    records = AskedRecords()
-    held = records.try_acquire(record_name(A), Claim("other", "elsewhere", "other.1", None, False))
-    locker = LeaseLocker(lambda: records, timeout=PATIENCE, timing=FAST_TIMING)
-    assert_one_of_a_crowd_tries(
-        locker,
-        records.tries,
-        lambda: records.release(record_name(A), held, heartbeat_id="other.end"),
+def test_one_waiter_per_process_calls_the_service() -> None:
+    records = CountingRecords()
+    held = records.try_acquire(
+        record_name(ID), Claim("other", "other process", "other.1", None, has_expired=False)
     )
+    locker = LeaseLocker(lambda: records, timeout=MAX_WAIT, timing=FAST_TIMING)
+
+    def release() -> None:
+        records.release(record_name(ID), held, heartbeat_id="other.end")
+
+    assert_one_waiter_competes(locker, records.attempts, release)
 
 
-def test_one_waiter_of_a_process_goes_to_the_kernel(tmp_path: Path) -> None:
-    AskedLocks.tries = []
-    elsewhere = OfdLocks(tmp_path)
-    assert elsewhere.try_acquire(lock_id_of(A))
-    locker = FileLocker(tmp_path, timeout=PATIENCE, open_locks=AskedLocks)
-    assert_one_of_a_crowd_tries(locker, AskedLocks.tries, elsewhere.close)
+def test_one_waiter_per_process_calls_the_kernel(tmp_path: Path) -> None:
+    CountingLocks.attempts = []
+    other_process = OfdLocks(tmp_path)
+    assert other_process.try_acquire(lock_id_of(ID))
+    locker = FileLocker(tmp_path, timeout=MAX_WAIT, open_locks=CountingLocks)
+    assert_one_waiter_competes(locker, CountingLocks.attempts, other_process.close)

@@ -1,7 +1,7 @@
-"""How long a request waits for a lock whose holder is at work, or silent, or dead, or stopped.
+"""Measures how long a request waits for a lock whose holder works, stalls, is killed or is stopped.
 
-It is what a client sees that does as it is told: refused after `TIMEOUT`, it comes again a second
-later, and reaches the next host. Each process stands for a host. Seconds are `float`.
+The waiting client behaves as the responses tell it: after a timeout (`TIMEOUT`) it retries a second
+later, on the next host. Each process stands for a host. All times are seconds.
 """
 
 from __future__ import annotations
@@ -18,178 +18,184 @@ from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 
 from tests.harness.lockers import LEASE_KINDS, LockerSpec
-from tests.lockers.locking import ForkServer, Peer
+from tests.lockers.locking import ForkServer, LockerProcess
 
 TIMEOUT = 5.0
 """The default of `TUS_ACQUIRE_LOCK_TIMEOUT`."""
 
 RETRY_AFTER = 1.0
-"""What a refused client is told."""
+"""The value of the `Retry-After` header field in a 423 response."""
 
-PATIENCE = 120.0
+MAX_WAIT = 120.0
 
-BATCH = 5
+MAX_CONCURRENT_SAMPLES = 5
 
 
-class Holder(StrEnum):
-    """What has become of the one who has the lock."""
+class HolderState(StrEnum):
+    """The state of the request that holds the lock."""
 
     HEALTHY = "healthy"
-    """At work: it ends as soon as it is asked."""
+    """At work: it releases the lock as soon as it is asked."""
     STALLED = "stalled"
-    """Waiting for a client that sends nothing."""
+    """Blocked in a read from a client that sends nothing."""
     KILLED = "killed"
-    """Dead, by kill -9."""
+    """Killed with SIGKILL."""
     STOPPED = "stopped"
-    """Standing still, by SIGSTOP."""
+    """Stopped with SIGSTOP."""
 
 
 class Host:
-    """A process with a locker, and all that it has said."""
+    """A process with a locker, and all its replies."""
 
-    def __init__(self, peer: Peer) -> None:
-        self._peer = peer
-        self._heard = threading.Condition()
-        self._said: dict[tuple[str, str], float] = {}
+    def __init__(self, process: LockerProcess) -> None:
+        self._process = process
+        self._changed = threading.Condition()
+        self._replies: dict[tuple[str, str], float] = {}
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     @property
     def pid(self) -> int:
-        return self._peer.pid
+        return self._process.pid
 
-    def say(self, *words: str) -> None:
-        self._peer.talk.say(*words)
+    def send(self, *words: str) -> None:
+        self._process.connection.send(*words)
 
-    def hear(self, id: str, *verbs: str) -> tuple[str, float]:
-        """The first of the verbs that was said of `id`, and when; it is then forgotten."""
-        deadline = time.monotonic() + PATIENCE
-        with self._heard:
+    def expect(self, id: str, *kinds: str) -> tuple[str, float]:
+        """Remove and return the first reply of these kinds about `id`, with its time."""
+        deadline = time.monotonic() + MAX_WAIT
+        with self._changed:
             while True:
-                for verb in verbs:
-                    if (verb, id) in self._said:
-                        return verb, self._said.pop((verb, id))
-                assert time.monotonic() < deadline, f"no {verbs} of {id}"
-                self._heard.wait(1)
+                for kind in kinds:
+                    if (kind, id) in self._replies:
+                        return kind, self._replies.pop((kind, id))
+                assert time.monotonic() < deadline, f"no reply {kinds} about {id}"
+                self._changed.wait(1)
 
     def _read(self) -> None:
-        for line in self._peer.talk.lines():
-            verb, *middle, number = line.split()
-            if middle:
-                with self._heard:
-                    self._said[verb, middle[0]] = float(number)
-                    self._heard.notify_all()
+        for line in self._process.connection.lines():
+            kind, *ids, number = line.split()
+            if ids:
+                with self._changed:
+                    self._replies[kind, ids[0]] = float(number)
+                    self._changed.notify_all()
 
 
 @contextmanager
-def hosts(spec: LockerSpec, count: int, nursery: ForkServer) -> Iterator[list[Host]]:
+def running_hosts(spec: LockerSpec, count: int, fork_server: ForkServer) -> Iterator[list[Host]]:
     with ExitStack() as stack:
-        peers = [
-            stack.enter_context(closing(nursery.peer(spec, timeout=TIMEOUT))) for _ in range(count)
+        processes = [
+            stack.enter_context(closing(fork_server.start(spec, timeout=TIMEOUT)))
+            for _ in range(count)
         ]
-        for peer in peers:
-            peer.talk.set_patience(None)
-        yield [Host(peer) for peer in peers]
+        for process in processes:
+            process.connection.set_timeout(None)
+        yield [Host(process) for process in processes]
 
 
-def targets(kind: str) -> dict[Holder, float]:
-    """Seconds until a lock has passed on, by what has become of its holder."""
+def targets(kind: str) -> dict[HolderState, float]:
+    """Return the seconds within which a lock should pass on, by the state of its holder."""
     if kind in LEASE_KINDS:
         return {
-            Holder.HEALTHY: 2.5,
-            Holder.STALLED: 2.5,
-            Holder.KILLED: 9.0,
-            Holder.STOPPED: 9.0,
+            HolderState.HEALTHY: 2.5,
+            HolderState.STALLED: 2.5,
+            HolderState.KILLED: 9.0,
+            HolderState.STOPPED: 9.0,
         }
-    alive = {Holder.HEALTHY: 0.5, Holder.STALLED: 0.5}
-    # A stopped process keeps the kernel's locks, and memory dies with its only one.
-    return alive if kind == "memory" else {**alive, Holder.KILLED: 0.2}
+    alive = {HolderState.HEALTHY: 0.5, HolderState.STALLED: 0.5}
+    # A stopped process keeps its kernel locks, and locks in memory die with the only process.
+    return alive if kind == "memory" else {**alive, HolderState.KILLED: 0.2}
 
 
-def side_by_side(kind: str) -> list[tuple[Holder, ...]]:
-    """What is measured at the same time. With leases most of it is waiting."""
+def concurrent_states(kind: str) -> list[tuple[HolderState, ...]]:
+    """Return the states that are measured at the same time: with leases most time is waiting."""
     if kind in LEASE_KINDS:
-        return [(Holder.HEALTHY, Holder.STALLED), (Holder.KILLED, Holder.STOPPED)]
-    return [(holder,) for holder in targets(kind)]
+        return [
+            (HolderState.HEALTHY, HolderState.STALLED),
+            (HolderState.KILLED, HolderState.STOPPED),
+        ]
+    return [(state,) for state in targets(kind)]
 
 
-def measure_all(
-    spec: LockerSpec, holders: Collection[Holder], nursery: ForkServer, *, samples: int
-) -> dict[Holder, list[float]]:
-    """`load_offset` for several holders at the same time."""
-    with ThreadPoolExecutor(len(holders)) as executor:
-        work = {
-            holder: executor.submit(load_offset, spec, holder, nursery, samples=samples)
-            for holder in holders
+def measure_concurrently(
+    spec: LockerSpec, states: Collection[HolderState], fork_server: ForkServer, *, samples: int
+) -> dict[HolderState, list[float]]:
+    """Call `measure` for several states at the same time."""
+    with ThreadPoolExecutor(len(states)) as executor:
+        futures = {
+            state: executor.submit(measure, spec, state, fork_server, samples=samples)
+            for state in states
         }
-    return {holder: future.result() for holder, future in work.items()}
+    return {state: future.result() for state, future in futures.items()}
 
 
-def load_offset(
-    spec: LockerSpec, holder: Holder, nursery: ForkServer, *, samples: int
+def measure(
+    spec: LockerSpec, state: HolderState, fork_server: ForkServer, *, samples: int
 ) -> list[float]:
-    """Seconds from a successor's request to its turn, in ascending order.
+    """Return the seconds from a waiter's first attempt to its acquisition, in ascending order.
 
-    A few locks are measured side by side, and no more: the machine's speed is not what is asked.
+    Only a few locks are measured at the same time, so that the machine's speed matters little.
     """
-    waited: list[float] = []
-    while len(waited) < samples:
-        waited += _measure(spec, holder, nursery, min(BATCH, samples - len(waited)))
-    return sorted(waited)
+    waits: list[float] = []
+    while len(waits) < samples:
+        count = min(MAX_CONCURRENT_SAMPLES, samples - len(waits))
+        waits += _measure_batch(spec, state, fork_server, count)
+    return sorted(waits)
 
 
-def _measure(spec: LockerSpec, holder: Holder, nursery: ForkServer, samples: int) -> list[float]:
-    # Memory is one process's own, and so are its requests.
+def _measure_batch(
+    spec: LockerSpec, state: HolderState, fork_server: ForkServer, samples: int
+) -> list[float]:
+    # Locks in memory are those of one process.
     count = 1 if spec.kind == "memory" else 3
-    with hosts(spec, count, nursery) as [first, *others]:
-        ids = [f"{holder}-{secrets.token_hex(4)}" for _ in range(samples)]
-        verb = "stalled" if holder is Holder.STALLED else "polite"
+    with running_hosts(spec, count, fork_server) as [first, *others]:
+        ids = [f"{state}-{secrets.token_hex(4)}" for _ in range(samples)]
+        command = "lock_stalled" if state is HolderState.STALLED else "lock_cooperative"
         for id in ids:
-            first.say(verb, id)
+            first.send(command, id)
             if spec.kind in LEASE_KINDS:
                 time.sleep(random.random() * 0.5)  # so that their heartbeats differ
         for id in ids:
-            first.hear(id, "locked")
-        if holder is Holder.KILLED:
+            first.expect(id, "locked")
+        if state is HolderState.KILLED:
             os.kill(first.pid, signal.SIGKILL)
-        elif holder is Holder.STOPPED:
+        elif state is HolderState.STOPPED:
             os.kill(first.pid, signal.SIGSTOP)
         try:
-            return _succeed(ids, others or [first])
+            return _measure_waits(ids, others or [first])
         finally:
-            if holder is Holder.STOPPED:
+            if state is HolderState.STOPPED:
                 os.kill(first.pid, signal.SIGKILL)
 
 
-def _succeed(ids: list[str], hosts: list[Host]) -> list[float]:
-    waited: dict[str, float] = {}
+def _measure_waits(ids: list[str], hosts: list[Host]) -> list[float]:
+    waits: dict[str, float] = {}
 
     def run(id: str) -> None:
-        delay = random.random() * 2
-        time.sleep(delay)
-        began = time.monotonic()
-        turn = random.randrange(len(hosts))
+        time.sleep(random.random() * 2)
+        started = time.monotonic()
+        attempt = random.randrange(len(hosts))
         while True:
-            host = hosts[turn % len(hosts)]
-            host.say("lock", id)
-            verb, when = host.hear(id, "locked", "refused")
-            if verb == "locked":
-                waited[id] = when - began
-                host.say("release", id)
+            host = hosts[attempt % len(hosts)]
+            host.send("lock", id)
+            kind, at = host.expect(id, "locked", "timed_out")
+            if kind == "locked":
+                waits[id] = at - started
+                host.send("release", id)
                 return
             time.sleep(RETRY_AFTER)
-            turn += 1
+            attempt += 1
 
     threads = [threading.Thread(target=run, args=(id,)) for id in ids]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(waited) == len(ids), "somebody never had a turn"
-    return list(waited.values())
+    assert len(waits) == len(ids), "a waiter never acquired its lock"
+    return list(waits.values())
 
 
 def percentile(sorted_values: list[float], percent: int) -> float:
-    """The smallest value that so many percent do not exceed."""
+    """Return the smallest value that so many percent of the values do not exceed."""
     index = -(-len(sorted_values) * percent // 100)
     return sorted_values[max(0, index - 1)]

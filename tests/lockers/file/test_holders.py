@@ -1,4 +1,4 @@
-"""The file in which the holders of a host's locks record themselves."""
+"""The file that records the last holder of each lock of a host."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from tus_wsgi.lockers.file.ofd import InvalidLockDirectory
 
 
 @pytest.fixture
-def marks(tmp_path: Path) -> Iterator[HolderFile]:
-    marks = HolderFile(tmp_path / "locks")
-    yield marks
-    marks.close()
+def holders(tmp_path: Path) -> Iterator[HolderFile]:
+    holders = HolderFile(tmp_path / "locks")
+    yield holders
+    holders.close()
 
 
-def test_each_holder_leaves_a_mark_of_its_own(marks: HolderFile) -> None:
-    before, first = marks.replace(5)
-    assert before == bytes(HOLDER_SIZE)
-    assert marks.read(5) == first
-    before, second = marks.replace(5)
-    assert before == first != second
-    assert marks.read(6) == bytes(HOLDER_SIZE)
+def test_each_holder_is_recorded_with_a_value_of_its_own(holders: HolderFile) -> None:
+    previous, first = holders.replace(5)
+    assert previous == bytes(HOLDER_SIZE)
+    assert holders.read(5) == first
+    previous, second = holders.replace(5)
+    assert previous == first != second
+    assert holders.read(6) == bytes(HOLDER_SIZE)
 
 
-def test_locks_that_share_a_place_overwrite_each_others_marks(marks: HolderFile) -> None:
-    _, first = marks.replace(5)
-    marks.replace(5 + SLOTS)
-    assert marks.read(5) != first
+def test_locks_that_share_a_slot_overwrite_each_others_holder(holders: HolderFile) -> None:
+    _, first = holders.replace(5)
+    holders.replace(5 + SLOTS)
+    assert holders.read(5) != first
 
 
-def test_all_processes_see_the_same_marks(marks: HolderFile, tmp_path: Path) -> None:
-    others = HolderFile(tmp_path / "locks")
+def test_all_processes_see_the_same_holders(holders: HolderFile, tmp_path: Path) -> None:
+    other_process = HolderFile(tmp_path / "locks")
     try:
-        _, ours = marks.replace(7)
-        assert others.replace(7)[0] == ours
+        _, holder = holders.replace(7)
+        assert other_process.replace(7)[0] == holder
     finally:
-        others.close()
+        other_process.close()
 
 
-def test_a_disk_without_room_for_marks_is_refused_at_the_start(
+def test_a_full_disk_is_rejected_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And never in the middle of an upload: the room is taken once and for all."""
+    """The file is allocated once, so that no upload fails for lack of space later."""
 
-    def full(*_: int) -> None:
+    def fail(*_: int) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "posix_fallocate", full)
+        patch.setattr(os, "posix_fallocate", fail)
         with pytest.raises(InvalidLockDirectory, match="no room"):
             FileLocker(tmp_path / "locks", timeout=1)
     FileLocker(tmp_path / "locks", timeout=1)
@@ -63,16 +63,16 @@ def test_a_disk_without_room_for_marks_is_refused_at_the_start(
 
 
 @pytest.mark.parametrize("code", [None, errno.EOPNOTSUPP, errno.EINVAL])
-def test_marks_need_no_promise_of_room(
+def test_preallocation_is_optional(
     code: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """macOS has no such call, and some file systems do not carry it out."""
+    """macOS has no such call, and some file systems do not support it."""
 
-    def refuse(*_: int) -> None:
+    def fail(*_: int) -> None:
         assert code is not None
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    monkeypatch.setattr(os, "posix_fallocate", fail)
     if code is None:
         monkeypatch.delattr(os, "posix_fallocate")
     FileLocker(tmp_path / "locks", timeout=1)

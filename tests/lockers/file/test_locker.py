@@ -1,4 +1,4 @@
-"""The file locker across processes: plain ones, and ones that gevent has patched."""
+"""The file locker across processes, with threads and with gevent's greenlets."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import pytest
 from tests.harness.lockers import ADVISORY_LOCKS, LockerSpec
 from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tests.lockers.locking import (
-    PATIENCE,
-    A,
-    B,
+    ID,
+    MAX_WAIT,
+    OTHER_ID,
+    Connection,
     ForkServer,
     Holder,
-    Peer,
-    Talk,
-    eventually,
-    ignore,
+    LockerProcess,
+    ignore_request,
+    wait_until,
 )
 from tus_wsgi.domain.errors import UploadLocked
-from tus_wsgi.lockers.file import locker as file
+from tus_wsgi.lockers.file import locker as module
 from tus_wsgi.lockers.file.locker import FileLocker, lock_id_of, waiter_id_of
 from tus_wsgi.lockers.file.ofd import ID_LIMIT, InvalidLockDirectory
 
-MakePeer = Callable[..., Peer]
+StartProcess = Callable[..., LockerProcess]
 
 
 @pytest.fixture
@@ -39,270 +39,277 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def threads() -> Iterator[ForkServer]:
-    with closing(ForkServer(gevent=False)) as nursery:
-        yield nursery
+    with closing(ForkServer(gevent=False)) as fork_server:
+        yield fork_server
 
 
 @pytest.fixture(scope="module")
 def greenlets() -> Iterator[ForkServer]:
-    with closing(ForkServer(gevent=True)) as nursery:
-        yield nursery
+    with closing(ForkServer(gevent=True)) as fork_server:
+        yield fork_server
 
 
 @pytest.fixture(params=["file", "file-gevent", "flock"])
-def make_peer(
+def start_process(
     request: pytest.FixtureRequest, directory: Path, threads: ForkServer, greenlets: ForkServer
-) -> Iterator[MakePeer]:
-    """Starts processes that share the lock directory."""
+) -> Iterator[StartProcess]:
+    """Start processes that share the lock directory."""
     kind, _, gevent = request.param.partition("-")
-    nursery = greenlets if gevent else threads
+    fork_server = greenlets if gevent else threads
+    spec = LockerSpec(kind=kind, location=str(directory))
     with ExitStack() as stack:
-        yield lambda timeout=PATIENCE: stack.enter_context(
-            closing(nursery.peer(LockerSpec(kind=kind, location=str(directory)), timeout=timeout))
+        yield lambda timeout=MAX_WAIT: stack.enter_context(
+            closing(fork_server.start(spec, timeout=timeout))
         )
 
 
 @pytest.fixture(params=ADVISORY_LOCKS)
 def thread_and_greenlet(
     request: pytest.FixtureRequest, directory: Path, threads: ForkServer, greenlets: ForkServer
-) -> Iterator[tuple[Talk, Talk]]:
-    """Two processes, the second one patched for gevent."""
+) -> Iterator[tuple[Connection, Connection]]:
+    """Two processes: the first with threads, the second with greenlets."""
     spec = LockerSpec(kind=request.param, location=str(directory))
-    one, two = threads.peer(spec), greenlets.peer(spec)
-    with closing(one), closing(two):
-        yield one.talk, two.talk
+    with closing(threads.start(spec)) as first, closing(greenlets.start(spec)) as second:
+        yield first.connection, second.connection
 
 
-def watchers() -> list[threading.Thread]:
+def watcher_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "tus-lock-watcher"]
 
 
-def test_processes_exclude_each_other(make_peer: MakePeer) -> None:
-    one, two = make_peer().talk, make_peer().talk
-    one.say("lock", "a")
-    one.hear("locked", "a")
-    two.say("lock", "a")
-    one.hear("asked", "a")
-    two.say("lock", "b")
-    two.hear("locked", "b")
-    one.say("release", "a")
-    released = one.hear("released", "a")
-    assert two.hear("locked", "a") > released
+def test_processes_exclude_each_other(start_process: StartProcess) -> None:
+    first, second = start_process().connection, start_process().connection
+    first.send("lock", "a")
+    first.expect("locked", "a")
+    second.send("lock", "a")
+    first.expect("requested", "a")
+    second.send("lock", "b")
+    second.expect("locked", "b")
+    first.send("release", "a")
+    released_at = first.expect("released", "a")
+    assert second.expect("locked", "a") > released_at
 
 
-def test_a_release_request_crosses_processes_in_half_a_second(make_peer: MakePeer) -> None:
-    one, two = make_peer().talk, make_peer().talk
+def test_a_release_request_reaches_another_process_in_half_a_second(
+    start_process: StartProcess,
+) -> None:
+    first, second = start_process().connection, start_process().connection
     ids = map(str, itertools.count())
 
-    def pass_on() -> float:
+    def measure_handover() -> float:
         id = next(ids)
-        one.say("polite", id)
-        one.hear("locked", id)
+        first.send("lock_cooperative", id)
+        first.expect("locked", id)
         before = time.monotonic()
-        two.say("lock", id)
-        one.hear("asked", id)
-        one.hear("released", id)
-        return two.hear("locked", id) - before
+        second.send("lock", id)
+        first.expect("requested", id)
+        first.expect("released", id)
+        return second.expect("locked", id) - before
 
-    assert_takes_less(0.5, pass_on, tries=MANY_TRIES)
-
-
-def test_who_waits_while_another_process_takes_over_asks_again(make_peer: MakePeer) -> None:
-    one, two, three = make_peer().talk, make_peer().talk, make_peer().talk
-    one.say("lock", "a")
-    one.hear("locked", "a")
-    two.say("polite", "a")
-    one.hear("asked", "a")
-    three.say("polite", "a")
-    one.say("release", "a")
-    one.hear("released", "a")
-    two.hear("locked", "a")
-    two.hear("asked", "a")
-    two.hear("released", "a")
-    three.hear("locked", "a")
+    assert_takes_less(0.5, measure_handover, tries=MANY_TRIES)
 
 
-def test_a_request_that_persists_is_repeated_slowly(make_peer: MakePeer) -> None:
-    one, two = make_peer().talk, make_peer().talk
-    one.say("lock", "a")
-    one.hear("locked", "a")
-    two.say("lock", "a")
-    asked = [one.hear("asked", "a") for _ in range(4)]
-    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
-    assert max(pauses) > 0.5 * file.REPEAT_INTERVAL, "each look is a request"
+def test_a_waiter_also_asks_the_next_holder(start_process: StartProcess) -> None:
+    first, second, third = (start_process().connection for _ in range(3))
+    first.send("lock", "a")
+    first.expect("locked", "a")
+    second.send("lock_cooperative", "a")
+    first.expect("requested", "a")
+    third.send("lock_cooperative", "a")
+    first.send("release", "a")
+    first.expect("released", "a")
+    second.expect("locked", "a")
+    second.expect("requested", "a")
+    second.expect("released", "a")
+    third.expect("locked", "a")
 
 
-def test_killing_the_holder_frees_its_locks_at_once(make_peer: MakePeer) -> None:
-    two = make_peer().talk
+def test_release_requests_are_repeated_slowly(start_process: StartProcess) -> None:
+    first, second = start_process().connection, start_process().connection
+    first.send("lock", "a")
+    first.expect("locked", "a")
+    second.send("lock", "a")
+    requested_at = [first.expect("requested", "a") for _ in range(3)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(requested_at)]
+    assert max(pauses) > 0.5 * module.REPEAT_INTERVAL, "each poll is a request"
+
+
+def test_a_killed_holder_releases_its_locks_at_once(start_process: StartProcess) -> None:
+    second = start_process().connection
     ids = map(str, itertools.count())
 
-    def pass_on() -> float:
-        one, id = make_peer(), next(ids)
-        one.talk.say("lock", id)
-        one.talk.hear("locked", id)
-        two.say("lock", id)
-        one.talk.hear("asked", id)
+    def measure_handover() -> float:
+        first, id = start_process(), next(ids)
+        first.connection.send("lock", id)
+        first.connection.expect("locked", id)
+        second.send("lock", id)
+        first.connection.expect("requested", id)
         before = time.monotonic()
-        one.kill()
-        return two.hear("locked", id) - before
+        first.kill()
+        return second.expect("locked", id) - before
 
-    assert_takes_less(0.2, pass_on, tries=MANY_TRIES)
-
-
-def test_killing_a_waiter_lets_others_wait(make_peer: MakePeer) -> None:
-    one, two, three = make_peer().talk, make_peer(), make_peer().talk
-    one.say("lock", "a")
-    one.hear("locked", "a")
-    two.talk.say("lock", "a")
-    one.hear("asked", "a")
-    two.kill()
-    three.say("lock", "a")
-    one.hear("asked", "a")
-    one.say("release", "a")
-    one.hear("released", "a")
-    three.hear("locked", "a")
+    assert_takes_less(0.2, measure_handover, tries=MANY_TRIES)
 
 
-def test_waiting_for_another_process_ends_in_time(make_peer: MakePeer) -> None:
-    """The time spent in the queue of the own process counts."""
-    one, two = make_peer().talk, make_peer(timeout=1.0).talk
-    one.say("lock", "a")
-    one.hear("locked", "a")
+def test_a_killed_waiter_does_not_block_other_waiters(start_process: StartProcess) -> None:
+    first, second, third = start_process().connection, start_process(), start_process().connection
+    first.send("lock", "a")
+    first.expect("locked", "a")
+    second.connection.send("lock", "a")
+    first.expect("requested", "a")
+    second.kill()
+    third.send("lock", "a")
+    first.expect("requested", "a")
+    first.send("release", "a")
+    first.expect("released", "a")
+    third.expect("locked", "a")
 
-    def be_refused_twice() -> float:
+
+def test_the_timeout_includes_the_wait_in_the_queue_of_the_process(
+    start_process: StartProcess,
+) -> None:
+    first, second = start_process().connection, start_process(timeout=1.0).connection
+    first.send("lock", "a")
+    first.expect("locked", "a")
+
+    def measure_two_timeouts() -> float:
         before = time.monotonic()
-        two.say("lock", "a")
-        two.say("lock", "a")
-        assert two.hear("refused", "a") - before >= 1.0
-        return two.hear("refused", "a") - before
+        second.send("lock", "a")
+        second.send("lock", "a")
+        assert second.expect("timed_out", "a") - before >= 1.0
+        return second.expect("timed_out", "a") - before
 
-    assert_takes_less(1.8, be_refused_twice, tries=MANY_TRIES)
-    one.hear("asked", "a")
-    one.say("release", "a")
-    one.hear("released", "a")
-    two.say("lock", "a")
-    two.hear("locked", "a")
+    assert_takes_less(1.8, measure_two_timeouts, tries=MANY_TRIES)
+    first.expect("requested", "a")
+    first.send("release", "a")
+    first.expect("released", "a")
+    second.send("lock", "a")
+    second.expect("locked", "a")
 
 
-def test_a_child_of_a_fork_has_locks_of_its_own(make_peer: MakePeer) -> None:
-    parent = make_peer()
-    parent.talk.say("lock", "a")
-    parent.talk.hear("locked", "a")
+def test_the_child_of_a_fork_has_locks_of_its_own(start_process: StartProcess) -> None:
+    parent = start_process()
+    parent.connection.send("lock", "a")
+    parent.connection.expect("locked", "a")
     child = parent.fork()
-    child.say("lock", "a")
-    parent.talk.hear("asked", "a")
-    parent.talk.say("release", "a")
-    parent.talk.hear("released", "a")
-    child.hear("locked", "a")
-    parent.talk.say("lock", "a")
-    child.hear("asked", "a")
+    child.send("lock", "a")
+    parent.connection.expect("requested", "a")
+    parent.connection.send("release", "a")
+    parent.connection.expect("released", "a")
+    child.expect("locked", "a")
+    parent.connection.send("lock", "a")
+    child.expect("requested", "a")
 
 
-def test_a_child_of_a_fork_does_not_keep_the_locks_of_a_dead_parent(make_peer: MakePeer) -> None:
-    parent, other = make_peer(), make_peer().talk
-    parent.talk.say("lock", "a")
-    parent.talk.hear("locked", "a")
+def test_the_child_of_a_fork_does_not_keep_the_locks_of_a_dead_parent(
+    start_process: StartProcess,
+) -> None:
+    parent, other = start_process(), start_process().connection
+    parent.connection.send("lock", "a")
+    parent.connection.expect("locked", "a")
     parent.fork()
-    other.say("lock", "a")
-    parent.talk.hear("asked", "a")
+    other.send("lock", "a")
+    parent.connection.expect("requested", "a")
     parent.kill()
-    other.hear("locked", "a")
+    other.expect("locked", "a")
 
 
-def test_a_busy_process_does_not_starve_another(make_peer: MakePeer) -> None:
-    one, two = make_peer().talk, make_peer().talk
-    one.say("busy", "a")
+def test_a_busy_process_does_not_starve_another(start_process: StartProcess) -> None:
+    first, second = start_process().connection, start_process().connection
+    first.send("contend", "a")
 
-    def have_turns() -> float:
+    def measure_ten_holds() -> float:
         before = time.monotonic()
         for _ in range(10):
-            two.say("lock", "a")
-            two.hear("locked", "a")
-            two.say("release", "a")
-            two.hear("released", "a")
+            second.send("lock", "a")
+            second.expect("locked", "a")
+            second.send("release", "a")
+            second.expect("released", "a")
         return time.monotonic() - before
 
-    assert_takes_less(1.0, have_turns, tries=MANY_TRIES)
+    assert_takes_less(1.0, measure_ten_holds, tries=MANY_TRIES)
 
 
-def test_processes_under_stress_never_overlap(make_peer: MakePeer) -> None:
-    peers = [make_peer().talk for _ in range(3)]
-    for peer in peers:
-        peer.say("stress", "8")
-    assert [peer.hear("overlaps") for peer in peers] == [0, 0, 0]
+def test_holds_never_overlap_under_stress(start_process: StartProcess) -> None:
+    processes = [start_process().connection for _ in range(3)]
+    for process in processes:
+        process.send("stress", "8")
+    assert [process.expect("overlaps") for process in processes] == [0, 0, 0]
 
 
-def test_waiting_blocks_nobody_else_in_the_process(thread_and_greenlet: tuple[Talk, Talk]) -> None:
-    """With gevent, one blocking call would stop all requests of a worker."""
-    one, two = thread_and_greenlet
-    one.say("lock", "a")
-    one.hear("locked", "a")
-    two.say("lock", "b")
-    two.hear("locked", "b")
-    two.say("lock", "a")
-    one.hear("asked", "a")
-
-    def lag() -> float:
-        two.say("lag", "1")
-        return two.hear("lag")
-
-    assert_takes_less(0.5, lag, tries=MANY_TRIES)
-
-
-def test_killing_a_greenlet_that_waits_leaves_no_trace(
-    thread_and_greenlet: tuple[Talk, Talk],
+def test_a_waiter_does_not_block_other_greenlets(
+    thread_and_greenlet: tuple[Connection, Connection],
 ) -> None:
-    one, two = thread_and_greenlet
-    one.say("lock", "a")
-    one.hear("locked", "a")
-    two.say("lock", "a")
-    one.hear("asked", "a")
-    two.say("cancel", "a")
-    two.hear("cancelled", "a")
-    one.say("release", "a")
-    one.hear("released", "a")
-    one.say("lock", "a")
-    one.hear("locked", "a")
-    two.say("lock", "a")
-    one.hear("asked", "a")
+    """With gevent, a blocking call would stop all requests of a worker."""
+    thread, greenlet = thread_and_greenlet
+    thread.send("lock", "a")
+    thread.expect("locked", "a")
+    greenlet.send("lock", "b")
+    greenlet.expect("locked", "b")
+    greenlet.send("lock", "a")
+    thread.expect("requested", "a")
+
+    def measure_pause() -> float:
+        greenlet.send("measure_pause", "1")
+        return greenlet.expect("pause")
+
+    assert_takes_less(0.5, measure_pause, tries=MANY_TRIES)
 
 
-def test_the_watcher_lives_while_locks_are_held(directory: Path) -> None:
+def test_a_killed_greenlet_leaves_no_waiter_behind(
+    thread_and_greenlet: tuple[Connection, Connection],
+) -> None:
+    thread, greenlet = thread_and_greenlet
+    thread.send("lock", "a")
+    thread.expect("locked", "a")
+    greenlet.send("lock", "a")
+    thread.expect("requested", "a")
+    greenlet.send("cancel", "a")
+    greenlet.expect("cancelled", "a")
+    thread.send("release", "a")
+    thread.expect("released", "a")
+    thread.send("lock", "a")
+    thread.expect("locked", "a")
+    greenlet.send("lock", "a")
+    thread.expect("requested", "a")
+
+
+def test_the_watcher_runs_only_while_locks_are_held(directory: Path) -> None:
     locker = FileLocker(directory, timeout=1.0)
-    eventually(lambda: not watchers())
+    wait_until(lambda: not watcher_threads())
     for _ in range(2):
-        with Holder(locker, A), Holder(locker, B):
-            time.sleep(2 * file.POLL_INTERVAL)
-            assert len(watchers()) == 1
-        eventually(lambda: not watchers())
+        with Holder(locker, ID), Holder(locker, OTHER_ID):
+            time.sleep(2 * module.POLL_INTERVAL)
+            assert len(watcher_threads()) == 1
+        wait_until(lambda: not watcher_threads())
 
 
-def test_ids_that_share_a_place_exclude_each_other(
+def test_uploads_with_the_same_lock_id_exclude_each_other(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel would let two threads of one process in."""
-    monkeypatch.setattr(file, "lock_id_of", lambda _: 8)
+    """The kernel would let two threads of one process hold the lock."""
+    monkeypatch.setattr(module, "lock_id_of", lambda _: 8)
     locker = FileLocker(directory, timeout=0.1)
-    with Holder(locker, A), pytest.raises(UploadLocked):
-        locker.lock(B, on_release_request=ignore).__enter__()
+    with Holder(locker, ID), pytest.raises(UploadLocked):
+        locker.lock(OTHER_ID, on_release_request=ignore_request).__enter__()
 
 
-def test_places_and_seats_do_not_meet() -> None:
-    for id in (A, B):
+def test_lock_ids_and_waiter_ids_are_disjoint() -> None:
+    for id in (ID, OTHER_ID):
         assert 0 <= lock_id_of(id) < ID_LIMIT // 2 <= waiter_id_of(lock_id_of(id)) < ID_LIMIT
-    assert lock_id_of(A) != lock_id_of(B)
+    assert lock_id_of(ID) != lock_id_of(OTHER_ID)
 
 
-def test_nothing_is_opened_before_a_lock_is_needed(directory: Path) -> None:
+def test_no_file_is_open_before_the_first_lock(directory: Path) -> None:
     descriptors = Path("/dev/fd")
     before = len(list(descriptors.iterdir()))
     locker = FileLocker(directory, timeout=1.0)
     assert len(list(descriptors.iterdir())) == before
-    with locker.lock(A, on_release_request=ignore):
+    with locker.lock(ID, on_release_request=ignore_request):
         assert len(list(descriptors.iterdir())) > before
 
 
-def test_an_unsafe_directory_is_refused_at_start(directory: Path) -> None:
+def test_an_unsafe_directory_is_rejected_at_the_start(directory: Path) -> None:
     directory.mkdir()
     directory.chmod(0o777)
     with pytest.raises(InvalidLockDirectory, match="TUS_LOCK_DIR"):

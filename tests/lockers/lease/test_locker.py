@@ -1,4 +1,4 @@
-"""The lockers for many hosts, on their real services. Each process stands for a host."""
+"""The lease lockers on their real services. Each process stands for a host."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 from tests.harness.lockers import FAST_TIMING, LEASE_KINDS, LockerSpec, new_locker_spec
 from tests.harness.timing import MANY_TRIES, assert_takes_less
 from tests.lockers.locking import (
-    PATIENCE,
-    A,
-    B,
+    ID,
+    MAX_WAIT,
+    OTHER_ID,
     ForkServer,
     Holder,
-    Peer,
-    eventually,
+    LockerProcess,
+    wait_until,
 )
 from tus_wsgi.domain.errors import LockLost
 from tus_wsgi.domain.events import LeaseLost, LockEvent, LockTakenOver
@@ -29,32 +29,36 @@ from tus_wsgi.lockers.lease.locker import LeaseLocker
 from tus_wsgi.lockers.lease.records import LeaseTiming
 from tus_wsgi.lockers.lease.scheduler import MAX_THREADS, Scheduler
 
-MakePeer = Callable[..., Peer]
+StartProcess = Callable[[], LockerProcess]
 
-SURE = LeaseTiming(lease=8.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
-"""For holders that must not lose a lock, although the machine lets them wait for seconds."""
+LONG_LEASE = LeaseTiming(lease=8.0, heartbeat=0.75, margin=0.5, poll=0.15, reserve=0.5)
+"""For holders that must not lose a lock, even if a busy machine delays them for seconds."""
 
-DYING = replace(SURE, lease=FAST_TIMING.lease)
+SHORT_LEASE = replace(LONG_LEASE, lease=FAST_TIMING.lease)
+"""For tests that wait until a lease expires."""
 
-where_somebody_dies = pytest.mark.parametrize("timing", [DYING], ids=["dying"])
-"""Or stands still: its successor need not wait for so long."""
+with_short_lease = pytest.mark.parametrize("timing", [SHORT_LEASE], ids=["short-lease"])
+
+with_fast_heartbeat = pytest.mark.parametrize(
+    "timing", [replace(LONG_LEASE, heartbeat=0.1)], ids=["fast-heartbeat"]
+)
 
 
 @pytest.fixture(scope="module")
 def threads() -> Iterator[ForkServer]:
-    with closing(ForkServer(gevent=False)) as nursery:
-        yield nursery
+    with closing(ForkServer(gevent=False)) as fork_server:
+        yield fork_server
 
 
 @pytest.fixture(scope="module")
 def greenlets() -> Iterator[ForkServer]:
-    with closing(ForkServer(gevent=True)) as nursery:
-        yield nursery
+    with closing(ForkServer(gevent=True)) as fork_server:
+        yield fork_server
 
 
 @pytest.fixture
 def timing() -> LeaseTiming:
-    return SURE
+    return LONG_LEASE
 
 
 @pytest.fixture(params=LEASE_KINDS)
@@ -63,229 +67,228 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, timing: LeaseTiming) ->
 
 
 @pytest.fixture
-def make_peer(spec: LockerSpec, threads: ForkServer, greenlets: ForkServer) -> Iterator[MakePeer]:
-    """Starts processes that share the place, with threads and with greenlets in turn."""
+def start_process(
+    spec: LockerSpec, threads: ForkServer, greenlets: ForkServer
+) -> Iterator[StartProcess]:
+    """Start processes that share their locks, with greenlets and with threads in turn."""
     with ExitStack() as stack:
-        nurseries = [threads, greenlets]
+        fork_servers = itertools.cycle([greenlets, threads])
 
-        def make() -> Peer:
-            nurseries.reverse()
-            return stack.enter_context(closing(nurseries[0].peer(spec, timeout=PATIENCE)))
+        def start() -> LockerProcess:
+            fork_server = next(fork_servers)
+            return stack.enter_context(closing(fork_server.start(spec, timeout=MAX_WAIT)))
 
-        yield make
+        yield start
 
 
 @pytest.fixture
 def environ(spec: LockerSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What lockers in this very process need."""
+    """Set the environment that lockers in this process need."""
     for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)
 
 
-def hearts() -> list[threading.Thread]:
+def scheduler_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "tus-lock-scheduler"]
 
 
-def test_processes_exclude_each_other(make_peer: MakePeer) -> None:
-    one, two = make_peer().talk, make_peer().talk
-    one.say("lock", "a")
-    one.hear("locked", "a")
-    two.say("lock", "a")
-    one.hear("asked", "a")
-    two.say("lock", "b")
-    two.hear("locked", "b")
-    one.say("release", "a")
-    one.hear("released", "a")
-    two.hear("locked", "a")
+def test_processes_exclude_each_other(start_process: StartProcess) -> None:
+    first, second = start_process().connection, start_process().connection
+    first.send("lock", "a")
+    first.expect("locked", "a")
+    second.send("lock", "a")
+    first.expect("requested", "a")
+    second.send("lock", "b")
+    second.expect("locked", "b")
+    first.send("release", "a")
+    first.expect("released", "a")
+    second.expect("locked", "a")
 
 
-def test_a_lock_outlives_its_lease_while_its_holder_lives(make_peer: MakePeer) -> None:
-    one, two = make_peer().talk, make_peer().talk
-    one.say("lock", "a")
-    began = one.hear("locked", "a")
-    two.say("lock", "a")
-    while one.hear("asked", "a") - began < 1.2 * SURE.lease:
-        pass
-    one.say("check", "a")
-    one.hear("held", "a")
-    one.say("release", "a")
-    assert two.hear("locked", "a") > began + 1.2 * SURE.lease
+def test_heartbeats_keep_a_lock_although_wall_clocks_jump(start_process: StartProcess) -> None:
+    """A lock outlives its lease while its holder lives, whatever the time of day is."""
+    first, second = start_process().connection, start_process().connection
+    first.send("lock", "a")
+    first.expect("locked", "a")
+    second.send("lock", "b")
+    acquired_at = second.expect("locked", "b")
+    first.send("shift_clock", "7200")
+    second.send("shift_clock", "-50000")
+    first.send("lock", "b")
+    second.send("lock", "a")
+    end = acquired_at + 1.2 * LONG_LEASE.lease
+    for holder, waiter, id in ((first, second, "a"), (second, first, "b")):
+        while holder.expect("requested", id) < end:
+            pass
+        holder.send("check", id)
+        holder.expect("held", id)
+        holder.send("release", id)
+        holder.expect("released", id)
+        assert waiter.expect("locked", id) > end
 
 
-def test_a_release_request_crosses_hosts_with_the_next_heartbeat(make_peer: MakePeer) -> None:
-    one, two = make_peer().talk, make_peer().talk
+def test_a_release_request_reaches_the_holder_with_its_next_heartbeat(
+    start_process: StartProcess,
+) -> None:
+    first, second = start_process().connection, start_process().connection
     ids = map(str, itertools.count())
 
-    def pass_on() -> float:
+    def measure_handover() -> float:
         id = next(ids)
-        one.say("polite", id)
-        one.hear("locked", id)
+        first.send("lock_cooperative", id)
+        first.expect("locked", id)
         before = time.monotonic()
-        two.say("lock", id)
-        one.hear("asked", id)
-        one.hear("released", id)
-        return two.hear("locked", id) - before
+        second.send("lock", id)
+        first.expect("requested", id)
+        first.expect("released", id)
+        return second.expect("locked", id) - before
 
-    assert_takes_less(SURE.heartbeat + 2 * SURE.poll + 0.2, pass_on, tries=MANY_TRIES)
+    max_seconds = LONG_LEASE.heartbeat + 2 * LONG_LEASE.poll + 0.2
+    assert_takes_less(max_seconds, measure_handover, tries=MANY_TRIES)
 
 
-@where_somebody_dies
-def test_a_killed_holder_is_succeeded_after_one_lease(make_peer: MakePeer) -> None:
-    two = make_peer().talk
+@with_short_lease
+def test_the_lock_of_a_killed_holder_expires_after_one_lease(start_process: StartProcess) -> None:
+    second = start_process().connection
     ids = map(str, itertools.count())
 
-    def be_killed() -> float:
-        one, id = make_peer(), next(ids)
-        one.talk.say("lock", id)
-        one.talk.hear("locked", id)
-        one.kill()
+    def measure_takeover() -> float:
+        first, id = start_process(), next(ids)
+        first.connection.send("lock", id)
+        first.connection.expect("locked", id)
+        first.kill()
         before = time.monotonic()
-        two.say("lock", id)
-        waited = two.hear("locked", id) - before
-        assert waited > DYING.lease - DYING.heartbeat
+        second.send("lock", id)
+        waited = second.expect("locked", id) - before
+        assert waited > SHORT_LEASE.lease - SHORT_LEASE.heartbeat
         return waited
 
-    assert_takes_less(2 * DYING.lease, be_killed, tries=MANY_TRIES)
+    assert_takes_less(2 * SHORT_LEASE.lease, measure_takeover, tries=MANY_TRIES)
 
 
-@where_somebody_dies
-def test_a_stopped_holder_knows_that_it_lost_the_lock(make_peer: MakePeer) -> None:
-    one, two = make_peer(), make_peer().talk
-    one.talk.say("lock", "a")
-    one.talk.hear("locked", "a")
-    one.stop()
-    two.say("lock", "a")
-    two.hear("locked", "a")
-    one.go_on()
-    one.talk.say("check", "a")
-    one.talk.hear("lost", "a")
-    # And its end is not that of its successor.
-    one.talk.say("release", "a")
-    one.talk.hear("released", "a")
-    two.say("check", "a")
-    two.hear("held", "a")
+@with_short_lease
+def test_a_stopped_holder_detects_that_it_lost_the_lock(start_process: StartProcess) -> None:
+    first, second = start_process(), start_process().connection
+    first.connection.send("lock", "a")
+    first.connection.expect("locked", "a")
+    first.stop()
+    second.send("lock", "a")
+    second.expect("locked", "a")
+    first.resume()
+    first.connection.send("check", "a")
+    first.connection.expect("lost", "a")
+    # Its release does not affect the lock of its successor.
+    first.connection.send("release", "a")
+    first.connection.expect("released", "a")
+    second.send("check", "a")
+    second.expect("held", "a")
 
 
-def test_a_wall_clock_that_jumps_changes_nothing(make_peer: MakePeer) -> None:
-    one, two = make_peer().talk, make_peer().talk
-    for id, jump in (("a", "7200"), ("b", "-50000")):
-        one.say("lock", id)
-        one.hear("locked", id)
-        one.say("jump", jump)
-        two.say("jump", jump)
-        two.say("lock", id)
-        one.hear("asked", id)
-        time.sleep(SURE.lease)
-        one.say("check", id)
-        one.hear("held", id)
-        one.say("release", id)
-        one.hear("released", id)
-        two.hear("locked", id)
-
-
-def test_a_child_of_a_fork_has_locks_of_its_own(make_peer: MakePeer) -> None:
-    parent = make_peer()
-    parent.talk.say("lock", "a")
-    parent.talk.hear("locked", "a")
+def test_the_child_of_a_fork_has_locks_of_its_own(start_process: StartProcess) -> None:
+    parent = start_process()
+    parent.connection.send("lock", "a")
+    parent.connection.expect("locked", "a")
     child = parent.fork()
-    child.say("lock", "a")
-    parent.talk.hear("asked", "a")
-    parent.talk.say("release", "a")
-    parent.talk.hear("released", "a")
-    child.hear("locked", "a")
+    child.send("lock", "a")
+    parent.connection.expect("requested", "a")
+    parent.connection.send("release", "a")
+    parent.connection.expect("released", "a")
+    child.expect("locked", "a")
 
 
-def test_a_busy_process_does_not_starve_another(make_peer: MakePeer) -> None:
-    one, two = make_peer().talk, make_peer().talk
-    one.say("busy", "a")
+def test_a_busy_process_does_not_starve_another(start_process: StartProcess) -> None:
+    first, second = start_process().connection, start_process().connection
+    first.send("contend", "a")
 
-    def have_a_turn() -> float:
+    def measure_hold() -> float:
         before = time.monotonic()
-        two.say("lock", "a")
-        took = two.hear("locked", "a") - before
-        two.say("release", "a")
-        two.hear("released", "a")
-        return took
+        second.send("lock", "a")
+        waited = second.expect("locked", "a") - before
+        second.send("release", "a")
+        second.expect("released", "a")
+        return waited
 
-    assert_takes_less(6.0, have_a_turn, tries=MANY_TRIES)
-
-
-def test_killing_a_greenlet_that_waits_leaves_no_trace(make_peer: MakePeer) -> None:
-    peers = [make_peer(), make_peer()]
-    greenlet, thread = (peer.talk for peer in peers)
-    thread.say("lock", "a")
-    thread.hear("locked", "a")
-    greenlet.say("lock", "a")
-    thread.hear("asked", "a")
-    greenlet.say("cancel", "a")
-    greenlet.hear("cancelled", "a")
-    thread.say("release", "a")
-    thread.hear("released", "a")
-    thread.say("lock", "a")
-    thread.hear("locked", "a")
+    assert_takes_less(6.0, measure_hold, tries=MANY_TRIES)
 
 
-@where_somebody_dies
-def test_observers_learn_of_takeover_and_loss(spec: LockerSpec, environ: None) -> None:
-    told: list[LockEvent] = []
-    first, second = spec.locker(PATIENCE, told.append), spec.locker(PATIENCE, told.append)
+def test_a_killed_greenlet_leaves_no_waiter_behind(start_process: StartProcess) -> None:
+    greenlet, thread = start_process().connection, start_process().connection
+    thread.send("lock", "a")
+    thread.expect("locked", "a")
+    greenlet.send("lock", "a")
+    thread.expect("requested", "a")
+    greenlet.send("cancel", "a")
+    greenlet.expect("cancelled", "a")
+    thread.send("release", "a")
+    thread.expect("released", "a")
+    thread.send("lock", "a")
+    thread.expect("locked", "a")
+
+
+@with_short_lease
+def test_a_takeover_and_a_loss_are_reported_as_events(spec: LockerSpec, environ: None) -> None:
+    events: list[LockEvent] = []
+    first, second = spec.locker(MAX_WAIT, events.append), spec.locker(MAX_WAIT, events.append)
     assert isinstance(first, LeaseLocker)
-    asked = threading.Event()
-    with first.lock(A, on_release_request=asked.set) as lock:
-        told.clear()  # a killed process of an earlier test may have left the lock
-        first._process.scheduler._queue.clear()  # as if this process stood still
+    requested = threading.Event()
+    with first.lock(ID, on_release_request=requested.set) as lock:
+        events.clear()  # a killed process of an earlier test may have left the lock behind
+        first._process.scheduler._queue.clear()  # no more heartbeats, as if the process was stopped
         with Holder(second):
-            assert [type(one) for one in told] == [LockTakenOver]
+            assert [type(event) for event in events] == [LockTakenOver]
             with pytest.raises(LockLost):
                 lock.assert_held()
-            assert asked.is_set(), "nobody ended the request's body"
-    assert told[1:] == [LeaseLost(A, "the lock could not be renewed in time")]
+            assert requested.is_set(), "the request's body was not interrupted"
+    assert events[1:] == [LeaseLost(ID, "the lock could not be renewed in time")]
 
 
-def test_the_heart_beats_while_locks_are_held(spec: LockerSpec, environ: None) -> None:
-    locker = spec.locker(PATIENCE)
-    eventually(lambda: not hearts())
+@with_fast_heartbeat
+def test_the_scheduler_runs_only_while_locks_are_held(
+    spec: LockerSpec, environ: None, timing: LeaseTiming
+) -> None:
+    locker = spec.locker(MAX_WAIT)
+    wait_until(lambda: not scheduler_threads())
     for _ in range(2):
-        with Holder(locker, A), Holder(locker, B):
-            time.sleep(2 * SURE.heartbeat)
-            assert 1 <= len(hearts()) <= 2
-        eventually(lambda: not hearts())
+        with Holder(locker, ID), Holder(locker, OTHER_ID):
+            time.sleep(5 * timing.heartbeat)
+            assert 1 <= len(scheduler_threads()) <= 2
+        wait_until(lambda: not scheduler_threads())
 
 
-def test_a_call_that_hangs_delays_no_other() -> None:
-    eventually(lambda: not hearts())  # those of other tests
+def test_a_task_that_hangs_delays_no_other() -> None:
+    wait_until(lambda: not scheduler_threads())  # of other tests
     scheduler = Scheduler()
-    stuck = threading.Event()
-    done: list[int] = []
+    finish = threading.Event()
+    calls: list[int] = []
+
+    def hang() -> None:
+        finish.wait(MAX_WAIT)
+
     for _ in range(MAX_THREADS - 1):
-        scheduler.schedule(lambda: void(stuck.wait(PATIENCE)), after=0.0)
-    scheduler.schedule(lambda: done.append(1), after=0.1)
-    eventually(lambda: bool(done))
+        scheduler.schedule(hang, after=0.0)
+    scheduler.schedule(lambda: calls.append(1), after=0.1)
+    wait_until(lambda: bool(calls))
     for _ in range(30):
-        scheduler.schedule(lambda: void(stuck.wait(PATIENCE)), after=0.0)
+        scheduler.schedule(hang, after=0.0)
     time.sleep(0.2)
-    assert len(hearts()) <= MAX_THREADS
-    stuck.set()
-    eventually(lambda: not hearts())
+    assert len(scheduler_threads()) <= MAX_THREADS
+    finish.set()
+    wait_until(lambda: not scheduler_threads())
 
 
-def test_one_thread_works_and_one_looks_out_while_all_goes_well() -> None:
-    eventually(lambda: not hearts())  # those of other tests
+def test_the_scheduler_uses_one_thread_per_running_task_and_one_that_waits() -> None:
+    wait_until(lambda: not scheduler_threads())  # of other tests
     scheduler = Scheduler()
-    beats: list[int] = []
+    thread_counts: list[int] = []
 
-    def heartbeat_id() -> float | None:
-        beats.append(len(hearts()))
-        return 0.001 if len(beats) < 100 else None
+    def task() -> float | None:
+        thread_counts.append(len(scheduler_threads()))
+        return 0.001 if len(thread_counts) < 100 else None
 
-    scheduler.schedule(heartbeat_id, after=0.0)
-    eventually(lambda: not hearts())
-    assert max(beats) == 1
-    scheduler.schedule(heartbeat_id, after=0.05)
-    scheduler.schedule(heartbeat_id, after=1.0)
-    eventually(lambda: not hearts())
-    assert max(beats) <= 2
-
-
-def void(_: object) -> None:
-    pass
+    scheduler.schedule(task, after=0.0)
+    wait_until(lambda: not scheduler_threads())
+    assert max(thread_counts) == 1
+    scheduler.schedule(task, after=0.05)
+    scheduler.schedule(task, after=1.0)
+    wait_until(lambda: not scheduler_threads())
+    assert max(thread_counts) <= 2

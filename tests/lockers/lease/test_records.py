@@ -1,4 +1,4 @@
-"""What leases need of a service: the same of a model in memory, of DynamoDB, and of S3."""
+"""The contract of lease records: a model in memory, DynamoDB and S3."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import http.server
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -21,6 +22,7 @@ from demo.seaweedfs import SeaweedFS
 from tests.harness.lockers import LockerSpec, new_locker_spec
 from tests.harness.proxies.faults import FaultProxy
 from tests.harness.records import MemoryRecords
+from tests.harness.servers.dynamodb import DynamoDB
 from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.domain.errors import LockerUnavailable
 from tus_wsgi.domain.model import UploadId
@@ -50,7 +52,7 @@ def spec(
     return spec
 
 
-def opened(spec: LockerSpec) -> LeaseRecords:
+def open_records(spec: LockerSpec) -> LeaseRecords:
     if spec.kind == "memory":
         return MemoryRecords()
     if spec.kind == "dynamodb":
@@ -60,7 +62,7 @@ def opened(spec: LockerSpec) -> LeaseRecords:
 
 @pytest.fixture
 def records(spec: LockerSpec) -> LeaseRecords:
-    return opened(spec)
+    return open_records(spec)
 
 
 @pytest.fixture
@@ -71,11 +73,11 @@ def name() -> str:
 def claim(
     token: str, seen: LeaseRecord | None = None, *, waiter_id: str = "", expired: bool = False
 ) -> Claim:
-    return Claim(token, waiter_id or f"seat of {token}", f"{token}.0", seen, expired)
+    return Claim(token, waiter_id or f"waiter {token}", f"{token}.0", seen, expired)
 
 
-def facts(record: LeaseRecord) -> tuple[str, str, str, float]:
-    """All that does not depend on the service."""
+def common_fields(record: LeaseRecord) -> tuple[str, str, str, float]:
+    """Return the fields that do not depend on the service."""
     return record.holder, record.heartbeat_id, record.next_waiter, record.unchanged_for
 
 
@@ -83,89 +85,94 @@ every_kind = pytest.mark.parametrize("spec", KINDS, indirect=True)
 
 
 @every_kind
-def test_a_free_lock_is_taken_with_the_first_call(records: LeaseRecords, name: str) -> None:
-    assert facts(records.try_acquire(name, claim("a"))) == ("a", "a.0", "", 0.0)
+def test_a_free_lock_is_acquired_with_the_first_call(records: LeaseRecords, name: str) -> None:
+    assert common_fields(records.try_acquire(name, claim("a"))) == ("a", "a.0", "", 0.0)
 
 
 @every_kind
-def test_a_held_lock_is_not_taken_but_seen(records: LeaseRecords, name: str) -> None:
+def test_a_held_lock_is_returned_but_not_acquired(records: LeaseRecords, name: str) -> None:
     first = records.try_acquire(name, claim("a"))
     for seen in (None, first):
-        assert facts(records.try_acquire(name, claim("b", seen))) == facts(first)
+        found = records.try_acquire(name, claim("b", seen))
+        assert common_fields(found) == common_fields(first)
 
 
 @every_kind
-def test_a_repeated_take_finds_that_it_was_done(records: LeaseRecords, name: str) -> None:
+def test_a_repeated_acquisition_finds_the_first_one(records: LeaseRecords, name: str) -> None:
     first = records.try_acquire(name, claim("a"))
     again = records.try_acquire(name, claim("a"))
     assert (again.holder, again.fence) == ("a", first.fence)
 
 
 @every_kind
-def test_a_beat_replaces_the_one_before(records: LeaseRecords, name: str) -> None:
+def test_a_heartbeat_replaces_the_previous_one(records: LeaseRecords, name: str) -> None:
     held = records.try_acquire(name, claim("a"))
     for number in range(3):
         held = records.renew(name, held, heartbeat_id=f"a.{number}")
-        assert facts(held) == ("a", f"a.{number}", "", 0.0)
+        assert common_fields(held) == ("a", f"a.{number}", "", 0.0)
 
 
 @every_kind
-def test_a_beat_works_on_what_was_true_some_time_ago(records: LeaseRecords, name: str) -> None:
-    """The answer to the beat before may have been lost."""
+def test_a_heartbeat_does_not_need_the_latest_record(records: LeaseRecords, name: str) -> None:
+    """The response to the previous heartbeat may have been lost."""
     held = records.try_acquire(name, claim("a"))
     records.renew(name, held, heartbeat_id="a.1")
     assert records.renew(name, held, heartbeat_id="a.2").heartbeat_id == "a.2"
 
 
 @every_kind
-def test_who_is_next_is_seen_with_the_next_beat(records: LeaseRecords, name: str) -> None:
+def test_a_heartbeat_returns_the_next_waiter(records: LeaseRecords, name: str) -> None:
     held = records.try_acquire(name, claim("a"))
-    asked = records.request_release(name, held, waiter_id="b", unchanged_for=1.25)
-    assert facts(asked) == ("a", "a.0", "b", 1.25)
+    requested = records.request_release(name, held, waiter_id="b", unchanged_for=1.25)
+    assert common_fields(requested) == ("a", "a.0", "b", 1.25)
     held = records.renew(name, held, heartbeat_id="a.1")
-    assert facts(held) == ("a", "a.1", "b", 0.0)
+    assert common_fields(held) == ("a", "a.1", "b", 0.0)
     held = records.renew(name, held, heartbeat_id="a.2")
     assert held.next_waiter == "b"
 
 
 @every_kind
-def test_nobody_asks_for_what_has_changed(records: LeaseRecords, name: str) -> None:
+def test_a_release_request_fails_if_the_record_has_changed(
+    records: LeaseRecords, name: str
+) -> None:
     first = records.try_acquire(name, claim("a"))
     second = records.renew(name, first, heartbeat_id="a.1")
-    assert facts(records.request_release(name, first, waiter_id="b", unchanged_for=9.0)) == facts(
-        second
-    )
+    found = records.request_release(name, first, waiter_id="b", unchanged_for=9.0)
+    assert common_fields(found) == common_fields(second)
 
 
 @every_kind
-def test_a_released_lock_is_for_who_had_asked(records: LeaseRecords, name: str) -> None:
+def test_a_released_lock_is_reserved_for_the_next_waiter(records: LeaseRecords, name: str) -> None:
     held = records.try_acquire(name, claim("a"))
-    records.request_release(name, held, waiter_id="seat of b", unchanged_for=0.0)
+    records.request_release(name, held, waiter_id="waiter b", unchanged_for=0.0)
     records.release(name, held, heartbeat_id="a.end")
-    kept = records.try_acquire(name, claim("c"))
-    assert facts(kept) == ("", "a.end", "seat of b", 0.0)
-    assert records.try_acquire(name, claim("c", kept)).holder == ""
-    assert facts(records.try_acquire(name, claim("b", kept))) == ("b", "b.0", "", 0.0)
+    reserved = records.try_acquire(name, claim("c"))
+    assert common_fields(reserved) == ("", "a.end", "waiter b", 0.0)
+    assert records.try_acquire(name, claim("c", reserved)).holder == ""
+    found = records.try_acquire(name, claim("b", reserved))
+    assert common_fields(found) == ("b", "b.0", "", 0.0)
 
 
 @every_kind
-def test_a_reserved_lock_is_anybodys_when_nobody_comes(records: LeaseRecords, name: str) -> None:
+def test_an_expired_reservation_is_ignored(records: LeaseRecords, name: str) -> None:
     held = records.try_acquire(name, claim("a"))
     records.request_release(name, held, waiter_id="b", unchanged_for=0.0)
     records.release(name, held, heartbeat_id="a.end")
-    kept = records.try_acquire(name, claim("c"))
-    assert records.try_acquire(name, claim("c", kept, expired=True)).holder == "c"
+    reserved = records.try_acquire(name, claim("c"))
+    assert records.try_acquire(name, claim("c", reserved, expired=True)).holder == "c"
 
 
 @every_kind
-def test_a_lock_that_nobody_wants_is_free_for_all(records: LeaseRecords, name: str) -> None:
+def test_a_lock_released_without_waiters_is_free(records: LeaseRecords, name: str) -> None:
     held = records.try_acquire(name, claim("a"))
     records.release(name, held, heartbeat_id="a.end")
     assert records.try_acquire(name, claim("b")).holder == "b"
 
 
 @every_kind
-def test_a_silent_holder_is_replaced_and_the_fence_rises(records: LeaseRecords, name: str) -> None:
+def test_an_expired_lease_is_taken_over_with_the_next_fence(
+    records: LeaseRecords, name: str
+) -> None:
     first = records.try_acquire(name, claim("a"))
     second = records.try_acquire(name, claim("b", first, expired=True))
     assert second.holder == "b"
@@ -173,17 +180,20 @@ def test_a_silent_holder_is_replaced_and_the_fence_rises(records: LeaseRecords, 
 
 
 @every_kind
-def test_a_holder_that_spoke_meanwhile_is_not_replaced(records: LeaseRecords, name: str) -> None:
+def test_a_lease_that_was_renewed_meanwhile_is_not_taken_over(
+    records: LeaseRecords, name: str
+) -> None:
     first = records.try_acquire(name, claim("a"))
     records.renew(name, first, heartbeat_id="a.1")
     assert records.try_acquire(name, claim("b", first, expired=True)).holder == "a"
 
 
 @every_kind
-def test_what_a_former_holder_does_changes_nothing(records: LeaseRecords, name: str) -> None:
+def test_late_writes_of_a_previous_holder_change_nothing(records: LeaseRecords, name: str) -> None:
     first = records.try_acquire(name, claim("a"))
     second = records.try_acquire(name, claim("b", first, expired=True))
-    assert facts(records.renew(name, first, heartbeat_id="a.1")) == facts(second)
+    late = records.renew(name, first, heartbeat_id="a.1")
+    assert common_fields(late) == common_fields(second)
     records.release(name, first, heartbeat_id="a.end")
     assert records.renew(name, second, heartbeat_id="b.1").holder == "b"
     records.release(name, second, heartbeat_id="b.end")
@@ -192,7 +202,8 @@ def test_what_a_former_holder_does_changes_nothing(records: LeaseRecords, name: 
 
 
 @every_kind
-def test_what_may_be_ours_is_released_by_its_token_alone(records: LeaseRecords, name: str) -> None:
+def test_a_release_needs_only_the_token(records: LeaseRecords, name: str) -> None:
+    """A request whose acquisition has an unknown outcome releases its lock like this."""
     held = records.try_acquire(name, claim("a"))
     records.release(name, LeaseRecord(holder="another"), heartbeat_id="x")
     assert records.try_acquire(name, claim("b")).holder == "a"
@@ -201,29 +212,29 @@ def test_what_may_be_ours_is_released_by_its_token_alone(records: LeaseRecords, 
 
 
 @pytest.mark.parametrize("spec", ["dynamodb", "s3"], indirect=True)
-@pytest.mark.parametrize("silent", [False, True], ids=["free", "silent"])
-def test_of_many_at_once_one_wins(spec: LockerSpec, name: str, silent: bool) -> None:
-    records = opened(spec)
+@pytest.mark.parametrize("expired", [False, True], ids=["free", "expired"])
+def test_one_of_many_concurrent_claims_wins(spec: LockerSpec, name: str, expired: bool) -> None:
+    records = open_records(spec)
     for round in range(5):
         lock = f"{name}{round}"
-        seen = records.try_acquire(lock, claim("silent")) if silent else None
-        found = race(records, lock, seen, expired=silent)
-        assert len({one.holder for one in found if one.holder}) == 1, found
+        seen = records.try_acquire(lock, claim("dead")) if expired else None
+        found = claim_concurrently(records, lock, seen, expired=expired)
+        assert len({record.holder for record in found if record.holder}) == 1, found
 
 
-def race(
+def claim_concurrently(
     records: LeaseRecords, lock: str, seen: LeaseRecord | None, *, expired: bool
 ) -> list[LeaseRecord]:
-    """What eight threads find who want the lock at the same moment."""
-    start = threading.Barrier(8)
+    """Return the records that eight threads find when they claim the lock at the same time."""
+    barrier = threading.Barrier(8)
     found: list[LeaseRecord] = []
 
     def run(token: str) -> None:
-        start.wait()
+        barrier.wait()
         with suppress(OutcomeUnknown):
             found.append(records.try_acquire(lock, claim(token, seen, expired=expired)))
 
-    threads = [threading.Thread(target=run, args=(f"t{one}",)) for one in range(8)]
+    threads = [threading.Thread(target=run, args=(f"t{number}",)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -231,26 +242,64 @@ def race(
     return found
 
 
-# -- what services are refused, and what they are asked for --------------------------------------
+# -- the stored format ---------------------------------------------------------------------------
 
 
-def calls_of(client: Any) -> set[str]:
-    """The operations that a client uses from now on."""
-    seen: set[str] = set()
-
-    def note(model: Any, **_: Any) -> None:
-        seen.add(model.name)
-
-    client.meta.events.register("before-call.*.*", note)
-    return seen
+def held_with_waiter(records: LeaseRecords, name: str) -> None:
+    """Write a record in which every field has a value."""
+    held = records.try_acquire(name, claim("a"))
+    records.request_release(name, held, waiter_id="waiter b", unchanged_for=1.25)
 
 
-def use(records: LeaseRecords, name: str) -> None:
-    """Everything that leases ever do."""
+@pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
+def test_dynamodb_items_have_these_attributes(
+    spec: LockerSpec, name: str, dynamodb: DynamoDB
+) -> None:
+    held_with_waiter(open_records(spec), name)
+    (item,) = dynamodb.items(spec.location)
+    expires = item.pop("expires")
+    assert 6 * 86400 < int(expires["N"]) - time.time() < 8 * 86400
+    assert item == {
+        "id": {"S": name},
+        "holder": {"S": "a"},
+        "fence": {"N": "1"},
+        "beat": {"S": "a.0"},
+        "wanted": {"S": "waiter b"},
+        "stood": {"N": "1.25"},
+    }
+
+
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_s3_objects_have_this_content_and_metadata(
+    spec: LockerSpec, name: str, s3: SeaweedFS
+) -> None:
+    held_with_waiter(open_records(spec), name)
+    stored = s3.client().get_object(Bucket=spec.bucket, Key=spec.location + name)
+    text = '{"holder":"a","fence":1,"beat":"a.0","wanted":"waiter b","stood":1.25}'
+    assert stored["Body"].read().decode() == text
+    assert {key.lower(): value for key, value in stored["Metadata"].items()} == {"lock": text}
+
+
+# -- permissions and rejected services -----------------------------------------------------------
+
+
+def recorded_operations(client: Any) -> set[str]:
+    """Return a set to which all later operations of the client are added."""
+    operations: set[str] = set()
+
+    def record(model: Any, **_: Any) -> None:
+        operations.add(model.name)
+
+    client.meta.events.register("before-call.*.*", record)
+    return operations
+
+
+def use_all_methods(records: LeaseRecords, name: str) -> None:
+    """Make every kind of call that leases make."""
     records.check()
     held = records.try_acquire(name, claim("a"))
     records.try_acquire(name, claim("b", held))
-    records.request_release(name, held, waiter_id="seat of b", unchanged_for=1.0)
+    records.request_release(name, held, waiter_id="waiter b", unchanged_for=1.0)
     held = records.renew(name, held, heartbeat_id="a.1")
     records.release(name, held, heartbeat_id="a.end")
     held = records.try_acquire(name, claim("b", held))
@@ -258,34 +307,34 @@ def use(records: LeaseRecords, name: str) -> None:
     records.release(name, held, heartbeat_id="c.end")
 
 
-def allowed(service: str) -> set[str]:
-    """The actions that `deploy/iam-policy.json` allows."""
+def allowed_actions(service: str) -> set[str]:
+    """Return the actions of a service that `deploy/iam-policy.json` allows."""
     policy = json.loads((ROOT / "deploy" / "iam-policy.json").read_text(encoding="utf-8"))
-    actions = {action for one in policy["Statement"] for action in one["Action"]}
+    actions = {action for statement in policy["Statement"] for action in statement["Action"]}
     return {action.partition(":")[2] for action in actions if action.startswith(f"{service}:")}
 
 
 @pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
-def test_dynamodb_is_asked_for_one_operation(spec: LockerSpec, name: str) -> None:
+def test_dynamodb_needs_exactly_the_action_of_its_policy(spec: LockerSpec, name: str) -> None:
     records = DynamoDBRecords(spec.location)
-    seen = calls_of(records.client)
-    use(records, name)
-    assert seen == allowed("dynamodb") == {"UpdateItem"}
+    operations = recorded_operations(records.client)
+    use_all_methods(records, name)
+    assert operations == allowed_actions("dynamodb") == {"UpdateItem"}
 
 
 @pytest.mark.parametrize("spec", ["s3"], indirect=True)
-def test_s3_is_asked_for_no_permission_that_the_store_has_not(spec: LockerSpec, name: str) -> None:
-    """The identity is that of the least privilege, and the server keeps to it."""
+def test_s3_needs_no_action_beyond_those_of_the_store(spec: LockerSpec, name: str) -> None:
+    """The credentials are those of least privilege, which the server enforces."""
     records = S3Records(spec.bucket, spec.location, endpoint=spec.endpoint)
-    seen = calls_of(records.client)
-    use(records, name)
-    assert seen == {"PutObject", "HeadObject", "DeleteObject"}
-    assert allowed("s3") >= {"PutObject", "GetObject", "DeleteObject"}
+    operations = recorded_operations(records.client)
+    use_all_methods(records, name)
+    assert operations == {"PutObject", "HeadObject", "DeleteObject"}
+    assert allowed_actions("s3") >= {"PutObject", "GetObject", "DeleteObject"}
 
 
 @pytest.mark.parametrize("spec", ["s3"], indirect=True)
-def test_s3_may_hide_absence_behind_a_403(spec: LockerSpec, name: str, s3: SeaweedFS) -> None:
-    """AWS does, to whoever may not list the bucket."""
+def test_s3_may_answer_403_for_an_absent_object(spec: LockerSpec, name: str, s3: SeaweedFS) -> None:
+    """AWS does that for credentials that must not list the bucket."""
     with FaultProxy(urlsplit(s3.endpoint).port or 0) as proxy:
         proxy.hides_absence = True
         records = S3Records(spec.bucket, spec.location, endpoint=proxy.endpoint)
@@ -296,14 +345,14 @@ def test_s3_may_hide_absence_behind_a_403(spec: LockerSpec, name: str, s3: Seawe
 
 
 @pytest.mark.parametrize("spec", ["s3"], indirect=True)
-def test_a_lock_that_nobody_holds_has_no_object(spec: LockerSpec, name: str, s3: SeaweedFS) -> None:
-    use(S3Records(spec.bucket, spec.location, endpoint=spec.endpoint), name)
+def test_a_free_lock_has_no_object(spec: LockerSpec, name: str, s3: SeaweedFS) -> None:
+    use_all_methods(S3Records(spec.bucket, spec.location, endpoint=spec.endpoint), name)
     listed = s3.client().list_objects_v2(Bucket=spec.bucket, Prefix=spec.location)
     assert listed["KeyCount"] == 0
 
 
 @pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
-def test_a_missing_table_is_refused_at_start(spec: LockerSpec) -> None:
+def test_a_missing_table_is_rejected_at_the_start(spec: LockerSpec) -> None:
     with pytest.raises(
         LockerUnsupported, match="there is no table 'nowhere'; `tus-wsgi create-lock"
     ):
@@ -311,7 +360,7 @@ def test_a_missing_table_is_refused_at_start(spec: LockerSpec) -> None:
 
 
 @pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
-def test_a_missing_region_is_refused_at_start(
+def test_a_missing_region_is_rejected_at_the_start(
     spec: LockerSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
@@ -320,23 +369,25 @@ def test_a_missing_region_is_refused_at_start(
 
 
 @pytest.mark.parametrize("spec", ["s3"], indirect=True)
-def test_a_bucket_that_cannot_be_used_is_refused_at_start(spec: LockerSpec) -> None:
-    nowhere = functools.partial(S3Records, "nowhere", "locks/", endpoint=spec.endpoint)
+def test_an_unusable_bucket_is_rejected_at_the_start(spec: LockerSpec) -> None:
+    open_missing_bucket = functools.partial(S3Records, "nowhere", "locks/", endpoint=spec.endpoint)
     with pytest.raises(LockerUnsupported, match="the bucket 'nowhere' cannot be used"):
-        LeaseLocker(nowhere, timeout=1.0)
+        LeaseLocker(open_missing_bucket, timeout=1.0)
 
 
 @pytest.mark.parametrize("service", ["juicefs", "swift"], indirect=True)
-def test_a_service_without_conditions_is_refused_at_start(
+def test_a_service_without_conditional_writes_is_rejected_at_the_start(
     service: S3Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable, value in service.environ().items():
         if variable.startswith("AWS_"):
             monkeypatch.setenv(variable, value)
     prefix = f"locks-{secrets.token_hex(4)}/"
-    open_records = functools.partial(S3Records, service.bucket, prefix, endpoint=service.endpoint)
+    open_s3_records = functools.partial(
+        S3Records, service.bucket, prefix, endpoint=service.endpoint
+    )
     with pytest.raises(LockerUnsupported, match="TUS_LOCKER: s3 cannot be used here"):
-        LeaseLocker(open_records, timeout=1.0)
+        LeaseLocker(open_s3_records, timeout=1.0)
     listed = service.client().list_objects_v2(Bucket=service.bucket, Prefix=prefix)
     assert listed["KeyCount"] == 0
 
@@ -345,20 +396,20 @@ def test_a_service_without_conditions_is_refused_at_start(
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
-    """The address of a service that says the same to everybody."""
+def stub_service(status: int, body: bytes) -> Iterator[str]:
+    """Run a service that sends the same response to every request, and yield its URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def answer(self) -> None:
+        def respond(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_PUT = do_HEAD = do_DELETE = answer  # noqa: N815 - http.server's names
+        do_POST = do_PUT = do_HEAD = do_DELETE = respond  # noqa: N815 - http.server's names
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -394,10 +445,10 @@ DYNAMODB_FAULTS = [
 
 @pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
 @pytest.mark.parametrize(("status", "code", "kind"), DYNAMODB_FAULTS)
-def test_what_may_pass_in_dynamodb_is_tried_again(
+def test_errors_of_dynamodb_are_classified(
     spec: LockerSpec, monkeypatch: pytest.MonkeyPatch, status: int, code: str, kind: type[Exception]
 ) -> None:
-    with answering(status, dynamodb_error(code)) as endpoint:
+    with stub_service(status, dynamodb_error(code)) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
         records = DynamoDBRecords(spec.location)
         with pytest.raises(kind) as caught:
@@ -417,10 +468,10 @@ S3_FAULTS = [
 
 @pytest.mark.parametrize("spec", ["s3"], indirect=True)
 @pytest.mark.parametrize(("status", "code", "kind"), S3_FAULTS)
-def test_what_may_pass_in_s3_is_tried_again(
+def test_errors_of_s3_are_classified(
     spec: LockerSpec, status: int, code: str, kind: type[Exception], name: str
 ) -> None:
-    with answering(status, s3_error(code)) as endpoint:
+    with stub_service(status, s3_error(code)) as endpoint:
         records = S3Records(spec.bucket, spec.location, endpoint=endpoint)
         for call in (
             lambda: records.try_acquire(name, claim("a")),
@@ -434,13 +485,13 @@ def test_what_may_pass_in_s3_is_tried_again(
 
 
 @pytest.mark.parametrize("spec", ["dynamodb", "s3"], indirect=True)
-def test_a_service_that_is_away_is_waited_for(
+def test_a_worker_starts_although_the_service_is_unavailable(
     spec: LockerSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A worker starts without it, and says so; requests are told to try again."""
-    nobody = "http://127.0.0.1:9"
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", nobody)
-    locker = replace(spec, endpoint=nobody).locker(1.0)
+    """It logs a warning, and requests fail until the service answers."""
+    unavailable = "http://127.0.0.1:9"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", unavailable)
+    locker = replace(spec, endpoint=unavailable).locker(1.0)
     assert "the lock service did not answer the check" in caplog.text
     lock = locker.lock(UploadId("a"), on_release_request=lambda: None)
     with pytest.raises(LockerUnavailable):
@@ -448,7 +499,9 @@ def test_a_service_that_is_away_is_waited_for(
 
 
 @pytest.mark.parametrize("spec", ["s3"], indirect=True)
-def test_what_is_no_lock_is_not_taken_for_one(spec: LockerSpec, name: str, s3: SeaweedFS) -> None:
+def test_an_object_that_is_not_a_lock_is_rejected(
+    spec: LockerSpec, name: str, s3: SeaweedFS
+) -> None:
     s3.client().put_object(Bucket=spec.bucket, Key=spec.location + name, Body=b"something else")
     records = S3Records(spec.bucket, spec.location, endpoint=spec.endpoint)
     with pytest.raises(LockerUnavailable):
