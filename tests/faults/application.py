@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.faults.faulty_s3 import Lane, limits_for
 from tests.faults.scenarios import Scenario
-from tests.stores.s3.service import Forgetful
+from tests.stores.s3.service_client import Forgetful
 from tus_wsgi.app import TusMiddleware
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Locker, Upload

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.stores.s3.stubs import Stubbed
+from tests.stores.s3.stubbed_bucket import Stubbed
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.operations.listing import Listing
 

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.harness.stores import S3Sandbox
-from tests.stores.s3.stubs import FACTS, Stubbed
+from tests.stores.s3.stubbed_bucket import FACTS, Stubbed
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload

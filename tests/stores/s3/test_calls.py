@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.harness.stores import PART, S3Sandbox
-from tests.stores.s3.service import Desk
+from tests.stores.s3.service_client import Desk
 from tus_wsgi.domain.errors import OffsetMismatch, UploadNotFound
 from tus_wsgi.domain.model import UploadId
 

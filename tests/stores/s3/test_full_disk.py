@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.disks import SmallDisk
 from tests.harness.stores import PART, S3Sandbox
-from tests.stores.s3.service import Desk
+from tests.stores.s3.service_client import Desk
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.spool.part import FIRST_BUFFER
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stores.s3.stubs import Stubbed
+from tests.stores.s3.stubbed_bucket import Stubbed
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan

@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import S3Sandbox
-from tests.stores.s3.service import Desk
+from tests.stores.s3.service_client import Desk
 from tus_wsgi.domain.commands import Download, Downloadable
 
 DATA = bytes(range(256))

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.harness.stores import PART, S3Sandbox
-from tests.stores.s3.service import Desk
-from tests.stores.s3.tusd import OfTusd
+from tests.stores.s3.service_client import Desk
+from tests.stores.s3.tusd_upload import OfTusd
 from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, Unavailable, UploadNotFound
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.model import Final, Metadata, UploadId, UploadInfo

@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import LIMITS, PART, TINY, S3Sandbox
-from tests.stores.s3.service import Desk
+from tests.stores.s3.service_client import Desk
 from tus_wsgi.domain.errors import (
     LockLost,
     OnFinishFailed,
