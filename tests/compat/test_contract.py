@@ -13,16 +13,16 @@ from tests.compat.conftest import client_of
 from tests.compat.sandbox import ServiceSandbox
 from tests.harness.servers.s3_service import S3Service
 from tests.stores.test_contract import *  # noqa: F403
-from tests.stores.test_contract import Shop
+from tests.stores.test_contract import StoreUnderTest
 from tus_wsgi.stores.s3.keys import Keys
 
 pytestmark = pytest.mark.compat
 
 
 @pytest.fixture(params=["swift", "juicefs"])  # type: ignore[no-redef]
-def shop(request: pytest.FixtureRequest) -> Shop:
+def store(request: pytest.FixtureRequest) -> StoreUnderTest:
     """A sandbox in the bucket of each service."""
     service = request.getfixturevalue(request.param)
     assert isinstance(service, S3Service)
     sandbox = ServiceSandbox(service, client_of(service), Keys(f"contract/{secrets.token_hex(6)}"))
-    return Shop(sandbox.store, lambda: [*sandbox.list_keys(), *sandbox.list_multiparts()])
+    return StoreUnderTest(sandbox.store, lambda: [*sandbox.list_keys(), *sandbox.list_multiparts()])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.faults.faulty_s3 import Lane, limits_for
 from tests.faults.scenarios import Scenario
-from tests.stores.s3.service_client import Forgetful
+from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi.app import TusMiddleware
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Locker, Upload
@@ -143,7 +143,7 @@ class Application:
         if self._setup.process is Process.REMEMBERS:
             return lambda: MemoryLocker(timeout=30)
         if self._setup.process is not Process.TAKES_TURNS:
-            return Forgetful
+            return UncachedLocker
         directory = self._stack.enter_context(tempfile.TemporaryDirectory())
         return lambda: FileLocker(Path(directory), timeout=30)
 

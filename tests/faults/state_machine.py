@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.faults.faulty_s3 import Lane, limits_for
 from tests.harness.bodies import ScriptedBody
 from tests.harness.proxies.faults import Call, Fault
-from tests.stores.s3.service_client import Forgetful
+from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi.domain.commands import Append, Create, Inspect, Terminate
 from tus_wsgi.domain.errors import (
     BodyIncomplete,
@@ -120,7 +120,7 @@ class UploadMachine(RuleBasedStateMachine):
 
     def new_locker(self) -> Locker:
         """The locker of a process. Its holders find no memo, so they ask S3 for everything."""
-        return Forgetful()
+        return UncachedLocker()
 
     @property
     def service(self) -> UploadService:

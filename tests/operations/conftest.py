@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.harness.stores import admin, recorded, sandbox
-from tests.stores.s3.stubbed_bucket import nowhere, stubbed
+from tests.stores.s3.stubbed_bucket import stub_client, stubbed
 
-__all__ = ["admin", "nowhere", "recorded", "sandbox", "stubbed"]
+__all__ = ["admin", "recorded", "sandbox", "stub_client", "stubbed"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.stores.s3.stubbed_bucket import Stubbed
+from tests.stores.s3.stubbed_bucket import StubbedBucket
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.operations.listing import Listing
 
@@ -19,19 +19,19 @@ CALLS: dict[str, tuple[str, Callable[[Listing], object]]] = {
 
 @pytest.mark.parametrize(("operation", "call"), CALLS.values(), ids=CALLS)
 def test_a_response_without_the_bucket_name_does_not_prove_absence(
-    stubbed: Stubbed, operation: str, call: Callable[[Listing], object]
+    stubbed: StubbedBucket, operation: str, call: Callable[[Listing], object]
 ) -> None:
     """D-07: a sweep removes what is not listed, so an empty 200 of a proxy must be a failure."""
-    stubbed.answer(operation)
+    stubbed.add_response(operation)
     with pytest.raises(StoreUnavailable):
         call(Listing(stubbed.client, "bucket"))
 
 
 @pytest.mark.parametrize(("operation", "call"), CALLS.values(), ids=CALLS)
 def test_an_empty_listing_with_the_bucket_name_proves_absence(
-    stubbed: Stubbed, operation: str, call: Callable[[Listing], object]
+    stubbed: StubbedBucket, operation: str, call: Callable[[Listing], object]
 ) -> None:
     """D-07: the response is S3's own."""
     name = "Name" if operation == "list_objects_v2" else "Bucket"
-    stubbed.answer(operation, **{name: "bucket"})
+    stubbed.add_response(operation, **{name: "bucket"})
     assert not call(Listing(stubbed.client, "bucket"))

@@ -47,7 +47,7 @@ def lost() -> None:
 
 
 @dataclass(frozen=True)
-class Shop:
+class StoreUnderTest:
     """One kind of store.
 
     Attributes:
@@ -55,16 +55,16 @@ class Shop:
         leftovers: what there is at all, in the store's own words.
     """
 
-    fresh: Callable[[], Store]
-    leftovers: Callable[[], list[str]]
+    reopen: Callable[[], Store]
+    list_leftovers: Callable[[], list[str]]
 
     def create(self, length: int | None, *, id: UploadId = A, record_now: bool = True) -> Upload:
         info = UploadInfo(id, length, metadata=METADATA, created=CREATED)
-        return self.fresh().create(info, record_now=record_now)
+        return self.reopen().create(info, record_now=record_now)
 
     def open(self, id: UploadId = A) -> Upload:
         """The upload, as another process finds it."""
-        upload = self.fresh().open(id)
+        upload = self.reopen().open(id)
         upload.load_offset()
         return upload
 
@@ -99,67 +99,67 @@ class Shop:
 
 
 @pytest.fixture(params=["memory", "s3"])
-def shop(request: pytest.FixtureRequest) -> Shop:
+def store(request: pytest.FixtureRequest) -> StoreUnderTest:
     if request.param == "memory":
         store = MemoryStore()
-        return Shop(lambda: store, lambda: [str(id) for id in store._uploads])
+        return StoreUnderTest(lambda: store, lambda: [str(id) for id in store._uploads])
     sandbox: S3Sandbox = request.getfixturevalue("sandbox")
-    return Shop(sandbox.store, lambda: [*sandbox.list_keys(), *sandbox.list_multiparts()])
+    return StoreUnderTest(sandbox.store, lambda: [*sandbox.list_keys(), *sandbox.list_multiparts()])
 
 
 # -- existence -------------------------------------------------------------------------------------
 
 
-def test_an_id_that_nobody_has_is_not_found(shop: Shop) -> None:
-    shop.create(10, id=B)
+def test_an_id_that_nobody_has_is_not_found(store: StoreUnderTest) -> None:
+    store.create(10, id=B)
     with pytest.raises(UploadNotFound):
-        shop.fresh().open(A)
+        store.reopen().open(A)
 
 
 @pytest.mark.parametrize("length", [None, 10, len(LARGE)])
-def test_an_upload_is_found_from_its_creation_on(shop: Shop, length: int | None) -> None:
-    created = shop.create(length).info
+def test_an_upload_is_found_from_its_creation_on(store: StoreUnderTest, length: int | None) -> None:
+    created = store.create(length).info
     assert created == UploadInfo(A, length, 0, METADATA, created.state, CREATED)
     assert created.state is not State.FINISHED
-    assert shop.open().info == created
+    assert store.open().info == created
 
 
 @pytest.mark.parametrize("length", [None, 10, len(LARGE)])
 @pytest.mark.parametrize("data", [b"", b"abc"])
 def test_an_upload_that_begins_with_data_is_found_behind_it(
-    shop: Shop, length: int | None, data: bytes
+    store: StoreUnderTest, length: int | None, data: bytes
 ) -> None:
-    shop.create(length, record_now=False).append(ScriptedBody(data), held)
-    found = shop.open().info
+    store.create(length, record_now=False).append(ScriptedBody(data), held)
+    found = store.open().info
     assert found == UploadInfo(A, length, len(data), METADATA, found.state, CREATED)
     assert found.state is not State.FINISHED
 
 
-def test_an_upload_may_begin_and_end_in_one_request(shop: Shop) -> None:
+def test_an_upload_may_begin_and_end_in_one_request(store: StoreUnderTest) -> None:
     for data in FILES.values():
-        upload = shop.create(len(data), record_now=False)
+        upload = store.create(len(data), record_now=False)
         upload.append(ScriptedBody(data), held)
         assert upload.assemble(held)
         upload.finish(held, may_defer=True)
-        assert shop.content() == data
-        shop.open().terminate(held)
+        assert store.content() == data
+        store.open().terminate(held)
 
 
-def test_uploads_do_not_disturb_each_other(shop: Shop) -> None:
-    shop.create(3)
-    other = shop.create(3, id=B)
-    shop.append(ScriptedBody(b"abc"))
+def test_uploads_do_not_disturb_each_other(store: StoreUnderTest) -> None:
+    store.create(3)
+    other = store.create(3, id=B)
+    store.append(ScriptedBody(b"abc"))
     other.append(ScriptedBody(b"xyz"), held)
-    shop.open(B).terminate(held)
-    assert shop.content() == b"abc"
+    store.open(B).terminate(held)
+    assert store.content() == b"abc"
 
 
-def test_what_can_never_be_stored_is_refused_at_once(shop: Shop) -> None:
-    most = shop.fresh().max_size
+def test_what_can_never_be_stored_is_refused_at_once(store: StoreUnderTest) -> None:
+    most = store.reopen().max_size
     with pytest.raises(UploadTooLarge) as caught:
-        shop.create(most + 1)
+        store.create(most + 1)
     assert (caught.value.limit, caught.value.provided) == (most, most + 1)
-    assert shop.leftovers() == []
+    assert store.list_leftovers() == []
 
 
 # -- bytes -----------------------------------------------------------------------------------------
@@ -180,48 +180,52 @@ SLICES: dict[str, tuple[bytes, list[int]]] = {
 @pytest.mark.parametrize("announces", [True, False])
 @pytest.mark.parametrize("slices", SLICES.values(), ids=SLICES.keys())
 def test_any_slicing_gives_the_same_object(
-    shop: Shop, *, slices: tuple[bytes, list[int]], announces: bool
+    store: StoreUnderTest, *, slices: tuple[bytes, list[int]], announces: bool
 ) -> None:
     data, cuts = slices
-    shop.create(len(data))
+    store.create(len(data))
     offset = 0
     for request in sliced(data, cuts):
         content_length = len(request) if announces else None
         body = ScriptedBody(*sliced(request, [1, 70_000, PART + 9]), content_length=content_length)
-        offset = shop.append(body)
+        offset = store.append(body)
     assert offset == len(data)
-    assert shop.content() == data
+    assert store.content() == data
 
 
 @pytest.mark.parametrize("cuts", [[], [9], [PART], [5, PART + 5, 2 * PART + 5]])
-def test_a_length_may_be_declared_with_the_last_bytes(shop: Shop, cuts: list[int]) -> None:
-    shop.create(None)
+def test_a_length_may_be_declared_with_the_last_bytes(
+    store: StoreUnderTest, cuts: list[int]
+) -> None:
+    store.create(None)
     for request in sliced(LARGE, cuts):
-        shop.append(ScriptedBody(request))
-    assert shop.open().info.length is None
-    shop.open().declare_length(len(LARGE), held)
-    assert shop.open().info == UploadInfo(A, len(LARGE), len(LARGE), METADATA, created=CREATED)
-    shop.append(ScriptedBody())
-    assert shop.content() == LARGE
+        store.append(ScriptedBody(request))
+    assert store.open().info.length is None
+    store.open().declare_length(len(LARGE), held)
+    assert store.open().info == UploadInfo(A, len(LARGE), len(LARGE), METADATA, created=CREATED)
+    store.append(ScriptedBody())
+    assert store.content() == LARGE
 
 
 @pytest.mark.parametrize("data", [b"", SMALL, LARGE, LARGE[:PART]], ids=len)
-def test_a_length_that_was_declared_may_turn_out_to_be_reached(shop: Shop, data: bytes) -> None:
+def test_a_length_that_was_declared_may_turn_out_to_be_reached(
+    store: StoreUnderTest, data: bytes
+) -> None:
     """Whoever looks next finishes the upload, without another append."""
-    shop.create(None)
-    shop.append(ScriptedBody(data))
-    shop.open().declare_length(len(data), held)
-    shop.finish()
-    assert shop.content() == data
+    store.create(None)
+    store.append(ScriptedBody(data))
+    store.open().declare_length(len(data), held)
+    store.finish()
+    assert store.content() == data
 
 
-def test_a_length_may_be_declared_before_the_bytes(shop: Shop) -> None:
-    shop.create(None)
-    shop.append(ScriptedBody(LARGE[: PART + 3]))
-    shop.open().declare_length(len(LARGE), held)
-    assert shop.open().info.offset == PART + 3
-    shop.append(ScriptedBody(LARGE[PART + 3 :]))
-    assert shop.content() == LARGE
+def test_a_length_may_be_declared_before_the_bytes(store: StoreUnderTest) -> None:
+    store.create(None)
+    store.append(ScriptedBody(LARGE[: PART + 3]))
+    store.open().declare_length(len(LARGE), held)
+    assert store.open().info.offset == PART + 3
+    store.append(ScriptedBody(LARGE[PART + 3 :]))
+    assert store.content() == LARGE
 
 
 @pytest.mark.parametrize(
@@ -235,117 +239,117 @@ def test_a_length_may_be_declared_before_the_bytes(shop: Shop) -> None:
         (2 * PART + 700, BodyEnd.MALFORMED),
     ],
 )
-def test_what_came_of_a_cut_body_is_stored(shop: Shop, came: int, end: BodyEnd) -> None:
-    shop.create(len(LARGE))
-    assert shop.append(ScriptedBody(LARGE[:came], content_length=len(LARGE), ending=end)) == came
-    shop.append(ScriptedBody(LARGE[came:]))
-    assert shop.content() == LARGE
+def test_what_came_of_a_cut_body_is_stored(store: StoreUnderTest, came: int, end: BodyEnd) -> None:
+    store.create(len(LARGE))
+    assert store.append(ScriptedBody(LARGE[:came], content_length=len(LARGE), ending=end)) == came
+    store.append(ScriptedBody(LARGE[came:]))
+    assert store.content() == LARGE
 
 
 @pytest.mark.parametrize("came", [0, 5, PART, PART + 5])
-def test_an_empty_append_changes_nothing(shop: Shop, came: int) -> None:
-    shop.create(len(LARGE))
-    shop.append(ScriptedBody(LARGE[:came]))
-    assert shop.append(ScriptedBody()) == came
+def test_an_empty_append_changes_nothing(store: StoreUnderTest, came: int) -> None:
+    store.create(len(LARGE))
+    store.append(ScriptedBody(LARGE[:came]))
+    assert store.append(ScriptedBody()) == came
 
 
-def test_looking_changes_nothing(shop: Shop) -> None:
-    shop.create(len(LARGE))
-    shop.append(ScriptedBody(LARGE[: PART + 5]))
-    upload = shop.open()
+def test_looking_changes_nothing(store: StoreUnderTest) -> None:
+    store.create(len(LARGE))
+    store.append(ScriptedBody(LARGE[: PART + 5]))
+    upload = store.open()
     upload.load_offset()
-    assert upload.info == shop.open().info
-    assert shop.append(ScriptedBody(LARGE[PART + 5 :])) == len(LARGE)
+    assert upload.info == store.open().info
+    assert store.append(ScriptedBody(LARGE[PART + 5 :])) == len(LARGE)
 
 
-def test_nothing_is_written_once_the_lock_is_lost(shop: Shop) -> None:
-    shop.create(len(LARGE))
-    shop.append(ScriptedBody(LARGE[:5]))
+def test_nothing_is_written_once_the_lock_is_lost(store: StoreUnderTest) -> None:
+    store.create(len(LARGE))
+    store.append(ScriptedBody(LARGE[:5]))
     for data in (LARGE[5:50], LARGE[5:]):
-        upload = shop.open()
+        upload = store.open()
         with pytest.raises(LockLost):
             upload.append(ScriptedBody(data), lost)
-        assert shop.open().info.offset == 5
-    shop.open().append(ScriptedBody(LARGE[5:]), held)
-    full = shop.open()
+        assert store.open().info.offset == 5
+    store.open().append(ScriptedBody(LARGE[5:]), held)
+    full = store.open()
     with pytest.raises(LockLost):
         full.assemble(lost)
     with pytest.raises(UploadIncomplete):
-        shop.open().content()
-    shop.finish()
-    assert shop.content() == LARGE
+        store.open().content()
+    store.finish()
+    assert store.content() == LARGE
 
 
 # -- the end ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES.keys())
-def test_assembling_twice_is_assembling_once(shop: Shop, data: bytes) -> None:
-    upload = shop.create(len(data))
+def test_assembling_twice_is_assembling_once(store: StoreUnderTest, data: bytes) -> None:
+    upload = store.create(len(data))
     upload.append(ScriptedBody(data), held)
     assert upload.assemble(held)
     assert upload.assemble(held)
     upload.finish(held, may_defer=False)
     upload.finish(held, may_defer=False)
-    again = shop.open()
+    again = store.open()
     assert again.info.is_finished
     assert not again.assemble(held)
-    assert shop.content() == data
+    assert store.content() == data
 
 
 @pytest.mark.parametrize("may_defer", [True, False])
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES.keys())
 def test_a_finished_upload_is_finished_for_everybody(
-    shop: Shop, *, data: bytes, may_defer: bool
+    store: StoreUnderTest, *, data: bytes, may_defer: bool
 ) -> None:
-    upload = shop.create(len(data), record_now=False)
+    upload = store.create(len(data), record_now=False)
     upload.append(ScriptedBody(data), held)
     upload.assemble(held)
     upload.finish(held, may_defer=may_defer)
-    found = shop.open()
+    found = store.open()
     assert (found.info.offset, found.info.is_full) == (len(data), True)
     assert found.info.is_finished or may_defer
     found.assemble(held)
     found.finish(held, may_defer=False)
-    info = shop.fresh().open(A).info
+    info = store.reopen().open(A).info
     assert info == UploadInfo(A, len(data), len(data), METADATA, State.FINISHED, CREATED)
 
 
-def test_a_whole_object_is_found_by_whoever_looks(shop: Shop) -> None:
+def test_a_whole_object_is_found_by_whoever_looks(store: StoreUnderTest) -> None:
     """The one who made it died before it could write that down."""
     for data in FILES.values():
-        upload = shop.create(len(data))
+        upload = store.create(len(data))
         upload.append(ScriptedBody(data), held)
         upload.assemble(held)
-        found = shop.open()
+        found = store.open()
         found.append(ScriptedBody(data[found.info.offset :]), held)
         found.assemble(held)
         found.finish(held, may_defer=False)
-        assert shop.content() == data
-        shop.open().terminate(held)
+        assert store.content() == data
+        store.open().terminate(held)
 
 
-def test_an_empty_upload_has_an_empty_object(shop: Shop) -> None:
-    upload = shop.create(0, record_now=False)
+def test_an_empty_upload_has_an_empty_object(store: StoreUnderTest) -> None:
+    upload = store.create(0, record_now=False)
     assert upload.info.is_full
     assert upload.assemble(held)
     upload.finish(held, may_defer=True)
-    found = shop.open()
+    found = store.open()
     assert found.info.is_full
     assert found.content().length == 0
-    assert shop.content() == b""
+    assert store.content() == b""
 
 
-def test_a_body_for_a_whole_object_is_read_to_its_end(shop: Shop) -> None:
-    shop.create(3)
-    shop.append(ScriptedBody(b"abc"))
+def test_a_body_for_a_whole_object_is_read_to_its_end(store: StoreUnderTest) -> None:
+    store.create(3)
+    store.append(ScriptedBody(b"abc"))
     body = ScriptedBody()
-    shop.open().append(body, held)
+    store.open().append(body, held)
     assert body.end is BodyEnd.COMPLETE
     surplus = ScriptedBody(b"x", content_length=None)
-    assert shop.append(surplus) == 3
+    assert store.append(surplus) == 3
     assert surplus.end is BodyEnd.TOO_LONG
-    assert shop.content() == b"abc"
+    assert store.content() == b"abc"
 
 
 # -- content ---------------------------------------------------------------------------------------
@@ -363,22 +367,22 @@ def test_a_body_for_a_whole_object_is_read_to_its_end(shop: Shop) -> None:
         (len(LARGE), len(LARGE)),
     ],
 )
-def test_content_is_read_in_ranges(shop: Shop, start: int, stop: int) -> None:
-    shop.create(len(LARGE))
-    shop.append(ScriptedBody(LARGE))
-    content = shop.open().content()
+def test_content_is_read_in_ranges(store: StoreUnderTest, start: int, stop: int) -> None:
+    store.create(len(LARGE))
+    store.append(ScriptedBody(LARGE))
+    content = store.open().content()
     assert content.length == len(LARGE)
     assert b"".join(content.read(start, stop)) == LARGE[start:stop]
     assert max(map(len, content.read(0, content.length))) <= 256 * 1024
 
 
-def test_content_has_a_validator_and_a_date(shop: Shop) -> None:
+def test_content_has_a_validator_and_a_date(store: StoreUnderTest) -> None:
     for id, data in ((A, b"abc"), (B, b"abd")):
-        upload = shop.create(3, id=id)
+        upload = store.create(3, id=id)
         upload.append(ScriptedBody(data), held)
         upload.assemble(held)
         upload.finish(held, may_defer=False)
-    content, again, other = shop.open().content(), shop.open().content(), shop.open(B).content()
+    content, again, other = store.open().content(), store.open().content(), store.open(B).content()
     assert content.etag == again.etag != other.etag
     assert '"' not in content.etag
     assert content.modified == again.modified
@@ -388,19 +392,21 @@ def test_content_has_a_validator_and_a_date(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("came", [0, 5, PART])
-def test_an_upload_has_no_content_before_its_object_is_whole(shop: Shop, came: int) -> None:
-    shop.create(len(LARGE))
-    shop.append(ScriptedBody(LARGE[:came]))
+def test_an_upload_has_no_content_before_its_object_is_whole(
+    store: StoreUnderTest, came: int
+) -> None:
+    store.create(len(LARGE))
+    store.append(ScriptedBody(LARGE[:came]))
     with pytest.raises(UploadIncomplete):
-        shop.open().content()
+        store.open().content()
 
 
-def test_a_full_upload_has_no_content_before_it_is_assembled(shop: Shop) -> None:
-    shop.create(len(LARGE)).append(ScriptedBody(LARGE), held)
+def test_a_full_upload_has_no_content_before_it_is_assembled(store: StoreUnderTest) -> None:
+    store.create(len(LARGE)).append(ScriptedBody(LARGE), held)
     with pytest.raises(UploadIncomplete):
-        shop.open().content()
-    shop.finish()
-    assert shop.content() == LARGE
+        store.open().content()
+    store.finish()
+    assert store.content() == LARGE
 
 
 # -- termination -----------------------------------------------------------------------------------
@@ -409,42 +415,42 @@ def test_a_full_upload_has_no_content_before_it_is_assembled(shop: Shop) -> None
 @pytest.mark.parametrize("length", [None, len(LARGE)])
 @pytest.mark.parametrize("came", [0, 5, PART, PART + 5])
 def test_nothing_is_left_of_an_upload_that_was_terminated(
-    shop: Shop, came: int, length: int | None
+    store: StoreUnderTest, came: int, length: int | None
 ) -> None:
-    shop.create(length)
-    shop.append(ScriptedBody(LARGE[:came]))
-    shop.open().terminate(held)
-    assert shop.leftovers() == []
+    store.create(length)
+    store.append(ScriptedBody(LARGE[:came]))
+    store.open().terminate(held)
+    assert store.list_leftovers() == []
     with pytest.raises(UploadNotFound):
-        shop.fresh().open(A)
+        store.reopen().open(A)
 
 
 @pytest.mark.parametrize("may_defer", [True, False])
 @pytest.mark.parametrize("data", [b"", *FILES.values()], ids=len)
 def test_nothing_is_left_of_a_finished_upload_that_was_terminated(
-    shop: Shop, *, data: bytes, may_defer: bool
+    store: StoreUnderTest, *, data: bytes, may_defer: bool
 ) -> None:
-    upload = shop.create(len(data), record_now=False)
+    upload = store.create(len(data), record_now=False)
     upload.append(ScriptedBody(data), held)
     upload.assemble(held)
     upload.finish(held, may_defer=may_defer)
-    shop.fresh().open(A).terminate(held)
-    assert shop.leftovers() == []
+    store.reopen().open(A).terminate(held)
+    assert store.list_leftovers() == []
 
 
-def test_terminating_twice_is_terminating_once(shop: Shop) -> None:
-    shop.create(len(LARGE))
-    shop.append(ScriptedBody(LARGE[: PART + 5]))
-    upload, same = shop.open(), shop.open()
+def test_terminating_twice_is_terminating_once(store: StoreUnderTest) -> None:
+    store.create(len(LARGE))
+    store.append(ScriptedBody(LARGE[: PART + 5]))
+    upload, same = store.open(), store.open()
     upload.terminate(held)
     upload.terminate(held)
     same.terminate(held)
-    assert shop.leftovers() == []
+    assert store.list_leftovers() == []
 
 
-def test_an_id_may_be_used_again(shop: Shop) -> None:
-    shop.create(len(LARGE)).append(ScriptedBody(LARGE[: PART + 5]), held)
-    shop.open().terminate(held)
-    shop.create(3)
-    shop.append(ScriptedBody(b"abc"))
-    assert shop.content() == b"abc"
+def test_an_id_may_be_used_again(store: StoreUnderTest) -> None:
+    store.create(len(LARGE)).append(ScriptedBody(LARGE[: PART + 5]), held)
+    store.open().terminate(held)
+    store.create(3)
+    store.append(ScriptedBody(b"abc"))
+    assert store.content() == b"abc"

@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class Stubbed:
+class StubbedBucket:
     """A bucket whose service answers what it is told to."""
 
     def __init__(self, client: S3Client) -> None:
         self.client = client
-        self.stub = Stubber(client)
+        self.stubber = Stubber(client)
         self.bucket = Bucket(client, "bucket")
 
-    def refuse(self, operation: str, code: str, status: int, message: str = "") -> None:
-        self.stub.add_client_error(operation, code, message, http_status_code=status)
+    def add_error(self, operation: str, code: str, status: int, message: str = "") -> None:
+        self.stubber.add_client_error(operation, code, message, http_status_code=status)
 
-    def answer(self, operation: str, **answer: Any) -> None:
-        self.stub.add_response(operation, answer)
+    def add_response(self, operation: str, **add_response: Any) -> None:
+        self.stubber.add_response(operation, add_response)
 
-    def have_read(self) -> None:
+    def read_something(self) -> None:
         """Let the bucket read something, so that its credentials are known to be good."""
-        self.answer("get_object", **FACTS, Body=Empty())
+        self.add_response("get_object", **FACTS, Body=EmptyBody())
         self.bucket.get("something")
 
 
-class Empty:
+class EmptyBody:
     """A body without bytes."""
 
     def read(self, size: int = -1) -> bytes:
@@ -47,7 +47,7 @@ FACTS: dict[str, Any] = {"ContentLength": 0, "ETag": '"e"', "LastModified": "202
 
 
 @pytest.fixture(scope="module")
-def nowhere() -> S3Client:
+def stub_client() -> S3Client:
     """A client that never gets as far as a connection."""
     return boto3.session.Session().client(
         "s3",
@@ -59,8 +59,8 @@ def nowhere() -> S3Client:
 
 
 @pytest.fixture
-def stubbed(nowhere: S3Client) -> Iterator[Stubbed]:
-    stubbed = Stubbed(nowhere)
-    with stubbed.stub:
+def stubbed(stub_client: S3Client) -> Iterator[StubbedBucket]:
+    stubbed = StubbedBucket(stub_client)
+    with stubbed.stubber:
         yield stubbed
-    stubbed.stub.assert_no_pending_responses()
+    stubbed.stubber.assert_no_pending_responses()

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.harness.stores import S3Sandbox
-from tests.stores.s3.stubbed_bucket import FACTS, Stubbed
+from tests.stores.s3.stubbed_bucket import FACTS, StubbedBucket
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
@@ -182,20 +182,20 @@ WRITES: dict[str, Ask] = {
 
 
 def test_to_remove_what_is_not_there_is_no_failure_where_the_service_says_so(
-    stubbed: Stubbed,
+    stubbed: StubbedBucket,
 ) -> None:
     """Google's does; AWS answers 204 to both."""
-    stubbed.refuse("delete_object", "NoSuchKey", 404)
+    stubbed.add_error("delete_object", "NoSuchKey", 404)
     stubbed.bucket.delete(KEY)
 
 
 @pytest.mark.parametrize("operation", READS)
 @pytest.mark.parametrize("code", ["AccessDenied", "403", "Forbidden"])
 def test_a_403_is_a_failure_until_something_was_read(
-    stubbed: Stubbed, operation: str, code: str
+    stubbed: StubbedBucket, operation: str, code: str
 ) -> None:
     """A missing permission must not look like an empty bucket."""
-    stubbed.refuse(operation, code, 403)
+    stubbed.add_error(operation, code, 403)
     with pytest.raises(StoreUnavailable):
         READS[operation](stubbed.bucket)
 
@@ -203,31 +203,31 @@ def test_a_403_is_a_failure_until_something_was_read(
 @pytest.mark.parametrize("operation", READS)
 @pytest.mark.parametrize("code", ["AccessDenied", "403", "Forbidden"])
 def test_a_403_is_absence_once_something_was_read(
-    stubbed: Stubbed, operation: str, code: str
+    stubbed: StubbedBucket, operation: str, code: str
 ) -> None:
     """AWS hides absence from whoever may not list the bucket."""
-    stubbed.have_read()
-    stubbed.refuse(operation, code, 403)
+    stubbed.read_something()
+    stubbed.add_error(operation, code, 403)
     with pytest.raises(NotFound):
         READS[operation](stubbed.bucket)
 
 
 @pytest.mark.parametrize("operation", READS)
 def test_a_403_that_names_the_permission_to_list_is_absence(
-    stubbed: Stubbed, operation: str
+    stubbed: StubbedBucket, operation: str
 ) -> None:
     """AWS says so where there is nothing to read, and only there."""
     message = "User: x is not authorized to perform: s3:ListBucket on resource: y"
-    stubbed.refuse(operation, "AccessDenied", 403, message)
+    stubbed.add_error(operation, "AccessDenied", 403, message)
     with pytest.raises(NotFound):
         READS[operation](stubbed.bucket)
 
 
-def test_a_403_to_anything_but_reading_is_a_failure(stubbed: Stubbed) -> None:
-    stubbed.have_read()
+def test_a_403_to_anything_but_reading_is_a_failure(stubbed: StubbedBucket) -> None:
+    stubbed.read_something()
     message = "not authorized to perform: s3:ListBucket"
     for operation, ask in {**WRITES, **LISTS}.items():
-        stubbed.refuse(operation, "AccessDenied", 403, message)
+        stubbed.add_error(operation, "AccessDenied", 403, message)
         with pytest.raises(StoreUnavailable):
             ask(stubbed.bucket)
 
@@ -247,11 +247,11 @@ def test_a_403_to_anything_but_reading_is_a_failure(stubbed: Stubbed) -> None:
     ],
 )
 def test_everything_else_is_a_failure_and_never_absence(
-    stubbed: Stubbed, code: str, status: int
+    stubbed: StubbedBucket, code: str, status: int
 ) -> None:
-    stubbed.have_read()
+    stubbed.read_something()
     for operation, ask in {**READS, **WRITES, **LISTS}.items():
-        stubbed.refuse(operation, code, status)
+        stubbed.add_error(operation, code, status)
         with pytest.raises(StoreUnavailable):
             ask(stubbed.bucket)
 
@@ -261,26 +261,30 @@ def test_everything_else_is_a_failure_and_never_absence(
     ("code", "status"), [("PreconditionFailed", 412), ("412", 412), ("NoSuchKey", 404)]
 )
 def test_a_refusal_of_our_own_first_try_is_recognised_by_its_token(
-    stubbed: Stubbed, condition: Condition, code: str, status: int, monkeypatch: pytest.MonkeyPatch
+    stubbed: StubbedBucket,
+    condition: Condition,
+    code: str,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """boto3 sent it again, because the first answer was lost. It did happen."""
     monkeypatch.setattr("secrets.token_hex", lambda _: "ours")
-    stubbed.refuse("put_object", code, status)
-    stubbed.answer("head_object", **FACTS, Metadata={"Write": "ours"})
+    stubbed.add_error("put_object", code, status)
+    stubbed.add_response("head_object", **FACTS, Metadata={"Write": "ours"})
     assert stubbed.bucket.put(KEY, payload(b""), condition=condition) == '"e"'
-    stubbed.refuse("put_object", code, status)
-    stubbed.answer("head_object", **FACTS, Metadata={"write": "theirs"})
+    stubbed.add_error("put_object", code, status)
+    stubbed.add_response("head_object", **FACTS, Metadata={"write": "theirs"})
     with pytest.raises(LockLost):
         stubbed.bucket.put(KEY, payload(b""), condition=condition)
-    stubbed.refuse("put_object", code, status)
-    stubbed.refuse("head_object", "404", 404)
+    stubbed.add_error("put_object", code, status)
+    stubbed.add_error("head_object", "404", 404)
     with pytest.raises(LockLost):
         stubbed.bucket.put(KEY, payload(b""), condition=condition)
 
 
-def test_a_refusal_that_nobody_can_look_into_is_a_failure(stubbed: Stubbed) -> None:
-    stubbed.refuse("put_object", "PreconditionFailed", 412)
-    stubbed.refuse("head_object", "500", 500)
+def test_a_refusal_that_nobody_can_look_into_is_a_failure(stubbed: StubbedBucket) -> None:
+    stubbed.add_error("put_object", "PreconditionFailed", 412)
+    stubbed.add_error("head_object", "500", 500)
     with pytest.raises(StoreUnavailable):
         stubbed.bucket.put(KEY, payload(b""), condition=Condition(None))
 
@@ -289,15 +293,17 @@ def test_a_refusal_that_nobody_can_look_into_is_a_failure(stubbed: Stubbed) -> N
     ("code", "status"), [("PreconditionFailed", 412), ("NoSuchKey", 404), ("NotImplemented", 501)]
 )
 def test_an_odd_refusal_of_a_plain_write_is_a_failure(
-    stubbed: Stubbed, code: str, status: int
+    stubbed: StubbedBucket, code: str, status: int
 ) -> None:
-    stubbed.refuse("put_object", code, status)
+    stubbed.add_error("put_object", code, status)
     with pytest.raises(TusError) as caught:
         stubbed.bucket.put(KEY, payload(b""))
     assert isinstance(caught.value, StoreUnavailable)
 
 
-def test_a_service_without_conditional_writes_is_asked_for_them_once(stubbed: Stubbed) -> None:
+def test_a_service_without_conditional_writes_is_asked_for_them_once(
+    stubbed: StubbedBucket,
+) -> None:
     """Swift says 501."""
     seen: list[set[str]] = []
 
@@ -306,34 +312,34 @@ def test_a_service_without_conditional_writes_is_asked_for_them_once(stubbed: St
 
     events = stubbed.bucket._client.meta.events
     events.register("provide-client-params.s3.PutObject", note, unique_id="note")
-    stubbed.refuse("put_object", "NotImplemented", 501)
-    stubbed.answer("put_object", ETag='"1"')
+    stubbed.add_error("put_object", "NotImplemented", 501)
+    stubbed.add_response("put_object", ETag='"1"')
     assert stubbed.bucket.put(KEY, payload(b""), condition=Condition('"0"')) == '"1"'
-    stubbed.answer("put_object", ETag='"2"')
+    stubbed.add_response("put_object", ETag='"2"')
     assert stubbed.bucket.put(KEY, payload(b""), condition=Condition(None)) == '"2"'
     events.unregister("provide-client-params.s3.PutObject", unique_id="note")
     assert seen == [{"IfMatch"}, set(), set()]
 
 
-def test_parts_are_listed_page_by_page(stubbed: Stubbed) -> None:
+def test_parts_are_listed_page_by_page(stubbed: StubbedBucket) -> None:
     """With the marker, or without one; and without a word about more pages (rclone)."""
 
     def page(*numbers: int, **more: Any) -> None:
         parts = [{"PartNumber": number, "Size": 10, "ETag": '"e"'} for number in numbers]
-        stubbed.answer("list_parts", UploadId="m", Parts=parts, **more)
+        stubbed.add_response("list_parts", UploadId="m", Parts=parts, **more)
 
     page(1, 2, IsTruncated=True, NextPartNumberMarker=2)
     page(3, IsTruncated=True)
     page(4)
     listed = stubbed.bucket.list_parts(KEY, "m")
     assert [part.number for part in listed] == [1, 2, 3, 4]
-    stubbed.answer("list_parts", UploadId="m", IsTruncated=True)
+    stubbed.add_response("list_parts", UploadId="m", IsTruncated=True)
     assert stubbed.bucket.list_parts(KEY, "m") == []
 
 
-def test_a_list_that_does_not_say_whose_it_is_is_no_list(stubbed: Stubbed) -> None:
+def test_a_list_that_does_not_say_whose_it_is_is_no_list(stubbed: StubbedBucket) -> None:
     """An empty 200, or the page of some proxy, is no proof that there are no parts."""
-    stubbed.answer("list_parts")
+    stubbed.add_response("list_parts")
     with pytest.raises(StoreUnavailable):
         stubbed.bucket.list_parts(KEY, "m")
 
@@ -341,24 +347,24 @@ def test_a_list_that_does_not_say_whose_it_is_is_no_list(stubbed: Stubbed) -> No
 @pytest.mark.parametrize(
     "operation", [*READS, *LISTS, *(set(WRITES) - {"delete_object", "abort_multipart_upload"})]
 )
-def test_an_answer_that_says_nothing_is_a_failure(stubbed: Stubbed, operation: str) -> None:
+def test_an_answer_that_says_nothing_is_a_failure(stubbed: StubbedBucket, operation: str) -> None:
     """The 200 of a proxy that lost the rest. To a removal S3 says no more itself."""
-    stubbed.answer(operation)
+    stubbed.add_response(operation)
     with pytest.raises(StoreUnavailable):
         {**READS, **LISTS, **WRITES}[operation](stubbed.bucket)
 
 
-def test_a_range_or_a_copy_of_which_nothing_is_said_is_a_failure(stubbed: Stubbed) -> None:
-    stubbed.answer("get_object")
+def test_a_range_or_a_copy_of_which_nothing_is_said_is_a_failure(stubbed: StubbedBucket) -> None:
+    stubbed.add_response("get_object")
     with pytest.raises(StoreUnavailable):
         stubbed.bucket.read(KEY, 0, 1, etag='"e"', chunk_size=1)
-    stubbed.answer("upload_part_copy")
+    stubbed.add_response("upload_part_copy")
     with pytest.raises(StoreUnavailable):
         stubbed.bucket.copy_part(KEY, "m", 1, CopyRange("source", '"e"', None))
 
 
 @pytest.mark.parametrize("error", [OSError("reset"), EndpointConnectionError(endpoint_url="x")])
-def test_a_download_that_breaks_off_is_a_failure(stubbed: Stubbed, error: Exception) -> None:
+def test_a_download_that_breaks_off_is_a_failure(stubbed: StubbedBucket, error: Exception) -> None:
     class Breaking:
         closed = False
 
@@ -372,7 +378,7 @@ def test_a_download_that_breaks_off_is_a_failure(stubbed: Stubbed, error: Except
             self.closed = True
 
     body = Breaking()
-    stubbed.answer("get_object", **FACTS, Body=body)
+    stubbed.add_response("get_object", **FACTS, Body=body)
     pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', chunk_size=4)
     assert next(pieces) == b"x"
     with pytest.raises(StoreUnavailable):
@@ -380,7 +386,7 @@ def test_a_download_that_breaks_off_is_a_failure(stubbed: Stubbed, error: Except
     assert body.closed
 
 
-def test_a_download_that_nobody_reads_on_gives_its_connection_back(stubbed: Stubbed) -> None:
+def test_a_download_that_nobody_reads_on_gives_its_connection_back(stubbed: StubbedBucket) -> None:
     class Closing:
         closed = False
 
@@ -392,7 +398,7 @@ def test_a_download_that_nobody_reads_on_gives_its_connection_back(stubbed: Stub
 
     for started in (True, False):
         body = Closing()
-        stubbed.answer("get_object", **FACTS, Body=body)
+        stubbed.add_response("get_object", **FACTS, Body=body)
         pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', chunk_size=4)
         if started:
             next(pieces)

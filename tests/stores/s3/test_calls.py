@@ -7,27 +7,27 @@ import random
 import pytest
 
 from tests.harness.stores import PART, S3Sandbox
-from tests.stores.s3.service_client import Desk
+from tests.stores.s3.upload_client import UploadClient
 from tus_wsgi.domain.errors import OffsetMismatch, UploadNotFound
 from tus_wsgi.domain.model import UploadId
 
 SMALL = b"0123456789"
 LARGE = random.Random(3).randbytes(2 * PART + 777)
 
-MEASURE = ["GetObject info", "HeadObject tail"]
-MEASURE_ONE = [*MEASURE, "HeadObject data"]
-MEASURE_PARTS = [*MEASURE, "ListParts data"]
+LOAD = ["GetObject info", "HeadObject tail"]
+LOAD_ONE_PART = [*LOAD, "HeadObject data"]
+LOAD_PARTS = [*LOAD, "ListParts data"]
 COMPLETE = ["CompleteMultipartUpload data", "HeadObject data", "PutObject info"]
 PARTS = ["UploadPart 1", "UploadPart 2", "UploadPart 3"]
 
 
-class Counter:
+class CallCounter:
     """Counts what the requests since the last look have cost."""
 
     def __init__(self, sandbox: S3Sandbox) -> None:
         self._calls = sandbox.calls
 
-    def cost(self, *expected: str) -> None:
+    def assert_calls(self, *expected: str) -> None:
         """Compare with `expected`, in any order: some calls go at the same time."""
         assert sorted(self._calls.begun) == sorted(expected)
         self._calls.clear()
@@ -38,228 +38,230 @@ class Counter:
 
 
 @pytest.fixture
-def counter(sandbox: S3Sandbox) -> Counter:
-    return Counter(sandbox)
+def calls(sandbox: S3Sandbox) -> CallCounter:
+    return CallCounter(sandbox)
 
 
 @pytest.fixture(params=[False, True], ids=["strangers", "one process"])
-def is_known(request: pytest.FixtureRequest) -> bool:
+def has_cache(request: pytest.FixtureRequest) -> bool:
     """Whether this process has served the request before, and nobody has held the lock since."""
     known: bool = request.param
     return known
 
 
 @pytest.fixture
-def desk(sandbox: S3Sandbox, *, is_known: bool) -> Desk:
-    return Desk(sandbox, remembers=is_known)
+def client(sandbox: S3Sandbox, *, has_cache: bool) -> UploadClient:
+    return UploadClient(sandbox, has_cache=has_cache)
 
 
 @pytest.fixture
-def load_offset(*, is_known: bool) -> list[str]:
+def load_one_part(*, has_cache: bool) -> list[str]:
     """What a PATCH asks before its first byte, of an upload in one part."""
-    return [] if is_known else MEASURE_ONE
+    return [] if has_cache else LOAD_ONE_PART
 
 
 @pytest.fixture
-def measure_open(*, is_known: bool) -> list[str]:
+def load_deferred(*, has_cache: bool) -> list[str]:
     """The same, of an upload of unknown length."""
-    return [] if is_known else MEASURE
+    return [] if has_cache else LOAD
 
 
 @pytest.fixture
-def measure_parts(*, is_known: bool) -> list[str]:
+def load_parts(*, has_cache: bool) -> list[str]:
     """The same, of an upload in several parts."""
-    return [] if is_known else MEASURE_PARTS
+    return [] if has_cache else LOAD_PARTS
 
 
 @pytest.mark.parametrize("data", [b"x", SMALL], ids=len)
 def test_a_small_file_in_one_request_costs_two_calls(
-    desk: Desk, counter: Counter, data: bytes
+    client: UploadClient, calls: CallCounter, data: bytes
 ) -> None:
-    desk.create(len(data), data)
-    counter.cost("PutObject info", "PutObject data")
+    client.create(len(data), data)
+    calls.assert_calls("PutObject info", "PutObject data")
 
 
-def test_a_file_of_exactly_one_part_costs_two_calls(desk: Desk, counter: Counter) -> None:
-    desk.create(PART, LARGE[:PART])
-    counter.cost("PutObject info", "PutObject data")
+def test_a_file_of_exactly_one_part_costs_two_calls(
+    client: UploadClient, calls: CallCounter
+) -> None:
+    client.create(PART, LARGE[:PART])
+    calls.assert_calls("PutObject info", "PutObject data")
 
 
-def test_an_empty_upload_costs_two_calls(desk: Desk, counter: Counter) -> None:
-    desk.create(0)
-    counter.cost("PutObject info", "PutObject data")
+def test_an_empty_upload_costs_two_calls(client: UploadClient, calls: CallCounter) -> None:
+    client.create(0)
+    calls.assert_calls("PutObject info", "PutObject data")
 
 
-def test_a_hook_costs_one_more(sandbox: S3Sandbox, counter: Counter) -> None:
-    Desk(sandbox, on_finish=lambda _: None).create(len(SMALL), SMALL)
-    counter.cost("PutObject info", "PutObject data", "PutObject info")
+def test_a_hook_costs_one_more(sandbox: S3Sandbox, calls: CallCounter) -> None:
+    UploadClient(sandbox, on_finish=lambda _: None).create(len(SMALL), SMALL)
+    calls.assert_calls("PutObject info", "PutObject data", "PutObject info")
 
 
 def test_a_small_file_in_two_requests_costs_two_to_five_calls(
-    desk: Desk, counter: Counter, load_offset: list[str]
+    client: UploadClient, calls: CallCounter, load_one_part: list[str]
 ) -> None:
-    id = desk.create(len(SMALL)).id
-    counter.cost("PutObject info")
-    desk.append(id, SMALL)
-    counter.cost(*load_offset, "PutObject data")
+    id = client.create(len(SMALL)).id
+    calls.assert_calls("PutObject info")
+    client.append(id, SMALL)
+    calls.assert_calls(*load_one_part, "PutObject data")
 
 
 def test_with_a_hook_it_costs_three_to_six(
-    sandbox: S3Sandbox, counter: Counter, *, is_known: bool
+    sandbox: S3Sandbox, calls: CallCounter, *, has_cache: bool
 ) -> None:
-    desk = Desk(sandbox, on_finish=lambda _: None, remembers=is_known)
-    id = desk.create(len(SMALL)).id
-    desk.append(id, SMALL)
-    load_offset = [] if is_known else MEASURE_ONE
-    counter.cost("PutObject info", *load_offset, "PutObject data", "PutObject info")
+    client = UploadClient(sandbox, on_finish=lambda _: None, has_cache=has_cache)
+    id = client.create(len(SMALL)).id
+    client.append(id, SMALL)
+    load_one_part = [] if has_cache else LOAD_ONE_PART
+    calls.assert_calls("PutObject info", *load_one_part, "PutObject data", "PutObject info")
 
 
 def test_a_large_file_in_one_request_costs_a_call_for_each_part_and_five(
-    desk: Desk, counter: Counter
+    client: UploadClient, calls: CallCounter
 ) -> None:
-    desk.create(len(LARGE), LARGE)
-    counter.cost("CreateMultipartUpload data", "PutObject info", *PARTS, *COMPLETE)
+    client.create(len(LARGE), LARGE)
+    calls.assert_calls("CreateMultipartUpload data", "PutObject info", *PARTS, *COMPLETE)
 
 
 def test_a_large_file_in_two_requests(
-    desk: Desk, counter: Counter, measure_parts: list[str]
+    client: UploadClient, calls: CallCounter, load_parts: list[str]
 ) -> None:
-    id = desk.create(len(LARGE)).id
-    counter.cost("CreateMultipartUpload data", "PutObject info")
-    desk.append(id, LARGE)
-    counter.cost(*measure_parts, *PARTS, *COMPLETE)
+    id = client.create(len(LARGE)).id
+    calls.assert_calls("CreateMultipartUpload data", "PutObject info")
+    client.append(id, LARGE)
+    calls.assert_calls(*load_parts, *PARTS, *COMPLETE)
 
 
 def test_full_parts_of_a_running_upload_cost_a_call_each_and_up_to_three(
-    desk: Desk, counter: Counter, measure_parts: list[str]
+    client: UploadClient, calls: CallCounter, load_parts: list[str]
 ) -> None:
-    id = desk.create(3 * PART).id
-    desk.append(id, LARGE[:PART])
-    counter.clear()
-    desk.append(id, LARGE[:PART], offset=PART)
-    counter.cost(*measure_parts, "UploadPart 2")
+    id = client.create(3 * PART).id
+    client.append(id, LARGE[:PART])
+    calls.clear()
+    client.append(id, LARGE[:PART], offset=PART)
+    calls.assert_calls(*load_parts, "UploadPart 2")
 
 
 def test_what_the_process_knows_is_what_a_look_has_found(
-    desk: Desk, counter: Counter, measure_parts: list[str]
+    client: UploadClient, calls: CallCounter, load_parts: list[str]
 ) -> None:
-    id = desk.create(len(LARGE)).id
-    desk.append(id, LARGE[:PART])
-    desk.look(id)
-    counter.clear()
-    desk.append(id, LARGE[PART:-1], offset=PART)
-    counter.cost(*measure_parts, "UploadPart 2", "PutObject tail")
+    id = client.create(len(LARGE)).id
+    client.append(id, LARGE[:PART])
+    client.inspect(id)
+    calls.clear()
+    client.append(id, LARGE[PART:-1], offset=PART)
+    calls.assert_calls(*load_parts, "UploadPart 2", "PutObject tail")
 
 
 def test_a_request_that_was_refused_leaves_nothing_to_go_on_from(
-    sandbox: S3Sandbox, counter: Counter
+    sandbox: S3Sandbox, calls: CallCounter
 ) -> None:
-    desk = Desk(sandbox)
-    id = desk.create(len(LARGE)).id
+    client = UploadClient(sandbox)
+    id = client.create(len(LARGE)).id
     with pytest.raises(OffsetMismatch):
-        desk.append(id, b"x", offset=1)
-    counter.clear()
-    desk.append(id, LARGE[:PART])
-    counter.cost(*MEASURE_PARTS, "UploadPart 1")
+        client.append(id, b"x", offset=1)
+    calls.clear()
+    client.append(id, LARGE[:PART])
+    calls.assert_calls(*LOAD_PARTS, "UploadPart 1")
 
 
 def test_bytes_that_fill_no_part_cost_one_write_and_no_reading_back(
-    desk: Desk, counter: Counter, measure_parts: list[str]
+    client: UploadClient, calls: CallCounter, load_parts: list[str]
 ) -> None:
-    id = desk.create(len(LARGE)).id
-    counter.cost("CreateMultipartUpload data", "PutObject info")
+    id = client.create(len(LARGE)).id
+    calls.assert_calls("CreateMultipartUpload data", "PutObject info")
     for offset in (0, 3, 6):
-        desk.append(id, LARGE[offset : offset + 3], offset=offset)
-        counter.cost(*measure_parts, "PutObject tail")
+        client.append(id, LARGE[offset : offset + 3], offset=offset)
+        calls.assert_calls(*load_parts, "PutObject tail")
 
 
-def test_another_process_reads_the_tail_back(sandbox: S3Sandbox, counter: Counter) -> None:
-    id = Desk(sandbox).create(len(LARGE)).id
-    Desk(sandbox).append(id, LARGE[:3])
+def test_another_process_reads_the_tail_back(sandbox: S3Sandbox, calls: CallCounter) -> None:
+    id = UploadClient(sandbox).create(len(LARGE)).id
+    UploadClient(sandbox).append(id, LARGE[:3])
     sandbox.calls.clear()
-    Desk(sandbox).append(id, LARGE[3:6], offset=3)
-    counter.cost(*MEASURE_PARTS, "GetObject tail", "PutObject tail")
+    UploadClient(sandbox).append(id, LARGE[3:6], offset=3)
+    calls.assert_calls(*LOAD_PARTS, "GetObject tail", "PutObject tail")
 
 
 def test_a_part_that_swallows_the_tail(
-    desk: Desk, counter: Counter, sandbox: S3Sandbox, measure_parts: list[str]
+    client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, load_parts: list[str]
 ) -> None:
-    id = desk.create(len(LARGE)).id
-    desk.append(id, LARGE[:3])
+    id = client.create(len(LARGE)).id
+    client.append(id, LARGE[:3])
     sandbox.calls.clear()
-    desk.append(id, LARGE[3:], offset=3)
-    counter.cost(*measure_parts, *PARTS, "DeleteObject tail", *COMPLETE)
+    client.append(id, LARGE[3:], offset=3)
+    calls.assert_calls(*load_parts, *PARTS, "DeleteObject tail", *COMPLETE)
 
 
 def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
-    desk: Desk, counter: Counter, sandbox: S3Sandbox, load_offset: list[str]
+    client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, load_one_part: list[str]
 ) -> None:
-    id = desk.create(len(SMALL)).id
+    id = client.create(len(SMALL)).id
     for offset in range(len(SMALL) - 1):
-        desk.append(id, SMALL[offset : offset + 1], offset=offset)
-    desk.look(id)
+        client.append(id, SMALL[offset : offset + 1], offset=offset)
+    client.inspect(id)
     assert not [call for call in sandbox.calls.begun if "Part" in call]
     sandbox.calls.clear()
-    desk.append(id, SMALL[-1:], offset=len(SMALL) - 1)
-    counter.cost(*load_offset, "PutObject data", "DeleteObject tail", "PutObject info")
+    client.append(id, SMALL[-1:], offset=len(SMALL) - 1)
+    calls.assert_calls(*load_one_part, "PutObject data", "DeleteObject tail", "PutObject info")
 
 
 @pytest.mark.parametrize(
-    ("length", "came", "cost"),
+    ("length", "came", "expected"),
     [
-        (10, 0, MEASURE_ONE),
-        (10, 3, MEASURE_ONE),
-        (None, 3, MEASURE),
-        (len(LARGE), 3, MEASURE_PARTS),
-        (len(LARGE), PART, MEASURE_PARTS),
+        (10, 0, LOAD_ONE_PART),
+        (10, 3, LOAD_ONE_PART),
+        (None, 3, LOAD),
+        (len(LARGE), 3, LOAD_PARTS),
+        (len(LARGE), PART, LOAD_PARTS),
         (len(LARGE), len(LARGE), ["GetObject info"]),
     ],
 )
 def test_a_look_costs_up_to_three_calls(
-    sandbox: S3Sandbox, *, length: int | None, came: int, cost: list[str]
+    sandbox: S3Sandbox, *, length: int | None, came: int, expected: list[str]
 ) -> None:
-    desk = Desk(sandbox)
-    id = desk.create(length).id
-    desk.append(id, LARGE[:came])
+    client = UploadClient(sandbox)
+    id = client.create(length).id
+    client.append(id, LARGE[:came])
     sandbox.calls.clear()
-    desk.look(id)
-    Counter(sandbox).cost(*cost)
+    client.inspect(id)
+    CallCounter(sandbox).assert_calls(*expected)
 
 
 @pytest.mark.parametrize("is_one_request", [True, False])
 def test_the_first_look_at_a_small_file_records_that_it_is_finished(
-    desk: Desk, counter: Counter, sandbox: S3Sandbox, *, is_one_request: bool
+    client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, *, is_one_request: bool
 ) -> None:
-    id = desk.create(len(SMALL), SMALL if is_one_request else None).id
+    id = client.create(len(SMALL), SMALL if is_one_request else None).id
     if not is_one_request:
-        desk.append(id, SMALL)
+        client.append(id, SMALL)
     sandbox.calls.clear()
-    desk.look(id)
-    counter.cost(*MEASURE_ONE, "PutObject info")
-    desk.look(id)
-    counter.cost("GetObject info")
+    client.inspect(id)
+    calls.assert_calls(*LOAD_ONE_PART, "PutObject info")
+    client.inspect(id)
+    calls.assert_calls("GetObject info")
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=len)
 def test_a_download_costs_three_calls(
-    desk: Desk, counter: Counter, sandbox: S3Sandbox, data: bytes
+    client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, data: bytes
 ) -> None:
-    id = desk.create(len(data)).id
-    desk.append(id, data)
-    desk.look(id)
+    id = client.create(len(data)).id
+    client.append(id, data)
+    client.inspect(id)
     sandbox.calls.clear()
-    assert desk.download(id) == data
-    counter.cost("GetObject info", "HeadObject data", "GetObject data")
+    assert client.download(id) == data
+    calls.assert_calls("GetObject info", "HeadObject data", "GetObject data")
 
 
 def test_a_download_before_anybody_has_looked_costs_four(
-    desk: Desk, counter: Counter, sandbox: S3Sandbox
+    client: UploadClient, calls: CallCounter, sandbox: S3Sandbox
 ) -> None:
-    id = desk.create(len(SMALL)).id
-    desk.append(id, SMALL)
+    id = client.create(len(SMALL)).id
+    client.append(id, SMALL)
     sandbox.calls.clear()
-    assert desk.download(id) == SMALL
-    counter.cost(*MEASURE_ONE, "GetObject data")
+    assert client.download(id) == SMALL
+    calls.assert_calls(*LOAD_ONE_PART, "GetObject data")
 
 
 @pytest.mark.parametrize(
@@ -267,8 +269,8 @@ def test_a_download_before_anybody_has_looked_costs_four(
     [(len(SMALL), 3, False), (len(LARGE), PART, True), (None, 3, False), (3, 3, False)],
 )
 def test_a_termination_costs_five_calls(
-    desk: Desk,
-    counter: Counter,
+    client: UploadClient,
+    calls: CallCounter,
     sandbox: S3Sandbox,
     *,
     length: int | None,
@@ -276,10 +278,10 @@ def test_a_termination_costs_five_calls(
     aborts: bool,
 ) -> None:
     """Abort first, the record last."""
-    id = desk.create(length).id
-    desk.append(id, LARGE[:came])
+    id = client.create(length).id
+    client.append(id, LARGE[:came])
     sandbox.calls.clear()
-    desk.terminate(id)
+    client.terminate(id)
     begun = sandbox.calls.begun
     assert begun == [
         "GetObject info",
@@ -290,45 +292,47 @@ def test_a_termination_costs_five_calls(
     ]
 
 
-def test_what_does_not_exist_costs_one_call(desk: Desk, counter: Counter) -> None:
+def test_what_does_not_exist_costs_one_call(client: UploadClient, calls: CallCounter) -> None:
     with pytest.raises(Exception, match="no such upload"):
-        desk.look(UploadId("unknown"))
-    counter.cost("GetObject info")
+        client.inspect(UploadId("unknown"))
+    calls.assert_calls("GetObject info")
 
 
 def test_a_deferred_length_opens_its_multipart_upload_with_the_first_part(
-    desk: Desk,
-    counter: Counter,
+    client: UploadClient,
+    calls: CallCounter,
     sandbox: S3Sandbox,
-    measure_open: list[str],
-    measure_parts: list[str],
+    load_deferred: list[str],
+    load_parts: list[str],
 ) -> None:
-    id = desk.create(None).id
-    counter.cost("PutObject info")
-    desk.append(id, LARGE[:7])
-    counter.cost(*measure_open, "PutObject tail")
+    id = client.create(None).id
+    calls.assert_calls("PutObject info")
+    client.append(id, LARGE[:7])
+    calls.assert_calls(*load_deferred, "PutObject tail")
     assert sandbox.list_multiparts() == []
-    desk.append(id, LARGE[7 : PART + 7], offset=7)
-    counter.cost(
-        *measure_open,
+    client.append(id, LARGE[7 : PART + 7], offset=7)
+    calls.assert_calls(
+        *load_deferred,
         "CreateMultipartUpload data",
         "PutObject info",
         "UploadPart 1",
         "PutObject tail",
     )
     assert len(sandbox.list_multiparts()) == 1
-    desk.append(id, b"", offset=PART + 7, length=PART + 7)
-    counter.cost(*measure_parts, "PutObject info", "UploadPart 2", "DeleteObject tail", *COMPLETE)
+    client.append(id, b"", offset=PART + 7, length=PART + 7)
+    calls.assert_calls(
+        *load_parts, "PutObject info", "UploadPart 2", "DeleteObject tail", *COMPLETE
+    )
 
 
 def test_a_deferred_length_of_one_part_never_opens_one(
-    desk: Desk, counter: Counter, sandbox: S3Sandbox, measure_open: list[str]
+    client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, load_deferred: list[str]
 ) -> None:
-    id = desk.create(None, SMALL[:4]).id
-    counter.cost("PutObject info", "PutObject tail")
-    desk.append(id, SMALL[4:], offset=4, length=len(SMALL))
-    counter.cost(
-        *measure_open,
+    id = client.create(None, SMALL[:4]).id
+    calls.assert_calls("PutObject info", "PutObject tail")
+    client.append(id, SMALL[4:], offset=4, length=len(SMALL))
+    calls.assert_calls(
+        *load_deferred,
         "PutObject info",
         "PutObject data",
         "DeleteObject tail",
@@ -337,11 +341,13 @@ def test_a_deferred_length_of_one_part_never_opens_one(
     assert sandbox.data(id) == SMALL
 
 
-def test_nothing_goes_on_from_an_upload_that_was_removed(desk: Desk, sandbox: S3Sandbox) -> None:
-    id = desk.create(len(SMALL)).id
-    desk.append(id, SMALL[:3])
-    desk.terminate(id)
+def test_nothing_goes_on_from_an_upload_that_was_removed(
+    client: UploadClient, sandbox: S3Sandbox
+) -> None:
+    id = client.create(len(SMALL)).id
+    client.append(id, SMALL[:3])
+    client.terminate(id)
     for offset, data in ((3, SMALL[3:]), (0, SMALL)):
         with pytest.raises(UploadNotFound):
-            desk.append(id, data, offset=offset)
+            client.append(id, data, offset=offset)
     assert sandbox.list_keys() == []

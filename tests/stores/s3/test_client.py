@@ -29,7 +29,7 @@ DATA = b"0123456789"
 
 
 @pytest.fixture(autouse=True)
-def account(monkeypatch: pytest.MonkeyPatch) -> None:
+def fake_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that exists nowhere."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
@@ -41,12 +41,12 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def client_for(place: str, patch: pytest.MonkeyPatch, checksum: ChecksumMode) -> S3Client:
+def client_for(endpoint: str, patch: pytest.MonkeyPatch, checksum: ChecksumMode) -> S3Client:
     """A client whose endpoint is an argument, a variable (`env:`), or AWS's own (empty)."""
-    if place.startswith("env:"):
-        patch.setenv("AWS_ENDPOINT_URL", place.removeprefix("env:"))
-        place = ""
-    return make_client(endpoint=place or None, parallel_parts=1, checksum=checksum)
+    if endpoint.startswith("env:"):
+        patch.setenv("AWS_ENDPOINT_URL", endpoint.removeprefix("env:"))
+        endpoint = ""
+    return make_client(endpoint=endpoint or None, parallel_parts=1, checksum=checksum)
 
 
 def request_of(client: S3Client, checksum: ChecksumMode) -> AWSPreparedRequest:
@@ -78,17 +78,17 @@ def field(request: AWSPreparedRequest, name: str) -> str | None:
         (ChecksumMode.OFF, (True, False), (False, False)),
     ],
 )
-@pytest.mark.parametrize("place", [PLAIN, TLS, f"env:{PLAIN}", f"env:{TLS}", ""])
+@pytest.mark.parametrize("endpoint", [PLAIN, TLS, f"env:{PLAIN}", f"env:{TLS}", ""])
 def test_bytes_are_always_protected_by_tls_a_signature_or_a_checksum(
-    place: str,
+    endpoint: str,
     checksum: ChecksumMode,
     over_plain: tuple[bool, bool],
     over_tls: tuple[bool, bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    request = request_of(client_for(place, monkeypatch, checksum), checksum)
+    request = request_of(client_for(endpoint, monkeypatch, checksum), checksum)
     is_plain = request.url.startswith("http:")
-    assert is_plain == place.endswith(PLAIN)
+    assert is_plain == endpoint.endswith(PLAIN)
     is_signed = field(request, "X-Amz-Content-SHA256") != "UNSIGNED-PAYLOAD"
     has_crc = field(request, "x-amz-checksum-crc32") is not None
     assert (is_signed, has_crc) == (over_plain if is_plain else over_tls)
@@ -96,7 +96,7 @@ def test_bytes_are_always_protected_by_tls_a_signature_or_a_checksum(
         assert "x-amz-checksum-crc32" in (field(request, "Authorization") or "")
 
 
-LINKS = [
+PRESIGNED_URLS = [
     ("", "eu-central-1", "uploads", "https://uploads.s3.eu-central-1.amazonaws.com/a"),
     ("", "us-east-1", "uploads", "https://uploads.s3.amazonaws.com/a"),
     ("", "cn-north-1", "uploads", "https://uploads.s3.cn-north-1.amazonaws.com.cn/a"),
@@ -109,33 +109,35 @@ LINKS = [
 ]
 
 
-@pytest.mark.parametrize(("place", "region", "bucket", "url"), LINKS)
+@pytest.mark.parametrize(("endpoint", "region", "bucket", "url"), PRESIGNED_URLS)
 def test_a_link_names_the_host_that_has_the_bucket(
-    place: str, region: str, bucket: str, url: str, monkeypatch: pytest.MonkeyPatch
+    endpoint: str, region: str, bucket: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not AWS's first region, which redirects, or refuses a bucket of another one."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
-    client = client_for(place, monkeypatch, ChecksumMode.AUTO)
-    link = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a"})
-    assert link.partition("?")[0] == url
-    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link
+    client = client_for(endpoint, monkeypatch, ChecksumMode.AUTO)
+    presigned_url = client.generate_presigned_url(
+        "get_object", Params={"Bucket": bucket, "Key": "a"}
+    )
+    assert presigned_url.partition("?")[0] == url
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in presigned_url
 
 
 # -- connections -----------------------------------------------------------------------------------
 
-AT_ONCE = 100
+CONCURRENT_CALLS = 100
 """Calls that go on at the same time."""
 
 
-class Meeting(ThreadingHTTPServer):
+class BarrierServer(ThreadingHTTPServer):
     """A server that answers no request before so many are there."""
 
     daemon_threads = True
-    request_queue_size = 2 * AT_ONCE
+    request_queue_size = 2 * CONCURRENT_CALLS
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Guest)
-        self.barrier = threading.Barrier(AT_ONCE)
+        super().__init__(("127.0.0.1", 0), BarrierHandler)
+        self.barrier = threading.Barrier(CONCURRENT_CALLS)
         self.connections = 0
 
     def get_request(self) -> tuple[object, object]:  # type: ignore[override]
@@ -143,8 +145,8 @@ class Meeting(ThreadingHTTPServer):
         return super().get_request()
 
 
-class Guest(BaseHTTPRequestHandler):
-    server: Meeting
+class BarrierHandler(BaseHTTPRequestHandler):
+    server: BarrierServer
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
@@ -159,8 +161,8 @@ class Guest(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def meeting() -> Iterator[Meeting]:
-    with Meeting() as server:
+def barrier_server() -> Iterator[BarrierServer]:
+    with BarrierServer() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -169,17 +171,19 @@ def meeting() -> Iterator[Meeting]:
 
 
 def test_a_hundred_small_calls_at_once_use_their_connections_again(
-    meeting: Meeting, caplog: pytest.LogCaptureFixture
+    barrier_server: BarrierServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert AT_ONCE <= SPARE_CONNECTIONS
-    client = make_client(endpoint=f"http://127.0.0.1:{meeting.server_port}", parallel_parts=1)
+    assert CONCURRENT_CALLS <= SPARE_CONNECTIONS
+    client = make_client(
+        endpoint=f"http://127.0.0.1:{barrier_server.server_port}", parallel_parts=1
+    )
 
     def call(_number: int) -> None:
         client.head_object(Bucket="uploads", Key="a")
 
-    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(AT_ONCE) as threads:
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(CONCURRENT_CALLS) as threads:
         for _ in range(3):
-            list(threads.map(call, range(AT_ONCE)))
+            list(threads.map(call, range(CONCURRENT_CALLS)))
     client.close()
-    assert meeting.connections == AT_ONCE
+    assert barrier_server.connections == CONCURRENT_CALLS
     assert [record.message for record in caplog.records] == []

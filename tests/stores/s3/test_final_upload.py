@@ -39,7 +39,7 @@ the last."""
 UNREACHABLE = EndpointConnectionError(endpoint_url="http://s3")
 
 
-def cut(sizes: list[int]) -> list[bytes]:
+def slices_of(sizes: list[int]) -> list[bytes]:
     """The first bytes of DATA in pieces of these sizes."""
     pieces, start = [], 0
     for size in sizes:
@@ -53,13 +53,13 @@ def uploads(sandbox: S3Sandbox) -> ServiceClient:
     return ServiceClient(sandbox.store())
 
 
-def partials(uploads: ServiceClient, sizes: list[int]) -> list[UploadId]:
-    made = [uploads.create_partial(piece) for piece in cut(sizes)]
+def create_partials(uploads: ServiceClient, sizes: list[int]) -> list[UploadId]:
+    made = [uploads.create_partial(piece) for piece in slices_of(sizes)]
     uploads.events.clear()
     return made
 
 
-def anew(uploads: ServiceClient, sandbox: S3Sandbox) -> ServiceClient:
+def other_process(uploads: ServiceClient, sandbox: S3Sandbox) -> ServiceClient:
     """The same uploads as another process sees them."""
     other = ServiceClient(sandbox.store())
     other.clock = uploads.clock
@@ -73,35 +73,35 @@ def test_s3_copies_what_lies_in_one_partial_and_only_seams_are_sent(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     """CO-02, CO-14: ranges of a large partial, two seams in one part, an empty one in between."""
-    named = partials(uploads, SIZES)
+    ids = create_partials(uploads, SIZES)
     sandbox.calls.clear()
-    info = uploads.concatenate(*named)
+    info = uploads.concatenate(*ids)
     begun = sorted(call for call in sandbox.calls.begun if call[:10] == "UploadPart")
     assert begun == ["UploadPart 3", "UploadPartCopy 1", "UploadPartCopy 2", "UploadPartCopy 4"]
     assert sandbox.calls.begun.count("GetObject data") == 3
     assert info.is_finished
-    assert sandbox.data(info.id) == b"".join(cut(SIZES))
+    assert sandbox.data(info.id) == b"".join(slices_of(SIZES))
 
 
 def test_a_seam_that_falls_on_the_end_of_a_part_needs_no_bytes(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     """A partial of exactly a part's size is copied whole: it is too small for a range."""
-    named = partials(uploads, [PART, PART, 100])
+    ids = create_partials(uploads, [PART, PART, 100])
     sandbox.calls.clear()
-    info = uploads.concatenate(*named)
+    info = uploads.concatenate(*ids)
     assert not any(
         call.startswith(("UploadPart ", "GetObject data")) for call in sandbox.calls.begun
     )
-    assert sandbox.data(info.id) == b"".join(cut([PART, PART, 100]))
+    assert sandbox.data(info.id) == b"".join(slices_of([PART, PART, 100]))
 
 
 def test_what_fits_in_one_part_is_written_in_one_piece(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    named = partials(uploads, [3, 0, 5])
+    ids = create_partials(uploads, [3, 0, 5])
     sandbox.calls.clear()
-    info = uploads.concatenate(*named)
+    info = uploads.concatenate(*ids)
     assert sandbox.calls.begun.count("PutObject data") == 1
     assert not any("Part" in call or "Multipart" in call for call in sandbox.calls.begun)
     assert sandbox.list_multiparts() == []
@@ -114,7 +114,7 @@ def test_the_object_has_the_type_and_the_metadata_of_the_whole(
 ) -> None:
     """CO-05; tusd loses both where a partial is small."""
     metadata = Metadata((("filetype", b"video/mp4"), ("name", b"x")), "filetype dg==,name eA==")
-    info = uploads.concatenate(*partials(uploads, sizes), metadata=metadata)
+    info = uploads.concatenate(*create_partials(uploads, sizes), metadata=metadata)
     object = sandbox.admin.head_object(Bucket=sandbox.bucket, Key=sandbox.keys.data(info.id))
     assert object["ContentType"] == "video/mp4"
     described = {key.lower(): value for key, value in object["Metadata"].items()}
@@ -125,7 +125,7 @@ def test_looking_at_a_whole_that_waits_costs_a_call_for_each_partial(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     running = uploads.create(3, is_partial=True)
-    info = uploads.concatenate(*partials(uploads, [1, 2]), running)
+    info = uploads.concatenate(*create_partials(uploads, [1, 2]), running)
     sandbox.calls.clear()
     assert not uploads.inspect(info.id).is_full
     assert sandbox.calls.begun == ["GetObject info"] * 4
@@ -176,21 +176,21 @@ def test_hundreds_of_partials_are_joined(uploads: ServiceClient, sandbox: S3Sand
 def test_no_more_than_a_part_is_held_for_a_seam(sandbox: S3Sandbox, tmp_path: Path) -> None:
     """With no memory for parts, they are on disk; and only pieces are in memory."""
     uploads = ServiceClient(sandbox.store(spool=Spool(0, str(tmp_path))))
-    named = partials(uploads, SIZES)
+    ids = create_partials(uploads, SIZES)
     tracemalloc.start()
     try:
-        info = uploads.concatenate(*named)
+        info = uploads.concatenate(*ids)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < PART // 2
-    assert sandbox.data(info.id) == b"".join(cut(SIZES))
+    assert sandbox.data(info.id) == b"".join(slices_of(SIZES))
 
 
 # -- what breaks on the way ------------------------------------------------------------------------
 
 
-class Died(BaseException):
+class ProcessDied(BaseException):
     """The process ended here."""
 
 
@@ -205,32 +205,32 @@ def test_a_fault_leaves_the_partials_and_nothing_else(
     uploads: ServiceClient, sandbox: S3Sandbox, call: str
 ) -> None:
     """The client knows no URL to go on with, so it will begin again."""
-    named = partials(uploads, SIZES)
+    ids = create_partials(uploads, SIZES)
     names = sandbox.list_keys()
     with sandbox.calls.failing(UNREACHABLE, call), pytest.raises(StoreUnavailable):
-        uploads.concatenate(*named)
+        uploads.concatenate(*ids)
     assert sandbox.list_multiparts() == []
     assert sandbox.list_keys() == names
     assert uploads.finished == []
-    assert uploads.concatenate(*named).is_finished
+    assert uploads.concatenate(*ids).is_finished
 
 
 @contextmanager
-def breaking(sandbox: S3Sandbox, number: int, how: str) -> Iterator[None]:
+def failing_call(sandbox: S3Sandbox, number: int, how: str) -> Iterator[None]:
     """Let the call of this number fail before it reaches S3, or let its answer be lost."""
     count = itertools.count()
     event = "before-call.s3" if how == "refused" else "after-call.s3"
 
-    def strike(**_: object) -> None:
+    def fail(**_: object) -> None:
         if next(count) == number:
             raise UNREACHABLE
 
     events = sandbox.client.meta.events
-    events.register_first(event, strike)
+    events.register_first(event, fail)
     try:
         yield
     finally:
-        events.unregister(event, strike)
+        events.unregister(event, fail)
 
 
 @pytest.mark.faults
@@ -239,30 +239,30 @@ def breaking(sandbox: S3Sandbox, number: int, how: str) -> Iterator[None]:
 def test_any_call_may_fail(uploads: ServiceClient, sandbox: S3Sandbox, how: str) -> None:
     """Whatever is left of the attempt becomes the file, or is nothing; and no fault is final."""
     sizes = [2 * PART + 1, 3, PART + 5]
-    named, data = partials(uploads, sizes), b"".join(cut(sizes))
+    ids, data = create_partials(uploads, sizes), b"".join(slices_of(sizes))
     sandbox.calls.clear()
-    uploads.concatenate(*named)
+    uploads.concatenate(*ids)
     calls = len(sandbox.calls.begun)
     assert 15 < calls < 30
-    known = ids_of(sandbox)
+    known = list_ids(sandbox)
     for number in range(calls):
-        told = len(uploads.finished)
+        finished_before = len(uploads.finished)
         try:
-            with breaking(sandbox, number, how):
-                done = uploads.concatenate(*named)
+            with failing_call(sandbox, number, how):
+                done = uploads.concatenate(*ids)
         except StoreUnavailable:
-            for id in ids_of(sandbox) - known:
-                assert anew(uploads, sandbox).inspect(id).is_finished
+            for id in list_ids(sandbox) - known:
+                assert other_process(uploads, sandbox).inspect(id).is_finished
         else:
             assert done.is_finished
-        for id in ids_of(sandbox) - known:
+        for id in list_ids(sandbox) - known:
             assert sandbox.data(id) == data
-        for one in uploads.finished[told:]:
+        for one in uploads.finished[finished_before:]:
             assert sandbox.data(one.id) == data
-        known |= ids_of(sandbox)
+        known |= list_ids(sandbox)
 
 
-def ids_of(sandbox: S3Sandbox) -> set[UploadId]:
+def list_ids(sandbox: S3Sandbox) -> set[UploadId]:
     """The uploads that anybody can find."""
     return {UploadId(name[:-5]) for name in sandbox.list_keys() if name.endswith(".info")}
 
@@ -272,23 +272,23 @@ def test_whoever_looks_after_a_death_goes_on(
     uploads: ServiceClient, sandbox: S3Sandbox, call: str
 ) -> None:
     """The record names the partials; what is there already is not copied again."""
-    named = partials(uploads, SIZES)
+    ids = create_partials(uploads, SIZES)
 
     def die(one: Call) -> None:
         if str(one) == call:
-            raise Died
+            raise ProcessDied
 
     sandbox.calls.before = die
-    with pytest.raises(Died):
-        uploads.concatenate(*named)
+    with pytest.raises(ProcessDied):
+        uploads.concatenate(*ids)
     sandbox.calls.before = None
-    (id,) = ids_of(sandbox) - {*named}
+    (id,) = list_ids(sandbox) - {*ids}
     sandbox.calls.clear()
-    other = anew(uploads, sandbox)
+    other = other_process(uploads, sandbox)
     assert other.inspect(id).is_finished
     if call == "CompleteMultipartUpload data":
         assert not any(one.startswith("UploadPart") for one in sandbox.calls.begun)
-    assert sandbox.data(id) == b"".join(cut(SIZES))
+    assert sandbox.data(id) == b"".join(slices_of(SIZES))
     assert [one.id for one in other.finished] == [id]
     assert sandbox.list_multiparts() == []
 
@@ -297,24 +297,24 @@ def test_a_death_after_the_object_was_made_costs_no_second_one(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     """Also where the partials are gone by then."""
-    named = partials(uploads, SIZES)
+    ids = create_partials(uploads, SIZES)
     completed: list[Call] = []
 
     def die(one: Call) -> None:
         if one.operation == "CompleteMultipartUpload":
             completed.append(one)
         elif completed:
-            raise Died
+            raise ProcessDied
 
     sandbox.calls.before = die
-    with pytest.raises(Died):
-        uploads.concatenate(*named)
+    with pytest.raises(ProcessDied):
+        uploads.concatenate(*ids)
     sandbox.calls.before = None
     id = UploadId(completed[0].key.removeprefix(sandbox.prefix))
-    for name in named:
+    for name in ids:
         uploads.terminate(name)
-    assert anew(uploads, sandbox).inspect(id).is_finished
-    assert sandbox.data(id) == b"".join(cut(SIZES))
+    assert other_process(uploads, sandbox).inspect(id).is_finished
+    assert sandbox.data(id) == b"".join(slices_of(SIZES))
 
 
 @pytest.mark.parametrize("sizes", [SIZES, [3, 4]], ids=["parts", "one part"])
@@ -323,8 +323,8 @@ def test_a_partial_that_goes_meanwhile_never_gets_into_the_object(
     uploads: ServiceClient, sandbox: S3Sandbox, sizes: list[int], doing: str
 ) -> None:
     """Every copy and every reading names the version that was looked at."""
-    named = partials(uploads, sizes)
-    key = sandbox.keys.data(named[0])
+    ids = create_partials(uploads, sizes)
+    key = sandbox.keys.data(ids[0])
 
     def change() -> None:
         if doing == "remove":
@@ -336,8 +336,8 @@ def test_a_partial_that_goes_meanwhile_never_gets_into_the_object(
     first = "CreateMultipartUpload" if len(sizes) > 2 else "GetObject data"
     sandbox.calls.before = lambda call: once() if first in (str(call), call.operation) else None
     names = sandbox.list_keys()
-    with pytest.raises(InvalidPartial, match=named[0]):
-        uploads.concatenate(*named)
+    with pytest.raises(InvalidPartial, match=ids[0]):
+        uploads.concatenate(*ids)
     assert sandbox.list_multiparts() == []
     assert set(sandbox.list_keys()) <= set(names)
 
@@ -347,7 +347,7 @@ def test_a_partial_that_goes_while_the_whole_waits_makes_an_end_of_it(
 ) -> None:
     """CU-03: also in the moment when it is made."""
     running = uploads.create(3, is_partial=True)
-    info = uploads.concatenate(*partials(uploads, SIZES), running)
+    info = uploads.concatenate(*create_partials(uploads, SIZES), running)
     uploads.append(running, 0, b"abc")
     final = uploads.inspect(running)
     assert final.is_finished
@@ -363,7 +363,7 @@ def test_a_partial_that_goes_while_the_whole_waits_makes_an_end_of_it(
 def test_a_partial_whose_object_is_not_what_was_uploaded_is_refused(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    (partial,) = partials(uploads, [10])
+    (partial,) = create_partials(uploads, [10])
     sandbox.put(sandbox.keys.data(partial), b"short")
     with pytest.raises(InvalidPartial, match=partial):
         uploads.concatenate(partial)
@@ -373,22 +373,22 @@ def test_a_partial_whose_object_is_not_what_was_uploaded_is_refused(
 def test_a_refusal_of_the_application_leaves_the_object_to_be_tried_again(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    named = partials(uploads, SIZES)
+    ids = create_partials(uploads, SIZES)
     uploads.finish_errors = [RuntimeError("not today")]
     with pytest.raises(OnFinishFailed):
-        uploads.concatenate(*named)
+        uploads.concatenate(*ids)
     (refused,) = uploads.finished
     sandbox.calls.clear()
-    assert anew(uploads, sandbox).inspect(refused.id).is_finished
+    assert other_process(uploads, sandbox).inspect(refused.id).is_finished
     assert not any(call.startswith("UploadPart") for call in sandbox.calls.begun)
 
 
 def test_the_record_is_there_before_the_first_part(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    named = partials(uploads, SIZES)
+    ids = create_partials(uploads, SIZES)
     sandbox.calls.clear()
-    uploads.concatenate(*named)
+    uploads.concatenate(*ids)
     log = [(what, str(call)) for what, call in sandbox.calls.log]
     written = log.index(("end", "PutObject info"))
     first = min(i for i, (what, call) in enumerate(log) if call.startswith("UploadPart"))

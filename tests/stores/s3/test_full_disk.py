@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.disks import SmallDisk
 from tests.harness.stores import PART, S3Sandbox
-from tests.stores.s3.service_client import Desk
+from tests.stores.s3.upload_client import UploadClient
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.spool.part import FIRST_BUFFER
 
@@ -32,38 +32,38 @@ def test_what_was_received_before_the_disk_was_full_is_stored(
 ) -> None:
     """Whole parts first, and what there is of the next one as the tail."""
     spool = SmallDisk(budget, room)
-    desk = Desk(sandbox, store=sandbox.store(spool=spool))
-    id = desk.create(length).id
+    client = UploadClient(sandbox, store=sandbox.store(spool=spool))
+    id = client.create(length).id
     with pytest.raises(StoreUnavailable) as caught:
-        desk.append(id, DATA)
+        client.append(id, DATA)
     assert caught.value.full
-    assert Desk(sandbox).look(id).offset == stored
+    assert UploadClient(sandbox).inspect(id).offset == stored
     assert spool.memory.available == budget
-    Desk(sandbox).append(id, DATA[stored:], offset=stored, length=len(DATA))
+    UploadClient(sandbox).append(id, DATA[stored:], offset=stored, length=len(DATA))
     assert sandbox.data(id) == DATA
 
 
 def test_a_tail_stays_if_the_disk_has_no_room_for_it(sandbox: S3Sandbox) -> None:
-    id = Desk(sandbox).create(len(DATA), DATA[:1000]).id
+    id = UploadClient(sandbox).create(len(DATA), DATA[:1000]).id
     with pytest.raises(StoreUnavailable):
-        Desk(sandbox, store=sandbox.store(spool=SmallDisk(0, 0))).append(
+        UploadClient(sandbox, store=sandbox.store(spool=SmallDisk(0, 0))).append(
             id, DATA[1000:], offset=1000
         )
-    assert Desk(sandbox).look(id).offset == 1000
+    assert UploadClient(sandbox).inspect(id).offset == 1000
 
 
 def test_a_client_whose_creation_met_a_full_disk_learns_how_far_it_got(sandbox: S3Sandbox) -> None:
-    desk = Desk(sandbox, store=sandbox.store(spool=SmallDisk(0, PART + 10)))
-    assert desk.create(len(DATA), DATA).offset == PART + 10
+    client = UploadClient(sandbox, store=sandbox.store(spool=SmallDisk(0, PART + 10)))
+    assert client.create(len(DATA), DATA).offset == PART + 10
 
 
 def test_a_failure_of_s3_is_the_news_even_if_the_disk_is_full_too(sandbox: S3Sandbox) -> None:
-    desk = Desk(sandbox, store=sandbox.store(spool=SmallDisk(0, PART + 10)))
-    id = desk.create(len(DATA)).id
+    client = UploadClient(sandbox, store=sandbox.store(spool=SmallDisk(0, PART + 10)))
+    id = client.create(len(DATA)).id
     with (
         sandbox.calls.failing(ConnectionError(), "UploadPart 1"),
         pytest.raises((StoreUnavailable, ConnectionError)) as caught,
     ):
-        desk.append(id, DATA)
+        client.append(id, DATA)
     assert not getattr(caught.value, "full", False)
-    assert Desk(sandbox).look(id).offset == 0
+    assert UploadClient(sandbox).inspect(id).offset == 0

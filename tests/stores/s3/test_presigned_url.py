@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import S3Sandbox
-from tests.stores.s3.service_client import Desk
+from tests.stores.s3.upload_client import UploadClient
 from tus_wsgi.domain.commands import Download, Downloadable
 
 DATA = bytes(range(256))
@@ -25,9 +25,9 @@ def read(url: str, **fields: str) -> HTTPResponse:
 
 
 def presigned_url_of_upload(sandbox: S3Sandbox, lifetime: float) -> str:
-    desk = Desk(sandbox)
-    info = desk.create(len(DATA), DATA)
-    outcome = desk.service.execute(Download(info.id), ScriptedBody())
+    client = UploadClient(sandbox)
+    info = client.create(len(DATA), DATA)
+    outcome = client.service.execute(Download(info.id), ScriptedBody())
     assert isinstance(outcome, Downloadable)
     sandbox.calls.clear()
     url = outcome.content.presigned_url(

@@ -71,22 +71,22 @@ def test_the_memory_of_tails_is_bounded(
 
 @pytest.fixture
 def part() -> SpooledPart:
-    return spooled(b"0123456789")
+    return new_part(b"0123456789")
 
 
-def spooled(data: bytes) -> SpooledPart:
+def new_part(data: bytes) -> SpooledPart:
     part = Spool(1000).part(100, len(data))
     part.write(data)
     return part
 
 
-def tail_of(sandbox: S3Sandbox, cache: TailCache | None = None) -> TailObject:
+def new_tail(sandbox: S3Sandbox, cache: TailCache | None = None) -> TailObject:
     bucket = Bucket(sandbox.client, sandbox.bucket)
     return TailObject(bucket, sandbox.keys.tail(ID), cache or TailCache(1000))
 
 
-def looked(sandbox: S3Sandbox, cache: TailCache | None = None) -> TailObject:
-    tail = tail_of(sandbox, cache)
+def loaded_tail(sandbox: S3Sandbox, cache: TailCache | None = None) -> TailObject:
+    tail = new_tail(sandbox, cache)
     tail.load()
     return tail
 
@@ -96,7 +96,7 @@ def size_at(tail: TailObject, base: int) -> int:
 
 
 def test_where_there_is_no_tail_there_are_no_bytes(sandbox: S3Sandbox) -> None:
-    tail = looked(sandbox)
+    tail = loaded_tail(sandbox)
     assert not tail.exists
     assert size_at(tail, 0) == 0
 
@@ -105,8 +105,8 @@ def test_where_there_is_no_tail_there_are_no_bytes(sandbox: S3Sandbox) -> None:
 def test_a_tail_counts_where_it_begins_and_nowhere_else(
     sandbox: S3Sandbox, part: SpooledPart, start: int
 ) -> None:
-    tail_of(sandbox).write(start, part)
-    tail = looked(sandbox)
+    new_tail(sandbox).write(start, part)
+    tail = loaded_tail(sandbox)
     assert tail.exists
     assert size_at(tail, start) == 10
     assert size_at(tail, start + 1) == 0
@@ -120,7 +120,7 @@ def test_a_tail_that_does_not_say_where_it_begins_is_behind_the_parts(
     """tusd's do not say."""
     metadata = {"start": start} if start else {}
     sandbox.put(sandbox.keys.tail(ID), b"tusd", Metadata=metadata)
-    tail = looked(sandbox)
+    tail = loaded_tail(sandbox)
     assert tail.size_at(12, default_start=12) == 4
     assert tail.size_at(0, default_start=12) == 0
     assert b"".join(tail.read()) == b"tusd"
@@ -128,8 +128,8 @@ def test_a_tail_that_does_not_say_where_it_begins_is_behind_the_parts(
 
 def test_who_wrote_a_tail_need_not_read_it_back(sandbox: S3Sandbox, part: SpooledPart) -> None:
     cache = TailCache(1000)
-    tail_of(sandbox, cache).write(0, part)
-    tail = looked(sandbox, cache)
+    new_tail(sandbox, cache).write(0, part)
+    tail = loaded_tail(sandbox, cache)
     sandbox.calls.clear()
     assert b"".join(tail.read()) == b"0123456789"
     assert sandbox.calls.begun == []
@@ -141,22 +141,22 @@ def test_a_tail_on_disk_is_stored_and_not_kept_in_memory(sandbox: S3Sandbox) -> 
     cache = TailCache(1000)
     with Spool(0).part(100, 10) as part:
         part.write(b"0123456789")
-        tail_of(sandbox, cache).write(0, part)
+        new_tail(sandbox, cache).write(0, part)
     assert cache._size == 0
-    assert b"".join(looked(sandbox).read()) == b"0123456789"
+    assert b"".join(loaded_tail(sandbox).read()) == b"0123456789"
 
 
 def test_a_tail_that_somebody_replaced_is_not_overwritten(
     sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
-    mine, theirs = looked(sandbox), looked(sandbox)
+    mine, theirs = loaded_tail(sandbox), loaded_tail(sandbox)
     theirs.write(0, part)
     with pytest.raises(LockLost):
-        mine.write(0, spooled(b"mine"))
-    late = looked(sandbox)
-    theirs.write(0, spooled(b"theirs"))
+        mine.write(0, new_part(b"mine"))
+    late = loaded_tail(sandbox)
+    theirs.write(0, new_part(b"theirs"))
     with pytest.raises(LockLost):
-        late.write(0, spooled(b"late"))
+        late.write(0, new_part(b"late"))
     assert sandbox.get(sandbox.keys.tail(ID)) == b"theirs"
 
 
@@ -164,19 +164,19 @@ def test_a_tail_that_somebody_removed_is_not_written_again(
     sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
     """The upload was finished or terminated meanwhile."""
-    tail_of(sandbox).write(0, part)
-    late = looked(sandbox)
+    new_tail(sandbox).write(0, part)
+    late = loaded_tail(sandbox)
     sandbox.delete(sandbox.keys.tail(ID))
     with pytest.raises(LockLost):
-        late.write(0, spooled(b"late"))
+        late.write(0, new_part(b"late"))
     assert sandbox.list_keys() == []
 
 
 def test_a_tail_that_changed_behind_the_look_is_not_read(
     sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
-    tail_of(sandbox).write(0, part)
-    tail = looked(sandbox)
+    new_tail(sandbox).write(0, part)
+    tail = loaded_tail(sandbox)
     sandbox.put(sandbox.keys.tail(ID), b"another")
     with pytest.raises(StoreUnavailable):
         list(tail.read())
@@ -186,8 +186,8 @@ def test_a_tail_that_comes_back_shorter_than_it_is_is_not_read(
     sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
     """What follows would be stored too far ahead. boto3 counts only where there is a length."""
-    tail_of(sandbox).write(0, part)
-    tail = looked(sandbox)
+    new_tail(sandbox).write(0, part)
+    tail = loaded_tail(sandbox)
     assert tail._tail is not None
     tail._tail = replace(tail._tail, size=11)
     with pytest.raises(StoreUnavailable):
@@ -195,9 +195,9 @@ def test_a_tail_that_comes_back_shorter_than_it_is_is_not_read(
 
 
 def test_a_tail_is_replaced_and_removed(sandbox: S3Sandbox, part: SpooledPart) -> None:
-    tail = looked(sandbox)
+    tail = loaded_tail(sandbox)
     tail.write(0, part)
-    tail.write(3, spooled(b"abc"))
+    tail.write(3, new_part(b"abc"))
     assert (size_at(tail, 3), size_at(tail, 0)) == (3, 0)
     tail.delete()
     tail.delete()

@@ -20,7 +20,7 @@ from tus_wsgi.stores.s3.transfers import MAX_PARTS_IN_FLIGHT, PartPipeline
 BUDGET = 1000
 
 
-class Road:
+class FakeUploader:
     """Where parts go, under the control of the test.
 
     Attributes:
@@ -31,37 +31,37 @@ class Road:
 
     def __init__(self) -> None:
         self.spool = Spool(BUDGET)
-        self.begun: list[int] = []
-        self.most = 0
-        self.failures: dict[int, BaseException] = {}
-        self.gates: dict[int, threading.Event] = {}
-        self.told: list[list[int]] = []
-        self._running = 0
+        self.started: list[int] = []
+        self.max_running = 0
+        self.errors: dict[int, BaseException] = {}
+        self._gates: dict[int, threading.Event] = {}
+        self.reported: list[list[int]] = []
+        self._running_count = 0
         self._mutex = threading.Lock()
 
     def pipeline(self, executor: ThreadPoolExecutor) -> PartPipeline:
         def on_parts(parts: list[Part]) -> None:
-            self.told.append([part.number for part in parts])
+            self.reported.append([part.number for part in parts])
 
         return PartPipeline(executor, self.upload, on_parts)
 
     def upload(self, number: int, part: SpooledPart) -> Part:
         with self._mutex:
-            self.begun.append(number)
-            self._running += 1
-            self.most = max(self.most, self._running)
-        if number in self.gates:
-            assert self.gates[number].wait(PATIENCE)
+            self.started.append(number)
+            self._running_count += 1
+            self.max_running = max(self.max_running, self._running_count)
+        if number in self._gates:
+            assert self._gates[number].wait(PATIENCE)
         with self._mutex:
-            self._running -= 1
-        if number in self.failures:
-            raise self.failures[number]
+            self._running_count -= 1
+        if number in self.errors:
+            raise self.errors[number]
         return Part(number, part.size, f'"{bytes(part.content())!r}"')  # type: ignore[arg-type]
 
     def gate(self, *numbers: int) -> threading.Event:
         """Hold these parts until the event is set."""
         event = threading.Event()
-        self.gates |= dict.fromkeys(numbers, event)
+        self._gates |= dict.fromkeys(numbers, event)
         return event
 
     def part(self, size: int = 10) -> SpooledPart:
@@ -76,18 +76,18 @@ class Road:
             time.sleep(0.001)
 
 
-def submit_all(pipeline: PartPipeline, road: Road, numbers: range) -> None:
+def submit_all(pipeline: PartPipeline, uploader: FakeUploader, numbers: range) -> None:
     for number in numbers:
-        pipeline.submit(number, road.part())
+        pipeline.submit(number, uploader.part())
 
 
 @pytest.fixture
-def road() -> Iterator[Road]:
-    road = Road()
-    yield road
-    for event in road.gates.values():
+def uploader() -> Iterator[FakeUploader]:
+    uploader = FakeUploader()
+    yield uploader
+    for event in uploader._gates.values():
         event.set()
-    road.wait_for(lambda: road.spool.memory.available == BUDGET)
+    uploader.wait_for(lambda: uploader.spool.memory.available == BUDGET)
 
 
 @pytest.fixture
@@ -97,112 +97,123 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 
 def test_parts_are_told_in_the_order_of_their_numbers(
-    road: Road, executor: ThreadPoolExecutor
+    uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
-    first = road.gate(1)
-    with road.pipeline(executor) as pipeline:
+    first = uploader.gate(1)
+    with uploader.pipeline(executor) as pipeline:
         for number in (1, 2, 3):
-            pipeline.submit(number, road.part(number))
-        road.wait_for(lambda: len(road.begun) == 3)
+            pipeline.submit(number, uploader.part(number))
+        uploader.wait_for(lambda: len(uploader.started) == 3)
         first.set()
         parts = pipeline.wait()
     assert [(part.number, part.size) for part in parts] == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_without_parts_there_is_nothing_to_wait_for(
-    road: Road, executor: ThreadPoolExecutor
+    uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
-    with road.pipeline(executor) as pipeline:
+    with uploader.pipeline(executor) as pipeline:
         assert pipeline.wait() == []
 
 
-def test_no_more_than_a_fair_share_is_on_its_way(road: Road, executor: ThreadPoolExecutor) -> None:
+def test_no_more_than_a_fair_share_is_on_its_way(
+    uploader: FakeUploader, executor: ThreadPoolExecutor
+) -> None:
     """Beyond it the client has to wait: that is the back-pressure."""
-    gate = road.gate(*range(1, MAX_PARTS_IN_FLIGHT + 1))
-    with road.pipeline(executor) as pipeline:
+    gate = uploader.gate(*range(1, MAX_PARTS_IN_FLIGHT + 1))
+    with uploader.pipeline(executor) as pipeline:
         for number in range(1, MAX_PARTS_IN_FLIGHT + 1):
-            pipeline.submit(number, road.part())
-        late = threading.Thread(target=pipeline.submit, args=(MAX_PARTS_IN_FLIGHT + 1, road.part()))
+            pipeline.submit(number, uploader.part())
+        late = threading.Thread(
+            target=pipeline.submit, args=(MAX_PARTS_IN_FLIGHT + 1, uploader.part())
+        )
         late.start()
         late.join(0.1)
         assert late.is_alive()
         gate.set()
         late.join(PATIENCE)
         assert len(pipeline.wait()) == MAX_PARTS_IN_FLIGHT + 1
-    assert road.most <= MAX_PARTS_IN_FLIGHT
+    assert uploader.max_running <= MAX_PARTS_IN_FLIGHT
 
 
-def test_one_upload_leaves_slots_to_another(road: Road) -> None:
+def test_one_upload_leaves_slots_to_another(uploader: FakeUploader) -> None:
     """However much it has to send, and however slow S3 is with it."""
-    gate = road.gate(*range(1, MAX_PARTS_IN_FLIGHT + 2))
-    with ThreadPoolExecutor(MAX_PARTS_IN_FLIGHT + 1) as executor, road.pipeline(executor) as greedy:
+    gate = uploader.gate(*range(1, MAX_PARTS_IN_FLIGHT + 2))
+    with (
+        ThreadPoolExecutor(MAX_PARTS_IN_FLIGHT + 1) as executor,
+        uploader.pipeline(executor) as greedy,
+    ):
         numbers = range(1, MAX_PARTS_IN_FLIGHT + 2)
-        sender = threading.Thread(target=submit_all, args=(greedy, road, numbers))
+        sender = threading.Thread(target=submit_all, args=(greedy, uploader, numbers))
         sender.start()
-        road.wait_for(lambda: len(road.begun) == MAX_PARTS_IN_FLIGHT)
-        with road.pipeline(executor) as modest:
+        uploader.wait_for(lambda: len(uploader.started) == MAX_PARTS_IN_FLIGHT)
+        with uploader.pipeline(executor) as modest:
             for number in (100, 101, 102):
-                modest.submit(number, road.part())
+                modest.submit(number, uploader.part())
             assert [part.number for part in modest.wait()] == [100, 101, 102]
-        assert sorted(road.begun)[:-3] == list(range(1, MAX_PARTS_IN_FLIGHT + 1))
+        assert sorted(uploader.started)[:-3] == list(range(1, MAX_PARTS_IN_FLIGHT + 1))
         gate.set()
         sender.join(PATIENCE)
         assert len(greedy.wait()) == MAX_PARTS_IN_FLIGHT + 1
 
 
-def test_uploads_take_turns_where_slots_are_few(road: Road) -> None:
+def test_uploads_take_turns_where_slots_are_few(uploader: FakeUploader) -> None:
     """A part waits for those that were there before it, and for no more of the same upload."""
-    gate = road.gate(1)
+    gate = uploader.gate(1)
     with (
         ThreadPoolExecutor(1) as narrow,
-        road.pipeline(narrow) as greedy,
-        road.pipeline(narrow) as modest,
+        uploader.pipeline(narrow) as greedy,
+        uploader.pipeline(narrow) as modest,
     ):
-        submit_all(greedy, road, range(1, MAX_PARTS_IN_FLIGHT + 1))
+        submit_all(greedy, uploader, range(1, MAX_PARTS_IN_FLIGHT + 1))
         later = range(MAX_PARTS_IN_FLIGHT + 1, 2 * MAX_PARTS_IN_FLIGHT)
-        sender = threading.Thread(target=submit_all, args=(greedy, road, later))
+        sender = threading.Thread(target=submit_all, args=(greedy, uploader, later))
         sender.start()
-        modest.submit(100, road.part())
+        modest.submit(100, uploader.part())
         gate.set()
         modest.wait()
-        assert road.begun.index(100) == MAX_PARTS_IN_FLIGHT
+        assert uploader.started.index(100) == MAX_PARTS_IN_FLIGHT
         sender.join(PATIENCE)
         greedy.wait()
 
 
-def test_each_part_is_closed_when_it_has_arrived(road: Road, executor: ThreadPoolExecutor) -> None:
-    gate = road.gate(2)
-    with road.pipeline(executor) as pipeline:
-        pipeline.submit(1, road.part(100))
-        pipeline.submit(2, road.part(50))
-        road.wait_for(lambda: road.spool.memory.available == BUDGET - 50)
+def test_each_part_is_closed_when_it_has_arrived(
+    uploader: FakeUploader, executor: ThreadPoolExecutor
+) -> None:
+    gate = uploader.gate(2)
+    with uploader.pipeline(executor) as pipeline:
+        pipeline.submit(1, uploader.part(100))
+        pipeline.submit(2, uploader.part(50))
+        uploader.wait_for(lambda: uploader.spool.memory.available == BUDGET - 50)
         gate.set()
         pipeline.wait()
-    assert road.spool.memory.available == BUDGET
+    assert uploader.spool.memory.available == BUDGET
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("UploadPart"), LockLost("gone"), OSError()])
 def test_after_a_failure_nothing_more_is_begun(
-    road: Road, executor: ThreadPoolExecutor, error: Exception
+    uploader: FakeUploader, executor: ThreadPoolExecutor, error: Exception
 ) -> None:
-    road.failures = {1: error}
-    with road.pipeline(executor) as pipeline:
-        pipeline.submit(1, road.part())
-        road.wait_for(pipeline._failed.is_set)
+    uploader.errors = {1: error}
+    with uploader.pipeline(executor) as pipeline:
+        pipeline.submit(1, uploader.part())
+        uploader.wait_for(pipeline._failed.is_set)
         with pytest.raises(type(error)) as caught:
-            submit_all(pipeline, road, range(2, 20))
+            submit_all(pipeline, uploader, range(2, 20))
     assert caught.value is error
-    assert road.begun == [1]
-    assert road.spool.memory.available == BUDGET
+    assert uploader.started == [1]
+    assert uploader.spool.memory.available == BUDGET
 
 
-def test_the_first_failure_is_the_news(road: Road, executor: ThreadPoolExecutor) -> None:
+def test_the_first_failure_is_the_news(
+    uploader: FakeUploader, executor: ThreadPoolExecutor
+) -> None:
     """And not that later parts were not begun because of it."""
     error = StoreUnavailable("UploadPart")
-    road.failures = {2: error}
-    gate = road.gate(2)
-    with road.pipeline(executor) as pipeline:
-        submit_all(pipeline, road, range(1, MAX_PARTS_IN_FLIGHT + 1))
+    uploader.errors = {2: error}
+    gate = uploader.gate(2)
+    with uploader.pipeline(executor) as pipeline:
+        submit_all(pipeline, uploader, range(1, MAX_PARTS_IN_FLIGHT + 1))
         gate.set()
         with pytest.raises(StoreUnavailable) as caught:
             pipeline.wait()
@@ -210,75 +221,77 @@ def test_the_first_failure_is_the_news(road: Road, executor: ThreadPoolExecutor)
 
 
 def test_the_request_is_told_how_far_the_parts_are_without_a_gap(
-    road: Road, executor: ThreadPoolExecutor
+    uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
-    gate = road.gate(6)
-    with road.pipeline(executor) as pipeline:
-        submit_all(pipeline, road, range(5, 9))
-        road.wait_for(lambda: road.spool.memory.available == BUDGET - 10)
-        pipeline.submit(9, road.part())
-        assert set(map(tuple, road.told)) <= {(5,)}
+    gate = uploader.gate(6)
+    with uploader.pipeline(executor) as pipeline:
+        submit_all(pipeline, uploader, range(5, 9))
+        uploader.wait_for(lambda: uploader.spool.memory.available == BUDGET - 10)
+        pipeline.submit(9, uploader.part())
+        assert set(map(tuple, uploader.reported)) <= {(5,)}
         gate.set()
         pipeline.wait()
-    assert road.told[-1] == [5, 6, 7, 8, 9]
+    assert uploader.reported[-1] == [5, 6, 7, 8, 9]
 
 
 def test_the_request_is_told_nothing_while_the_first_part_is_missing(
-    road: Road, executor: ThreadPoolExecutor
+    uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
     """R-42: no parts would reach less far than the tail that the first one swallows."""
-    gate = road.gate(5)
-    with road.pipeline(executor) as pipeline:
-        submit_all(pipeline, road, range(5, 9))
-        road.wait_for(lambda: road.spool.memory.available == BUDGET - 10)
-        pipeline.submit(9, road.part())
-        assert road.told == []
+    gate = uploader.gate(5)
+    with uploader.pipeline(executor) as pipeline:
+        submit_all(pipeline, uploader, range(5, 9))
+        uploader.wait_for(lambda: uploader.spool.memory.available == BUDGET - 10)
+        pipeline.submit(9, uploader.part())
+        assert uploader.reported == []
         gate.set()
         pipeline.wait()
-    assert road.told[-1] == [5, 6, 7, 8, 9]
+    assert uploader.reported[-1] == [5, 6, 7, 8, 9]
 
 
-def test_leaving_waits_for_what_has_begun(road: Road, executor: ThreadPoolExecutor) -> None:
+def test_leaving_waits_for_what_has_begun(
+    uploader: FakeUploader, executor: ThreadPoolExecutor
+) -> None:
     """Otherwise a part could arrive after the upload's lock has passed on."""
-    gate = road.gate(1)
+    gate = uploader.gate(1)
     left = threading.Event()
 
     def use() -> None:
-        with suppress(ValueError), road.pipeline(executor) as pipeline:
-            pipeline.submit(1, road.part())
+        with suppress(ValueError), uploader.pipeline(executor) as pipeline:
+            pipeline.submit(1, uploader.part())
             raise ValueError
         left.set()
 
     thread = threading.Thread(target=use)
     thread.start()
-    road.wait_for(lambda: road.begun == [1])
+    uploader.wait_for(lambda: uploader.started == [1])
     assert not left.wait(0.05)
     gate.set()
     thread.join(PATIENCE)
     assert left.is_set()
 
 
-def test_what_is_queued_when_the_request_fails_is_not_begun(road: Road) -> None:
-    gate = road.gate(1)
+def test_what_is_queued_when_the_request_fails_is_not_begun(uploader: FakeUploader) -> None:
+    gate = uploader.gate(1)
     with ThreadPoolExecutor(1) as narrow:
-        with suppress(ValueError), road.pipeline(narrow) as pipeline:
-            pipeline.submit(1, road.part())
-            pipeline.submit(2, road.part())
-            road.wait_for(lambda: road.begun == [1])
+        with suppress(ValueError), uploader.pipeline(narrow) as pipeline:
+            pipeline.submit(1, uploader.part())
+            pipeline.submit(2, uploader.part())
+            uploader.wait_for(lambda: uploader.started == [1])
             threading.Timer(0.05, gate.set).start()
             raise ValueError
-        assert road.begun == [1]
-        assert road.spool.memory.available == BUDGET
+        assert uploader.started == [1]
+        assert uploader.spool.memory.available == BUDGET
 
 
-def test_slots_are_shared_and_a_stalled_request_holds_none(road: Road) -> None:
+def test_slots_are_shared_and_a_stalled_request_holds_none(uploader: FakeUploader) -> None:
     """Ten idle uploads do not block an eleventh: a slot is held only while S3 is talked to."""
     with ThreadPoolExecutor(1) as narrow:
-        idle = [road.pipeline(narrow) for _ in range(10)]
+        idle = [uploader.pipeline(narrow) for _ in range(10)]
         for number, pipeline in enumerate(idle):
-            pipeline.submit(number, road.part())
-        with road.pipeline(narrow) as busy:
-            busy.submit(100, road.part())
+            pipeline.submit(number, uploader.part())
+        with uploader.pipeline(narrow) as busy:
+            busy.submit(100, uploader.part())
             assert [part.number for part in busy.wait()] == [100]
         for pipeline in idle:
             pipeline.wait()

@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import LIMITS, PART, TINY, S3Sandbox
-from tests.stores.s3.service_client import Desk
+from tests.stores.s3.upload_client import UploadClient
 from tus_wsgi.domain.errors import (
     LockLost,
     OnFinishFailed,
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
 SMALL = b"0123456789"
 LARGE = random.Random(4).randbytes(2 * PART + 777)
-DOWN = EndpointConnectionError(endpoint_url="http://nowhere")
+S3_DOWN = EndpointConnectionError(endpoint_url="http://nowhere")
 
 
 def held() -> None:
     """The lock is ours."""
 
 
-def begin(sandbox: S3Sandbox, length: int | None, data: bytes = b"") -> Upload:
+def create(sandbox: S3Sandbox, length: int | None, data: bytes = b"") -> Upload:
     """An upload with some bytes in it, by a process that has ended since."""
     upload = sandbox.store().create(UploadInfo(ID, length), record_now=True)
     if data:
@@ -49,21 +49,21 @@ def begin(sandbox: S3Sandbox, length: int | None, data: bytes = b"") -> Upload:
     return upload
 
 
-def found(sandbox: S3Sandbox, store: S3Store | None = None) -> Upload:
+def reopen(sandbox: S3Sandbox, store: S3Store | None = None) -> Upload:
     """The upload, as the next process finds it."""
     upload = (store or sandbox.store()).open(ID)
     upload.load_offset()
     return upload
 
 
-def end(upload: Upload, data: bytes = b"") -> None:
+def complete(upload: Upload, data: bytes = b"") -> None:
     """Bring what is missing of the data, and finish."""
     upload.append(ScriptedBody(data[upload.info.offset :]), held)
     upload.assemble(held)
     upload.finish(held, may_defer=False)
 
 
-def info_of(sandbox: S3Sandbox) -> dict[str, object]:
+def read_info(sandbox: S3Sandbox) -> dict[str, object]:
     fields = json.loads(sandbox.get(sandbox.keys.info(ID)))
     assert isinstance(fields, dict)
     return fields
@@ -75,8 +75,8 @@ def info_of(sandbox: S3Sandbox) -> dict[str, object]:
 def test_a_tail_is_replaced_after_the_part_that_swallowed_it_is_confirmed(
     sandbox: S3Sandbox,
 ) -> None:
-    begin(sandbox, len(LARGE), LARGE[:5])
-    upload = found(sandbox)
+    create(sandbox, len(LARGE), LARGE[:5])
+    upload = reopen(sandbox)
     sandbox.calls.clear()
     upload.append(ScriptedBody(LARGE[5 : PART + 5]), held)
     assert sandbox.calls.when("end", "UploadPart 1") < sandbox.calls.when("begin", "PutObject tail")
@@ -85,20 +85,20 @@ def test_a_tail_is_replaced_after_the_part_that_swallowed_it_is_confirmed(
 def test_a_tail_is_removed_after_the_object_that_swallowed_it_is_confirmed(
     sandbox: S3Sandbox,
 ) -> None:
-    begin(sandbox, len(SMALL), SMALL[:5])
-    upload = found(sandbox)
+    create(sandbox, len(SMALL), SMALL[:5])
+    upload = reopen(sandbox)
     sandbox.calls.clear()
-    end(upload, SMALL)
+    complete(upload, SMALL)
     stored = sandbox.calls.when("end", "PutObject data")
     assert stored < sandbox.calls.when("begin", "DeleteObject tail")
     assert sandbox.list_keys() == [ID, ID + ".info"]
 
 
 def test_a_tail_is_removed_after_the_last_part_is_confirmed(sandbox: S3Sandbox) -> None:
-    begin(sandbox, len(LARGE), LARGE[: 2 * PART + 5])
-    upload = found(sandbox)
+    create(sandbox, len(LARGE), LARGE[: 2 * PART + 5])
+    upload = reopen(sandbox)
     sandbox.calls.clear()
-    end(upload, LARGE)
+    complete(upload, LARGE)
     removed = sandbox.calls.when("begin", "DeleteObject tail")
     assert sandbox.calls.when("end", "UploadPart 3") < removed
     assert sandbox.list_keys() == [ID, ID + ".info"]
@@ -116,25 +116,25 @@ def test_an_upload_is_recorded_before_any_byte_of_it_is_stored(sandbox: S3Sandbo
 
 
 def test_finished_is_recorded_after_the_object_was_looked_at(sandbox: S3Sandbox) -> None:
-    upload = begin(sandbox, len(LARGE), LARGE)
+    upload = create(sandbox, len(LARGE), LARGE)
     sandbox.calls.clear()
     upload.assemble(held)
-    assert info_of(sandbox)["State"] == "receiving"
+    assert read_info(sandbox)["State"] == "receiving"
     upload.finish(held, may_defer=False)
     assert sandbox.calls.begun == [
         "CompleteMultipartUpload data",
         "HeadObject data",
         "PutObject info",
     ]
-    assert (info_of(sandbox)["State"], info_of(sandbox)["Offset"]) == ("finished", len(LARGE))
+    assert (read_info(sandbox)["State"], read_info(sandbox)["Offset"]) == ("finished", len(LARGE))
 
 
 def test_terminating_aborts_first_and_removes_the_record_last(sandbox: S3Sandbox) -> None:
     """So whatever fails can be tried again, and nothing is left that nobody knows of."""
-    begin(sandbox, len(LARGE), LARGE[: PART + 5])
+    create(sandbox, len(LARGE), LARGE[: PART + 5])
     steps = ["AbortMultipartUpload data", "DeleteObject tail", "DeleteObject data"]
     for step in [*steps, "DeleteObject info"]:
-        with sandbox.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
+        with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
             sandbox.store().open(ID).terminate(held)
         assert ID + ".info" in sandbox.list_keys()
     sandbox.store().open(ID).terminate(held)
@@ -149,20 +149,20 @@ def test_a_part_that_fails_costs_what_is_behind_it_and_nothing_else(
     sandbox: S3Sandbox, failing: int
 ) -> None:
     """Parts behind a gap count for nothing; they hold the right bytes, and are sent again."""
-    upload = begin(sandbox, len(LARGE))
-    with sandbox.calls.failing(DOWN, f"UploadPart {failing}"), pytest.raises(StoreUnavailable):
+    upload = create(sandbox, len(LARGE))
+    with sandbox.calls.failing(S3_DOWN, f"UploadPart {failing}"), pytest.raises(StoreUnavailable):
         upload.append(ScriptedBody(LARGE), held)
-    again = found(sandbox)
+    again = reopen(sandbox)
     assert again.info.offset <= (failing - 1) * PART
     assert again.info.offset % PART == 0
-    end(again, LARGE)
+    complete(again, LARGE)
     assert sandbox.data(ID) == LARGE
 
 
 def test_a_gap_ends_the_run(sandbox: S3Sandbox) -> None:
     tiny = sandbox.store(limits=TINY).create(UploadInfo(ID, 95), record_now=True)
     tiny.append(ScriptedBody(SMALL * 2), held)
-    multipart = str(info_of(sandbox)["Storage"]["MultipartUpload"])  # type: ignore[index]
+    multipart = str(read_info(sandbox)["Storage"]["MultipartUpload"])  # type: ignore[index]
     sandbox.admin.upload_part(
         Bucket=sandbox.bucket,
         Key=sandbox.keys.data(ID),
@@ -170,17 +170,17 @@ def test_a_gap_ends_the_run(sandbox: S3Sandbox) -> None:
         PartNumber=4,
         Body=SMALL,
     )
-    assert found(sandbox).info.offset == 20
+    assert reopen(sandbox).info.offset == 20
 
 
 def test_an_acknowledged_tail_survives_the_failure_of_the_part_that_swallows_it(
     sandbox: S3Sandbox,
 ) -> None:
-    begin(sandbox, len(LARGE), LARGE[:5])
-    with sandbox.calls.failing(DOWN, "UploadPart 1"), pytest.raises(StoreUnavailable):
-        found(sandbox).append(ScriptedBody(LARGE[5:]), held)
-    assert found(sandbox).info.offset == 5
-    end(found(sandbox), LARGE)
+    create(sandbox, len(LARGE), LARGE[:5])
+    with sandbox.calls.failing(S3_DOWN, "UploadPart 1"), pytest.raises(StoreUnavailable):
+        reopen(sandbox).append(ScriptedBody(LARGE[5:]), held)
+    assert reopen(sandbox).info.offset == 5
+    complete(reopen(sandbox), LARGE)
     assert sandbox.data(ID) == LARGE
 
 
@@ -190,14 +190,14 @@ def test_an_acknowledged_tail_survives_the_failure_of_the_part_that_swallows_it(
 def test_an_acknowledged_tail_survives_a_failure_on_the_way_to_the_first_part(
     sandbox: S3Sandbox, step: str
 ) -> None:
-    begin(sandbox, None, LARGE[:5])
-    with sandbox.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
-        found(sandbox).append(ScriptedBody(LARGE[5 : PART + 9]), held)
-    upload = found(sandbox)
+    create(sandbox, None, LARGE[:5])
+    with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
+        reopen(sandbox).append(ScriptedBody(LARGE[5 : PART + 9]), held)
+    upload = reopen(sandbox)
     assert upload.info.offset in ((PART,) if step == "PutObject tail" else (5,))
     upload.append(ScriptedBody(LARGE[upload.info.offset :]), held)
     upload.declare_length(len(LARGE), held)
-    end(found(sandbox), LARGE)
+    complete(reopen(sandbox), LARGE)
     assert sandbox.data(ID) == LARGE
     # A record whose write met silence may yet arrive and name its multipart upload, so that one is
     # not aborted: a sweep removes it once no record can name it any more.
@@ -206,8 +206,8 @@ def test_an_acknowledged_tail_survives_a_failure_on_the_way_to_the_first_part(
 
 def test_a_creation_that_fails_leaves_nothing(sandbox: S3Sandbox) -> None:
     for step in ("CreateMultipartUpload data", "PutObject info"):
-        with sandbox.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
-            begin(sandbox, len(LARGE))
+        with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
+            create(sandbox, len(LARGE))
         assert sandbox.list_keys() == sandbox.list_multiparts() == []
 
 
@@ -225,10 +225,10 @@ STEPS: dict[str, Callable[[Upload], object]] = {
 @pytest.mark.parametrize("step", STEPS)
 def test_memory_is_given_back_whatever_fails(sandbox: S3Sandbox, step: str, budget: int) -> None:
     may_defer = step in ("CreateMultipartUpload data", "PutObject info")
-    begin(sandbox, None if may_defer else len(LARGE), LARGE[:5])
+    create(sandbox, None if may_defer else len(LARGE), LARGE[:5])
     spool = Spool(budget)
-    upload = found(sandbox, sandbox.store(spool=spool))
-    with sandbox.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
+    upload = reopen(sandbox, sandbox.store(spool=spool))
+    with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
         STEPS[step](upload)
     assert spool.memory.available == budget
 
@@ -237,7 +237,7 @@ def test_a_lost_lock_ends_an_append_between_any_two_writes(sandbox: S3Sandbox) -
     def lost() -> None:
         raise LockLost("a newcomer has it")
 
-    upload = begin(sandbox, len(LARGE), LARGE[:5])
+    upload = create(sandbox, len(LARGE), LARGE[:5])
     sandbox.calls.clear()
     with pytest.raises(LockLost):
         upload.append(ScriptedBody(LARGE[5:]), lost)
@@ -247,10 +247,10 @@ def test_a_lost_lock_ends_an_append_between_any_two_writes(sandbox: S3Sandbox) -
 # -- the end ---------------------------------------------------------------------------------------
 
 
-def complete_behind(sandbox: S3Sandbox) -> None:
+def complete_in_s3(sandbox: S3Sandbox) -> None:
     """What S3 did when Complete's answer was lost, or its caller died."""
     key = sandbox.keys.data(ID)
-    multipart = str(info_of(sandbox)["Storage"]["MultipartUpload"])  # type: ignore[index]
+    multipart = str(read_info(sandbox)["Storage"]["MultipartUpload"])  # type: ignore[index]
     listed = sandbox.admin.list_parts(Bucket=sandbox.bucket, Key=key, UploadId=multipart)
     parts: list[CompletedPartTypeDef] = [
         {"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in listed["Parts"]
@@ -261,9 +261,9 @@ def complete_behind(sandbox: S3Sandbox) -> None:
 
 
 def test_an_object_whose_making_nobody_heard_of_is_found(sandbox: S3Sandbox) -> None:
-    begin(sandbox, len(LARGE), LARGE)
-    complete_behind(sandbox)
-    upload = found(sandbox)
+    create(sandbox, len(LARGE), LARGE)
+    complete_in_s3(sandbox)
+    upload = reopen(sandbox)
     assert (upload.info.offset, upload.info.is_finished) == (len(LARGE), False)
     assert not upload.assemble(held)
     upload.finish(held, may_defer=False)
@@ -274,16 +274,16 @@ def test_an_object_whose_making_nobody_heard_of_is_found(sandbox: S3Sandbox) -> 
 def test_an_object_that_is_made_while_somebody_else_makes_it_is_made_once(
     sandbox: S3Sandbox,
 ) -> None:
-    begin(sandbox, len(LARGE), LARGE)
-    upload = found(sandbox)
-    complete_behind(sandbox)
+    create(sandbox, len(LARGE), LARGE)
+    upload = reopen(sandbox)
+    complete_in_s3(sandbox)
     upload.assemble(held)
     upload.finish(held, may_defer=False)
     assert sandbox.data(ID) == LARGE
 
 
 def test_an_object_of_another_size_is_not_taken_for_the_upload_s(sandbox: S3Sandbox) -> None:
-    begin(sandbox, len(LARGE), LARGE)
+    create(sandbox, len(LARGE), LARGE)
     sandbox.admin.abort_multipart_upload(
         Bucket=sandbox.bucket,
         Key=sandbox.keys.data(ID),
@@ -291,49 +291,49 @@ def test_an_object_of_another_size_is_not_taken_for_the_upload_s(sandbox: S3Sand
     )
     sandbox.put(sandbox.keys.data(ID), b"something else")
     with pytest.raises(UploadGone):
-        found(sandbox)
+        reopen(sandbox)
 
 
 @pytest.mark.parametrize("came", [5, PART + 5, len(LARGE)])
 def test_an_upload_whose_parts_were_removed_is_gone(sandbox: S3Sandbox, came: int) -> None:
     """And not complete, as it is for who takes NoSuchUpload for that."""
-    upload = begin(sandbox, len(LARGE), LARGE[:came])
+    upload = create(sandbox, len(LARGE), LARGE[:came])
     sandbox.admin.abort_multipart_upload(
         Bucket=sandbox.bucket,
         Key=sandbox.keys.data(ID),
         UploadId=sandbox.list_multiparts()[0],
     )
     with pytest.raises(UploadGone):
-        found(sandbox)
+        reopen(sandbox)
     with pytest.raises(UploadGone):
-        end(upload, LARGE)
+        complete(upload, LARGE)
     sandbox.store().open(ID).terminate(held)
     assert sandbox.list_keys() == []
 
 
 def test_parts_that_somebody_else_made_the_object_of_are_not_gone(sandbox: S3Sandbox) -> None:
     """Who goes on from what is known no more is told to look again."""
-    stale = begin(sandbox, len(LARGE), LARGE[:PART])
-    end(found(sandbox), LARGE)
+    stale = create(sandbox, len(LARGE), LARGE[:PART])
+    complete(reopen(sandbox), LARGE)
     with pytest.raises(StoreUnavailable):
         stale.append(ScriptedBody(LARGE[PART:]), held)
-    assert found(sandbox).info.is_full
+    assert reopen(sandbox).info.is_full
 
 
 def test_an_object_that_was_removed_is_gone(sandbox: S3Sandbox) -> None:
-    end(begin(sandbox, len(SMALL)), SMALL)
-    content = found(sandbox).content()
+    complete(create(sandbox, len(SMALL)), SMALL)
+    content = reopen(sandbox).content()
     sandbox.delete(sandbox.keys.data(ID))
     with pytest.raises(UploadGone):
         content.read(0, 1)
     with pytest.raises(UploadGone):
-        found(sandbox).content()
+        reopen(sandbox).content()
     assert b"".join(content.read(3, 3)) == b""
 
 
 def test_an_object_that_was_replaced_is_not_sent_for_another(sandbox: S3Sandbox) -> None:
-    end(begin(sandbox, len(SMALL)), SMALL)
-    content = found(sandbox).content()
+    complete(create(sandbox, len(SMALL)), SMALL)
+    content = reopen(sandbox).content()
     sandbox.put(sandbox.keys.data(ID), b"9876543210")
     with pytest.raises(UploadGone):
         content.read(0, 10)
@@ -345,14 +345,14 @@ def test_an_object_that_was_replaced_is_not_sent_for_another(sandbox: S3Sandbox)
 def test_a_record_without_its_object_is_an_empty_upload(sandbox: S3Sandbox) -> None:
     """Who wrote the record died before the object."""
     upload = sandbox.store().create(UploadInfo(ID, len(SMALL)), record_now=False)
-    with sandbox.calls.failing(DOWN, "PutObject data"), pytest.raises(StoreUnavailable):
+    with sandbox.calls.failing(S3_DOWN, "PutObject data"), pytest.raises(StoreUnavailable):
         upload.append(ScriptedBody(SMALL), held)
-    assert info_of(sandbox)["State"] == "finishing"
-    again = found(sandbox)
+    assert read_info(sandbox)["State"] == "finishing"
+    again = reopen(sandbox)
     assert (again.info.offset, again.info.state) == (0, State.FINISHING)
     again.append(ScriptedBody(SMALL[:4]), held)
-    assert found(sandbox).info.offset == 4
-    end(found(sandbox), SMALL)
+    assert reopen(sandbox).info.offset == 4
+    complete(reopen(sandbox), SMALL)
     assert sandbox.data(ID) == SMALL
     assert sandbox.list_keys() == [ID, ID + ".info"]
 
@@ -362,21 +362,21 @@ def test_a_record_with_its_object_is_a_full_upload(sandbox: S3Sandbox) -> None:
     sandbox.store().create(UploadInfo(ID, len(SMALL)), record_now=False).append(
         ScriptedBody(SMALL), held
     )
-    upload = found(sandbox)
+    upload = reopen(sandbox)
     assert (upload.info.offset, upload.info.state) == (10, State.FINISHING)
     assert not upload.assemble(held)
     upload.finish(held, may_defer=True)
-    assert info_of(sandbox)["State"] == "finishing"
+    assert read_info(sandbox)["State"] == "finishing"
     upload.finish(held, may_defer=False)
-    assert info_of(sandbox)["State"] == "finished"
+    assert read_info(sandbox)["State"] == "finished"
 
 
 def test_a_record_with_another_object_is_an_empty_upload(sandbox: S3Sandbox) -> None:
     upload = sandbox.store().create(UploadInfo(ID, len(SMALL)), record_now=False)
-    with sandbox.calls.failing(DOWN, "PutObject data"), pytest.raises(StoreUnavailable):
+    with sandbox.calls.failing(S3_DOWN, "PutObject data"), pytest.raises(StoreUnavailable):
         upload.append(ScriptedBody(SMALL), held)
     sandbox.put(sandbox.keys.data(ID), b"too short")
-    assert found(sandbox).info.offset == 0
+    assert reopen(sandbox).info.offset == 0
 
 
 @pytest.mark.parametrize("is_declared", [True, False])
@@ -384,13 +384,13 @@ def test_what_the_application_was_told_of_is_found_whatever_happens_next(
     sandbox: S3Sandbox, *, is_declared: bool
 ) -> None:
     """Not even a sweep may take it for an upload that nobody has sent anything of."""
-    upload = begin(sandbox, None if is_declared else len(SMALL))
+    upload = create(sandbox, None if is_declared else len(SMALL))
     if is_declared:
         upload.declare_length(len(SMALL), held)
     upload.append(ScriptedBody(SMALL), held)
     assert upload.assemble(held)
     # The hook has run, and the process dies before it writes anything.
-    again = found(sandbox)
+    again = reopen(sandbox)
     assert again.info.is_full
     assert not again.assemble(held)
 
@@ -398,23 +398,23 @@ def test_what_the_application_was_told_of_is_found_whatever_happens_next(
 @pytest.mark.parametrize("step", ["UploadPart", "AbortMultipartUpload", "PutObject info"])
 def test_an_upload_of_parts_may_turn_out_to_be_empty(sandbox: S3Sandbox, step: str) -> None:
     """S3 completes no multipart upload without parts."""
-    begin(sandbox, None)
-    with sandbox.calls.failing(DOWN, "UploadPart"), pytest.raises(StoreUnavailable):
-        found(sandbox).append(ScriptedBody(LARGE), held)
+    create(sandbox, None)
+    with sandbox.calls.failing(S3_DOWN, "UploadPart"), pytest.raises(StoreUnavailable):
+        reopen(sandbox).append(ScriptedBody(LARGE), held)
     assert len(sandbox.list_multiparts()) == 1
-    upload = found(sandbox)
+    upload = reopen(sandbox)
     assert upload.info.offset == 0
     upload.declare_length(0, held)
-    with sandbox.calls.failing(DOWN, step):
+    with sandbox.calls.failing(S3_DOWN, step):
         if step == "UploadPart":
-            end(upload)
+            complete(upload)
         else:
             with pytest.raises(StoreUnavailable):
-                end(upload)
-    if not found(sandbox).info.is_finished:
-        end(found(sandbox))
+                complete(upload)
+    if not reopen(sandbox).info.is_finished:
+        complete(reopen(sandbox))
     assert sandbox.data(ID) == b""
-    assert info_of(sandbox)["State"] == "finished"
+    assert read_info(sandbox)["State"] == "finished"
     assert len(sandbox.list_multiparts()) == (step == "AbortMultipartUpload")
 
 
@@ -429,8 +429,8 @@ def test_each_part_expects_what_is_left_of_the_body(
         return part(spool, capacity, size, *rest, **more)
 
     monkeypatch.setattr(Spool, "part", noted)
-    begin(sandbox, 3 * PART, LARGE[:7])
-    found(sandbox).append(ScriptedBody(LARGE[7 : 2 * PART]), held)
+    create(sandbox, 3 * PART, LARGE[:7])
+    reopen(sandbox).append(ScriptedBody(LARGE[7 : 2 * PART]), held)
     assert expected == [7, 2 * PART, PART, 0]
 
 
@@ -438,12 +438,12 @@ def test_each_part_expects_what_is_left_of_the_body(
 def test_a_tail_survives_until_the_object_that_swallowed_it_is_recorded(
     sandbox: S3Sandbox, step: str
 ) -> None:
-    begin(sandbox, len(SMALL), SMALL[:4])
-    with sandbox.calls.failing(DOWN, step), pytest.raises(StoreUnavailable):
-        end(found(sandbox), SMALL)
-    again = found(sandbox)
+    create(sandbox, len(SMALL), SMALL[:4])
+    with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
+        complete(reopen(sandbox), SMALL)
+    again = reopen(sandbox)
     assert again.info.offset in (4, 10)
-    end(again, SMALL)
+    complete(again, SMALL)
     assert sandbox.data(ID) == SMALL
     assert sandbox.list_keys() == [ID, ID + ".info"]
 
@@ -453,66 +453,66 @@ def test_a_tail_survives_until_the_object_that_swallowed_it_is_recorded(
 
 def test_a_late_tail_is_refused(sandbox: S3Sandbox) -> None:
     """By a process that lost its lock and did not notice."""
-    begin(sandbox, len(SMALL), SMALL[:3])
-    late = found(sandbox)
-    found(sandbox).append(ScriptedBody(SMALL[3:6]), held)
+    create(sandbox, len(SMALL), SMALL[:3])
+    late = reopen(sandbox)
+    reopen(sandbox).append(ScriptedBody(SMALL[3:6]), held)
     with pytest.raises(Unavailable):
         late.append(ScriptedBody(b"xx"), held)
-    assert found(sandbox).info.offset == 6
-    end(found(sandbox), SMALL)
+    assert reopen(sandbox).info.offset == 6
+    complete(reopen(sandbox), SMALL)
     assert sandbox.data(ID) == SMALL
 
 
 def test_a_late_first_tail_is_refused(sandbox: S3Sandbox) -> None:
-    begin(sandbox, len(SMALL))
-    late = found(sandbox)
-    found(sandbox).append(ScriptedBody(SMALL[:6]), held)
+    create(sandbox, len(SMALL))
+    late = reopen(sandbox)
+    reopen(sandbox).append(ScriptedBody(SMALL[:6]), held)
     with pytest.raises(Unavailable):
         late.append(ScriptedBody(b"xx"), held)
-    assert found(sandbox).info.offset == 6
+    assert reopen(sandbox).info.offset == 6
 
 
 def test_a_late_tail_of_a_finished_upload_is_refused(sandbox: S3Sandbox) -> None:
-    begin(sandbox, len(LARGE), LARGE[:5])
-    late = found(sandbox)
-    end(found(sandbox), LARGE)
+    create(sandbox, len(LARGE), LARGE[:5])
+    late = reopen(sandbox)
+    complete(reopen(sandbox), LARGE)
     with pytest.raises(Unavailable):
         late.append(ScriptedBody(b"xx"), held)
     assert sandbox.list_keys() == [ID, ID + ".info"]
 
 
 def test_a_late_record_is_refused(sandbox: S3Sandbox) -> None:
-    begin(sandbox, None)
-    late = found(sandbox)
-    found(sandbox).declare_length(10, held)
+    create(sandbox, None)
+    late = reopen(sandbox)
+    reopen(sandbox).declare_length(10, held)
     with pytest.raises(LockLost):
         late.declare_length(20, held)
-    assert found(sandbox).info.length == 10
+    assert reopen(sandbox).info.length == 10
     assert late.info.length is None
 
 
 def test_a_late_record_of_a_terminated_upload_is_refused(sandbox: S3Sandbox) -> None:
-    begin(sandbox, None)
-    late = found(sandbox)
-    found(sandbox).terminate(held)
+    create(sandbox, None)
+    late = reopen(sandbox)
+    reopen(sandbox).terminate(held)
     with pytest.raises(LockLost):
         late.declare_length(20, held)
     assert sandbox.list_keys() == []
 
 
 def test_a_late_part_holds_the_same_bytes(sandbox: S3Sandbox) -> None:
-    begin(sandbox, len(LARGE), LARGE[:5])
-    late = found(sandbox)
-    found(sandbox).append(ScriptedBody(LARGE[5:]), held)
+    create(sandbox, len(LARGE), LARGE[:5])
+    late = reopen(sandbox)
+    reopen(sandbox).append(ScriptedBody(LARGE[5:]), held)
     late.append(ScriptedBody(LARGE[5 : PART + 1]), held)
-    end(found(sandbox), LARGE)
+    complete(reopen(sandbox), LARGE)
     assert sandbox.data(ID) == LARGE
 
 
 def test_a_late_part_of_a_finished_upload_is_refused(sandbox: S3Sandbox) -> None:
-    begin(sandbox, len(LARGE))
-    late = found(sandbox)
-    end(found(sandbox), LARGE)
+    create(sandbox, len(LARGE))
+    late = reopen(sandbox)
+    complete(reopen(sandbox), LARGE)
     with pytest.raises(StoreUnavailable):
         late.append(ScriptedBody(b"x" * len(LARGE)), held)
     assert sandbox.data(ID) == LARGE
@@ -541,16 +541,16 @@ def test_a_hook_that_refused_is_asked_again_at_the_next_look(
         if len(asked) == 1:
             raise ValueError("not now")
 
-    desk = Desk(sandbox, on_finish=on_finish)
+    client = UploadClient(sandbox, on_finish=on_finish)
     if at_creation:
         with pytest.raises(OnFinishFailed):
-            desk.create(len(data), data)
+            client.create(len(data), data)
         id = UploadId("id0")
     else:
-        id = desk.create(len(data)).id
+        id = client.create(len(data)).id
         with pytest.raises(OnFinishFailed):
-            desk.append(id, data)
-    info = Desk(sandbox, on_finish=on_finish).look(id)
+            client.append(id, data)
+    info = UploadClient(sandbox, on_finish=on_finish).inspect(id)
     assert (info.offset, info.is_finished) == (len(data), True)
     assert [upload.id for upload in asked] == [id, id]
     assert asked[1].storage == {
@@ -565,7 +565,7 @@ def test_a_hook_that_refused_is_asked_again_at_the_next_look(
 
 def test_nothing_but_the_object_and_its_info_stay(sandbox: S3Sandbox) -> None:
     for length, data in ((len(SMALL), SMALL), (len(LARGE), LARGE), (0, b"")):
-        end(begin(sandbox, length, data[:5]), data)
+        complete(create(sandbox, length, data[:5]), data)
         assert sandbox.list_keys() == [ID, ID + ".info"]
         assert sandbox.list_multiparts() == []
         sandbox.store().open(ID).terminate(held)
@@ -577,10 +577,10 @@ def test_the_two_kinds_of_objects_may_have_prefixes_of_their_own(sandbox: S3Sand
     upload = store.create(UploadInfo(ID, len(SMALL)), record_now=True)
     upload.append(ScriptedBody(SMALL[:4]), held)
     assert sandbox.list_keys() == [f"meta/{ID}.info", f"meta/{ID}.part"]
-    end(found(sandbox, store), SMALL)
+    complete(reopen(sandbox, store), SMALL)
     assert sandbox.list_keys() == [f"data/{ID}", f"meta/{ID}.info"]
     assert sandbox.get(keys.data(ID)) == SMALL
-    assert found(sandbox, store).storage["Key"] == keys.data(ID)
+    assert reopen(sandbox, store).storage["Key"] == keys.data(ID)
 
 
 def test_an_upload_stays_where_it_is_when_the_prefix_changes(sandbox: S3Sandbox) -> None:
@@ -589,7 +589,9 @@ def test_an_upload_stays_where_it_is_when_the_prefix_changes(sandbox: S3Sandbox)
     after = Keys(sandbox.prefix + "new", sandbox.prefix + "meta")
     store = S3Store(sandbox.client, sandbox.bucket, keys=before, limits=LIMITS)
     store.create(UploadInfo(ID, len(SMALL)), record_now=True)
-    end(found(sandbox, S3Store(sandbox.client, sandbox.bucket, keys=after, limits=LIMITS)), SMALL)
+    complete(
+        reopen(sandbox, S3Store(sandbox.client, sandbox.bucket, keys=after, limits=LIMITS)), SMALL
+    )
     assert sandbox.list_keys() == [f"meta/{ID}.info", f"old/{ID}"]
 
 
@@ -607,7 +609,7 @@ def test_an_info_that_names_another_id_is_nobody_s(sandbox: S3Sandbox, content: 
     with pytest.raises(UploadNotFound):
         sandbox.store().open(ID)
     with pytest.raises(UploadNotFound):
-        Desk(sandbox).terminate(ID)
+        UploadClient(sandbox).terminate(ID)
     assert sandbox.data(ID) == b"precious"
 
 
@@ -615,13 +617,17 @@ def test_an_info_that_names_another_id_is_nobody_s(sandbox: S3Sandbox, content: 
 def test_what_is_no_info_is_nobody_s_and_stays(sandbox: S3Sandbox, content: bytes) -> None:
     sandbox.put(sandbox.keys.info(ID), content)
     with pytest.raises((UploadNotFound, StoreUnavailable)):
-        Desk(sandbox).terminate(ID)
+        UploadClient(sandbox).terminate(ID)
     assert sandbox.get(sandbox.keys.info(ID)) == content
 
 
 def test_an_object_without_an_info_is_no_upload(sandbox: S3Sandbox) -> None:
     sandbox.put(sandbox.keys.data(ID), b"precious")
-    for act in (Desk(sandbox).look, Desk(sandbox).terminate, Desk(sandbox).download):
+    for act in (
+        UploadClient(sandbox).inspect,
+        UploadClient(sandbox).terminate,
+        UploadClient(sandbox).download,
+    ):
         with pytest.raises(UploadNotFound):
             act(ID)
     assert sandbox.list_keys() == [ID]

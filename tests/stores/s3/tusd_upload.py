@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OBJECT = "24e533e02ec3bc40c387f1a0e460e216"
 
 
-class OfTusd:
+class TusdUpload:
     """An upload that tusd began.
 
     Args:
@@ -34,12 +34,12 @@ class OfTusd:
         tail: bytes = b"",
         **fields: object,
     ) -> None:
-        self._place = sandbox
-        self.object = OBJECT
-        self.key = sandbox.prefix + self.object
+        self._sandbox = sandbox
+        self.object_id = OBJECT
+        self.key = sandbox.prefix + self.object_id
         multipart = sandbox.admin.create_multipart_upload(Bucket=sandbox.bucket, Key=self.key)
         self.multipart = multipart["UploadId"]
-        self.id = UploadId(f"{self.object}+{self.multipart}")
+        self.id = UploadId(f"{self.object_id}+{self.multipart}")
         for number, part in parts.items():
             sandbox.admin.upload_part(
                 Bucket=sandbox.bucket,
@@ -66,7 +66,7 @@ class OfTusd:
 
     def complete(self) -> None:
         """Make the object, as tusd does with the last byte. It writes nothing down."""
-        s3, bucket = self._place.admin, self._place.bucket
+        s3, bucket = self._sandbox.admin, self._sandbox.bucket
         listed = s3.list_parts(Bucket=bucket, Key=self.key, UploadId=self.multipart)["Parts"]
         entries: list[CompletedPartTypeDef] = [
             {"PartNumber": one["PartNumber"], "ETag": one["ETag"]} for one in listed

@@ -37,7 +37,7 @@ class UnidentifiedLock:
     previous_holder: None = None
 
 
-class Forgetful:
+class UncachedLocker:
     """A locker none of whose holders knows what the one before has left."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Forgetful:
         pass
 
 
-class Desk:
+class UploadClient:
     """A process that serves uploads, in a place of the bucket.
 
     Args:
@@ -66,14 +66,14 @@ class Desk:
         self,
         sandbox: S3Sandbox,
         *,
-        remembers: bool = True,
+        has_cache: bool = True,
         store: S3Store | None = None,
         on_finish: Callable[[FinishedUpload], None] | None = None,
     ) -> None:
         ids = (UploadId(f"id{number}") for number in itertools.count())
         self.service = UploadService(
             store or sandbox.store(),
-            MemoryLocker(timeout=5) if remembers else Forgetful(),
+            MemoryLocker(timeout=5) if has_cache else UncachedLocker(),
             new_id=lambda: next(ids),
             on_finish=on_finish,
         )
@@ -93,7 +93,7 @@ class Desk:
         assert isinstance(appended, Appended)
         return appended.info
 
-    def look(self, id: UploadId) -> UploadInfo:
+    def inspect(self, id: UploadId) -> UploadInfo:
         """A HEAD."""
         inspected = self.service.execute(Inspect(id), ScriptedBody())
         assert isinstance(inspected, Inspected)
