@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ New = Callable[..., ServiceClient]
 def new(request: pytest.FixtureRequest) -> New:
     """Makes a service over an empty store; arguments are the service's."""
 
-    def make(**options: object) -> ServiceClient:
+    def make(**options: Any) -> ServiceClient:
         return ServiceClient(store(), **options)
 
     def store() -> Store:

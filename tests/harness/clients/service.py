@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from tus_wsgi.domain.commands import (
 )
 from tus_wsgi.domain.events import Event
 from tus_wsgi.domain.hooks import FinishedUpload
-from tus_wsgi.domain.interfaces import Body, Store
+from tus_wsgi.domain.interfaces import Body, Observer, Store
 from tus_wsgi.domain.model import Final, Metadata, UploadId, UploadInfo
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.service.uploads import UploadService
@@ -38,16 +38,25 @@ class ServiceClient:
 
     Args:
         store: where they live.
+        has_hook: whether the application has an `on_finish` hook.
+        observers: called with every event before it is added to `events`.
         options: more of the service's.
 
     Attributes:
         clock: what time it is.
         finished: what `on_finish` was called with.
-        refusals: what it raises next.
+        finish_errors: the errors that `on_finish` raises next, each once.
         events: what observers were told.
     """
 
-    def __init__(self, store: Store, **options: Any) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        has_hook: bool = True,
+        observers: Sequence[Observer] = (),
+        **options: Any,
+    ) -> None:
         self.store = store
         self.clock = NOW
         self.finished: list[FinishedUpload] = []
@@ -59,8 +68,8 @@ class ServiceClient:
             store,
             MemoryLocker(timeout=options.pop("lock_timeout", 0.2)),
             new_id=lambda: next(ids),
-            on_finish=self._on_finish,
-            observers=[self.events.append],
+            on_finish=self._on_finish if has_hook else None,
+            observers=[*observers, self.events.append],
             now=lambda: self.clock,
             **options,
         )
@@ -85,6 +94,7 @@ class ServiceClient:
         command = Create(length, METADATA, has_data=data is not None, **more)
         outcome = self.service.execute(command, body)
         assert isinstance(outcome, Created)
+        assert outcome.has_data == command.has_data
         return outcome.info
 
     def create_partial(self, data: bytes) -> UploadId:
