@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
+import tomllib
+from functools import reduce
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -60,3 +63,39 @@ def test_links_between_documents_lead_to_files_and_headings() -> None:
         links = re.findall(r"\]\((?![a-z]+:)([^)\s]+)\)", text)
         broken += [f"{name}: {link}" for link in links if not leads_somewhere(ROOT / name, link)]
     assert broken == []
+
+
+def layers_of(lines: list[str]) -> list[set[str]]:
+    """Return the names in each layer; parentheses mark modules that may be missing."""
+    return [{name.strip(" ()") for name in line.split("|")} for line in lines]
+
+
+def test_the_picture_of_the_layers_is_the_import_contract() -> None:
+    picture = re.search(
+        r"^## Layers$.*?^```\n(.*?)^```", read("CONTRIBUTING.md"), re.DOTALL | re.MULTILINE
+    )
+    assert picture is not None
+    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
+    assert layers_of(picture[1].splitlines()) == layers_of(layers)
+    assert len(layers) == 7
+
+
+STEPS = re.findall(
+    r"^\| (\d+) \| `([\w.]+)` `([\w.]+)` \| .+ \|$", read("docs/architecture.md"), re.MULTILINE
+)
+
+
+def test_the_steps_of_a_patch_are_numbered() -> None:
+    assert [int(number) for number, _, _ in STEPS] == list(range(1, len(STEPS) + 1))
+    assert len(STEPS) > 20
+
+
+@pytest.mark.parametrize(("module", "function"), [step[1:] for step in STEPS])
+def test_every_step_of_a_patch_names_an_existing_function(module: str, function: str) -> None:
+    assert callable(reduce(getattr, function.split("."), importlib.import_module(module)))
+
+
+def test_the_text_on_the_architecture_names_existing_modules() -> None:
+    for module in set(re.findall(r"`(tus_wsgi(?:\.\w+)+)`", read("docs/architecture.md"))):
+        importlib.import_module(module)
