@@ -50,7 +50,7 @@ def operation(method: str, target: str) -> str:
 
 
 class _RateLimiter:
-    """Limits the bytes per second in one direction of a connection."""
+    """A limiter of the bytes per second in one direction of a connection."""
 
     def __init__(self, proxy: CountingProxy) -> None:
         self._proxy = proxy
@@ -182,7 +182,7 @@ class CountingProxy:
 
 
 class ProxyClient:
-    """Controls a proxy in another process through its URL."""
+    """A client of the control URLs of a proxy in another process."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -83,7 +83,7 @@ class S3:
 
 
 class Testbed:
-    """Starts servers when they are first needed. A context manager: leaving it stops them."""
+    """The servers of a run, started when first needed. A context manager: leaving it stops them."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -28,7 +28,7 @@ class Usage:
 
 
 class Meter:
-    """Measures the resources that a process and its children use from now on."""
+    """A meter of the resources that a process and its children use from now on."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)

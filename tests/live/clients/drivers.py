@@ -64,7 +64,7 @@ class Job:
 
 
 Client = Callable[[str, Job], str]
-"""Uploads a file to an endpoint and returns the upload's URL."""
+"""A function that uploads a file to an endpoint and returns the upload's URL."""
 
 
 def run_tus_js_client(endpoint: str, job: Job, **arguments: object) -> dict[str, object]:
