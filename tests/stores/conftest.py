@@ -1,4 +1,4 @@
-"""The fixtures of the rings that look at stores on a real S3 server."""
+"""Fixtures: sandboxes on a real S3 server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises of uploads that are made of others, as the service asks it for them."""
+"""The contract of all stores for concatenation, exercised through the service."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from tus_wsgi.domain.model import Extension, Final, Metadata, UploadId
 from tus_wsgi.stores.memory import MemoryStore
 
 DATA = random.Random(3).randbytes(PART)
-WITHOUT_WAITING = tuple(e for e in Extension if e is not Extension.CONCATENATION_UNFINISHED)
+WITHOUT_UNFINISHED = tuple(e for e in Extension if e is not Extension.CONCATENATION_UNFINISHED)
 UNKNOWN = UploadId("unknown")
 
-New = Callable[..., ServiceClient]
+NewService = Callable[..., ServiceClient]
 
 
 @pytest.fixture(params=["memory", "s3"])
-def new(request: pytest.FixtureRequest) -> New:
-    """Makes a service over an empty store; arguments are the service's."""
+def new(request: pytest.FixtureRequest) -> NewService:
+    """A function that makes a service over an empty store, with options of the service."""
 
     def make(**options: Any) -> ServiceClient:
         return ServiceClient(store(), **options)
@@ -50,7 +50,7 @@ def new(request: pytest.FixtureRequest) -> New:
 
 
 @pytest.fixture
-def uploads(new: New) -> ServiceClient:
+def uploads(new: NewService) -> ServiceClient:
     return new()
 
 
@@ -59,19 +59,21 @@ def uploads(new: New) -> ServiceClient:
     [[5], [3, 4], [0], [0, 0], [0, 7, 0], [1] * 20, [1000, 1, 0, 1000]],
     ids=lambda sizes: "-".join(map(str, sizes[:4])),
 )
-def test_small_files_are_joined(uploads: ServiceClient, sizes: list[int]) -> None:
-    """CO-02, CO-03, CO-09, CO-14: whatever their sizes, in the order of the list."""
+def test_small_partial_uploads_are_concatenated(uploads: ServiceClient, sizes: list[int]) -> None:
+    """CO-02, CO-03, CO-09, CO-14: of any size, in the order of the list."""
     starts = [0, *itertools.accumulate(sizes)]
-    pieces = [DATA[start : start + size] for start, size in zip(starts, sizes, strict=False)]
-    info = uploads.concatenate(*map(uploads.create_partial, pieces))
+    slices = [DATA[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+    info = uploads.concatenate(*map(uploads.create_partial, slices))
     assert info.is_finished
     assert info.length == info.offset == sum(sizes)
     assert uploads.inspect(info.id) == info
-    assert uploads.content(info.id) == b"".join(pieces)
+    assert uploads.content(info.id) == b"".join(slices)
 
 
-def test_one_may_come_twice_and_serve_two(uploads: ServiceClient) -> None:
-    """CO-06, TE-07: and no final upload needs it any more."""
+def test_a_partial_upload_can_be_used_twice_and_in_two_final_uploads(
+    uploads: ServiceClient,
+) -> None:
+    """CO-06, TE-07: and deleted afterwards."""
     a, b = uploads.create_partial(b"abc"), uploads.create_partial(b"de")
     first, second = uploads.concatenate(a, b, a), uploads.concatenate(b, a)
     uploads.terminate(a)
@@ -80,7 +82,7 @@ def test_one_may_come_twice_and_serve_two(uploads: ServiceClient) -> None:
     assert uploads.content(second.id) == b"deabc"
 
 
-def test_the_whole_has_its_own_metadata_and_the_parts_keep_theirs(uploads: ServiceClient) -> None:
+def test_the_final_upload_has_metadata_of_its_own(uploads: ServiceClient) -> None:
     """CO-05."""
     partial = uploads.create_partial(b"abc")
     for metadata in (Metadata((("whole", b"x"),), "whole eA=="), Metadata()):
@@ -89,7 +91,7 @@ def test_the_whole_has_its_own_metadata_and_the_parts_keep_theirs(uploads: Servi
     assert uploads.inspect(partial).metadata == METADATA
 
 
-def test_everybody_finds_what_was_said(uploads: ServiceClient) -> None:
+def test_the_upload_concat_field_is_stored(uploads: ServiceClient) -> None:
     """CO-01, CO-03."""
     partial = uploads.create_partial(b"abc")
     final = uploads.inspect(uploads.concatenate(partial).id)
@@ -97,15 +99,15 @@ def test_everybody_finds_what_was_said(uploads: ServiceClient) -> None:
     assert final.created == NOW
 
 
-def test_the_application_is_told_of_the_whole_alone(uploads: ServiceClient) -> None:
-    """CO-15: once, and of no part."""
+def test_the_hook_is_called_for_the_final_upload_only(uploads: ServiceClient) -> None:
+    """CO-15: once, and for no partial upload."""
     partials = [uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)]
     uploads.append(partials[1], 0, b"def")
     assert uploads.inspect(partials[1]).is_finished
     assert uploads.finished == []
     info = uploads.concatenate(*partials)
     uploads.inspect(info.id)
-    assert [(one.id, one.length, one.metadata) for one in uploads.finished] == [
+    assert [(upload.id, upload.length, upload.metadata) for upload in uploads.finished] == [
         (info.id, 6, METADATA)
     ]
     finished = [event for event in uploads.events if isinstance(event, UploadFinished)]
@@ -114,7 +116,7 @@ def test_the_application_is_told_of_the_whole_alone(uploads: ServiceClient) -> N
 
 
 def test_a_final_upload_takes_no_bytes(uploads: ServiceClient) -> None:
-    """CO-04: finished or waiting, at whatever offset, and nothing is read."""
+    """CO-04: finished or not, at any offset, and nothing of the body is read."""
     partial, running = uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)
     for info in (uploads.concatenate(partial), uploads.concatenate(partial, running)):
         for offset in (0, 3, 7):
@@ -125,20 +127,20 @@ def test_a_final_upload_takes_no_bytes(uploads: ServiceClient) -> None:
     assert uploads.content(partial) == b"abc"
 
 
-def test_what_is_no_partial_upload_cannot_be_joined(uploads: ServiceClient) -> None:
-    """CO-09: unknown, ordinary, or final; and nothing is left of the attempt."""
+def test_only_partial_uploads_can_be_concatenated(uploads: ServiceClient) -> None:
+    """CO-09: not unknown, ordinary or final uploads; the attempt leaves nothing."""
     good = uploads.create_partial(b"abc")
     ordinary = uploads.create(3, b"abc")
     final = uploads.concatenate(good).id
-    told = len(uploads.events)
+    event_count = len(uploads.events)
     for bad in (UNKNOWN, ordinary, final):
         for partials in ((bad,), (good, bad), (bad, good)):
             with pytest.raises(InvalidPartial, match=bad):
                 uploads.concatenate(*partials)
-    assert len(uploads.events) == told
+    assert len(uploads.events) == event_count
 
 
-def test_together_they_may_not_be_too_long(new: New) -> None:
+def test_the_sum_of_the_lengths_is_limited(new: NewService) -> None:
     """CO-12."""
     uploads = new(max_size=10)
     partial = uploads.create_partial(b"x" * 5)
@@ -148,9 +150,9 @@ def test_together_they_may_not_be_too_long(new: New) -> None:
     assert (caught.value.limit, caught.value.provided) == (10, 15)
 
 
-def test_without_the_extension_every_partial_must_be_finished(new: New) -> None:
+def test_without_concatenation_unfinished_every_partial_must_be_finished(new: NewService) -> None:
     """CO-08."""
-    uploads = new(extensions=WITHOUT_WAITING)
+    uploads = new(extensions=WITHOUT_UNFINISHED)
     running = uploads.create(3, is_partial=True)
     with pytest.raises(InvalidPartial):
         uploads.concatenate(uploads.create_partial(b"abc"), running)
@@ -159,10 +161,10 @@ def test_without_the_extension_every_partial_must_be_finished(new: New) -> None:
 
 
 @pytest.mark.parametrize("length", [3, None])
-def test_with_it_the_whole_waits_for_the_last_of_them(
+def test_a_final_upload_waits_for_its_last_partial(
     uploads: ServiceClient, length: int | None
 ) -> None:
-    """CU-01, CU-02: and whoever looks then finds it made, once."""
+    """CU-01, CU-02: the next request after the last byte makes the object, once."""
     first, last = uploads.create_partial(b"abc"), uploads.create(length, is_partial=True)
     info = uploads.concatenate(first, last)
     assert not info.is_full
@@ -178,11 +180,11 @@ def test_with_it_the_whole_waits_for_the_last_of_them(
         assert done.is_finished
         assert done.length == done.offset == 6
     assert uploads.content(info.id) == b"abcdef"
-    assert [one.id for one in uploads.finished] == [info.id]
+    assert [upload.id for upload in uploads.finished] == [info.id]
 
 
-def test_the_whole_may_wait_for_all_of_them(uploads: ServiceClient) -> None:
-    """CU-02: whichever is the last."""
+def test_a_final_upload_waits_for_all_its_partials(uploads: ServiceClient) -> None:
+    """CU-02: in any order."""
     partials = [uploads.create(2, is_partial=True) for _ in range(3)]
     info = uploads.concatenate(*partials)
     for partial in (partials[2], partials[0], partials[1]):
@@ -192,7 +194,7 @@ def test_the_whole_may_wait_for_all_of_them(uploads: ServiceClient) -> None:
     assert uploads.content(info.id) == b"ababab"
 
 
-def test_an_empty_partial_upload_that_was_finished_is_no_reason_to_wait(
+def test_an_empty_finished_partial_upload_does_not_delay_the_final_upload(
     uploads: ServiceClient,
 ) -> None:
     """CO-14, CU-01."""
@@ -201,8 +203,8 @@ def test_an_empty_partial_upload_that_was_finished_is_no_reason_to_wait(
     ).is_finished
 
 
-def test_without_one_of_them_the_whole_is_gone(uploads: ServiceClient) -> None:
-    """CU-03: to the client it says so, and does not hang."""
+def test_a_final_upload_without_one_of_its_partials_is_gone(uploads: ServiceClient) -> None:
+    """CU-03: the client gets an error instead of waiting for ever."""
     first, last = uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)
     info = uploads.concatenate(first, last)
     uploads.terminate(last)
@@ -216,8 +218,8 @@ def test_without_one_of_them_the_whole_is_gone(uploads: ServiceClient) -> None:
         uploads.inspect(info.id)
 
 
-def test_a_whole_that_gets_too_long_says_so(new: New) -> None:
-    """CO-12: of a deferred length nobody knows in advance."""
+def test_a_final_upload_that_grows_too_long_is_refused(new: NewService) -> None:
+    """CO-12: a deferred length is not known at the creation of the final upload."""
     uploads = new(max_size=10)
     running = uploads.create(None, is_partial=True)
     info = uploads.concatenate(running, running)
@@ -226,8 +228,8 @@ def test_a_whole_that_gets_too_long_says_so(new: New) -> None:
         uploads.inspect(info.id)
 
 
-def test_a_waiting_whole_lives_while_somebody_looks(new: New) -> None:
-    """EX-06, and EX-05 otherwise."""
+def test_requests_extend_the_expiry_of_a_waiting_final_upload(new: NewService) -> None:
+    """EX-06; without requests it expires (EX-05)."""
     uploads = new(lifetime=100.0)
     running = uploads.create(100, is_partial=True)
     info = uploads.concatenate(running)
@@ -243,7 +245,7 @@ def test_a_waiting_whole_lives_while_somebody_looks(new: New) -> None:
         uploads.inspect(info.id)
 
 
-def test_a_finished_whole_and_its_finished_parts_never_lapse(new: New) -> None:
+def test_finished_final_and_partial_uploads_never_expire(new: NewService) -> None:
     uploads = new(lifetime=100.0)
     partial = uploads.create_partial(b"abc")
     info = uploads.concatenate(partial)
@@ -252,8 +254,8 @@ def test_a_finished_whole_and_its_finished_parts_never_lapse(new: New) -> None:
     assert uploads.concatenate(partial).is_finished
 
 
-def test_the_parts_are_removed_if_that_is_wished(new: New) -> None:
-    """CO-06: a second final upload of them is refused then."""
+def test_delete_partials_deletes_the_partial_uploads(new: NewService) -> None:
+    """CO-06: a second final upload of them is refused."""
     uploads = new(delete_partials=True)
     partials = [uploads.create_partial(b"abc"), uploads.create_partial(b"")]
     info = uploads.concatenate(*partials, partials[0])
@@ -266,8 +268,8 @@ def test_the_parts_are_removed_if_that_is_wished(new: New) -> None:
         uploads.concatenate(*partials)
 
 
-def test_the_parts_stay_while_the_application_refuses(new: New) -> None:
-    """Nothing is removed before the whole is finished."""
+def test_partial_uploads_are_kept_until_on_finish_succeeds(new: NewService) -> None:
+    """Nothing is deleted before the final upload is finished."""
     uploads = new(delete_partials=True)
     partial = uploads.create_partial(b"abc")
     uploads.finish_errors = [RuntimeError("not today")]
@@ -281,8 +283,8 @@ def test_the_parts_stay_while_the_application_refuses(new: New) -> None:
         uploads.inspect(partial)
 
 
-def test_a_final_upload_can_be_removed(uploads: ServiceClient) -> None:
-    """TE-01, TE-07: waiting or finished; its parts stay."""
+def test_a_final_upload_can_be_terminated(uploads: ServiceClient) -> None:
+    """TE-01, TE-07: waiting or finished; its partial uploads stay."""
     partial, running = uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)
     for info in (uploads.concatenate(partial), uploads.concatenate(partial, running)):
         uploads.terminate(info.id)

@@ -1,7 +1,7 @@
-"""What every store promises, whatever it is made of.
+"""The contract of all stores.
 
-After each step the upload is opened anew in a store that remembers nothing, as the next request in
-another process would: what counts is what is stored, and not what somebody knows.
+After each step the upload is opened in a new store instance, as the next request in another process
+would do, so that the tests see only what is stored.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ FILES = {"one part": SMALL, "three parts": LARGE, "full parts": LARGE[: 2 * PART
 
 
 def held() -> None:
-    """The lock is ours."""
+    """Do nothing: the lock is held."""
 
 
 def lost() -> None:
-    """The lock is not ours any more."""
-    raise LockLost("somebody else has it")
+    """Raise, as if another request held the lock."""
+    raise LockLost("another request holds it")
 
 
 @dataclass(frozen=True)
 class StoreUnderTest:
-    """One kind of store.
+    """A kind of store, and shorthand for its use.
 
     Attributes:
-        fresh: a store that remembers nothing, over the same uploads each time.
-        leftovers: what there is at all, in the store's own words.
+        reopen: makes a new store instance over the same uploads.
+        list_leftovers: lists all that is stored, in the store's own terms.
     """
 
     reopen: Callable[[], Store]
@@ -63,16 +63,16 @@ class StoreUnderTest:
         return self.reopen().create(info, record_now=record_now)
 
     def open(self, id: UploadId = A) -> Upload:
-        """The upload, as another process finds it."""
+        """Open the upload as another process would."""
         upload = self.reopen().open(id)
         upload.load_offset()
         return upload
 
     def append(self, body: ScriptedBody) -> int:
-        """What another request does; and the offset as a third one finds it.
+        """Append the body in a new store instance; return the offset that another one finds.
 
-        A request that brings the last byte finishes the upload before it says so: only then has
-        anybody else to know of these bytes.
+        With the last byte, finish the upload, as a request does before it responds: only then must
+        other requests find these bytes.
         """
         upload = self.open()
         before = upload.info.offset
@@ -110,14 +110,14 @@ def store(request: pytest.FixtureRequest) -> StoreUnderTest:
 # -- existence -------------------------------------------------------------------------------------
 
 
-def test_an_id_that_nobody_has_is_not_found(store: StoreUnderTest) -> None:
+def test_an_unknown_id_is_not_found(store: StoreUnderTest) -> None:
     store.create(10, id=B)
     with pytest.raises(UploadNotFound):
         store.reopen().open(A)
 
 
 @pytest.mark.parametrize("length", [None, 10, len(LARGE)])
-def test_an_upload_is_found_from_its_creation_on(store: StoreUnderTest, length: int | None) -> None:
+def test_an_upload_exists_after_its_creation(store: StoreUnderTest, length: int | None) -> None:
     created = store.create(length).info
     assert created == UploadInfo(A, length, 0, METADATA, created.state, CREATED)
     assert created.state is not State.FINISHED
@@ -126,7 +126,7 @@ def test_an_upload_is_found_from_its_creation_on(store: StoreUnderTest, length: 
 
 @pytest.mark.parametrize("length", [None, 10, len(LARGE)])
 @pytest.mark.parametrize("data", [b"", b"abc"])
-def test_an_upload_that_begins_with_data_is_found_behind_it(
+def test_an_upload_with_its_first_bytes_exists_after_append(
     store: StoreUnderTest, length: int | None, data: bytes
 ) -> None:
     store.create(length, record_now=False).append(ScriptedBody(data), held)
@@ -135,7 +135,7 @@ def test_an_upload_that_begins_with_data_is_found_behind_it(
     assert found.state is not State.FINISHED
 
 
-def test_an_upload_may_begin_and_end_in_one_request(store: StoreUnderTest) -> None:
+def test_an_upload_can_be_created_and_finished_in_one_request(store: StoreUnderTest) -> None:
     for data in FILES.values():
         upload = store.create(len(data), record_now=False)
         upload.append(ScriptedBody(data), held)
@@ -145,7 +145,7 @@ def test_an_upload_may_begin_and_end_in_one_request(store: StoreUnderTest) -> No
         store.open().terminate(held)
 
 
-def test_uploads_do_not_disturb_each_other(store: StoreUnderTest) -> None:
+def test_uploads_are_independent(store: StoreUnderTest) -> None:
     store.create(3)
     other = store.create(3, id=B)
     store.append(ScriptedBody(b"abc"))
@@ -154,11 +154,11 @@ def test_uploads_do_not_disturb_each_other(store: StoreUnderTest) -> None:
     assert store.content() == b"abc"
 
 
-def test_what_can_never_be_stored_is_refused_at_once(store: StoreUnderTest) -> None:
-    most = store.reopen().max_size
+def test_a_length_above_max_size_is_refused_at_creation(store: StoreUnderTest) -> None:
+    max_size = store.reopen().max_size
     with pytest.raises(UploadTooLarge) as caught:
-        store.create(most + 1)
-    assert (caught.value.limit, caught.value.provided) == (most, most + 1)
+        store.create(max_size + 1)
+    assert (caught.value.limit, caught.value.provided) == (max_size, max_size + 1)
     assert store.list_leftovers() == []
 
 
@@ -169,24 +169,24 @@ SLICES: dict[str, tuple[bytes, list[int]]] = {
     "byte by byte": (SMALL[:7], [1, 2, 3, 4, 5, 6]),
     "halves": (SMALL, [500]),
     "whole parts": (LARGE, []),
-    "at the seams": (LARGE, [PART, 2 * PART]),
-    "around a seam": (LARGE, [PART - 1, PART + 1]),
-    "over two seams": (LARGE, [3, 2 * PART + 1]),
+    "at part boundaries": (LARGE, [PART, 2 * PART]),
+    "around a part boundary": (LARGE, [PART - 1, PART + 1]),
+    "across two part boundaries": (LARGE, [3, 2 * PART + 1]),
     "tails only": (LARGE[: PART + 1], [1, 2, PART - 1, PART]),
-    "without a last piece": (LARGE[: 2 * PART], [PART + 5]),
+    "last part is full": (LARGE[: 2 * PART], [PART + 5]),
 }
 
 
-@pytest.mark.parametrize("announces", [True, False])
+@pytest.mark.parametrize("has_length", [True, False])
 @pytest.mark.parametrize("slices", SLICES.values(), ids=SLICES.keys())
-def test_any_slicing_gives_the_same_object(
-    store: StoreUnderTest, *, slices: tuple[bytes, list[int]], announces: bool
+def test_the_object_does_not_depend_on_the_request_sizes(
+    store: StoreUnderTest, *, slices: tuple[bytes, list[int]], has_length: bool
 ) -> None:
     data, cuts = slices
     store.create(len(data))
     offset = 0
     for request in sliced(data, cuts):
-        content_length = len(request) if announces else None
+        content_length = len(request) if has_length else None
         body = ScriptedBody(*sliced(request, [1, 70_000, PART + 9]), content_length=content_length)
         offset = store.append(body)
     assert offset == len(data)
@@ -194,7 +194,7 @@ def test_any_slicing_gives_the_same_object(
 
 
 @pytest.mark.parametrize("cuts", [[], [9], [PART], [5, PART + 5, 2 * PART + 5]])
-def test_a_length_may_be_declared_with_the_last_bytes(
+def test_a_length_can_be_declared_with_the_last_bytes(
     store: StoreUnderTest, cuts: list[int]
 ) -> None:
     store.create(None)
@@ -208,10 +208,8 @@ def test_a_length_may_be_declared_with_the_last_bytes(
 
 
 @pytest.mark.parametrize("data", [b"", SMALL, LARGE, LARGE[:PART]], ids=len)
-def test_a_length_that_was_declared_may_turn_out_to_be_reached(
-    store: StoreUnderTest, data: bytes
-) -> None:
-    """Whoever looks next finishes the upload, without another append."""
+def test_declaring_a_length_can_complete_the_upload(store: StoreUnderTest, data: bytes) -> None:
+    """The next request finishes the upload without another append."""
     store.create(None)
     store.append(ScriptedBody(data))
     store.open().declare_length(len(data), held)
@@ -219,7 +217,7 @@ def test_a_length_that_was_declared_may_turn_out_to_be_reached(
     assert store.content() == data
 
 
-def test_a_length_may_be_declared_before_the_bytes(store: StoreUnderTest) -> None:
+def test_a_length_can_be_declared_before_the_bytes(store: StoreUnderTest) -> None:
     store.create(None)
     store.append(ScriptedBody(LARGE[: PART + 3]))
     store.open().declare_length(len(LARGE), held)
@@ -229,7 +227,7 @@ def test_a_length_may_be_declared_before_the_bytes(store: StoreUnderTest) -> Non
 
 
 @pytest.mark.parametrize(
-    ("came", "end"),
+    ("received", "end"),
     [
         (0, BodyEnd.DISCONNECTED),
         (1, BodyEnd.STALLED),
@@ -239,21 +237,26 @@ def test_a_length_may_be_declared_before_the_bytes(store: StoreUnderTest) -> Non
         (2 * PART + 700, BodyEnd.MALFORMED),
     ],
 )
-def test_what_came_of_a_cut_body_is_stored(store: StoreUnderTest, came: int, end: BodyEnd) -> None:
+def test_the_received_bytes_of_an_interrupted_body_are_stored(
+    store: StoreUnderTest, received: int, end: BodyEnd
+) -> None:
     store.create(len(LARGE))
-    assert store.append(ScriptedBody(LARGE[:came], content_length=len(LARGE), ending=end)) == came
-    store.append(ScriptedBody(LARGE[came:]))
+    assert (
+        store.append(ScriptedBody(LARGE[:received], content_length=len(LARGE), ending=end))
+        == received
+    )
+    store.append(ScriptedBody(LARGE[received:]))
     assert store.content() == LARGE
 
 
-@pytest.mark.parametrize("came", [0, 5, PART, PART + 5])
-def test_an_empty_append_changes_nothing(store: StoreUnderTest, came: int) -> None:
+@pytest.mark.parametrize("received", [0, 5, PART, PART + 5])
+def test_an_empty_append_changes_nothing(store: StoreUnderTest, received: int) -> None:
     store.create(len(LARGE))
-    store.append(ScriptedBody(LARGE[:came]))
-    assert store.append(ScriptedBody()) == came
+    store.append(ScriptedBody(LARGE[:received]))
+    assert store.append(ScriptedBody()) == received
 
 
-def test_looking_changes_nothing(store: StoreUnderTest) -> None:
+def test_loading_the_offset_changes_nothing(store: StoreUnderTest) -> None:
     store.create(len(LARGE))
     store.append(ScriptedBody(LARGE[: PART + 5]))
     upload = store.open()
@@ -262,7 +265,8 @@ def test_looking_changes_nothing(store: StoreUnderTest) -> None:
     assert store.append(ScriptedBody(LARGE[PART + 5 :])) == len(LARGE)
 
 
-def test_nothing_is_written_once_the_lock_is_lost(store: StoreUnderTest) -> None:
+def test_nothing_is_written_after_the_lock_is_lost(store: StoreUnderTest) -> None:
+    """D-03: the offset does not change."""
     store.create(len(LARGE))
     store.append(ScriptedBody(LARGE[:5]))
     for data in (LARGE[5:50], LARGE[5:]):
@@ -280,11 +284,12 @@ def test_nothing_is_written_once_the_lock_is_lost(store: StoreUnderTest) -> None
     assert store.content() == LARGE
 
 
-# -- the end ---------------------------------------------------------------------------------------
+# -- finishing -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES.keys())
-def test_assembling_twice_is_assembling_once(store: StoreUnderTest, data: bytes) -> None:
+def test_assemble_and_finish_are_idempotent(store: StoreUnderTest, data: bytes) -> None:
+    """D-05."""
     upload = store.create(len(data))
     upload.append(ScriptedBody(data), held)
     assert upload.assemble(held)
@@ -299,7 +304,7 @@ def test_assembling_twice_is_assembling_once(store: StoreUnderTest, data: bytes)
 
 @pytest.mark.parametrize("may_defer", [True, False])
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES.keys())
-def test_a_finished_upload_is_finished_for_everybody(
+def test_a_finished_upload_is_finished_in_every_process(
     store: StoreUnderTest, *, data: bytes, may_defer: bool
 ) -> None:
     upload = store.create(len(data), record_now=False)
@@ -315,8 +320,8 @@ def test_a_finished_upload_is_finished_for_everybody(
     assert info == UploadInfo(A, len(data), len(data), METADATA, State.FINISHED, CREATED)
 
 
-def test_a_whole_object_is_found_by_whoever_looks(store: StoreUnderTest) -> None:
-    """The one who made it died before it could write that down."""
+def test_a_complete_object_without_its_record_is_found(store: StoreUnderTest) -> None:
+    """D-05: the process died between the object and the record."""
     for data in FILES.values():
         upload = store.create(len(data))
         upload.append(ScriptedBody(data), held)
@@ -340,7 +345,7 @@ def test_an_empty_upload_has_an_empty_object(store: StoreUnderTest) -> None:
     assert store.content() == b""
 
 
-def test_a_body_for_a_whole_object_is_read_to_its_end(store: StoreUnderTest) -> None:
+def test_a_body_for_a_complete_upload_is_read_to_its_end(store: StoreUnderTest) -> None:
     store.create(3)
     store.append(ScriptedBody(b"abc"))
     body = ScriptedBody()
@@ -376,7 +381,7 @@ def test_content_is_read_in_ranges(store: StoreUnderTest, start: int, stop: int)
     assert max(map(len, content.read(0, content.length))) <= 256 * 1024
 
 
-def test_content_has_a_validator_and_a_date(store: StoreUnderTest) -> None:
+def test_content_has_an_etag_and_a_date(store: StoreUnderTest) -> None:
     for id, data in ((A, b"abc"), (B, b"abd")):
         upload = store.create(3, id=id)
         upload.append(ScriptedBody(data), held)
@@ -387,21 +392,19 @@ def test_content_has_a_validator_and_a_date(store: StoreUnderTest) -> None:
     assert '"' not in content.etag
     assert content.modified == again.modified
     assert content.modified.tzinfo is not None
-    # HTTP's dates have whole seconds, and a service may round them up.
+    # HTTP dates have whole seconds, and a service may round up.
     assert content.modified <= datetime.now(UTC) + timedelta(seconds=1)
 
 
-@pytest.mark.parametrize("came", [0, 5, PART])
-def test_an_upload_has_no_content_before_its_object_is_whole(
-    store: StoreUnderTest, came: int
-) -> None:
+@pytest.mark.parametrize("received", [0, 5, PART])
+def test_an_incomplete_upload_has_no_content(store: StoreUnderTest, received: int) -> None:
     store.create(len(LARGE))
-    store.append(ScriptedBody(LARGE[:came]))
+    store.append(ScriptedBody(LARGE[:received]))
     with pytest.raises(UploadIncomplete):
         store.open().content()
 
 
-def test_a_full_upload_has_no_content_before_it_is_assembled(store: StoreUnderTest) -> None:
+def test_a_full_upload_has_no_content_before_assemble(store: StoreUnderTest) -> None:
     store.create(len(LARGE)).append(ScriptedBody(LARGE), held)
     with pytest.raises(UploadIncomplete):
         store.open().content()
@@ -413,12 +416,12 @@ def test_a_full_upload_has_no_content_before_it_is_assembled(store: StoreUnderTe
 
 
 @pytest.mark.parametrize("length", [None, len(LARGE)])
-@pytest.mark.parametrize("came", [0, 5, PART, PART + 5])
-def test_nothing_is_left_of_an_upload_that_was_terminated(
-    store: StoreUnderTest, came: int, length: int | None
+@pytest.mark.parametrize("received", [0, 5, PART, PART + 5])
+def test_a_terminated_upload_leaves_nothing(
+    store: StoreUnderTest, received: int, length: int | None
 ) -> None:
     store.create(length)
-    store.append(ScriptedBody(LARGE[:came]))
+    store.append(ScriptedBody(LARGE[:received]))
     store.open().terminate(held)
     assert store.list_leftovers() == []
     with pytest.raises(UploadNotFound):
@@ -427,7 +430,7 @@ def test_nothing_is_left_of_an_upload_that_was_terminated(
 
 @pytest.mark.parametrize("may_defer", [True, False])
 @pytest.mark.parametrize("data", [b"", *FILES.values()], ids=len)
-def test_nothing_is_left_of_a_finished_upload_that_was_terminated(
+def test_a_terminated_finished_upload_leaves_nothing(
     store: StoreUnderTest, *, data: bytes, may_defer: bool
 ) -> None:
     upload = store.create(len(data), record_now=False)
@@ -438,7 +441,7 @@ def test_nothing_is_left_of_a_finished_upload_that_was_terminated(
     assert store.list_leftovers() == []
 
 
-def test_terminating_twice_is_terminating_once(store: StoreUnderTest) -> None:
+def test_termination_is_idempotent(store: StoreUnderTest) -> None:
     store.create(len(LARGE))
     store.append(ScriptedBody(LARGE[: PART + 5]))
     upload, same = store.open(), store.open()
@@ -448,7 +451,7 @@ def test_terminating_twice_is_terminating_once(store: StoreUnderTest) -> None:
     assert store.list_leftovers() == []
 
 
-def test_an_id_may_be_used_again(store: StoreUnderTest) -> None:
+def test_an_id_can_be_reused_after_termination(store: StoreUnderTest) -> None:
     store.create(len(LARGE)).append(ScriptedBody(LARGE[: PART + 5]), held)
     store.open().terminate(held)
     store.create(3)

@@ -1,4 +1,4 @@
-"""A service that answers what it is told to, behind the real client."""
+"""A bucket whose S3 responses the test scripts, behind the real boto3 client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class StubbedBucket:
-    """A bucket whose service answers what it is told to."""
+    """A bucket whose S3 responses come from botocore's Stubber."""
 
     def __init__(self, client: S3Client) -> None:
         self.client = client
@@ -27,17 +27,17 @@ class StubbedBucket:
     def add_error(self, operation: str, code: str, status: int, message: str = "") -> None:
         self.stubber.add_client_error(operation, code, message, http_status_code=status)
 
-    def add_response(self, operation: str, **add_response: Any) -> None:
-        self.stubber.add_response(operation, add_response)
+    def add_response(self, operation: str, **fields: Any) -> None:
+        self.stubber.add_response(operation, fields)
 
     def read_something(self) -> None:
-        """Let the bucket read something, so that its credentials are known to be good."""
+        """Read an object, after which the bucket takes a 403 for absence."""
         self.add_response("get_object", **FACTS, Body=EmptyBody())
         self.bucket.get("something")
 
 
 class EmptyBody:
-    """A body without bytes."""
+    """A response body without bytes."""
 
     def read(self, size: int = -1) -> bytes:
         return b""
@@ -48,7 +48,7 @@ FACTS: dict[str, Any] = {"ContentLength": 0, "ETag": '"e"', "LastModified": "202
 
 @pytest.fixture(scope="module")
 def stub_client() -> S3Client:
-    """A client that never gets as far as a connection."""
+    """A client that opens no connection."""
     return boto3.session.Session().client(
         "s3",
         region_name="us-east-1",

@@ -1,7 +1,7 @@
-"""The one door to S3: what its answers mean.
+"""S3 calls and the meaning of their responses.
 
-Codes that the real server gives are asked of it. The others, those that only AWS gives and those
-of a server in trouble, come from botocore's Stubber, behind the very same client.
+Responses that the test server gives come from it. The others, which only AWS or a failing service
+gives, come from botocore's Stubber behind the same client.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def payload(data: bytes) -> Payload:
     return Payload.of(data)
 
 
-# -- what the real server answers ------------------------------------------------------------------
+# -- responses of the real server ------------------------------------------------------------------
 
 
-def test_what_was_put_is_there(sandbox: S3Sandbox, bucket: Bucket) -> None:
+def test_an_object_is_read_as_it_was_written(sandbox: S3Sandbox, bucket: Bucket) -> None:
     key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"abc"), content_type="text/x-a", metadata={"a": "B"})
     content, facts = bucket.get(key)
@@ -48,7 +48,10 @@ def test_what_was_put_is_there(sandbox: S3Sandbox, bucket: Bucket) -> None:
     assert found["ContentType"] == "text/x-a"
 
 
-def test_what_is_not_there_is_absent(sandbox: S3Sandbox, bucket: Bucket) -> None:
+def test_a_missing_object_or_multipart_upload_is_not_found(
+    sandbox: S3Sandbox, bucket: Bucket
+) -> None:
+    """D-07."""
     key = sandbox.prefix + KEY
     for ask in (
         lambda: bucket.get(key),
@@ -62,12 +65,12 @@ def test_what_is_not_there_is_absent(sandbox: S3Sandbox, bucket: Bucket) -> None
             ask()
 
 
-def test_removing_what_is_not_there_is_nothing(sandbox: S3Sandbox, bucket: Bucket) -> None:
+def test_deleting_and_aborting_are_idempotent(sandbox: S3Sandbox, bucket: Bucket) -> None:
     bucket.delete(sandbox.prefix + KEY)
     bucket.abort(sandbox.prefix + KEY, "0" * 32)
 
 
-def test_another_version_is_absent(sandbox: S3Sandbox, bucket: Bucket) -> None:
+def test_reading_a_replaced_version_is_not_found(sandbox: S3Sandbox, bucket: Bucket) -> None:
     key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"abc"))
     assert b"".join(bucket.read(key, 1, 3, etag=etag, chunk_size=1)) == b"bc"
@@ -76,15 +79,16 @@ def test_another_version_is_absent(sandbox: S3Sandbox, bucket: Bucket) -> None:
         bucket.read(key, 0, 1, etag=etag, chunk_size=1)
 
 
-def test_pieces_are_no_larger_than_asked_for(sandbox: S3Sandbox, bucket: Bucket) -> None:
+def test_chunks_have_at_most_the_chunk_size(sandbox: S3Sandbox, bucket: Bucket) -> None:
     key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"0123456789"))
-    pieces = list(bucket.read(key, 0, 10, etag=etag, chunk_size=4))
-    assert b"".join(pieces) == b"0123456789"
-    assert max(map(len, pieces)) <= 4
+    chunks = list(bucket.read(key, 0, 10, etag=etag, chunk_size=4))
+    assert b"".join(chunks) == b"0123456789"
+    assert max(map(len, chunks)) <= 4
 
 
-def test_a_condition_that_does_not_hold_is_a_lost_lock(sandbox: S3Sandbox, bucket: Bucket) -> None:
+def test_a_failed_condition_is_a_lost_lock(sandbox: S3Sandbox, bucket: Bucket) -> None:
+    """D-11."""
     key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"first"), condition=Condition(None))
     with pytest.raises(LockLost):
@@ -98,10 +102,10 @@ def test_a_condition_that_does_not_hold_is_a_lost_lock(sandbox: S3Sandbox, bucke
     assert sandbox.list_keys() == []
 
 
-def test_the_bytes_of_another_write_are_not_taken_for_ours(
+def test_another_write_of_the_same_bytes_is_not_taken_for_this_write(
     sandbox: S3Sandbox, bucket: Bucket
 ) -> None:
-    """Even where they are the same bytes: each write has a token of its own."""
+    """Each write has a token of its own."""
     key = sandbox.prefix + KEY
     etag = bucket.put(key, payload(b"same"), condition=Condition(None))
     with pytest.raises(LockLost):
@@ -109,20 +113,20 @@ def test_the_bytes_of_another_write_are_not_taken_for_ours(
     assert bucket.head(key).etag == etag
 
 
-def test_parts_are_listed_and_become_an_object(sandbox: S3Sandbox, bucket: Bucket) -> None:
+def test_uploaded_parts_are_listed_and_completed(sandbox: S3Sandbox, bucket: Bucket) -> None:
     key = sandbox.prefix + KEY
     multipart = bucket.create_multipart(key, content_type=None, metadata={})
     assert bucket.list_parts(key, multipart) == []
     part = bucket.upload_part(key, multipart, 1, payload(b"abc"))
     assert (part.number, part.size) == (1, 3)
-    assert [(one.number, one.size, one.etag) for one in bucket.list_parts(key, multipart)] == [
-        (1, 3, part.etag)
-    ]
+    assert [
+        (listed.number, listed.size, listed.etag) for listed in bucket.list_parts(key, multipart)
+    ] == [(1, 3, part.etag)]
     bucket.complete(key, multipart, [part])
     assert sandbox.get(key) == b"abc"
 
 
-def test_bytes_that_changed_on_their_way_are_not_stored(sandbox: S3Sandbox, bucket: Bucket) -> None:
+def test_bytes_with_a_wrong_checksum_are_not_stored(sandbox: S3Sandbox, bucket: Bucket) -> None:
     key = sandbox.prefix + KEY
     wrong = Payload(b"abc", 3, Payload.of(b"abd").crc32)
     with pytest.raises(StoreUnavailable):
@@ -134,7 +138,8 @@ def test_bytes_that_changed_on_their_way_are_not_stored(sandbox: S3Sandbox, buck
     assert sandbox.list_keys() == []
 
 
-def test_what_the_identity_may_not_do_is_a_failure_and_not_absence(sandbox: S3Sandbox) -> None:
+def test_a_missing_permission_is_a_failure_and_not_absence(sandbox: S3Sandbox) -> None:
+    """D-07."""
     other = Bucket(sandbox.client, "another-bucket")
     for ask in (
         lambda: other.head(KEY),
@@ -147,7 +152,7 @@ def test_what_the_identity_may_not_do_is_a_failure_and_not_absence(sandbox: S3Sa
             ask()
 
 
-def test_a_server_that_cannot_be_reached_is_a_failure(sandbox: S3Sandbox, bucket: Bucket) -> None:
+def test_an_unreachable_server_is_a_failure(sandbox: S3Sandbox, bucket: Bucket) -> None:
     with (
         sandbox.calls.failing(EndpointConnectionError(endpoint_url="x"), "HeadObject"),
         pytest.raises(StoreUnavailable, match="HeadObject") as caught,
@@ -156,8 +161,7 @@ def test_a_server_that_cannot_be_reached_is_a_failure(sandbox: S3Sandbox, bucket
     assert isinstance(caught.value.__cause__, EndpointConnectionError)
 
 
-# -- answers that no server here gives -------------------------------------------------------------
-
+# -- scripted responses ----------------------------------------------------------------------------
 
 Ask = Callable[[Bucket], object]
 
@@ -181,20 +185,20 @@ WRITES: dict[str, Ask] = {
 }
 
 
-def test_to_remove_what_is_not_there_is_no_failure_where_the_service_says_so(
+def test_a_404_to_a_deletion_is_a_success(
     stubbed: StubbedBucket,
 ) -> None:
-    """Google's does; AWS answers 204 to both."""
+    """Google answers 404 for a missing object; AWS answers 204."""
     stubbed.add_error("delete_object", "NoSuchKey", 404)
     stubbed.bucket.delete(KEY)
 
 
 @pytest.mark.parametrize("operation", READS)
 @pytest.mark.parametrize("code", ["AccessDenied", "403", "Forbidden"])
-def test_a_403_is_a_failure_until_something_was_read(
+def test_a_403_is_a_failure_before_the_first_successful_read(
     stubbed: StubbedBucket, operation: str, code: str
 ) -> None:
-    """A missing permission must not look like an empty bucket."""
+    """D-07: a missing permission must not look like an empty bucket."""
     stubbed.add_error(operation, code, 403)
     with pytest.raises(StoreUnavailable):
         READS[operation](stubbed.bucket)
@@ -202,10 +206,10 @@ def test_a_403_is_a_failure_until_something_was_read(
 
 @pytest.mark.parametrize("operation", READS)
 @pytest.mark.parametrize("code", ["AccessDenied", "403", "Forbidden"])
-def test_a_403_is_absence_once_something_was_read(
+def test_a_403_means_absence_after_a_successful_read(
     stubbed: StubbedBucket, operation: str, code: str
 ) -> None:
-    """AWS hides absence from whoever may not list the bucket."""
+    """AWS hides absence from credentials without `s3:ListBucket`."""
     stubbed.read_something()
     stubbed.add_error(operation, code, 403)
     with pytest.raises(NotFound):
@@ -213,17 +217,16 @@ def test_a_403_is_absence_once_something_was_read(
 
 
 @pytest.mark.parametrize("operation", READS)
-def test_a_403_that_names_the_permission_to_list_is_absence(
-    stubbed: StubbedBucket, operation: str
-) -> None:
-    """AWS says so where there is nothing to read, and only there."""
+def test_a_403_that_names_list_bucket_means_absence(stubbed: StubbedBucket, operation: str) -> None:
+    """AWS sends this message only if the object does not exist."""
     message = "User: x is not authorized to perform: s3:ListBucket on resource: y"
     stubbed.add_error(operation, "AccessDenied", 403, message)
     with pytest.raises(NotFound):
         READS[operation](stubbed.bucket)
 
 
-def test_a_403_to_anything_but_reading_is_a_failure(stubbed: StubbedBucket) -> None:
+def test_a_403_to_a_write_or_a_list_is_a_failure(stubbed: StubbedBucket) -> None:
+    """D-07."""
     stubbed.read_something()
     message = "not authorized to perform: s3:ListBucket"
     for operation, ask in {**WRITES, **LISTS}.items():
@@ -246,9 +249,10 @@ def test_a_403_to_anything_but_reading_is_a_failure(stubbed: StubbedBucket) -> N
         ("", 502),
     ],
 )
-def test_everything_else_is_a_failure_and_never_absence(
+def test_every_other_error_is_a_failure_and_never_absence(
     stubbed: StubbedBucket, code: str, status: int
 ) -> None:
+    """D-07."""
     stubbed.read_something()
     for operation, ask in {**READS, **WRITES, **LISTS}.items():
         stubbed.add_error(operation, code, status)
@@ -260,14 +264,14 @@ def test_everything_else_is_a_failure_and_never_absence(
 @pytest.mark.parametrize(
     ("code", "status"), [("PreconditionFailed", 412), ("412", 412), ("NoSuchKey", 404)]
 )
-def test_a_refusal_of_our_own_first_try_is_recognised_by_its_token(
+def test_a_412_to_a_repeated_write_is_recognized_by_its_token(
     stubbed: StubbedBucket,
     condition: Condition,
     code: str,
     status: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """boto3 sent it again, because the first answer was lost. It did happen."""
+    """D-09: boto3 repeated the write because the first response was lost."""
     monkeypatch.setattr("secrets.token_hex", lambda _: "ours")
     stubbed.add_error("put_object", code, status)
     stubbed.add_response("head_object", **FACTS, Metadata={"Write": "ours"})
@@ -282,7 +286,8 @@ def test_a_refusal_of_our_own_first_try_is_recognised_by_its_token(
         stubbed.bucket.put(KEY, payload(b""), condition=condition)
 
 
-def test_a_refusal_that_nobody_can_look_into_is_a_failure(stubbed: StubbedBucket) -> None:
+def test_a_412_that_cannot_be_verified_is_a_failure(stubbed: StubbedBucket) -> None:
+    """D-09."""
     stubbed.add_error("put_object", "PreconditionFailed", 412)
     stubbed.add_error("head_object", "500", 500)
     with pytest.raises(StoreUnavailable):
@@ -292,7 +297,7 @@ def test_a_refusal_that_nobody_can_look_into_is_a_failure(stubbed: StubbedBucket
 @pytest.mark.parametrize(
     ("code", "status"), [("PreconditionFailed", 412), ("NoSuchKey", 404), ("NotImplemented", 501)]
 )
-def test_an_odd_refusal_of_a_plain_write_is_a_failure(
+def test_an_unexpected_error_to_an_unconditional_write_is_a_failure(
     stubbed: StubbedBucket, code: str, status: int
 ) -> None:
     stubbed.add_error("put_object", code, status)
@@ -301,10 +306,10 @@ def test_an_odd_refusal_of_a_plain_write_is_a_failure(
     assert isinstance(caught.value, StoreUnavailable)
 
 
-def test_a_service_without_conditional_writes_is_asked_for_them_once(
+def test_conditions_are_dropped_after_the_service_refused_them(
     stubbed: StubbedBucket,
 ) -> None:
-    """Swift says 501."""
+    """D-11: Swift answers 501."""
     seen: list[set[str]] = []
 
     def note(params: dict[str, Any], **_: Any) -> None:
@@ -321,8 +326,8 @@ def test_a_service_without_conditional_writes_is_asked_for_them_once(
     assert seen == [{"IfMatch"}, set(), set()]
 
 
-def test_parts_are_listed_page_by_page(stubbed: StubbedBucket) -> None:
-    """With the marker, or without one; and without a word about more pages (rclone)."""
+def test_all_pages_of_list_parts_are_read(stubbed: StubbedBucket) -> None:
+    """With a marker, without one, and without `IsTruncated` (rclone)."""
 
     def page(*numbers: int, **more: Any) -> None:
         parts = [{"PartNumber": number, "Size": 10, "ETag": '"e"'} for number in numbers]
@@ -337,8 +342,8 @@ def test_parts_are_listed_page_by_page(stubbed: StubbedBucket) -> None:
     assert stubbed.bucket.list_parts(KEY, "m") == []
 
 
-def test_a_list_that_does_not_say_whose_it_is_is_no_list(stubbed: StubbedBucket) -> None:
-    """An empty 200, or the page of some proxy, is no proof that there are no parts."""
+def test_a_list_without_an_upload_id_is_a_failure(stubbed: StubbedBucket) -> None:
+    """D-07: an empty 200, or a proxy's page, does not prove that there are no parts."""
     stubbed.add_response("list_parts")
     with pytest.raises(StoreUnavailable):
         stubbed.bucket.list_parts(KEY, "m")
@@ -347,14 +352,15 @@ def test_a_list_that_does_not_say_whose_it_is_is_no_list(stubbed: StubbedBucket)
 @pytest.mark.parametrize(
     "operation", [*READS, *LISTS, *(set(WRITES) - {"delete_object", "abort_multipart_upload"})]
 )
-def test_an_answer_that_says_nothing_is_a_failure(stubbed: StubbedBucket, operation: str) -> None:
-    """The 200 of a proxy that lost the rest. To a removal S3 says no more itself."""
+def test_an_empty_200_is_a_failure(stubbed: StubbedBucket, operation: str) -> None:
+    """D-07: a proxy may have lost the rest. Responses to deletions are empty anyway."""
     stubbed.add_response(operation)
     with pytest.raises(StoreUnavailable):
         {**READS, **LISTS, **WRITES}[operation](stubbed.bucket)
 
 
-def test_a_range_or_a_copy_of_which_nothing_is_said_is_a_failure(stubbed: StubbedBucket) -> None:
+def test_an_empty_200_to_a_range_or_a_copy_is_a_failure(stubbed: StubbedBucket) -> None:
+    """D-07."""
     stubbed.add_response("get_object")
     with pytest.raises(StoreUnavailable):
         stubbed.bucket.read(KEY, 0, 1, etag='"e"', chunk_size=1)
@@ -364,8 +370,8 @@ def test_a_range_or_a_copy_of_which_nothing_is_said_is_a_failure(stubbed: Stubbe
 
 
 @pytest.mark.parametrize("error", [OSError("reset"), EndpointConnectionError(endpoint_url="x")])
-def test_a_download_that_breaks_off_is_a_failure(stubbed: StubbedBucket, error: Exception) -> None:
-    class Breaking:
+def test_an_interrupted_download_is_a_failure(stubbed: StubbedBucket, error: Exception) -> None:
+    class FailingBody:
         closed = False
 
         def read(self, size: int) -> bytes:
@@ -377,17 +383,17 @@ def test_a_download_that_breaks_off_is_a_failure(stubbed: StubbedBucket, error: 
         def close(self) -> None:
             self.closed = True
 
-    body = Breaking()
+    body = FailingBody()
     stubbed.add_response("get_object", **FACTS, Body=body)
-    pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', chunk_size=4)
-    assert next(pieces) == b"x"
+    chunks = stubbed.bucket.read(KEY, 0, 10, etag='"e"', chunk_size=4)
+    assert next(chunks) == b"x"
     with pytest.raises(StoreUnavailable):
-        next(pieces)
+        next(chunks)
     assert body.closed
 
 
-def test_a_download_that_nobody_reads_on_gives_its_connection_back(stubbed: StubbedBucket) -> None:
-    class Closing:
+def test_closing_a_download_closes_its_connection(stubbed: StubbedBucket) -> None:
+    class EndlessBody:
         closed = False
 
         def read(self, size: int) -> bytes:
@@ -397,10 +403,10 @@ def test_a_download_that_nobody_reads_on_gives_its_connection_back(stubbed: Stub
             self.closed = True
 
     for started in (True, False):
-        body = Closing()
+        body = EndlessBody()
         stubbed.add_response("get_object", **FACTS, Body=body)
-        pieces = stubbed.bucket.read(KEY, 0, 10, etag='"e"', chunk_size=4)
+        chunks = stubbed.bucket.read(KEY, 0, 10, etag='"e"', chunk_size=4)
         if started:
-            next(pieces)
-        pieces.close()
+            next(chunks)
+        chunks.close()
         assert body.closed, f"{started=}"

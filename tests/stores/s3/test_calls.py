@@ -1,4 +1,4 @@
-"""What each request costs in S3 calls, pinned: they are money, and most of the time it takes."""
+"""The exact S3 calls of each request: they cost money and most of the request's time."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ PARTS = ["UploadPart 1", "UploadPart 2", "UploadPart 3"]
 
 
 class CallCounter:
-    """Counts what the requests since the last look have cost."""
+    """Compares the S3 calls since the last comparison with the expected ones."""
 
     def __init__(self, sandbox: S3Sandbox) -> None:
         self._calls = sandbox.calls
 
     def assert_calls(self, *expected: str) -> None:
-        """Compare with `expected`, in any order: some calls go at the same time."""
+        """Compare with `expected` in any order: some calls are concurrent."""
         assert sorted(self._calls.begun) == sorted(expected)
         self._calls.clear()
 
     def clear(self) -> None:
-        """Forget what was spent so far."""
+        """Forget the calls so far."""
         self._calls.clear()
 
 
@@ -42,11 +42,11 @@ def calls(sandbox: S3Sandbox) -> CallCounter:
     return CallCounter(sandbox)
 
 
-@pytest.fixture(params=[False, True], ids=["strangers", "one process"])
+@pytest.fixture(params=[False, True], ids=["no cache", "cache"])
 def has_cache(request: pytest.FixtureRequest) -> bool:
-    """Whether this process has served the request before, and nobody has held the lock since."""
-    known: bool = request.param
-    return known
+    """Whether the service has the upload in its cache."""
+    has_cache: bool = request.param
+    return has_cache
 
 
 @pytest.fixture
@@ -56,48 +56,48 @@ def client(sandbox: S3Sandbox, *, has_cache: bool) -> UploadClient:
 
 @pytest.fixture
 def load_one_part(*, has_cache: bool) -> list[str]:
-    """What a PATCH asks before its first byte, of an upload in one part."""
+    """The calls of a PATCH before its first byte, for an upload of one part."""
     return [] if has_cache else LOAD_ONE_PART
 
 
 @pytest.fixture
 def load_deferred(*, has_cache: bool) -> list[str]:
-    """The same, of an upload of unknown length."""
+    """The same for an upload of deferred length."""
     return [] if has_cache else LOAD
 
 
 @pytest.fixture
 def load_parts(*, has_cache: bool) -> list[str]:
-    """The same, of an upload in several parts."""
+    """The same for an upload of several parts."""
     return [] if has_cache else LOAD_PARTS
 
 
 @pytest.mark.parametrize("data", [b"x", SMALL], ids=len)
-def test_a_small_file_in_one_request_costs_two_calls(
+def test_a_small_upload_in_one_request_takes_two_calls(
     client: UploadClient, calls: CallCounter, data: bytes
 ) -> None:
     client.create(len(data), data)
     calls.assert_calls("PutObject info", "PutObject data")
 
 
-def test_a_file_of_exactly_one_part_costs_two_calls(
+def test_an_upload_of_exactly_one_part_takes_two_calls(
     client: UploadClient, calls: CallCounter
 ) -> None:
     client.create(PART, LARGE[:PART])
     calls.assert_calls("PutObject info", "PutObject data")
 
 
-def test_an_empty_upload_costs_two_calls(client: UploadClient, calls: CallCounter) -> None:
+def test_an_empty_upload_takes_two_calls(client: UploadClient, calls: CallCounter) -> None:
     client.create(0)
     calls.assert_calls("PutObject info", "PutObject data")
 
 
-def test_a_hook_costs_one_more(sandbox: S3Sandbox, calls: CallCounter) -> None:
+def test_a_hook_takes_one_more_call(sandbox: S3Sandbox, calls: CallCounter) -> None:
     UploadClient(sandbox, on_finish=lambda _: None).create(len(SMALL), SMALL)
     calls.assert_calls("PutObject info", "PutObject data", "PutObject info")
 
 
-def test_a_small_file_in_two_requests_costs_two_to_five_calls(
+def test_a_small_upload_in_two_requests_takes_two_to_five_calls(
     client: UploadClient, calls: CallCounter, load_one_part: list[str]
 ) -> None:
     id = client.create(len(SMALL)).id
@@ -106,7 +106,7 @@ def test_a_small_file_in_two_requests_costs_two_to_five_calls(
     calls.assert_calls(*load_one_part, "PutObject data")
 
 
-def test_with_a_hook_it_costs_three_to_six(
+def test_a_small_upload_in_two_requests_with_a_hook_takes_three_to_six_calls(
     sandbox: S3Sandbox, calls: CallCounter, *, has_cache: bool
 ) -> None:
     client = UploadClient(sandbox, on_finish=lambda _: None, has_cache=has_cache)
@@ -116,14 +116,14 @@ def test_with_a_hook_it_costs_three_to_six(
     calls.assert_calls("PutObject info", *load_one_part, "PutObject data", "PutObject info")
 
 
-def test_a_large_file_in_one_request_costs_a_call_for_each_part_and_five(
+def test_a_large_upload_in_one_request_takes_a_call_for_each_part_and_five(
     client: UploadClient, calls: CallCounter
 ) -> None:
     client.create(len(LARGE), LARGE)
     calls.assert_calls("CreateMultipartUpload data", "PutObject info", *PARTS, *COMPLETE)
 
 
-def test_a_large_file_in_two_requests(
+def test_a_large_upload_in_two_requests_takes_up_to_three_more_calls(
     client: UploadClient, calls: CallCounter, load_parts: list[str]
 ) -> None:
     id = client.create(len(LARGE)).id
@@ -132,7 +132,7 @@ def test_a_large_file_in_two_requests(
     calls.assert_calls(*load_parts, *PARTS, *COMPLETE)
 
 
-def test_full_parts_of_a_running_upload_cost_a_call_each_and_up_to_three(
+def test_a_patch_of_full_parts_takes_a_call_for_each_and_up_to_three(
     client: UploadClient, calls: CallCounter, load_parts: list[str]
 ) -> None:
     id = client.create(3 * PART).id
@@ -142,7 +142,7 @@ def test_full_parts_of_a_running_upload_cost_a_call_each_and_up_to_three(
     calls.assert_calls(*load_parts, "UploadPart 2")
 
 
-def test_what_the_process_knows_is_what_a_look_has_found(
+def test_a_patch_after_a_head_uses_the_cached_offset(
     client: UploadClient, calls: CallCounter, load_parts: list[str]
 ) -> None:
     id = client.create(len(LARGE)).id
@@ -153,9 +153,7 @@ def test_what_the_process_knows_is_what_a_look_has_found(
     calls.assert_calls(*load_parts, "UploadPart 2", "PutObject tail")
 
 
-def test_a_request_that_was_refused_leaves_nothing_to_go_on_from(
-    sandbox: S3Sandbox, calls: CallCounter
-) -> None:
+def test_a_refused_request_is_not_cached(sandbox: S3Sandbox, calls: CallCounter) -> None:
     client = UploadClient(sandbox)
     id = client.create(len(LARGE)).id
     with pytest.raises(OffsetMismatch):
@@ -165,7 +163,7 @@ def test_a_request_that_was_refused_leaves_nothing_to_go_on_from(
     calls.assert_calls(*LOAD_PARTS, "UploadPart 1")
 
 
-def test_bytes_that_fill_no_part_cost_one_write_and_no_reading_back(
+def test_a_tail_is_written_once_and_not_read_by_the_same_process(
     client: UploadClient, calls: CallCounter, load_parts: list[str]
 ) -> None:
     id = client.create(len(LARGE)).id
@@ -175,7 +173,7 @@ def test_bytes_that_fill_no_part_cost_one_write_and_no_reading_back(
         calls.assert_calls(*load_parts, "PutObject tail")
 
 
-def test_another_process_reads_the_tail_back(sandbox: S3Sandbox, calls: CallCounter) -> None:
+def test_another_process_reads_the_tail(sandbox: S3Sandbox, calls: CallCounter) -> None:
     id = UploadClient(sandbox).create(len(LARGE)).id
     UploadClient(sandbox).append(id, LARGE[:3])
     sandbox.calls.clear()
@@ -183,7 +181,7 @@ def test_another_process_reads_the_tail_back(sandbox: S3Sandbox, calls: CallCoun
     calls.assert_calls(*LOAD_PARTS, "GetObject tail", "PutObject tail")
 
 
-def test_a_part_that_swallows_the_tail(
+def test_a_part_that_replaces_the_tail_takes_a_call_to_delete_it(
     client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, load_parts: list[str]
 ) -> None:
     id = client.create(len(LARGE)).id
@@ -193,7 +191,7 @@ def test_a_part_that_swallows_the_tail(
     calls.assert_calls(*load_parts, *PARTS, "DeleteObject tail", *COMPLETE)
 
 
-def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
+def test_an_upload_of_one_part_in_many_requests_never_creates_a_multipart_upload(
     client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, load_one_part: list[str]
 ) -> None:
     id = client.create(len(SMALL)).id
@@ -207,7 +205,7 @@ def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
 
 
 @pytest.mark.parametrize(
-    ("length", "came", "expected"),
+    ("length", "received", "expected"),
     [
         (10, 0, LOAD_ONE_PART),
         (10, 3, LOAD_ONE_PART),
@@ -217,19 +215,19 @@ def test_a_small_file_in_pieces_never_opens_a_multipart_upload(
         (len(LARGE), len(LARGE), ["GetObject info"]),
     ],
 )
-def test_a_look_costs_up_to_three_calls(
-    sandbox: S3Sandbox, *, length: int | None, came: int, expected: list[str]
+def test_a_head_takes_up_to_three_calls(
+    sandbox: S3Sandbox, *, length: int | None, received: int, expected: list[str]
 ) -> None:
     client = UploadClient(sandbox)
     id = client.create(length).id
-    client.append(id, LARGE[:came])
+    client.append(id, LARGE[:received])
     sandbox.calls.clear()
     client.inspect(id)
     CallCounter(sandbox).assert_calls(*expected)
 
 
 @pytest.mark.parametrize("is_one_request", [True, False])
-def test_the_first_look_at_a_small_file_records_that_it_is_finished(
+def test_the_first_head_of_a_small_upload_records_that_it_is_finished(
     client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, *, is_one_request: bool
 ) -> None:
     id = client.create(len(SMALL), SMALL if is_one_request else None).id
@@ -243,7 +241,7 @@ def test_the_first_look_at_a_small_file_records_that_it_is_finished(
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=len)
-def test_a_download_costs_three_calls(
+def test_a_download_takes_three_calls(
     client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, data: bytes
 ) -> None:
     id = client.create(len(data)).id
@@ -254,7 +252,7 @@ def test_a_download_costs_three_calls(
     calls.assert_calls("GetObject info", "HeadObject data", "GetObject data")
 
 
-def test_a_download_before_anybody_has_looked_costs_four(
+def test_a_download_before_the_first_head_takes_four_calls(
     client: UploadClient, calls: CallCounter, sandbox: S3Sandbox
 ) -> None:
     id = client.create(len(SMALL)).id
@@ -265,21 +263,21 @@ def test_a_download_before_anybody_has_looked_costs_four(
 
 
 @pytest.mark.parametrize(
-    ("length", "came", "aborts"),
+    ("length", "received", "aborts"),
     [(len(SMALL), 3, False), (len(LARGE), PART, True), (None, 3, False), (3, 3, False)],
 )
-def test_a_termination_costs_five_calls(
+def test_a_termination_takes_up_to_five_calls(
     client: UploadClient,
     calls: CallCounter,
     sandbox: S3Sandbox,
     *,
     length: int | None,
-    came: int,
+    received: int,
     aborts: bool,
 ) -> None:
-    """Abort first, the record last."""
+    """D-13: the record is deleted last."""
     id = client.create(length).id
-    client.append(id, LARGE[:came])
+    client.append(id, LARGE[:received])
     sandbox.calls.clear()
     client.terminate(id)
     begun = sandbox.calls.begun
@@ -292,13 +290,15 @@ def test_a_termination_costs_five_calls(
     ]
 
 
-def test_what_does_not_exist_costs_one_call(client: UploadClient, calls: CallCounter) -> None:
+def test_a_request_for_an_unknown_id_takes_one_call(
+    client: UploadClient, calls: CallCounter
+) -> None:
     with pytest.raises(Exception, match="no such upload"):
         client.inspect(UploadId("unknown"))
     calls.assert_calls("GetObject info")
 
 
-def test_a_deferred_length_opens_its_multipart_upload_with_the_first_part(
+def test_a_deferred_length_creates_its_multipart_upload_with_the_first_part(
     client: UploadClient,
     calls: CallCounter,
     sandbox: S3Sandbox,
@@ -325,7 +325,7 @@ def test_a_deferred_length_opens_its_multipart_upload_with_the_first_part(
     )
 
 
-def test_a_deferred_length_of_one_part_never_opens_one(
+def test_a_deferred_length_of_one_part_never_creates_a_multipart_upload(
     client: UploadClient, calls: CallCounter, sandbox: S3Sandbox, load_deferred: list[str]
 ) -> None:
     id = client.create(None, SMALL[:4]).id
@@ -341,9 +341,7 @@ def test_a_deferred_length_of_one_part_never_opens_one(
     assert sandbox.data(id) == SMALL
 
 
-def test_nothing_goes_on_from_an_upload_that_was_removed(
-    client: UploadClient, sandbox: S3Sandbox
-) -> None:
+def test_a_terminated_upload_is_not_cached(client: UploadClient, sandbox: S3Sandbox) -> None:
     id = client.create(len(SMALL)).id
     client.append(id, SMALL[:3])
     client.terminate(id)

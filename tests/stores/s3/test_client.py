@@ -1,4 +1,4 @@
-"""What the client's requests look like, by endpoint and setting, before they leave."""
+"""The boto3 client's requests, by endpoint and setting, and its connection pool."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DATA = b"0123456789"
 
 @pytest.fixture(autouse=True)
 def fake_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that exists nowhere."""
+    """Set credentials that do not exist."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "secret",
@@ -42,15 +42,15 @@ def fake_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def client_for(endpoint: str, patch: pytest.MonkeyPatch, checksum: ChecksumMode) -> S3Client:
-    """A client whose endpoint is an argument, a variable (`env:`), or AWS's own (empty)."""
+    """A client whose endpoint comes from the argument, a variable (`env:`) or AWS (empty)."""
     if endpoint.startswith("env:"):
         patch.setenv("AWS_ENDPOINT_URL", endpoint.removeprefix("env:"))
         endpoint = ""
     return make_client(endpoint=endpoint or None, parallel_parts=1, checksum=checksum)
 
 
-def request_of(client: S3Client, checksum: ChecksumMode) -> AWSPreparedRequest:
-    """The request that puts an object; it goes nowhere."""
+def put_request(client: S3Client, checksum: ChecksumMode) -> AWSPreparedRequest:
+    """Return the request of a PutObject without sending it."""
     caught = list[AWSPreparedRequest]()
 
     def catch(request: AWSPreparedRequest, **_: object) -> AWSResponse:
@@ -86,7 +86,7 @@ def test_bytes_are_always_protected_by_tls_a_signature_or_a_checksum(
     over_tls: tuple[bool, bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    request = request_of(client_for(endpoint, monkeypatch, checksum), checksum)
+    request = put_request(client_for(endpoint, monkeypatch, checksum), checksum)
     is_plain = request.url.startswith("http:")
     assert is_plain == endpoint.endswith(PLAIN)
     is_signed = field(request, "X-Amz-Content-SHA256") != "UNSIGNED-PAYLOAD"
@@ -100,7 +100,7 @@ PRESIGNED_URLS = [
     ("", "eu-central-1", "uploads", "https://uploads.s3.eu-central-1.amazonaws.com/a"),
     ("", "us-east-1", "uploads", "https://uploads.s3.amazonaws.com/a"),
     ("", "cn-north-1", "uploads", "https://uploads.s3.cn-north-1.amazonaws.com.cn/a"),
-    # No certificate covers a name with more dots.
+    # No certificate covers host names with further dots.
     ("", "eu-central-1", "up.loads", "https://s3.eu-central-1.amazonaws.com/up.loads/a"),
     (TLS, "eu-central-1", "uploads", f"{TLS}/uploads/a"),
     (PLAIN, "eu-central-1", "up.loads", f"{PLAIN}/up.loads/a"),
@@ -110,10 +110,10 @@ PRESIGNED_URLS = [
 
 
 @pytest.mark.parametrize(("endpoint", "region", "bucket", "url"), PRESIGNED_URLS)
-def test_a_link_names_the_host_that_has_the_bucket(
+def test_a_presigned_url_has_the_host_of_the_bucket(
     endpoint: str, region: str, bucket: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not AWS's first region, which redirects, or refuses a bucket of another one."""
+    """AWS's first region redirects or refuses requests for buckets of other regions."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
     client = client_for(endpoint, monkeypatch, ChecksumMode.AUTO)
     presigned_url = client.generate_presigned_url(
@@ -126,11 +126,11 @@ def test_a_link_names_the_host_that_has_the_bucket(
 # -- connections -----------------------------------------------------------------------------------
 
 CONCURRENT_CALLS = 100
-"""Calls that go on at the same time."""
+"""Concurrent calls."""
 
 
 class BarrierServer(ThreadingHTTPServer):
-    """A server that answers no request before so many are there."""
+    """A server that responds only after `CONCURRENT_CALLS` requests have arrived."""
 
     daemon_threads = True
     request_queue_size = 2 * CONCURRENT_CALLS
@@ -157,7 +157,7 @@ class BarrierHandler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def barrier_server() -> Iterator[BarrierServer]:
         thread.join()
 
 
-def test_a_hundred_small_calls_at_once_use_their_connections_again(
+def test_a_hundred_concurrent_small_calls_reuse_their_connections(
     barrier_server: BarrierServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert CONCURRENT_CALLS <= SPARE_CONNECTIONS

@@ -1,4 +1,4 @@
-"""A full disk ends a request, and costs as few of its bytes as can be."""
+"""A full disk ends a request; the bytes that fitted are stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = random.Random(8).randbytes(3 * PART + 777)
 
 @pytest.mark.parametrize("length", [len(DATA), None], ids=["known", "deferred"])
 @pytest.mark.parametrize(
-    ("budget", "room", "stored"),
+    ("budget", "disk_space", "stored"),
     [
         (0, 0, 0),
         (0, 1000, 1000),
@@ -27,11 +27,11 @@ DATA = random.Random(8).randbytes(3 * PART + 777)
         (FIRST_BUFFER, PART + 1000, PART + FIRST_BUFFER),
     ],
 )
-def test_what_was_received_before_the_disk_was_full_is_stored(
-    sandbox: S3Sandbox, length: int | None, budget: int, room: int, stored: int
+def test_bytes_received_before_the_disk_was_full_are_stored(
+    sandbox: S3Sandbox, length: int | None, budget: int, disk_space: int, stored: int
 ) -> None:
-    """Whole parts first, and what there is of the next one as the tail."""
-    spool = SmallDisk(budget, room)
+    """Full parts as parts, and the rest as the tail."""
+    spool = SmallDisk(budget, disk_space)
     client = UploadClient(sandbox, store=sandbox.store(spool=spool))
     id = client.create(length).id
     with pytest.raises(StoreUnavailable) as caught:
@@ -43,7 +43,8 @@ def test_what_was_received_before_the_disk_was_full_is_stored(
     assert sandbox.data(id) == DATA
 
 
-def test_a_tail_stays_if_the_disk_has_no_room_for_it(sandbox: S3Sandbox) -> None:
+def test_a_tail_survives_if_the_disk_has_no_space_to_read_it(sandbox: S3Sandbox) -> None:
+    """D-04."""
     id = UploadClient(sandbox).create(len(DATA), DATA[:1000]).id
     with pytest.raises(StoreUnavailable):
         UploadClient(sandbox, store=sandbox.store(spool=SmallDisk(0, 0))).append(
@@ -52,12 +53,12 @@ def test_a_tail_stays_if_the_disk_has_no_room_for_it(sandbox: S3Sandbox) -> None
     assert UploadClient(sandbox).inspect(id).offset == 1000
 
 
-def test_a_client_whose_creation_met_a_full_disk_learns_how_far_it_got(sandbox: S3Sandbox) -> None:
+def test_a_creation_on_a_full_disk_returns_the_stored_offset(sandbox: S3Sandbox) -> None:
     client = UploadClient(sandbox, store=sandbox.store(spool=SmallDisk(0, PART + 10)))
     assert client.create(len(DATA), DATA).offset == PART + 10
 
 
-def test_a_failure_of_s3_is_the_news_even_if_the_disk_is_full_too(sandbox: S3Sandbox) -> None:
+def test_an_s3_failure_is_reported_even_if_the_disk_is_full_too(sandbox: S3Sandbox) -> None:
     client = UploadClient(sandbox, store=sandbox.store(spool=SmallDisk(0, PART + 10)))
     id = client.create(len(DATA)).id
     with (

@@ -1,4 +1,4 @@
-"""What the client's metadata becomes on the S3 object."""
+"""The S3 object's headers from the client's metadata."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def text_of(value: bytes) -> str | None:
         (b"  a b  ", "a b"),
     ],
 )
-def test_values_are_ascii_as_in_tusd(value: bytes, text: str) -> None:
-    """CM-08: no value can end its header field and begin another."""
+def test_values_become_ascii_as_in_tusd(value: bytes, text: str) -> None:
+    """CM-08: no value can inject a header field."""
     assert text_of(value) == text
 
 
@@ -55,26 +55,26 @@ def test_keys_that_are_tokens_are_kept_in_lower_case(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["a b", "a:b", "a/b", "a=b", "é", "a\n", "(a)", '"a"', ""])
-def test_keys_that_are_no_tokens_stay_in_the_info(key: str) -> None:
+def test_keys_that_are_not_tokens_are_omitted(key: str) -> None:
     """CM-09."""
     assert headers((key, b"v"), ("other", b"w")).metadata == {"other": "w"}
 
 
-def test_of_keys_that_differ_in_case_the_first_one_stays() -> None:
+def test_of_keys_that_differ_in_case_the_first_is_kept() -> None:
     assert headers(("Name", b"a"), ("name", b"b"), ("NAME", b"c")).metadata == {"name": "a"}
 
 
 @pytest.mark.parametrize(("size", "kept"), [(MAX_VALUE_SIZE, True), (MAX_VALUE_SIZE + 1, False)])
-def test_a_value_that_some_service_refuses_stays_in_the_info(*, size: int, kept: bool) -> None:
+def test_a_value_above_the_size_limit_is_omitted(*, size: int, kept: bool) -> None:
     assert ("name" in headers(("name", b"v" * size)).metadata) is kept
 
 
-def test_three_kilobytes_leave_room_for_what_follows() -> None:
+def test_a_large_value_does_not_displace_later_pairs() -> None:
     found = headers(("large", b"v" * 3 * 1024), ("filename", b"a.txt")).metadata
     assert found == {"filename": "a.txt"}
 
 
-def test_pairs_past_the_limit_of_all_stay_in_the_info() -> None:
+def test_pairs_above_the_total_size_limit_are_omitted() -> None:
     pairs = [(f"key{number:02}", b"v" * 250) for number in range(20)]
     found = headers(*pairs, ("small", b"")).metadata
     assert 5 <= len(found) <= 9
@@ -90,7 +90,7 @@ def test_pairs_past_the_limit_of_all_stay_in_the_info() -> None:
         unique_by=lambda p: p[0],
     )
 )
-def test_whatever_is_sent_can_be_stored(pairs: list[tuple[str, bytes]]) -> None:
+def test_any_metadata_gives_valid_headers(pairs: list[tuple[str, bytes]]) -> None:
     found = object_headers(Metadata(tuple(pairs)))
     total = sum(len(key) + len(value) for key, value in found.metadata.items())
     assert total <= MAX_METADATA_SIZE
@@ -113,7 +113,7 @@ def test_whatever_is_sent_can_be_stored(pairs: list[tuple[str, bytes]]) -> None:
         "Image/PNG",
     ],
 )
-def test_a_filetype_is_the_content_type(filetype: str) -> None:
+def test_the_filetype_is_the_content_type(filetype: str) -> None:
     found = headers(("filetype", filetype.encode()))
     assert found.content_type == filetype
     assert found.metadata == {"filetype": filetype}
@@ -143,19 +143,19 @@ def test_a_filetype_is_the_content_type(filetype: str) -> None:
         "*",
     ],
 )
-def test_a_filetype_that_is_no_media_type_stays_in_the_info(filetype: str) -> None:
-    """Above all one that would begin a header field of its own."""
+def test_a_filetype_that_is_not_a_media_type_is_no_content_type(filetype: str) -> None:
+    """It could inject a header field."""
     assert headers(("filetype", filetype.encode())).content_type is None
 
 
-def test_without_a_filetype_the_service_has_its_default() -> None:
+def test_without_a_filetype_the_service_default_applies() -> None:
     assert headers(("filename", b"a")) == ObjectHeaders(None, {"filename": "a"})
     assert headers() == ObjectHeaders(None, {})
     assert headers(("FileType", b"image/png")).content_type is None
 
 
-def test_s3_gives_back_what_it_was_given(sandbox: S3Sandbox) -> None:
-    """The server signs and stores every character that is let through."""
+def test_s3_returns_the_headers_unchanged(sandbox: S3Sandbox) -> None:
+    """Every character that may occur can be signed and stored."""
     given = headers(
         ("filename", "Menü  of\tthe day.pdf".encode()),
         ("filetype", b'application/pdf; name="a b"'),

@@ -1,4 +1,4 @@
-"""Writing the record: what an answer, or none, says of whether it is there."""
+"""Writing the record: what a response, or none, proves about its outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RECORD = UploadRecord(UploadInfo(UploadId("a"), 5), "bucket", "a", None, PartPla
 
 
 def held() -> None:
-    """The lock is ours."""
+    """Do nothing: the lock is held."""
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ def info(stubbed: StubbedBucket) -> InfoObject:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_5xx_is_no_refusal_so_the_record_is_written_again(
+def test_after_a_5xx_a_missing_record_is_written_again(
     stubbed: StubbedBucket, info: InfoObject, status: int
 ) -> None:
-    """A gateway that gave up does not know what becomes of the call behind it."""
+    """D-09: S3 may still carry out the write, for example after a gateway's timeout."""
     stubbed.add_error("put_object", str(status), status)
     stubbed.add_error("get_object", "NoSuchKey", 404)
     stubbed.add_response("put_object", ETag='"1"')
@@ -36,7 +36,7 @@ def test_a_5xx_is_no_refusal_so_the_record_is_written_again(
 
 
 @pytest.mark.parametrize("code", ["InvalidRequest", "AccessDenied", "EntityTooLarge"])
-def test_a_4xx_is_a_refusal_so_the_record_is_certainly_not_there(
+def test_after_a_4xx_the_record_is_not_written(
     stubbed: StubbedBucket, info: InfoObject, code: str
 ) -> None:
     stubbed.add_error("put_object", code, 400)
@@ -46,7 +46,10 @@ def test_a_4xx_is_a_refusal_so_the_record_is_certainly_not_there(
     assert not info.exists
 
 
-def test_where_nobody_can_look_nobody_can_tell(stubbed: StubbedBucket, info: InfoObject) -> None:
+def test_if_the_record_cannot_be_read_back_the_outcome_is_unknown(
+    stubbed: StubbedBucket, info: InfoObject
+) -> None:
+    """D-09."""
     stubbed.add_error("put_object", "504", 504)
     stubbed.add_error("get_object", "504", 504)
     with pytest.raises(StoreUnavailable) as caught:
@@ -54,15 +57,15 @@ def test_where_nobody_can_look_nobody_can_tell(stubbed: StubbedBucket, info: Inf
     assert not isinstance(caught.value, NotWritten)
 
 
-def test_there_is_no_second_try_once_the_lock_is_lost(
+def test_the_record_is_not_written_again_after_the_lock_is_lost(
     stubbed: StubbedBucket, info: InfoObject
 ) -> None:
-    """The first one may still arrive, so it is not certain either that nothing is written."""
+    """D-09: S3 may still carry out the first write, so the outcome stays unknown."""
     held_once = iter([True])
 
     def held_for_one_call() -> None:
         if not next(held_once, False):
-            raise LockLost("it was stopped for too long")
+            raise LockLost("the lease expired")
 
     stubbed.add_error("put_object", "504", 504)
     stubbed.add_error("get_object", "NoSuchKey", 404)

@@ -1,4 +1,4 @@
-"""Which objects of the bucket belong to an upload."""
+"""The keys of an upload's objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ID = UploadId("abc")
 
 
 @pytest.mark.parametrize(
-    ("prefixes", "data", "side"),
+    ("keys", "data", "info"),
     [
         (Keys(), "abc", "abc"),
         (Keys("up"), "up/abc", "up/abc"),
@@ -27,16 +27,16 @@ ID = UploadId("abc")
         (Keys("up", ""), "up/abc", "up/abc"),
     ],
 )
-def test_a_prefix_ends_with_a_slash_and_the_second_replaces_the_first(
-    prefixes: Keys, data: str, side: str
+def test_prefixes_get_a_slash_and_the_metadata_prefix_defaults_to_the_object_prefix(
+    keys: Keys, data: str, info: str
 ) -> None:
-    """As in tusd, which changes nothing else of a prefix."""
-    assert prefixes.data(ID) == data
-    assert prefixes.info(ID) == side + ".info"
-    assert prefixes.tail(ID) == side + ".part"
+    """As in tusd, which does not change a prefix otherwise."""
+    assert keys.data(ID) == data
+    assert keys.info(ID) == info + ".info"
+    assert keys.tail(ID) == info + ".part"
 
 
-def test_tusd_s_objects_have_the_first_half_of_its_ids() -> None:
+def test_the_object_id_of_a_tusd_id_names_its_objects() -> None:
     keys = Keys("up", "meta")
     id = UploadId("objectId+UploadId._~")
     assert [keys.data(id), keys.info(id), keys.tail(id)] == [

@@ -1,4 +1,4 @@
-"""URLs under which clients read finished files from S3 itself: `TUS_DOWNLOAD_REDIRECT`."""
+"""Presigned URLs, from which clients download directly from S3: `TUS_DOWNLOAD_REDIRECT`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def presigned_url_of_upload(sandbox: S3Sandbox, lifetime: float) -> str:
     url = outcome.content.presigned_url(
         lifetime, type="image/png", disposition="inline; filename*=UTF-8''Men%C3%BC.png"
     )
-    assert sandbox.calls.begun == [], "a link is made without asking S3"
+    assert sandbox.calls.begun == [], "presigning makes no S3 call"
     assert url is not None
     return url
 
 
-def test_anybody_may_read_the_file_under_its_link(sandbox: S3Sandbox) -> None:
+def test_a_presigned_url_allows_reads_without_credentials(sandbox: S3Sandbox) -> None:
     url = presigned_url_of_upload(sandbox, 60)
     with read(url) as answer:
         assert (answer.status, answer.read()) == (200, DATA)
@@ -48,13 +48,13 @@ def test_anybody_may_read_the_file_under_its_link(sandbox: S3Sandbox) -> None:
         assert (answer.status, answer.read()) == (206, DATA[10:20])
 
 
-def test_a_link_is_signed_in_the_way_that_every_region_takes(sandbox: S3Sandbox) -> None:
+def test_a_presigned_url_has_a_version_4_signature(sandbox: S3Sandbox) -> None:
     url = presigned_url_of_upload(sandbox, 59.5)
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
     assert "X-Amz-Expires=60" in url
 
 
-def test_nobody_may_read_it_once_its_time_is_over(sandbox: S3Sandbox) -> None:
+def test_a_presigned_url_expires(sandbox: S3Sandbox) -> None:
     url = presigned_url_of_upload(sandbox, 1)
     time.sleep(2.5)
     with pytest.raises(urllib.error.HTTPError) as caught:

@@ -1,4 +1,4 @@
-"""The info object: tusd's JSON and a few fields of ours, written strictly and read leniently."""
+"""The content of the info object: tusd's JSON with additional fields."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ GOLDEN_TEXT = (
 )
 
 
-def test_an_info_is_compact_json_with_tusd_s_fields_first() -> None:
+def test_a_record_is_compact_json_with_tusds_fields_first() -> None:
     assert encode(GOLDEN).decode() == GOLDEN_TEXT
     assert list(json.loads(encode(GOLDEN)))[:9] == [
         "ID",
@@ -60,12 +60,12 @@ def test_an_info_is_compact_json_with_tusd_s_fields_first() -> None:
     ]
 
 
-def test_an_info_that_was_written_long_ago_is_still_read() -> None:
-    """Uploads outlive versions: whoever changes the format has to read this one, too."""
+def test_a_record_of_an_earlier_version_is_decoded() -> None:
+    """Uploads outlive versions: every later format must decode this one too."""
     assert decode(GOLDEN_TEXT.encode()) == GOLDEN
 
 
-def test_an_info_without_metadata_has_an_empty_object_as_tusd_has_it() -> None:
+def test_a_record_without_metadata_has_an_empty_object_as_in_tusd() -> None:
     fields = json.loads(encode(UploadRecord(UploadInfo(ID, None), "b", "k", None, PartPlan(1))))
     assert fields["MetaData"] == {}
     assert fields["RawMetadata"] is None
@@ -73,7 +73,7 @@ def test_an_info_without_metadata_has_an_empty_object_as_tusd_has_it() -> None:
     assert "MultipartUpload" not in fields["Storage"]
 
 
-# -- there and back --------------------------------------------------------------------------------
+# -- encoding and decoding -------------------------------------------------------------------------
 
 KEY_OCTETS = bytes({*range(0x21, 0x100)} - {0x2C, 0x7F})
 keys = st.lists(st.sampled_from(KEY_OCTETS), min_size=1, max_size=12).map(bytes)
@@ -85,7 +85,7 @@ instants = st.datetimes(
 
 @st.composite
 def some_metadata(draw: st.DrawFn) -> Metadata:
-    """Metadata as `protocol.fields` makes it: keys of any octets, values of any bytes."""
+    """Metadata as `protocol.fields` returns it: keys of any octets, values of any bytes."""
     pairs: dict[str, bytes] = {}
     written: list[str] = []
     for octets in draw(st.lists(keys, max_size=5)):
@@ -133,8 +133,8 @@ def records(draw: st.DrawFn) -> UploadRecord:
 
 @pytest.mark.property
 @given(records())
-def test_what_is_written_is_read(record: UploadRecord) -> None:
-    """Every byte of the metadata, the raw field, and the plan to the last digit."""
+def test_decoding_returns_the_encoded_record(record: UploadRecord) -> None:
+    """D-01: including every byte of the metadata and the part plan."""
     content = encode(record)
     assert decode(content) == record
     assert encode(decode(content)) == content
@@ -152,8 +152,8 @@ def test_what_is_written_is_read(record: UploadRecord) -> None:
         (b"a=b;c", "a=b;c"),
     ],
 )
-def test_a_key_that_is_not_ascii_is_read_back(octets: bytes, key: str) -> None:
-    """Some of its octets are white space to Python."""
+def test_keys_that_are_not_ascii_are_decoded(octets: bytes, key: str) -> None:
+    """Python treats some of their octets as whitespace."""
     raw = octets.decode("latin-1") + " dmFsdWU="
     record = UploadRecord(
         UploadInfo(ID, 1, metadata=Metadata(((key, b"value"),), raw)), "b", "k", None, None
@@ -161,18 +161,18 @@ def test_a_key_that_is_not_ascii_is_read_back(octets: bytes, key: str) -> None:
     assert decode(encode(record)) == record
 
 
-def test_a_finished_record_has_its_full_length() -> None:
+def test_the_offset_of_a_finished_record_is_its_length() -> None:
     finished = GOLDEN.with_state(State.FINISHED)
     assert (finished.info.state, finished.info.offset) == (State.FINISHED, 500)
     assert GOLDEN.with_state(State.FINISHING).info.offset == 0
     assert decode(encode(finished)) == finished
 
 
-def test_the_application_is_told_where_the_object_is_and_nothing_else() -> None:
+def test_storage_is_the_location_of_the_object_only() -> None:
     assert GOLDEN.storage == {"Type": "s3store", "Bucket": "bucket", "Key": "uploads/" + ID}
 
 
-# -- infos of others -------------------------------------------------------------------------------
+# -- records of tusd -------------------------------------------------------------------------------
 
 OF_TUSD = (
     '{"ID":"uploadId+multipartId","Size":500,"SizeIsDeferred":false,"Offset":0,'
@@ -182,7 +182,7 @@ OF_TUSD = (
 )
 
 
-def test_an_info_of_tusd_s_is_read() -> None:
+def test_a_record_of_tusd_is_decoded() -> None:
     assert decode(OF_TUSD.encode()) == UploadRecord(
         info=UploadInfo(
             UploadId("uploadId+multipartId"),
@@ -212,15 +212,15 @@ def test_an_info_of_tusd_s_is_read() -> None:
         ('{"ID":"a+b","Size":7,"IsFinal":true,"PartialUploads":["x+y"],"New":[1]}', 7),
     ],
 )
-def test_fields_may_be_missing_empty_or_unknown(text: str, length: int | None) -> None:
+def test_missing_empty_and_unknown_fields_are_accepted(text: str, length: int | None) -> None:
     record = decode(text.encode())
     assert record.info.length == length
     assert record.info.metadata == Metadata()
     assert (record.bucket, record.key, record.multipart) == ("", "", "b")
 
 
-def test_an_info_says_what_an_upload_is_made_of_as_tusd_says_it() -> None:
-    """CO-01, CO-03: and keeps the field, which tusd does not."""
+def test_concatenation_is_encoded_as_in_tusd() -> None:
+    """CO-01, CO-03: and the header field is stored, which tusd does not do."""
     info = UploadInfo(ID, 7, concat=Final((UploadId("a"), UploadId("b+c")), "final;/files/a b+c"))
     fields = json.loads(encode(UploadRecord(info, "b", "k", None, PartPlan(1))))
     assert (fields["IsPartial"], fields["IsFinal"]) == (False, True)
@@ -235,12 +235,12 @@ def test_an_info_says_what_an_upload_is_made_of_as_tusd_says_it() -> None:
         decode(b'{"ID":"a+b","IsFinal":true,"PartialUploads":"x"}')
 
 
-def test_html_escapes_of_tusd_s_are_read() -> None:
+def test_tusds_html_escapes_are_decoded() -> None:
     text = '{"ID":"a+b","MetaData":{"name":"\\u003ca\\u003e \\u0026 \\u2028"}}'
     assert decode(text.encode()).info.metadata.text("name") == "<a> & \u2028"
 
 
-def test_an_upload_id_is_what_follows_the_last_plus() -> None:
+def test_the_upload_id_follows_the_last_plus_of_a_tusd_id() -> None:
     assert decode(b'{"ID":"a+b+c"}').multipart == "c"
     assert decode(b'{"ID":"abc"}').multipart is None
 
@@ -264,6 +264,6 @@ def test_an_upload_id_is_what_follows_the_last_plus() -> None:
         b'{"ID":"a","Created":"yesterday"}',
     ],
 )
-def test_what_is_no_info_is_refused(content: bytes) -> None:
+def test_invalid_content_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError):
         decode(content)

@@ -1,4 +1,4 @@
-"""Small objects go to S3 in one go: the head, and the bytes behind it."""
+"""Small objects are sent without `Expect: 100-continue`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tus_wsgi.stores.s3.client import make_client
 
 @pytest.fixture
 def sent(s3: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> tuple[Bucket, list[Any]]:
-    """A bucket, and the requests that were sent to it."""
+    """A bucket, and the list of the requests sent to it."""
     for name, text in s3.environ().items():
         monkeypatch.setenv(name, text)
     requests: list[Any] = []
@@ -24,8 +24,8 @@ def sent(s3: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> tuple[Bucket, list[A
     return Bucket(client, s3.bucket), requests
 
 
-def test_a_small_object_waits_for_no_100_continue(sent: tuple[Bucket, list[Any]]) -> None:
-    """It would cost a way to S3 and back."""
+def test_a_small_object_is_sent_without_expect_100_continue(sent: tuple[Bucket, list[Any]]) -> None:
+    """Waiting for the interim response would cost a round trip."""
     bucket, requests = sent
     bucket.put("small", Payload.of(b"some bytes"))
     (request,) = requests
@@ -34,7 +34,7 @@ def test_a_small_object_waits_for_no_100_continue(sent: tuple[Bucket, list[Any]]
     assert bucket.get("small")[0] == b"some bytes"
 
 
-def test_neither_does_a_part_that_is_not_full(sent: tuple[Bucket, list[Any]]) -> None:
+def test_a_tail_is_sent_without_expect_100_continue(sent: tuple[Bucket, list[Any]]) -> None:
     bucket, requests = sent
     with Spool(1024).part(1024, None) as part:
         part.write(b"some bytes")

@@ -1,4 +1,4 @@
-"""The newest bytes of an upload, and the memory of them."""
+"""Tails, and the cache of tails."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from tus_wsgi.stores.s3.tails import TailCache, TailObject
 ID = UploadId("a")
 
 
-def test_what_was_kept_is_taken_once() -> None:
+def test_a_cached_tail_is_returned_once() -> None:
     cache = TailCache(100)
     cache.put("a.part", '"1"', b"abc")
     assert cache.pop("a.part", '"1"') == b"abc"
     assert cache.pop("a.part", '"1"') is None
 
 
-def test_a_tail_that_another_process_has_replaced_is_not_taken_for_ours() -> None:
+def test_another_version_of_a_tail_is_a_cache_miss() -> None:
     cache = TailCache(100)
     cache.put("a.part", '"1"', b"abc")
     assert cache.pop("a.part", '"2"') is None
     assert cache.pop("b.part", '"1"') is None
 
 
-def test_the_oldest_go_when_there_is_no_room() -> None:
+def test_the_least_recently_used_tails_are_evicted() -> None:
     cache = TailCache(10)
     for name in ("a", "b", "c"):
         cache.put(name, "", b"x" * 4)
     assert [cache.pop(name, "") is None for name in ("a", "b", "c")] == [True, False, False]
 
 
-def test_what_is_larger_than_the_budget_is_not_kept_and_pushes_nothing_out() -> None:
+def test_a_tail_above_the_budget_is_not_cached_and_evicts_nothing() -> None:
     cache = TailCache(10)
     cache.put("a", "", b"x" * 10)
     cache.put("b", "", b"x" * 11)
@@ -54,12 +54,12 @@ def test_what_is_larger_than_the_budget_is_not_kept_and_pushes_nothing_out() -> 
         st.tuples(st.sampled_from("abc"), st.sampled_from("12"), st.integers(0, 12), st.booleans())
     )
 )
-def test_the_memory_of_tails_is_bounded(
+def test_the_size_of_the_cache_is_bounded(
     steps: list[tuple[str, str, int, bool]],
 ) -> None:
     cache = TailCache(20)
-    for key, etag, size, keeps in steps:
-        if keeps:
+    for key, etag, size, is_put in steps:
+        if is_put:
             cache.put(key, etag, bytes(size))
         else:
             cache.pop(key, etag)
@@ -91,20 +91,19 @@ def loaded_tail(sandbox: S3Sandbox, cache: TailCache | None = None) -> TailObjec
     return tail
 
 
-def size_at(tail: TailObject, base: int) -> int:
-    return tail.size_at(base, default_start=10**9)
+def size_at(tail: TailObject, offset: int) -> int:
+    return tail.size_at(offset, default_start=10**9)
 
 
-def test_where_there_is_no_tail_there_are_no_bytes(sandbox: S3Sandbox) -> None:
+def test_a_missing_tail_has_size_zero(sandbox: S3Sandbox) -> None:
     tail = loaded_tail(sandbox)
     assert not tail.exists
     assert size_at(tail, 0) == 0
 
 
 @pytest.mark.parametrize("start", [0, 7, 5 * 2**40])
-def test_a_tail_counts_where_it_begins_and_nowhere_else(
-    sandbox: S3Sandbox, part: SpooledPart, start: int
-) -> None:
+def test_a_tail_counts_only_at_its_start(sandbox: S3Sandbox, part: SpooledPart, start: int) -> None:
+    """D-02."""
     new_tail(sandbox).write(start, part)
     tail = loaded_tail(sandbox)
     assert tail.exists
@@ -114,10 +113,8 @@ def test_a_tail_counts_where_it_begins_and_nowhere_else(
 
 
 @pytest.mark.parametrize("start", ["", "x", "-1", "1.5"])
-def test_a_tail_that_does_not_say_where_it_begins_is_behind_the_parts(
-    sandbox: S3Sandbox, start: str
-) -> None:
-    """tusd's do not say."""
+def test_a_tail_without_a_start_gets_the_default_start(sandbox: S3Sandbox, start: str) -> None:
+    """tusd does not record the start."""
     metadata = {"start": start} if start else {}
     sandbox.put(sandbox.keys.tail(ID), b"tusd", Metadata=metadata)
     tail = loaded_tail(sandbox)
@@ -126,7 +123,9 @@ def test_a_tail_that_does_not_say_where_it_begins_is_behind_the_parts(
     assert b"".join(tail.read()) == b"tusd"
 
 
-def test_who_wrote_a_tail_need_not_read_it_back(sandbox: S3Sandbox, part: SpooledPart) -> None:
+def test_a_process_reads_its_own_tail_from_the_cache_once(
+    sandbox: S3Sandbox, part: SpooledPart
+) -> None:
     cache = TailCache(1000)
     new_tail(sandbox, cache).write(0, part)
     tail = loaded_tail(sandbox, cache)
@@ -137,7 +136,7 @@ def test_who_wrote_a_tail_need_not_read_it_back(sandbox: S3Sandbox, part: Spoole
     assert sandbox.calls.begun == ["GetObject tail"]
 
 
-def test_a_tail_on_disk_is_stored_and_not_kept_in_memory(sandbox: S3Sandbox) -> None:
+def test_a_tail_on_disk_is_not_cached(sandbox: S3Sandbox) -> None:
     cache = TailCache(1000)
     with Spool(0).part(100, 10) as part:
         part.write(b"0123456789")
@@ -146,24 +145,25 @@ def test_a_tail_on_disk_is_stored_and_not_kept_in_memory(sandbox: S3Sandbox) -> 
     assert b"".join(loaded_tail(sandbox).read()) == b"0123456789"
 
 
-def test_a_tail_that_somebody_replaced_is_not_overwritten(
+def test_a_late_write_does_not_overwrite_a_newer_tail(
     sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
-    mine, theirs = loaded_tail(sandbox), loaded_tail(sandbox)
-    theirs.write(0, part)
+    """D-11."""
+    stale, current = loaded_tail(sandbox), loaded_tail(sandbox)
+    current.write(0, part)
     with pytest.raises(LockLost):
-        mine.write(0, new_part(b"mine"))
+        stale.write(0, new_part(b"stale"))
     late = loaded_tail(sandbox)
-    theirs.write(0, new_part(b"theirs"))
+    current.write(0, new_part(b"current"))
     with pytest.raises(LockLost):
         late.write(0, new_part(b"late"))
-    assert sandbox.get(sandbox.keys.tail(ID)) == b"theirs"
+    assert sandbox.get(sandbox.keys.tail(ID)) == b"current"
 
 
-def test_a_tail_that_somebody_removed_is_not_written_again(
+def test_a_late_write_does_not_restore_a_deleted_tail(
     sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
-    """The upload was finished or terminated meanwhile."""
+    """D-11: the upload was finished or terminated meanwhile."""
     new_tail(sandbox).write(0, part)
     late = loaded_tail(sandbox)
     sandbox.delete(sandbox.keys.tail(ID))
@@ -172,7 +172,7 @@ def test_a_tail_that_somebody_removed_is_not_written_again(
     assert sandbox.list_keys() == []
 
 
-def test_a_tail_that_changed_behind_the_look_is_not_read(
+def test_a_tail_that_was_replaced_after_loading_is_not_read(
     sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
     new_tail(sandbox).write(0, part)
@@ -182,10 +182,10 @@ def test_a_tail_that_changed_behind_the_look_is_not_read(
         list(tail.read())
 
 
-def test_a_tail_that_comes_back_shorter_than_it_is_is_not_read(
+def test_a_truncated_response_is_not_taken_for_the_tail(
     sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
-    """What follows would be stored too far ahead. boto3 counts only where there is a length."""
+    """The bytes that follow would be shifted. boto3 checks the size only if it has a length."""
     new_tail(sandbox).write(0, part)
     tail = loaded_tail(sandbox)
     assert tail._tail is not None
@@ -194,7 +194,7 @@ def test_a_tail_that_comes_back_shorter_than_it_is_is_not_read(
         list(tail.read())
 
 
-def test_a_tail_is_replaced_and_removed(sandbox: S3Sandbox, part: SpooledPart) -> None:
+def test_a_tail_is_replaced_and_deleted(sandbox: S3Sandbox, part: SpooledPart) -> None:
     tail = loaded_tail(sandbox)
     tail.write(0, part)
     tail.write(3, new_part(b"abc"))

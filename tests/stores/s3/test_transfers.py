@@ -1,4 +1,4 @@
-"""The parts of one request on their way to S3: several at once, and none after a failure."""
+"""Concurrent part uploads of one request: their order, their limit and their failures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BUDGET = 1000
 
 
 class FakeUploader:
-    """Where parts go, under the control of the test.
+    """An uploader of parts that the test controls.
 
     Attributes:
-        begun: the numbers of the parts that S3 was asked to take, in order.
-        most: how many were on their way at once.
-        told: the numbers of the parts that the request was told S3 has, each time.
+        started: the numbers of the parts whose upload started, in order.
+        max_running: the maximum of concurrent uploads.
+        reported: the part numbers of each call of `on_parts`.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class FakeUploader:
         return Part(number, part.size, f'"{bytes(part.content())!r}"')  # type: ignore[arg-type]
 
     def gate(self, *numbers: int) -> threading.Event:
-        """Hold these parts until the event is set."""
+        """Block the uploads of these parts until the event is set."""
         event = threading.Event()
         self._gates |= dict.fromkeys(numbers, event)
         return event
@@ -96,7 +96,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-def test_parts_are_told_in_the_order_of_their_numbers(
+def test_parts_are_returned_in_the_order_of_their_numbers(
     uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
     first = uploader.gate(1)
@@ -109,17 +109,17 @@ def test_parts_are_told_in_the_order_of_their_numbers(
     assert [(part.number, part.size) for part in parts] == [(1, 1), (2, 2), (3, 3)]
 
 
-def test_without_parts_there_is_nothing_to_wait_for(
+def test_wait_without_parts_returns_at_once(
     uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
     with uploader.pipeline(executor) as pipeline:
         assert pipeline.wait() == []
 
 
-def test_no_more_than_a_fair_share_is_on_its_way(
+def test_submit_blocks_at_the_limit_of_parts_in_flight(
     uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
-    """Beyond it the client has to wait: that is the back-pressure."""
+    """The request then stops reading, which is the back-pressure."""
     gate = uploader.gate(*range(1, MAX_PARTS_IN_FLIGHT + 1))
     with uploader.pipeline(executor) as pipeline:
         for number in range(1, MAX_PARTS_IN_FLIGHT + 1):
@@ -136,48 +136,48 @@ def test_no_more_than_a_fair_share_is_on_its_way(
     assert uploader.max_running <= MAX_PARTS_IN_FLIGHT
 
 
-def test_one_upload_leaves_slots_to_another(uploader: FakeUploader) -> None:
-    """However much it has to send, and however slow S3 is with it."""
+def test_one_upload_does_not_use_all_workers(uploader: FakeUploader) -> None:
+    """Even if it has many parts and S3 is slow."""
     gate = uploader.gate(*range(1, MAX_PARTS_IN_FLIGHT + 2))
     with (
         ThreadPoolExecutor(MAX_PARTS_IN_FLIGHT + 1) as executor,
-        uploader.pipeline(executor) as greedy,
+        uploader.pipeline(executor) as large,
     ):
         numbers = range(1, MAX_PARTS_IN_FLIGHT + 2)
-        sender = threading.Thread(target=submit_all, args=(greedy, uploader, numbers))
+        sender = threading.Thread(target=submit_all, args=(large, uploader, numbers))
         sender.start()
         uploader.wait_for(lambda: len(uploader.started) == MAX_PARTS_IN_FLIGHT)
-        with uploader.pipeline(executor) as modest:
+        with uploader.pipeline(executor) as small:
             for number in (100, 101, 102):
-                modest.submit(number, uploader.part())
-            assert [part.number for part in modest.wait()] == [100, 101, 102]
+                small.submit(number, uploader.part())
+            assert [part.number for part in small.wait()] == [100, 101, 102]
         assert sorted(uploader.started)[:-3] == list(range(1, MAX_PARTS_IN_FLIGHT + 1))
         gate.set()
         sender.join(PATIENCE)
-        assert len(greedy.wait()) == MAX_PARTS_IN_FLIGHT + 1
+        assert len(large.wait()) == MAX_PARTS_IN_FLIGHT + 1
 
 
-def test_uploads_take_turns_where_slots_are_few(uploader: FakeUploader) -> None:
-    """A part waits for those that were there before it, and for no more of the same upload."""
+def test_uploads_share_a_small_executor_fairly(uploader: FakeUploader) -> None:
+    """A part waits only for parts that were submitted before it."""
     gate = uploader.gate(1)
     with (
-        ThreadPoolExecutor(1) as narrow,
-        uploader.pipeline(narrow) as greedy,
-        uploader.pipeline(narrow) as modest,
+        ThreadPoolExecutor(1) as executor_of_one,
+        uploader.pipeline(executor_of_one) as large,
+        uploader.pipeline(executor_of_one) as small,
     ):
-        submit_all(greedy, uploader, range(1, MAX_PARTS_IN_FLIGHT + 1))
+        submit_all(large, uploader, range(1, MAX_PARTS_IN_FLIGHT + 1))
         later = range(MAX_PARTS_IN_FLIGHT + 1, 2 * MAX_PARTS_IN_FLIGHT)
-        sender = threading.Thread(target=submit_all, args=(greedy, uploader, later))
+        sender = threading.Thread(target=submit_all, args=(large, uploader, later))
         sender.start()
-        modest.submit(100, uploader.part())
+        small.submit(100, uploader.part())
         gate.set()
-        modest.wait()
+        small.wait()
         assert uploader.started.index(100) == MAX_PARTS_IN_FLIGHT
         sender.join(PATIENCE)
-        greedy.wait()
+        large.wait()
 
 
-def test_each_part_is_closed_when_it_has_arrived(
+def test_each_part_is_closed_after_its_upload(
     uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
     gate = uploader.gate(2)
@@ -191,7 +191,7 @@ def test_each_part_is_closed_when_it_has_arrived(
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("UploadPart"), LockLost("gone"), OSError()])
-def test_after_a_failure_nothing_more_is_begun(
+def test_no_upload_starts_after_a_failure(
     uploader: FakeUploader, executor: ThreadPoolExecutor, error: Exception
 ) -> None:
     uploader.errors = {1: error}
@@ -205,10 +205,8 @@ def test_after_a_failure_nothing_more_is_begun(
     assert uploader.spool.memory.available == BUDGET
 
 
-def test_the_first_failure_is_the_news(
-    uploader: FakeUploader, executor: ThreadPoolExecutor
-) -> None:
-    """And not that later parts were not begun because of it."""
+def test_the_first_failure_is_raised(uploader: FakeUploader, executor: ThreadPoolExecutor) -> None:
+    """D-03: and not the error of parts that were skipped because of it."""
     error = StoreUnavailable("UploadPart")
     uploader.errors = {2: error}
     gate = uploader.gate(2)
@@ -220,9 +218,10 @@ def test_the_first_failure_is_the_news(
     assert caught.value is error
 
 
-def test_the_request_is_told_how_far_the_parts_are_without_a_gap(
+def test_progress_covers_the_parts_without_a_gap(
     uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
+    """D-02, D-03."""
     gate = uploader.gate(6)
     with uploader.pipeline(executor) as pipeline:
         submit_all(pipeline, uploader, range(5, 9))
@@ -234,10 +233,10 @@ def test_the_request_is_told_how_far_the_parts_are_without_a_gap(
     assert uploader.reported[-1] == [5, 6, 7, 8, 9]
 
 
-def test_the_request_is_told_nothing_while_the_first_part_is_missing(
+def test_there_is_no_progress_while_the_first_part_is_missing(
     uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
-    """R-42: no parts would reach less far than the tail that the first one swallows."""
+    """R-42: the tail that the first part replaces is longer than no parts."""
     gate = uploader.gate(5)
     with uploader.pipeline(executor) as pipeline:
         submit_all(pipeline, uploader, range(5, 9))
@@ -249,10 +248,10 @@ def test_the_request_is_told_nothing_while_the_first_part_is_missing(
     assert uploader.reported[-1] == [5, 6, 7, 8, 9]
 
 
-def test_leaving_waits_for_what_has_begun(
+def test_leaving_the_context_waits_for_running_uploads(
     uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
-    """Otherwise a part could arrive after the upload's lock has passed on."""
+    """Otherwise a part could arrive after another request has acquired the lock."""
     gate = uploader.gate(1)
     left = threading.Event()
 
@@ -271,10 +270,10 @@ def test_leaving_waits_for_what_has_begun(
     assert left.is_set()
 
 
-def test_what_is_queued_when_the_request_fails_is_not_begun(uploader: FakeUploader) -> None:
+def test_queued_parts_do_not_start_after_the_request_failed(uploader: FakeUploader) -> None:
     gate = uploader.gate(1)
-    with ThreadPoolExecutor(1) as narrow:
-        with suppress(ValueError), uploader.pipeline(narrow) as pipeline:
+    with ThreadPoolExecutor(1) as executor_of_one:
+        with suppress(ValueError), uploader.pipeline(executor_of_one) as pipeline:
             pipeline.submit(1, uploader.part())
             pipeline.submit(2, uploader.part())
             uploader.wait_for(lambda: uploader.started == [1])
@@ -284,13 +283,13 @@ def test_what_is_queued_when_the_request_fails_is_not_begun(uploader: FakeUpload
         assert uploader.spool.memory.available == BUDGET
 
 
-def test_slots_are_shared_and_a_stalled_request_holds_none(uploader: FakeUploader) -> None:
-    """Ten idle uploads do not block an eleventh: a slot is held only while S3 is talked to."""
-    with ThreadPoolExecutor(1) as narrow:
-        idle = [uploader.pipeline(narrow) for _ in range(10)]
+def test_a_stalled_request_occupies_no_worker(uploader: FakeUploader) -> None:
+    """Ten idle uploads do not block another one: a worker is busy only during an S3 call."""
+    with ThreadPoolExecutor(1) as executor_of_one:
+        idle = [uploader.pipeline(executor_of_one) for _ in range(10)]
         for number, pipeline in enumerate(idle):
             pipeline.submit(number, uploader.part())
-        with uploader.pipeline(narrow) as busy:
+        with uploader.pipeline(executor_of_one) as busy:
             busy.submit(100, uploader.part())
             assert [part.number for part in busy.wait()] == [100]
         for pipeline in idle:

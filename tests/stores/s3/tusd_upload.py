@@ -1,4 +1,4 @@
-"""Uploads as tusd leaves them in a bucket: parts of any size, and a tail without a start."""
+"""Uploads as tusd stores them in a bucket: parts of any size, and a tail without a start."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ OBJECT = "24e533e02ec3bc40c387f1a0e460e216"
 
 
 class TusdUpload:
-    """An upload that tusd began.
+    """An upload that tusd created.
 
     Args:
-        sandbox: where.
-        length: of the file; None where the client has not said it.
-        parts: by their numbers, of which some may be missing.
-        tail: the bytes behind the last one.
-        fields: more of its info.
+        sandbox: the part of the bucket to write to.
+        length: the upload's length; None if it is deferred.
+        parts: the parts by number; numbers may be missing.
+        tail: the bytes after the last part.
+        fields: additional fields of the info object.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class TusdUpload:
         sandbox.put(self.key + ".info", json.dumps(info).encode())
 
     def complete(self) -> None:
-        """Make the object, as tusd does with the last byte. It writes nothing down."""
+        """Make the object, as tusd does after the last byte, without recording it."""
         s3, bucket = self._sandbox.admin, self._sandbox.bucket
         listed = s3.list_parts(Bucket=bucket, Key=self.key, UploadId=self.multipart)["Parts"]
         entries: list[CompletedPartTypeDef] = [
-            {"PartNumber": one["PartNumber"], "ETag": one["ETag"]} for one in listed
+            {"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in listed
         ]
         s3.complete_multipart_upload(
             Bucket=bucket,

@@ -1,4 +1,4 @@
-"""Requests to the service over a real bucket, as short as they can be written."""
+"""Shorthand for requests to the upload service over a real bucket."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UnidentifiedLock:
 
 
 class UncachedLocker:
-    """A locker none of whose holders knows what the one before has left."""
+    """A locker whose locks do not identify their holders, so the service caches nothing."""
 
     def __init__(self) -> None:
         self._locker = MemoryLocker(timeout=5)
@@ -53,13 +53,13 @@ class UncachedLocker:
 
 
 class UploadClient:
-    """A process that serves uploads, in a place of the bucket.
+    """Sends requests to a new upload service, which stands for a server process.
 
     Args:
-        sandbox: where.
-        remembers: whether a request may go on from what the one before has left.
-        store: another one than the place's own.
-        on_finish: the application's hook.
+        sandbox: the service's part of the bucket.
+        has_cache: whether the service caches uploads between requests.
+        store: the service's store; None for a new one in the sandbox.
+        on_finish: the app's hook.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class UploadClient:
         )
 
     def create(self, length: int | None, data: bytes | None = None) -> UploadInfo:
-        """A POST, perhaps with data."""
+        """Send a POST, with data unless `data` is None."""
         command = Create(length, Metadata(), has_data=data is not None)
         created = self.service.execute(command, ScriptedBody(data or b""))
         assert isinstance(created, Created)
@@ -88,23 +88,23 @@ class UploadClient:
     def append(
         self, id: UploadId, data: bytes, *, offset: int = 0, length: int | None = None
     ) -> UploadInfo:
-        """A PATCH."""
+        """Send a PATCH."""
         appended = self.service.execute(Append(id, offset, length), ScriptedBody(data))
         assert isinstance(appended, Appended)
         return appended.info
 
     def inspect(self, id: UploadId) -> UploadInfo:
-        """A HEAD."""
+        """Send a HEAD."""
         inspected = self.service.execute(Inspect(id), ScriptedBody())
         assert isinstance(inspected, Inspected)
         return inspected.info
 
     def terminate(self, id: UploadId) -> None:
-        """A DELETE."""
+        """Send a DELETE."""
         self.service.execute(Terminate(id), ScriptedBody())
 
     def download(self, id: UploadId) -> bytes:
-        """A GET."""
+        """Send a GET."""
         outcome = self.service.execute(Download(id), ScriptedBody())
         assert isinstance(outcome, Downloadable)
         return b"".join(outcome.content.read(0, outcome.content.length))
