@@ -1,4 +1,4 @@
-"""How a file is made of others in S3: what is copied, what is sent, and what breaks on the way."""
+"""Concatenation in S3: which bytes are copied, which are uploaded, and what failures leave."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from tus_wsgi.stores.s3.transfers import MAX_CALLS_IN_FLIGHT, map_concurrently
 DATA = random.Random(4).randbytes(3 * PART + 2 * KIB)
 
 SIZES = [2 * PART + 1, 3, 0, PART + 5]
-"""Four partials whose whole has four parts: two inside the first, one with two seams, one inside
-the last."""
+"""Four partial uploads whose final upload has four parts: two lie within the first, one spans three
+of them, and one lies within the last."""
 
 UNREACHABLE = EndpointConnectionError(endpoint_url="http://s3")
 
 
 def slices_of(sizes: list[int]) -> list[bytes]:
-    """The first bytes of DATA in pieces of these sizes."""
-    pieces, start = [], 0
+    """The first bytes of DATA in slices of these sizes."""
+    slices, start = [], 0
     for size in sizes:
-        pieces.append(DATA[start : start + size])
+        slices.append(DATA[start : start + size])
         start += size
-    return pieces
+    return slices
 
 
 @pytest.fixture
@@ -54,25 +54,25 @@ def uploads(sandbox: S3Sandbox) -> ServiceClient:
 
 
 def create_partials(uploads: ServiceClient, sizes: list[int]) -> list[UploadId]:
-    made = [uploads.create_partial(piece) for piece in slices_of(sizes)]
+    made = [uploads.create_partial(content) for content in slices_of(sizes)]
     uploads.events.clear()
     return made
 
 
 def other_process(uploads: ServiceClient, sandbox: S3Sandbox) -> ServiceClient:
-    """The same uploads as another process sees them."""
+    """A client of another process over the same uploads."""
     other = ServiceClient(sandbox.store())
     other.clock = uploads.clock
     return other
 
 
-# -- what is copied, and what is sent --------------------------------------------------------------
+# -- copies and uploads ----------------------------------------------------------------------------
 
 
-def test_s3_copies_what_lies_in_one_partial_and_only_seams_are_sent(
+def test_only_parts_that_span_several_partials_are_uploaded(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    """CO-02, CO-14: ranges of a large partial, two seams in one part, an empty one in between."""
+    """CO-02, CO-14: ranges of a large partial, one part of three partials, an empty partial."""
     ids = create_partials(uploads, SIZES)
     sandbox.calls.clear()
     info = uploads.concatenate(*ids)
@@ -83,10 +83,10 @@ def test_s3_copies_what_lies_in_one_partial_and_only_seams_are_sent(
     assert sandbox.data(info.id) == b"".join(slices_of(SIZES))
 
 
-def test_a_seam_that_falls_on_the_end_of_a_part_needs_no_bytes(
+def test_partials_that_are_whole_parts_are_copied(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    """A partial of exactly a part's size is copied whole: it is too small for a range."""
+    """S3 copies ranges only of objects above 5 MiB, so a partial of a part's size has no range."""
     ids = create_partials(uploads, [PART, PART, 100])
     sandbox.calls.clear()
     info = uploads.concatenate(*ids)
@@ -96,7 +96,7 @@ def test_a_seam_that_falls_on_the_end_of_a_part_needs_no_bytes(
     assert sandbox.data(info.id) == b"".join(slices_of([PART, PART, 100]))
 
 
-def test_what_fits_in_one_part_is_written_in_one_piece(
+def test_a_final_upload_of_one_part_is_written_with_one_put(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     ids = create_partials(uploads, [3, 0, 5])
@@ -109,10 +109,10 @@ def test_what_fits_in_one_part_is_written_in_one_piece(
 
 
 @pytest.mark.parametrize("sizes", [SIZES, [3, 4]], ids=["parts", "one part"])
-def test_the_object_has_the_type_and_the_metadata_of_the_whole(
+def test_the_object_has_the_metadata_of_the_final_upload(
     uploads: ServiceClient, sandbox: S3Sandbox, sizes: list[int]
 ) -> None:
-    """CO-05; tusd loses both where a partial is small."""
+    """CO-05; tusd loses type and metadata if a partial upload is small."""
     metadata = Metadata((("filetype", b"video/mp4"), ("name", b"x")), "filetype dg==,name eA==")
     info = uploads.concatenate(*create_partials(uploads, sizes), metadata=metadata)
     object = sandbox.admin.head_object(Bucket=sandbox.bucket, Key=sandbox.keys.data(info.id))
@@ -121,7 +121,7 @@ def test_the_object_has_the_type_and_the_metadata_of_the_whole(
     assert described == {"filetype": "video/mp4", "name": "x"}
 
 
-def test_looking_at_a_whole_that_waits_costs_a_call_for_each_partial(
+def test_a_head_of_a_waiting_final_upload_takes_a_call_for_each_partial(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     running = uploads.create(3, is_partial=True)
@@ -131,20 +131,20 @@ def test_looking_at_a_whole_that_waits_costs_a_call_for_each_partial(
     assert sandbox.calls.begun == ["GetObject info"] * 4
 
 
-def test_a_partial_of_tusd_s_can_be_joined(uploads: ServiceClient, sandbox: S3Sandbox) -> None:
-    """It never writes down that it finished one."""
+def test_a_partial_upload_of_tusd_can_be_concatenated(
+    uploads: ServiceClient, sandbox: S3Sandbox
+) -> None:
+    """tusd never records that an upload is finished."""
     id = UploadId("tusd1+" + "0" * 32)
     info = UploadInfo(id, 3, concat=Partial())
     record = UploadRecord(info, sandbox.bucket, sandbox.keys.data(id), "0" * 32, plan=None)
     sandbox.put(sandbox.keys.info(id), encode(record))
     sandbox.put(sandbox.keys.data(id), b"abc")
-    joined = uploads.concatenate(id, uploads.create_partial(b"d"))
-    assert sandbox.data(joined.id) == b"abcd"
+    final = uploads.concatenate(id, uploads.create_partial(b"d"))
+    assert sandbox.data(final.id) == b"abcd"
 
 
-def test_a_whole_that_tusd_made_is_found_finished(
-    uploads: ServiceClient, sandbox: S3Sandbox
-) -> None:
+def test_a_final_upload_of_tusd_is_finished(uploads: ServiceClient, sandbox: S3Sandbox) -> None:
     id = UploadId("tusd2+" + "0" * 32)
     info = UploadInfo(id, 3, concat=Final((UploadId("gone"),)))
     record = UploadRecord(info, sandbox.bucket, sandbox.keys.data(id), "0" * 32, plan=None)
@@ -153,28 +153,30 @@ def test_a_whole_that_tusd_made_is_found_finished(
     assert uploads.inspect(id).is_finished
 
 
-def test_hundreds_of_partials_are_joined(uploads: ServiceClient, sandbox: S3Sandbox) -> None:
-    """CO-13: each of them looked at and read, several at once; three S3 calls each."""
+def test_hundreds_of_partials_are_concatenated(uploads: ServiceClient, sandbox: S3Sandbox) -> None:
+    """CO-13: with at most three S3 calls for each."""
     size, count = 11, 200
-    pieces = [DATA[start : start + size] for start in range(0, count * size, size)]
+    slices = [DATA[start : start + size] for start in range(0, count * size, size)]
     ids = [UploadId(f"p{number}") for number in range(count)]
 
-    def write(id: UploadId, piece: bytes) -> None:
+    def write(id: UploadId, content: bytes) -> None:
         info = UploadInfo(id, size, size, state=State.FINISHED, concat=Partial())
         record = UploadRecord(info, sandbox.bucket, sandbox.keys.data(id), None, PartPlan(PART))
         sandbox.put(sandbox.keys.info(id), encode(record))
-        sandbox.put(sandbox.keys.data(id), piece)
+        sandbox.put(sandbox.keys.data(id), content)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, ids, pieces))
+        list(pool.map(write, ids, slices))
     sandbox.calls.clear()
     info = uploads.concatenate(*ids)
-    assert sandbox.data(info.id) == b"".join(pieces)
+    assert sandbox.data(info.id) == b"".join(slices)
     assert len(sandbox.calls.begun) <= 3 * count + 5
 
 
-def test_no_more_than_a_part_is_held_for_a_seam(sandbox: S3Sandbox, tmp_path: Path) -> None:
-    """With no memory for parts, they are on disk; and only pieces are in memory."""
+def test_an_uploaded_part_is_not_buffered_in_memory_if_there_is_no_budget(
+    sandbox: S3Sandbox, tmp_path: Path
+) -> None:
+    """Without a memory budget, parts are on disk and only chunks in memory."""
     uploads = ServiceClient(sandbox.store(spool=Spool(0, str(tmp_path))))
     ids = create_partials(uploads, SIZES)
     tracemalloc.start()
@@ -187,11 +189,11 @@ def test_no_more_than_a_part_is_held_for_a_seam(sandbox: S3Sandbox, tmp_path: Pa
     assert sandbox.data(info.id) == b"".join(slices_of(SIZES))
 
 
-# -- what breaks on the way ------------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 class ProcessDied(BaseException):
-    """The process ended here."""
+    """The process was killed."""
 
 
 CALLS = [
@@ -201,10 +203,10 @@ CALLS = [
 
 
 @pytest.mark.parametrize("call", ["GetObject info", *CALLS])
-def test_a_fault_leaves_the_partials_and_nothing_else(
+def test_a_failure_leaves_only_the_partials(
     uploads: ServiceClient, sandbox: S3Sandbox, call: str
 ) -> None:
-    """The client knows no URL to go on with, so it will begin again."""
+    """D-13: the client knows no URL to resume from, so it creates another final upload."""
     ids = create_partials(uploads, SIZES)
     names = sandbox.list_keys()
     with sandbox.calls.failing(UNREACHABLE, call), pytest.raises(StoreUnavailable):
@@ -217,7 +219,7 @@ def test_a_fault_leaves_the_partials_and_nothing_else(
 
 @contextmanager
 def failing_call(sandbox: S3Sandbox, number: int, how: str) -> Iterator[None]:
-    """Let the call of this number fail before it reaches S3, or let its answer be lost."""
+    """Let the call of this number fail before it reaches S3, or lose its response."""
     count = itertools.count()
     event = "before-call.s3" if how == "refused" else "after-call.s3"
 
@@ -236,8 +238,8 @@ def failing_call(sandbox: S3Sandbox, number: int, how: str) -> Iterator[None]:
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["refused", "lost"])
-def test_any_call_may_fail(uploads: ServiceClient, sandbox: S3Sandbox, how: str) -> None:
-    """Whatever is left of the attempt becomes the file, or is nothing; and no fault is final."""
+def test_any_call_can_fail(uploads: ServiceClient, sandbox: S3Sandbox, how: str) -> None:
+    """Each upload that a failure leaves can be finished, and a retry succeeds."""
     sizes = [2 * PART + 1, 3, PART + 5]
     ids, data = create_partials(uploads, sizes), b"".join(slices_of(sizes))
     sandbox.calls.clear()
@@ -263,15 +265,15 @@ def test_any_call_may_fail(uploads: ServiceClient, sandbox: S3Sandbox, how: str)
 
 
 def list_ids(sandbox: S3Sandbox) -> set[UploadId]:
-    """The uploads that anybody can find."""
+    """The ids of all uploads in the sandbox."""
     return {UploadId(name[:-5]) for name in sandbox.list_keys() if name.endswith(".info")}
 
 
 @pytest.mark.parametrize("call", CALLS[3:])
-def test_whoever_looks_after_a_death_goes_on(
+def test_the_next_request_resumes_after_a_kill(
     uploads: ServiceClient, sandbox: S3Sandbox, call: str
 ) -> None:
-    """The record names the partials; what is there already is not copied again."""
+    """D-13: the record names the partials; existing parts are not copied again."""
     ids = create_partials(uploads, SIZES)
 
     def die(one: Call) -> None:
@@ -293,10 +295,10 @@ def test_whoever_looks_after_a_death_goes_on(
     assert sandbox.list_multiparts() == []
 
 
-def test_a_death_after_the_object_was_made_costs_no_second_one(
+def test_a_kill_after_the_completion_does_not_repeat_it(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    """Also where the partials are gone by then."""
+    """D-05: even if the partials were deleted meanwhile."""
     ids = create_partials(uploads, SIZES)
     completed: list[Call] = []
 
@@ -318,21 +320,21 @@ def test_a_death_after_the_object_was_made_costs_no_second_one(
 
 
 @pytest.mark.parametrize("sizes", [SIZES, [3, 4]], ids=["parts", "one part"])
-@pytest.mark.parametrize("doing", ["remove", "replace"])
-def test_a_partial_that_goes_meanwhile_never_gets_into_the_object(
-    uploads: ServiceClient, sandbox: S3Sandbox, sizes: list[int], doing: str
+@pytest.mark.parametrize("change", ["delete", "replace"])
+def test_a_partial_that_is_changed_meanwhile_never_gets_into_the_object(
+    uploads: ServiceClient, sandbox: S3Sandbox, sizes: list[int], change: str
 ) -> None:
-    """Every copy and every reading names the version that was looked at."""
+    """Every copy and every read names the ETag that was looked up."""
     ids = create_partials(uploads, sizes)
     key = sandbox.keys.data(ids[0])
 
-    def change() -> None:
-        if doing == "remove":
+    def apply_change() -> None:
+        if change == "delete":
             sandbox.delete(key)
         else:
             sandbox.put(key, bytes(sizes[0]))
 
-    once = call_once(change)
+    once = call_once(apply_change)
     first = "CreateMultipartUpload" if len(sizes) > 2 else "GetObject data"
     sandbox.calls.before = lambda call: once() if first in (str(call), call.operation) else None
     names = sandbox.list_keys()
@@ -342,10 +344,10 @@ def test_a_partial_that_goes_meanwhile_never_gets_into_the_object(
     assert set(sandbox.list_keys()) <= set(names)
 
 
-def test_a_partial_that_goes_while_the_whole_waits_makes_an_end_of_it(
+def test_a_partial_that_is_deleted_while_the_final_waits_makes_it_gone(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    """CU-03: also in the moment when it is made."""
+    """CU-03: also during the concatenation."""
     running = uploads.create(3, is_partial=True)
     info = uploads.concatenate(*create_partials(uploads, SIZES), running)
     uploads.append(running, 0, b"abc")
@@ -360,7 +362,7 @@ def test_a_partial_that_goes_while_the_whole_waits_makes_an_end_of_it(
         uploads.inspect(info.id)
 
 
-def test_a_partial_whose_object_is_not_what_was_uploaded_is_refused(
+def test_a_partial_whose_object_has_another_size_is_refused(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
     (partial,) = create_partials(uploads, [10])
@@ -370,9 +372,10 @@ def test_a_partial_whose_object_is_not_what_was_uploaded_is_refused(
     assert set(sandbox.list_keys()) == {partial, partial + ".info"}
 
 
-def test_a_refusal_of_the_application_leaves_the_object_to_be_tried_again(
+def test_on_finish_is_retried_without_making_the_object_again(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
+    """D-06."""
     ids = create_partials(uploads, SIZES)
     uploads.finish_errors = [RuntimeError("not today")]
     with pytest.raises(OnFinishFailed):
@@ -383,9 +386,10 @@ def test_a_refusal_of_the_application_leaves_the_object_to_be_tried_again(
     assert not any(call.startswith("UploadPart") for call in sandbox.calls.begun)
 
 
-def test_the_record_is_there_before_the_first_part(
+def test_the_record_is_written_before_the_first_part(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
+    """D-13."""
     ids = create_partials(uploads, SIZES)
     sandbox.calls.clear()
     uploads.concatenate(*ids)
@@ -395,18 +399,18 @@ def test_the_record_is_there_before_the_first_part(
     assert written < first
 
 
-# -- several calls at once -------------------------------------------------------------------------
+# -- concurrent calls ------------------------------------------------------------------------------
 
 
-def test_results_come_in_order_and_not_too_many_at_once() -> None:
+def test_results_are_in_order_and_calls_in_flight_are_limited() -> None:
     running: list[int] = []
-    most: list[int] = []
+    running_counts: list[int] = []
     mutex = threading.Lock()
 
     def square(number: int) -> int:
         with mutex:
             running.append(number)
-            most.append(len(running))
+            running_counts.append(len(running))
         time.sleep(0.001 * (number % 3))
         with mutex:
             running.remove(number)
@@ -417,10 +421,10 @@ def test_results_come_in_order_and_not_too_many_at_once() -> None:
         map_concurrently(pool, square, range(100)) as results,
     ):
         assert list(results) == [number * number for number in range(100)]
-    assert max(most) <= MAX_CALLS_IN_FLIGHT
+    assert max(running_counts) <= MAX_CALLS_IN_FLIGHT
 
 
-def test_nothing_begins_after_a_failure() -> None:
+def test_no_call_begins_after_a_failure() -> None:
     begun: list[int] = []
 
     def fail(number: int) -> None:
@@ -437,7 +441,7 @@ def test_nothing_begins_after_a_failure() -> None:
     assert len(begun) <= 4 + MAX_CALLS_IN_FLIGHT
 
 
-def test_whoever_stops_listening_waits_for_what_has_begun() -> None:
+def test_leaving_the_context_waits_for_running_calls() -> None:
     ended: list[int] = []
 
     def slow(number: int) -> int:
@@ -457,7 +461,7 @@ def test_whoever_stops_listening_waits_for_what_has_begun() -> None:
 
 
 def sweep(uploads: ServiceClient, sandbox: S3Sandbox, max_size: int = TIB) -> dict[str, ActionKind]:
-    """What one sweep does, by the names of the uploads."""
+    """Sweep once; return the results by the names of the uploads."""
     policy = SweepPolicy(
         now=uploads.clock,
         min_age=0.0,
@@ -476,10 +480,10 @@ def sweep(uploads: ServiceClient, sandbox: S3Sandbox, max_size: int = TIB) -> di
     return {action.name: action.kind for action in actions}
 
 
-def test_the_sweep_makes_a_whole_whose_parts_are_all_there(
+def test_the_sweep_finishes_a_final_upload_whose_partials_are_finished(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    """CU-02: for a client that does not come back to look."""
+    """CU-02: for a client that sends no further request."""
     running = uploads.create(3, is_partial=True)
     info = uploads.concatenate(uploads.create_partial(b"abc"), running)
     assert sweep(uploads, sandbox) == {}
@@ -490,10 +494,10 @@ def test_the_sweep_makes_a_whole_whose_parts_are_all_there(
     assert sweep(uploads, sandbox) == {}
 
 
-def test_the_sweep_makes_no_whole_that_is_larger_than_allowed(
+def test_the_sweep_does_not_finish_a_final_upload_above_the_limit(
     uploads: ServiceClient, sandbox: S3Sandbox
 ) -> None:
-    """CU-02: partials of unknown length may grow after the whole was begun."""
+    """CU-02: partials of deferred length may grow after the final upload was created."""
     growing = uploads.create(None, is_partial=True)
     info = uploads.concatenate(growing)
     uploads.append(growing, 0, b"abcdef", length=6)
@@ -502,7 +506,7 @@ def test_the_sweep_makes_no_whole_that_is_larger_than_allowed(
     assert sweep(uploads, sandbox, max_size=6) == {info.id: ActionKind.FINISHED}
 
 
-def test_a_whole_that_is_finished_stays_so_where_the_limit_is_lowered(
+def test_a_finished_final_upload_stays_finished_if_the_limit_is_lowered(
     uploads: ServiceClient,
 ) -> None:
     info = uploads.concatenate(uploads.create_partial(b"abc"), uploads.create_partial(b"def"))
@@ -511,8 +515,8 @@ def test_a_whole_that_is_finished_stays_so_where_the_limit_is_lowered(
     assert uploads.content(info.id) == b"abcdef"
 
 
-def test_the_sweep_removes_what_has_lapsed_and_no_finished_part(sandbox: S3Sandbox) -> None:
-    """EX-01, CU-03: a whole that waits in vain, with its parts or without."""
+def test_the_sweep_deletes_expired_uploads_and_no_finished_partial(sandbox: S3Sandbox) -> None:
+    """EX-01, CU-03: including final uploads that wait for a partial upload."""
     uploads = ServiceClient(sandbox.store(), lifetime=100.0)
     finished, running = uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)
     lost = uploads.create(3, is_partial=True)

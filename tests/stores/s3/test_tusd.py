@@ -1,4 +1,4 @@
-"""Uploads that tusd began go on here, whatever state it has left them in (`tusd.md`, 9.2)."""
+"""Resume uploads that tusd created, in any state (`tusd.md`, 9.2)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tus_wsgi.stores.s3.upload import S3Upload
 FILE = random.Random(5).randbytes(4 * PART + 777)
 S3_DOWN = EndpointConnectionError(endpoint_url="http://nowhere")
 
-ODD = [PART + 1000, PART, PART + 7]
-"""tusd cuts a part where a request ends, if it is large enough."""
+SIZES = [PART + 1000, PART, PART + 7]
+"""tusd ends a part where a request ends, if the part is large enough."""
 
 
 def split(*sizes: int) -> dict[int, bytes]:
-    """The parts 1, 2, ... of the file, of these sizes."""
+    """The parts 1, 2, ... of FILE with these sizes."""
     parts: dict[int, bytes] = {}
     start = 0
     for number, size in enumerate(sizes, 1):
@@ -34,9 +34,9 @@ def split(*sizes: int) -> dict[int, bytes]:
     return parts
 
 
-def test_parts_of_any_size_are_gone_on_from(sandbox: S3Sandbox) -> None:
-    tusd = TusdUpload(sandbox, len(FILE), split(*ODD), FILE[sum(ODD) : sum(ODD) + 9])
-    offset = sum(ODD) + 9
+def test_an_upload_with_parts_of_any_size_is_resumed(sandbox: S3Sandbox) -> None:
+    tusd = TusdUpload(sandbox, len(FILE), split(*SIZES), FILE[sum(SIZES) : sum(SIZES) + 9])
+    offset = sum(SIZES) + 9
     info = UploadClient(sandbox).inspect(tusd.id)
     assert (info.offset, info.length) == (offset, len(FILE))
     assert info.metadata.text("filename") == "menü.txt"
@@ -48,7 +48,7 @@ def test_parts_of_any_size_are_gone_on_from(sandbox: S3Sandbox) -> None:
     assert sandbox.list_keys() == [tusd.object_id, tusd.object_id + ".info"]
 
 
-def test_an_upload_that_tusd_finished_is_finished_here(sandbox: S3Sandbox) -> None:
+def test_an_upload_that_tusd_finished_is_finished(sandbox: S3Sandbox) -> None:
     tusd = TusdUpload(sandbox, 10, split(10))
     tusd.complete()
     assert UploadClient(sandbox).inspect(tusd.id).is_finished
@@ -57,11 +57,9 @@ def test_an_upload_that_tusd_finished_is_finished_here(sandbox: S3Sandbox) -> No
     assert sandbox.list_keys() == []
 
 
-@pytest.mark.parametrize("came", [0, 10], ids=["begun", "whole"])
-def test_an_older_file_of_the_name_that_somebody_chose_is_left_alone(
-    sandbox: S3Sandbox, came: int
-) -> None:
-    """tusd's hooks may choose a key, at which a file lies until the upload replaces it."""
+@pytest.mark.parametrize("received", [0, 10], ids=["begun", "whole"])
+def test_an_older_file_at_a_chosen_key_is_not_deleted(sandbox: S3Sandbox, received: int) -> None:
+    """D-12: tusd's hooks may choose a key that an older file has until the upload replaces it."""
     older = "avatars/me.png"
     sandbox.put(sandbox.prefix + older, b"older")
     chosen = {"Bucket": sandbox.bucket, "Key": sandbox.prefix + older, "Type": "s3store"}
@@ -70,23 +68,23 @@ def test_an_older_file_of_the_name_that_somebody_chose_is_left_alone(
     id = UploadId("chosen")
     record = {"ID": id, "Size": 10, "MetaData": {}, "Storage": chosen}
     sandbox.put(sandbox.prefix + "chosen.info", json.dumps(record).encode())
-    if came:
-        UploadClient(sandbox).append(id, FILE[:came])
-        assert sandbox.get(sandbox.prefix + older) == FILE[:came]
+    if received:
+        UploadClient(sandbox).append(id, FILE[:received])
+        assert sandbox.get(sandbox.prefix + older) == FILE[:received]
     UploadClient(sandbox).terminate(id)
-    assert sandbox.list_keys() == ([] if came else [older])
+    assert sandbox.list_keys() == ([] if received else [older])
 
 
-@pytest.mark.parametrize("alone", [False, True], ids=["with bytes", "alone"])
+@pytest.mark.parametrize("is_empty", [False, True], ids=["with bytes", "without bytes"])
 @pytest.mark.parametrize("parts", [[], [PART + 1000]], ids=["a tail", "a part and a tail"])
-def test_a_length_that_tusd_was_not_told_is_told_here(
-    sandbox: S3Sandbox, parts: list[int], *, alone: bool
+def test_the_deferred_length_of_a_tusd_upload_can_be_declared(
+    sandbox: S3Sandbox, parts: list[int], *, is_empty: bool
 ) -> None:
-    """W5: its tail was lost then."""
+    """W5: tusd loses its tail then."""
     length = sum(parts) + 500
     tusd = TusdUpload(sandbox, None, split(*parts), FILE[sum(parts) : sum(parts) + 11])
     offset = sum(parts) + 11
-    if alone:
+    if is_empty:
         UploadClient(sandbox).append(tusd.id, FILE[offset:length], offset=offset)
         assert not UploadClient(sandbox).inspect(tusd.id).is_full
         offset = length
@@ -97,34 +95,32 @@ def test_a_length_that_tusd_was_not_told_is_told_here(
 
 
 @pytest.mark.parametrize("tail", [0, 9], ids=["parts", "parts and a tail"])
-def test_what_is_full_and_was_never_completed_is_completed_by_whoever_looks(
+def test_a_full_upload_that_tusd_never_completed_is_completed_by_a_head(
     sandbox: S3Sandbox, tail: int
 ) -> None:
-    """W6: tusd calls it complete, makes no object, and tells nobody."""
-    told: list[FinishedUpload] = []
-    length = sum(ODD) + tail
-    tusd = TusdUpload(sandbox, length, split(*ODD), FILE[sum(ODD) : length])
+    """W6: tusd reports it as complete but makes no object and calls no hook."""
+    notified: list[FinishedUpload] = []
+    length = sum(SIZES) + tail
+    tusd = TusdUpload(sandbox, length, split(*SIZES), FILE[sum(SIZES) : length])
     for _ in range(2):
-        assert UploadClient(sandbox, on_finish=told.append).inspect(tusd.id).is_finished
+        assert UploadClient(sandbox, on_finish=notified.append).inspect(tusd.id).is_finished
     assert sandbox.data(tusd.id) == FILE[:length]
-    assert [one.length for one in told] == [length]
+    assert [one.length for one in notified] == [length]
     assert sandbox.list_keys() == [tusd.object_id, tusd.object_id + ".info"]
     assert sandbox.list_multiparts() == []
 
 
 @pytest.mark.parametrize("second", [PART, PART + 777, PART + 4000, 2 * PART - 223])
-def test_a_part_behind_a_gap_counts_for_nothing_now_and_later(
-    sandbox: S3Sandbox, second: int
-) -> None:
-    """W1: part 2 failed, and part 3 did not. What part 3 holds depends on how long part 2 was.
+def test_a_part_after_a_gap_never_counts(sandbox: S3Sandbox, second: int) -> None:
+    """D-02, W1: part 2 failed but part 3 did not; the bytes of part 3 depend on part 2's size.
 
-    With the last of these sizes it is as long as part 3 is going to be, and holds other bytes.
+    With the last of these sizes, tusd's part 3 has the size of the new part 3 but other bytes.
     """
     first = PART + 1000
     parts = split(first, second, PART)
     tusd = TusdUpload(sandbox, len(FILE), {1: parts[1], 3: parts[3]}, b"")
     assert UploadClient(sandbox).inspect(tusd.id).offset == first
-    # So many that part 2 is full, wherever it ends, and part 3 is not.
+    # Enough bytes to fill part 2, wherever it ends, but not part 3.
     stop = first + PART + 3000
     stored = UploadClient(sandbox).append(tusd.id, FILE[first:stop], offset=first).offset
     assert stored == UploadClient(sandbox).inspect(tusd.id).offset == stop
@@ -133,12 +129,12 @@ def test_a_part_behind_a_gap_counts_for_nothing_now_and_later(
 
 
 @pytest.mark.parametrize("step", ["GetObject info", "ListParts data", "HeadObject tail"])
-@pytest.mark.parametrize("when", ["before", "adopting"])
-def test_a_fault_while_it_is_taken_over_costs_nothing(
+@pytest.mark.parametrize("when", ["before", "assigning"])
+def test_a_failure_while_the_plan_is_assigned_loses_nothing(
     sandbox: S3Sandbox, step: str, when: str
 ) -> None:
-    tusd = TusdUpload(sandbox, len(FILE), split(*ODD), FILE[sum(ODD) : sum(ODD) + 9])
-    offset = sum(ODD) + 9
+    tusd = TusdUpload(sandbox, len(FILE), split(*SIZES), FILE[sum(SIZES) : sum(SIZES) + 9])
+    offset = sum(SIZES) + 9
     failing = step if when == "before" else "PutObject info"
     with sandbox.calls.failing(S3_DOWN, failing), pytest.raises(Unavailable):
         UploadClient(sandbox).append(tusd.id, FILE[offset : offset + 5], offset=offset)
@@ -148,9 +144,9 @@ def test_a_fault_while_it_is_taken_over_costs_nothing(
 
 
 @pytest.mark.parametrize("step", ["UploadPart 4", "PutObject info", "CompleteMultipartUpload data"])
-def test_a_fault_while_it_is_completed_is_made_up_for(sandbox: S3Sandbox, step: str) -> None:
-    length = sum(ODD) + 9
-    tusd = TusdUpload(sandbox, length, split(*ODD), FILE[sum(ODD) : length])
+def test_a_failed_completion_is_repeated(sandbox: S3Sandbox, step: str) -> None:
+    length = sum(SIZES) + 9
+    tusd = TusdUpload(sandbox, length, split(*SIZES), FILE[sum(SIZES) : length])
     with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
         UploadClient(sandbox).inspect(tusd.id)
     assert UploadClient(sandbox).inspect(tusd.id).is_finished
@@ -165,10 +161,10 @@ def patch(client: UploadClient, id: UploadId) -> object:
     "act", [UploadClient.inspect, patch, UploadClient.terminate, UploadClient.download]
 )
 @pytest.mark.parametrize("suffix", ["", "+another", "+"])
-def test_an_id_with_another_upload_id_is_nobody_s(
+def test_an_id_with_another_upload_id_is_not_found(
     sandbox: S3Sandbox, act: Callable[[UploadClient, UploadId], object], suffix: str
 ) -> None:
-    """W3, W4: tusd says that it is complete, or removes the object."""
+    """D-12, W3, W4: tusd reports such an upload as complete, or deletes the object."""
     tusd = TusdUpload(sandbox, len(FILE), split(PART + 1000), b"tail")
     before = (sandbox.list_keys(), sandbox.list_multiparts())
     with pytest.raises(UploadNotFound):
@@ -176,17 +172,18 @@ def test_an_id_with_another_upload_id_is_nobody_s(
     assert (sandbox.list_keys(), sandbox.list_multiparts()) == before
 
 
-def test_an_id_with_another_upload_id_is_no_piece_of_a_file(sandbox: S3Sandbox) -> None:
+def test_an_id_with_another_upload_id_is_no_partial_upload(sandbox: S3Sandbox) -> None:
+    """D-12."""
     tusd = TusdUpload(sandbox, 500, split(500), IsPartial=True)
     tusd.complete()
-    foreign = UploadId(tusd.object_id + "+another")
-    assert join(sandbox, tusd.id).info.is_full
+    other_id = UploadId(tusd.object_id + "+another")
+    assert create_final(sandbox, tusd.id).info.is_full
     with pytest.raises(InvalidPartial):
-        join(sandbox, foreign)
+        create_final(sandbox, other_id)
 
 
-def join(sandbox: S3Sandbox, partial: UploadId) -> S3Upload:
-    """A final upload of one piece, as far as it can be seen."""
+def create_final(sandbox: S3Sandbox, partial: UploadId) -> S3Upload:
+    """A final upload of one partial upload, with its offset loaded."""
     info = UploadInfo(UploadId("final"), None, metadata=Metadata(), concat=Final((partial,), ""))
     upload = sandbox.store().create(info, record_now=False)
     upload.load_offset()

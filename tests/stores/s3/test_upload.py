@@ -1,4 +1,4 @@
-"""The rules that keep bytes safe in S3, against what may happen between any two calls."""
+"""The durability rules of `S3Upload`, against failures between any two S3 calls."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ S3_DOWN = EndpointConnectionError(endpoint_url="http://nowhere")
 
 
 def held() -> None:
-    """The lock is ours."""
+    """Do nothing: the lock is held."""
 
 
 def create(sandbox: S3Sandbox, length: int | None, data: bytes = b"") -> Upload:
-    """An upload with some bytes in it, by a process that has ended since."""
+    """Create an upload, and append some bytes, in a process that has ended since."""
     upload = sandbox.store().create(UploadInfo(ID, length), record_now=True)
     if data:
         upload.append(ScriptedBody(data), held)
@@ -50,14 +50,14 @@ def create(sandbox: S3Sandbox, length: int | None, data: bytes = b"") -> Upload:
 
 
 def reopen(sandbox: S3Sandbox, store: S3Store | None = None) -> Upload:
-    """The upload, as the next process finds it."""
+    """Open the upload in another process."""
     upload = (store or sandbox.store()).open(ID)
     upload.load_offset()
     return upload
 
 
 def complete(upload: Upload, data: bytes = b"") -> None:
-    """Bring what is missing of the data, and finish."""
+    """Append the rest of the data, and finish."""
     upload.append(ScriptedBody(data[upload.info.offset :]), held)
     upload.assemble(held)
     upload.finish(held, may_defer=False)
@@ -72,9 +72,10 @@ def read_info(sandbox: S3Sandbox) -> dict[str, object]:
 # -- the order of calls ----------------------------------------------------------------------------
 
 
-def test_a_tail_is_replaced_after_the_part_that_swallowed_it_is_confirmed(
+def test_a_tail_is_replaced_after_the_part_with_its_bytes_is_confirmed(
     sandbox: S3Sandbox,
 ) -> None:
+    """D-04."""
     create(sandbox, len(LARGE), LARGE[:5])
     upload = reopen(sandbox)
     sandbox.calls.clear()
@@ -82,9 +83,10 @@ def test_a_tail_is_replaced_after_the_part_that_swallowed_it_is_confirmed(
     assert sandbox.calls.when("end", "UploadPart 1") < sandbox.calls.when("begin", "PutObject tail")
 
 
-def test_a_tail_is_removed_after_the_object_that_swallowed_it_is_confirmed(
+def test_a_tail_is_deleted_after_the_object_with_its_bytes_is_confirmed(
     sandbox: S3Sandbox,
 ) -> None:
+    """D-04."""
     create(sandbox, len(SMALL), SMALL[:5])
     upload = reopen(sandbox)
     sandbox.calls.clear()
@@ -94,7 +96,8 @@ def test_a_tail_is_removed_after_the_object_that_swallowed_it_is_confirmed(
     assert sandbox.list_keys() == [ID, ID + ".info"]
 
 
-def test_a_tail_is_removed_after_the_last_part_is_confirmed(sandbox: S3Sandbox) -> None:
+def test_a_tail_is_deleted_after_the_last_part_is_confirmed(sandbox: S3Sandbox) -> None:
+    """D-04."""
     create(sandbox, len(LARGE), LARGE[: 2 * PART + 5])
     upload = reopen(sandbox)
     sandbox.calls.clear()
@@ -104,8 +107,8 @@ def test_a_tail_is_removed_after_the_last_part_is_confirmed(sandbox: S3Sandbox) 
     assert sandbox.list_keys() == [ID, ID + ".info"]
 
 
-def test_an_upload_is_recorded_before_any_byte_of_it_is_stored(sandbox: S3Sandbox) -> None:
-    """What nobody can find nobody can remove."""
+def test_the_record_is_written_before_the_first_byte_is_stored(sandbox: S3Sandbox) -> None:
+    """D-13: otherwise no request could find and delete the bytes."""
     for length, first in ((len(SMALL), "PutObject data"), (None, "PutObject tail")):
         sandbox.calls.clear()
         upload = sandbox.store().create(UploadInfo(ID, length), record_now=False)
@@ -115,7 +118,8 @@ def test_an_upload_is_recorded_before_any_byte_of_it_is_stored(sandbox: S3Sandbo
         sandbox.store().open(ID).terminate(held)
 
 
-def test_finished_is_recorded_after_the_object_was_looked_at(sandbox: S3Sandbox) -> None:
+def test_finished_is_recorded_after_the_object_was_verified(sandbox: S3Sandbox) -> None:
+    """D-05, D-06."""
     upload = create(sandbox, len(LARGE), LARGE)
     sandbox.calls.clear()
     upload.assemble(held)
@@ -129,8 +133,8 @@ def test_finished_is_recorded_after_the_object_was_looked_at(sandbox: S3Sandbox)
     assert (read_info(sandbox)["State"], read_info(sandbox)["Offset"]) == ("finished", len(LARGE))
 
 
-def test_terminating_aborts_first_and_removes_the_record_last(sandbox: S3Sandbox) -> None:
-    """So whatever fails can be tried again, and nothing is left that nobody knows of."""
+def test_a_termination_aborts_first_and_deletes_the_record_last(sandbox: S3Sandbox) -> None:
+    """D-13: so a failed termination can be retried, and nothing leaks."""
     create(sandbox, len(LARGE), LARGE[: PART + 5])
     steps = ["AbortMultipartUpload data", "DeleteObject tail", "DeleteObject data"]
     for step in [*steps, "DeleteObject info"]:
@@ -141,14 +145,12 @@ def test_terminating_aborts_first_and_removes_the_record_last(sandbox: S3Sandbox
     assert sandbox.list_keys() == sandbox.list_multiparts() == []
 
 
-# -- faults ----------------------------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])
-def test_a_part_that_fails_costs_what_is_behind_it_and_nothing_else(
-    sandbox: S3Sandbox, failing: int
-) -> None:
-    """Parts behind a gap count for nothing; they hold the right bytes, and are sent again."""
+def test_a_failed_part_loses_only_the_bytes_after_it(sandbox: S3Sandbox, failing: int) -> None:
+    """D-01, D-02: parts after a gap do not count; the client sends the same bytes again."""
     upload = create(sandbox, len(LARGE))
     with sandbox.calls.failing(S3_DOWN, f"UploadPart {failing}"), pytest.raises(StoreUnavailable):
         upload.append(ScriptedBody(LARGE), held)
@@ -159,7 +161,8 @@ def test_a_part_that_fails_costs_what_is_behind_it_and_nothing_else(
     assert sandbox.data(ID) == LARGE
 
 
-def test_a_gap_ends_the_run(sandbox: S3Sandbox) -> None:
+def test_parts_after_a_gap_do_not_count(sandbox: S3Sandbox) -> None:
+    """D-02."""
     tiny = sandbox.store(limits=TINY).create(UploadInfo(ID, 95), record_now=True)
     tiny.append(ScriptedBody(SMALL * 2), held)
     multipart = str(read_info(sandbox)["Storage"]["MultipartUpload"])  # type: ignore[index]
@@ -173,9 +176,10 @@ def test_a_gap_ends_the_run(sandbox: S3Sandbox) -> None:
     assert reopen(sandbox).info.offset == 20
 
 
-def test_an_acknowledged_tail_survives_the_failure_of_the_part_that_swallows_it(
+def test_an_acknowledged_tail_survives_the_failure_of_its_part(
     sandbox: S3Sandbox,
 ) -> None:
+    """D-03, D-04."""
     create(sandbox, len(LARGE), LARGE[:5])
     with sandbox.calls.failing(S3_DOWN, "UploadPart 1"), pytest.raises(StoreUnavailable):
         reopen(sandbox).append(ScriptedBody(LARGE[5:]), held)
@@ -187,9 +191,10 @@ def test_an_acknowledged_tail_survives_the_failure_of_the_part_that_swallows_it(
 @pytest.mark.parametrize(
     "step", ["CreateMultipartUpload data", "PutObject info", "UploadPart 1", "PutObject tail"]
 )
-def test_an_acknowledged_tail_survives_a_failure_on_the_way_to_the_first_part(
+def test_an_acknowledged_tail_survives_a_failure_before_the_first_part(
     sandbox: S3Sandbox, step: str
 ) -> None:
+    """D-03, D-04, D-09."""
     create(sandbox, None, LARGE[:5])
     with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
         reopen(sandbox).append(ScriptedBody(LARGE[5 : PART + 9]), held)
@@ -199,12 +204,13 @@ def test_an_acknowledged_tail_survives_a_failure_on_the_way_to_the_first_part(
     upload.declare_length(len(LARGE), held)
     complete(reopen(sandbox), LARGE)
     assert sandbox.data(ID) == LARGE
-    # A record whose write met silence may yet arrive and name its multipart upload, so that one is
-    # not aborted: a sweep removes it once no record can name it any more.
+    # D-09: a record whose write was not answered may still be written and name its multipart
+    # upload, so that is not aborted. The sweep aborts it once no record can name it.
     assert len(sandbox.list_multiparts()) == (1 if step == "PutObject info" else 0)
 
 
-def test_a_creation_that_fails_leaves_nothing(sandbox: S3Sandbox) -> None:
+def test_a_failed_creation_leaves_nothing(sandbox: S3Sandbox) -> None:
+    """D-13."""
     for step in ("CreateMultipartUpload data", "PutObject info"):
         with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
             create(sandbox, len(LARGE))
@@ -223,7 +229,7 @@ STEPS: dict[str, Callable[[Upload], object]] = {
 
 @pytest.mark.parametrize("budget", [0, 64 * KIB, 4 * PART])
 @pytest.mark.parametrize("step", STEPS)
-def test_memory_is_given_back_whatever_fails(sandbox: S3Sandbox, step: str, budget: int) -> None:
+def test_memory_is_released_after_any_failure(sandbox: S3Sandbox, step: str, budget: int) -> None:
     may_defer = step in ("CreateMultipartUpload data", "PutObject info")
     create(sandbox, None if may_defer else len(LARGE), LARGE[:5])
     spool = Spool(budget)
@@ -233,9 +239,11 @@ def test_memory_is_given_back_whatever_fails(sandbox: S3Sandbox, step: str, budg
     assert spool.memory.available == budget
 
 
-def test_a_lost_lock_ends_an_append_between_any_two_writes(sandbox: S3Sandbox) -> None:
+def test_a_lost_lock_stops_an_append_before_its_next_write(sandbox: S3Sandbox) -> None:
+    """D-10: nothing is written or deleted."""
+
     def lost() -> None:
-        raise LockLost("a newcomer has it")
+        raise LockLost("another request holds it")
 
     upload = create(sandbox, len(LARGE), LARGE[:5])
     sandbox.calls.clear()
@@ -244,11 +252,11 @@ def test_a_lost_lock_ends_an_append_between_any_two_writes(sandbox: S3Sandbox) -
     assert not [call for call in sandbox.calls.begun if call.startswith(("Put", "Upload"))]
 
 
-# -- the end ---------------------------------------------------------------------------------------
+# -- finishing -------------------------------------------------------------------------------------
 
 
 def complete_in_s3(sandbox: S3Sandbox) -> None:
-    """What S3 did when Complete's answer was lost, or its caller died."""
+    """Complete the upload without a record, as if the response to Complete had been lost."""
     key = sandbox.keys.data(ID)
     multipart = str(read_info(sandbox)["Storage"]["MultipartUpload"])  # type: ignore[index]
     listed = sandbox.admin.list_parts(Bucket=sandbox.bucket, Key=key, UploadId=multipart)
@@ -260,7 +268,8 @@ def complete_in_s3(sandbox: S3Sandbox) -> None:
     )
 
 
-def test_an_object_whose_making_nobody_heard_of_is_found(sandbox: S3Sandbox) -> None:
+def test_a_completion_whose_response_was_lost_is_found(sandbox: S3Sandbox) -> None:
+    """D-05."""
     create(sandbox, len(LARGE), LARGE)
     complete_in_s3(sandbox)
     upload = reopen(sandbox)
@@ -271,9 +280,8 @@ def test_an_object_whose_making_nobody_heard_of_is_found(sandbox: S3Sandbox) -> 
     assert sandbox.data(ID) == LARGE
 
 
-def test_an_object_that_is_made_while_somebody_else_makes_it_is_made_once(
-    sandbox: S3Sandbox,
-) -> None:
+def test_a_concurrent_completion_is_not_an_error(sandbox: S3Sandbox) -> None:
+    """D-05."""
     create(sandbox, len(LARGE), LARGE)
     upload = reopen(sandbox)
     complete_in_s3(sandbox)
@@ -282,7 +290,8 @@ def test_an_object_that_is_made_while_somebody_else_makes_it_is_made_once(
     assert sandbox.data(ID) == LARGE
 
 
-def test_an_object_of_another_size_is_not_taken_for_the_upload_s(sandbox: S3Sandbox) -> None:
+def test_an_object_of_another_size_is_not_the_upload(sandbox: S3Sandbox) -> None:
+    """D-05."""
     create(sandbox, len(LARGE), LARGE)
     sandbox.admin.abort_multipart_upload(
         Bucket=sandbox.bucket,
@@ -294,10 +303,10 @@ def test_an_object_of_another_size_is_not_taken_for_the_upload_s(sandbox: S3Sand
         reopen(sandbox)
 
 
-@pytest.mark.parametrize("came", [5, PART + 5, len(LARGE)])
-def test_an_upload_whose_parts_were_removed_is_gone(sandbox: S3Sandbox, came: int) -> None:
-    """And not complete, as it is for who takes NoSuchUpload for that."""
-    upload = create(sandbox, len(LARGE), LARGE[:came])
+@pytest.mark.parametrize("received", [5, PART + 5, len(LARGE)])
+def test_an_upload_whose_parts_were_deleted_is_gone(sandbox: S3Sandbox, received: int) -> None:
+    """D-05, D-07: NoSuchUpload does not mean that the upload is complete."""
+    upload = create(sandbox, len(LARGE), LARGE[:received])
     sandbox.admin.abort_multipart_upload(
         Bucket=sandbox.bucket,
         Key=sandbox.keys.data(ID),
@@ -311,8 +320,8 @@ def test_an_upload_whose_parts_were_removed_is_gone(sandbox: S3Sandbox, came: in
     assert sandbox.list_keys() == []
 
 
-def test_parts_that_somebody_else_made_the_object_of_are_not_gone(sandbox: S3Sandbox) -> None:
-    """Who goes on from what is known no more is told to look again."""
+def test_an_upload_that_another_process_completed_is_not_gone(sandbox: S3Sandbox) -> None:
+    """D-05: a request with an outdated state gets an error that it can retry."""
     stale = create(sandbox, len(LARGE), LARGE[:PART])
     complete(reopen(sandbox), LARGE)
     with pytest.raises(StoreUnavailable):
@@ -320,7 +329,7 @@ def test_parts_that_somebody_else_made_the_object_of_are_not_gone(sandbox: S3San
     assert reopen(sandbox).info.is_full
 
 
-def test_an_object_that_was_removed_is_gone(sandbox: S3Sandbox) -> None:
+def test_a_deleted_object_is_gone(sandbox: S3Sandbox) -> None:
     complete(create(sandbox, len(SMALL)), SMALL)
     content = reopen(sandbox).content()
     sandbox.delete(sandbox.keys.data(ID))
@@ -331,7 +340,7 @@ def test_an_object_that_was_removed_is_gone(sandbox: S3Sandbox) -> None:
     assert b"".join(content.read(3, 3)) == b""
 
 
-def test_an_object_that_was_replaced_is_not_sent_for_another(sandbox: S3Sandbox) -> None:
+def test_a_replaced_object_is_not_downloaded(sandbox: S3Sandbox) -> None:
     complete(create(sandbox, len(SMALL)), SMALL)
     content = reopen(sandbox).content()
     sandbox.put(sandbox.keys.data(ID), b"9876543210")
@@ -342,8 +351,10 @@ def test_an_object_that_was_replaced_is_not_sent_for_another(sandbox: S3Sandbox)
 # -- one part --------------------------------------------------------------------------------------
 
 
-def test_a_record_without_its_object_is_an_empty_upload(sandbox: S3Sandbox) -> None:
-    """Who wrote the record died before the object."""
+def test_a_record_in_state_finishing_without_its_object_is_an_empty_upload(
+    sandbox: S3Sandbox,
+) -> None:
+    """D-13: the process died between the record and the object."""
     upload = sandbox.store().create(UploadInfo(ID, len(SMALL)), record_now=False)
     with sandbox.calls.failing(S3_DOWN, "PutObject data"), pytest.raises(StoreUnavailable):
         upload.append(ScriptedBody(SMALL), held)
@@ -357,8 +368,8 @@ def test_a_record_without_its_object_is_an_empty_upload(sandbox: S3Sandbox) -> N
     assert sandbox.list_keys() == [ID, ID + ".info"]
 
 
-def test_a_record_with_its_object_is_a_full_upload(sandbox: S3Sandbox) -> None:
-    """Who wrote both said so lazily, or died before it could say more."""
+def test_a_record_in_state_finishing_with_its_object_is_a_full_upload(sandbox: S3Sandbox) -> None:
+    """D-13: the write of the finished record was deferred, or the process died before it."""
     sandbox.store().create(UploadInfo(ID, len(SMALL)), record_now=False).append(
         ScriptedBody(SMALL), held
     )
@@ -371,7 +382,10 @@ def test_a_record_with_its_object_is_a_full_upload(sandbox: S3Sandbox) -> None:
     assert read_info(sandbox)["State"] == "finished"
 
 
-def test_a_record_with_another_object_is_an_empty_upload(sandbox: S3Sandbox) -> None:
+def test_a_record_in_state_finishing_with_another_object_is_an_empty_upload(
+    sandbox: S3Sandbox,
+) -> None:
+    """D-05."""
     upload = sandbox.store().create(UploadInfo(ID, len(SMALL)), record_now=False)
     with sandbox.calls.failing(S3_DOWN, "PutObject data"), pytest.raises(StoreUnavailable):
         upload.append(ScriptedBody(SMALL), held)
@@ -380,24 +394,26 @@ def test_a_record_with_another_object_is_an_empty_upload(sandbox: S3Sandbox) -> 
 
 
 @pytest.mark.parametrize("is_declared", [True, False])
-def test_what_the_application_was_told_of_is_found_whatever_happens_next(
+def test_a_full_upload_is_found_if_the_process_dies_after_the_hook(
     sandbox: S3Sandbox, *, is_declared: bool
 ) -> None:
-    """Not even a sweep may take it for an upload that nobody has sent anything of."""
+    """D-06: the sweep must not take it for an empty upload either."""
     upload = create(sandbox, None if is_declared else len(SMALL))
     if is_declared:
         upload.declare_length(len(SMALL), held)
     upload.append(ScriptedBody(SMALL), held)
     assert upload.assemble(held)
-    # The hook has run, and the process dies before it writes anything.
+    # on_finish has returned, and the process dies before it writes the record.
     again = reopen(sandbox)
     assert again.info.is_full
     assert not again.assemble(held)
 
 
 @pytest.mark.parametrize("step", ["UploadPart", "AbortMultipartUpload", "PutObject info"])
-def test_an_upload_of_parts_may_turn_out_to_be_empty(sandbox: S3Sandbox, step: str) -> None:
-    """S3 completes no multipart upload without parts."""
+def test_an_upload_with_a_multipart_upload_can_have_length_zero(
+    sandbox: S3Sandbox, step: str
+) -> None:
+    """S3 does not complete a multipart upload without parts."""
     create(sandbox, None)
     with sandbox.calls.failing(S3_DOWN, "UploadPart"), pytest.raises(StoreUnavailable):
         reopen(sandbox).append(ScriptedBody(LARGE), held)
@@ -418,26 +434,25 @@ def test_an_upload_of_parts_may_turn_out_to_be_empty(sandbox: S3Sandbox, step: s
     assert len(sandbox.list_multiparts()) == (step == "AbortMultipartUpload")
 
 
-def test_each_part_expects_what_is_left_of_the_body(
+def test_the_spool_is_told_how_many_bytes_each_part_will_get(
     sandbox: S3Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = list[int | None]()
     part = Spool.part
 
-    def noted(spool: Spool, capacity: int, size: int | None, *rest: Any, **more: Any) -> Any:
+    def record_size(spool: Spool, capacity: int, size: int | None, *rest: Any, **more: Any) -> Any:
         expected.append(size)
         return part(spool, capacity, size, *rest, **more)
 
-    monkeypatch.setattr(Spool, "part", noted)
+    monkeypatch.setattr(Spool, "part", record_size)
     create(sandbox, 3 * PART, LARGE[:7])
     reopen(sandbox).append(ScriptedBody(LARGE[7 : 2 * PART]), held)
     assert expected == [7, 2 * PART, PART, 0]
 
 
 @pytest.mark.parametrize("step", ["PutObject data", "DeleteObject tail", "PutObject info"])
-def test_a_tail_survives_until_the_object_that_swallowed_it_is_recorded(
-    sandbox: S3Sandbox, step: str
-) -> None:
+def test_a_tail_survives_until_its_object_is_confirmed(sandbox: S3Sandbox, step: str) -> None:
+    """D-04."""
     create(sandbox, len(SMALL), SMALL[:4])
     with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
         complete(reopen(sandbox), SMALL)
@@ -448,11 +463,11 @@ def test_a_tail_survives_until_the_object_that_swallowed_it_is_recorded(
     assert sandbox.list_keys() == [ID, ID + ".info"]
 
 
-# -- somebody who comes late -----------------------------------------------------------------------
+# -- late writes -----------------------------------------------------------------------------------
 
 
 def test_a_late_tail_is_refused(sandbox: S3Sandbox) -> None:
-    """By a process that lost its lock and did not notice."""
+    """D-11: from a process that does not know that it lost its lock."""
     create(sandbox, len(SMALL), SMALL[:3])
     late = reopen(sandbox)
     reopen(sandbox).append(ScriptedBody(SMALL[3:6]), held)
@@ -464,6 +479,7 @@ def test_a_late_tail_is_refused(sandbox: S3Sandbox) -> None:
 
 
 def test_a_late_first_tail_is_refused(sandbox: S3Sandbox) -> None:
+    """D-11."""
     create(sandbox, len(SMALL))
     late = reopen(sandbox)
     reopen(sandbox).append(ScriptedBody(SMALL[:6]), held)
@@ -473,6 +489,7 @@ def test_a_late_first_tail_is_refused(sandbox: S3Sandbox) -> None:
 
 
 def test_a_late_tail_of_a_finished_upload_is_refused(sandbox: S3Sandbox) -> None:
+    """D-11."""
     create(sandbox, len(LARGE), LARGE[:5])
     late = reopen(sandbox)
     complete(reopen(sandbox), LARGE)
@@ -482,6 +499,7 @@ def test_a_late_tail_of_a_finished_upload_is_refused(sandbox: S3Sandbox) -> None
 
 
 def test_a_late_record_is_refused(sandbox: S3Sandbox) -> None:
+    """D-11."""
     create(sandbox, None)
     late = reopen(sandbox)
     reopen(sandbox).declare_length(10, held)
@@ -492,6 +510,7 @@ def test_a_late_record_is_refused(sandbox: S3Sandbox) -> None:
 
 
 def test_a_late_record_of_a_terminated_upload_is_refused(sandbox: S3Sandbox) -> None:
+    """D-11."""
     create(sandbox, None)
     late = reopen(sandbox)
     reopen(sandbox).terminate(held)
@@ -500,7 +519,8 @@ def test_a_late_record_of_a_terminated_upload_is_refused(sandbox: S3Sandbox) -> 
     assert sandbox.list_keys() == []
 
 
-def test_a_late_part_holds_the_same_bytes(sandbox: S3Sandbox) -> None:
+def test_a_late_part_has_the_same_bytes(sandbox: S3Sandbox) -> None:
+    """D-01."""
     create(sandbox, len(LARGE), LARGE[:5])
     late = reopen(sandbox)
     reopen(sandbox).append(ScriptedBody(LARGE[5:]), held)
@@ -530,15 +550,15 @@ def test_a_late_part_of_a_finished_upload_is_refused(sandbox: S3Sandbox) -> None
         pytest.param(LARGE, False, id="large-PATCH"),
     ],
 )
-def test_a_hook_that_refused_is_asked_again_at_the_next_look(
+def test_a_failed_on_finish_is_called_again_by_the_next_head(
     sandbox: S3Sandbox, *, data: bytes, at_creation: bool
 ) -> None:
-    """The bytes are there: nobody should have to send them again."""
-    asked: list[FinishedUpload] = []
+    """D-06: the client need not send the bytes again."""
+    notified: list[FinishedUpload] = []
 
     def on_finish(upload: FinishedUpload) -> None:
-        asked.append(upload)
-        if len(asked) == 1:
+        notified.append(upload)
+        if len(notified) == 1:
             raise ValueError("not now")
 
     client = UploadClient(sandbox, on_finish=on_finish)
@@ -552,8 +572,8 @@ def test_a_hook_that_refused_is_asked_again_at_the_next_look(
             client.append(id, data)
     info = UploadClient(sandbox, on_finish=on_finish).inspect(id)
     assert (info.offset, info.is_finished) == (len(data), True)
-    assert [upload.id for upload in asked] == [id, id]
-    assert asked[1].storage == {
+    assert [upload.id for upload in notified] == [id, id]
+    assert notified[1].storage == {
         "Type": "s3store",
         "Bucket": sandbox.bucket,
         "Key": sandbox.keys.data(id),
@@ -563,7 +583,7 @@ def test_a_hook_that_refused_is_asked_again_at_the_next_look(
 # -- the bucket ------------------------------------------------------------------------------------
 
 
-def test_nothing_but_the_object_and_its_info_stay(sandbox: S3Sandbox) -> None:
+def test_a_finished_upload_has_only_its_data_and_info_objects(sandbox: S3Sandbox) -> None:
     for length, data in ((len(SMALL), SMALL), (len(LARGE), LARGE), (0, b"")):
         complete(create(sandbox, length, data[:5]), data)
         assert sandbox.list_keys() == [ID, ID + ".info"]
@@ -571,7 +591,7 @@ def test_nothing_but_the_object_and_its_info_stay(sandbox: S3Sandbox) -> None:
         sandbox.store().open(ID).terminate(held)
 
 
-def test_the_two_kinds_of_objects_may_have_prefixes_of_their_own(sandbox: S3Sandbox) -> None:
+def test_data_and_metadata_can_have_different_prefixes(sandbox: S3Sandbox) -> None:
     keys = Keys(sandbox.prefix + "data", sandbox.prefix + "meta")
     store = S3Store(sandbox.client, sandbox.bucket, keys=keys, limits=LIMITS)
     upload = store.create(UploadInfo(ID, len(SMALL)), record_now=True)
@@ -583,8 +603,8 @@ def test_the_two_kinds_of_objects_may_have_prefixes_of_their_own(sandbox: S3Sand
     assert reopen(sandbox, store).storage["Key"] == keys.data(ID)
 
 
-def test_an_upload_stays_where_it_is_when_the_prefix_changes(sandbox: S3Sandbox) -> None:
-    """The record says where the object is."""
+def test_an_upload_keeps_its_key_if_the_prefix_changes(sandbox: S3Sandbox) -> None:
+    """D-12: the record names the key."""
     before = Keys(sandbox.prefix + "old", sandbox.prefix + "meta")
     after = Keys(sandbox.prefix + "new", sandbox.prefix + "meta")
     store = S3Store(sandbox.client, sandbox.bucket, keys=before, limits=LIMITS)
@@ -602,8 +622,8 @@ def test_an_upload_stays_where_it_is_when_the_prefix_changes(sandbox: S3Sandbox)
         b'{"ID":"Q1Hf2sVtT0m3bYwXyZ_-09+UploadId"}',
     ],
 )
-def test_an_info_that_names_another_id_is_nobody_s(sandbox: S3Sandbox, content: bytes) -> None:
-    """So nobody reaches an object through a name that is not its upload's."""
+def test_a_record_that_names_another_id_is_not_found(sandbox: S3Sandbox, content: bytes) -> None:
+    """D-12: no request reaches an object through another upload's id."""
     sandbox.put(sandbox.keys.info(ID), content)
     sandbox.put(sandbox.keys.data(ID), b"precious")
     with pytest.raises(UploadNotFound):
@@ -614,14 +634,16 @@ def test_an_info_that_names_another_id_is_nobody_s(sandbox: S3Sandbox, content: 
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"<html>", b"[]", b"\xff"])
-def test_what_is_no_info_is_nobody_s_and_stays(sandbox: S3Sandbox, content: bytes) -> None:
+def test_an_invalid_info_object_is_not_deleted(sandbox: S3Sandbox, content: bytes) -> None:
+    """D-12."""
     sandbox.put(sandbox.keys.info(ID), content)
     with pytest.raises((UploadNotFound, StoreUnavailable)):
         UploadClient(sandbox).terminate(ID)
     assert sandbox.get(sandbox.keys.info(ID)) == content
 
 
-def test_an_object_without_an_info_is_no_upload(sandbox: S3Sandbox) -> None:
+def test_an_object_without_a_record_is_not_an_upload(sandbox: S3Sandbox) -> None:
+    """D-12."""
     sandbox.put(sandbox.keys.data(ID), b"precious")
     for act in (
         UploadClient(sandbox).inspect,
