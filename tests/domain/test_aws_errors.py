@@ -1,3 +1,5 @@
+"""The classification of AWS error responses."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -128,5 +130,5 @@ def test_only_a_known_status_below_500_is_a_refusal(
     is_server_error: bool,
 ) -> None:
     """D-09: a 5xx does not prove that the service did not carry out the call."""
-    error = classify_error(error_response("Whatever", status))
+    error = classify_error(error_response("UnknownCode", status))
     assert (error.is_refusal, error.is_server_error) == (is_refusal, is_server_error)

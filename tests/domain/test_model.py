@@ -1,4 +1,4 @@
-"""Ids, metadata and what is known of an upload."""
+"""Upload ids, metadata, states and extensions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tus_wsgi.domain.model import (
     parse_upload_id,
 )
 
-OF_TUSD = "24e533e02ec3bc40c387f1a0e460e216+VXBsb2FkIElE.a_b-c~d"
+TUSD_ID = "24e533e02ec3bc40c387f1a0e460e216+VXBsb2FkIElE.a_b-c~d"
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ OF_TUSD = "24e533e02ec3bc40c387f1a0e460e216+VXBsb2FkIElE.a_b-c~d"
         "Q1Hf2sVtT0m3bYwXyZ_-09",
         "-_",
         "x" * 200,
-        OF_TUSD,
+        TUSD_ID,
         "x" * 200 + "+" + "y" * 800,
     ],
 )
-def test_ids_of_ours_and_of_tusd_s_are_ids(text: str) -> None:
+def test_ids_of_this_server_and_of_tusd_are_valid(text: str) -> None:
     assert parse_upload_id(text) == text
 
 
@@ -61,15 +61,15 @@ def test_ids_of_ours_and_of_tusd_s_are_ids(text: str) -> None:
         "a+" + "y" * 801,
     ],
 )
-def test_what_can_be_no_id_is_no_upload(text: str) -> None:
-    """C-24: so no request reaches a key that is not an upload's."""
+def test_an_invalid_id_is_not_found(text: str) -> None:
+    """C-24: no request accesses an object that does not belong to an upload."""
     with pytest.raises(UploadNotFound):
         parse_upload_id(text)
 
 
 @pytest.mark.property
 @given(st.text(max_size=50))
-def test_an_id_needs_no_quoting_and_reaches_no_other_key(text: str) -> None:
+def test_a_valid_id_needs_no_quoting_and_is_not_the_key_of_another_object(text: str) -> None:
     try:
         id = parse_upload_id(text)
     except UploadNotFound:
@@ -80,25 +80,25 @@ def test_an_id_needs_no_quoting_and_reaches_no_other_key(text: str) -> None:
     assert not id.partition("+")[0].endswith((".info", ".part"))
 
 
-def test_a_new_id_is_one_and_unguessable() -> None:
+def test_a_new_id_is_valid_and_has_enough_random_bits() -> None:
     ids = {new_upload_id(secrets.token_urlsafe) for _ in range(1000)}
     assert len(ids) == 1000
     assert all(parse_upload_id(id) == id and "+" not in id for id in ids)
     assert min(map(len, ids)) * 6 >= ID_BITS
 
 
-def test_a_new_id_asks_for_that_many_random_bytes() -> None:
-    asked: list[int] = []
+def test_a_new_id_consumes_16_random_bytes() -> None:
+    sizes: list[int] = []
 
     def token(size: int) -> str:
-        asked.append(size)
+        sizes.append(size)
         return "abc"
 
     assert new_upload_id(token) == "abc"
-    assert asked == [16]
+    assert sizes == [16]
 
 
-def test_metadata_is_read_as_text() -> None:
+def test_metadata_is_returned_as_text() -> None:
     metadata = Metadata((("filename", "Menü".encode()), ("empty", b""), ("binary", b"\xff\x00")))
     assert metadata.text("filename") == "Menü"
     assert metadata.text("empty") == ""
@@ -108,18 +108,18 @@ def test_metadata_is_read_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "offset", "full"),
+    ("length", "offset", "is_full"),
     [(None, 0, False), (None, 5, False), (5, 4, False), (5, 5, True), (0, 0, True)],
 )
-def test_an_upload_is_full_when_every_byte_is_there(
-    *, length: int | None, offset: int, full: bool
+def test_an_upload_is_full_once_every_byte_is_stored(
+    *, length: int | None, offset: int, is_full: bool
 ) -> None:
     info = UploadInfo(UploadId("a"), length, offset)
-    assert info.is_full is full
+    assert info.is_full is is_full
     assert not info.is_finished
 
 
-def test_only_the_last_state_is_finished() -> None:
+def test_only_the_last_state_means_finished() -> None:
     finished = [
         state for state in State if UploadInfo(UploadId("a"), 1, 1, state=state).is_finished
     ]
@@ -127,8 +127,8 @@ def test_only_the_last_state_is_finished() -> None:
     assert list(State) == [State.RECEIVING, State.FINISHING, State.FINISHED]
 
 
-def test_the_extensions_have_the_specification_s_names() -> None:
-    """C-07, C-08: what builds on another comes behind it."""
+def test_the_extensions_have_the_names_of_the_specification() -> None:
+    """C-07, C-08: an extension comes after the extensions that it builds on."""
     assert ",".join(Extension) == (
         "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,termination,concatenation,concatenation-unfinished"
     )
