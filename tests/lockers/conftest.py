@@ -1,4 +1,4 @@
-"""The fixtures of tests that need a store on a real S3 server."""
+"""Fixtures of tests that need a store on a real S3 server."""
 
 from __future__ import annotations
 

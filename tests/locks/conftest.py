@@ -1,4 +1,4 @@
-"""The fixtures of the store that has to bear a holder who comes too late."""
+"""Fixtures of tests that need a store on a real S3 server."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The shared record of who is inside: what a store would be, that asks for the lock before a write.
+"""A shared record of the holder of each lock, which stands for a store that checks the lock first.
 
-Each lock has a file with the number of the hold that has entered it, and of its process. It is read
-and written under a kernel lock of its own together with the question whether the lock is still
-held. A process may be stopped at any point: then nobody can get between its question and its write.
+Each lock has a file with the hold that entered last, and its process. A kernel lock of its own
+protects the read, the check that the lock is still held, and the write. A process may be stopped at
+any point, but no other process can act between its check and its write.
 """
 
 from __future__ import annotations
@@ -18,84 +18,93 @@ from pathlib import Path
 from tus_wsgi.domain.interfaces import Lock
 
 _PF_EXITING = 0x4
-"""The kernel's mark on a process that is being taken down (proc_pid_stat(5), `flags`)."""
+"""The kernel's flag of a process that exits (proc_pid_stat(5), `flags`)."""
 
-_SLOT = struct.Struct("=qqq")  # the hold, its process, its fence
+_RECORD = struct.Struct("=qqq")  # hold, process id, fence
 
 
 class Overlap(Exception):
-    """Two holders had the right to write at the same time."""
+    """Two holders could write at the same time."""
 
 
-class Register:
-    """The files in a directory.
+class CriticalSections:
+    """The critical sections of the locks, as files in a directory.
 
     Args:
-        directory: made if it is missing.
-        outlives: whether a holder that is stopped keeps its lock, as it does with the kernel's:
-            then nobody may enter while a live process is inside. With leases it loses it, and
-            is found out when it writes.
+        directory: created if it is missing.
+        stopped_holders_keep_locks: True for kernel locks: no other request may enter while a live
+            process is inside. False for leases: a stopped holder loses its lock, and must detect
+            that with its next write.
     """
 
-    def __init__(self, directory: Path, *, outlives: bool) -> None:
+    def __init__(self, directory: Path, *, stopped_holders_keep_locks: bool) -> None:
         directory.mkdir(exist_ok=True)
         self._directory = directory
-        self._outlives = outlives
+        self._stopped_holders_keep_locks = stopped_holders_keep_locks
 
     def enter(self, id: str, lock: Lock, hold: int, *, fence: int) -> None:
-        """Write that `hold` is inside. No holder's fence is below that of one who was inside.
+        """Record that `hold` is inside. Its fence must not be lower than any previous one.
 
         Raises:
-            LockLost: the lock is not held any more.
-            Overlap: somebody else is inside who can still be there.
+            LockLost: the lock is no longer held.
+            Overlap: another hold is inside and can still write.
         """
-        with self._slot(id, lock) as (found, write):
-            before, pid, passed = found
-            if before and self._outlives and _is_alive(pid):
-                raise Overlap(f"{id}: {hold} enters, and {before} of {pid} is inside")
-            if fence < passed:
-                raise Overlap(f"{id}: {hold} has fence {fence}, and {before} had {passed}")
+        with self._record(id, lock) as (found, write):
+            previous, pid, previous_fence = found
+            if previous and self._stopped_holders_keep_locks and _is_alive(pid):
+                raise Overlap(f"{id}: {hold} enters while {previous} of process {pid} is inside")
+            if fence < previous_fence:
+                raise Overlap(f"{id}: {hold} has fence {fence}, {previous} had {previous_fence}")
             write(hold, os.getpid(), fence)
 
-    def stay(self, id: str, lock: Lock, hold: int) -> None:
-        """Write once more.
+    def write(self, id: str, lock: Lock, hold: int) -> None:
+        """Check that `hold` still is the one inside.
 
         Raises:
-            LockLost: the lock is not held any more.
-            Overlap: somebody else has entered meanwhile, and this one could still write.
+            LockLost: the lock is no longer held.
+            Overlap: another hold has entered, and this one could still write.
         """
-        with self._slot(id, lock) as (found, _):
+        with self._record(id, lock) as (found, _):
             if found[0] != hold:
-                raise Overlap(f"{id}: {hold} holds the lock, and {found} is inside")
+                raise Overlap(f"{id}: {hold} holds the lock while {found} is inside")
 
     def leave(self, id: str, lock: Lock, hold: int) -> None:
-        """Write that nobody is inside. Raises what `stay` raises."""
-        with self._slot(id, lock) as (found, write):
+        """Record that no hold is inside. Raises the exceptions of `write`."""
+        with self._record(id, lock) as (found, write):
             if found[0] != hold:
-                raise Overlap(f"{id}: {hold} holds the lock, and {found} is inside")
+                raise Overlap(f"{id}: {hold} holds the lock while {found} is inside")
             write(0, 0, found[2])
 
+    def inside(self, id: str) -> tuple[int, int]:
+        """Return the hold that is inside, and its process; zeros for none."""
+        try:
+            content = (self._directory / id).read_bytes()
+        except FileNotFoundError:
+            return 0, 0
+        hold, pid, _ = _RECORD.unpack(content or bytes(_RECORD.size))
+        return hold, pid
+
     @contextmanager
-    def _slot(
+    def _record(
         self, id: str, lock: Lock
     ) -> Iterator[tuple[tuple[int, int, int], Callable[[int, int, int], None]]]:
         fd = os.open(self._directory / id, os.O_RDWR | os.O_CREAT)
         try:
-            while not _try_to_lock(fd):
-                time.sleep(0.005)  # never a call that blocks: this may be a greenlet
+            while not _try_flock(fd):
+                time.sleep(0.005)  # never a blocking call: this may be a greenlet
             lock.assert_held()
-            content = os.pread(fd, _SLOT.size, 0) or bytes(_SLOT.size)
+            content = os.pread(fd, _RECORD.size, 0) or bytes(_RECORD.size)
 
             def write(hold: int, pid: int, fence: int) -> None:
-                os.pwrite(fd, _SLOT.pack(hold, pid, fence), 0)
+                os.pwrite(fd, _RECORD.pack(hold, pid, fence), 0)
 
-            hold, pid, fence = _SLOT.unpack(content)
+            hold, pid, fence = _RECORD.unpack(content)
             yield (hold, pid, fence), write
         finally:
             os.close(fd)
 
 
-def _try_to_lock(fd: int) -> bool:
+def _try_flock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -104,9 +113,9 @@ def _try_to_lock(fd: int) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether the process can still write.
+    """Return whether the process can still write.
 
-    One that was killed gives its locks back first, and is only then gone for `kill(pid, 0)`.
+    A killed process first releases its locks, and only then does `kill(pid, 0)` fail.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -1,7 +1,8 @@
-"""Processes full of greenlets that all want the same few locks.
+"""Processes full of greenlets that compete for a few locks.
 
-The first process imports everything, patched for gevent, and forks the others; when one of them was
-killed it forks another. Each writes what it saw into a file of its own in the directory `told`.
+The first process imports all modules, patched for gevent, and forks the others. If one of them is
+killed, it forks another. Each process keeps its counts in a file of its own. The run ends when the
+test creates the file `stop`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn, Self
 
 import pytest
 
 from tests.harness.lockers import LEASE_KINDS, LockerSpec
-from tests.locks.critical_section import Overlap, Register
+from tests.locks.critical_section import CriticalSections, Overlap
 from tus_wsgi.domain.errors import LockerUnavailable, LockLost, UploadLocked
 from tus_wsgi.domain.events import LockEvent
 from tus_wsgi.domain.interfaces import Lock, Locker
@@ -32,21 +33,23 @@ from tus_wsgi.lockers.file.ofd import OfdLocks
 from tus_wsgi.lockers.lease.lease import Lease
 from tus_wsgi.lockers.lease.monitor import LeaseMonitor
 
+SAVE_INTERVAL = 0.2
+"""Seconds between two writes of a process's counts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a swarm does.
+class StressPlan:
+    """The parameters of a stress run.
 
     Attributes:
-        spec: where the locks are, as JSON.
-        directory: for the register, and for what is told.
-        processes: how many, at any time.
-        greenlets: in each of them.
-        ids: how many locks.
-        seconds: for how long.
-        timeout: seconds that each waits for a lock.
+        spec: the place of the locks, as JSON.
+        directory: for the critical sections and the files below.
+        processes: the number of processes at any time.
+        greenlets: in each process.
+        ids: the number of locks.
+        timeout: seconds for which a greenlet waits for a lock.
         clocks_jump: whether the wall clock of one process in three jumps by hours.
-        flaw: what is broken in all lockers, see `FLAWS`; empty for nothing.
+        flaw: a key of `FLAWS` that breaks all lockers; empty for none.
     """
 
     spec: str
@@ -54,7 +57,6 @@ class Plan:
     processes: int
     greenlets: int
     ids: int
-    seconds: float
     timeout: float
     clocks_jump: bool
     flaw: str = ""
@@ -66,23 +68,50 @@ class Plan:
     def from_json(cls, text: str) -> Self:
         return cls(**json.loads(text))
 
+    def pids(self) -> list[int]:
+        """Return the running processes."""
+        with suppress(FileNotFoundError):
+            return [int(path.name) for path in Path(self.directory, "running").iterdir()]
+        return []
 
-class Bee:
-    """One process: many greenlets."""
+    def counts(self) -> Counter[str]:
+        """Return how often the locks were acquired, and each event and error."""
+        counts: Counter[str] = Counter()
+        for path in Path(self.directory, "counts").glob("*.json"):
+            counts.update(json.loads(path.read_text()))
+        return counts
 
-    def __init__(self, plan: Plan, number: int) -> None:
+    def overlaps(self) -> str:
+        """Return the reports of overlapping holds; empty for none."""
+        with suppress(FileNotFoundError):
+            return Path(self.directory, "overlaps").read_text()
+        return ""
+
+    def stop(self) -> None:
+        """Make all processes end after their current holds."""
+        Path(self.directory, "stop").touch()
+
+    def has_stopped(self) -> bool:
+        return Path(self.directory, "stop").exists()
+
+
+class StressProcess:
+    """One process with many greenlets."""
+
+    def __init__(self, plan: StressPlan, number: int) -> None:
         self._plan = plan
-        self._end = time.monotonic() + plan.seconds
-        self._chance = random.Random(os.getpid())
+        self._rng = random.Random(os.getpid())
         self._counts: Counter[str] = Counter()
         spec = LockerSpec.from_json(plan.spec)
         os.environ.update(spec.environ)
         self._locker: Locker = spec.locker(plan.timeout, self._on_event)
-        self._is_lease = spec.kind in LEASE_KINDS
-        # Records in S3 go with the lock, and their numbers begin anew.
+        # Records in S3 are deleted on release, and fences start again.
         self._has_fences = spec.kind == "dynamodb"
-        self._register = Register(Path(plan.directory, "register"), outlives=not self._is_lease)
-        self._jumps = plan.clocks_jump and number % 3 == 0
+        self._sections = CriticalSections(
+            Path(plan.directory, "sections"),
+            stopped_holders_keep_locks=spec.kind not in LEASE_KINDS,
+        )
+        self._clock_jumps = plan.clocks_jump and number % 3 == 0
         if plan.flaw:
             FLAWS[plan.flaw](pytest.MonkeyPatch())
 
@@ -90,109 +119,115 @@ class Bee:
         import gevent
 
         greenlets = [gevent.spawn(self._work) for _ in range(self._plan.greenlets)]
-        if self._jumps:
+        greenlets.append(gevent.spawn(self._save_repeatedly))
+        if self._clock_jumps:
             greenlets.append(gevent.spawn(self._jump))
         gevent.joinall(greenlets, raise_error=True)
-
-    def told(self) -> str:
-        return json.dumps(self._counts)
+        self._save()
 
     def _on_event(self, event: LockEvent) -> None:
         self._counts[type(event).__name__] += 1
 
     def _work(self) -> None:
-        while time.monotonic() < self._end:
-            id = f"upload{self._chance.randrange(self._plan.ids)}"
-            asked = threading.Event()
+        while not self._plan.has_stopped():
+            id = f"upload{self._rng.randrange(self._plan.ids)}"
+            requested = threading.Event()
             try:
-                with self._locker.lock(UploadId(id), on_release_request=asked.set) as lock:
+                with self._locker.lock(UploadId(id), on_release_request=requested.set) as lock:
                     self._counts["acquired"] += 1
-                    self._be_inside(id, lock, asked)
+                    self._hold(id, lock, requested)
             except (UploadLocked, LockerUnavailable, LockLost) as error:
                 self._counts[type(error).__name__] += 1
                 time.sleep(0.05)
             except Overlap:
-                report(Path(self._plan.directory), traceback.format_exc())
+                report_overlap(Path(self._plan.directory), traceback.format_exc())
                 raise
 
-    def _be_inside(self, id: str, lock: Lock, asked: threading.Event) -> None:
+    def _hold(self, id: str, lock: Lock, requested: threading.Event) -> None:
         hold = random.getrandbits(62) | 1
         fence = lock.fence if self._has_fences and isinstance(lock, Lease) else 0
-        self._register.enter(id, lock, hold, fence=fence)
-        for _ in range(self._chance.randrange(4)):
-            time.sleep(self._chance.random() * 0.02)
-            self._register.stay(id, lock, hold)
-        if self._chance.random() < 0.3:
-            end = time.monotonic() + 2.0  # somebody whose client is slow
-            while not asked.wait(0.05) and time.monotonic() < end:
-                self._register.stay(id, lock, hold)
-        self._register.leave(id, lock, hold)
+        self._sections.enter(id, lock, hold, fence=fence)
+        for _ in range(self._rng.randrange(4)):
+            time.sleep(self._rng.random() * 0.02)
+            self._sections.write(id, lock, hold)
+        if self._rng.random() < 0.3:  # a request with a slow client
+            end = time.monotonic() + 2.0
+            while not requested.wait(0.05) and time.monotonic() < end:
+                self._sections.write(id, lock, hold)
+        self._sections.leave(id, lock, hold)
 
     def _jump(self) -> None:
         real = time.time
-        while time.monotonic() < self._end:
-            offset = self._chance.uniform(-12, 12) * 3600
+        while not self._plan.has_stopped():
+            offset = self._rng.uniform(-12, 12) * 3600
             time.time = lambda offset=offset: real() + offset  # type: ignore[misc]
             time.sleep(0.5)
 
+    def _save_repeatedly(self) -> None:
+        while not self._plan.has_stopped():
+            time.sleep(SAVE_INTERVAL)
+            self._save()
 
-def report(directory: Path, text: str) -> None:
-    """Leave word of something that must not happen."""
+    def _save(self) -> None:
+        temporary = Path(self._plan.directory, "counts", f"{os.getpid()}.new")
+        temporary.write_text(json.dumps(self._counts))
+        temporary.rename(temporary.with_suffix(".json"))
+
+
+def report_overlap(directory: Path, text: str) -> None:
     with (directory / "overlaps").open("a") as file:
         file.write(text)
 
 
-def bee(plan: Plan, number: int) -> NoReturn:
+def run_process(plan: StressPlan, number: int) -> NoReturn:
     code = 1
     try:
-        one = Bee(plan, number)
-        one.run()
-        Path(plan.directory, "told", str(os.getpid())).write_text(one.told())
+        StressProcess(plan, number).run()
         code = 0
-    except BaseException:  # noqa: BLE001 - the parent would run it once more
+    except BaseException:  # noqa: BLE001 - the child must not continue in the parent's code
         traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
 
 
-def fork(plan: Plan, number: int) -> int:
+def fork(plan: StressPlan, number: int) -> int:
     pid = os.fork()
     if pid == 0:
-        bee(plan, number)
+        run_process(plan, number)
     with suppress(FileExistsError):
-        Path(plan.directory, "alive", str(pid)).touch()
+        Path(plan.directory, "running", str(pid)).touch()
     return pid
 
 
 FLAWS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "kernel locks are free for all": lambda patch: patch.setattr(
-        OfdLocks, "try_acquire", lambda _locks, _name: True
+    "kernel locks always succeed": lambda patch: patch.setattr(
+        OfdLocks, "try_acquire", lambda _locks, _id: True
     ),
     "waiters take over at once": lambda patch: patch.setattr(
         LeaseMonitor, "has_expired", lambda monitor, _now: monitor.seen is not None
     ),
-    "holders never look": lambda patch: patch.setattr(Lease, "assert_held", lambda _lease: None),
+    "holders never check the lock": lambda patch: patch.setattr(
+        Lease, "assert_held", lambda _lease: None
+    ),
 }
-"""Mistakes that lockers must not have: by them it shows that the swarm would find some."""
+"""Bugs that break a locker. The stress run must detect each of them."""
 
 
 def main() -> None:
-    plan = Plan.from_json(sys.argv[1])
-    for name in ("alive", "told"):
+    plan = StressPlan.from_json(sys.argv[1])
+    for name in ("running", "counts"):
         Path(plan.directory, name).mkdir()
-    end = time.monotonic() + plan.seconds
-    bees = {fork(plan, number): number for number in range(plan.processes)}
-    failed = False
-    while bees:
+    numbers = {fork(plan, number): number for number in range(plan.processes)}
+    has_failed = False
+    while numbers:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             time.sleep(0.02)
             continue
-        number = bees.pop(pid)
-        Path(plan.directory, "alive", str(pid)).unlink()
-        failed = failed or (os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0)
-        left = end - time.monotonic()
-        if os.WIFSIGNALED(status) and left > 1:
-            bees[fork(replace(plan, seconds=left), number)] = number
-    sys.exit(failed)
+        number = numbers.pop(pid)
+        Path(plan.directory, "running", str(pid)).unlink()
+        has_failed = has_failed or (os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0)
+        if os.WIFSIGNALED(status) and not plan.has_stopped():
+            numbers[fork(plan, number)] = number
+    sys.exit(has_failed)

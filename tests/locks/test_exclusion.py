@@ -1,4 +1,4 @@
-"""Nobody is inside with another, whatever is killed, stopped, lost, late, or wrong about the time.
+"""Holds never overlap, whatever processes die or stop, calls are lost or late, and clocks jump.
 
     LOCKS=full script/test tests/locks/test_exclusion.py
 
@@ -7,7 +7,7 @@ runs the long form: 8 processes of 50 greenlets for 30 seconds on 20 locks, with
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import random
 import signal
@@ -26,7 +26,9 @@ import pytest
 
 from tests.harness.lockers import FAST_TIMING, LEASE_KINDS, LockerSpec, new_locker_spec
 from tests.harness.proxies.faults import Call, Fault, FaultProxy
-from tests.locks.lock_stress import FLAWS, Plan
+from tests.locks.critical_section import CriticalSections
+from tests.locks.lock_stress import FLAWS, StressPlan
+from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.lease.records import LeaseTiming
 
 pytestmark = [pytest.mark.locks, pytest.mark.timeout(300)]
@@ -35,19 +37,27 @@ ROOT = Path(__file__).parents[2]
 
 FULL = os.environ.get("LOCKS") == "full"
 
-TIMES = LeaseTiming() if FULL else FAST_TIMING
+TIMING = LeaseTiming() if FULL else FAST_TIMING
 
-FEW_BEATS = LeaseTiming(lease=3.0, heartbeat=2.0, margin=0.5, poll=0.15, reserve=0.5)
-"""A holder is told late that its lock has passed on."""
+RARE_HEARTBEATS = LeaseTiming(lease=3.0, heartbeat=2.0, margin=0.5, poll=0.15, reserve=0.5)
+"""A holder learns late that its lock has passed on."""
 
-PLAN = Plan(
+MIN_SECONDS = 30.0 if FULL else 0.0
+
+MIN_STOPPED = 3
+
+MIN_KILLED = 2
+
+MIN_PROGRESS = 5
+"""Acquisitions between two disturbances, so that the locks also pass on normally."""
+
+PLAN = StressPlan(
     spec="",
     directory="",
     processes=8 if FULL else 4,
     greenlets=50 if FULL else 8,
     ids=20 if FULL else 5,
-    seconds=30.0 if FULL else 14.0,
-    timeout=TIMES.lease * 5 / 6,
+    timeout=TIMING.lease * 5 / 6,
     clocks_jump=True,
 )
 
@@ -55,209 +65,203 @@ FAULTS = (Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.STALL_AFTER, Fault.LATE, Faul
 
 FAULT_RATE = 0.01
 
-PATIENCE = 60.0
+MAX_WAIT = 120.0
 
 
 @contextmanager
-def swarm(plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
-    """A swarm that has begun: it imports for a while, and then its time runs."""
+def stress_run(plan: StressPlan) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a stress run, wait for its processes, and kill them when the block ends."""
     script = "from gevent import monkey; monkey.patch_all(); "
     script += "from tests.locks.lock_stress import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", script, plan.to_json()], cwd=ROOT, start_new_session=True
     ) as process:
         try:
-            wait_until(lambda: alive(plan), process)
+            wait_until(plan.pids, process)
             yield process
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def alive(plan: Plan) -> list[int]:
-    with suppress(FileNotFoundError):
-        return [int(path.name) for path in Path(plan.directory, "alive").iterdir()]
-    return []
-
-
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + MAX_WAIT
     while not condition():
-        assert process.poll() is None, f"the swarm has ended with {process.returncode}"
-        assert time.monotonic() < deadline, "it never came true"
+        assert process.poll() is None, f"the stress run has ended with {process.returncode}"
+        assert time.monotonic() < deadline, f"the condition was not met in {MAX_WAIT} s"
         time.sleep(0.02)
 
 
-def send(pid: int, number: signal.Signals) -> None:
+def send_signal(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
-def disturb(plan: Plan, process: subprocess.Popen[bytes], seed: int) -> Counter[str]:
-    """Kill some and stop some, until the swarm ends; how often each was done."""
-    chance = random.Random(seed)
+def has_acquired(plan: StressPlan, count: int) -> bool:
+    return plan.counts()["acquired"] >= count
+
+
+def disturb(
+    plan: StressPlan,
+    process: subprocess.Popen[bytes],
+    rng: random.Random,
+    is_complete: Callable[[], bool],
+) -> Counter[str]:
+    """Kill and stop processes at random until the run is complete, and then end it.
+
+    The run is complete after enough disturbances, `MIN_SECONDS`, and when `is_complete` returns
+    True. So a slow machine takes more time, but the same events happen.
+
+    Returns:
+        the number of processes that were killed and that were stopped.
+    """
     done: Counter[str] = Counter()
-    wake: list[threading.Timer] = []
-    last = time.monotonic() + plan.seconds * 0.7
-    while process.poll() is None:
-        time.sleep(chance.uniform(0.3, 0.8) * TIMES.lease)
-        pids = alive(plan)
-        if not pids or time.monotonic() > last:
-            continue
-        pid = chance.choice(pids)
+    timers: list[threading.Timer] = []
+    started = time.monotonic()
+
+    def must_continue() -> bool:
+        is_too_short = time.monotonic() - started < MIN_SECONDS
+        has_too_few = done["killed"] < MIN_KILLED or done["stopped"] < MIN_STOPPED
+        return is_too_short or has_too_few or not is_complete()
+
+    while must_continue():
+        assert time.monotonic() - started < MIN_SECONDS + 2 * MAX_WAIT, (done, plan.counts())
+        target = plan.counts()["acquired"] + MIN_PROGRESS
+        time.sleep(rng.uniform(0.3, 0.8) * TIMING.lease)
+        wait_until(functools.partial(has_acquired, plan, target), process)
+        pid = rng.choice(plan.pids())
         if done["stopped"] > 2 * done["killed"]:
             done["killed"] += 1
-            send(pid, signal.SIGKILL)
+            send_signal(pid, signal.SIGKILL)
         else:
             done["stopped"] += 1
-            send(pid, signal.SIGSTOP)
-            timer = threading.Timer(
-                TIMES.lease * chance.uniform(0.9, 1.8), send, args=(pid, signal.SIGCONT)
-            )
-            timer.start()
-            wake.append(timer)
-    for timer in wake:
+            send_signal(pid, signal.SIGSTOP)
+            pause = TIMING.lease * rng.uniform(0.9, 1.8)
+            timers.append(threading.Timer(pause, send_signal, args=(pid, signal.SIGCONT)))
+            timers[-1].start()
+    plan.stop()
+    for timer in timers:
         timer.join()
+    assert process.wait(MAX_WAIT) == 0
     return done
 
 
-def outcome(plan: Plan) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for path in Path(plan.directory, "told").iterdir():
-        counts.update(json.loads(path.read_text()))
-    return counts
-
-
-def overlaps(plan: Plan) -> str:
-    with suppress(FileNotFoundError):
-        return Path(plan.directory, "overlaps").read_text()
-    return ""
-
-
-def assert_no_overlap(plan: Plan) -> None:
-    assert overlaps(plan) == ""
-
-
-def assert_all_free(spec: LockerSpec, plan: Plan) -> None:
-    """What the killed have left can be had after a lease, and what was given back at once."""
-    locker = spec.locker(3 * TIMES.lease)
+def assert_all_free(spec: LockerSpec, plan: StressPlan) -> None:
+    """Assert that the locks of killed processes expire, and that all others are free."""
+    locker = spec.locker(3 * TIMING.lease)
     for number in range(plan.ids):
-        with locker.lock(f"upload{number}", on_release_request=lambda: None):  # type: ignore[arg-type]
+        with locker.lock(UploadId(f"upload{number}"), on_release_request=lambda: None):
             pass
 
 
 @pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
+def rng() -> random.Random:
+    """Random numbers whose seed is printed if the test fails; LOCKS_SEED sets it."""
     seed = int(os.environ.get("LOCKS_SEED", random.randrange(10**6)))
     print(f"LOCKS_SEED={seed}")
-    return seed
+    return random.Random(seed)
 
 
-def test_greenlets_of_one_process_never_overlap(tmp_path: Path) -> None:
+def test_holds_of_greenlets_in_one_process_never_overlap(tmp_path: Path) -> None:
     spec = LockerSpec(kind="memory").to_json()
-    plan = replace(PLAN, spec=spec, directory=str(tmp_path), processes=1, seconds=5.0)
-    with swarm(plan) as process:
-        assert process.wait(PATIENCE) == 0
-    assert_no_overlap(plan)
-    assert outcome(plan)["acquired"] > 100
+    plan = replace(PLAN, spec=spec, directory=str(tmp_path), processes=1)
+    with stress_run(plan) as process:
+        wait_until(functools.partial(has_acquired, plan, 250), process)
+        plan.stop()
+        assert process.wait(MAX_WAIT) == 0
+    assert plan.overlaps() == ""
 
 
-def test_processes_of_one_host_never_overlap(tmp_path: Path, seed: int) -> None:
+def test_holds_of_processes_on_one_host_never_overlap(tmp_path: Path, rng: random.Random) -> None:
     spec = LockerSpec(kind="file", location=str(tmp_path / "locks"))
     plan = replace(PLAN, spec=spec.to_json(), directory=str(tmp_path))
-    with swarm(plan) as process:
-        done = disturb(plan, process, seed)
-    assert_no_overlap(plan)
-    assert process.returncode == 0
-    assert outcome(plan)["acquired"] > 100
-    assert done["killed"]
-    assert done["stopped"]
+    with stress_run(plan) as process:
+        disturb(plan, process, rng, functools.partial(has_acquired, plan, 100))
+    assert plan.overlaps() == ""
     assert_all_free(spec, plan)
 
 
 @pytest.mark.parametrize("kind", LEASE_KINDS)
-def test_processes_of_many_hosts_never_overlap(
+def test_holds_of_processes_on_several_hosts_never_overlap(
     kind: str,
     request: pytest.FixtureRequest,
     tmp_path: Path,
-    seed: int,
+    rng: random.Random,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Through a network that loses calls and answers, and delivers some of them late."""
-    spec = new_locker_spec(kind, request, tmp_path, timing=TIMES)
+    """The network loses calls and responses, and delivers some calls late."""
+    spec = new_locker_spec(kind, request, tmp_path, timing=TIMING)
     variable = "AWS_ENDPOINT_URL_DYNAMODB"
     endpoint = spec.environ[variable] if kind == "dynamodb" else spec.endpoint
-    chance = random.Random(seed)
 
-    def fault(call: Call) -> Fault | None:
-        return chance.choice(FAULTS) if chance.random() < FAULT_RATE else None
+    def choose_fault(call: Call) -> Fault | None:
+        return rng.choice(FAULTS) if rng.random() < FAULT_RATE else None
 
     with FaultProxy(urlsplit(endpoint).port or 0) as proxy:
-        through = replace(
+        proxied_spec = replace(
             spec,
             endpoint=proxy.endpoint,
             environ={**spec.environ, variable: proxy.endpoint},
         )
-        plan = replace(PLAN, spec=through.to_json(), directory=str(tmp_path))
-        with swarm(plan) as process:
-            time.sleep(1)
-            proxy.begin(fault)
-            done = disturb(plan, process, seed)
-        faults = [call for call in proxy.calls if call.fault is not None]
-    assert_no_overlap(plan)
-    counts = outcome(plan)
-    print(kind, dict(counts), dict(done), f"{len(faults)} of {len(proxy.calls)} calls failed")
-    assert process.returncode == 0
-    assert counts["acquired"] > 20
-    assert counts["LockTakenOver"]
-    assert done["killed"]
-    assert done["stopped"]
-    assert faults
+        plan = replace(PLAN, spec=proxied_spec.to_json(), directory=str(tmp_path))
+
+        def fault_count() -> int:
+            return sum(call.fault is not None for call in proxy.calls)
+
+        def is_complete() -> bool:
+            counts = plan.counts()
+            return counts["acquired"] > 20 and counts["LockTakenOver"] > 0 and fault_count() > 0
+
+        with stress_run(plan) as process:
+            wait_until(functools.partial(has_acquired, plan, 1), process)
+            proxy.begin(choose_fault)
+            done = disturb(plan, process, rng, is_complete)
+        print(kind, plan.counts(), done, f"{fault_count()} of {len(proxy.calls)} calls failed")
+    assert plan.overlaps() == ""
     for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)
     assert_all_free(spec, plan)
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_a_swarm_finds_lockers_that_are_broken(
+def test_a_stress_run_detects_broken_lockers(
     flaw: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Without this, all of the above might pass because nobody looks."""
-    spec = new_locker_spec(
-        "file" if "kernel" in flaw else "s3", request, tmp_path, timing=FEW_BEATS
-    )
+    """Otherwise the other tests could pass because they detect nothing."""
+    kind = "file" if "kernel" in flaw else "s3"
+    spec = new_locker_spec(kind, request, tmp_path, timing=RARE_HEARTBEATS)
     plan = replace(
         PLAN,
         spec=spec.to_json(),
         directory=str(tmp_path),
         flaw=flaw,
         processes=3,
-        greenlets=1,  # or it would mostly be one process that passes a lock on
+        greenlets=1,  # or mostly a single process would pass a lock on
         ids=1,
-        seconds=2 * PATIENCE,
-        timeout=PATIENCE,
+        timeout=MAX_WAIT,
     )
-    with swarm(plan) as process:
-        stopping = threading.Thread(target=stop_all_but_one, args=(plan, process))
+    with stress_run(plan) as process:
+        stopping = threading.Thread(target=stop_holders, args=(plan, process))
         stopping.start()
-        began = time.monotonic()
+        started = time.monotonic()
         try:
-            wait_until(lambda: "Overlap" in overlaps(plan), process)
-            print(f"{flaw}: found after {time.monotonic() - began:.1f} s")
+            wait_until(lambda: "Overlap" in plan.overlaps(), process)
+            print(f"{flaw}: found after {time.monotonic() - started:.1f} s")
         finally:
             process.terminate()
             stopping.join()
 
 
-def stop_all_but_one(plan: Plan, process: subprocess.Popen[bytes]) -> None:
-    """Now and then, for longer than a lease, so that the one takes over what it wants."""
+def stop_holders(plan: StressPlan, process: subprocess.Popen[bytes]) -> None:
+    """Repeatedly stop a process that is inside until another one has taken its lock over."""
+    sections = CriticalSections(Path(plan.directory, "sections"), stopped_holders_keep_locks=False)
     while process.poll() is None:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(FEW_BEATS.lease)
-        stopped = sorted(alive(plan))[1:]
-        for pid in stopped:
-            send(pid, signal.SIGSTOP)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(2 * FEW_BEATS.lease)
-        for pid in stopped:
-            send(pid, signal.SIGCONT)
+        hold, pid = sections.inside("upload0")
+        time.sleep(0.2)
+        if not pid or sections.inside("upload0") != (hold, pid):
+            continue
+        send_signal(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 4 * RARE_HEARTBEATS.lease
+        while sections.inside("upload0") == (hold, pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        send_signal(pid, signal.SIGCONT)

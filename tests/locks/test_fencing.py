@@ -1,10 +1,10 @@
-"""A holder that stood still within a write does no harm when it goes on.
+"""A holder that is stopped within a write does no harm when it resumes.
 
-Before each write everybody looks at the lock, and whoever has lost it stops there. But one may be
-stopped after the look, for longer than a lease: then its write arrives while another is at work, or
-has long finished. Every write of a request is delayed like that in turn, each time the successor
-does all of its work meanwhile, and the object is the file, byte for byte. It is one call that is
-late, and no other follows.
+Before each write a holder checks its lock, and stops if the lock is lost. But it may be stopped
+after the check, for longer than a lease. Then its write arrives while the next holder works, or
+long after that. These tests delay every write of each kind of request in turn. The next holder does
+all of its work meanwhile, and the object must equal the file afterwards. Only one call is late: the
+stopped holder must not make another one (D-10).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tus_wsgi.stores.s3 import S3Store
 pytestmark = pytest.mark.locks
 
 STORED = 1000
-"""Bytes that are there before anybody stands still: a tail."""
+"""Bytes that are stored, as a tail, before a holder is stopped."""
 
 EXPIRES = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -56,8 +56,8 @@ WRITES = frozenset(
 )
 
 
-class Lease:
-    """A lock that its holder has until it was stopped, and not afterwards."""
+class FakeLock:
+    """A lock that is lost when the test sets `is_lost`."""
 
     def __init__(self) -> None:
         self.is_lost = False
@@ -65,105 +65,122 @@ class Lease:
 
     def assert_held(self) -> None:
         if self.is_lost:
-            raise LockLost("it was stopped for too long")
+            raise LockLost("the holder was stopped for too long")
 
 
-Request = Callable[[S3Store, UploadId, Lease], object]
-"""What somebody does who has the lock."""
+Request = Callable[[S3Store, UploadId, FakeLock], object]
+"""The work of a request that holds the lock."""
 
 
-class Standstill:
-    """Stops whoever makes the write of this number, and lets another one work meanwhile."""
+class DelayedWrite:
+    """Delay one write of a holder until the next holder has done its work.
+
+    Args:
+        sandbox: the store's bucket, whose calls are intercepted.
+        number: of the write that is delayed; the first one is 1.
+        lock: the holder's, which is lost meanwhile.
+        next_holder: the work of the next holder.
+
+    Attributes:
+        call: the delayed call; None if there were fewer writes.
+    """
 
     def __init__(
-        self, sandbox: S3Sandbox, number: int, lease: Lease, meanwhile: Callable[[], object]
+        self, sandbox: S3Sandbox, number: int, lock: FakeLock, next_holder: Callable[[], object]
     ):
         self._calls = sandbox.calls
         self._number = number
-        self._lease = lease
-        self._meanwhile = meanwhile
-        self._lost_at = 0
-        self._has_begun = False
+        self._lock = lock
+        self._next_holder = next_holder
+        self._resumed_at = 0
+        self._created_multipart_upload = False
         self.call: Call | None = None
 
     def __call__(self, call: Call) -> None:
         if call.operation not in WRITES:
             return
         self._number -= 1
-        self._has_begun |= call.operation == "CreateMultipartUpload"
+        self._created_multipart_upload |= call.operation == "CreateMultipartUpload"
         if self._number == 0:
             self.call = call
             self._calls.before = None
-            self._meanwhile()
-            self._lease.is_lost = True
-            self._lost_at = len(self._calls.log)
+            self._next_holder()
+            self._lock.is_lost = True
+            self._resumed_at = len(self._calls.log)
 
     def later_writes(self) -> list[str]:
-        """What the one who was stopped has written after the write in which it was."""
-        log = self._calls.log[self._lost_at :]
+        """Return the writes of the stopped holder after the delayed one."""
+        log = self._calls.log[self._resumed_at :]
         later = [call for kind, call in log if kind == "begin" and call.operation in WRITES]
-        if self._has_begun:
-            # A multipart upload that no record names, which nobody else could remove.
+        if self._created_multipart_upload:
+            # It aborts a multipart upload that no record names, which no other process could.
             later = [call for call in later if call.operation != "AbortMultipartUpload"]
         return list(map(str, later))
 
 
-def standstills(
-    sandbox: S3Sandbox, begin: Callable[[str], UploadId], request: Request, meanwhile: Request
+def delay_each_write(
+    sandbox: S3Sandbox,
+    create: Callable[[str], UploadId],
+    request: Request,
+    next_request: Request,
 ) -> Iterator[tuple[UploadId, str]]:
-    """For each write of `request`: the upload, after that write was late, and its name."""
+    """Run `request` once for each of its writes, with that write delayed until `next_request` ends.
+
+    Yields:
+        the upload after that, and the name of the delayed write.
+    """
     for number in itertools.count(1):
-        id = begin(f"upload{number}")
-        lease = Lease()
-        then = functools.partial(meanwhile, sandbox.store(), id, Lease())
-        stopped = Standstill(sandbox, number, lease, then)
-        # One thread, since a process stands still with all that it has.
+        id = create(f"upload{number}")
+        lock = FakeLock()
+        next_holder = functools.partial(next_request, sandbox.store(), id, FakeLock())
+        delayed = DelayedWrite(sandbox, number, lock, next_holder)
+        # A single thread, because a process is stopped with all its threads.
         store = S3Store(
             sandbox.client, sandbox.bucket, keys=sandbox.keys, limits=LIMITS, parallel_parts=1
         )
-        sandbox.calls.before = stopped
+        sandbox.calls.before = delayed
         try:
-            request(store, id, lease)
+            request(store, id, lock)
         except (LockLost, StoreUnavailable, UploadGone):
-            assert lease.is_lost  # the one who was stopped may learn it in any of these ways
+            assert lock.is_lost  # the stopped request may fail in any of these ways
         finally:
             sandbox.calls.before = None
-        if stopped.call is None:
-            assert number > 1, "it writes nothing"
+        if delayed.call is None:
+            assert number > 1, "the request writes nothing"
             return
-        assert stopped.later_writes() == [], f"after {stopped.call}"
-        yield id, str(stopped.call)
+        assert delayed.later_writes() == [], f"after {delayed.call}"
+        yield id, str(delayed.call)
 
 
-# -- what comes in requests ------------------------------------------------------------------------
+# -- uploads ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Something to upload, and whether its length is known from the beginning."""
+    """A file to upload, and whether its length is declared at the end."""
 
     content: bytes
     is_deferred: bool = False
 
-    def begin(self, sandbox: S3Sandbox, name: str) -> UploadId:
+    def create(self, sandbox: S3Sandbox, name: str) -> UploadId:
         length = None if self.is_deferred else len(self.content)
         info = UploadInfo(id=UploadId(name), length=length, metadata=Metadata())
         sandbox.store().create(info, record_now=True)
-        self.go_on(opened(sandbox.store(), info.id), upto=STORED, lease=Lease())
+        self.send(opened(sandbox.store(), info.id), upto=STORED, lock=FakeLock())
         return info.id
 
-    def go_on(self, upload: Upload, *, upto: int, lease: Lease) -> None:
-        """Send what is missing up to an offset, and finish with the last byte."""
+    def send(self, upload: Upload, *, upto: int, lock: FakeLock) -> None:
+        """Append the bytes up to an offset, and finish the upload with the last byte."""
         if upto == len(self.content) and upload.info.length is None:
-            upload.declare_length(upto, lease.assert_held)
-        upload.append(ScriptedBody(self.content[upload.info.offset : upto]), lease.assert_held)
+            upload.declare_length(upto, lock.assert_held)
+        upload.append(ScriptedBody(self.content[upload.info.offset : upto]), lock.assert_held)
         if upload.info.is_full:
-            upload.assemble(lease.assert_held)
-            upload.finish(lease.assert_held, may_defer=False)
+            upload.assemble(lock.assert_held)
+            upload.finish(lock.assert_held, may_defer=False)
 
 
 def opened(store: S3Store, id: UploadId) -> Upload:
-    """The upload as another host sees it, which remembers nothing."""
+    """Open the upload as a host without a cache does."""
     upload = store.open(id)
     upload.load_offset()
     return upload
@@ -190,118 +207,130 @@ def cases() -> Iterator[tuple[str, int, int, bool]]:
             yield name, upto, more, False
             if not file.is_deferred:
                 yield name, upto, more, True
-    # The successor's tail is, byte for byte, the one that was there before.
+    # D-11: the tail of the next holder equals the previous tail, so a condition does not help.
     yield "parts, all alike", PART // 2, PART + STORED, False
     yield "parts", PART // 2, len(LARGE), False
     yield "parts", PART // 2, PART + 40_000, False
 
 
-@pytest.mark.parametrize(("name", "upto", "then", "has_memo"), list(cases()))
-def test_a_late_write_changes_nothing(
-    sandbox: S3Sandbox, name: str, upto: int, then: int, has_memo: bool
+@pytest.mark.parametrize(("name", "upto", "next_upto", "is_cached"), list(cases()))
+def test_a_late_write_of_an_append_changes_nothing(
+    sandbox: S3Sandbox, name: str, upto: int, next_upto: int, is_cached: bool
 ) -> None:
-    """The successor goes on afterwards from what it finds, or from what it remembers."""
+    """D-03, D-11: a third request continues from the store, or from the next holder's cache."""
     file = FILES[name]
-    left: list[Upload] = []
+    uploads: list[Upload] = []
 
-    def request(store: S3Store, id: UploadId, lease: Lease) -> None:
-        file.go_on(opened(store, id), upto=upto, lease=lease)
+    def append(store: S3Store, id: UploadId, lock: FakeLock) -> None:
+        file.send(opened(store, id), upto=upto, lock=lock)
 
-    def meanwhile(store: S3Store, id: UploadId, lease: Lease) -> None:
-        left.append(opened(store, id))
-        if left[-1].info.offset < then:
-            file.go_on(left[-1], upto=then, lease=lease)
+    def append_more(store: S3Store, id: UploadId, lock: FakeLock) -> None:
+        uploads.append(opened(store, id))
+        if uploads[-1].info.offset < next_upto:
+            file.send(uploads[-1], upto=next_upto, lock=lock)
 
-    for id, write in standstills(sandbox, lambda id: file.begin(sandbox, id), request, meanwhile):
+    def create(id: str) -> UploadId:
+        return file.create(sandbox, id)
+
+    for id, write in delay_each_write(sandbox, create, append, append_more):
         after = opened(sandbox.store(), id)
-        assert after.info.offset >= left[-1].info.offset, f"{write} took acknowledged bytes away"
-        if has_memo and left[-1].is_cacheable:
-            # It may learn that it has to look again, and so the client asks.
+        assert after.info.offset >= uploads[-1].info.offset, f"{write} lost acknowledged bytes"
+        if is_cached and uploads[-1].is_cacheable:
+            # It may find its cache outdated. Then the client retries.
             with suppress(Unavailable):
-                file.go_on(left[-1], upto=len(file.content), lease=Lease())
+                file.send(uploads[-1], upto=len(file.content), lock=FakeLock())
         after = opened(sandbox.store(), id)
         if not after.info.is_finished:
-            file.go_on(after, upto=len(file.content), lease=Lease())
-        assert sandbox.data(id) == file.content, f"{write} came late, and did harm"
+            file.send(after, upto=len(file.content), lock=FakeLock())
+        assert sandbox.data(id) == file.content, f"{write} was late and changed the object"
         assert opened(sandbox.store(), id).info.is_finished
 
 
-def test_a_late_prolongation_changes_nothing(sandbox: S3Sandbox) -> None:
+def test_a_late_write_of_a_new_expiry_changes_nothing(sandbox: S3Sandbox) -> None:
     file = FILES["parts"]
 
-    def extend_expiry(store: S3Store, id: UploadId, lease: Lease) -> None:
-        opened(store, id).extend_expiry(EXPIRES, lease.assert_held)
+    def extend_expiry(store: S3Store, id: UploadId, lock: FakeLock) -> None:
+        opened(store, id).extend_expiry(EXPIRES, lock.assert_held)
 
-    def finish(store: S3Store, id: UploadId, lease: Lease) -> None:
-        file.go_on(opened(store, id), upto=len(file.content), lease=lease)
+    def finish(store: S3Store, id: UploadId, lock: FakeLock) -> None:
+        file.send(opened(store, id), upto=len(file.content), lock=lock)
 
-    for id, _ in standstills(sandbox, lambda id: file.begin(sandbox, id), extend_expiry, finish):
+    def create(id: str) -> UploadId:
+        return file.create(sandbox, id)
+
+    for id, _ in delay_each_write(sandbox, create, extend_expiry, finish):
         assert opened(sandbox.store(), id).info.is_finished
         assert sandbox.data(id) == file.content
 
 
-# -- what is made of others, and what is removed ---------------------------------------------------
+# -- concatenation and termination -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sizes", [(PART + 5, 3000), (3, 4)], ids=["parts", "one part"])
 def test_a_late_write_of_a_concatenation_changes_nothing(
     sandbox: S3Sandbox, sizes: tuple[int, ...]
 ) -> None:
-    pieces = [some_bytes(size) for size in sizes]
-    store, names = sandbox.store(), [UploadId(f"partial{number}") for number in range(len(sizes))]
-    for id, piece in zip(names, pieces, strict=True):
-        store.create(UploadInfo(id, len(piece), concat=Partial()), record_now=True)
-        File(piece).go_on(opened(store, id), upto=len(piece), lease=Lease())
+    """D-05: two requests complete the same final upload."""
+    contents = [some_bytes(size) for size in sizes]
+    store, ids = sandbox.store(), [UploadId(f"partial{number}") for number in range(len(sizes))]
+    for id, content in zip(ids, contents, strict=True):
+        store.create(UploadInfo(id, len(content), concat=Partial()), record_now=True)
+        File(content).send(opened(store, id), upto=len(content), lock=FakeLock())
 
-    def begin(name: str) -> UploadId:
-        info = UploadInfo(UploadId(name), sum(sizes), concat=Final(tuple(names)))
+    def create(name: str) -> UploadId:
+        info = UploadInfo(UploadId(name), sum(sizes), concat=Final(tuple(ids)))
         return sandbox.store().create(info, record_now=True).info.id
 
-    def join(store: S3Store, id: UploadId, lease: Lease) -> None:
+    def concatenate(store: S3Store, id: UploadId, lock: FakeLock) -> None:
         final = opened(store, id)
-        final.assemble(lease.assert_held)
-        final.finish(lease.assert_held, may_defer=False)
+        final.assemble(lock.assert_held)
+        final.finish(lock.assert_held, may_defer=False)
 
-    late = []
-    for id, write in standstills(sandbox, begin, join, join):
-        late.append(write)
+    late_writes = []
+    for id, write in delay_each_write(sandbox, create, concatenate, concatenate):
+        late_writes.append(write)
         assert opened(sandbox.store(), id).info.is_finished
-        assert sandbox.data(id) == b"".join(pieces), f"{write} came late, and did harm"
-    assert ("UploadPartCopy 1" in late) == (sizes[0] > PART)
+        assert sandbox.data(id) == b"".join(contents), f"{write} was late and changed the object"
+    assert ("UploadPartCopy 1" in late_writes) == (sizes[0] > PART)
 
 
 @pytest.mark.parametrize("name", ["parts", "one part"])
-@pytest.mark.parametrize("follows", ["an append", "a termination"])
-def test_a_late_removal_leaves_the_file_or_nothing(
-    sandbox: S3Sandbox, name: str, follows: str
+@pytest.mark.parametrize("next_request", ["append", "termination"])
+def test_a_late_write_of_a_termination_leaves_the_file_or_nothing(
+    sandbox: S3Sandbox, name: str, next_request: str
 ) -> None:
-    """Somebody wanted it gone. So it may be gone, but never be another file."""
+    """The client asked for the removal, so the object may be gone, but never be a different one."""
     file = FILES[name]
 
-    def terminate(store: S3Store, id: UploadId, lease: Lease) -> None:
-        store.open(id).terminate(lease.assert_held)
+    def terminate(store: S3Store, id: UploadId, lock: FakeLock) -> None:
+        store.open(id).terminate(lock.assert_held)
 
-    def append(store: S3Store, id: UploadId, lease: Lease) -> None:
+    def append(store: S3Store, id: UploadId, lock: FakeLock) -> None:
         with suppress(UploadGone):
-            file.go_on(opened(store, id), upto=len(file.content), lease=lease)
+            file.send(opened(store, id), upto=len(file.content), lock=lock)
 
-    meanwhile = append if follows == "an append" else terminate
-    for id, write in standstills(sandbox, lambda id: file.begin(sandbox, id), terminate, meanwhile):
+    def create(id: str) -> UploadId:
+        return file.create(sandbox, id)
+
+    after = append if next_request == "append" else terminate
+    for id, write in delay_each_write(sandbox, create, terminate, after):
         with suppress(UploadGone, UploadNotFound):
             upload = opened(sandbox.store(), id)
             if not upload.info.is_finished:
-                file.go_on(upload, upto=len(file.content), lease=Lease())
+                file.send(upload, upto=len(file.content), lock=FakeLock())
             content = opened(sandbox.store(), id).content()
             assert b"".join(content.read(0, content.length)) == file.content, write
 
 
 class GoneStore(MemoryStore):
+    """A store whose uploads are all gone."""
+
     def open(self, id: UploadId) -> NoReturn:
         raise UploadGone("it is finished, and its parts with it")
 
 
-class OneLocker:
-    """Gives the same lock to everybody."""
+class FakeLocker:
+    """A locker that provides the same lock to every request."""
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
@@ -311,14 +340,14 @@ class OneLocker:
         yield self._lock
 
     def last_holder(self, id: UploadId) -> None:
-        raise AssertionError("nothing is created here")
+        raise AssertionError("no upload is created here")
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_nobody_who_came_too_late_is_told_that_the_upload_is_gone(is_lost: bool) -> None:
-    """Clients give up after a 410, and try again after a 503."""
-    lease = Lease()
-    lease.is_lost = is_lost
-    service = UploadService(GoneStore(), OneLocker(lease), new_id=lambda: UploadId("a"))
+def test_a_request_that_lost_the_lock_does_not_report_the_upload_as_gone(is_lost: bool) -> None:
+    """Clients give up after a 410, and retry after a 503."""
+    lock = FakeLock()
+    lock.is_lost = is_lost
+    service = UploadService(GoneStore(), FakeLocker(lock), new_id=lambda: UploadId("a"))
     with pytest.raises(LockLost if is_lost else UploadGone):
         service.execute(Inspect(UploadId("a")), ScriptedBody())
