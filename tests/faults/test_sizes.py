@@ -178,7 +178,7 @@ def test_what_no_object_can_hold_is_refused_at_once(shop: Callable[..., Shop]) -
 
 
 def test_what_does_not_fit_into_a_deferred_upload_is_refused(shop: Callable[..., Shop]) -> None:
-    """D-17 of other servers: stored, although the announced bytes pass the limit."""
+    """Other servers store it, although the announced bytes exceed the limit."""
     one = shop(max_object_size=100)
     url = one.post(b"x" * 60, Upload_Defer_Length="1").fields["location"]
     too_much = one.send("PATCH", url, {**BYTES, "Upload-Offset": "60"}, b"y" * 41, 41)

@@ -168,6 +168,7 @@ def test_a_creation_may_contain_data(server: Server) -> None:
 
 
 def test_a_body_may_be_chunked(server: Server) -> None:
+    """D-14: a body without a length is not taken for an empty one."""
     path = server.create()
     response = server.client.patch(
         path,

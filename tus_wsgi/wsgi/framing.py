@@ -8,7 +8,7 @@ from typing import Any
 
 
 def has_body(environ: Mapping[str, Any]) -> bool:
-    """Return whether a request has a body that is not known to be empty."""
+    """Return whether a request has a body that is not known to be empty (D-14)."""
     length = environ.get("CONTENT_LENGTH") or "0"
     return length != "0" or bool(environ.get("HTTP_TRANSFER_ENCODING"))
 

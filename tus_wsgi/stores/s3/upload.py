@@ -383,6 +383,8 @@ class S3Upload:
     def terminate(self, assert_held: AssertHeld) -> None:
         """Delete the upload; the record last, so that a failed deletion can be retried (D-13).
 
+        D-10: each deletion checks the lock first.
+
         Raises:
             LockLost, StoreUnavailable: some objects are left.
         """
