@@ -105,6 +105,7 @@ class AwsError:
         message: the service's message; empty if the response has none.
         status: the HTTP status; 0 if unknown.
         region: the region that the response names; empty if it names none.
+        retries: earlier attempts of the same call, whose outcomes are unknown.
     """
 
     kind: AwsErrorKind
@@ -112,6 +113,7 @@ class AwsError:
     message: str
     status: int
     region: str
+    retries: int = 0
 
     @property
     def is_server_error(self) -> bool:
@@ -120,8 +122,12 @@ class AwsError:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the status is known and below 500: the service declined the call."""
-        return 0 < self.status < 500
+        """Whether the service declined the call, and cannot carry it out later.
+
+        D-09: a status below 500 proves that only for the first attempt. The service may have got
+        an earlier attempt whose response was lost, and may still carry it out.
+        """
+        return 0 < self.status < 500 and self.retries == 0
 
 
 class ErrorResponse(Protocol):
@@ -139,6 +145,7 @@ def classify_error(error: ErrorResponse) -> AwsError:
     code = str(document.get("Code", ""))
     status = metadata.get("HTTPStatusCode", 0)
     status = status if isinstance(status, int) else 0
+    retries = metadata.get("RetryAttempts", 0)
     fallback = AwsErrorKind.SERVER_ERROR if status >= 500 else AwsErrorKind.OTHER
     region = document.get("Region") or _mapping(metadata.get("HTTPHeaders")).get(
         "x-amz-bucket-region", ""
@@ -149,6 +156,7 @@ def classify_error(error: ErrorResponse) -> AwsError:
         message=str(document.get("Message", "")),
         status=status,
         region=str(region),
+        retries=retries if isinstance(retries, int) else 0,
     )
 
 

@@ -336,10 +336,15 @@ class Bucket:
         return {"ChecksumCRC32": build_crc32(payload.crc32)} if self._has_checksums else {}
 
     def _recognize_write(self, key: str, token: str, failure: Exception) -> str:
-        try:
-            facts = self.head(key)
-        except NotFound:
-            facts = None
+        """Return the ETag of the object if the write with this token made it.
+
+        Raises:
+            LockLost: another request has written the object, or deleted it.
+            StoreUnavailable: the object could not be read. D-07: a 403 tells nothing here.
+        """
+        facts: ObjectFacts | None = None
+        with suppress(NotFound), self._translate_errors("HeadObject", key):
+            facts = _object_facts(self._client.head_object(Bucket=self.name, Key=key))
         if facts is None or facts.metadata.get(_WRITE_TOKEN) != token:
             raise LockLost("another request has written to this upload") from failure
         return facts.etag

@@ -14,7 +14,7 @@ from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 
 
 class NotWritten(StoreUnavailable):
-    """S3 declined the write, so the record is unchanged."""
+    """S3 declined the only attempt of the write, so the record is unchanged and stays so."""
 
 
 class InvalidInfo(StoreUnavailable):
@@ -123,6 +123,9 @@ class InfoObject:
 
 
 def _is_refusal(failure: StoreUnavailable) -> bool:
-    """Whether S3 declined the call. After a 5xx, S3 may still carry out the call."""
+    """Return whether S3 declined the only attempt of the call.
+
+    D-09: after a 5xx, or after an attempt without a response, S3 may still carry out the call.
+    """
     cause = failure.__cause__
     return isinstance(cause, ClientError) and classify_error(cause).is_refusal

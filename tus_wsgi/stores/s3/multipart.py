@@ -25,10 +25,8 @@ def create_recorded_multipart(
     """Create the multipart upload and record it; return the written record. Two S3 calls.
 
     Raises:
-        LockLost: another request holds the lock or has written the record. The multipart upload is
-            aborted.
-        StoreUnavailable: S3 did not answer. The multipart upload is aborted, unless the outcome of
-            the record's write is unknown, so that the record may name it.
+        LockLost: another request holds the lock or has written the record.
+        StoreUnavailable: S3 did not answer, or declined the write of the record.
     """
     is_new = not info_object.exists
     headers = object_headers(record.info.metadata)
@@ -38,11 +36,16 @@ def create_recorded_multipart(
     )
     recorded = replace(record, multipart=multipart)
     try:
+        assert_held()
+    except LockLost:
+        bucket.abort(record.key, multipart)  # no request has named it yet
+        raise
+    try:
         info_object.write(recorded, assert_held)
     except Unavailable as error:
-        # D-08, D-09: keep the multipart upload if the record may name it and the client knows the
-        # upload's URL.
-        if is_new or isinstance(error, NotWritten | LockLost):
+        # D-08, D-09, D-10: after any other failure the record may name the multipart upload, or may
+        # name it later, and a successor may use it. It is left for the sweep.
+        if is_new or isinstance(error, NotWritten):
             bucket.abort(record.key, multipart)
         raise
     return recorded
