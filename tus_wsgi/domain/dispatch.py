@@ -30,7 +30,7 @@ class EventDispatcher:
             try:
                 observer(event)
             except Exception:
-                log.exception("an observer failed")
+                log.exception("an observer raised at %s", type(event).__name__)
 
     @contextmanager
     def created_if_hook_fails(self, id: UploadId) -> Iterator[None]:

@@ -30,7 +30,7 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
     └── Unavailable                a fault of the server; the client may retry
         ├── StoreUnavailable           the store failed
         ├── LockerUnavailable          the lock service failed
-        ├── LockLost                   another request has taken the lock over
+        ├── LockLost                   the request has lost the upload's lock
         └── OnFinishFailed             the application's `on_finish` hook raised
 """
 
@@ -215,7 +215,7 @@ class UploadLocked(TusError):
     """
 
     def __init__(self, retry_after: int = 1) -> None:
-        super().__init__("another request is using this upload")
+        super().__init__(f"another request holds the upload's lock; retry in {retry_after} s")
         self.retry_after = retry_after
 
 
@@ -326,6 +326,6 @@ class OnFinishFailed(Unavailable):
     """
 
     def __init__(self, id: str, length: int) -> None:
-        super().__init__("the application's on_finish raised")
+        super().__init__("the application's on_finish hook raised")
         self.id = id
         self.length = length

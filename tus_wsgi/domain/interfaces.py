@@ -97,9 +97,10 @@ AssertHeld = Callable[[], None]
 
 
 class Upload(Protocol):
-    """An upload in a store. The caller of every method but `content` must hold the upload's lock.
+    """An upload in a store.
 
-    A method that writes takes `assert_held`, and raises `LockLost` if it does.
+    The caller of a method that changes the upload must hold the upload's lock. Such a method calls
+    `assert_held` before each write, and propagates its `LockLost`.
     """
 
     @property

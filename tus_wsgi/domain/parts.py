@@ -100,9 +100,9 @@ class PartPlan:
         full = self.size(number)
         return full if length is None else max(0, min(full, length - self.start(number)))
 
-    def is_one_part(self, end: int | None) -> bool:
-        """Return whether an upload of `end` bytes has only one part; False if `end` is None."""
-        return end is not None and end <= self.size(1)
+    def is_one_part(self, length: int | None) -> bool:
+        """Return whether an upload of `length` bytes has only one part; False if it is unknown."""
+        return length is not None and length <= self.size(1)
 
     def _step(self, index: int) -> int:
         if not self.double_every:
@@ -128,7 +128,7 @@ class Part:
 
 
 def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
-    """Return the plan of an upload of `length` bytes; None for an unknown length.
+    """Return the plan of an upload of `length` bytes, or of unknown length if it is None.
 
     An upload of known length gets equal parts of the preferred size, or larger ones if there would
     be too many. An upload of unknown length gets growing parts, so that a small upload has small

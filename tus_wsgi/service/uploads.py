@@ -149,7 +149,7 @@ class UploadService:
             RequestError: the request is refused, and nothing was changed.
             UploadLocked: another request did not release the upload's lock in time.
             BodyIncomplete: the body ended early. What was received is stored.
-            Unavailable: a fault on our side. What was acknowledged is safe.
+            Unavailable: the server failed. Acknowledged bytes are safe, and a retry may succeed.
         """
         match command:
             case Discover():
