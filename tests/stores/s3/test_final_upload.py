@@ -259,8 +259,8 @@ def test_any_call_can_fail(uploads: ServiceClient, sandbox: S3Sandbox, how: str)
             assert done.is_finished
         for id in list_ids(sandbox) - known:
             assert sandbox.data(id) == data
-        for one in uploads.finished[finished_before:]:
-            assert sandbox.data(one.id) == data
+        for upload in uploads.finished[finished_before:]:
+            assert sandbox.data(upload.id) == data
         known |= list_ids(sandbox)
 
 
@@ -289,9 +289,9 @@ def test_the_next_request_resumes_after_a_kill(
     other = other_process(uploads, sandbox)
     assert other.inspect(id).is_finished
     if call == "CompleteMultipartUpload data":
-        assert not any(one.startswith("UploadPart") for one in sandbox.calls.begun)
+        assert not any(name.startswith("UploadPart") for name in sandbox.calls.begun)
     assert sandbox.data(id) == b"".join(slices_of(SIZES))
-    assert [one.id for one in other.finished] == [id]
+    assert [upload.id for upload in other.finished] == [id]
     assert sandbox.list_multiparts() == []
 
 
@@ -490,7 +490,7 @@ def test_the_sweep_finishes_a_final_upload_whose_partials_are_finished(
     uploads.append(running, 0, b"def")
     assert sweep(uploads, sandbox) == {info.id: ActionKind.FINISHED}
     assert sandbox.data(info.id) == b"abcdef"
-    assert [one.id for one in uploads.finished] == [info.id]
+    assert [upload.id for upload in uploads.finished] == [info.id]
     assert sweep(uploads, sandbox) == {}
 
 
@@ -520,11 +520,11 @@ def test_the_sweep_deletes_expired_uploads_and_no_finished_partial(sandbox: S3Sa
     uploads = ServiceClient(sandbox.store(), lifetime=100.0)
     finished, running = uploads.create_partial(b"abc"), uploads.create(3, is_partial=True)
     lost = uploads.create(3, is_partial=True)
-    whole, without = uploads.concatenate(finished, running), uploads.concatenate(lost)
+    waiting, without_partial = uploads.concatenate(finished, running), uploads.concatenate(lost)
     uploads.terminate(lost)
     assert sweep(uploads, sandbox) == {}
     uploads.advance_clock(101)
     assert sweep(uploads, sandbox) == dict.fromkeys(
-        [running, whole.id, without.id], ActionKind.EXPIRED
+        [running, waiting.id, without_partial.id], ActionKind.EXPIRED
     )
     assert sandbox.list_keys() == [finished, finished + ".info"]

@@ -105,7 +105,7 @@ def test_a_full_upload_that_tusd_never_completed_is_completed_by_a_head(
     for _ in range(2):
         assert UploadClient(sandbox, on_finish=notified.append).inspect(tusd.id).is_finished
     assert sandbox.data(tusd.id) == FILE[:length]
-    assert [one.length for one in notified] == [length]
+    assert [upload.length for upload in notified] == [length]
     assert sandbox.list_keys() == [tusd.object_id, tusd.object_id + ".info"]
     assert sandbox.list_multiparts() == []
 

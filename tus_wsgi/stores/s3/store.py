@@ -67,7 +67,7 @@ class S3Store:
             limits=self._limits,
             spool=spool or Spool(DEFAULT_BUDGET),
             part_executor=ThreadPoolExecutor(parallel_parts, thread_name_prefix="tus-part"),
-            call_executor=ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="tus-look"),
+            call_executor=ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="tus-call"),
             tails=TailCache(tail_budget),
         )
 
