@@ -17,8 +17,10 @@ CONTENT = some_bytes(30 * MIB)
 
 BLOCK_SIZE = 256 * KIB
 
-PAUSE = 0.06
-"""Seconds between blocks: servers send a 104 about once a second, after the first second."""
+PAUSES = (0.06, 0.24, 0.96)
+"""Seconds between blocks: servers send a 104 about once a second, after the first second. A server
+on a busy machine may store the blocks more slowly, so the test repeats itself with longer pauses.
+"""
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def client(server: Server, dialect: Dialect) -> Client:
 
 
 @rule("R-42", "R-18", "R-46", "R-04", level=SHOULD)
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("begin", ["creation", "append"])
 @for_versions(5, 6, 8, 9)
 def test_an_offset_in_a_104_is_stored(
@@ -42,10 +44,9 @@ def test_an_offset_in_a_104_is_stored(
     Sending a 104 is a SHOULD, but a server that sends one must have stored the bytes. Another
     worker must return the offset too, and is asked first.
     """
-    with client.server.connect() as connection:
-        upload = (begin_creation if begin == "creation" else begin_append)(client, connection)
-        acknowledged = send_until_acknowledged(connection, count)
-        connection.reset()
+    upload, acknowledged = interrupted_upload(
+        client, begin_creation if begin == "creation" else begin_append, count
+    )
     measure("acknowledged by a 104", f"{acknowledged // MIB} of {len(CONTENT) // MIB} MiB")
     if options.second_url is not None:
         second = Client(Server(options.second_url, client.server.access), client.dialect)
@@ -54,6 +55,21 @@ def test_an_offset_in_a_104_is_stored(
     assert offset >= acknowledged
     assert_success(client.append(upload, CONTENT[offset:], offset, complete=True))
     client.assert_content(upload, CONTENT)
+
+
+def interrupted_upload(
+    client: Client, begin: Callable[[Client, Connection], Upload], count: int
+) -> tuple[Upload, int]:
+    """Reset an upload after `count` interim responses; return it with the last offset in them."""
+    offsets: list[int] = []
+    for pause in PAUSES:
+        with client.server.connect() as connection:
+            upload = begin(client, connection)
+            offsets = send_until_acknowledged(connection, count, pause)
+            connection.reset()
+        if len(offsets) == count:
+            return upload, offsets[-1]
+    raise AssertionError(f"expected {count} interim responses with an offset, got {offsets}")
 
 
 def begin_creation(client: Client, connection: Connection) -> Upload:
@@ -71,12 +87,12 @@ def begin_append(client: Client, connection: Connection) -> Upload:
     return upload
 
 
-def send_until_acknowledged(connection: Connection, count: int) -> int:
-    """Send content until `count` interim responses arrive; return the last offset."""
+def send_until_acknowledged(connection: Connection, count: int, pause: float) -> list[int]:
+    """Send content until `count` interim responses arrive, or all is sent; return the offsets."""
     offsets: list[int] = []
     for sent in range(0, len(CONTENT), BLOCK_SIZE):
         connection.send(CONTENT[sent : sent + BLOCK_SIZE])
-        time.sleep(PAUSE)
+        time.sleep(pause)
         while not connection.stays_silent_for(0):
             response = interim(connection)
             assert "Location" not in response
@@ -84,8 +100,8 @@ def send_until_acknowledged(connection: Connection, count: int) -> int:
             assert offsets == sorted(offsets)
             assert 0 < offsets[-1] <= sent + BLOCK_SIZE
             if len(offsets) == count:
-                return offsets[-1]
-    raise AssertionError(f"expected {count} interim responses with an offset, got {offsets}")
+                return offsets
+    return offsets
 
 
 def interim(connection: Connection) -> Response:

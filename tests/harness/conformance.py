@@ -56,9 +56,7 @@ def run_suite(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def judge(
-    server: Judged, reports: Path, *, level: str = "practice"
-) -> subprocess.CompletedProcess[str]:
+def judge(server: Judged, reports: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the suite against a server and write a JSON and a Markdown report into a folder.
 
     The deviations file of the server has the server's name, without its worker class.
@@ -66,7 +64,7 @@ def judge(
     known = server.slug.removesuffix("-gevent").removesuffix("-gthread")
     has_deviations = (SUITE / "deviations" / f"{known}.toml").is_file()
     return run_suite(
-        *(server.url, "--name", server.name, "--level", level),
+        *(server.url, "--name", server.name, *arguments),
         *("--report", str(reports / f"{server.slug}.json")),
         *("--report", str(reports / f"{server.slug}.md")),
         *(["--deviations", known] if has_deviations else []),
