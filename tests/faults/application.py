@@ -1,4 +1,4 @@
-"""The application under test: the real one, in this process, with an S3 store behind the proxy."""
+"""The app under test: the real middleware in this process, with an S3 store behind the proxy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from tests.faults.faulty_s3 import Lane, limits_for
+from tests.faults.faulty_s3 import FaultyS3, limits_for
 from tests.faults.scenarios import Scenario
+from tests.faults.wrapped_app import not_found
 from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi.app import TusMiddleware
 from tus_wsgi.domain.hooks import FinishedUpload
@@ -24,110 +25,111 @@ from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
-from tus_wsgi.settings import Settings
+from tus_wsgi.settings.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.keys import Keys
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
+EXPIRY = 3600.0
+"""Seconds until an unfinished upload expires, in the scenarios in which the clock advances."""
 
-LIFETIME = 3600.0
-"""Seconds that an unfinished upload is kept in the scenarios in which time passes."""
-
-SWEEPS = 8
-"""Sweeps in a row of which one has to be without a failure."""
+MAX_SWEEPS = 8
+"""Sweeps in a row of which one has to succeed."""
 
 
-class Process(enum.Enum):
-    """What a request finds in the process that it meets."""
+class ProcessMode(enum.Enum):
+    """What the process of a request remembers of earlier requests."""
 
-    FORGETS = "forgets"
-    """What the store remembers of tails, and no memo of the request before."""
-    REMEMBERS = "remembers"
-    """The memo of the request before, too."""
-    RESTARTS = "restarts"
-    """Nothing: the process was just started."""
-    TAKES_TURNS = "takes turns"
-    """Memos of its own, which are stale after each request that met the other process."""
+    UNCACHED = "uncached"
+    """What the store remembers of tails, but no cached upload."""
+    CACHED = "cached"
+    """The cached upload of the request before, too."""
+    RESTARTED = "restarted"
+    """Nothing: each request has a new process."""
+    ALTERNATING = "alternating"
+    """Two processes with a cache each, which is stale after a request of the other process."""
 
 
-TURNS = (0, 0, 1)
-"""Which of two processes the requests meet, over and over."""
+PROCESS_SEQUENCE = (0, 0, 1)
+"""Which of the two processes serve the requests, over and over."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """How the application is run.
+class AppOptions:
+    """How the app runs.
 
     Attributes:
-        scenario: what is done to it.
-        process: what a request finds of the one before.
-        retries: whether boto3 tries failed calls again by itself.
-        timeout: seconds after which a call to S3 has failed.
+        scenario: what it is used for.
+        mode: what its processes remember.
+        retries: whether boto3 repeats failed calls by itself.
+        timeout: seconds of silence after which a call to S3 fails.
     """
 
     scenario: Scenario
-    process: Process
+    mode: ProcessMode
     retries: bool
     timeout: float
 
 
 class Application:
-    """The application and its hook. Calling it gives the WSGI application. A context manager.
+    """The app with its hook and its clock. Calling it returns the WSGI app. A context manager.
 
     Args:
-        lane: where it runs.
+        faulty_s3: where it stores uploads.
         prefix: of its objects.
-        setup: how it is run.
+        options: how it runs.
 
     Attributes:
-        clock: what time it is.
-        finished: what `on_finish` has accepted.
-        problems: what was wrong when it was called.
+        clock: the current time.
+        finished: the uploads that `on_finish` accepted.
+        problems: what was wrong when `on_finish` was called.
     """
 
-    def __init__(self, lane: Lane, prefix: str, setup: Setup) -> None:
-        self.lane = lane
+    def __init__(self, faulty_s3: FaultyS3, prefix: str, options: AppOptions) -> None:
+        self.faulty_s3 = faulty_s3
+        self.prefix = prefix
         self.keys = Keys(prefix)
         self.clock = datetime.now(UTC)
         self.finished: list[FinishedUpload] = []
         self.problems: list[str] = []
-        self._setup = setup
-        self._refusals = setup.scenario.refusals
+        self._options = options
+        self._hook_failures = options.scenario.hook_failures
         self._mutex = threading.Lock()
         self._stack = ExitStack()
-        self._new_locker = self._lockers()
-        self._turns = itertools.cycle(TURNS)
-        self._count = max(TURNS) + 1 if setup.process is Process.TAKES_TURNS else 1
+        self._new_locker = self._locker_factory()
+        self._sequence = itertools.cycle(PROCESS_SEQUENCE)
+        is_alternating = options.mode is ProcessMode.ALTERNATING
+        self._process_count = max(PROCESS_SEQUENCE) + 1 if is_alternating else 1
         self.restart()
 
     def __call__(self) -> TusMiddleware:
-        """The application that the next request meets."""
-        self.clock += timedelta(seconds=self._setup.scenario.step)
-        if self._setup.process is Process.RESTARTS:
+        """Return the app that serves the next request."""
+        self.clock += timedelta(seconds=self._options.scenario.seconds_per_request)
+        if self._options.mode is ProcessMode.RESTARTED:
             self.restart()
-        return self._apps[next(self._turns) % self._count]
+        return self._apps[next(self._sequence) % self._process_count]
 
     def restart(self) -> None:
-        """Forget all that is in memory."""
-        self._apps = [self._start() for _ in range(self._count)]
+        """Replace all processes by new ones."""
+        self._apps = [self._new_app() for _ in range(self._process_count)]
 
     def open(self, id: str) -> Upload:
-        """The upload, past all that protects it."""
-        return self._store().open(UploadId(id))
+        """Return an upload without a lock."""
+        return self._new_store().open(UploadId(id))
 
-    def let_lapse(self) -> None:
-        """Let more time pass than any unfinished upload has left."""
-        self.clock += timedelta(seconds=2 * LIFETIME)
+    def expire_uploads(self) -> None:
+        """Advance the clock beyond the expiry of every unfinished upload."""
+        self.clock += timedelta(seconds=2 * EXPIRY)
 
     def sweep(self) -> list[str]:
-        """Sweep, as an operator does, until nothing fails; what is wrong if it always does."""
+        """Sweep until nothing fails; return the last failures if every sweep fails."""
         failures: list[str] = []
-        for _ in range(SWEEPS):
-            actions = list(self._new_sweep().run())
+        for _ in range(MAX_SWEEPS):
+            results = list(self._new_sweep().run())
             failures = [
-                f"{one.name}: {one.error!r}" for one in actions if one.kind is ActionKind.FAILED
+                f"{result.name}: {result.error!r}"
+                for result in results
+                if result.kind is ActionKind.FAILED
             ]
             if not failures:
                 return []
@@ -139,44 +141,45 @@ class Application:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _lockers(self) -> Callable[[], Locker]:
-        if self._setup.process is Process.REMEMBERS:
+    def _locker_factory(self) -> Callable[[], Locker]:
+        if self._options.mode is ProcessMode.CACHED:
             return lambda: MemoryLocker(timeout=30)
-        if self._setup.process is not Process.TAKES_TURNS:
+        if self._options.mode is not ProcessMode.ALTERNATING:
             return UncachedLocker
         directory = self._stack.enter_context(tempfile.TemporaryDirectory())
         return lambda: FileLocker(Path(directory), timeout=30)
 
-    def _store(self) -> S3Store:
+    def _new_store(self) -> S3Store:
+        options = self._options
         return S3Store(
-            self.lane.client(timeout=self._setup.timeout, retries=self._setup.retries),
-            self.lane.service.bucket,
+            self.faulty_s3.client(timeout=options.timeout, retries=options.retries),
+            self.faulty_s3.service.bucket,
             keys=self.keys,
-            limits=limits_for(self.lane.part_size),
+            limits=limits_for(self.faulty_s3.part_size),
             parallel_parts=4,
         )
 
-    def _start(self) -> TusMiddleware:
-        scenario = self._setup.scenario
+    def _new_app(self) -> TusMiddleware:
+        scenario = self._options.scenario
         app = TusMiddleware(
-            _nothing,
+            not_found,
             settings=Settings(
-                s3_bucket=self.lane.service.bucket,
+                s3_bucket=self.faulty_s3.service.bucket,
                 base_path="/files",
-                expires=LIFETIME if scenario.step else 0,
+                expires=EXPIRY if scenario.seconds_per_request else 0,
             ),
-            on_finish=self._on_finish if scenario.with_hook else None,
-            store=self._store(),
+            on_finish=self._on_finish if scenario.has_hook else None,
+            store=self._new_store(),
             locker=self._new_locker(),
         )
         app._service._now = lambda: self.clock
         return app
 
     def _new_sweep(self) -> Sweep:
-        client = self.lane.client(timeout=self._setup.timeout, retries=False, may_list=True)
-        bucket = self.lane.service.bucket
+        client = self.faulty_s3.client(timeout=self._options.timeout, retries=False, may_list=True)
+        bucket = self.faulty_s3.service.bucket
         return Sweep(
-            self._store(),
+            self._new_store(),
             self._new_locker(),
             Bucket(client, bucket),
             keys=self.keys,
@@ -187,24 +190,19 @@ class Application:
         )
 
     def _on_finish(self, upload: FinishedUpload) -> None:
-        """Note the call, and whether the object is there as it is claimed to be."""
-        inspector = self.lane.inspector
+        """Record the call, and check that the whole object exists."""
+        admin = self.faulty_s3.admin
         try:
-            facts = inspector.head_object(
-                Bucket=self.lane.service.bucket, Key=self.keys.data(upload.id)
+            found = admin.head_object(
+                Bucket=self.faulty_s3.service.bucket, Key=self.keys.data(upload.id)
             )
-        except inspector.exceptions.ClientError:
-            self.problems.append("on_finish ran before there was an object")
+        except admin.exceptions.ClientError:
+            self.problems.append("on_finish ran before the object existed")
         else:
-            if facts["ContentLength"] != upload.length:
-                self.problems.append(f"on_finish ran with {facts['ContentLength']} bytes stored")
+            if found["ContentLength"] != upload.length:
+                self.problems.append(f"on_finish ran with {found['ContentLength']} bytes stored")
         with self._mutex:
-            self._refusals -= 1
-            if self._refusals >= 0:
-                raise RuntimeError("the application is not ready")
+            self._hook_failures -= 1
+            if self._hook_failures >= 0:
+                raise RuntimeError("the app is not ready")
         self.finished.append(upload)
-
-
-def _nothing(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    start_response("404 Not Found", [])
-    return []

@@ -1,7 +1,7 @@
-"""One case of the fault ring: a scenario with faults, and the verdict on what became of it.
+"""Run one case of the fault tests: a scenario, the faults in it, and the checks of its result.
 
-A case has an object prefix of its own, so that everything under it is its doing. The application is
-the real one, in this process; S3 is a real server behind the faulty proxy.
+A case has an object prefix of its own, so everything below the prefix belongs to it. The app is the
+real one, in this process; S3 is a real server behind the fault proxy.
 """
 
 from __future__ import annotations
@@ -10,145 +10,155 @@ import secrets
 import traceback
 from dataclasses import dataclass
 
-from tests.faults.application import Application, Process, Setup
-from tests.faults.faulty_s3 import MORE_PATIENCE, PATIENCE, Lane
+from tests.faults.application import Application, AppOptions, ProcessMode
+from tests.faults.faulty_s3 import CALL_TIMEOUT, SECOND_CALL_TIMEOUT, FaultyS3
 from tests.faults.leftovers import Leftovers
 from tests.faults.scenarios import SCENARIOS, Scenario, Uploader
 from tests.harness.clients.transport import in_process
-from tests.harness.clients.uploader import BrokenPromise
-from tests.harness.proxies.faults import Fault
+from tests.harness.clients.uploader import ProtocolError
+from tests.harness.proxies.faults import FaultScript, FaultStep
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scenario and what goes wrong in it.
+    """A scenario, and a script of what fails in it.
 
     Attributes:
         scenario: its name.
-        faults: by the number of the call.
-        retries: whether boto3 tries failed calls again by itself.
-        process: what a request finds of the one before.
-        hides_absence: whether S3 says of what is not there that it is forbidden.
+        faults: which calls fail, and how, in this order.
+        retries: whether boto3 repeats failed calls by itself.
+        mode: what the processes remember of earlier requests.
+        masks_absence: whether S3 answers 403 for what does not exist.
     """
 
     scenario: str
-    faults: tuple[tuple[int, Fault], ...] = ()
+    faults: tuple[FaultStep, ...] = ()
     retries: bool = False
-    process: Process = Process.FORGETS
-    hides_absence: bool = False
+    mode: ProcessMode = ProcessMode.UNCACHED
+    masks_absence: bool = False
+
+    @property
+    def has_silence(self) -> bool:
+        """Whether the app notices one of the faults by a timeout alone."""
+        return any(step.fault.is_silent for step in self.faults)
 
     def __str__(self) -> str:
-        faults = ", ".join(f"{fault.value} at call {number}" for number, fault in self.faults)
-        return f"{self.scenario}: {faults or 'no fault'}"
+        return f"{self.scenario}: {', then '.join(map(str, self.faults)) or 'no fault'}"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a case.
+class CaseResult:
+    """What happened in a case.
 
     Attributes:
-        case: which.
-        operations: what was asked of S3, in its order.
-        hit: the calls that were made to fail.
-        problems: what is wrong; empty for a case that is well.
-        story: what client and server said, in their order.
+        case: the case.
+        operations: the S3 operations of its calls, in their order.
+        hit: the calls that the faults hit.
+        problems: what is wrong; empty if the case passed.
+        transcript: the client's requests with their responses, and the calls.
     """
 
     case: Case
     operations: tuple[str, ...]
     hit: tuple[str, ...]
     problems: tuple[str, ...]
-    story: tuple[str, ...]
+    transcript: tuple[str, ...]
 
     def __str__(self) -> str:
-        return "\n    ".join([f"{self.case} ({', '.join(self.hit)})", *self.problems, *self.story])
+        title = f"{self.case} ({', '.join(self.hit)})"
+        return "\n    ".join([title, *self.problems, *self.transcript])
 
 
-def run_case(lane: Lane, case: Case) -> Outcome:
-    """Run it and judge it."""
-    is_slow = any(fault.is_slow for _, fault in case.faults)
-    verdict = _run(lane, case, lane.impatience if is_slow else PATIENCE)
-    if is_slow and verdict.problems:
-        verdict = _run(lane, case, MORE_PATIENCE)
-    return verdict
+def run_case(faulty_s3: FaultyS3, case: Case) -> CaseResult:
+    """Run a case and check its result. Run it again if it may have failed by a short timeout."""
+    timeout = faulty_s3.short_timeout if case.has_silence else CALL_TIMEOUT
+    result = _run(faulty_s3, case, timeout)
+    if case.has_silence and result.problems:
+        result = _run(faulty_s3, case, SECOND_CALL_TIMEOUT)
+    return result
 
 
-def _run(lane: Lane, case: Case, timeout: float) -> Outcome:
+def _run(faulty_s3: FaultyS3, case: Case, timeout: float) -> CaseResult:
     scenario = SCENARIOS[case.scenario]
-    prefix = f"{secrets.token_hex(6)}/"
-    faults = dict(case.faults)
-    lane.proxy.begin(lambda call: faults.get(call.number))
-    lane.proxy.hides_absence = case.hides_absence
-    setup = Setup(scenario, case.process, case.retries, timeout)
-    with Application(lane, prefix, setup) as app:
-        client = scenario.client(in_process(app), lane.part_size)
+    proxy = faulty_s3.proxy
+    proxy.start(FaultScript(case.faults))
+    proxy.masks_absence = case.masks_absence
+    options = AppOptions(scenario, case.mode, case.retries, timeout)
+    with Application(faulty_s3, f"{secrets.token_hex(6)}/", options) as app:
+        uploader = scenario.uploader(in_process(app), faulty_s3.part_size)
         try:
-            problems = _carry_out(app, client, scenario, prefix)
-        except Exception:  # noqa: BLE001 - whatever it is, it is this case's
+            problems = _carry_out(app, uploader, scenario)
+        except Exception:  # noqa: BLE001 - any exception is a problem of this case
             problems = [traceback.format_exc()]
-    lane.proxy.settle()
-    calls = lane.proxy.calls
-    return Outcome(
+    proxy.deliver_delayed_calls()
+    calls = proxy.calls
+    return CaseResult(
         case=case,
         operations=tuple(call.operation for call in calls),
         hit=tuple(f"{call} {call.fault.value}" for call in calls if call.fault),
         problems=tuple(problems),
-        story=(*client.said, " ".join(f"{call}{'!' * bool(call.fault)};" for call in calls)),
+        transcript=(
+            *uploader.transcript,
+            " ".join(f"{call}{'!' * bool(call.fault)};" for call in calls),
+        ),
     )
 
 
-def _carry_out(app: Application, client: Uploader, scenario: Scenario, prefix: str) -> list[str]:
-    """Do it, and look at what there is then; the prefix is given back if all is well."""
-    lane = app.lane
+def _carry_out(app: Application, uploader: Uploader, scenario: Scenario) -> list[str]:
+    """Run the scenario, and return what is wrong afterwards; clear the prefix if nothing is."""
+    faulty_s3 = app.faulty_s3
     try:
-        _play(app, client, scenario)
-    except BrokenPromise as broken:
-        return [str(broken)]
-    failures = app.sweep() if scenario.lapses else []
-    calls = lane.proxy.calls
-    lane.proxy.settle()
-    lane.proxy.hides_absence = False
-    problems = [*failures, *app.problems] or _ask_again(app, client, scenario)
-    if scenario.lapses:
-        # What came late after the first sweep is the next one's.
+        _run_client(app, uploader, scenario)
+    except ProtocolError as error:
+        return [str(error)]
+    failures = app.sweep() if scenario.expires else []
+    calls = faulty_s3.proxy.calls
+    faulty_s3.proxy.deliver_delayed_calls()
+    faulty_s3.proxy.masks_absence = False
+    problems = [*failures, *app.problems] or _query_new_process(app, uploader, scenario)
+    if scenario.expires:
+        # The next sweep removes what arrived after the first one.
         problems += app.sweep()
-    left = Leftovers(lane.inspector, lane.service.bucket, prefix, client, calls)
-    if scenario.lapses:
-        problems += left.anything()
+    leftovers = Leftovers(
+        faulty_s3.admin, faulty_s3.service.bucket, app.prefix, uploader=uploader, calls=calls
+    )
+    if scenario.expires:
+        problems += leftovers.anything()
     elif not problems:
-        problems += left.problems(is_removed=scenario.upto is not None)
-        problems += _judge_hook(app, scenario, client)
+        problems += leftovers.problems(is_removed=scenario.terminate_at is not None)
+        problems += _check_hook(app, scenario, uploader)
     if not problems:
-        left.clear()
+        leftovers.clear()
     return problems
 
 
-def _play(app: Application, client: Uploader, scenario: Scenario) -> None:
-    client.upload(scenario.goal(app.lane.part_size))
-    if scenario.lapses:
-        app.let_lapse()
-    elif scenario.upto is not None:
-        client.terminate()
-    if scenario.upto is not None:
-        client.ask_for_trace()
+def _run_client(app: Application, uploader: Uploader, scenario: Scenario) -> None:
+    uploader.upload(scenario.goal(app.faulty_s3.part_size))
+    if scenario.expires:
+        app.expire_uploads()
+    elif scenario.terminate_at is not None:
+        uploader.terminate()
+    if scenario.terminate_at is not None:
+        uploader.assert_gone()
 
 
-def _ask_again(app: Application, client: Uploader, scenario: Scenario) -> list[str]:
-    """Another process, that has none of this in memory and none of the faults, says the same."""
+def _query_new_process(app: Application, uploader: Uploader, scenario: Scenario) -> list[str]:
+    """Check that a new process without caches and without faults states the same."""
     app.restart()
     try:
-        if scenario.upto is None:
-            client.ask()
+        if scenario.terminate_at is None:
+            uploader.query_offset()
         else:
-            client.ask_for_trace()
-    except BrokenPromise as broken:
-        return [f"in the end: {broken}"]
+            uploader.assert_gone()
+    except ProtocolError as error:
+        return [f"in the end: {error}"]
     return []
 
 
-def _judge_hook(app: Application, scenario: Scenario, client: Uploader) -> list[str]:
-    """`on_finish` ran at least once for an upload that is finished."""
-    is_finished = scenario.upto in {None, scenario.length}
-    if scenario.with_hook and is_finished and client.id not in {one.id for one in app.finished}:
+def _check_hook(app: Application, scenario: Scenario, uploader: Uploader) -> list[str]:
+    """D-06: `on_finish` ran at least once for a finished upload."""
+    is_finished = scenario.terminate_at in {None, scenario.length}
+    finished = {upload.id for upload in app.finished}
+    if scenario.has_hook and is_finished and uploader.id not in finished:
         return ["on_finish never ran"]
     return []

@@ -1,4 +1,4 @@
-"""The fault ring's servers, and its table at the end of the run."""
+"""The servers of the fault tests, and the table of their results at the end of the run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tests.faults.faulty_s3 import Lane, open_lane
+from tests.faults.faulty_s3 import FaultyS3, open_faulty_s3
 from tests.faults.matrix import Matrix
-from tests.faults.worker_pool import Pool, open_pool
+from tests.faults.worker_pool import WorkerPool, open_worker_pool
 from tests.harness.servers.ministack import running_ministack
 from tests.harness.servers.s3_service import S3Service, seaweedfs_service
 from tus_wsgi.domain.model import MIB
 
 TINY_PART = 1000
-"""Bytes of a part where any size will do."""
+"""Bytes of a part for a service that accepts any size."""
 
-SMALLEST_PART = 5 * MIB
-"""Bytes of a part where it has to be as large as AWS wants it."""
+AWS_MIN_PART = 5 * MIB
+"""Bytes of a part for a service that accepts no smaller ones than AWS."""
 
 MATRIX = pytest.StashKey[Matrix]()
 
@@ -52,42 +52,42 @@ def matrix(request: pytest.FixtureRequest) -> Matrix:
 def ministack(
     tmp_path_factory: pytest.TempPathFactory, clean_environment: None
 ) -> Iterator[S3Service]:
-    """A server for parts of any size."""
+    """A service that accepts parts of any size."""
     with running_ministack(tmp_path_factory.mktemp("ministack")) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
-def tiny_pool(ministack: S3Service) -> Iterator[Pool]:
-    """Many cases at once, with tiny parts."""
-    with open_pool(ministack, TINY_PART) as pool:
+def ministack_pool(ministack: S3Service) -> Iterator[WorkerPool]:
+    """Processes for cases with tiny parts."""
+    with open_worker_pool(ministack, TINY_PART) as pool:
         yield pool
 
 
 @pytest.fixture(scope="session")
-def real_pool(s3: SeaweedFS) -> Iterator[Pool]:
-    """Many cases at once, with parts of a size that AWS would take."""
-    with open_pool(seaweedfs_service(s3), SMALLEST_PART) as pool:
+def seaweedfs_pool(s3: SeaweedFS) -> Iterator[WorkerPool]:
+    """Processes for cases with parts of a size that AWS accepts."""
+    with open_worker_pool(seaweedfs_service(s3), AWS_MIN_PART) as pool:
         yield pool
 
 
 @pytest.fixture(scope="session", params=["swift", "juicefs"])
-def other(request: pytest.FixtureRequest) -> S3Service:
-    """Two services that are further from AWS."""
+def other_service(request: pytest.FixtureRequest) -> S3Service:
+    """Each of two services that differ more from AWS."""
     service = request.getfixturevalue(request.param)
     assert isinstance(service, S3Service)
     return service
 
 
 @pytest.fixture(scope="session")
-def other_pool(other: S3Service) -> Iterator[Pool]:
-    """Many cases at once, with parts of a size that both take."""
-    with open_pool(other, SMALLEST_PART) as pool:
+def other_pool(other_service: S3Service) -> Iterator[WorkerPool]:
+    """Processes for cases on such a service."""
+    with open_worker_pool(other_service, AWS_MIN_PART) as pool:
         yield pool
 
 
 @pytest.fixture
-def lane(ministack: S3Service) -> Iterator[Lane]:
-    """One case at a time, in this process, where rules can be patched."""
-    with open_lane(ministack, TINY_PART) as lane:
-        yield lane
+def faulty_s3(ministack: S3Service) -> Iterator[FaultyS3]:
+    """A proxy in this process, where a test can patch the store."""
+    with open_faulty_s3(ministack, TINY_PART) as faulty_s3:
+        yield faulty_s3

@@ -1,6 +1,6 @@
-"""What gunicorn serves in this ring: the usual application, with traces of what happened in it.
+"""The app that gunicorn serves in the fault tests: the middleware, with notes for the tests.
 
-Interim responses are not throttled, since each one is a promise to be held to.
+Interim responses are not throttled, since each one is an acknowledgement to verify.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.faults.wrapped_app import not_found
 from tus_wsgi import FinishedUpload, TusMiddleware
 from tus_wsgi.wsgi import interim
 from tus_wsgi.wsgi.input import source_of
@@ -24,28 +25,27 @@ interim.EVERY_BYTES = 0
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Serve a request. gunicorn preloads this module, so that a new worker is there at once."""
+    """Serve a request, and note how its body is read.
+
+    gunicorn preloads this module, so that a new worker starts at once.
+    """
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if length:
         _note("BODIES", type(source_of(environ, length)).__name__)
-    return _application()(environ, start_response)
+    return _middleware()(environ, start_response)
 
 
 @functools.cache
-def _application() -> TusMiddleware:
-    on_finish = _finish if os.environ["HOOK"] else None
-    return TusMiddleware.from_env(_nothing, on_finish=on_finish)
+def _middleware() -> TusMiddleware:
+    on_finish = _on_finish if os.environ["HOOK"] else None
+    return TusMiddleware.from_env(not_found, on_finish=on_finish)
 
 
-def _finish(upload: FinishedUpload) -> None:
+def _on_finish(upload: FinishedUpload) -> None:
     _note("FINISHED", upload.id)
 
 
 def _note(variable: str, line: str) -> None:
+    """Append a line to the file that an environment variable names."""
     with Path(os.environ[variable]).open("a", encoding="ascii") as file:
         file.write(f"{line}\n")
-
-
-def _nothing(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    start_response("404 Not Found", [])
-    return []

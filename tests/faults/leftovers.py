@@ -1,140 +1,129 @@
-"""What is left in the bucket when a case is over, and what is wrong with it."""
+"""What a case leaves in the bucket, and what is wrong with it."""
 
 from __future__ import annotations
 
 import itertools
 import json
 from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from tests.faults.scenarios import Uploader
 from tests.harness.proxies.faults import Call
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class Sender(Protocol):
-    """A client, as far as its uploads are looked for."""
-
-    @property
-    def wanted(self) -> dict[str, bytes]:
-        """What has to be there in the end: the files, by the ids of their uploads."""
-
-    @property
-    def creations(self) -> int:
-        """How many creation requests were sent."""
-
-
 class Leftovers:
-    """What is left under a case's prefix, as the service's owner sees it.
+    """The objects and multipart uploads below the prefix of a case.
 
     Args:
-        s3: the owner.
-        bucket: where.
-        prefix: the case's.
-        client: who has sent the files.
-        calls: that were made.
+        s3: a client that may list the bucket.
+        bucket: the bucket.
+        prefix: the prefix of the case.
+        uploader: the client that sent the files.
+        calls: the calls of the case.
     """
 
     def __init__(
-        self, s3: S3Client, bucket: str, prefix: str, client: Sender, calls: Sequence[Call]
+        self, s3: S3Client, bucket: str, prefix: str, *, uploader: Uploader, calls: Sequence[Call]
     ) -> None:
         self._s3 = s3
         self._bucket = bucket
         self._prefix = prefix
-        self._client = client
+        self._uploader = uploader
         self._calls = calls
-        answer = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
-        self._keys = {one["Key"].removeprefix(prefix) for one in answer.get("Contents", [])}
-        uploads = s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+        objects = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
+        self._keys = {item["Key"].removeprefix(prefix) for item in objects.get("Contents", [])}
+        multiparts = s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
         self._multiparts = {
-            one["UploadId"]: one["Key"].removeprefix(prefix) for one in uploads.get("Uploads", [])
+            item["UploadId"]: item["Key"].removeprefix(prefix)
+            for item in multiparts.get("Uploads", [])
         }
 
     def problems(self, *, is_removed: bool) -> list[str]:
-        """All that is wrong.
+        """Return what is wrong with the uploads of the client.
 
         Args:
-            is_removed: whether nothing must be left of the uploads.
+            is_removed: whether nothing of them may be left.
         """
-        wanted = self._client.wanted
-        keys = self._keys - self._late(wanted)
-        ours = {key for key in keys if key.partition(".")[0] in wanted}
-        problems = self._strays(keys - ours)
+        expected = self._uploader.expected_objects
+        keys = self._keys - self._written_late(expected)
+        own = {key for key in keys if key.partition(".")[0] in expected}
+        problems = self._failed_creations(keys - own)
         if is_removed:
-            return problems + [f"{key} is left" for key in sorted(ours)]
-        needed = {*wanted, *(f"{id}.info" for id in wanted)}
-        problems += [f"{key} is missing" for key in sorted(needed - ours)]
-        problems += [f"{key} is left" for key in sorted(ours - needed)]
+            return problems + [f"{key} is left" for key in sorted(own)]
+        needed = {*expected, *(f"{id}.info" for id in expected)}
+        problems += [f"{key} is missing" for key in sorted(needed - own)]
+        problems += [f"{key} is left" for key in sorted(own - needed)]
         problems += [
-            f"the object {id} is not the file"
-            for id, file in wanted.items()
-            if id in ours and self._read(id) != file
+            f"the object {id} differs from the file"
+            for id, file in expected.items()
+            if id in own and self._read(id) != file
         ]
         return problems
 
     def anything(self) -> list[str]:
-        """All that there is, where nothing at all must be left."""
-        kept = [f"{key} is left" for key in sorted(self._keys)]
-        return kept + [f"a multipart upload of {key} is left" for key in self._multiparts.values()]
+        """Return everything that is left, where nothing may be left."""
+        objects = [f"{key} is left" for key in sorted(self._keys)]
+        multiparts = [f"a multipart upload of {key} is left" for key in self._multiparts.values()]
+        return objects + multiparts
 
     def clear(self) -> None:
-        """Give back the room."""
+        """Delete everything below the prefix."""
         for key in self._keys:
             self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + key)
-        for multipart, key in self._multiparts.items():
+        for upload_id, key in self._multiparts.items():
             self._s3.abort_multipart_upload(
-                Bucket=self._bucket, Key=self._prefix + key, UploadId=multipart
+                Bucket=self._bucket, Key=self._prefix + key, UploadId=upload_id
             )
 
-    def _late(self, wanted: Container[str]) -> set[str]:
-        """What S3 wrote when the upload was at its end: it counts for nothing.
+    def _written_late(self, expected: Container[str]) -> set[str]:
+        """Return the harmless objects that S3 wrote after the end of their upload.
 
-        A tail; or the object of a creation that was taken back when it had failed.
+        Each is a tail, or the object of a failed creation that was rolled back.
         """
         late = {
             call.key.removeprefix(self._prefix)
             for call in self._calls
-            if call.operation == "PutObject" and call.fault is not None and call.fault.is_late
+            if call.operation == "PutObject" and call.fault is not None and call.fault.is_delayed
         }
         return {
-            key for key in late if key.endswith(".part") or ("." not in key and key not in wanted)
+            key for key in late if key.endswith(".part") or ("." not in key and key not in expected)
         }
 
-    def _strays(self, others: set[str]) -> list[str]:
-        """What creations left that failed: infos, and only what an info names."""
-        infos = {key.removesuffix(".info") for key in others if key.endswith(".info")}
-        problems = [f"{key} has no info" for key in others if key.partition(".")[0] not in infos]
-        if len(infos) > self._client.creations - len(self._client.wanted):
-            problems.append(f"{len(infos)} infos of {self._client.creations} creations")
-        named = {self._multipart_of(id) for id in infos}
-        unknown = [key for one, key in self._multiparts.items() if one not in named]
-        if len(unknown) > self._excused():
-            problems.append(
-                f"{len(unknown)} multipart uploads are left that nobody names: {unknown}"
-            )
+    def _failed_creations(self, keys: set[str]) -> list[str]:
+        """Check what failed creations left: infos, and only what an info names (D-12, D-13)."""
+        infos = {key.removesuffix(".info") for key in keys if key.endswith(".info")}
+        problems = [f"{key} has no info" for key in keys if key.partition(".")[0] not in infos]
+        if len(infos) > self._uploader.creations - len(self._uploader.expected_objects):
+            problems.append(f"{len(infos)} infos of {self._uploader.creations} creations")
+        recorded = {self._recorded_multipart(id) for id in infos}
+        leaked = [key for upload_id, key in self._multiparts.items() if upload_id not in recorded]
+        if len(leaked) > self._allowed_leaks():
+            problems.append(f"{len(leaked)} unrecorded multipart uploads are left: {leaked}")
         return problems
 
-    def _excused(self) -> int:
-        """How many multipart uploads may be left for a sweep to find.
+    def _allowed_leaks(self) -> int:
+        """Return how many multipart uploads may be left for a sweep to find.
 
-        Nobody can name one whose UploadId never arrived. And one is left when two calls in a row
-        fail: the record's, and then the look at it or the abort.
+        Nothing can name a multipart upload whose UploadId never arrived. Another one is left if two
+        calls in a row fail: the write of the record, and then its verification or the abort.
         """
-        nameless = 0
+        leaks = 0
         for call, following in itertools.pairwise([*self._calls, Call(0, "", "")]):
             if call.fault is None:
                 continue
             if call.operation == "CreateMultipartUpload":
-                nameless += call.fault.is_carried_out
+                leaks += call.fault.is_executed
             elif call.operation == "PutObject" and call.key.endswith(".info"):
-                nameless += following.fault is not None
-        return nameless
+                leaks += following.fault is not None
+        return leaks
 
-    def _multipart_of(self, id: str) -> str | None:
+    def _recorded_multipart(self, id: str) -> str | None:
         storage = json.loads(self._read(f"{id}.info"))["Storage"]
-        multipart: str | None = storage.get("MultipartUpload")
-        return multipart
+        upload_id: str | None = storage.get("MultipartUpload")
+        return upload_id
 
     def _read(self, key: str) -> bytes:
         return self._s3.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()

@@ -1,7 +1,7 @@
-"""gunicorn behind the faulty proxy, and one case on it: a scenario with a fault at one call.
+"""gunicorn behind the fault proxy, and cases on it: a scenario with a fault at one call.
 
-Which call is the Nth depends on what the worker that a request meets remembers, so a fault may hit
-nothing. Then the case is run again.
+Which call is the Nth depends on what the worker of a request remembers, so a fault may hit nothing.
+Then the case runs again.
 """
 
 from __future__ import annotations
@@ -20,74 +20,62 @@ import psutil
 
 from tests.faults.scenarios import SCENARIOS, Scenario, Uploader
 from tests.harness.clients.transport import over_http
-from tests.harness.clients.uploader import BrokenPromise
-from tests.harness.proxies.faults import Call, Fault, FaultProxy
+from tests.harness.clients.uploader import ProtocolError
+from tests.harness.proxies.fault_proxy import FaultProxy
+from tests.harness.proxies.faults import Call, Fault, FaultScript, FaultStep
 from tests.harness.servers.gunicorn import Gunicorn
 from tests.harness.servers.s3_service import S3Service
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PREFIX = "site/"
+PREFIX = "uploads/"
 
-PART = 100_000
-"""Bytes of a part: more than the server reads ahead, so that most come straight from the socket."""
+PART_SIZE = 100_000
+"""More than the server reads ahead, so that most bytes are read from the socket."""
 
-TRIES = 4
-"""Runs of a case of which one has to hit something."""
+MAX_RUNS = 4
+"""Runs of a case of which one has to hit a call."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a case: how many calls there were, whether one failed, and what is wrong."""
+class ServerCaseResult:
+    """What happened in a case: how many calls there were, if one failed, and what is wrong."""
 
     calls: int
     is_hit: bool
     problems: tuple[str, ...]
 
 
-class Site:
-    """gunicorn behind the proxy; its workers die where the proxy says so.
+class ServerUnderTest:
+    """gunicorn behind the proxy, which can kill its workers.
 
     Args:
-        service: the real one.
+        service: the S3 service behind the proxy.
         directory: for logs and locks.
         workers: how many processes serve.
-        with_hook: whether the application has an `on_finish`.
+        has_hook: whether the app has an `on_finish`.
 
     Attributes:
-        bodies: how the bodies of requests were read, one name for each.
+        bodies: a file with a line for each request: the class that read its body.
     """
 
     def __init__(
-        self, service: S3Service, directory: Path, *, workers: int, with_hook: bool
+        self, service: S3Service, directory: Path, *, workers: int, has_hook: bool
     ) -> None:
         directory.mkdir(parents=True)
         self.service = service
-        self._inspector: S3Client = service.client()
+        self._admin: S3Client = service.client()
         self._finished = directory / "finished"
         self.bodies = directory / "bodies"
         for file in (self._finished, self.bodies):
             file.touch()
         self._stack = contextlib.ExitStack()
         self._proxy = self._stack.enter_context(
-            FaultProxy(urlsplit(service.endpoint).port or 80, kill=self._kill)
+            FaultProxy(urlsplit(service.endpoint).port or 80, kill_client=self._kill_worker)
         )
-        environ = {
-            **service.environ(),
-            "TUS_S3_ENDPOINT": self._proxy.endpoint,
-            "TUS_S3_OBJECT_PREFIX": PREFIX,
-            "TUS_S3_MIN_PART_SIZE": "1B",
-            "TUS_S3_PART_SIZE": f"{PART}B",
-            "TUS_S3_MAX_OBJECT_SIZE": f"{10_000 * PART}B",
-            "TUS_LOCK_DIR": str(directory / "locks"),
-            "AWS_MAX_ATTEMPTS": "1",
-            "HOOK": "yes" if with_hook else "",
-            "FINISHED": str(self._finished),
-            "BODIES": str(self.bodies),
-        }
         self._server = Gunicorn(
-            environ,
+            self._environ(directory, has_hook=has_hook),
             directory=directory / "server",
             workers=workers,
             app="tests.faults.gunicorn_app:app",
@@ -95,79 +83,98 @@ class Site:
         )
         self._stack.push(self._server)
 
+    def _environ(self, directory: Path, *, has_hook: bool) -> dict[str, str]:
+        return {
+            **self.service.environ(),
+            "TUS_S3_ENDPOINT": self._proxy.endpoint,
+            "TUS_S3_OBJECT_PREFIX": PREFIX,
+            "TUS_S3_MIN_PART_SIZE": "1B",
+            "TUS_S3_PART_SIZE": f"{PART_SIZE}B",
+            "TUS_S3_MAX_OBJECT_SIZE": f"{10_000 * PART_SIZE}B",
+            "TUS_LOCK_DIR": str(directory / "locks"),
+            "AWS_MAX_ATTEMPTS": "1",
+            "HOOK": "yes" if has_hook else "",
+            "FINISHED": str(self._finished),
+            "BODIES": str(self.bodies),
+        }
+
     def close(self) -> None:
-        """End the server."""
+        """Stop the server and the proxy."""
         self._stack.close()
 
-    def run(self, scenario: Scenario, number: int, fault: Fault) -> Outcome:
-        """Let the call of this number fail, the first of which is 1; with 0 none does."""
-        outcome = self._run(scenario, number, fault)
-        for _ in range(TRIES - 1):
-            if outcome.problems or outcome.is_hit or not number:
+    def run(self, scenario: Scenario, faults: Iterable[FaultStep] = ()) -> ServerCaseResult:
+        """Run a scenario with faults; repeat it if they hit nothing."""
+        steps = tuple(faults)
+        result = self._run(scenario, steps)
+        for _ in range(MAX_RUNS - 1):
+            if result.problems or result.is_hit or not steps:
                 break
-            outcome = self._run(scenario, number, fault)
-        return outcome
+            result = self._run(scenario, steps)
+        return result
 
-    def _run(self, scenario: Scenario, number: int, fault: Fault) -> Outcome:
-        self._proxy.begin(lambda call: fault if call.number == number else None)
-        client = scenario.client(over_http(self._server.port), PART)
+    def _run(self, scenario: Scenario, steps: tuple[FaultStep, ...]) -> ServerCaseResult:
+        self._proxy.start(FaultScript(steps))
+        uploader = scenario.uploader(over_http(self._server.port), PART_SIZE)
         problems: list[str] = []
         try:
-            client.upload(scenario.goal(PART))
-            if scenario.upto is not None:
-                client.terminate()
-                client.ask_for_trace()
-        except BrokenPromise as broken:
-            problems.append(str(broken))
+            uploader.upload(scenario.goal(PART_SIZE))
+            if scenario.terminate_at is not None:
+                uploader.terminate()
+                uploader.assert_gone()
+        except ProtocolError as error:
+            problems.append(str(error))
         calls = self._proxy.calls
-        self._proxy.settle()
-        problems += problems or self._judge(client, scenario, calls)
+        self._proxy.deliver_delayed_calls()
+        problems += problems or self._check(uploader, scenario, calls)
         if problems:
-            problems += [f"at call {number}", *client.said, "; ".join(map(str, calls))]
-        return Outcome(len(calls), any(call.fault for call in calls), tuple(problems))
+            faults = ", then ".join(map(str, steps))
+            problems += [faults, *uploader.transcript, "; ".join(map(str, calls))]
+        return ServerCaseResult(len(calls), any(call.fault for call in calls), tuple(problems))
 
-    def _judge(self, client: Uploader, scenario: Scenario, calls: Iterable[Call]) -> Iterable[str]:
-        """What is wrong with what is left of the client's uploads."""
-        bucket, s3 = self.service.bucket, self._inspector
-        is_excused = _leaves_a_nameless_one(calls)
-        for id, file in client.wanted.items():
-            left = {name for name in ("", ".info", ".part") if self._has(id + name)}
-            wanted = {"", ".info"} if scenario.upto is None else set()
-            if left != wanted:
-                yield f"{sorted(left)} are left instead of {sorted(wanted)}"
+    def _check(
+        self, uploader: Uploader, scenario: Scenario, calls: Iterable[Call]
+    ) -> Iterable[str]:
+        """Yield what is wrong with what the client's uploads left."""
+        bucket, s3 = self.service.bucket, self._admin
+        may_leak = _may_leak_multipart(calls)
+        for id, file in uploader.expected_objects.items():
+            left = {suffix for suffix in ("", ".info", ".part") if self._exists(id + suffix)}
+            expected = {"", ".info"} if scenario.terminate_at is None else set()
+            if left != expected:
+                yield f"{sorted(left)} are left instead of {sorted(expected)}"
                 return
             uploads = s3.list_multipart_uploads(Bucket=bucket, Prefix=PREFIX + id)
-            if uploads.get("Uploads") and not is_excused:
+            if uploads.get("Uploads") and not may_leak:
                 yield "a multipart upload is left"
-            if scenario.upto is None:
+            if scenario.terminate_at is None:
                 stored = s3.get_object(Bucket=bucket, Key=PREFIX + id)["Body"].read()
                 if stored != file:
-                    yield "the object is not the file"
+                    yield "the object differs from the file"
         finished = self._finished.read_text(encoding="ascii").split()
-        if scenario.with_hook and scenario.upto is None and client.id not in finished:
+        if scenario.has_hook and scenario.terminate_at is None and uploader.id not in finished:
             yield "on_finish never ran"
 
-    def _has(self, key: str) -> bool:
-        answer = self._inspector.list_objects_v2(Bucket=self.service.bucket, Prefix=PREFIX + key)
-        return any(one["Key"] == PREFIX + key for one in answer.get("Contents", []))
+    def _exists(self, key: str) -> bool:
+        listing = self._admin.list_objects_v2(Bucket=self.service.bucket, Prefix=PREFIX + key)
+        return any(item["Key"] == PREFIX + key for item in listing.get("Contents", []))
 
-    def _kill(self, port: int) -> None:
+    def _kill_worker(self, port: int) -> None:
         """Kill the worker whose connection has this port, and wait until it is dead."""
         for pid in self._server.workers():
             with contextlib.suppress(psutil.NoSuchProcess):
                 worker = psutil.Process(pid)
-                if port in {one.laddr.port for one in worker.net_connections("tcp")}:
+                if port in {conn.laddr.port for conn in worker.net_connections("tcp")}:
                     os.kill(pid, signal.SIGKILL)
                     with contextlib.suppress(psutil.TimeoutExpired):
                         worker.wait(5)
                     return
 
 
-class Sites:
-    """Sites with the hook that a scenario wants, each started when it is first asked for.
+class ServersUnderTest:
+    """One server with a hook and one without; each starts when a scenario first needs it.
 
     Args:
-        service: the real S3.
+        service: the S3 service behind the proxies.
         directory: for logs and locks.
         workers: how many processes serve, in each.
     """
@@ -176,35 +183,35 @@ class Sites:
         self._service = service
         self._directory = directory
         self._workers = workers
-        self._sites: dict[bool, Site] = {}
+        self._servers: dict[bool, ServerUnderTest] = {}
 
-    def of(self, scenario: str) -> Site:
-        """That of the scenario with this name."""
-        with_hook = SCENARIOS[scenario].with_hook
-        if with_hook not in self._sites:
-            self._sites[with_hook] = Site(
+    def for_scenario(self, scenario: str) -> ServerUnderTest:
+        """Return the server for the scenario of this name."""
+        has_hook = SCENARIOS[scenario].has_hook
+        if has_hook not in self._servers:
+            self._servers[has_hook] = ServerUnderTest(
                 self._service,
-                self._directory / ("hook" if with_hook else "no-hook"),
+                self._directory / ("hook" if has_hook else "no-hook"),
                 workers=self._workers,
-                with_hook=with_hook,
+                has_hook=has_hook,
             )
-        return self._sites[with_hook]
+        return self._servers[has_hook]
 
     def close(self) -> None:
-        """End all of them."""
-        for site in self._sites.values():
-            site.close()
+        """Stop the servers."""
+        for server in self._servers.values():
+            server.close()
 
 
-def _leaves_a_nameless_one(calls: Iterable[Call]) -> bool:
+def _may_leak_multipart(calls: Iterable[Call]) -> bool:
     """Whether a multipart upload may be left for a sweep to find.
 
-    Nobody can name one whose UploadId never arrived, or went down with the worker that was about to
-    record it.
+    Nothing can name a multipart upload whose UploadId never arrived, or was lost with the worker
+    that was about to record it.
     """
-    for begun, following in itertools.pairwise([*calls, Call(0, "", "")]):
-        if begun.operation == "CreateMultipartUpload":
-            if begun.fault and begun.fault.is_carried_out:
+    for call, following in itertools.pairwise([*calls, Call(0, "", "")]):
+        if call.operation == "CreateMultipartUpload":
+            if call.fault and call.fault.is_executed:
                 return True
             if following.fault is Fault.KILL_BEFORE:
                 return True

@@ -1,24 +1,22 @@
-"""An S3 store and all that can happen to uploads in it, as a machine with rules.
+"""A Hypothesis state machine of an S3 store, and everything that can happen to uploads in it.
 
-Beside it stands the model: the file, and how much of it was promised to be stored.
+The model is the file, and the offset that the server has acknowledged.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.faults.faulty_s3 import Lane, limits_for
+from tests.faults.faulty_s3 import FaultyS3, limits_for
 from tests.harness.bodies import ScriptedBody
-from tests.harness.proxies.faults import Call, Fault
+from tests.harness.proxies.faults import Fault, FaultScript, FaultStep, no_fault
 from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi.domain.commands import Append, Create, Inspect, Terminate
 from tus_wsgi.domain.errors import (
@@ -36,32 +34,27 @@ from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.keys import Keys
 
-PART = 100
-"""Bytes of a part: a few dozen bytes are a tail, a few hundred several parts."""
+PART_SIZE = 100
+"""A few dozen bytes are a tail, a few hundred several parts."""
 
-FILE = secrets.token_bytes(15 * PART)
+FILE = secrets.token_bytes(15 * PART_SIZE)
 
-TRIES = 8
-"""Requests in a row that may fail: a lock may have been lost, and `on_finish` may have refused."""
+MAX_ATTEMPTS = 8
+"""Requests in a row that may fail: a lock may be lost, and `on_finish` may fail."""
 
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A call that fails: the first, second, ... of an operation, or of all."""
-
-    fault: Fault
-    operation: str | None
-    count: int
-
+CALL_TIMEOUT = 1.0
+"""Seconds of silence after which a call fails."""
 
 LENGTHS = st.one_of(
-    st.integers(5 * PART, len(FILE)),
+    st.integers(5 * PART_SIZE, len(FILE)),
     st.integers(0, len(FILE)),
-    st.sampled_from([0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART]),
+    st.sampled_from([0, 1, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE, 3 * PART_SIZE]),
 )
 
 SIZES = st.one_of(
-    st.integers(1, PART - 1), st.integers(0, 5 * PART), st.sampled_from([1, PART, 2 * PART])
+    st.integers(1, PART_SIZE - 1),
+    st.integers(0, 5 * PART_SIZE),
+    st.sampled_from([1, PART_SIZE, 2 * PART_SIZE]),
 )
 
 OPERATIONS = [
@@ -76,107 +69,107 @@ OPERATIONS = [
 ]
 
 FAULTS = [
-    *(Fault.ERROR, Fault.REFUSAL, Fault.EMPTY, Fault.EMPTIED),
+    *(Fault.INTERNAL_ERROR, Fault.INVALID_REQUEST, Fault.EMPTY_200, Fault.LOST_BODY),
     *(Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_AFTER, Fault.CUT_WITHIN),
-    *(Fault.GATEWAY_LATE, Fault.GATEWAY_LATER, Fault.LATE),
+    *(Fault.GATEWAY_LATE_AFTER_2, Fault.GATEWAY_LATE_AFTER_7, Fault.LATE_AFTER_2),
 ]
 
-IMPATIENCE = 1.0
-"""Seconds of silence that make a call a failure."""
-
-TROUBLES = st.none() | st.builds(
-    Trouble,
+STEPS = st.none() | st.builds(
+    FaultStep,
     st.sampled_from(FAULTS),
-    st.none() | st.sampled_from(OPERATIONS),
-    st.integers(1, 4),
+    skip=st.integers(0, 3),
+    operation=st.none() | st.sampled_from(OPERATIONS),
 )
+"""The fault of a request: at the first to fourth call of an operation, or of all."""
 
 
 class UploadMachine(RuleBasedStateMachine):
     """One upload after the other, by one client.
 
-    Rules have no preconditions: calls that run beside each other come in any order, so what a
-    fault hits is not the same in every run, and Hypothesis wants the choice of rules to be.
+    Rules have no preconditions: parallel calls arrive in any order, so a fault does not hit the
+    same call in every run, and Hypothesis requires that the choice of rules is reproducible.
 
     Attributes:
-        lane: where the store is; set before the machine runs.
-        processes: how many serve. The next request meets the one of this `turn`.
+        faulty_s3: where the store is; set before the machine runs.
+        process_count: how many processes serve requests.
+        current_process: the process that serves the next request.
+        acknowledged: the offset that the client knows.
+        stale_writer: an upload that was opened earlier, by a writer without the lock.
+        may_have_late_tail: whether a late write may leave a harmless tail.
     """
 
-    lane: ClassVar[Lane]
-    processes: ClassVar[int] = 1
+    faulty_s3: ClassVar[FaultyS3]
+    process_count: ClassVar[int] = 1
 
     def __init__(self) -> None:
         super().__init__()
         self.keys = Keys(secrets.token_hex(6))
         self.finished: set[str] = set()
-        self.is_early = False
-        self.refuses = False
-        self.turn = 0
-        self.lane.proxy.settle()
-        self.lane.proxy.begin(lambda _call: None)
-        self.forget()
+        self.finished_too_early = False
+        self.next_finish_fails = False
+        self.current_process = 0
+        self.faulty_s3.proxy.deliver_delayed_calls()
+        self.faulty_s3.proxy.start()
+        self.reset_model()
         self.restart()
 
     def new_locker(self) -> Locker:
-        """The locker of a process. Its holders find no memo, so they ask S3 for everything."""
+        """Create the locker of a process. Its holders find nothing cached, so they ask S3."""
         return UncachedLocker()
 
     @property
     def service(self) -> UploadService:
-        """What the next request meets."""
-        return self.services[self.turn]
+        """The service that handles the next request."""
+        return self.services[self.current_process]
 
-    def forget(self) -> None:
+    def reset_model(self) -> None:
         self.id = UploadId("")
         self.length = 0
         self.is_declared = False
-        self.is_done = False
-        self.promised = 0
-        self.old_writer: Upload | None = None
+        self.is_complete = False
+        self.acknowledged = 0
+        self.stale_writer: Upload | None = None
         self.may_have_late_tail = False
 
     # -- what can happen -------------------------------------------------------------------------
 
-    @initialize(
-        length=LENGTHS, is_deferred=st.booleans(), first=st.none() | SIZES, trouble=TROUBLES
-    )
+    @initialize(length=LENGTHS, is_deferred=st.booleans(), first=st.none() | SIZES, step=STEPS)
     def create(
-        self, length: int, *, is_deferred: bool, first: int | None, trouble: Trouble | None
+        self, length: int, *, is_deferred: bool, first: int | None, step: FaultStep | None
     ) -> None:
-        """Begin the upload; a client repeats what failed."""
+        """Create the upload; the client repeats a creation that failed."""
         self.length = length
         self.is_declared = not is_deferred
         body = FILE[: min(first or 0, length)]
         command = Create(None if is_deferred else length, Metadata(), has_data=first is not None)
-        with self.troubled(trouble):
-            for _ in range(TRIES):
+        with self.fault(step):
+            for _ in range(MAX_ATTEMPTS):
                 try:
                     created = self.service.create(command, ScriptedBody(body))
                 except Unavailable:
                     continue
                 self.id = created.info.id
-                self.hear(created.info.offset)
-                self.is_done = created.info.is_full
+                self.acknowledge(created.info.offset)
+                self.is_complete = created.info.is_full
                 return
         raise AssertionError("the upload cannot be created")
 
-    @rule(length=LENGTHS, is_deferred=st.booleans(), first=st.none() | SIZES, trouble=TROUBLES)
+    @rule(length=LENGTHS, is_deferred=st.booleans(), first=st.none() | SIZES, step=STEPS)
     def create_another(
-        self, length: int, *, is_deferred: bool, first: int | None, trouble: Trouble | None
+        self, length: int, *, is_deferred: bool, first: int | None, step: FaultStep | None
     ) -> None:
-        """The same client has another file, once it is done with this one."""
-        if self.is_done:
-            self.judge()
-            self.forget()
-            self.create(length, is_deferred=is_deferred, first=first, trouble=trouble)
+        """Upload another file, once this one is complete."""
+        if self.is_complete:
+            self.check_finished()
+            self.reset_model()
+            self.create(length, is_deferred=is_deferred, first=first, step=step)
 
     @rule()
     def restart(self) -> None:
-        """The process dies, and another one takes over: all that was in memory is gone."""
-        self.services = [self.new_process() for _ in range(self.processes)]
+        """Replace the processes: everything in memory is lost."""
+        self.services = [self.new_service() for _ in range(self.process_count)]
 
-    def new_process(self) -> UploadService:
+    def new_service(self) -> UploadService:
         return UploadService(
             self.new_store(),
             self.new_locker(),
@@ -186,31 +179,34 @@ class UploadMachine(RuleBasedStateMachine):
 
     def new_store(self) -> S3Store:
         return S3Store(
-            self.lane.client(timeout=IMPATIENCE, retries=False),
-            self.lane.service.bucket,
+            self.faulty_s3.client(timeout=CALL_TIMEOUT, retries=False),
+            self.faulty_s3.service.bucket,
             keys=self.keys,
-            limits=limits_for(PART),
+            limits=limits_for(PART_SIZE),
             parallel_parts=4,
         )
 
     @rule()
-    def take_turns(self) -> None:
-        """The next request meets another process, if there is one."""
-        self.turn = (self.turn + 1) % self.processes
+    def switch_process(self) -> None:
+        """Let the next process serve the next request, if there are several."""
+        self.current_process = (self.current_process + 1) % self.process_count
 
     @rule()
-    def refuse(self) -> None:
-        """The application will not take the file the next time it is asked to."""
-        self.refuses = True
+    def fail_next_finish(self) -> None:
+        """Let `on_finish` raise the next time that it is called."""
+        self.next_finish_fails = True
 
     @rule(
-        size=SIZES, cut=st.none() | st.integers(0, 4 * PART), says=st.booleans(), trouble=TROUBLES
+        size=SIZES,
+        cut=st.none() | st.integers(0, 4 * PART_SIZE),
+        declares=st.booleans(),
+        step=STEPS,
     )
-    def append(self, size: int, cut: int | None, *, says: bool, trouble: Trouble | None) -> None:
-        """Send the next bytes from where the client believes that it is, unless it is done."""
-        if self.is_done:
+    def append(self, size: int, cut: int | None, *, declares: bool, step: FaultStep | None) -> None:
+        """Send the next bytes from the acknowledged offset, unless the upload is complete."""
+        if self.is_complete:
             return
-        start = self.promised
+        start = self.acknowledged
         stop = min(start + size, self.length)
         end = stop if cut is None else min(start + cut, stop)
         body = ScriptedBody(
@@ -218,193 +214,188 @@ class UploadMachine(RuleBasedStateMachine):
             content_length=stop - start,
             ending=BodyEnd.COMPLETE if end == stop else BodyEnd.DISCONNECTED,
         )
-        length = self.length if says and not self.is_declared else None
-        with self.troubled(trouble):
+        length = self.length if declares and not self.is_declared else None
+        with self.fault(step):
             try:
                 appended = self.service.append(Append(self.id, start, length), body)
             except OffsetMismatch as error:
-                self.hear(error.expected)
+                self.acknowledge(error.expected)
             except BodyIncomplete as error:
-                self.hear(error.offset)
+                self.acknowledge(error.offset)
             except Unavailable:
                 self.inspect(None)
             else:
                 assert appended.info.offset == stop
-                self.hear(stop)
+                self.acknowledge(stop)
                 self.is_declared = self.is_declared or length is not None
-                self.is_done = appended.info.is_full
+                self.is_complete = appended.info.is_full
 
-    @rule(trouble=TROUBLES)
-    def inspect(self, trouble: Trouble | None) -> None:
-        """Ask how far it is."""
-        with self.troubled(trouble):
+    @rule(step=STEPS)
+    def inspect(self, step: FaultStep | None) -> None:
+        """Ask for the offset."""
+        with self.fault(step):
             try:
                 info = self.service.inspect(Inspect(self.id)).info
             except Unavailable:
                 return
-        self.hear(info.offset)
+        self.acknowledge(info.offset)
         assert info.length in {None, self.length}
         self.is_declared = info.length is not None
         if info.is_full:
-            self.is_done = True
-            self.judge_object()
+            self.is_complete = True
+            self.check_object()
 
     @rule()
-    def begin_old_writer(self) -> None:
-        """Somebody looks at the upload, and is held up."""
-        if self.is_done:
+    def open_stale_writer(self) -> None:
+        """Let a writer load the upload, and pause before it writes."""
+        if self.is_complete:
             return
         with contextlib.suppress(Unavailable):
             upload = self.new_store().open(self.id)
             upload.load_offset()
-            self.old_writer = upload
+            self.stale_writer = upload
             self.may_have_late_tail = True
 
     @rule(size=SIZES)
-    def write_late(self, size: int) -> None:
-        """He goes on where he was, although his lock has long passed on."""
-        upload, self.old_writer = self.old_writer, None
+    def resume_stale_writer(self, size: int) -> None:
+        """Let that writer write, although it does not have the lock any more."""
+        upload, self.stale_writer = self.stale_writer, None
         if upload is None:
             return
         start = upload.info.offset
         with contextlib.suppress(Unavailable, UploadGone):
-            upload.append(ScriptedBody(FILE[start : min(start + size, self.length)]), held)
+            upload.append(ScriptedBody(FILE[start : min(start + size, self.length)]), assert_held)
             if upload.info.is_full:
-                upload.assemble(held)
+                upload.assemble(assert_held)
 
-    @rule(size=SIZES, old_size=SIZES)
-    def overtake(self, size: int, old_size: int) -> None:
-        """All that in a row: he looks, somebody else writes, and he goes on."""
-        self.begin_old_writer()
-        self.append(size, None, says=False, trouble=None)
-        self.write_late(old_size)
+    @rule(size=SIZES, stale_size=SIZES)
+    def overtake_stale_writer(self, size: int, stale_size: int) -> None:
+        """Append between the loading and the writing of a stale writer."""
+        self.open_stale_writer()
+        self.append(size, None, declares=False, step=None)
+        self.resume_stale_writer(stale_size)
         self.inspect(None)
 
-    @rule(trouble=TROUBLES)
-    def terminate(self, trouble: Trouble | None) -> None:
-        """The client does not want it any more, and begins another one."""
-        # What comes late comes before the end: nobody would look for it afterwards.
-        self.lane.proxy.settle()
-        if trouble is not None and trouble.fault.is_late:
-            trouble = None
-        with self.troubled(trouble):
-            self.end()
+    @rule(step=STEPS)
+    def terminate(self, step: FaultStep | None) -> None:
+        """Terminate the upload, and create another one."""
+        # A call that arrives after the end would leave an object that no check looks for.
+        self.faulty_s3.proxy.deliver_delayed_calls()
+        if step is not None and step.fault.is_delayed:
+            step = None
+        with self.fault(step):
+            self.terminate_and_check()
         length = self.length
-        self.forget()
-        self.create(length, is_deferred=False, first=None, trouble=None)
+        self.reset_model()
+        self.create(length, is_deferred=False, first=None, step=None)
 
     # -- what must hold --------------------------------------------------------------------------
 
     def teardown(self) -> None:
-        """Send what is missing, and look at what there is; then end it, and look again."""
+        """Complete the upload and check it; then terminate it and check that."""
         if not self.id:
             return
-        self.refuses = False
-        self.lane.proxy.settle()
-        for _ in range(TRIES):
+        self.next_finish_fails = False
+        self.faulty_s3.proxy.deliver_delayed_calls()
+        for _ in range(MAX_ATTEMPTS):
             self.inspect(None)
-            if self.is_done:
+            if self.is_complete:
                 break
-            self.append(self.length, None, says=True, trouble=None)
-        self.judge()
-        self.end()
+            self.append(self.length, None, declares=True, step=None)
+        self.check_finished()
+        self.terminate_and_check()
 
-    def end(self) -> None:
-        """Terminate it until it is gone, and see that nothing is left."""
-        for _ in range(TRIES):
+    def terminate_and_check(self) -> None:
+        """Terminate until the upload is gone, and check that nothing is left."""
+        for _ in range(MAX_ATTEMPTS):
             try:
                 self.service.terminate(Terminate(self.id))
             except Unavailable:
                 continue
             except UploadNotFound:
                 break
-        assert self.left() <= self.spare_tail()
-        for _ in range(TRIES):
+        assert self.list_keys() <= self.late_tail()
+        for _ in range(MAX_ATTEMPTS):
             try:
                 self.service.inspect(Inspect(self.id))
             except Unavailable:
                 continue
             except UploadNotFound:
                 return
-            raise AssertionError("it is still there")
-        raise AssertionError("nobody can say whether it is there")
+            raise AssertionError("the upload still exists")
+        raise AssertionError("every HEAD failed")
 
-    def judge(self) -> None:
-        """The upload is finished: one object, one info, and nothing else."""
-        assert self.promised == self.length
+    def check_finished(self) -> None:
+        """D-06: A finished upload is one object and one info, and `on_finish` has returned."""
+        assert self.acknowledged == self.length
         assert self.id in self.finished
-        assert not self.is_early, "on_finish ran before the object was whole"
-        wanted = {self.keys.data(self.id), self.keys.info(self.id)}
-        assert wanted <= self.left() <= wanted | self.spare_tail()
-        self.judge_object()
+        assert not self.finished_too_early, "on_finish ran before the object was whole"
+        expected = {self.keys.data(self.id), self.keys.info(self.id)}
+        assert expected <= self.list_keys() <= expected | self.late_tail()
+        self.check_object()
 
-    def judge_object(self) -> None:
-        """Full means whole, and equal."""
-        assert self.stored(self.id) == FILE[: self.length]
+    def check_object(self) -> None:
+        """Check that the object is the whole file."""
+        assert self.read_object(self.id) == FILE[: self.length]
 
-    def spare_tail(self) -> set[str]:
-        """What a writer that came late may have left: it counts for nothing."""
+    def late_tail(self) -> set[str]:
+        """Return the key that a late write may leave; it does not count for anything."""
         return {self.keys.tail(self.id)} if self.may_have_late_tail else set()
 
-    def left(self) -> set[str]:
-        """The keys of the upload's objects."""
-        answer = self.lane.inspector.list_objects_v2(
-            Bucket=self.lane.service.bucket, Prefix=self.keys.data(self.id)
+    def list_keys(self) -> set[str]:
+        """Return the keys of the upload's objects."""
+        listing = self.faulty_s3.admin.list_objects_v2(
+            Bucket=self.faulty_s3.service.bucket, Prefix=self.keys.data(self.id)
         )
-        return {one["Key"] for one in answer.get("Contents", [])}
+        return {item["Key"] for item in listing.get("Contents", [])}
 
-    def stored(self, id: UploadId) -> bytes:
-        """The bytes of the object."""
-        answer = self.lane.inspector.get_object(
-            Bucket=self.lane.service.bucket, Key=self.keys.data(id)
+    def read_object(self, id: UploadId) -> bytes:
+        """Return the bytes of the object."""
+        response = self.faulty_s3.admin.get_object(
+            Bucket=self.faulty_s3.service.bucket, Key=self.keys.data(id)
         )
-        return answer["Body"].read()
+        return response["Body"].read()
 
-    def hear(self, offset: int) -> None:
-        """The offset is one of what the client has sent, and never less than before."""
-        assert self.promised <= offset <= self.length
-        self.promised = offset
+    def acknowledge(self, offset: int) -> None:
+        """D-03: The offset never decreases, and is not beyond what was sent."""
+        assert self.acknowledged <= offset <= self.length
+        self.acknowledged = offset
 
     def on_finish(self, upload: FinishedUpload) -> None:
-        """The application."""
-        if self.refuses:
-            self.refuses = False
+        """Accept the file, unless the next call is to fail."""
+        if self.next_finish_fails:
+            self.next_finish_fails = False
             raise RuntimeError("not now")
-        self.is_early = self.is_early or self.stored(upload.id) != FILE[: self.length]
+        is_whole = self.read_object(upload.id) == FILE[: self.length]
+        self.finished_too_early = self.finished_too_early or not is_whole
         self.finished.add(upload.id)
 
     @contextlib.contextmanager
-    def troubled(self, trouble: Trouble | None) -> Iterator[None]:
-        """Let a call fail, if one is to."""
-        left = itertools.count(0 if trouble is None else trouble.count - 1, -1)
-
-        def plan(call: Call) -> Fault | None:
-            if trouble is None or trouble.operation not in {None, call.operation}:
-                return None
-            return trouble.fault if next(left) == 0 else None
-
-        if trouble is not None:
-            self.may_have_late_tail = self.may_have_late_tail or trouble.fault.is_late
-            self.lane.proxy.go_on(plan)
+    def fault(self, step: FaultStep | None) -> Iterator[None]:
+        """Let a call fail until the block ends, if there is a step."""
+        if step is None:
+            yield
+            return
+        self.may_have_late_tail = self.may_have_late_tail or step.fault.is_delayed
+        self.faulty_s3.proxy.set_plan(FaultScript([step]))
         yield
-        if trouble is not None:
-            self.lane.proxy.go_on(lambda _call: None)
+        self.faulty_s3.proxy.set_plan(no_fault)
 
 
-class SharedMachine(UploadMachine):
-    """The same with two processes that take turns, and go on from memos while they may.
+class SharedUploadMachine(UploadMachine):
+    """Two processes that serve requests in turn, and use their caches while they are valid.
 
     Attributes:
-        directory: of their locks; set before the machine runs.
+        lock_directory: of their locks; set before the machine runs.
     """
 
-    processes = 2
-    directory: ClassVar[Path]
+    process_count = 2
+    lock_directory: ClassVar[Path]
 
     def new_locker(self) -> Locker:
-        """The locker of a process, as on one host."""
-        return FileLocker(self.directory, timeout=30)
+        """Create the locker of a process, on one host with the others."""
+        return FileLocker(self.lock_directory, timeout=30)
 
 
-def held() -> None:
-    """What a lock says that has passed on unnoticed."""
+def assert_held() -> None:
+    """Accept every write, like a holder that has not noticed the loss of its lock."""

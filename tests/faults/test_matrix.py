@@ -1,4 +1,10 @@
-"""Every S3 call of every scenario fails, in every way: nothing is lost, doubled or left behind."""
+"""Every S3 call of every scenario fails in every way: no byte is lost, duplicated or left behind.
+
+A case proves the rules on its path: offsets that never decrease (D-02, D-03), acknowledged tails
+that survive (D-04), a Complete that is verified and repeated (D-05), `on_finish` after the whole
+object (D-06), failures that do not look like absence (D-07), late writes that do no harm (D-09,
+D-11), and leftovers that a record names (D-12, D-13).
+"""
 
 from __future__ import annotations
 
@@ -8,48 +14,56 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from tests.faults.matrix import (
-    BRIEF,
-    BRIEF_REAL,
-    BRIEF_SHORT,
-    EVERYTHING,
+    AWS_PARTS,
+    AWS_PARTS_DEFAULT,
+    OTHER_SERVICES,
+    OTHER_SERVICES_DEFAULT,
     PASSES,
-    REAL,
-    SHORT,
+    TINY_PARTS,
+    TINY_PARTS_DEFAULT,
     Matrix,
 )
-from tests.faults.worker_pool import Pool
+from tests.faults.worker_pool import WorkerPool
 from tests.harness.servers.s3_service import S3Service
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 def cells(
-    every: Iterable[tuple[str, str]], brief: Container[tuple[str, str]]
+    every: Iterable[tuple[str, str]], default: Container[tuple[str, str]]
 ) -> list[ParameterSet]:
-    """All of them, those marked as long that are not among the brief ones."""
-    return [pytest.param(*cell, marks=() if cell in brief else pytest.mark.long) for cell in every]
+    """Return all cells; mark those as long that are not in `default`."""
+    return [
+        pytest.param(*cell, marks=() if cell in default else pytest.mark.long) for cell in every
+    ]
 
 
-@pytest.mark.parametrize(("scenario", "name"), cells(EVERYTHING, BRIEF))
-def test_no_fault_costs_a_byte(matrix: Matrix, tiny_pool: Pool, scenario: str, name: str) -> None:
-    """With tiny parts, so that every scenario and every way can be afforded."""
-    bad = matrix.run("MiniStack", tiny_pool, scenario, PASSES[name])
-    assert not bad, "\n".join(map(str, bad))
-
-
-@pytest.mark.parametrize(("scenario", "name"), cells(REAL, BRIEF_REAL))
-def test_no_fault_costs_a_byte_on_a_disk(
-    matrix: Matrix, real_pool: Pool, scenario: str, name: str
+@pytest.mark.parametrize(("scenario", "column"), cells(TINY_PARTS, TINY_PARTS_DEFAULT))
+def test_no_byte_is_lost_when_a_call_fails(
+    matrix: Matrix, ministack_pool: WorkerPool, scenario: str, column: str
 ) -> None:
-    """With parts of 5 MiB, and a server that keeps them on a disk and checks what it gets."""
-    bad = matrix.run("SeaweedFS", real_pool, scenario, PASSES[name])
-    assert not bad, "\n".join(map(str, bad))
+    """With tiny parts, so that every scenario with every fault is affordable."""
+    failed = matrix.run("MiniStack", ministack_pool, scenario, PASSES[column])
+    assert not failed, "\n".join(map(str, failed))
 
 
-@pytest.mark.parametrize(("scenario", "name"), cells(SHORT, BRIEF_SHORT))
-def test_no_fault_costs_a_byte_on_other_services(
-    matrix: Matrix, other_pool: Pool, scenario: str, name: str, other: S3Service
+@pytest.mark.parametrize(("scenario", "column"), cells(AWS_PARTS, AWS_PARTS_DEFAULT))
+def test_no_byte_is_lost_when_a_call_fails_on_a_disk(
+    matrix: Matrix, seaweedfs_pool: WorkerPool, scenario: str, column: str
 ) -> None:
-    """With services whose conditional writes do nothing, or are refused."""
-    bad = matrix.run(other.name, other_pool, scenario, PASSES[name])
-    assert not bad, "\n".join(map(str, bad))
+    """With parts of 5 MiB, and a server that writes to a disk and verifies what it receives."""
+    failed = matrix.run("SeaweedFS", seaweedfs_pool, scenario, PASSES[column])
+    assert not failed, "\n".join(map(str, failed))
+
+
+@pytest.mark.parametrize(("scenario", "column"), cells(OTHER_SERVICES, OTHER_SERVICES_DEFAULT))
+def test_no_byte_is_lost_when_a_call_fails_on_other_services(
+    matrix: Matrix,
+    other_pool: WorkerPool,
+    scenario: str,
+    column: str,
+    other_service: S3Service,
+) -> None:
+    """D-11: With services that ignore or refuse conditional writes."""
+    failed = matrix.run(other_service.name, other_pool, scenario, PASSES[column])
+    assert not failed, "\n".join(map(str, failed))

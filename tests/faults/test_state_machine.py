@@ -1,4 +1,4 @@
-"""Whatever happens to an upload in S3, and in whatever order: the file arrives as it was sent."""
+"""Random sequences of requests and faults: the file is stored as it was sent."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.faults.faulty_s3 import Lane
-from tests.faults.state_machine import SharedMachine, UploadMachine
+from tests.faults.faulty_s3 import FaultyS3
+from tests.faults.state_machine import SharedUploadMachine, UploadMachine
 
 pytestmark = [pytest.mark.faults, pytest.mark.property, pytest.mark.timeout(1200)]
 
 EXAMPLES = [20, pytest.param(100, marks=pytest.mark.long)]
-"""Each is some hundred requests."""
+"""Each example is some hundred requests."""
 
 
 def run(machine: type[UploadMachine], examples: int) -> None:
@@ -29,17 +29,19 @@ def run(machine: type[UploadMachine], examples: int) -> None:
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
-def test_the_offset_is_monotone_and_the_bytes_are_the_file(lane: Lane, examples: int) -> None:
-    """Create, append, cut, fail, lose an answer, restart, write late, HEAD, finish, terminate."""
-    UploadMachine.lane = lane
+def test_the_offset_never_decreases_and_the_bytes_are_the_file(
+    faulty_s3: FaultyS3, examples: int
+) -> None:
+    """D-02, D-03, D-06, D-09: Create, append, cut, fail, restart, write late, finish, terminate."""
+    UploadMachine.faulty_s3 = faulty_s3
     run(UploadMachine, examples)
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
-def test_no_memo_is_taken_for_what_another_process_has_changed(
-    lane: Lane, tmp_path: Path, examples: int
+def test_a_cache_is_not_used_after_another_process_has_changed_the_upload(
+    faulty_s3: FaultyS3, tmp_path: Path, examples: int
 ) -> None:
-    """The same with two processes that share their locks, and take turns."""
-    SharedMachine.lane = lane
-    SharedMachine.directory = tmp_path
-    run(SharedMachine, examples)
+    """D-03: The same with two processes that share their locks and serve requests in turn."""
+    SharedUploadMachine.faulty_s3 = faulty_s3
+    SharedUploadMachine.lock_directory = tmp_path
+    run(SharedUploadMachine, examples)

@@ -1,4 +1,7 @@
-"""Many cases at once: processes with a lane each. Stalled cases wait for nobody's sake."""
+"""Run many cases at once, in processes with a fault proxy each.
+
+A case that waits for a timeout delays only its own process.
+"""
 
 from __future__ import annotations
 
@@ -11,47 +14,47 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-from tests.faults.case_runner import Case, Outcome, run_case
-from tests.faults.faulty_s3 import Lane, open_lane
+from tests.faults.case_runner import Case, CaseResult, run_case
+from tests.faults.faulty_s3 import FaultyS3, open_faulty_s3
 from tests.harness.servers.s3_service import S3Service
 
 PROCESSES = 2 * (os.cpu_count() or 1)
-"""More than processors, since much of a case is waiting for the service, or for a timeout."""
+"""More than processors, since most of a case is waiting for the service or for a timeout."""
 
-_lanes = contextlib.ExitStack()
-_lane: list[Lane] = []
+_exit_stack = contextlib.ExitStack()
+_faulty_s3: list[FaultyS3] = []
 
 
-class Pool:
-    """Runs cases against one service."""
+class WorkerPool:
+    """Run cases against one service."""
 
     def __init__(self, executor: ProcessPoolExecutor) -> None:
         self._executor = executor
 
-    def run(self, cases: Iterable[Case]) -> Iterator[Outcome]:
-        """Run them all; the verdicts come in the order of the cases."""
+    def run(self, cases: Iterable[Case]) -> Iterator[CaseResult]:
+        """Run the cases; the results arrive in their order."""
         return self._executor.map(_run, list(cases))
 
 
 @contextmanager
-def open_pool(service: S3Service, part_size: int) -> Iterator[Pool]:
-    """A pool, until the block ends."""
+def open_worker_pool(service: S3Service, part_size: int) -> Iterator[WorkerPool]:
+    """Start the processes; they end with the block."""
     with ProcessPoolExecutor(
         PROCESSES,
-        # A forked process would have this one's locks, held by threads that it has not.
+        # A forked process would inherit locks whose threads it does not have.
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
+        initializer=_start,
         initargs=(service, part_size),
     ) as executor:
-        yield Pool(executor)
+        yield WorkerPool(executor)
 
 
-def _begin(service: S3Service, part_size: int) -> None:
+def _start(service: S3Service, part_size: int) -> None:
     warnings.simplefilter("error")
-    # Faults are logged as they should be, by the thousand.
+    # Faults are logged by the thousand, as they should be.
     logging.disable(logging.CRITICAL)
-    _lane.append(_lanes.enter_context(open_lane(service, part_size)))
+    _faulty_s3.append(_exit_stack.enter_context(open_faulty_s3(service, part_size)))
 
 
-def _run(case: Case) -> Outcome:
-    return run_case(_lane[0], case)
+def _run(case: Case) -> CaseResult:
+    return run_case(_faulty_s3[0], case)

@@ -125,7 +125,8 @@ def status_of(head: bytes) -> int:
 def fields_of(head: bytes) -> dict[str, str]:
     """Return the fields by their lower-case names; join repeated fields with a comma."""
     fields: dict[str, str] = {}
-    for line in head.decode("latin-1").splitlines()[1:-1]:
+    # Not `splitlines`, which also splits at bytes that may be part of a value, such as 0x85.
+    for line in head.decode("latin-1").split("\n")[1:-2]:
         name, value = line.split(":", 1)
         key, value = name.lower(), value.strip()
         fields[key] = f"{fields[key]}, {value}" if key in fields else value

@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.harness.lockers import FAST_TIMING, LEASE_KINDS, LockerSpec, new_locker_spec
-from tests.harness.proxies.faults import Call, Fault, FaultProxy
+from tests.harness.proxies.fault_proxy import FaultProxy
+from tests.harness.proxies.faults import Call, Fault
 from tests.locks.critical_section import CriticalSections
 from tests.locks.lock_stress import FLAWS, StressPlan
 from tus_wsgi.domain.model import UploadId
@@ -61,7 +62,7 @@ PLAN = StressPlan(
     clocks_jump=True,
 )
 
-FAULTS = (Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.STALL_AFTER, Fault.LATE, Fault.ERROR)
+FAULTS = (Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.STALL_AFTER, Fault.LATE_AFTER_2, Fault.INTERNAL_ERROR)
 
 FAULT_RATE = 0.01
 
@@ -214,7 +215,7 @@ def test_holds_of_processes_on_several_hosts_never_overlap(
 
         with stress_run(plan) as process:
             wait_until(functools.partial(has_acquired, plan, 1), process)
-            proxy.begin(choose_fault)
+            proxy.start(choose_fault)
             done = disturb(plan, process, rng, is_complete)
         print(kind, plan.counts(), done, f"{fault_count()} of {len(proxy.calls)} calls failed")
     assert plan.overlaps() == ""

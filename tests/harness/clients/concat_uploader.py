@@ -1,4 +1,4 @@
-"""A client that sends a file in pieces, each an upload of its own, and has them joined."""
+"""A client that sends a file as partial uploads, and has the server concatenate them."""
 
 from __future__ import annotations
 
@@ -6,126 +6,134 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.harness.clients.transport import Transport
-from tests.harness.clients.uploader import PATH, BrokenPromise, TusClient, Way
+from tests.harness.clients.uploader import BASE_PATH, ProtocolError, TusUploader, UploadScript
 
 
 @dataclass(slots=True, kw_only=True)
-class FinalClient(TusClient):
-    """Asks for an upload that is made of others, and waits until it is.
+class FinalUploader(TusUploader):
+    """Create a final upload, and wait until the server has concatenated it.
 
     Attributes:
-        pieces: their URLs.
+        partial_urls: the URLs of its partial uploads.
     """
 
-    pieces: Sequence[str] = ()
+    partial_urls: Sequence[str] = ()
 
     def create(self, cuts: list[int]) -> int | None:
-        """Begin the upload.
+        """Create the final upload; return the offset if the server states it.
 
         Raises:
-            BrokenPromise: it cannot be begun.
+            ProtocolError: The upload cannot be created.
         """
-        fields = {"Upload-Concat": f"final;{' '.join(self.pieces)}"}
+        fields = {"Upload-Concat": f"final;{' '.join(self.partial_urls)}"}
         while True:
             self.creations += 1
-            answer = self._request("POST", PATH, fields)
-            if answer is not None and answer.status == 201:
-                self.url = answer.fields["location"]
+            response = self._request("POST", BASE_PATH, fields)
+            if response is not None and response.status == 201:
+                self.url = response["Location"]
                 self._failures = 0
-                return self._believe(answer)
-            self._failed(answer, "POST")
+                return self._acknowledge(response)
+            self._count_failure(response, "POST")
 
-    def ask(self) -> tuple[int, bool]:
-        """The offset, which the server says when the file is there.
+    def query_offset(self) -> tuple[int, bool]:
+        """Return the offset, which the server states once the file exists.
 
         Raises:
-            BrokenPromise: it is not made.
+            ProtocolError: The file does not exist.
         """
         while True:
-            answer = self._request("HEAD", self.url or "", {})
-            if answer is not None and answer.status == 200 and answer.offset is not None:
-                self._believe(answer)
-                return answer.offset, True
-            if answer is not None and answer.status == 200:
-                raise BrokenPromise("its pieces are there, and it is not made of them")
-            self._failed(answer, "HEAD")
+            response = self._request("HEAD", self.url or "", {})
+            if response is not None and response.status == 200 and response.offset is not None:
+                self._acknowledge(response)
+                return response.offset, True
+            if response is not None and response.status == 200:
+                raise ProtocolError("the partial uploads are finished, but not concatenated")
+            self._count_failure(response, "HEAD")
 
 
 @dataclass(slots=True, kw_only=True)
-class JoiningClient:
-    """Sends one file.
+class ConcatUploader:
+    """Upload one file as the concatenation of several.
 
     Attributes:
-        send: the way to the server.
-        pieces: of the file.
-        is_early: whether the final upload is begun before a byte of its pieces is sent.
-        said: every request and its answer, for whoever wonders what happened.
+        send: the transport to the server.
+        parts: the content of the partial uploads.
+        creates_final_first: whether the final upload is created before any byte is sent.
+        transcript: every request and its response, for the report of a failure.
     """
 
     send: Transport
-    pieces: Sequence[bytes]
-    is_early: bool = False
-    said: list[str] = field(default_factory=list)
-    _partials: list[TusClient] = field(init=False)
-    _final: FinalClient = field(init=False)
+    parts: Sequence[bytes]
+    creates_final_first: bool = False
+    transcript: list[str] = field(default_factory=list)
+    _partials: list[TusUploader] = field(init=False)
+    _final: FinalUploader = field(init=False)
 
     def __post_init__(self) -> None:
-        way = Way(is_partial=True)
         self._partials = [
-            TusClient(send=self.send, file=piece, way=way, said=self.said) for piece in self.pieces
+            TusUploader(
+                send=self.send,
+                file=part,
+                script=UploadScript(is_partial=True),
+                transcript=self.transcript,
+            )
+            for part in self.parts
         ]
-        self._final = FinalClient(
-            send=self.send, file=b"".join(self.pieces), way=Way(), said=self.said
+        self._final = FinalUploader(
+            send=self.send,
+            file=b"".join(self.parts),
+            script=UploadScript(),
+            transcript=self.transcript,
         )
 
     @property
-    def wanted(self) -> dict[str, bytes]:
-        """What has to be there in the end: the files, by the ids of their uploads."""
-        return {one.id: one.file for one in [*self._partials, self._final]}
+    def expected_objects(self) -> dict[str, bytes]:
+        """The files that the bucket has in the end, by the ids of their uploads."""
+        return {uploader.id: uploader.file for uploader in [*self._partials, self._final]}
 
     @property
     def id(self) -> str:
-        """The final upload's."""
+        """The final upload's id."""
         return self._final.id
 
     @property
     def creations(self) -> int:
         """How many creation requests were sent."""
-        return sum(one.creations for one in [*self._partials, self._final])
+        return sum(uploader.creations for uploader in [*self._partials, self._final])
 
     def upload(self, upto: int | None = None) -> None:
-        """Send the pieces, and have them joined.
+        """Send the partial uploads, and create the final one.
 
         Raises:
-            BrokenPromise: the server broke one, or the client ran out of patience.
+            ProtocolError: The server contradicted itself, or too many requests failed.
         """
         assert upto is None
-        if self.is_early:
+        if self.creates_final_first:
             for partial in self._partials:
                 partial.create([])
-            self._begin_final()
+            self._create_final()
         for partial in self._partials:
             partial.upload()
-        if not self.is_early:
-            self._begin_final()
-        self._final.ask()
+        if not self.creates_final_first:
+            self._create_final()
+        self._final.query_offset()
 
-    def ask(self) -> tuple[int, bool]:
-        """The offset of the final upload.
+    def query_offset(self) -> tuple[int, bool]:
+        """Return the offset of the final upload.
 
         Raises:
-            BrokenPromise: it is not made.
+            ProtocolError: The file does not exist.
         """
-        return self._final.ask()
+        return self._final.query_offset()
 
     def terminate(self) -> None:
-        """Ask for the final upload's end until it is certain."""
+        """Delete the final upload, and repeat the request until it is certain."""
         self._final.terminate()
 
-    def ask_for_trace(self) -> None:
-        """Make sure that nobody knows the final upload any more."""
-        self._final.ask_for_trace()
+    def assert_gone(self) -> None:
+        """Check that the server does not know the final upload any more."""
+        self._final.assert_gone()
 
-    def _begin_final(self) -> None:
-        self._final.pieces = [partial.url or "" for partial in self._partials]
+    def _create_final(self) -> None:
+        self._final.partial_urls = [partial.url or "" for partial in self._partials]
         self._final.create([])

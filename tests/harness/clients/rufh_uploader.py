@@ -1,7 +1,7 @@
-"""A client of resumable uploads for HTTP, interop version 8, that believes interim responses.
+"""A client of resumable uploads for HTTP, interop version 8, that relies on interim responses.
 
-A 104 with a Location is a promise that the upload can be found there, and one with an offset that
-so much is stored, whatever becomes of the request.
+A 104 with a Location means that the upload exists there. A 104 with an offset means that the bytes
+before it are stored, whatever happens to the request.
 """
 
 from __future__ import annotations
@@ -10,120 +10,122 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tests.harness.clients.transport import Answer
-from tests.harness.clients.uploader import PATH, BrokenPromise, TusClient
+from tests.harness.clients.http import Response
+from tests.harness.clients.uploader import BASE_PATH, ProtocolError, TusUploader
 
-RESUMPTION_SUPPORTED = 104
+UPLOAD_RESUMPTION_SUPPORTED = 104
 
-DONE = "?1"
-NOT_DONE = "?0"
+COMPLETE = "?1"
+INCOMPLETE = "?0"
 
 
 @dataclass(slots=True, kw_only=True)
-class RufhClient(TusClient):
-    """Sends one file. Its length is said as soon as it may be, unless the way is a deferred one.
+class RufhUploader(TusUploader):
+    """Upload one file. Its length is declared at once, unless the script defers it.
 
     Attributes:
-        earlies: how many interim responses came.
+        interim_count: how many interim responses arrived.
     """
 
-    earlies: int = 0
+    interim_count: int = 0
 
-    spoken: ClassVar[Mapping[str, str]] = {"Upload-Draft-Interop-Version": "8"}
+    version_fields: ClassVar[Mapping[str, str]] = {"Upload-Draft-Interop-Version": "8"}
 
     def upload(self, upto: int | None = None) -> None:
-        """Send the file, or its first bytes, and ask once more how far it is.
+        """Send the file or its first bytes, and ask for the offset once more.
 
         Raises:
-            BrokenPromise: the server broke one, or the client ran out of patience.
+            ProtocolError: The server contradicted itself, or too many requests failed.
         """
         goal = len(self.file) if upto is None else upto
-        cuts = sorted(self.way.cuts)
+        cuts = sorted(self.script.cuts)
         offset = self.create(cuts)
-        complete = offset == len(self.file) and not self.way.empty_last
+        is_complete = offset == len(self.file) and not self.script.has_empty_last
         while True:
             if offset is None:
-                offset, complete = self.ask()
-            elif offset >= goal and (complete or goal < len(self.file)):
+                offset, is_complete = self.query_offset()
+            elif offset >= goal and (is_complete or goal < len(self.file)):
                 break
             else:
-                offset = self._append(offset, goal, cuts)
-                complete = offset == len(self.file)
-        offset, complete = self.ask()
-        if offset != goal or (goal == len(self.file) and not complete):
-            raise BrokenPromise(f"{goal} bytes were stored, and now {offset} are, {complete=}")
-        if not self.earlies:
-            raise BrokenPromise("there was no interim response")
+                offset = self.append(offset, goal, cuts)
+                is_complete = offset == len(self.file)
+        offset, is_complete = self.query_offset()
+        if offset != goal or (goal == len(self.file) and not is_complete):
+            raise ProtocolError(
+                f"{goal} bytes were acknowledged, but the offset is {offset}, {is_complete=}"
+            )
+        if not self.interim_count:
+            raise ProtocolError("there was no interim response")
 
     def create(self, cuts: list[int]) -> int | None:
-        """Begin the upload; the offset if it is known then.
+        """Create the upload; return the offset if the server states it.
 
         Raises:
-            BrokenPromise: it cannot be begun.
+            ProtocolError: The upload cannot be created.
         """
-        first = self.way.first or 0
-        fields = {"Upload-Complete": self._completes(first)}
-        if not self.way.deferred:
+        first = self.script.first or 0
+        fields = {"Upload-Complete": self._completeness(first)}
+        if not self.script.is_deferred:
             fields["Upload-Length"] = str(len(self.file))
         while True:
             self.creations += 1
-            answer = self._send_bytes("POST", PATH, fields, (0, first), cuts)
-            if answer is not None and answer.status == 201:
-                self.url = answer.fields["location"]
+            response = self._send_bytes("POST", BASE_PATH, fields, (0, first), cuts)
+            if response is not None and response.status == 201:
+                self.url = response["Location"]
                 self._failures = 0
-                return self._believe(answer)
-            self._failed(answer, "POST")
+                return self._acknowledge(response)
+            self._count_failure(response, "POST")
             if self.url is not None:
                 return None
 
-    def ask(self) -> tuple[int, bool]:
-        """The offset, and whether the upload is complete.
+    def query_offset(self) -> tuple[int, bool]:
+        """Return the offset, and whether the upload is complete.
 
         Raises:
-            BrokenPromise: the offset is less than one before, or cannot be had.
+            ProtocolError: The offset is lower than an earlier one, or the server does not state it.
         """
         while True:
-            answer = self._request("HEAD", self.url or "", {})
-            if answer is not None and answer.status == 204:
-                offset = self._believe(answer)
+            response = self._request("HEAD", self.url or "", {})
+            if response is not None and response.status == 204:
+                offset = self._acknowledge(response)
                 if offset is None:
-                    raise BrokenPromise("HEAD says no offset")
-                return offset, answer.fields["upload-complete"] == DONE
-            self._failed(answer, "HEAD")
+                    raise ProtocolError("the response to HEAD has no offset")
+                return offset, response["Upload-Complete"] == COMPLETE
+            self._count_failure(response, "HEAD")
 
-    def _append(self, offset: int, goal: int, cuts: list[int]) -> int | None:
-        """Send the next bytes; the new offset if the server confirms it."""
-        stop = min((one for one in self.way.stops if one > offset), default=goal)
+    def append(self, offset: int, goal: int, cuts: list[int]) -> int | None:
+        """Send the next bytes; return the new offset if the server confirms it."""
+        stop = min((end for end in self.script.patch_ends if end > offset), default=goal)
         is_all_sent = offset == len(self.file)
         fields = {
             "Upload-Offset": str(offset),
-            "Upload-Complete": DONE if is_all_sent else self._completes(stop),
+            "Upload-Complete": COMPLETE if is_all_sent else self._completeness(stop),
         }
-        answer = self._send_bytes("PATCH", self.url or "", fields, (offset, stop), cuts)
-        if answer is None or answer.status != 204:
-            self._failed(answer, "PATCH")
+        response = self._send_bytes("PATCH", self.url or "", fields, (offset, stop), cuts)
+        if response is None or response.status != 204:
+            self._count_failure(response, "PATCH")
             return None
-        told = self._believe(answer)
-        if told != stop:
-            raise BrokenPromise(f"PATCH up to {stop} was answered with {told}")
+        confirmed = self._acknowledge(response)
+        if confirmed != stop:
+            raise ProtocolError(f"PATCH up to {stop} was answered with {confirmed}")
         self._failures = 0
-        is_complete = answer.fields["upload-complete"] == DONE
-        if is_complete != (fields["Upload-Complete"] == DONE):
-            raise BrokenPromise(f"PATCH with {fields} was answered with {dict(answer.fields)}")
-        return told if is_complete or told < len(self.file) else None
+        is_complete = response["Upload-Complete"] == COMPLETE
+        if is_complete != (fields["Upload-Complete"] == COMPLETE):
+            raise ProtocolError(f"PATCH with {fields} was answered with {dict(response.fields)}")
+        return confirmed if is_complete or confirmed < len(self.file) else None
 
-    def _completes(self, stop: int) -> str:
-        return DONE if stop == len(self.file) and not self.way.empty_last else NOT_DONE
+    def _completeness(self, stop: int) -> str:
+        is_last = stop == len(self.file) and not self.script.has_empty_last
+        return COMPLETE if is_last else INCOMPLETE
 
-    def _typed(self, method: str) -> Mapping[str, str]:
-        kind = "application/partial-upload" if method == "PATCH" else "application/octet-stream"
-        return {"Content-Type": kind}
+    def _content_type(self, method: str) -> str:
+        return "application/partial-upload" if method == "PATCH" else "application/octet-stream"
 
-    def _hear_early(self, answer: Answer) -> None:
-        """Take a 104 at its word."""
-        if answer.status != RESUMPTION_SUPPORTED:
-            raise BrokenPromise(f"an interim response that nobody asked for: {answer}")
-        self.said.append(f"104 {dict(answer.fields)}")
-        self.earlies += 1
-        self.url = answer.fields.get("location", self.url)
-        self._believe(answer)
+    def _on_interim(self, response: Response) -> None:
+        """Note the URL and the offset that a 104 confirms."""
+        if response.status != UPLOAD_RESUMPTION_SUPPORTED:
+            raise ProtocolError(f"unexpected interim response: {response}")
+        self.transcript.append(f"104 {dict(response.fields)}")
+        self.interim_count += 1
+        self.url = response.fields.get("location", self.url)
+        self._acknowledge(response)

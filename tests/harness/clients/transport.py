@@ -1,4 +1,4 @@
-"""The ways from a client to the server: into a WSGI application, or over HTTP to gunicorn."""
+"""Transports for the uploaders: into a WSGI app in this process, or over HTTP to a server."""
 
 from __future__ import annotations
 
@@ -6,86 +6,58 @@ import contextlib
 import io
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
-from tests.harness.clients.http import Connection
+from tests.harness import http_messages
+from tests.harness.clients.http import Connection, OnInterim, Response, ignore
 from tus_wsgi.wsgi import interim
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-SECONDS = 30.0
-"""What a server may take for a request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back. `fields` are by lower-case names."""
-
-    status: int
-    fields: Mapping[str, str]
-
-    @property
-    def offset(self) -> int | None:
-        """The Upload-Offset, if there is one."""
-        text = self.fields.get("upload-offset")
-        return None if text is None else int(text)
-
-    @property
-    def is_fine(self) -> bool:
-        return 200 <= self.status < 300
-
-    @property
-    def is_worth_another_try(self) -> bool:
-        """What tus-js-client retries: 409, 423 and 5xx."""
-        return self.status in {409, 423} or self.status >= 500
-
-
-Early = Callable[[Answer], None]
-"""Told of each interim response, in its order."""
-
-
-def ignored(answer: Answer) -> None:
-    """Where nobody cares for interim responses."""
+REQUEST_TIMEOUT = 30.0
+"""Seconds that a server may take for a request."""
 
 
 class Transport(Protocol):
-    """Carries a request to a server, and an answer back."""
+    """Sends a request to a server, and returns the response."""
 
     def __call__(
         self,
         method: str,
         url: str,
         fields: Mapping[str, str],
-        body: bytes,
-        content_length: int,
+        body: bytes = b"",
+        content_length: int | None = None,
         *,
-        on_early: Early = ignored,
-    ) -> Answer:
-        """Send a request that announces `content_length` bytes and is cut after `body`.
+        on_interim: OnInterim = ignore,
+    ) -> Response:
+        """Send a request that is cut after `body` if it announces more than that.
+
+        Args:
+            content_length: bytes that the request announces; None for those of `body`.
 
         Raises:
-            OSError: there was no answer.
+            OSError: There was no response.
         """
 
 
 def in_process(app: Callable[[], WSGIApplication]) -> Transport:
-    """Calls a WSGI application; `app` says which one, at each request."""
+    """Return a transport that calls a WSGI app; `app` chooses the app of each request."""
 
     def send(
         method: str,
         url: str,
         fields: Mapping[str, str],
-        body: bytes,
-        content_length: int,
+        body: bytes = b"",
+        content_length: int | None = None,
         *,
-        on_early: Early = ignored,
-    ) -> Answer:
+        on_interim: OnInterim = ignore,
+    ) -> Response:
         environ = create_environ(
             path=urlsplit(url).path,
             base_url="http://uploads.test/",
@@ -93,68 +65,67 @@ def in_process(app: Callable[[], WSGIApplication]) -> Transport:
             headers=dict(fields),
             input_stream=io.BytesIO(body),
         )
-        # werkzeug would say how much there is, and not how much there was to be.
-        environ["CONTENT_LENGTH"] = str(content_length) if content_length else ""
+        # werkzeug would announce the length of the input, not that of the uncut body.
+        length = len(body) if content_length is None else content_length
+        environ["CONTENT_LENGTH"] = str(length) if length else ""
         with _interim_responses() as (connection, read):
             environ["gunicorn.socket"] = connection
-            pieces, status, headers = run_wsgi_app(app(), environ, buffered=True)
-            for _ in pieces:
-                pass
-            for early in read():
-                on_early(early)
-        return Answer(int(status.split()[0]), {k.lower(): v for k, v in headers})
+            chunks, status, headers = run_wsgi_app(app(), environ, buffered=True)
+            content = b"".join(chunks)
+            for response in read():
+                on_interim(response)
+        named = {name.lower(): value for name, value in headers}
+        return Response(int(status.split()[0]), named, content)
 
     return send
 
 
 @contextlib.contextmanager
-def _interim_responses() -> Iterator[tuple[socket.socket, Callable[[], list[Answer]]]]:
-    """A connection as gunicorn hands it out, and what was written to it. None is left out."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs, pytest.MonkeyPatch.context() as patch:
+def _interim_responses() -> Iterator[tuple[socket.socket, Callable[[], list[Response]]]]:
+    """A connection as gunicorn passes it to apps, and a function that reads what was sent on it.
+
+    Interim responses are not throttled.
+    """
+    client, server = socket.socketpair()
+    with client, server, pytest.MonkeyPatch.context() as patch:
         patch.setattr(interim, "EVERY_SECONDS", 0.0)
         patch.setattr(interim, "EVERY_BYTES", 0)
 
-        def read() -> list[Answer]:
-            theirs.shutdown(socket.SHUT_WR)
-            text = b"".join(iter(lambda: ours.recv(1 << 16), b"")).decode("ascii")
-            return [_parsed(head) for head in text.split("\r\n\r\n") if head]
+        def read() -> list[Response]:
+            server.shutdown(socket.SHUT_WR)
+            sent = b"".join(iter(lambda: client.recv(1 << 16), b""))
+            heads = [head + b"\r\n\r\n" for head in sent.split(b"\r\n\r\n") if head]
+            return [
+                Response(http_messages.status_of(head), http_messages.fields_of(head))
+                for head in heads
+            ]
 
-        yield theirs, read
-
-
-def _parsed(head: str) -> Answer:
-    first, *lines = head.split("\r\n")
-    fields = (line.partition(": ") for line in lines)
-    return Answer(int(first.split(" ")[1]), {name.lower(): value for name, _, value in fields})
+        yield server, read
 
 
 def over_http(port: int) -> Transport:
-    """A connection for each request, so that none meets a worker that has died."""
+    """Return a transport with a connection for each request: no request meets a dead worker."""
 
     def send(
         method: str,
         url: str,
         fields: Mapping[str, str],
-        body: bytes,
-        content_length: int,
+        body: bytes = b"",
+        content_length: int | None = None,
         *,
-        on_early: Early = ignored,
-    ) -> Answer:
-        length = (
-            {"Content-Length": str(content_length)} if content_length or method != "HEAD" else {}
-        )
-        with Connection(port, timeout=SECONDS) as connection:
-            connection.send_head(method, urlsplit(url).path, {**fields, **length})
+        on_interim: OnInterim = ignore,
+    ) -> Response:
+        length = len(body) if content_length is None else content_length
+        framing = {"Content-Length": str(length)} if length or method != "HEAD" else {}
+        with Connection(port, timeout=REQUEST_TIMEOUT) as connection:
+            connection.send_head(method, urlsplit(url).path, {**fields, **framing})
             try:
                 with contextlib.suppress(ConnectionError):
                     connection.send(body)
-                    if len(body) < content_length:
+                    if len(body) < length:
                         connection.half_close()
-                while (response := connection.read_any_response(method)).status < 200:
-                    on_early(Answer(response.status, response.fields))
+                return connection.read_response(on_interim=on_interim)
             except EOFError as error:
-                raise ConnectionError("the answer broke off") from error
-        return Answer(response.status, response.fields)
+                raise ConnectionError("the response was incomplete") from error
 
     return send

@@ -1,7 +1,8 @@
-"""A client that keeps to tus 1.0.0, and remembers all that it was promised.
+"""A client that uploads a whole file with tus 1.0.0, and holds the server to its acknowledgements.
 
-After any failure it asks for the offset and goes on from there, as tus-js-client does; a creation
-that failed is repeated.
+Unlike `clients.tus.TusClient`, which sends single requests that have to succeed, it continues after
+any failure: it asks for the offset and resumes from there, as tus-js-client does, and repeats a
+failed creation.
 """
 
 from __future__ import annotations
@@ -13,176 +14,182 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
 
-from tests.harness.clients.transport import Answer, Transport
+from tests.harness.clients.http import Response
+from tests.harness.clients.transport import Transport
 
-TRIES = 6
+MAX_FAILURES = 6
 """Failures in a row after which the client gives up: enough for every single and double fault."""
 
-PATH = "/files"
+BASE_PATH = "/files"
 
 
-class BrokenPromise(AssertionError):
-    """The server contradicted itself, or left the client without a way to go on."""
+class ProtocolError(AssertionError):
+    """The server contradicted itself, or the client cannot resume."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Way:
+class UploadScript:
     """How a file is sent.
 
     Attributes:
-        stops: the offsets that PATCH requests end at.
+        patch_ends: the offsets at which PATCH requests end.
         first: bytes in the creation request; None for a creation without a body.
-        deferred: whether the length is said with the last PATCH only.
-        empty_last: whether that PATCH brings nothing but the length.
+        is_deferred: whether the length is declared by the last PATCH only.
+        has_empty_last: whether that PATCH is empty.
         cuts: offsets at which the connection breaks, once each.
-        is_partial: whether the upload is to be a piece of another one.
+        is_partial: whether the upload is a partial upload of a concatenation.
     """
 
-    stops: Sequence[int] = ()
+    patch_ends: Sequence[int] = ()
     first: int | None = None
-    deferred: bool = False
-    empty_last: bool = False
+    is_deferred: bool = False
+    has_empty_last: bool = False
     cuts: Iterable[int] = ()
     is_partial: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
-class TusClient:
-    """Sends one file.
+class TusUploader:
+    """Upload one file.
 
     Attributes:
-        send: the way to the server.
+        send: the transport to the server.
         file: what is sent.
-        way: how.
-        promised: bytes that the server has said are stored.
-        expires: how long the server has said that it keeps them.
-        url: of the upload, once there is one.
-        said: every request and its answer, for whoever wonders what happened.
+        script: how it is sent.
+        acknowledged: the highest offset that the server has confirmed.
+        expires: the latest expiry that the server has announced.
+        url: of the upload, once it exists.
+        transcript: every request and its response, for the report of a failure.
         creations: how many creation requests were sent.
     """
 
     send: Transport
     file: bytes
-    way: Way
-    promised: int = 0
+    script: UploadScript
+    acknowledged: int = 0
     expires: datetime | None = None
     url: str | None = None
-    said: list[str] = field(default_factory=list)
+    transcript: list[str] = field(default_factory=list)
     creations: int = 0
     _failures: int = 0
 
-    spoken: ClassVar[Mapping[str, str]] = {"Tus-Resumable": "1.0.0"}
-    """What every request says."""
+    version_fields: ClassVar[Mapping[str, str]] = {"Tus-Resumable": "1.0.0"}
+    """Fields of every request."""
 
     @property
-    def wanted(self) -> dict[str, bytes]:
-        """What has to be there in the end: the files, by the ids of their uploads."""
+    def expected_objects(self) -> dict[str, bytes]:
+        """The files that the bucket has in the end, by the ids of their uploads."""
         return {self.id: self.file}
 
     @property
     def id(self) -> str:
-        """The upload's."""
+        """The upload's id."""
         assert self.url is not None
         return self.url.rpartition("/")[2]
 
     def upload(self, upto: int | None = None) -> None:
-        """Send the file, or its first bytes, and ask once more how far it is.
+        """Send the file or its first bytes, and ask for the offset once more.
 
         Raises:
-            BrokenPromise: the server broke one, or the client ran out of patience.
+            ProtocolError: The server contradicted itself, or too many requests failed.
         """
         goal = len(self.file) if upto is None else upto
-        cuts = sorted(self.way.cuts)
+        cuts = sorted(self.script.cuts)
         offset = 0 if self.url is not None else self.create(cuts)
-        declared = not self.way.deferred
+        is_declared = not self.script.is_deferred
         while True:
             if offset is None:
-                offset, declared = self.ask()
-            elif offset >= goal and (declared or goal < len(self.file)):
+                offset, is_declared = self.query_offset()
+            elif offset >= goal and (is_declared or goal < len(self.file)):
                 break
             else:
-                offset = self._patch(offset, goal, cuts)
-                declared = declared or offset == len(self.file)
-        offset, _ = self.ask()
+                offset = self.append(offset, goal, cuts)
+                is_declared = is_declared or offset == len(self.file)
+        offset, _ = self.query_offset()
         if offset != goal:
-            raise BrokenPromise(f"{goal} bytes were stored, and now {offset} are")
+            raise ProtocolError(f"{goal} bytes were acknowledged, but the offset is {offset}")
 
     def terminate(self) -> None:
-        """Ask for the upload's end until it is certain.
+        """Delete the upload, and repeat the request until it is certain.
 
         Raises:
-            BrokenPromise: it does not end.
+            ProtocolError: The upload cannot be deleted.
         """
         while True:
-            answer = self._request("DELETE", self.url or "", {})
-            if answer is not None and answer.status in {204, 404, 410}:
+            response = self._request("DELETE", self.url or "", {})
+            if response is not None and response.status in {204, 404, 410}:
                 return
-            self._failed(answer, "DELETE")
+            self._count_failure(response, "DELETE")
 
-    def ask_for_trace(self) -> None:
-        """Make sure that nobody knows the upload any more."""
+    def assert_gone(self) -> None:
+        """Check that the server does not know the upload any more.
+
+        Raises:
+            ProtocolError: The server knows the upload, or cannot say.
+        """
         while True:
-            answer = self._request("HEAD", self.url or "", {})
-            if answer is not None and answer.status in {404, 410}:
+            response = self._request("HEAD", self.url or "", {})
+            if response is not None and response.status in {404, 410}:
                 return
-            self._failed(answer, "HEAD")
+            self._count_failure(response, "HEAD")
 
     def create(self, cuts: list[int]) -> int | None:
-        """Begin the upload; the offset if it is known then.
+        """Create the upload; return the offset if the server states it.
 
         Raises:
-            BrokenPromise: it cannot be begun.
+            ProtocolError: The upload cannot be created.
         """
         fields = {"Upload-Metadata": f"filename {base64.b64encode(b'a file.bin').decode()}"}
-        if self.way.is_partial:
+        if self.script.is_partial:
             fields["Upload-Concat"] = "partial"
-        if self.way.deferred:
+        if self.script.is_deferred:
             fields["Upload-Defer-Length"] = "1"
         else:
             fields["Upload-Length"] = str(len(self.file))
         while True:
             self.creations += 1
-            if self.way.first is None:
-                answer = self._request("POST", PATH, fields)
+            if self.script.first is None:
+                response = self._request("POST", BASE_PATH, fields)
             else:
-                answer = self._send_bytes("POST", PATH, fields, (0, self.way.first), cuts)
-            if answer is not None and answer.status == 201:
-                self.url = answer.fields["location"]
+                response = self._send_bytes("POST", BASE_PATH, fields, (0, self.script.first), cuts)
+            if response is not None and response.status == 201:
+                self.url = response["Location"]
                 self._failures = 0
-                return self._believe(answer) if self.way.first is not None else 0
-            self._failed(answer, "POST")
+                return self._acknowledge(response) if self.script.first is not None else 0
+            self._count_failure(response, "POST")
 
-    def ask(self) -> tuple[int, bool]:
-        """The offset, and whether the server knows the length.
+    def query_offset(self) -> tuple[int, bool]:
+        """Return the offset, and whether the server knows the length.
 
         Raises:
-            BrokenPromise: the offset is less than one before, or cannot be had.
+            ProtocolError: The offset is lower than an earlier one, or the server does not state it.
         """
         while True:
-            answer = self._request("HEAD", self.url or "", {})
-            if answer is not None and answer.status == 200:
-                offset = self._believe(answer)
+            response = self._request("HEAD", self.url or "", {})
+            if response is not None and response.status == 200:
+                offset = self._acknowledge(response)
                 if offset is None:
-                    raise BrokenPromise("HEAD says no offset")
-                return offset, "upload-length" in answer.fields
-            self._failed(answer, "HEAD")
+                    raise ProtocolError("the response to HEAD has no offset")
+                return offset, "upload-length" in response.fields
+            self._count_failure(response, "HEAD")
 
-    def _patch(self, offset: int, goal: int, cuts: list[int]) -> int | None:
-        """Send the next bytes; the new offset if the server confirms it."""
-        stop = min((one for one in self.way.stops if one > offset), default=goal)
+    def append(self, offset: int, goal: int, cuts: list[int]) -> int | None:
+        """Send the next bytes; return the new offset if the server confirms it."""
+        stop = min((end for end in self.script.patch_ends if end > offset), default=goal)
         fields = {"Upload-Offset": str(offset)}
-        if self.way.deferred and (
-            offset == len(self.file) or (stop == len(self.file) and not self.way.empty_last)
+        if self.script.is_deferred and (
+            offset == len(self.file) or (stop == len(self.file) and not self.script.has_empty_last)
         ):
             fields["Upload-Length"] = str(len(self.file))
-        answer = self._send_bytes("PATCH", self.url or "", fields, (offset, stop), cuts)
-        if answer is not None and answer.status == 204:
-            told = self._believe(answer)
-            if told != stop:
-                raise BrokenPromise(f"PATCH up to {stop} was answered with {told}")
+        response = self._send_bytes("PATCH", self.url or "", fields, (offset, stop), cuts)
+        if response is not None and response.status == 204:
+            confirmed = self._acknowledge(response)
+            if confirmed != stop:
+                raise ProtocolError(f"PATCH up to {stop} was answered with {confirmed}")
             self._failures = 0
-            return None if self.way.empty_last and stop == len(self.file) else told
-        self._failed(answer, "PATCH")
+            is_last_left = self.script.has_empty_last and stop == len(self.file)
+            return None if is_last_left else confirmed
+        self._count_failure(response, "PATCH")
         return None
 
     def _send_bytes(
@@ -192,16 +199,16 @@ class TusClient:
         fields: Mapping[str, str],
         span: tuple[int, int],
         cuts: list[int],
-    ) -> Answer | None:
+    ) -> Response | None:
         start, stop = span
         end = stop
         if cuts and start < cuts[0] < stop:
             end = cuts.pop(0)
-        typed = {**fields, **self._typed(method)}
+        typed = {**fields, "Content-Type": self._content_type(method)}
         return self._request(method, url, typed, self.file[start:end], stop - start)
 
-    def _typed(self, method: str) -> Mapping[str, str]:
-        return {"Content-Type": "application/offset+octet-stream"}
+    def _content_type(self, _method: str) -> str:
+        return "application/offset+octet-stream"
 
     def _request(
         self,
@@ -210,61 +217,67 @@ class TusClient:
         fields: Mapping[str, str],
         body: bytes = b"",
         content_length: int = 0,
-    ) -> Answer | None:
-        """The answer, or None when the connection broke."""
-        told = f"{method} {fields.get('Upload-Offset', '')}+{len(body)}"
+    ) -> Response | None:
+        """Return the response, or None if the connection broke."""
+        request = f"{method} {fields.get('Upload-Offset', '')}+{len(body)}"
         try:
-            answer = self.send(
+            response = self.send(
                 method,
                 url,
-                {**self.spoken, **fields},
+                {**self.version_fields, **fields},
                 body,
                 content_length,
-                on_early=self._hear_early,
+                on_interim=self._on_interim,
             )
         except OSError as error:
-            self.said.append(f"{told} -> {type(error).__name__}")
+            self.transcript.append(f"{request} -> {type(error).__name__}")
             return None
-        self.said.append(f"{told} -> {answer.status} {answer.offset}")
-        if not answer.is_fine and answer.offset is not None:
-            self._believe(answer)
-        self._believe_expiry(answer)
-        return answer
+        self.transcript.append(f"{request} -> {response.status} {response.offset}")
+        if not response.is_success and response.offset is not None:
+            self._acknowledge(response)
+        self._note_expiry(response)
+        return response
 
-    def _hear_early(self, answer: Answer) -> None:
-        """An interim response. There is none in tus."""
-        raise BrokenPromise(f"an interim response that nobody asked for: {answer}")
+    def _on_interim(self, response: Response) -> None:
+        """Refuse interim responses: tus has none."""
+        raise ProtocolError(f"unexpected interim response: {response}")
 
-    def _believe_expiry(self, answer: Answer) -> None:
-        text = answer.fields.get("upload-expires")
+    def _note_expiry(self, response: Response) -> None:
+        """Check that the expiry does not move backwards."""
+        text = response.get("Upload-Expires")
         if text is None:
             return
         expires = parsedate_to_datetime(text)
         if self.expires is not None and expires < self.expires:
-            raise BrokenPromise(f"it was to be kept until {self.expires}, and now until {expires}")
+            raise ProtocolError(f"the upload expired at {self.expires}, and now at {expires}")
         self.expires = expires
 
-    def _believe(self, answer: Answer) -> int | None:
-        """Hold the server to what it says is stored, now and later."""
-        offset = answer.offset
+    def _acknowledge(self, response: Response) -> int | None:
+        """Note the offset that a response confirms, and check it against the earlier ones."""
+        offset = response.offset
         if offset is None:
             return None
-        if offset < self.promised:
-            raise BrokenPromise(f"{self.promised} bytes were stored, and now {offset} are")
+        if offset < self.acknowledged:
+            raise ProtocolError(f"the offset decreased from {self.acknowledged} to {offset}")
         if offset > len(self.file):
-            raise BrokenPromise(f"{offset} bytes are said to be stored of {len(self.file)}")
-        self.promised = offset
+            raise ProtocolError(f"the offset {offset} is beyond the length {len(self.file)}")
+        self.acknowledged = offset
         return offset
 
-    def _failed(self, answer: Answer | None, method: str) -> None:
-        """Count a failure.
+    def _count_failure(self, response: Response | None, method: str) -> None:
+        """Count a failed request.
 
         Raises:
-            BrokenPromise: it is the last straw, or one after which clients give up at once.
+            ProtocolError: Clients do not retry after this response, or too many requests failed.
         """
         self._failures += 1
-        status = None if answer is None else answer.status
-        if answer is not None and not answer.is_worth_another_try:
-            raise BrokenPromise(f"{method} was answered with {status}, after which clients give up")
-        if self._failures >= TRIES:
-            raise BrokenPromise(f"{method} failed {TRIES} times in a row, last with {status}")
+        status = None if response is None else response.status
+        if status is not None and not _is_retried(status):
+            raise ProtocolError(f"{method} was answered with {status}, which clients do not retry")
+        if self._failures >= MAX_FAILURES:
+            raise ProtocolError(f"{method} failed {MAX_FAILURES} times in a row, last: {status}")
+
+
+def _is_retried(status: int) -> bool:
+    """Whether tus-js-client retries after this status: 409, 423 and 5xx."""
+    return status in {409, 423} or status >= 500

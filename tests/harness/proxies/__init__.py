@@ -1,1 +1,1 @@
-"""Proxies that break connections."""
+"""Proxies that break connections, and proxies that fail S3 calls."""

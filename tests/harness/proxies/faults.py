@@ -1,123 +1,168 @@
-"""A proxy in front of an S3 service that lets a chosen call fail, in a chosen way.
-
-It passes bytes on unchanged, the Host field too: so signatures stay valid for whoever signed for
-the proxy's address. It answers `Expect: 100-continue` itself, which no signature covers. Seconds
-are `float`.
-"""
+"""The ways in which an S3 call can fail, and scripts that say which calls do."""
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import re
-import select
-import socket
-import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import IO, Self
 
-from tests.harness.proxies.s3_calls import (
-    Message,
-    Operation,
-    half,
-    header,
-    hidden,
-    operation_of,
-    receive_answer,
-    receive_body,
-    receive_head,
-)
+from tests.harness.proxies.s3_calls import error_document, response_head
 
-HOST = "127.0.0.1"
+SHORT_DELAY = 2
+MEDIUM_DELAY = 7
+LONG_DELAY = 9
+"""Calls that are answered before a delayed call arrives at S3.
 
-PATIENCE = 20.0
-"""How long a stalled connection is held open for a client that never gives up, and how long a
-service may take for a call that arrives late."""
-
-LATE_BY = 2
-LATER_BY = 7
-LATEST_BY = 9
-"""So many calls are answered before one arrives at S3 that is late, later or latest.
-
-The first lands while the client asks how far it is; the others when it has gone on from there, just
-before and just after the next tail is acknowledged.
+After the short delay it arrives while the client asks for the offset. After the others the client
+has resumed: it arrives just before and just after the next tail is acknowledged.
 """
 
 
 class Fault(enum.Enum):
     """What happens to a call."""
 
-    ERROR = "500"
-    """S3 answers InternalError, and has done nothing."""
+    INTERNAL_ERROR = "500"
+    """S3 answers InternalError and does not execute the call."""
     SLOW_DOWN = "503"
-    """S3 answers SlowDown, and has done nothing."""
-    REFUSAL = "400"
-    """S3 answers InvalidRequest, and will never do it."""
+    """S3 answers SlowDown and does not execute the call."""
+    INVALID_REQUEST = "400"
+    """S3 answers InvalidRequest; it will never execute the call."""
     CUT_BEFORE = "cut before"
     """The connection is lost before the call reaches S3."""
     CUT_AFTER = "cut after"
-    """S3 carries the call out, and the connection is lost before a byte of the answer is there."""
+    """S3 executes the call; the connection is lost before the first byte of the response."""
     CUT_WITHIN = "cut within"
-    """S3 carries the call out, and the connection is lost in the middle of the answer."""
+    """S3 executes the call; the connection is lost in the middle of the response."""
     STALL_BEFORE = "stall before"
-    """The call never reaches S3, and nobody says so until the client gives up."""
+    """The call never reaches S3. There is no response until the client times out."""
     STALL_AFTER = "stall after"
-    """S3 carries the call out, and its answer does not come until the client has given up."""
-    LATE = "late"
-    """The call reaches S3 soon after the client has given up, and is then carried out."""
-    LATER = "later"
-    LATEST = "latest"
-    """The same long after the client has given up, when others have done its work."""
-    GATEWAY_LATE = "504, late"
-    GATEWAY_LATER = "504, later"
-    GATEWAY_LATEST = "504, latest"
-    """The same, but somebody in between has given up first, and says so."""
-    EMPTY = "200, empty"
-    """S3 has done nothing, and answers 200 without a word. (A removal is carried out, since there
-    that is what an answer looks like.)"""
-    EMPTIED = "200, emptied"
-    """S3 carries the call out, and of its answer only the 200 arrives."""
+    """S3 executes the call. There is no response until the client times out."""
+    LATE_AFTER_2 = "late after 2"
+    LATE_AFTER_7 = "late after 7"
+    LATE_AFTER_9 = "late after 9"
+    """There is no response until the client times out. S3 executes the call that many calls later,
+    when other calls have replaced it."""
+    GATEWAY_LATE_AFTER_2 = "504, late after 2"
+    GATEWAY_LATE_AFTER_7 = "504, late after 7"
+    GATEWAY_LATE_AFTER_9 = "504, late after 9"
+    """The same, but a gateway times out first and answers 504."""
+    EMPTY_200 = "200, empty"
+    """S3 does not execute the call and answers 200 without a body. Removals are executed, since
+    this is what their normal response looks like."""
+    LOST_BODY = "200, body lost"
+    """S3 executes the call; only the status 200 of its response arrives."""
     ERROR_IN_200 = "200, error"
-    """S3 answers 200 before it has begun, and then tells of an error, as AWS does to
+    """S3 answers 200 before it starts and then reports an error in the body, as AWS does for
     CompleteMultipartUpload and UploadPartCopy."""
     KILL_BEFORE = "kill before"
     """The client is killed before the call reaches S3."""
     KILL_AFTER = "kill after"
-    """The client is killed when S3 has carried the call out, before the answer arrives."""
+    """S3 executes the call; the client is killed before the response arrives."""
 
     @property
-    def is_slow(self) -> bool:
-        """Whether the client notices by its timeout alone."""
-        return self in _SILENT
+    def effect(self) -> Effect:
+        return _EFFECTS[self]
 
     @property
-    def is_late(self) -> bool:
-        """Whether S3 carries the call out when nobody waits for it any more."""
-        return self in _DELAYS
+    def is_silent(self) -> bool:
+        """Whether the client notices the fault by its timeout alone."""
+        return self.effect.reply is Reply.SILENCE
 
     @property
-    def is_carried_out(self) -> bool:
-        """Whether S3 does, sooner or later, what the call asks for."""
-        return self in _FORWARDED or self.is_late
+    def is_delayed(self) -> bool:
+        """Whether S3 executes the call after the client has given up."""
+        return bool(self.effect.delay)
 
     @property
-    def is_deadly(self) -> bool:
-        """Whether the client dies of it."""
-        return self in {Fault.KILL_BEFORE, Fault.KILL_AFTER}
+    def is_executed(self) -> bool:
+        """Whether S3 executes the call sooner or later."""
+        return self.effect.delay is not None
+
+    @property
+    def kills_client(self) -> bool:
+        return self.effect.reply is Reply.KILL
+
+
+class Reply(enum.Enum):
+    """What the client receives instead of S3's response."""
+
+    CUT = enum.auto()
+    """The connection is closed."""
+    HALF = enum.auto()
+    """Half of the response, then the connection is closed."""
+    SILENCE = enum.auto()
+    """Nothing until the client closes the connection."""
+    KILL = enum.auto()
+    """The client does not live to see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CannedReply:
+    """A response that the proxy sends by itself.
+
+    Attributes:
+        status: its status line, without the version.
+        code: of the error document in the body; empty for no body.
+    """
+
+    status: str
+    code: str = ""
+
+    def encode(self, *, is_head: bool) -> bytes:
+        body = error_document(self.code, "by the proxy") if self.code and not is_head else b""
+        return response_head(self.status, len(body)) + body
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a fault does to a call.
+
+    Attributes:
+        delay: how many calls are answered before S3 receives this one; 0 for none, and None for a
+            call that never reaches S3.
+        reply: what the client receives.
+    """
+
+    delay: int | None
+    reply: Reply | CannedReply
+
+
+_GATEWAY_TIMEOUT = CannedReply("504 Gateway Timeout")
+
+_EFFECTS = {
+    Fault.INTERNAL_ERROR: Effect(None, CannedReply("500 Internal Server Error", "InternalError")),
+    Fault.SLOW_DOWN: Effect(None, CannedReply("503 Slow Down", "SlowDown")),
+    Fault.INVALID_REQUEST: Effect(None, CannedReply("400 Bad Request", "InvalidRequest")),
+    Fault.CUT_BEFORE: Effect(None, Reply.CUT),
+    Fault.CUT_AFTER: Effect(0, Reply.CUT),
+    Fault.CUT_WITHIN: Effect(0, Reply.HALF),
+    Fault.STALL_BEFORE: Effect(None, Reply.SILENCE),
+    Fault.STALL_AFTER: Effect(0, Reply.SILENCE),
+    Fault.LATE_AFTER_2: Effect(SHORT_DELAY, Reply.SILENCE),
+    Fault.LATE_AFTER_7: Effect(MEDIUM_DELAY, Reply.SILENCE),
+    Fault.LATE_AFTER_9: Effect(LONG_DELAY, Reply.SILENCE),
+    Fault.GATEWAY_LATE_AFTER_2: Effect(SHORT_DELAY, _GATEWAY_TIMEOUT),
+    Fault.GATEWAY_LATE_AFTER_7: Effect(MEDIUM_DELAY, _GATEWAY_TIMEOUT),
+    Fault.GATEWAY_LATE_AFTER_9: Effect(LONG_DELAY, _GATEWAY_TIMEOUT),
+    Fault.EMPTY_200: Effect(None, CannedReply("200 OK")),
+    Fault.LOST_BODY: Effect(0, CannedReply("200 OK")),
+    Fault.ERROR_IN_200: Effect(None, CannedReply("200 OK", "InternalError")),
+    Fault.KILL_BEFORE: Effect(None, Reply.KILL),
+    Fault.KILL_AFTER: Effect(0, Reply.KILL),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that came by.
+    """A call that reached the proxy.
 
     Attributes:
         number: counted from 1.
         operation: S3's name for it.
         key: of the object.
-        part: the part's number, where there is one.
-        fault: what was done to it.
+        part: the number of the part, if there is one.
+        fault: what happened to it.
     """
 
     number: int
@@ -131,270 +176,54 @@ class Call:
         return f"{self.number} {self.operation} {suffix}"
 
 
-Plan = Callable[[Call], Fault | None]
-"""What to do with a call."""
-
-_ERROR = (b"500 Internal Server Error", b"InternalError")
-_GATEWAY = (b"504 Gateway Timeout", b"")
-
-_ANSWERS = {
-    Fault.ERROR: _ERROR,
-    Fault.SLOW_DOWN: (b"503 Slow Down", b"SlowDown"),
-    Fault.REFUSAL: (b"400 Bad Request", b"InvalidRequest"),
-    Fault.GATEWAY_LATE: _GATEWAY,
-    Fault.GATEWAY_LATER: _GATEWAY,
-    Fault.GATEWAY_LATEST: _GATEWAY,
-    Fault.EMPTY: (b"200 OK", b""),
-    Fault.EMPTIED: (b"200 OK", b""),
-    Fault.ERROR_IN_200: (b"200 OK", b"InternalError"),
-}
-"""What is answered in S3's place: a status, and a code."""
-
-_FORWARDED = {
-    Fault.CUT_AFTER,
-    Fault.CUT_WITHIN,
-    Fault.STALL_AFTER,
-    Fault.KILL_AFTER,
-    Fault.EMPTIED,
-}
-
-_DELAYS = {
-    Fault.LATE: LATE_BY,
-    Fault.LATER: LATER_BY,
-    Fault.LATEST: LATEST_BY,
-    Fault.GATEWAY_LATE: LATE_BY,
-    Fault.GATEWAY_LATER: LATER_BY,
-    Fault.GATEWAY_LATEST: LATEST_BY,
-}
-
-_SILENT = {Fault.STALL_BEFORE, Fault.STALL_AFTER, Fault.LATE, Fault.LATER, Fault.LATEST}
+FaultPlan = Callable[[Call], Fault | None]
+"""Chooses the fault of each call, in the order in which the calls arrive."""
 
 
-class FaultProxy:
-    """Listens on a free port. A context manager.
+def no_fault(_call: Call) -> None:
+    """Let every call succeed."""
 
-    Args:
-        to: the port of the real service.
-        kill: ends the client that has this port, for the two faults that do; it returns when the
-            client is dead.
+
+@dataclass(frozen=True, slots=True)
+class FaultStep:
+    """One fault of a script, and the call that it hits.
 
     Attributes:
-        endpoint: the address to give to the client.
-        hides_absence: whether it answers 403 where S3 answers 404 to a reader, as AWS does to
-            whoever may not list the bucket.
+        fault: what happens to the call.
+        skip: how many matching calls succeed before it, counted from the step before.
+        operation: S3's name of the operation; None for any.
+        suffix: how the object's key ends.
     """
 
-    def __init__(self, to: int, *, kill: Callable[[int], None] = lambda _port: None) -> None:
-        self.hides_absence = False
-        self._to = to
-        self._kill = kill
-        self._mutex = threading.Lock()
-        self._plan: Plan = lambda _call: None
-        self._calls: list[Call] = []
-        self._late: list[_Late] = []
-        self._listener = socket.create_server((HOST, 0), backlog=64)
-        self._links: set[_Link] = set()
-        self.endpoint = f"http://{HOST}:{self._listener.getsockname()[1]}"
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
+    fault: Fault
+    skip: int = 0
+    operation: str | None = None
+    suffix: str = ""
 
-    @property
-    def calls(self) -> list[Call]:
-        """Those since `begin`."""
-        with self._mutex:
-            return list(self._calls)
+    def matches(self, call: Call) -> bool:
+        return self.operation in {None, call.operation} and call.key.endswith(self.suffix)
 
-    def begin(self, plan: Plan) -> None:
-        """Forget the calls so far, and do from now on what `plan` says."""
-        with self._mutex:
-            self._plan = plan
-            self._calls = []
-            self._late = []
-
-    def go_on(self, plan: Plan) -> None:
-        """Do from now on what `plan` says, and forget nothing."""
-        with self._mutex:
-            self._plan = plan
-
-    def settle(self) -> None:
-        """Let what is late arrive at last, and do no harm any more."""
-        with self._mutex:
-            self._plan = lambda _call: None
-            late, self._late = self._late, []
-        for one in late:
-            one.land(self._to)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._acceptor.join(5)
-        for link in list(self._links):
-            link.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # the listener was closed
-            while True:
-                client, _ = self._listener.accept()
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                link = _Link(client, self._to)
-                self._links.add(link)
-                threading.Thread(target=self._serve, args=[link], daemon=True).start()
-
-    def _serve(self, link: _Link) -> None:
-        """Carry one client's calls, one after the other."""
-        with contextlib.suppress(OSError):
-            while (request := link.receive()) is not None:
-                call = self._note(operation_of(request.head))
-                self._land_what_is_due()
-                if not self._carry(link, request, call):
-                    break
-        link.close()
-        self._links.discard(link)
-
-    def _note(self, asked: Operation) -> Call:
-        with self._mutex:
-            call = Call(len(self._calls) + 1, asked.name, asked.key, asked.part)
-            fault = self._plan(call)
-            if fault is Fault.EMPTY and call.operation in _REMOVALS:
-                fault = Fault.EMPTIED
-            call = Call(call.number, call.operation, call.key, call.part, fault)
-            self._calls.append(call)
-            return call
-
-    def _carry(self, link: _Link, request: Message, call: Call) -> bool:
-        """Do what the plan says; returns whether the connection goes on."""
-        fault = call.fault
-        if fault is None:
-            answer = link.forward(request)
-            if self.hides_absence and call.operation in _READS:
-                answer = hidden(answer)
-            link.answer(answer.whole)
-            return True
-        if fault in _FORWARDED:
-            answer = link.forward(request)
-            if fault is Fault.CUT_WITHIN:
-                link.answer(half(answer))
-        if fault.is_slow:
-            link.wait_for_client_to_go()
-        if fault.is_late:
-            with self._mutex:
-                self._late.append(_Late(request, _DELAYS[fault]))
-        if fault in _ANSWERS:
-            link.answer(_answer(fault, call))
-            return True
-        if fault.is_deadly:
-            self._kill(link.client_port)
-        return False
-
-    def _land_what_is_due(self) -> None:
-        with self._mutex:
-            due = [late for late in self._late if late.is_due()]
-            self._late = [late for late in self._late if late not in due]
-        for one in due:
-            one.land(self._to)
+    def __str__(self) -> str:
+        calls = f"{self.operation or 'call'}s {self.suffix}".strip()
+        return f"{self.fault.value} after {self.skip} {calls}"
 
 
-_READS = {"GetObject", "HeadObject"}
-_REMOVALS = {"DeleteObject", "AbortMultipartUpload"}
+class FaultScript:
+    """A `FaultPlan` that carries out steps in order: each one starts when the last one has hit.
 
+    Args:
+        steps: the faults; empty for none.
+    """
 
-@dataclass(slots=True, eq=False)
-class _Late:
-    """A call that is still on its way."""
+    def __init__(self, steps: Iterable[FaultStep] = ()) -> None:
+        self._steps = deque(steps)
+        self._skipped = 0
 
-    request: Message
-    remaining: int
-
-    def is_due(self) -> bool:
-        self.remaining -= 1
-        return self.remaining < 0
-
-    def land(self, port: int) -> None:
-        """Send it to the service; whatever becomes of it is nobody's business any more."""
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection((HOST, port), PATIENCE) as server,
-            server.makefile("rb") as answers,
-        ):
-            server.sendall(self.request.whole)
-            receive_answer(answers, self.request)
-
-
-class _Link:
-    """A client's connection, and the one to the service that belongs to it."""
-
-    def __init__(self, client: socket.socket, to: int) -> None:
-        self._client = client
-        self.client_port: int = client.getpeername()[1]
-        self._requests = client.makefile("rb")
-        self._to = to
-        self._server: socket.socket | None = None
-        self._answers: IO[bytes] | None = None
-
-    def receive(self) -> Message | None:
-        """The next request, or None when the client has gone."""
-        head = receive_head(self._requests)
-        if not head:
+    def __call__(self, call: Call) -> Fault | None:
+        if not self._steps or not self._steps[0].matches(call):
             return None
-        if header(head, b"expect"):
-            self._client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            head = re.sub(rb"(?im)^expect:.*\r\n", b"", head)
-        body = receive_body(self._requests, head)
-        if body is None:
+        if self._skipped < self._steps[0].skip:
+            self._skipped += 1
             return None
-        return Message(head, body)
-
-    def forward(self, request: Message) -> Message:
-        """What the service answers to the request."""
-        if self._server is not None and select.select([self._server], [], [], 0)[0]:
-            self._hang_up()  # it has closed the idle connection
-        if self._server is None:
-            self._server = socket.create_connection((HOST, self._to))
-            self._server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._answers = self._server.makefile("rb")
-        assert self._answers is not None
-        self._server.sendall(request.whole)
-        return receive_answer(self._answers, request)
-
-    def answer(self, answer: bytes) -> None:
-        """Send bytes to the client."""
-        self._client.sendall(answer)
-
-    def wait_for_client_to_go(self) -> None:
-        """Return when the client has hung up, or after `PATIENCE`."""
-        self._client.settimeout(PATIENCE)
-        with contextlib.suppress(OSError):
-            self._client.recv(1)
-
-    def close(self) -> None:
-        """Hang up on both sides."""
-        with contextlib.suppress(OSError):
-            self._client.shutdown(socket.SHUT_RDWR)
-        self._client.close()
-        self._hang_up()
-
-    def _hang_up(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            # Another thread may be reading; shutdown wakes it.
-            with contextlib.suppress(OSError):
-                server.shutdown(socket.SHUT_RDWR)
-            server.close()
-
-
-def _answer(fault: Fault, call: Call) -> bytes:
-    """What is said in S3's place."""
-    status, code = _ANSWERS[fault]
-    text = b"<Error><Code>%s</Code><Message>by the proxy</Message></Error>" % code
-    body = b"" if call.operation == "HeadObject" or not code else text
-    fields = b"Content-Type: application/xml\r\nContent-Length: %d\r\n" % len(body)
-    return b"HTTP/1.1 %s\r\n%s\r\n%s" % (status, fields, body)
+        self._skipped = 0
+        return self._steps.popleft().fault

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from demo.seaweedfs import SeaweedFS
 from tests.harness.lockers import LockerSpec, new_locker_spec
-from tests.harness.proxies.faults import FaultProxy
+from tests.harness.proxies.fault_proxy import FaultProxy
 from tests.harness.records import MemoryRecords
 from tests.harness.servers.dynamodb import DynamoDB
 from tests.harness.servers.s3_service import S3Service
@@ -336,7 +336,7 @@ def test_s3_needs_no_action_beyond_those_of_the_store(spec: LockerSpec, name: st
 def test_s3_may_answer_403_for_an_absent_object(spec: LockerSpec, name: str, s3: SeaweedFS) -> None:
     """AWS does that for credentials that must not list the bucket."""
     with FaultProxy(urlsplit(s3.endpoint).port or 0) as proxy:
-        proxy.hides_absence = True
+        proxy.masks_absence = True
         records = S3Records(spec.bucket, spec.location, endpoint=proxy.endpoint)
         records.check()
         held = records.try_acquire(name, claim("a"))
