@@ -1,4 +1,4 @@
-"""What holds for every ring: their order, a clean environment, and no skips in CI."""
+"""What applies to all tests: the order of folders, a clean environment, and no skips in CI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 
-RINGS = (
+FOLDERS = (
     "domain",
     "settings",
     "protocol",
@@ -29,22 +29,22 @@ RINGS = (
     "compat",
     "faults",
 )
-"""Quick ones first, so that a mistake shows early."""
+"""The order in which folders run: quick tests first, so that mistakes show early."""
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
-# In CI a failure must come again when it is looked at.
+# In CI a failure must be reproducible.
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=300, derandomize=True)
 
 
 def in_ci() -> bool:
-    """Whether this run must not skip anything."""
+    """Whether skipped tests are failures in this run."""
     return os.environ.get("CI") == "true"
 
 
-def ring_of(path: Path) -> int:
-    """Where in the run a test file comes."""
-    ring = path.relative_to(TESTS).parts[0]
-    return RINGS.index(ring) if ring in RINGS else len(RINGS)
+def position_of(path: Path) -> int:
+    """Return the position of a test file's folder in the run."""
+    folder = path.relative_to(TESTS).parts[0]
+    return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
 
 
 def pytest_configure() -> None:
@@ -53,8 +53,8 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the rings in order. Within a ring the order stays random: the sort is stable."""
-    items.sort(key=lambda item: ring_of(item.path))
+    """Sort the folders. Within a folder the order stays random, since the sort is stable."""
+    items.sort(key=lambda item: position_of(item.path))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -76,13 +76,13 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def reason_of(longrepr: object) -> str:
-    """Why a test was skipped: pytest keeps it as the last of (file, line, reason)."""
+    """Return why a test was skipped: pytest stores (file, line, reason)."""
     return str(longrepr[-1]) if isinstance(longrepr, tuple) else str(longrepr)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
-    """No setting, credential or profile of this machine reaches a test."""
+    """Remove the settings, credentials and profiles of this machine from the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(("TUS_", "AWS_")) or name in {

@@ -11,7 +11,7 @@ import pytest
 
 from tests.compat.sandbox import PART, ServiceSandbox, append, finish
 from tests.harness.data import some_bytes
-from tests.harness.tls import tls_in_front_of, write_certificate
+from tests.harness.tls import tls_proxy, write_certificate
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 
 pytestmark = pytest.mark.compat
@@ -31,7 +31,7 @@ def tls_sandbox(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     for name, text in sandbox.service.environ().items():
         monkeypatch.setenv(name, text)
-    with tls_in_front_of(port, certificate) as tls_port:
+    with tls_proxy(port, certificate) as tls_port:
         client = make_client(
             endpoint=f"https://127.0.0.1:{tls_port}", parallel_parts=4, checksum=request.param
         )

@@ -1,1 +1,1 @@
-"""What the rings with real servers share: servers, a cutting proxy, a raw HTTP client."""
+"""Helpers that the tests of several folders share: servers, clients, proxies and fixtures."""

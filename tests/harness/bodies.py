@@ -1,4 +1,4 @@
-"""Request bodies as plain values: what arrives in which pieces, and how it ends."""
+"""Scripted request bodies: which chunks arrive, and how the body ends."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tus_wsgi.domain.interfaces import BodyEnd
 
-PATIENCE = 10.0
-"""Seconds until a body that waits to be interrupted gives up, and its test with it."""
+INTERRUPT_TIMEOUT = 10.0
+"""Seconds after which a body that nothing interrupts fails its test."""
 
 
 class ScriptedBody:
-    """A body that arrives piece by piece. It implements `tus_wsgi.domain.interfaces.Body`.
+    """A body that arrives chunk by chunk. It implements `tus_wsgi.domain.interfaces.Body`.
 
     Args:
-        pieces: what each read finds. A reader with a smaller buffer gets a piece in several reads.
-        announced: bytes that the request announced; None for a chunked one. Not given: the sum.
-        ending: how the body ends behind its last piece.
+        chunks: what each read returns. A smaller buffer receives a chunk in several reads.
+        content_length: bytes that the request announced; None for a chunked body. By default, the
+            size of all chunks.
+        ending: how the body ends after its last chunk.
         stalls: whether it waits there until it is interrupted.
         on_read: called before each read.
-        trailers: the fields behind it, by lower-case names.
+        trailers: the trailer fields, by lower-case names.
+
+    Attributes:
+        waiting: set when all chunks are read.
+        received: bytes that were read.
     """
 
     SUM = -1
 
     def __init__(
         self,
-        *pieces: bytes,
+        *chunks: bytes,
         content_length: int | None = SUM,
         ending: BodyEnd = BodyEnd.COMPLETE,
         stalls: bool = False,
@@ -36,8 +41,8 @@ class ScriptedBody:
         trailers: Mapping[str, str] | None = None,
     ) -> None:
         self._trailers = trailers or {}
-        self._pieces = [memoryview(piece) for piece in pieces if piece]
-        total = sum(map(len, pieces))
+        self._chunks = [memoryview(chunk) for chunk in chunks if chunk]
+        total = sum(map(len, chunks))
         self.content_length = total if content_length == self.SUM else content_length
         self._ending = ending
         self._stalls = stalls
@@ -51,7 +56,7 @@ class ScriptedBody:
 
     @property
     def end(self) -> BodyEnd:
-        assert self._end is not None, "asked before the body had ended"
+        assert self._end is not None, "the body has not ended"
         return self._end
 
     @property
@@ -62,25 +67,25 @@ class ScriptedBody:
         self._allowed = size
 
     def readinto(self, buffer: memoryview, /) -> int:
-        assert len(buffer), "there is nothing to read into"
+        assert len(buffer), "the buffer is empty"
         if self._end is not None:
             return 0
         if self._on_read is not None:
             self._on_read()
         if self._allowed is not None and self.received == self._allowed:
-            self._end = BodyEnd.TOO_LONG if self._pieces else self._ending
+            self._end = BodyEnd.TOO_LONG if self._chunks else self._ending
             return 0
-        if not self._pieces:
-            self._end = self._how_it_ends()
+        if not self._chunks:
+            self._end = self._wait_for_end()
             return 0
-        room = len(buffer)
+        size = len(buffer)
         if self._allowed is not None:
-            room = min(room, self._allowed - self.received)
-        piece = self._pieces.pop(0)
-        if len(piece) > room:
-            self._pieces.insert(0, piece[room:])
-        count = min(len(piece), room)
-        buffer[:count] = piece[:count]
+            size = min(size, self._allowed - self.received)
+        chunk = self._chunks.pop(0)
+        if len(chunk) > size:
+            self._chunks.insert(0, chunk[size:])
+        count = min(len(chunk), size)
+        buffer[:count] = chunk[:count]
         self.received += count
         return count
 
@@ -92,14 +97,14 @@ class ScriptedBody:
         assert self.end is BodyEnd.COMPLETE
         return self._trailers
 
-    def _how_it_ends(self) -> BodyEnd:
+    def _wait_for_end(self) -> BodyEnd:
         self.waiting.set()
         if self._stalls:
-            assert self._interrupted.wait(PATIENCE), "nobody interrupted the body"
+            assert self._interrupted.wait(INTERRUPT_TIMEOUT), "the body was not interrupted"
         return self._interruption or self._ending
 
 
 def sliced(data: bytes, cuts: Iterable[int]) -> list[bytes]:
-    """`data` cut at these offsets, the pieces in order. Cuts outside of it do nothing."""
-    places = sorted({0, len(data), *(cut for cut in cuts if 0 < cut < len(data))})
-    return [data[start:stop] for start, stop in itertools.pairwise(places)]
+    """Cut `data` at these offsets. Ignore offsets outside of it."""
+    offsets = sorted({0, len(data), *(cut for cut in cuts if 0 < cut < len(data))})
+    return [data[start:stop] for start, stop in itertools.pairwise(offsets)]

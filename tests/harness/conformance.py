@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.harness.servers import gunicorn_gthread
 from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.gunicorn import Gunicorn
-from tests.harness.servers.peers import EXPIRES, MAX_SIZE, STALL, Judged
+from tests.harness.servers.peers import EXPIRES, MAX_SIZE, STALL, SuiteTarget
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTION = ROOT / "conformance"
@@ -29,7 +29,7 @@ WORKERS = {
 
 
 @contextlib.contextmanager
-def ours(deployment: Deployment, worker: str) -> Iterator[Judged]:
+def own_target(deployment: Deployment, worker: str) -> Iterator[SuiteTarget]:
     """Start this project: two servers with the same uploads, and one whose uploads expire soon."""
     # The suite kills workers, which gunicorn logs.
     deployment.expected_errors = r"was sent SIGKILL"
@@ -46,7 +46,7 @@ def ours(deployment: Deployment, worker: str) -> Iterator[Judged]:
         *("--kill", f"kill -9 $(cat {children})"),
     )
     name = f"tus-wsgi-s3 {version('tus-wsgi-s3')} ({worker})"
-    yield Judged(name, _url(first), f"tus-wsgi-s3-{worker}", options)
+    yield SuiteTarget(name, _url(first), f"tus-wsgi-s3-{worker}", options)
 
 
 def run_suite(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +56,9 @@ def run_suite(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def judge(server: Judged, reports: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def judge_server(
+    server: SuiteTarget, reports: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
     """Run the suite against a server and write a JSON and a Markdown report into a folder.
 
     The deviations file of the server has the server's name, without its worker class.

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from demo.seaweedfs import start_seaweedfs
-from tests.harness.conformance import ROOT, judge, ours
+from tests.harness.conformance import ROOT, judge_server, own_target
 from tests.harness.servers.deployment import Deployment
-from tests.harness.servers.peers import Judged, resumable_upload, tus_node_server
+from tests.harness.servers.peers import SuiteTarget, resumable_upload, tus_node_server
 from tus_conformance.report import as_markdown, read_report
 
 REPORTS = ROOT / ".cache" / "conformance"
@@ -24,19 +24,19 @@ BEGIN, END = "<!-- matrix:begin -->\n", "<!-- matrix:end -->\n"
 
 
 @contextlib.contextmanager
-def _ours(worker: str, directory: Path) -> Iterator[Judged]:
+def _own_target(worker: str, directory: Path) -> Iterator[SuiteTarget]:
     with start_seaweedfs(directory / "s3") as s3:
         deployment = Deployment(s3, directory / "deployment")
         try:
-            with ours(deployment, worker) as server:
+            with own_target(deployment, worker) as server:
                 yield server
         finally:
             deployment.close()
 
 
-SERVERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Judged]]] = {
-    "tus-wsgi-s3-gevent": lambda directory: _ours("gevent", directory),
-    "tus-wsgi-s3-gthread": lambda directory: _ours("gthread", directory),
+SERVERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[SuiteTarget]]] = {
+    "tus-wsgi-s3-gevent": lambda directory: _own_target("gevent", directory),
+    "tus-wsgi-s3-gthread": lambda directory: _own_target("gthread", directory),
     "tus-node-server": tus_node_server,
     "resumable-upload": resumable_upload,
 }
@@ -51,7 +51,7 @@ def main(chosen: list[str]) -> int:
             tempfile.TemporaryDirectory(prefix="tus-matrix-") as scratch,
             SERVERS[slug](Path(scratch, "server")) as server,
         ):
-            ran = judge(server, REPORTS)
+            ran = judge_server(server, REPORTS)
         sys.stdout.write(ran.stdout[-6000:] + ran.stderr)
         worst = max(worst, int(ran.returncode != 0))
     files = [REPORTS / f"{slug}.json" for slug in SERVERS]

@@ -1,4 +1,4 @@
-"""Bytes to upload: pseudo-random, never twice the same, and made as fast as they are read."""
+"""Pseudo-random bytes to upload, which are generated as fast as they are read."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 
 from tus_wsgi.domain.model import MIB
 
-_STEP = 4 * MIB
-_BLOCK = random.Random(20).randbytes(_STEP)
+_BLOCK_SIZE = 4 * MIB
+_BLOCK = random.Random(20).randbytes(_BLOCK_SIZE)
 
 
-def pieces(size: int, *, seed: int = 0) -> Iterator[bytes]:
-    """The first `size` bytes of an endless file: a longer one begins with the shorter one.
+def blocks(size: int, *, seed: int = 0) -> Iterator[bytes]:
+    """Yield the first `size` bytes of an endless file: a longer file begins with a shorter one.
 
-    Each piece begins with its own number, so bytes that land in the wrong place are noticed.
+    Each block begins with bytes of its own, so tests notice bytes in the wrong place.
     """
-    for number in range(-(-size // _STEP)):
+    for number in range(-(-size // _BLOCK_SIZE)):
         mark = random.Random(f"{seed} {number}").randbytes(64)
-        yield (mark + _BLOCK[len(mark) :])[: size - number * _STEP]
+        yield (mark + _BLOCK[len(mark) :])[: size - number * _BLOCK_SIZE]
 
 
 def some_bytes(size: int, *, seed: int = 0) -> bytes:
-    """The same in one piece."""
-    return b"".join(pieces(size, seed=seed))
+    """Return the same bytes at once."""
+    return b"".join(blocks(size, seed=seed))
 
 
 def write_file(path: Path, size: int) -> str:
-    """Write the bytes to a file, and return their SHA-256."""
+    """Write the same bytes to a file; return their SHA-256."""
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        for piece in pieces(size):
-            digest.update(piece)
-            file.write(piece)
+        for block in blocks(size):
+            digest.update(block)
+            file.write(block)
     return digest.hexdigest()

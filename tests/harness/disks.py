@@ -1,4 +1,4 @@
-"""Disks that have no room left."""
+"""Full disks."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from tus_wsgi.spool.spool import Spool
 
 
 class SmallDisk(Spool):
-    """A spool on a disk that takes so many bytes in all, and gets none of them back.
+    """A spool on a disk that accepts a number of bytes in all; deleting files frees none of them.
 
     Args:
         budget: bytes of memory.
-        room: bytes of the disk.
+        free_bytes: of the disk.
         directory: where its files really are.
     """
 
-    def __init__(self, budget: int, room: int, directory: str | None = None) -> None:
+    def __init__(self, budget: int, free_bytes: int, directory: str | None = None) -> None:
         super().__init__(budget, directory)
-        self.room = room
+        self.free_bytes = free_bytes
 
     def file(self) -> IO[bytes]:
         return SmallFile(super().file(), self)  # type: ignore[return-value]
 
 
 class SmallFile(io.RawIOBase):
-    """A file on it. It takes what fits, as the kernel does, and then nothing."""
+    """A file on a small disk. Like the kernel, it writes what fits, and then raises ENOSPC."""
 
     def __init__(self, file: IO[bytes], disk: SmallDisk) -> None:
         self._file = file
@@ -37,10 +37,10 @@ class SmallFile(io.RawIOBase):
         self.truncate = file.truncate  # type: ignore[method-assign]
 
     def write(self, data: memoryview, /) -> int:  # type: ignore[override]
-        if not self._disk.room:
+        if not self._disk.free_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        count = self._file.write(data[: self._disk.room])
-        self._disk.room -= count
+        count = self._file.write(data[: self._disk.free_bytes])
+        self._disk.free_bytes -= count
         return count
 
     def close(self) -> None:

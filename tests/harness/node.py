@@ -1,4 +1,4 @@
-"""Programs for Node, with packages that npm fetches once into a folder that git ignores."""
+"""Run Node scripts with npm packages, which are installed once into a folder that git ignores."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ INSTALL_SECONDS = 180.0
 
 
 def node_packages(*packages: str) -> Path:
-    """A `node_modules` with these packages, each with its exact version, `uppy@6.0.1`.
+    """Return a `node_modules` with packages at exact versions, such as `uppy@6.0.1`.
 
-    The test is skipped where there is no npm, or no network for it.
+    Skip the test if there is no npm or no network.
     """
     target = CACHE / "+".join(package.replace("/", "_") for package in packages)
     if not target.is_dir():
@@ -35,7 +35,7 @@ def node_packages(*packages: str) -> Path:
             installed = Path(scratch, "installed")
             installed.mkdir()
             _install(packages, installed)
-            # At once, because several test runs may do this at the same time: the first one wins.
+            # Several test runs may do this at the same time: the first rename wins.
             with contextlib.suppress(OSError):
                 installed.rename(target)
     return target / "node_modules"
@@ -46,7 +46,7 @@ def _install(packages: tuple[str, ...], directory: Path) -> None:
         npm = find_npm()
     except SetupError as error:
         pytest.skip(str(error))
-    # No script of any package runs.
+    # Scripts of the packages do not run.
     options = ["--ignore-scripts", "--no-audit", "--no-fund", f"--prefix={directory}"]
     ran = subprocess.run(
         [npm, "install", *options, *packages],
@@ -62,7 +62,7 @@ def _install(packages: tuple[str, ...], directory: Path) -> None:
 def run_node(
     script: Path, options: Mapping[str, object], *, modules: Path, seconds: float
 ) -> dict[str, object]:
-    """Run a CommonJS script with `options` as JSON; returns the JSON that it printed."""
+    """Run a CommonJS script with `options` as JSON; return the JSON that it prints."""
     scripts = sysconfig.get_path("scripts")
     node = shutil.which("node") or shutil.which("node", path=scripts)
     assert node is not None, "npm without node"

@@ -1,4 +1,4 @@
-"""Python packages apart from this environment's, fetched once into a folder that git ignores."""
+"""Install Python packages outside of the environment, once, into a folder that git ignores."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ CACHE = ROOT / ".cache" / "python"
 
 
 def python_package(requirement: str, *, alone: bool = False) -> Path:
-    """A folder for the `PYTHONPATH`.
+    """Return a folder with a package, for `PYTHONPATH`.
 
     Args:
-        requirement: a name and an exact version, `resumable-upload==0.3.0`.
-        alone: without what it needs, which this environment has.
+        requirement: a name and an exact version, such as `resumable-upload==0.3.0`.
+        alone: whether to leave out its dependencies, which this environment has.
     """
     target = CACHE / requirement.replace("==", "-")
     if not target.is_dir():
@@ -28,14 +28,14 @@ def python_package(requirement: str, *, alone: bool = False) -> Path:
             options = ["--quiet", "--disable-pip-version-check", "--target", str(packages)]
             options += ["--no-deps"] if alone else []
             subprocess.run([*_pip(), "install", *options, requirement], check=True)
-            # At once, because several test runs may do this at the same time: the first one wins.
+            # Several test runs may do this at the same time: the first rename wins.
             with contextlib.suppress(OSError):
                 packages.rename(target)
     return target
 
 
 def _pip() -> list[str]:
-    """pip for this environment, which may have been made without one (`script/bootstrap`)."""
+    """Return the pip command for this environment, which may have no pip (`script/bootstrap`)."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     base: str = sys._base_executable  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Taking permissions away from the server's own identity, where one test works and nowhere else."""
+"""Deny S3 permissions to the server's identity, below the prefix of one test."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PRINCIPAL = "arn:aws:iam::000000000000:user/tus"
 
 @contextmanager
 def denying(server: SeaweedFS, action: str, prefix: str) -> Iterator[None]:
-    """Deny `action` (an IAM name) on what is below `prefix`, until the block ends.
+    """Deny an IAM action on the objects below `prefix` until the block ends.
 
-    There is one policy for a bucket, so blocks must not overlap.
+    A bucket has one policy, so blocks must not overlap.
     """
     statement = {
         "Effect": "Deny",

@@ -1,4 +1,4 @@
-"""S3 stores on the real server, with the least privilege, and a record of every call they make."""
+"""S3 stores on a real server with the least privilege, and a log of their calls."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PART = 5 * MIB
-"""Bytes of a part. SeaweedFS, like AWS, completes no upload whose parts are smaller."""
+"""Bytes of a part. SeaweedFS and AWS refuse to complete uploads with smaller parts."""
 
 LIMITS = PartLimits(part_size=PART, min_part_size=PART, max_object_size=GIB)
 
 TINY = PartLimits(part_size=10, min_part_size=10, max_object_size=10_000)
-"""For uploads of several parts that no test finishes."""
+"""For uploads of several parts that are not completed."""
 
 ALLOWED = frozenset(
     (
@@ -43,12 +43,12 @@ ALLOWED = frozenset(
         "UploadPartCopy",
     )
 )
-"""Every operation that a store may use: what the five permissions of its identity are for."""
+"""Every operation that a store may use: those that its identity's five permissions cover."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of S3. `number` is a part's, else 0."""
+    """An S3 call. `number` is the part's, or 0."""
 
     operation: str
     key: str
@@ -61,11 +61,11 @@ class Call:
 
 @dataclass(slots=True)
 class Calls:
-    """What a client asks of S3, and in which order it is answered.
+    """The calls of a client, and the order of the responses.
 
     Attributes:
-        log: `("begin", call)`, and `("end", call)` once S3 has answered, be it with an error.
-        before: called before each call; what it raises is what happens to the call.
+        log: `("begin", call)`, and `("end", call)` when S3 has answered, with an error or without.
+        before: called before each call; the call fails with what it raises.
     """
 
     log: list[tuple[str, Call]] = field(default_factory=list)
@@ -74,21 +74,20 @@ class Calls:
     @property
     def begun(self) -> list[str]:
         """The calls in the order in which they began."""
-        return [str(call) for what, call in self.log if what == "begin"]
+        return [str(call) for event, call in self.log if event == "begin"]
 
     def clear(self) -> None:
         self.log.clear()
 
-    def when(self, what: str, call: str) -> int:
-        """The place in the log of the only call of this name."""
-        (sandbox,) = (
-            i for i, (kind, one) in enumerate(self.log) if (kind, str(one)) == (what, call)
-        )
-        return sandbox
+    def when(self, event: str, name: str) -> int:
+        """Return the index in the log of an event of the only call with this name."""
+        entries = [(event, str(call)) for event, call in self.log]
+        assert entries.count((event, name)) == 1, entries
+        return entries.index((event, name))
 
     @contextmanager
     def failing(self, error: Exception, *names: str) -> Iterator[None]:
-        """Let the calls of these names fail before they reach S3."""
+        """Let the calls with these names fail before they reach S3, until the block ends."""
 
         def fail(call: Call) -> None:
             if str(call) in names or call.operation in names:
@@ -102,7 +101,7 @@ class Calls:
 
 
 class RecordedClient:
-    """A client of the least privilege whose every call is noted."""
+    """A client with the least privilege that logs its calls."""
 
     def __init__(self, server: SeaweedFS) -> None:
         self.calls = Calls()
@@ -134,7 +133,7 @@ class RecordedClient:
 
 
 class S3Sandbox:
-    """A prefix of the bucket, stores in it, and somebody who may look at everything."""
+    """A prefix of the bucket, stores in it, and a client with all permissions."""
 
     def __init__(self, server: SeaweedFS, recorded: RecordedClient, admin: S3Client) -> None:
         self.bucket = server.bucket
@@ -145,7 +144,7 @@ class S3Sandbox:
         self.admin = admin
 
     def store(self, *, limits: PartLimits = LIMITS, spool: Spool | None = None) -> S3Store:
-        """A store that remembers nothing, like one in another process."""
+        """Create a store without caches, like a store in a new process."""
         return S3Store(
             self.client,
             self.bucket,
@@ -156,35 +155,35 @@ class S3Sandbox:
         )
 
     def list_keys(self) -> list[str]:
-        """The keys below the prefix, without it."""
+        """Return the keys below the prefix, without the prefix."""
         listed = self.admin.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
-        return sorted(one["Key"].removeprefix(self.prefix) for one in listed.get("Contents", []))
+        return sorted(item["Key"].removeprefix(self.prefix) for item in listed.get("Contents", []))
 
     def list_multiparts(self) -> list[str]:
-        """The UploadIds of the multipart uploads below the prefix."""
+        """Return the UploadIds of the multipart uploads below the prefix."""
         listed = self.admin.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix)
-        return [one["UploadId"] for one in listed.get("Uploads", [])]
+        return [item["UploadId"] for item in listed.get("Uploads", [])]
 
     def get(self, key: str) -> bytes:
-        """The bytes of an object, by its whole key."""
+        """Return the bytes of an object, by its whole key."""
         return self.admin.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     def put(self, key: str, content: bytes, **more: Any) -> None:
-        """Write an object behind the store's back."""
+        """Write an object without the store."""
         self.admin.put_object(Bucket=self.bucket, Key=key, Body=content, **more)
 
     def delete(self, key: str) -> None:
-        """Remove an object behind the store's back."""
+        """Delete an object without the store."""
         self.admin.delete_object(Bucket=self.bucket, Key=key)
 
     def data(self, id: UploadId) -> bytes:
-        """The object of a finished upload."""
+        """Return the object of a finished upload."""
         return self.get(self.keys.data(id))
 
 
 @pytest.fixture(scope="session")
 def recorded(s3: SeaweedFS) -> Iterator[RecordedClient]:
-    """The client of all stores. No test may make it do what the least privilege does not cover."""
+    """The client of all stores. It must not call operations that its permissions do not cover."""
     client = RecordedClient(s3)
     yield client
     assert client.operations <= ALLOWED
@@ -192,13 +191,13 @@ def recorded(s3: SeaweedFS) -> Iterator[RecordedClient]:
 
 @pytest.fixture(scope="session")
 def admin(s3: SeaweedFS) -> S3Client:
-    """Somebody who may do everything."""
+    """A client with all permissions."""
     return s3.client()
 
 
 @pytest.fixture
 def sandbox(s3: SeaweedFS, recorded: RecordedClient, admin: S3Client) -> Iterator[S3Sandbox]:
-    """A prefix of this test's own."""
+    """A new prefix for the test."""
     recorded.calls.clear()
     recorded.calls.before = None
     yield S3Sandbox(s3, recorded, admin)

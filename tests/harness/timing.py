@@ -1,23 +1,29 @@
-"""Promises in seconds, kept on machines that do much else."""
+"""Time limits that hold on busy machines too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 TRIES = 3
-"""Who waits for what does not come is late each time, and who was delayed by others is not."""
+"""Enough to tell the two apart: code that waits for a timeout is late in every try, and code that
+other processes delay is not."""
 
 MANY_TRIES = 20
-"""For promises of so little time that such a machine keeps them only now and then."""
+"""For limits so short that a busy machine meets them only now and then."""
 
 
 def assert_takes_less(seconds: float, measure: Callable[[], float], *, tries: int = TRIES) -> None:
-    """It takes less than so many seconds, of which `measure` says how many one more try has taken.
+    """Assert that one of several tries takes less than `seconds`.
+
+    Args:
+        seconds: the limit.
+        measure: makes a try, and returns the seconds that it took.
+        tries: how many tries there are at most.
 
     Raises:
-        AssertionError: it never did.
+        AssertionError: Every try took longer.
     """
-    took: list[float] = []
-    while not took or min(took) >= seconds:
-        assert len(took) < tries, f"never in {seconds} s, but in {took}"
-        took.append(measure())
+    measured: list[float] = []
+    while not measured or min(measured) >= seconds:
+        assert len(measured) < tries, f"all tries took longer than {seconds} s: {measured}"
+        measured.append(measure())

@@ -1,4 +1,4 @@
-"""TLS in front of a plain server, as a load balancer has it: for what boto3 does only over TLS."""
+"""TLS in front of a plain server, as with a load balancer, for what boto3 does only over TLS."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-HOST = "127.0.0.1"
-PIECE = 256 * 1024
+from tests.harness.sockets import CHUNK_SIZE, HOST
 
 
 def write_certificate(directory: Path) -> Path:
-    """A certificate for this host with its key in one file, which is its own authority's too."""
+    """Write a self-signed certificate for this host, and its key, to one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
     now = dt.datetime.now(dt.UTC)
@@ -53,8 +52,8 @@ def write_certificate(directory: Path) -> Path:
 
 
 @contextmanager
-def tls_in_front_of(port: int, certificate: Path) -> Iterator[int]:
-    """A port where TLS is taken off what goes to `port`. The bytes within are not changed."""
+def tls_proxy(port: int, certificate: Path) -> Iterator[int]:
+    """Terminate TLS in front of `port` until the block ends; yield the port to connect to."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     loop = asyncio.new_event_loop()
@@ -63,7 +62,7 @@ def tls_in_front_of(port: int, certificate: Path) -> Iterator[int]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection(HOST, port)
-        await asyncio.gather(_carry(reader, inner_writer), _carry(inner_reader, writer))
+        await asyncio.gather(_forward(reader, inner_writer), _forward(inner_reader, writer))
 
     async def start() -> asyncio.Server:
         return await asyncio.start_server(serve, HOST, 0, ssl=context)
@@ -78,10 +77,10 @@ def tls_in_front_of(port: int, certificate: Path) -> Iterator[int]:
         loop.close()
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
-        while piece := await reader.read(PIECE):
-            writer.write(piece)
+        while data := await reader.read(CHUNK_SIZE):
+            writer.write(data)
             await writer.drain()
         writer.close()
     except (OSError, asyncio.CancelledError):
@@ -90,10 +89,10 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def _stop(server: asyncio.Server) -> None:
     server.close()
-    ours = asyncio.current_task()
-    carrying = [task for task in asyncio.all_tasks() if task is not ours]
-    for task in carrying:
+    current = asyncio.current_task()
+    others = [task for task in asyncio.all_tasks() if task is not current]
+    for task in others:
         task.cancel()
-    await asyncio.gather(*carrying, return_exceptions=True)
-    # What was aborted is closed in the loop's next rounds.
+    await asyncio.gather(*others, return_exceptions=True)
+    # The loop closes aborted transports in its next iterations.
     await asyncio.sleep(0.05)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tests.harness.conformance import DISTRIBUTION, SUITE, judge, ours, run_suite
+from tests.harness.conformance import DISTRIBUTION, SUITE, judge_server, own_target, run_suite
 from tests.harness.servers.deployment import Deployment
 from tus_conformance.deviations import BUNDLED, Deviation, read_deviations
 from tus_conformance.report import as_markdown, read_report
@@ -57,8 +57,8 @@ def test_every_rule_holds_on_gthread(deployment: Deployment, tmp_path: Path) -> 
 
 
 def assert_conforms(deployment: Deployment, tmp_path: Path, worker: str, *arguments: str) -> None:
-    with ours(deployment, worker) as server:
-        completed = judge(server, tmp_path, *arguments)
+    with own_target(deployment, worker) as server:
+        completed = judge_server(server, tmp_path, *arguments)
     print(completed.stdout[-20_000:], completed.stderr)
     assert completed.returncode == 0
     summary = re.search(r"^must +(.*)$", completed.stdout, re.MULTILINE)

@@ -62,7 +62,13 @@ PLAN = StressPlan(
     clocks_jump=True,
 )
 
-FAULTS = (Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.STALL_AFTER, Fault.LATE_AFTER_2, Fault.INTERNAL_ERROR)
+FAULTS = (
+    Fault.CUT_BEFORE,
+    Fault.CUT_AFTER,
+    Fault.STALL_AFTER,
+    Fault.LATE_AFTER_2,
+    Fault.INTERNAL_ERROR,
+)
 
 FAULT_RATE = 0.01
 

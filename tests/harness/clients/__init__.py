@@ -1,1 +1,1 @@
-"""Clients: raw HTTP/1.1, tus 1.0.0, and the upload service without HTTP."""
+"""Clients: raw HTTP/1.1, tus requests, uploads of whole files, and the service without HTTP."""

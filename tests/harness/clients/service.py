@@ -1,4 +1,4 @@
-"""Requests for uploads without HTTP: a service over any store, with a clock that tests move."""
+"""A client of `UploadService` without HTTP, over any store, with a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ METADATA = Metadata((("filename", b"a.txt"),), "filename YS50eHQ=")
 
 
 class ServiceClient:
-    """The uploads of a store, and what is asked of them.
+    """A service over a store, and short calls of its commands.
 
     Args:
-        store: where they live.
-        has_hook: whether the application has an `on_finish` hook.
+        store: where the uploads are.
+        has_hook: whether the app has an `on_finish` hook.
         observers: called with every event before it is added to `events`.
-        options: more of the service's.
+        options: `lock_timeout`, and more arguments for the service.
 
     Attributes:
-        clock: what time it is.
+        clock: the current time.
         finished: what `on_finish` was called with.
         finish_errors: the errors that `on_finish` raises next, each once.
-        events: what observers were told.
+        events: what observers received.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ServiceClient:
             raise self.finish_errors.pop(0)
 
     def advance_clock(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass for the service."""
         self.clock += timedelta(seconds=seconds)
 
     def create(self, length: int | None, data: Body | bytes | None = None, **more: Any) -> UploadId:
@@ -89,7 +89,7 @@ class ServiceClient:
     def create_upload(
         self, length: int | None, data: Body | bytes | None = None, **more: Any
     ) -> UploadInfo:
-        """Begin an upload, with its first bytes if there are any."""
+        """Create an upload, with its first bytes if there are any."""
         body = ScriptedBody(data or b"") if isinstance(data, bytes | None) else data
         command = Create(length, METADATA, has_data=data is not None, **more)
         outcome = self.service.execute(command, body)
@@ -98,11 +98,11 @@ class ServiceClient:
         return outcome.info
 
     def create_partial(self, data: bytes) -> UploadId:
-        """A finished partial upload of these bytes."""
+        """Create a finished partial upload of these bytes."""
         return self.create(len(data), data, is_partial=True)
 
     def concatenate(self, *partials: UploadId, metadata: Metadata = METADATA) -> UploadInfo:
-        """Begin a final upload."""
+        """Create a final upload."""
         final = Final(partials, "final;" + " ".join(partials))
         outcome = self.service.execute(Concatenate(final, metadata), ScriptedBody())
         assert isinstance(outcome, Created)
@@ -130,13 +130,13 @@ class ServiceClient:
 
 
 def call_once(action: Callable[[], None]) -> Callable[[], None]:
-    """`action` once, at the first call of what this returns; calls beside it wait for its end."""
-    left = [action]
-    turn = threading.Lock()
+    """Return a function that calls `action` the first time; concurrent calls wait for its end."""
+    pending = [action]
+    mutex = threading.Lock()
 
-    def act() -> None:
-        with turn:
-            if left:
-                left.pop()()
+    def call() -> None:
+        with mutex:
+            if pending:
+                pending.pop()()
 
-    return act
+    return call

@@ -1,4 +1,7 @@
-"""tus 1.0.0 as a client speaks it, one connection for each request."""
+"""A tus 1.0.0 client for single requests, with a connection for each request.
+
+`clients.uploader` sends whole files, and resumes after failures.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ STREAM = {"Content-Type": "application/offset+octet-stream"}
 
 
 def patch_fields(offset: int, **more: str) -> dict[str, str]:
-    """The fields of a PATCH; `more` has underscores where the names have hyphens."""
+    """Return the fields of a PATCH; the names in `more` have underscores instead of hyphens."""
     named = {name.replace("_", "-"): value for name, value in more.items()}
     return {**VERSION, **STREAM, "Upload-Offset": str(offset), **named}
 
 
 class TusClient:
-    """The uploads of one server.
+    """A client of one server.
 
     Args:
-        port: where it listens.
-        base: their path.
-        tls: whom to trust, where the server speaks TLS.
+        port: where the server listens.
+        base: the path at which uploads are created.
+        tls: the certificates to trust, if the server speaks TLS.
     """
 
     def __init__(
@@ -41,15 +44,17 @@ class TusClient:
         fields: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Response:
-        """Send one request over a new connection, and read the response."""
+        """Send a request over a new connection, and return the response."""
         with Connection(self.port, tls=self.tls) as connection:
             connection.request(method, target, {**VERSION, **(fields or {})}, body)
             return connection.read_response()
 
     def create(self, length: int | None, fields: Mapping[str, str] | None = None) -> str:
-        """Begin an upload, of unknown length for None; returns its path."""
-        said = {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
-        response = self.request("POST", self.base, {**said, **(fields or {})})
+        """Create an upload and return its path. A length of None is deferred."""
+        declared = (
+            {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
+        )
+        response = self.request("POST", self.base, {**declared, **(fields or {})})
         assert response.status == 201, response
         return urlsplit(response["Location"]).path
 
@@ -57,7 +62,7 @@ class TusClient:
         return self.request("HEAD", path)
 
     def offset(self, path: str) -> int:
-        """How far the server says it is."""
+        """Return the offset that HEAD states."""
         response = self.head(path)
         assert response.status == 200, response
         return int(response["Upload-Offset"])
@@ -69,13 +74,13 @@ class TusClient:
         return self.request("PATCH", path, patch_fields(offset), body)
 
     def append(self, path: str, offset: int, body: bytes) -> None:
-        """Append bytes, which must succeed."""
+        """Append bytes; the request has to succeed."""
         response = self.patch(path, offset, body)
         assert response.status == 204, response
         assert response["Upload-Offset"] == str(offset + len(body))
 
     def upload(self, body: bytes) -> str:
-        """Upload a whole file with two requests; returns its path."""
+        """Upload a whole file with two requests; return its path."""
         path = self.create(len(body))
         if body:
             self.append(path, 0, body)

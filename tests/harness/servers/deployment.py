@@ -1,4 +1,4 @@
-"""A bucket's prefix, a directory for locks, and any number of servers that share them."""
+"""Servers that share a prefix of the bucket and a lock directory."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 PART_SIZE = 5 * MIB
-"""Small, so that small files have several parts."""
+"""The smallest size, so that small files have several parts."""
 
 
 class Deployment:
-    """One place for uploads. Its servers act with the least privilege.
+    """Servers that share a prefix of the bucket. They run with the least privilege.
 
     Args:
-        s3: where the bytes go.
+        s3: the S3 server.
         directory: for logs and locks.
-        settings: variables beside those that are needed, with their whole names.
+        settings: environment variables in addition to the required ones.
 
     Attributes:
-        prefix: what the keys of its objects begin with.
-        servers: those that were started.
-        excused: a pattern for lines that the servers' logs may have although they are complaints.
+        prefix: of the keys of its objects.
+        servers: the servers that were started.
+        expected_errors: a pattern of errors that the servers may log.
     """
 
     def __init__(self, s3: SeaweedFS, directory: Path, **settings: str) -> None:
@@ -61,7 +61,7 @@ class Deployment:
         ignored: Sequence[str] = (),
         certificate: Path | None = None,
     ) -> Gunicorn:
-        """Start one more server; it is stopped with the deployment."""
+        """Start another server; it is killed with the deployment."""
         server = Gunicorn(
             {**self.environ, **(settings or {})},
             directory=self._directory / f"server-{len(self.servers)}",
@@ -75,48 +75,48 @@ class Deployment:
         return server
 
     def wait_for_lock(self, path: str) -> None:
-        """Wait until a request has begun with an upload, and holds its lock."""
-        place = lock_id_of(UploadId(path.rpartition("/")[2]))
+        """Wait until a request holds the lock of an upload."""
+        lock_id = lock_id_of(UploadId(path.rpartition("/")[2]))
         locks = OfdLocks(Path(self.environ["TUS_LOCK_DIR"]))
         try:
-            wait_until(lambda: locks.held_by_others({place}), seconds=10)
+            wait_until(lambda: locks.held_by_others({lock_id}), seconds=10)
         finally:
             locks.close()
 
     def key(self, path: str) -> str:
-        """The key of an upload's object."""
+        """Return the key of an upload's object."""
         return self.prefix + path.rpartition("/")[2]
 
     def read_object(self, path: str) -> bytes:
-        """The object of a finished upload, as S3 has it."""
+        """Return the object of a finished upload."""
         return self._admin.get_object(Bucket=self.s3.bucket, Key=self.key(path))["Body"].read()
 
     def head_object(self, path: str) -> HeadObjectOutputTypeDef:
-        """What S3 says of that object."""
+        """Return the metadata that S3 has of that object."""
         return self._admin.head_object(Bucket=self.s3.bucket, Key=self.key(path))
 
     def sha256(self, path: str) -> str:
-        """The SHA-256 of that object."""
+        """Return the SHA-256 of that object."""
         digest = hashlib.sha256()
         content = self._admin.get_object(Bucket=self.s3.bucket, Key=self.key(path))["Body"]
-        for piece in content.iter_chunks(MIB):
-            digest.update(piece)
+        for chunk in content.iter_chunks(MIB):
+            digest.update(chunk)
         return digest.hexdigest()
 
     def list_contents(self) -> dict[str, object]:
-        """Everything that lies below the prefix: objects, multipart uploads and their parts."""
+        """Return everything below the prefix: objects, multipart uploads and their parts."""
         bucket, found = self.s3.bucket, dict[str, object]()
         for page in self._admin.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=self.prefix
         ):
-            for one in page.get("Contents", []):
-                found[one["Key"]] = (one["Size"], one["ETag"])
+            for item in page.get("Contents", []):
+                found[item["Key"]] = (item["Size"], item["ETag"])
         uploads = self._admin.list_multipart_uploads(Bucket=bucket, Prefix=self.prefix)
         for upload in uploads.get("Uploads", []):
-            key, number = upload["Key"], upload["UploadId"]
-            parts = self._admin.list_parts(Bucket=bucket, Key=key, UploadId=number)
-            found[f"{key}?{number}"] = [
-                (p["PartNumber"], p["Size"]) for p in parts.get("Parts", [])
+            key, upload_id = upload["Key"], upload["UploadId"]
+            parts = self._admin.list_parts(Bucket=bucket, Key=key, UploadId=upload_id)
+            found[f"{key}?{upload_id}"] = [
+                (part["PartNumber"], part["Size"]) for part in parts.get("Parts", [])
             ]
         return found
 
@@ -124,14 +124,14 @@ class Deployment:
         """Kill the servers.
 
         Raises:
-            AssertionError: one of them said what no server should have to say.
+            AssertionError: A server logged an unexpected error.
         """
         for server in self.servers:
             server.kill()
-        complaints = [
+        errors = [
             line
             for server in self.servers
             for line in server.logged_errors()
             if self.expected_errors is None or not re.search(self.expected_errors, line)
         ]
-        assert complaints == [], [server.read_log() for server in self.servers]
+        assert errors == [], [server.read_log() for server in self.servers]

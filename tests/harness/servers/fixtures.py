@@ -1,4 +1,7 @@
-"""The servers of a test run, as fixtures; pytest loads this module by name (`pyproject.toml`)."""
+"""The servers of a test run as fixtures. pytest loads this plugin by name (`pyproject.toml`).
+
+Modules that few tests need are imported by the fixtures, so that unit tests start quickly.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[SeaweedFS]:
-    """A real S3 server for the whole run. Tests keep apart by prefixes of their own."""
+    """A real S3 server for the whole run. Each test uses a prefix of its own."""
     with start_seaweedfs(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
@@ -27,7 +30,6 @@ def dynamodb(
     tmp_path_factory: pytest.TempPathFactory, clean_environment: None
 ) -> Iterator[DynamoDB]:
     """A real DynamoDB for the whole run."""
-    # Here, because the pure rings should not have to load it.
     from tests.harness.servers.dynamodb import running_dynamodb
 
     with running_dynamodb(tmp_path_factory.mktemp("dynamodb")) as server:
@@ -36,7 +38,7 @@ def dynamodb(
 
 @pytest.fixture
 def lock_table(dynamodb: DynamoDB) -> str:
-    """For one test only: those that kill holders leave locks behind."""
+    """A table for one test: tests that kill holders leave locks behind."""
     return dynamodb.new_table()
 
 
@@ -45,7 +47,6 @@ def new_deployment(
     s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Deployment]]:
     """Create deployments with these settings; they are closed with the test."""
-    # Here, because the pure rings should not have to load it.
     from tests.harness.servers.deployment import Deployment
 
     with ExitStack() as deployments:

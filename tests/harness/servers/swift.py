@@ -1,8 +1,8 @@
-"""OpenStack Swift with its S3 API, from the wheel `swift`: four servers, one disk, one replica.
+"""OpenStack Swift with its S3 API from the wheel `swift`: four servers, one disk, one replica.
 
-It is a code base of its own, and its differences are the useful kind: ListParts goes on answering
-after a multipart upload was completed, writes with If-Match are refused with 501, and a metadata
-value may have 256 bytes.
+Its code base shares nothing with the other services, and it differs from AWS in useful ways:
+ListParts still answers after a multipart upload was completed, writes with If-Match are refused
+with 501, and a metadata value may have 256 bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.harness.servers.s3_service import S3Service, find_program, wait_until
 RINGS = ("account", "container", "object")
 SERVERS = ("proxy", *RINGS)
 
-# In a process of its own, because Swift patches much of the interpreter that imports it.
+# Runs in a process of its own, because importing Swift patches the interpreter.
 _MAKE_RINGS = """
 import sys
 from swift.common.ring import RingBuilder
@@ -55,7 +55,7 @@ pipeline = {name}-server
 use = egg:swift#{name}
 """
 
-# The order matters. There is no cache: a memcached that others use would mix the runs up.
+# The order matters. There is no cache, because concurrent runs would share a memcached.
 _PROXY = """
 [pipeline:main]
 pipeline = catch_errors gatekeeper listing_formats bulk s3api tempauth copy slo dlo \
@@ -93,11 +93,11 @@ _PLAIN_FILTERS = (
 
 @contextlib.contextmanager
 def running_swift(directory: Path) -> Iterator[S3Service]:
-    """The four servers, with their data in `directory`, until the block ends.
+    """Run the four servers until the block ends; their data is in `directory`.
 
     Raises:
-        SetupError: the wheel is missing, the file system has no extended attributes, or a server
-            did not start.
+        SetupError: The wheel is not installed, the file system has no extended attributes, or a
+            server did not start.
     """
     programs = {name: find_program(f"swift-{name}-server", package="swift") for name in SERVERS}
     _require_attributes(directory)
@@ -138,7 +138,9 @@ def _configure(directory: Path, ports: dict[str, int], service: S3Service) -> No
         text = _COMMON.format(host=HOST, port=ports[name], directory=directory)
         if name == "proxy":
             text += _PROXY.format(secret=service.credentials.secret_key, region=service.region)
-            text += "".join(f"\n[filter:{one}]\nuse = egg:swift#{one}\n" for one in _PLAIN_FILTERS)
+            text += "".join(
+                f"\n[filter:{name}]\nuse = egg:swift#{name}\n" for name in _PLAIN_FILTERS
+            )
         else:
             text += _STORAGE.format(name=name)
         (directory / f"{name}.conf").write_text(text)
@@ -157,6 +159,6 @@ def _configure(directory: Path, ports: dict[str, int], service: S3Service) -> No
 def _start(program: str, name: str, directory: Path) -> ChildProcess:
     command = [program, str(directory / f"{name}.conf"), "-v"]
     environ = {key: text for key, text in os.environ.items() if not key.startswith("AWS_")}
-    # Its deprecated modules would otherwise fill the logs.
+    # Otherwise deprecation warnings fill the logs.
     environ["PYTHONWARNINGS"] = "ignore"
     return ChildProcess(command, environ=environ, log=directory / f"{name}.log")

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.harness.bodies import PATIENCE
+from tests.harness.bodies import INTERRUPT_TIMEOUT
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.part import SpooledPart
@@ -51,7 +51,7 @@ class FakeUploader:
             self._running_count += 1
             self.max_running = max(self.max_running, self._running_count)
         if number in self._gates:
-            assert self._gates[number].wait(PATIENCE)
+            assert self._gates[number].wait(INTERRUPT_TIMEOUT)
         with self._mutex:
             self._running_count -= 1
         if number in self.errors:
@@ -70,7 +70,7 @@ class FakeUploader:
         return part
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + INTERRUPT_TIMEOUT
         while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.001)
@@ -131,7 +131,7 @@ def test_submit_blocks_at_the_limit_of_parts_in_flight(
         late.join(0.1)
         assert late.is_alive()
         gate.set()
-        late.join(PATIENCE)
+        late.join(INTERRUPT_TIMEOUT)
         assert len(pipeline.wait()) == MAX_PARTS_IN_FLIGHT + 1
     assert uploader.max_running <= MAX_PARTS_IN_FLIGHT
 
@@ -153,7 +153,7 @@ def test_one_upload_does_not_use_all_workers(uploader: FakeUploader) -> None:
             assert [part.number for part in small.wait()] == [100, 101, 102]
         assert sorted(uploader.started)[:-3] == list(range(1, MAX_PARTS_IN_FLIGHT + 1))
         gate.set()
-        sender.join(PATIENCE)
+        sender.join(INTERRUPT_TIMEOUT)
         assert len(large.wait()) == MAX_PARTS_IN_FLIGHT + 1
 
 
@@ -173,7 +173,7 @@ def test_uploads_share_a_small_executor_fairly(uploader: FakeUploader) -> None:
         gate.set()
         small.wait()
         assert uploader.started.index(100) == MAX_PARTS_IN_FLIGHT
-        sender.join(PATIENCE)
+        sender.join(INTERRUPT_TIMEOUT)
         large.wait()
 
 
@@ -266,7 +266,7 @@ def test_leaving_the_context_waits_for_running_uploads(
     uploader.wait_for(lambda: uploader.started == [1])
     assert not left.wait(0.05)
     gate.set()
-    thread.join(PATIENCE)
+    thread.join(INTERRUPT_TIMEOUT)
     assert left.is_set()
 
 
