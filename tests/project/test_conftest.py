@@ -1,4 +1,4 @@
-"""What `tests/conftest.py` promises, tried on a small project of its own."""
+"""Run `tests/conftest.py` in a small project and check what it changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SKIPS_ALL = "import pytest\n\npytest.skip('no npm', allow_module_level=True)\n"
 
 
 def run(project: Path, files: dict[str, str], **environ: str) -> tuple[int, str]:
-    """Run pytest over `files` below this project's conftest; its exit code and what it printed."""
+    """Run pytest on `files` with this project's conftest; return its exit code and output."""
     for name, text in files.items():
         path = project / "tests" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def run(project: Path, files: dict[str, str], **environ: str) -> tuple[int, str]
     return ran.returncode, ran.stdout
 
 
-def test_a_skip_is_a_failure_in_ci_alone(tmp_path: Path) -> None:
+def test_a_skipped_test_fails_only_in_ci(tmp_path: Path) -> None:
     files = {"domain/test_a.py": SKIPS, "domain/test_b.py": PASSES}
     assert run(tmp_path, files)[0] == 0
     code, printed = run(tmp_path, files, CI="true")
@@ -43,26 +43,26 @@ def test_a_skip_is_a_failure_in_ci_alone(tmp_path: Path) -> None:
     assert re.search(r"1 failed, 1 passed in \S+ =+\n$", printed)
 
 
-def test_a_skipped_module_is_a_failure_in_ci(tmp_path: Path) -> None:
+def test_a_skipped_module_fails_in_ci(tmp_path: Path) -> None:
     code, printed = run(tmp_path, {"domain/test_a.py": SKIPS_ALL}, CI="true")
     assert code != 0
     assert "skipped in CI: Skipped: no npm" in printed
 
 
-def test_an_expected_failure_is_no_skip(tmp_path: Path) -> None:
+def test_an_expected_failure_is_not_a_skip(tmp_path: Path) -> None:
     text = "import pytest\n\n@pytest.mark.xfail\ndef test_known(): assert False\n"
     assert run(tmp_path, {"domain/test_a.py": text}, CI="true")[0] == 0
 
 
-def test_the_quick_rings_come_first_whatever_the_shuffle(tmp_path: Path) -> None:
-    rings = ["domain", "protocol", "wsgi", "stores", "project", "live", "locks", "faults"]
-    files = {f"{ring}/test_{file}.py": PASSES for ring in rings for file in "abc"}
+def test_fast_folders_run_first_in_any_random_order(tmp_path: Path) -> None:
+    folders = ["domain", "protocol", "wsgi", "stores", "project", "live", "locks", "faults"]
+    files = {f"{folder}/test_{file}.py": PASSES for folder in folders for file in "abc"}
     _, printed = run(tmp_path, files)
     order = re.findall(r"^tests/(\S+?)/test_\S+\.py::\S+ PASSED", printed, re.MULTILINE)
-    assert order == [ring for ring in rings for _ in range(3)]
+    assert order == [folder for folder in folders for _ in range(3)]
 
 
-def test_no_variable_of_this_machine_reaches_a_test(tmp_path: Path) -> None:
+def test_variables_of_the_environment_do_not_reach_tests(tmp_path: Path) -> None:
     text = (
         "import os\n\n"
         "def test_clean():\n"
