@@ -125,7 +125,7 @@ def test_a_partial_upload_may_be_used_twice(server: Server) -> None:
 
 
 REFERENCES: dict[str, Callable[[Upload], str]] = {
-    "as-it-was-said": lambda u: u.url,
+    "location": lambda u: u.url,
     "absolute": lambda u: u.url,
     "path": lambda u: urlsplit(u.url).path,
 }
