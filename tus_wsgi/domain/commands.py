@@ -131,12 +131,13 @@ class Download:
 
     Attributes:
         id: the upload.
-        or_inspect: whether to return the offset of an unfinished upload instead of an error. The
-            client is then never sent to a presigned URL.
+        or_inspect: whether to return the offset of an unfinished upload instead of an error.
+        may_redirect: whether the client may be sent to a presigned URL.
     """
 
     id: UploadId
     or_inspect: bool = False
+    may_redirect: bool = True
 
 
 Command = Discover | Inspect | Create | Concatenate | Append | Terminate | Download

@@ -107,33 +107,35 @@ def parse_metadata(text: str) -> Metadata:
     """Parse an `Upload-Metadata` field. `Metadata.raw` keeps the text, so that HEAD can repeat it.
 
     An empty field is ignored (tuspy sends one if it has no metadata). White space around the commas
-    is allowed, as in every HTTP list (RFC 9110, section 5.6.1).
+    is allowed and empty elements are ignored, as in every HTTP list (RFC 9110, section 5.6.1).
 
     Raises:
-        MalformedField: A key is empty, invalid or repeated, a value is not padded base64, or the
-            field is too long.
+        MalformedField: A key is invalid or repeated, a value is not padded base64, or the field is
+            too long.
     """
-    if not text.strip(_OWS):
-        return Metadata()
     count = text.count(",") + 1
     if len(text) > MAX_METADATA or count > MAX_PAIRS:
         reason = f"expected at most {MAX_PAIRS} pairs in {MAX_METADATA} bytes"
         raise MalformedField("Upload-Metadata", f"{reason}, got {count} in {len(text)}")
+    items = text.split(",")
+    kept = [item for item in items if item.strip(_OWS)]
+    if not kept:
+        return Metadata()
     pairs: dict[str, bytes] = {}
-    for item in text.split(","):
+    for item in kept:
         key, value = _parse_pair(item.strip(_OWS))
         if key in pairs:
             raise MalformedField("Upload-Metadata", f"the key {quote_value(key)} is repeated")
         pairs[key] = value
+    # A response must not contain empty elements; without them, the text is kept as it is.
+    raw = text if kept == items else ",".join(item.strip(_OWS) for item in kept)
     # Tabs can only surround commas here. PEP 3333 forbids them in a response.
-    return Metadata(pairs=tuple(pairs.items()), raw=text.replace("\t", " "))
+    return Metadata(pairs=tuple(pairs.items()), raw=raw.replace("\t", " "))
 
 
 def _parse_pair(item: str) -> tuple[str, bytes]:
     """Parse a pair: a key, and after one space its value in base64. The value may be missing."""
     key, _, value = item.partition(" ")
-    if not key:
-        raise MalformedField("Upload-Metadata", "there is an empty key")
     if _METADATA_KEY.fullmatch(key) is None:
         raise MalformedField("Upload-Metadata", f"{quote_value(key)} is not a valid key")
     if _BASE64.fullmatch(value) is None:

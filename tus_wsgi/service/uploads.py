@@ -435,5 +435,5 @@ class UploadService:
         if self._finisher.has_hook and not upload.info.is_finished:
             raise UploadIncomplete
         content = upload.content()
-        url = None if command.or_inspect else self._presign_url(upload.info, content)
+        url = self._presign_url(upload.info, content) if command.may_redirect else None
         return Downloadable(upload.info, content, url)

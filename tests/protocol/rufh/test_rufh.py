@@ -127,6 +127,31 @@ def test_the_newest_version_handles_requests_without_a_version() -> None:
     assert not rufh(9).speaks(head("POST", None, {}))
 
 
+def test_a_get_without_a_version_returns_the_offset_of_an_unfinished_upload() -> None:
+    """The upload exists, so an error would be wrong: 204 with the offset."""
+    request = head("GET", ID, {})
+    assert [rufh(interop).speaks(request) for interop in ALL] == [False] * 4 + [True]
+    assert rufh(9).parse(request) == Download(UPLOAD_ID, or_inspect=True)
+    reply = rufh(9).render(request, Inspected(info(offset=4)), url_of)
+    assert (reply.status, field(reply, "Upload-Offset")) == (204, "4")
+    disabled = Rufh(DRAFTS[0], is_newest=True, max_size=MAX_SIZE, downloads=False)
+    assert not disabled.speaks(request)
+    assert not rufh(9).speaks(head("GET", None, {}))
+
+
+@pytest.mark.parametrize(("method", "target"), [("PATCH", ID), ("POST", None)])
+def test_the_media_type_of_the_draft_needs_no_version(method: str, target: str | None) -> None:
+    """The error names the field that is missing, not a field of another protocol."""
+    fields = {"Content-Type": "application/partial-upload; a=b", "Upload-Offset": "0"}
+    request = head(method, target, fields, size=5)
+    assert [rufh(interop).speaks(request) for interop in ALL] == [False] * 4 + [True]
+    with pytest.raises(MalformedField) as caught:
+        rufh(9).parse(request)
+    assert caught.value.field == "Upload-Complete"
+    assert not rufh(9).speaks(head(method, target, {**fields, "Tus-Resumable": "1.0.0"}))
+    assert not rufh(9).speaks(head(method, target, {"Content-Type": "application/octet-stream"}))
+
+
 @pytest.mark.parametrize("version", ["4", "10", "x", "6, 6"])
 def test_the_newest_version_handles_unknown_versions(version: str) -> None:
     """R-11: without interim responses."""
@@ -286,7 +311,8 @@ def test_other_methods_are_parsed() -> None:
     dialect = rufh(9)
     assert dialect.parse(head("HEAD", ID, {})) == Inspect(UPLOAD_ID)
     assert dialect.parse(head("DELETE", ID, {})) == Terminate(UPLOAD_ID)
-    assert dialect.parse(head("GET", ID, version_fields(9))) == Download(UPLOAD_ID, or_inspect=True)
+    expected = Download(UPLOAD_ID, or_inspect=True, may_redirect=False)
+    assert dialect.parse(head("GET", ID, version_fields(9))) == expected
     assert rufh(8).parse(head("GET", ID, version_fields(8))) == Download(UPLOAD_ID)
     assert dialect.parse(head("OPTIONS", None, version_fields(9))) == Discover()
     with pytest.raises(MethodNotAllowed):

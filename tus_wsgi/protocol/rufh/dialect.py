@@ -97,8 +97,16 @@ class Rufh:
         if requested_interop(head) in _INTEROPS:
             return self._draft.is_requested(head)
         # Unknown future versions are treated as the newest.
-        needs_no_field = head.target is not None and head.method in ("HEAD", "DELETE")
-        return self._is_newest and (needs_no_field or self._draft.completeness_field in head.fields)
+        return self._is_newest and self._speaks_without_version(head)
+
+    def _speaks_without_version(self, head: RequestHead) -> bool:
+        """Return whether a request that names no known version can be one of this protocol."""
+        needs_no_field = ("HEAD", "DELETE", *(("GET",) if self._downloads else ()))
+        return (
+            (head.target is not None and head.method in needs_no_field)
+            or self._draft.completeness_field in head.fields
+            or parse_media_type(head.fields.get("Content-Type") or "") == MEDIA_TYPE
+        )
 
     def parse(self, head: RequestHead) -> Command:
         """Parse the request into a command.
@@ -118,7 +126,10 @@ class Rufh:
             return self._parse_append(head, head.target)
         id = parse_upload_id(head.target)
         if head.method == "GET" and self._downloads:
-            return Download(id, or_inspect=self._draft.has_progress_in_get)
+            has_progress = self._draft.has_progress_in_get
+            # The reply has the progress too, which a redirect would hide from the client.
+            is_redirectable = not (has_progress and self._draft.is_requested(head))
+            return Download(id, or_inspect=has_progress, may_redirect=is_redirectable)
         self._check_no_append_fields(head)
         return Terminate(id) if head.method == "DELETE" else Inspect(id)
 

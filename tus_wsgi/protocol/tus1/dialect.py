@@ -15,8 +15,8 @@ If the specification leaves a choice, the dialect behaves like this:
 
 - A HEAD may omit the version, because download managers do not send one; a wrong version is 412.
   GET is not a method of tus and needs no version. If the dialects of the IETF draft are installed
-  too, a HEAD or DELETE of an upload without a version never reaches this dialect: the newest draft,
-  which needs no version, handles it.
+  too, a HEAD, GET or DELETE of an upload without a version never reaches this dialect: the newest
+  draft, which needs no version, handles it.
 - A POST with a body of another type than `application/offset+octet-stream` is rejected, never
   ignored. A POST without a body may name any type, because some HTTP libraries always send one.
 - A field of an extension that is not offered is rejected, so that no client believes that a
