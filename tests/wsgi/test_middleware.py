@@ -180,6 +180,55 @@ def test_a_body_may_be_chunked(server: Server) -> None:
     assert server.tus_request("GET", path).data == DATA
 
 
+def test_a_chunked_body_that_the_server_does_not_decode_is_refused(server: Server) -> None:
+    """D-14: 411, with the fields of every refusal, and nothing is stored or read."""
+    path = server.create()
+    input = io.BytesIO(b"a\r\n0123456789\r\n0\r\n\r\n")
+    response = server.client.patch(
+        path,
+        input_stream=input,
+        headers={**TUS, "Content-Type": OCTETS, "Upload-Offset": "0", "Origin": "http://a.b"},
+        environ_overrides={"HTTP_TRANSFER_ENCODING": "chunked"},
+    )
+    assert response.status_code == 411
+    assert response.headers["Tus-Resumable"] == "1.0.0"
+    assert "Access-Control-Allow-Origin" in response.headers
+    assert "Content-Length" in response.text
+    assert input.tell() == 0
+    assert server.tus_request("HEAD", path).headers["Upload-Offset"] == "0"
+
+
+@pytest.mark.parametrize("is_terminated", [True, False])
+def test_a_body_of_http2_without_content_length(server: Server, *, is_terminated: bool) -> None:
+    """D-14: it is stored if `wsgi.input` ends by itself; it is never taken for an empty body."""
+    path = server.create()
+    overrides = {"SERVER_PROTOCOL": "HTTP/2", "CONTENT_LENGTH": ""}
+    terminated = {"wsgi.input_terminated": True} if is_terminated else {}
+    response = server.client.patch(
+        path,
+        input_stream=io.BytesIO(DATA),
+        headers={**TUS, "Content-Type": OCTETS, "Upload-Offset": "0"},
+        environ_overrides={**overrides, **terminated},
+    )
+    assert response.status_code == (204 if is_terminated else 411)
+    stored = server.tus_request("HEAD", path).headers["Upload-Offset"]
+    assert stored == ("10" if is_terminated else "0")
+
+
+def test_a_creation_over_http2_may_have_no_body(server: Server) -> None:
+    """D-14: an empty body needs no Content-Type."""
+    response = server.client.post(
+        "/files",
+        headers={**TUS, "Upload-Length": "10"},
+        environ_overrides={
+            "SERVER_PROTOCOL": "HTTP/2",
+            "CONTENT_LENGTH": "",
+            "wsgi.input_terminated": True,
+        },
+    )
+    assert response.status_code == 201
+
+
 def test_delete_terminates_an_upload(server: Server) -> None:
     """TE-01, TE-02."""
     path = server.create(DATA)

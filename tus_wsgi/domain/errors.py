@@ -6,6 +6,7 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
     TusError
     ├── RequestError               the client's mistake; the upload is unchanged
     │   ├── MalformedField             a header field is missing or malformed
+    │   ├── LengthRequired             the server cannot tell where the body ends
     │   ├── UnsupportedVersion         the server does not support the protocol version
     │   ├── UnsupportedMediaType       the body has the wrong Content-Type
     │   ├── MethodNotAllowed           the resource does not support the method
@@ -57,6 +58,15 @@ class MalformedField(RequestError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class LengthRequired(RequestError):
+    """The server cannot tell where the body ends: it has no Content-Length."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Content-Length: this server needs it to find the end of the body; nothing was stored"
+        )
 
 
 class UnsupportedVersion(RequestError):

@@ -27,6 +27,8 @@ class RequestHead:
         fields: header fields; lookup ignores case. The values of a repeated field are joined by
             ",".
         has_body: whether the request has a body that may contain bytes.
+        has_unsized_body: whether the length of the body is unknown without a Transfer-Encoding, as
+            HTTP/2 allows.
         base_url: the absolute URL of the base path as the client sees it, without a trailing slash.
         can_have_trailers: whether the server exposes the trailer fields of a chunked body.
     """
@@ -37,6 +39,7 @@ class RequestHead:
     has_body: bool
     base_url: str = ""
     can_have_trailers: bool = False
+    has_unsized_body: bool = False
 
     def url_of(self, id: str) -> str:
         """Return the absolute URL of an upload, as the client of this request sees it.

@@ -24,7 +24,7 @@ from typing import Any
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.draining import LiveBodies
-from tus_wsgi.wsgi.framing import content_length
+from tus_wsgi.wsgi.framing import content_length, is_end_known
 from tus_wsgi.wsgi.input import BodySource, source_of
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class WsgiBody:
         self.content_length = content_length(environ)
         self._environ = environ
         self._source: BodySource | None = None
+        self._first = b""
         self._limit: int | None = None
         self._received = 0
         self._next_yield = YIELD_BYTES
@@ -78,6 +79,21 @@ class WsgiBody:
     def is_complete(self) -> bool:
         """Whether the whole body was read, so that the next request can follow."""
         return self._end is BodyEnd.COMPLETE and self._interrupted is None
+
+    def is_empty(self) -> bool:
+        """Return whether the body has no bytes. If its length is unknown, wait for its first byte.
+
+        Call it before anything else. A body that ends early is not empty.
+        """
+        if self.content_length is not None:
+            return self.content_length == 0
+        first = bytearray(1)
+        if self._receive(memoryview(first)):
+            self._first = bytes(first)
+        elif self._reason() is BodyEnd.COMPLETE:
+            self.content_length = 0
+            self._end = BodyEnd.COMPLETE
+        return self.content_length == 0
 
     def limit(self, size: int) -> None:
         """Return at most `size` bytes in total."""
@@ -128,6 +144,8 @@ class WsgiBody:
 
     def discard(self) -> None:
         """Read the rest of the body if it is small, so that the connection can be kept."""
+        if not is_end_known(self._environ):
+            return  # A read could wait for ever.
         if self.content_length is not None and self.content_length - self._received > DISCARD_BYTES:
             return
         deadline = time.monotonic() + DISCARD_SECONDS
@@ -157,6 +175,9 @@ class WsgiBody:
             buffer = buffer[: self.content_length - self._received]
         if not len(buffer):
             return 0
+        if self._first:
+            buffer[:1], self._first = self._first, b""
+            return 1
         source = self._open()
         try:
             return source.readinto(buffer)
@@ -164,8 +185,8 @@ class WsgiBody:
             log.debug("reading the request body failed", exc_info=error)
             is_first = self._failed is None
             self._failed = self._failed or _reason_of(error)
-            if self._is_discarding:
-                return 0
+            if self._is_discarding or type(error).__name__ == "HTTP2StreamError":
+                return 0  # HTTP/2: only this stream has ended, so leave the connection alone.
             source.stop_receiving()
             return self._receive(buffer) if is_first else 0
 
@@ -194,7 +215,7 @@ def _reason_of(error: Exception) -> BodyEnd:
     if isinstance(error, OSError) and error.errno is not None:
         return BodyEnd.DISCONNECTED
     match type(error).__name__:
-        case "NoMoreData":
+        case "NoMoreData" | "HTTP2StreamError" | "HTTP2ConnectionError":
             return BodyEnd.DISCONNECTED
         case "ChunkMissingTerminator" if len(getattr(error, "term", b"\r\n")) < 2:
             # The connection ended exactly before the chunk's CRLF, and no other bytes replaced it.

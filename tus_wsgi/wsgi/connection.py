@@ -41,7 +41,7 @@ from werkzeug.wsgi import ClosingIterator
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.wsgi.draining import LIVE_BODIES, LiveBodies
-from tus_wsgi.wsgi.framing import has_body
+from tus_wsgi.wsgi.framing import has_body, is_http1
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -335,10 +335,11 @@ def with_write_timeout(
     Args:
         seconds: the timeout. The server gets a `TimeoutError` from its socket and closes it.
         response_body: the chunks of the response's body.
-        environ: the request's. Without `gunicorn.socket` the server's own timeout applies.
+        environ: the request's. Without `gunicorn.socket`, and in HTTP/2, where other requests share
+            the connection, the server's own timeout applies.
     """
     connection = Connection.of(environ)
-    if connection is None:
+    if connection is None or not is_http1(environ):
         return response_body
     return TimeoutResponse(seconds, response_body, connection)
 
@@ -385,8 +386,8 @@ def close_after_response(
         start_response: gunicorn's own. If a middleware has wrapped it, the response has no
             `Connection: close`, which RFC 9112 only recommends (SHOULD).
     """
-    if not has_body(environ):
-        return response_body
+    if not has_body(environ) or not is_http1(environ):
+        return response_body  # In HTTP/2 only a stream ends; others share the connection.
     # WSGI does not let applications set this field (PEP 3333), so gunicorn has to set it.
     force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
     if callable(force_close):

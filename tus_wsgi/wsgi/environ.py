@@ -12,7 +12,7 @@ from werkzeug.wsgi import get_host
 from tus_wsgi.domain.errors import MalformedField
 from tus_wsgi.protocol.http import RequestHead, effective_method
 from tus_wsgi.wsgi.connection import supports_trailers
-from tus_wsgi.wsgi.framing import has_body
+from tus_wsgi.wsgi.framing import has_body, is_unsized
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -81,6 +81,7 @@ class UploadRoutes:
             has_body=has_body(environ),
             base_url=self._base_url(environ),
             can_have_trailers=supports_trailers(environ),
+            has_unsized_body=is_unsized(environ),
         )
 
     def check_host(self, environ: WSGIEnvironment) -> None:

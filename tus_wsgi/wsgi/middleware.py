@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tus_wsgi.domain.commands import Downloadable, Outcome
@@ -21,6 +22,7 @@ from tus_wsgi.wsgi.body import WsgiBody
 from tus_wsgi.wsgi.connection import close_after_response, with_write_timeout
 from tus_wsgi.wsgi.draining import LIVE_BODIES
 from tus_wsgi.wsgi.environ import UploadRoutes
+from tus_wsgi.wsgi.framing import check_end_is_known
 from tus_wsgi.wsgi.interim import interim_sender
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class UploadMiddleware:
         head = self._routes.head(environ)
         body = WsgiBody(environ, timeout=self._network_timeout, live=LIVE_BODIES)
         try:
+            if head.has_unsized_body and body.is_empty():
+                head = replace(head, has_body=False, has_unsized_body=False)
             reply, content = self._serve(environ, head, body)
             if head.has_body:
                 body.discard()
@@ -80,7 +84,9 @@ class UploadMiddleware:
         start_response(status_line(reply.status), fields)
         response_body: Iterable[bytes] = [reply.body] if content is None else content
         if environ["REQUEST_METHOD"] == "HEAD":
-            response_body = []  # An override may have selected a method with a response body.
+            # An override may have selected a method with a response body. Without any chunk,
+            # hypercorn sends no response.
+            response_body = [b""]
         if not body.is_complete:
             response_body = close_after_response(response_body, environ, start_response)
         return with_write_timeout(self._network_timeout, response_body, environ)
@@ -92,6 +98,7 @@ class UploadMiddleware:
         dialect = self._dialect(head)
         try:
             self._routes.check_host(environ)
+            check_end_is_known(environ)
             interim = interim_sender(environ, dialect.interim(head, head.url_of))
             outcome = self._service.execute(dialect.parse(head), body, interim)
             reply = dialect.render(head, outcome, head.url_of)
@@ -120,4 +127,4 @@ def _content(reply: Reply, outcome: Outcome) -> Iterator[bytes] | None:
     if reply.content is None or not isinstance(outcome, Downloadable):
         return None
     start, stop = reply.content
-    return outcome.content.read(start, stop)
+    return outcome.content.read(start, stop) if start < stop else None

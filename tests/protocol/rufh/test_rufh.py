@@ -194,6 +194,14 @@ def test_a_chunked_creation_can_complete() -> None:
     assert (command.length, command.is_open, command.completes) == (None, True, True)
 
 
+def test_a_creation_of_unknown_length_over_http2_can_complete() -> None:
+    """D-14: without a Content-Length, the content is not empty."""
+    request = head("POST", None, {"Upload-Complete": "?1", "Content-Length": ""})
+    command = rufh(9).parse(replace(request, has_body=True, has_unsized_body=True))
+    assert isinstance(command, Create)
+    assert (command.length, command.is_open, command.completes) == (None, True, True)
+
+
 def test_contradictory_lengths_are_rejected() -> None:
     """R-06"""
     with pytest.raises(LengthMismatch):

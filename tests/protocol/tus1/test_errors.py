@@ -22,6 +22,7 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.MethodNotAllowed("PUT", ("OPTIONS", "POST")), 405),
     (errors.UploadNotFound(), 404),
     (errors.UploadGone("the upload was removed"), 410),
+    (errors.LengthRequired(), 411),
     (errors.UploadIncomplete(), 409),
     (errors.OffsetMismatch(3, 7), 409),
     (errors.LengthMismatch("at least 5", 3), 400),

@@ -211,8 +211,8 @@ class Rufh:
 
 
 def _parse_content_length(head: RequestHead) -> int | None:
-    """Return the bytes of the request's content; None if it is chunked."""
-    if "Transfer-Encoding" in head.fields:
+    """Return the bytes of the request's content; None if they are unknown before the end."""
+    if "Transfer-Encoding" in head.fields or head.has_unsized_body:
         return None
     return parse_integer(head.fields.get("Content-Length") or "0")
 
