@@ -109,7 +109,7 @@ def records(draw: st.DrawFn) -> UploadRecord:
     plan = draw(
         st.one_of(
             st.just(plan_for(length, PartLimits())),
-            st.builds(PartPlan, *[st.integers(0, 2**50)] * 5),
+            st.builds(PartPlan, st.integers(1, 2**50), *[st.integers(0, 2**50)] * 4),
             st.none(),
         )
     )
@@ -262,6 +262,21 @@ def test_the_upload_id_follows_the_last_plus_of_a_tusd_id() -> None:
         b'{"ID":"a","MetaData":[1]}',
         b'{"ID":"a","PartPlan":["x"]}',
         b'{"ID":"a","Created":"yesterday"}',
+        b'{"ID":"a","Created":"2026-01-02T03:04:05"}',
+        b'{"ID":"a","Expires":"2026-01-02T03:04:05"}',
+        b'{"ID":"a","Expires":5}',
+        b'{"ID":"a","Size":Infinity}',
+        b'{"ID":"a","Size":1e400}',
+        b'{"ID":"a","Size":-1}',
+        b'{"ID":"a","Size":9223372036854775808}',
+        b'{"ID":"a","Size":true}',
+        b'{"ID":"a","Offset":NaN}',
+        b'{"ID":"a","Storage":"s3store"}',
+        b'{"ID":"a","Storage":{"Key":5}}',
+        b'{"ID":"a","PartPlan":[0]}',
+        b'{"ID":"a","PartPlan":[5,0,0,0,0,0]}',
+        b'{"ID":' + b"[" * 100_000,
+        b'{"ID":"a","New":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
 def test_invalid_content_is_refused(content: bytes) -> None:

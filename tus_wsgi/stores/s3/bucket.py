@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tus_wsgi.domain.crc import build_crc32
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
+from tus_wsgi.domain.model import MIB
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.errors import (
@@ -31,6 +32,7 @@ from tus_wsgi.stores.s3.errors import (
     NotFound,
     NotSupported,
     SourceGone,
+    TooLarge,
     translate_error,
 )
 
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 _WRITE_TOKEN = "write"  # noqa: S105 - the name of a metadata key
+
+MAX_READ_SIZE = MIB
+"""Bytes of the largest object that `Bucket.get` reads. Info objects are far smaller, because the
+metadata in them arrives in a header field."""
 
 _DEFAULT_TYPE = "application/octet-stream"
 """The Content-Type of objects without a known type. Without it some services (SeaweedFS) guess the
@@ -103,15 +109,16 @@ class Bucket:
         return self._can_read
 
     def get(self, key: str) -> tuple[bytes, ObjectFacts]:
-        """Return the content and the headers of an object.
+        """Return the content and the headers of a small object.
 
         Raises:
             NotFound: the object does not exist.
+            TooLarge: the object has more than `MAX_READ_SIZE` bytes.
         """
         with self._translate_read_errors("GetObject", key):
             response = self._client.get_object(Bucket=self.name, Key=key)
-            content = response["Body"].read()
             facts = _object_facts(response)
+            content = _read_small(response["Body"], key)
         self._can_read = True
         return content, facts
 
@@ -405,6 +412,17 @@ class ObjectStream:
     def close(self) -> None:
         """Close the body. A WSGI server calls this if the client disconnects."""
         self._body.close()
+
+
+def _read_small(body: Any, key: str) -> bytes:  # noqa: ANN401 - it comes without types
+    content = bytearray()
+    # botocore verifies the length and the checksum only at the end of the body.
+    while chunk := body.read(MAX_READ_SIZE + 1 - len(content)):
+        content += chunk
+        if len(content) > MAX_READ_SIZE:
+            body.close()
+            raise TooLarge("GetObject", key=key)
+    return bytes(content)
 
 
 def _require_field(response: Mapping[str, Any], field: str) -> None:

@@ -36,6 +36,10 @@ class NotSupported(StoreUnavailable):
     """The service does not implement the call or one of its parameters, such as a condition."""
 
 
+class TooLarge(StoreUnavailable):
+    """The object exceeds the size up to which it may be read as a whole."""
+
+
 class SourceGone(Exception):
     """The object to copy from was deleted or replaced."""
 

@@ -9,7 +9,7 @@ from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
-from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.errors import NotFound, TooLarge
 from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 
 
@@ -47,10 +47,10 @@ class InfoObject:
             InvalidInfo: the object is not a valid info object.
             StoreUnavailable: S3 did not answer.
         """
-        content, facts = self._bucket.get(self._key)
         try:
+            content, facts = self._bucket.get(self._key)
             record = decode(content)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (TooLarge, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidInfo("reading the info object") from error
         self._etag = facts.etag
         return record

@@ -27,11 +27,16 @@ import base64
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
 
 from tus_wsgi.domain.model import Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
+
+_MAX_NUMBER = 1 << 63
+"""No file, and no part, has that many bytes."""
+
+_PLAN_NUMBERS = len(fields(PartPlan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +121,33 @@ def decode(content: bytes) -> UploadRecord:
     Raises:
         ValueError: the content is not a valid info object.
     """
-    fields = json.loads(content)
+    try:
+        fields = json.loads(content, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("ID"), str):
         raise ValueError("not an upload's info object")  # noqa: TRY004 - one error for all shapes
     storage = fields.get("Storage") or {}
-    plan = fields.get("PartPlan")
+    if not isinstance(storage, dict):
+        raise ValueError("Storage is not an object")  # noqa: TRY004 - one error for all shapes
     info = UploadInfo(
         id=UploadId(fields["ID"]),
-        length=None if fields.get("SizeIsDeferred") else int(fields.get("Size", 0)),
-        offset=int(fields.get("Offset", 0)),
+        length=None if fields.get("SizeIsDeferred") else _number(fields, "Size"),
+        offset=_number(fields, "Offset"),
         metadata=_metadata(fields),
         state=State(fields.get("State", State.RECEIVING)),
         is_open=fields.get("IsOpen") is True,
-        created=_instant(fields.get("Created")),
-        expires=_instant(fields.get("Expires")),
+        created=_instant(fields, "Created"),
+        expires=_instant(fields, "Expires"),
         concat=_concat(fields),
     )
     return UploadRecord(
         info=info,
-        bucket=str(storage.get("Bucket", "")),
-        key=str(storage.get("Key", "")),
+        bucket=_text(storage, "Bucket"),
+        key=_text(storage, "Key"),
         # In tusd's ids, the UploadId follows the last "+".
-        multipart=storage.get("MultipartUpload") or _multipart_of_tusd(fields["ID"]),
-        plan=None if plan is None else PartPlan(*map(int, plan)),
+        multipart=_text(storage, "MultipartUpload") or _multipart_of_tusd(fields["ID"]),
+        plan=_plan(fields.get("PartPlan")),
     )
 
 
@@ -179,5 +188,44 @@ def _multipart_of_tusd(id: str) -> str | None:
     return multipart if plus else None
 
 
-def _instant(text: object) -> datetime | None:
-    return datetime.fromisoformat(text) if isinstance(text, str) else None
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which are no JSON."""
+    raise ValueError(f"{name} is not a number of bytes")
+
+
+def _number(fields: Mapping[str, object], name: str) -> int:
+    """Return a number of bytes; 0 if the field is missing."""
+    value = fields.get(name, 0)
+    if type(value) is not int or not 0 <= value < _MAX_NUMBER:
+        raise ValueError(f"{name} is not a number of bytes")
+    return value
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name) or ""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is not text")  # noqa: TRY004 - one error for all shapes
+    return value
+
+
+def _plan(numbers: object) -> PartPlan | None:
+    if numbers is None:
+        return None
+    if not isinstance(numbers, list) or not 1 <= len(numbers) <= _PLAN_NUMBERS:
+        raise ValueError("PartPlan is not a list of at most five numbers")
+    if any(type(number) is not int or not 0 <= number < _MAX_NUMBER for number in numbers):
+        raise ValueError("PartPlan has a number out of range")
+    if not numbers[0]:
+        raise ValueError("PartPlan has parts of no bytes")
+    return PartPlan(*numbers)
+
+
+def _instant(fields: Mapping[str, object], name: str) -> datetime | None:
+    """Return a time; None if the field is missing."""
+    text = fields.get(name)
+    if text is None:
+        return None
+    instant = datetime.fromisoformat(text) if isinstance(text, str) else None
+    if instant is None or instant.tzinfo is None:
+        raise ValueError(f"{name} is not a time with a zone")
+    return instant
