@@ -89,13 +89,25 @@ def check(*, is_json: bool) -> None:
 )
 @click.option("--on-finish", metavar="MODULE:FUNCTION", help="The application's hook.")
 @click.option("--no-hook", is_flag=True, help="The application has no hook.")
+@click.option(
+    "--abort-unknown",
+    is_flag=True,
+    help="Abort old multipart uploads that no record names: only this deployment uses the prefix.",
+)
 @click.option("--json", "is_json", is_flag=True, help="Print a report as JSON.")
 def sweep(
-    *, is_dry: bool, min_age: str, on_finish: str | None, no_hook: bool, is_json: bool
+    *,
+    is_dry: bool,
+    min_age: str,
+    on_finish: str | None,
+    no_hook: bool,
+    abort_unknown: bool,
+    is_json: bool,
 ) -> None:
     """Finish full uploads, and remove expired ones.
 
-    The command also removes orphaned multipart uploads and tails, which no upload's record names.
+    The command also removes orphaned multipart uploads and tails of uploads that have a record, and
+    reports the multipart uploads of which there is none.
     Without --on-finish or --no-hook, it assembles the objects of full uploads, and the server
     finishes each of these uploads at the next request for it. The credentials also need
     s3:ListBucket and s3:ListBucketMultipartUploads. Exits with 1 if an action fails.
@@ -105,6 +117,7 @@ def sweep(
         min_age=min_age,
         on_finish=on_finish,
         has_hook=not no_hook,
+        abort_unknown=abort_unknown,
         is_json=is_json,
     )
     sys.exit(exit_code)

@@ -111,7 +111,8 @@ def test_a_sweep_removes_abandoned_uploads_and_leaves_the_others(
         assert run("sweep", "--no-hook", code=1) == {"listing": "failed"}
     assert sweep("--dry-run") == expected
     assert sweep() == expected
-    assert sweep("--min-age", "0") == {orphan: "aborted"}
+    assert sweep("--min-age", "0") == {orphan: "unknown"}
+    assert sweep("--min-age", "0", "--abort-unknown") == {orphan: "aborted"}
     assert sweep("--min-age", "0") == {}
     ids = [active.info.id, finished.info.id, full.info.id]
     assert set(sandbox.list_keys()) == {

@@ -24,10 +24,10 @@ from tus_wsgi.domain.model import TIB, UploadId
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
+from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
 from tus_wsgi.settings.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
-from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.keys import Keys
 
 EXPIRY = 3600.0
@@ -181,11 +181,16 @@ class Application:
         return Sweep(
             self._new_store(),
             self._new_locker(),
-            Bucket(client, bucket),
+            StrictBucket(client, bucket),
             keys=self.keys,
             listing=Listing(client, bucket),
             policy=SweepPolicy(
-                now=self.clock, min_age=0.0, finisher=None, max_size=TIB, is_dry=False
+                now=self.clock,
+                min_age=0.0,
+                finisher=None,
+                max_size=TIB,
+                is_dry=False,
+                abort_unknown=True,  # the prefix is this case's alone
             ),
         )
 

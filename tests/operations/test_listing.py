@@ -35,3 +35,38 @@ def test_an_empty_listing_with_the_bucket_name_proves_absence(
     name = "Name" if operation == "list_objects_v2" else "Bucket"
     stubbed.add_response(operation, **{name: "bucket"})
     assert not call(Listing(stubbed.client, "bucket"))
+
+
+def test_a_listing_that_ends_without_a_token_proves_nothing(stubbed: StubbedBucket) -> None:
+    """D-07: the rest is missing."""
+    stubbed.add_response("list_objects_v2", Name="bucket", IsTruncated=True)
+    with pytest.raises(StoreUnavailable):
+        Listing(stubbed.client, "bucket").has_object("p/a")
+
+
+def test_a_listing_that_repeats_a_token_proves_nothing(stubbed: StubbedBucket) -> None:
+    """D-07: it would never end."""
+    for _ in range(2):
+        stubbed.add_response(
+            "list_objects_v2", Name="bucket", IsTruncated=True, NextContinuationToken="t"
+        )
+    with pytest.raises(StoreUnavailable):
+        Listing(stubbed.client, "bucket").has_object("p/a")
+
+
+def test_an_object_is_found_behind_others_with_the_same_prefix(stubbed: StubbedBucket) -> None:
+    """D-07: not every service sorts the keys."""
+    entries = [
+        {"Key": key, "Size": 1, "LastModified": "2026-01-02T03:04:05Z"}
+        for key in ("p/a.part", "p/a.info", "p/a")
+    ]
+    stubbed.add_response("list_objects_v2", Name="bucket", Contents=entries)
+    assert Listing(stubbed.client, "bucket").has_object("p/a")
+
+
+@pytest.mark.parametrize("entry", [{"Key": "p/a"}, {"Size": 1}])
+def test_an_incomplete_entry_is_a_failure(stubbed: StubbedBucket, entry: dict[str, object]) -> None:
+    """D-07: a sweep reports it instead of ending with a traceback."""
+    stubbed.add_response("list_objects_v2", Name="bucket", Contents=[entry])
+    with pytest.raises(StoreUnavailable):
+        list(Listing(stubbed.client, "bucket").objects("p/"))

@@ -26,6 +26,7 @@ from botocore.exceptions import (
 )
 
 from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
+from tus_wsgi.operations.strict_bucket import UnprovenAbsence
 
 PERMISSIONS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
@@ -128,6 +129,8 @@ def diagnose(error: BaseException, address: BucketAddress) -> str:
         error: an error of boto3, or an exception that it caused.
         address: the bucket that was called.
     """
+    if isinstance(error, UnprovenAbsence):
+        return f"{address.service} answered {error.operation}: {error.reason}"
     cause = _find_cause(error)
     if isinstance(cause, ClientError):
         return _diagnose_response(cause, address)

@@ -70,6 +70,7 @@ class Listing:
         Raises:
             StoreUnavailable: S3 did not answer, or the credentials must not list.
         """
+        seen: set[str] = set()
         more: dict[str, Any] = {}
         while True:
             with _translate_errors("ListObjectsV2"):
@@ -77,11 +78,17 @@ class Listing:
                     Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=self._page, **more
                 )
                 _require(page, "Name")
-            for entry in page.get("Contents", []):
-                yield ListedObject(entry["Key"], entry["Size"], entry["LastModified"])
-            token = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or not token:
+                entries = [
+                    ListedObject(entry["Key"], entry["Size"], entry["LastModified"])
+                    for entry in page.get("Contents", [])
+                ]
+                token = page["NextContinuationToken"] if page.get("IsTruncated") else None
+            yield from entries
+            if token is None:
                 return
+            if token in seen:
+                raise StoreUnavailable("ListObjectsV2")  # the listing would never end
+            seen.add(token)
             more = {"ContinuationToken": token}
 
     def has_object(self, key: str) -> bool:
@@ -90,10 +97,18 @@ class Listing:
         Raises:
             StoreUnavailable: S3 did not answer, or the credentials must not list.
         """
-        with _translate_errors("ListObjectsV2"):
-            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
-            _require(page, "Name")
-        return any(entry["Key"] == key for entry in page.get("Contents", []))
+        # Not every service sorts the keys, so the first one may be another with the same prefix.
+        return any(listed.key == key for listed in self.objects(key))
+
+    def has_multipart(self, key: str, multipart: str) -> bool:
+        """Return whether this multipart upload is open.
+
+        Raises:
+            StoreUnavailable: S3 did not answer, or the credentials must not list.
+        """
+        return any(
+            (listed.key, listed.multipart) == (key, multipart) for listed in self.multiparts(key)
+        )
 
     def multiparts(self, prefix: str) -> Iterator[ListedMultipart]:
         """Yield the open multipart uploads whose keys start with `prefix`, in any order.
@@ -109,8 +124,11 @@ class Listing:
                     Bucket=self._bucket, Prefix=prefix, MaxUploads=self._page, **more
                 )
                 _require(page, "Bucket")
-            for entry in page.get("Uploads", []):
-                yield ListedMultipart(entry["Key"], entry["UploadId"], entry["Initiated"])
+                entries = [
+                    ListedMultipart(entry["Key"], entry["UploadId"], entry["Initiated"])
+                    for entry in page.get("Uploads", [])
+                ]
+            yield from entries
             marker = (page.get("NextKeyMarker", ""), page.get("NextUploadIdMarker", ""))
             # SeaweedFS does not sort the uploads, so it may return a marker again.
             if not page.get("IsTruncated") or marker in seen or not marker[0]:

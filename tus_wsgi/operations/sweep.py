@@ -2,18 +2,22 @@
 
 A sweep removes
 
-- an expired upload: its multipart upload, its tail and its info object;
-- an orphaned multipart upload, which no info object names: if its key has the form of an upload's
-  key and it is old enough;
-- an orphaned tail, which belongs to no unfinished upload: if an upload has written it and it is old
-  enough.
+- an expired upload: its multipart uploads, its tail and its info object;
+- an orphaned multipart upload: the info object of the upload with this key exists, and names
+  another multipart upload or none;
+- an orphaned tail, which belongs to no unfinished upload, if an upload has written it.
+
+Orphans must be old enough. A multipart upload **without an info object** may belong to another
+deployment or another program, because its key proves nothing (D-12). S3 shows neither its creator
+nor its metadata. It is reported, and only aborted if the operator says so (`abort_unknown`).
 
 A sweep assembles the object of a full upload. It **never touches the object of a finished upload**,
 nor anything else: a data object that no info object names may be the only copy of a file.
 
-Only a listing proves that an info object does not exist, because a 403 may have any reason (D-07,
-D-08). Every change happens under the lock of the upload, after a second check (D-10). An upload
-without a due action is not locked, because that would interrupt a client that is sending.
+Only a listing proves that an object does not exist (D-07, D-08; see `strict_bucket.py`). Any other
+response is a failure of the upload, which is reported and left alone. Every change happens under
+the lock of the upload, after a second examination (D-10). An upload without a due action is not
+locked, because that would interrupt a client that is sending.
 """
 
 from __future__ import annotations
@@ -38,11 +42,12 @@ from tus_wsgi.domain.errors import (
 )
 from tus_wsgi.domain.expiry import is_expired
 from tus_wsgi.domain.interfaces import Lock, Locker
-from tus_wsgi.domain.model import ID_BITS, MIB, Final, UploadId, UploadInfo, parse_upload_id
+from tus_wsgi.domain.model import ID_BITS, Final, UploadId, UploadInfo, parse_upload_id
 from tus_wsgi.operations.listing import ListedMultipart, Listing
+from tus_wsgi.operations.strict_bucket import IS_LISTED, StrictBucket, UnprovenAbsence
 from tus_wsgi.service.finish import Finisher
-from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.bucket import MAX_READ_SIZE
+from tus_wsgi.stores.s3.errors import NotFound, TooLarge
 from tus_wsgi.stores.s3.info import InfoObject, InvalidInfo
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import UploadRecord
@@ -56,8 +61,8 @@ MAX_WORKERS = 8
 PROGRESS_INTERVAL = 1000
 """Entries between two calls of `on_progress`."""
 
-MAX_INFO_SIZE = MIB
-"""Bytes of the largest info object. Metadata arrives in a header field, which is far smaller."""
+MAX_REASON = 200
+"""Characters of the reason for which a record is not valid. It may quote the record."""
 
 # An id is the URL-safe Base64 of `ID_BITS` random bits. Uploads of tusd have other ids, and tusd
 # has to clean up after them.
@@ -73,6 +78,8 @@ class ActionKind(StrEnum):
     EXPIRED = "expired"
     ABORTED = "aborted"
     REMOVED = "removed"
+    UNKNOWN = "unknown"
+    """Nothing, because no record of this deployment tells whose multipart upload it is."""
     IN_USE = "in use"
     """Nothing, because a request holds the lock. The next sweep tries again."""
     FAILED = "failed"
@@ -107,6 +114,8 @@ class SweepPolicy:
             the next request for the upload calls the application and records the finish.
         max_size: bytes of the largest final upload that is finished.
         is_dry: change nothing and lock nothing.
+        abort_unknown: whether to abort multipart uploads without an info object, if their keys have
+            the form of an upload's key. The operator knows that no other program creates them.
     """
 
     now: datetime
@@ -114,7 +123,23 @@ class SweepPolicy:
     finisher: Finisher | None
     max_size: int
     is_dry: bool
+    abort_unknown: bool = False
 
+
+class _View:
+    """The uploads as one of the two examinations sees them.
+
+    Args:
+        store: the store of the servers.
+        bucket: makes its S3 calls.
+    """
+
+    def __init__(self, store: S3Store, bucket: StrictBucket) -> None:
+        self.store = store.with_bucket(bucket)
+        self.bucket = bucket
+
+
+_HAS_OBJECT = "the expired upload looks unfinished, but there is an object at its key: check it"
 
 _Entry = tuple[str, Callable[[], SweepResult | None]]
 """A key, and the function that processes it."""
@@ -126,7 +151,7 @@ class Sweep:
     Args:
         store: opens uploads.
         locker: the locker of the servers.
-        bucket: for objects that are not uploads.
+        bucket: the bucket of the store. The sweep makes all S3 calls through it.
         keys: the prefixes.
         listing: the listing of the same bucket.
         policy: what the sweep may do.
@@ -140,16 +165,17 @@ class Sweep:
         self,
         store: S3Store,
         locker: Locker,
-        bucket: Bucket,
+        bucket: StrictBucket,
         *,
         keys: Keys,
         listing: Listing,
         policy: SweepPolicy,
         on_progress: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        self._store = store
         self._locker = locker
-        self._bucket = bucket
+        # Most uploads are in progress, so the first examination does without listings.
+        self._preview = _View(store, bucket)
+        self._proof = _View(store, bucket.with_listing(listing))
         self._keys = keys
         self._listing = listing
         self._policy = policy
@@ -171,7 +197,7 @@ class Sweep:
 
     def _objects(self) -> Iterator[_Entry]:
         for listed in self._listing.objects(self._keys.info_prefix):
-            if listed.key.endswith(".info") and listed.size <= MAX_INFO_SIZE:
+            if listed.key.endswith(".info"):
                 yield listed.key, partial(self._process_upload, listed.key)
             elif listed.key.endswith(".part") and self._is_old(listed.modified):
                 yield listed.key, partial(self._remove_tail, listed.key)
@@ -193,8 +219,12 @@ class Sweep:
             return None  # a client has just terminated it
         except UploadLocked:
             return SweepResult(ActionKind.IN_USE, name)
+        except InvalidInfo as error:
+            return SweepResult(ActionKind.FAILED, name, _describe(error))
         except TusError as error:
             return SweepResult(ActionKind.FAILED, name, str(error), error)
+        except Exception as error:  # noqa: BLE001 - it must not end the sweep of the others
+            return SweepResult(ActionKind.FAILED, name, repr(error), error)
 
     @contextmanager
     def _locked(self, id: UploadId) -> Iterator[Lock]:
@@ -205,23 +235,43 @@ class Sweep:
 
     def _process_upload(self, key: str) -> SweepResult | None:
         """Finish or remove the upload whose info object is at `key`, if that is due."""
+        if self._id_of_info(key) is None:
+            return None
         try:
-            record = InfoObject(self._bucket, key).read()
-        except (NotFound, InvalidInfo):
+            record = InfoObject(self._preview.bucket, key).read()
+        except NotFound:
             return None
         id = record.info.id
         # An upload without a plan is tusd's, until a client continues it here (D-12).
         if record.plan is None or record.info.is_finished or not self._is_info_key(key, id):
             return None
-        kind = self._due_action(self._store.open(id))
-        if kind is not None and not self._policy.is_dry:
-            with self._locked(id) as lock:
-                upload = self._store.open(id)
-                kind = self._due_action(upload)
-                self._apply(kind, upload, lock)
+        try:
+            kind = self._examine(id)
+        except InvalidInfo as error:
+            return SweepResult(ActionKind.FAILED, id, _describe(error))
         if kind is None or kind is ActionKind.RECORDED:
             return None
         return SweepResult(kind, id, _detail(kind, record.info))
+
+    def _examine(self, id: UploadId) -> ActionKind | None:
+        """Take the action that is due, if there is one; return it."""
+        if self._policy.is_dry:
+            return self._due_action(self._proof, self._proof.store.open(id))
+        kind = self._due_action(self._preview, self._preview.store.open(id))
+        if kind is not None:
+            with self._locked(id) as lock:
+                upload = self._proof.store.open(id)
+                kind = self._due_action(self._proof, upload)
+                self._apply(kind, upload, lock)
+        return kind
+
+    def _id_of_info(self, key: str) -> str | None:
+        """Return the id in the key; None if no upload has it."""
+        name = key.removeprefix(self._keys.info_prefix).removesuffix(".info")
+        try:
+            return parse_upload_id(name)
+        except UploadNotFound:
+            return None
 
     def _is_info_key(self, key: str, id: UploadId) -> bool:
         try:
@@ -229,36 +279,88 @@ class Sweep:
         except UploadNotFound:
             return False
 
-    def _due_action(self, upload: S3Upload) -> ActionKind | None:
+    def _due_action(self, view: _View, upload: S3Upload) -> ActionKind | None:
         """Return the action that is due. Without the lock, it must be determined again under it."""
+        if not upload.storage["Key"].startswith(self._keys.data_prefix):
+            raise InvalidInfo("the record names a key outside the object prefix (D-12)")
+        now = self._policy.now
         # An upload whose bytes are gone, or a final upload without one of its partial uploads,
         # stays until it expires, so that its client gets the right error.
-        with suppress(UploadGone, InvalidPartial):
-            upload.load_offset()
+        try:
+            with suppress(InvalidPartial):
+                upload.load_offset()
+        except UploadGone:
+            # A completion under way may look the same for minutes.
+            now -= timedelta(seconds=self._policy.min_age)
+            self._check_gone(upload)
         info = upload.info
-        if is_expired(info, self._policy.now):
+        if is_expired(info, now):
+            self._check_no_object(view, upload)
             return ActionKind.EXPIRED
         if isinstance(info.concat, Final) and (info.length or 0) > self._policy.max_size:
             return None  # its partial uploads have grown since its creation; requests get an error
         if not info.is_full or info.is_finished:
             return None
         finisher = self._policy.finisher
-        if not self._has_object(upload) or (finisher is not None and finisher.has_hook):
+        has_object = self._has_object(view, upload)
+        if not has_object or (finisher is not None and finisher.has_hook):
             return ActionKind.FINISHED
         return None if finisher is None else ActionKind.RECORDED
 
-    def _has_object(self, upload: S3Upload) -> bool:
-        facts = self._bucket.find(upload.storage["Key"])
+    def _check_gone(self, upload: S3Upload) -> None:
+        """Check that the multipart upload in the record is not listed.
+
+        Raises:
+            StoreUnavailable: it is, although ListParts did not find it.
+        """
+        record, key = self._find_record(upload.info.id), upload.storage["Key"]
+        if record is None or record.multipart is None:
+            return
+        if self._listing.has_multipart(key, record.multipart):
+            raise UnprovenAbsence("ListParts", IS_LISTED, key=key)
+
+    def _check_no_object(self, view: _View, upload: S3Upload) -> None:
+        """Check that an expired upload has no data object, which `terminate` would delete.
+
+        Some services list parts, or some of them, even after the completion. So an upload that
+        looks unfinished may be a complete file.
+
+        Raises:
+            StoreUnavailable: there is an object.
+        """
+        key = self._keys.data(upload.info.id)
+        if upload.storage["Key"] == key and view.bucket.find(key) is not None:
+            raise UnprovenAbsence("HeadObject", _HAS_OBJECT, key=key)
+
+    def _has_object(self, view: _View, upload: S3Upload) -> bool:
+        facts = view.bucket.find(upload.storage["Key"])
         return facts is not None and facts.size == upload.info.length
 
     def _apply(self, kind: ActionKind | None, upload: S3Upload, lock: Lock) -> None:
         finisher = self._policy.finisher
         if kind is ActionKind.EXPIRED:
+            self._abort_multiparts(upload, lock)
             upload.terminate(lock.assert_held)
         elif kind in {ActionKind.FINISHED, ActionKind.RECORDED} and finisher is not None:
             finisher.finish_if_full(upload, lock)
         elif kind is ActionKind.FINISHED:
             upload.assemble(lock.assert_held)
+
+    def _abort_multiparts(self, upload: S3Upload, lock: Lock) -> None:
+        """Abort every multipart upload of an expired upload, while its record proves whose it is.
+
+        The record names at most one of them. Only a key that contains the random id is certain to
+        belong to this upload alone.
+        """
+        key = self._keys.data(upload.info.id)
+        record = self._find_record(upload.info.id)
+        if record is None or _parse_id(key, self._keys.data_prefix) is None:
+            return
+        for listed in list(self._listing.multiparts(key)):
+            # `terminate` aborts the recorded one.
+            if listed.key == (record.key or key) == key and listed.multipart != record.multipart:
+                lock.assert_held()
+                self._proof.bucket.abort(key, listed.multipart)
 
     # -- orphans ---------------------------------------------------------------------------------
 
@@ -272,7 +374,7 @@ class Sweep:
                 if not self._is_orphaned_tail(id):
                     return None
                 lock.assert_held()
-                self._bucket.delete(key)
+                self._proof.bucket.delete(key)
         return SweepResult(ActionKind.REMOVED, key, "the tail of an upload that has ended")
 
     def _is_orphaned_tail(self, id: UploadId) -> bool:
@@ -281,46 +383,56 @@ class Sweep:
             return record.info.is_finished
         try:
             # An upload's tail records its start. Any other object only has a similar name (D-12).
-            return START_KEY in self._bucket.head(self._keys.tail(id)).metadata
+            return START_KEY in self._proof.bucket.head(self._keys.tail(id)).metadata
         except NotFound:
             return False
 
     def _abort(self, listed: ListedMultipart) -> SweepResult | None:
         """Abort a multipart upload that was created but never recorded."""
         id = _parse_id(listed.key, self._keys.data_prefix)
-        if id is None or not self._is_orphaned(listed, id):
+        if id is None:
             return None
-        if not self._policy.is_dry:
+        kind = self._orphan_action(listed, id)
+        if kind is ActionKind.ABORTED and not self._policy.is_dry:
             with self._locked(id) as lock:
-                if not self._is_orphaned(listed, id):
-                    return None
-                lock.assert_held()
-                self._bucket.abort(listed.key, listed.multipart)
-        detail = f"a multipart upload of {listed.created:%Y-%m-%d}"
-        return SweepResult(ActionKind.ABORTED, listed.key, detail)
+                kind = self._orphan_action(listed, id)
+                if kind is ActionKind.ABORTED:
+                    lock.assert_held()
+                    self._proof.bucket.abort(listed.key, listed.multipart)
+        if kind is None:
+            return None
+        suffix = ", not touched: no record here names it" if kind is ActionKind.UNKNOWN else ""
+        detail = f"a multipart upload of {listed.created:%Y-%m-%d}{suffix}"
+        return SweepResult(kind, listed.key, detail)
 
-    def _is_orphaned(self, listed: ListedMultipart, id: UploadId) -> bool:
+    def _orphan_action(self, listed: ListedMultipart, id: UploadId) -> ActionKind | None:
         record = self._find_record(id)
         if record is None:
-            return True
+            return ActionKind.ABORTED if self._policy.abort_unknown else ActionKind.UNKNOWN
+        return ActionKind.ABORTED if self._is_orphaned(listed, record) else None
+
+    def _is_orphaned(self, listed: ListedMultipart, record: UploadRecord) -> bool:
+        """Return whether the multipart upload belongs to this upload, which does not use it."""
+        # A record without a plan is tusd's (D-12).
+        if record.plan is None or (record.key or listed.key) != listed.key:
+            return False
         if record.multipart == listed.multipart:
             return False
-        if record.info.is_finished:
+        if record.info.is_finished or record.multipart is None:
             return True
         # The multipart upload in the record must be listed too. Otherwise the service may list
         # it under another UploadId, and this may be that one.
-        listed_ids = {other.multipart for other in self._listing.multiparts(listed.key)}
-        return record.multipart in listed_ids
+        return self._listing.has_multipart(listed.key, record.multipart)
 
     def _find_record(self, id: UploadId) -> UploadRecord | None:
         """Return the record of the upload; None only if a listing proves that there is none."""
-        key = self._keys.info(id)
         try:
-            return InfoObject(self._bucket, key).read()
+            record = InfoObject(self._proof.bucket, self._keys.info(id)).read()
         except NotFound:
-            if self._listing.has_object(key):
-                raise StoreUnavailable("GetObject") from None
             return None
+        if record.info.id != id:
+            raise InvalidInfo("the record names another id (D-12)")
+        return record
 
 
 def _parse_id(key: str, prefix: str) -> UploadId | None:
@@ -334,3 +446,15 @@ def _detail(kind: ActionKind, info: UploadInfo) -> str:
     if kind is ActionKind.EXPIRED:
         return f"at {info.expires:%Y-%m-%d %H:%M}" if info.expires else ""
     return f"{info.length} bytes"
+
+
+def _describe(error: InvalidInfo) -> str:
+    """Return what is wrong with a record."""
+    cause = error.__cause__
+    reason = error.operation if cause is None else str(cause)
+    if isinstance(cause, TooLarge):
+        reason = f"it has more than {MAX_READ_SIZE} bytes"
+    elif isinstance(cause, KeyError | AttributeError | TypeError):
+        reason = "a field has the wrong type"
+    left = "it and what it names are left alone"
+    return f"the info object is no valid record: {reason[:MAX_REASON]}; {left}"

@@ -21,12 +21,12 @@ from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Store
 from tus_wsgi.operations.diagnostics import BucketAddress, diagnose
 from tus_wsgi.operations.listing import Listing
+from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import MAX_WORKERS, ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import LockerKind
 from tus_wsgi.settings.values import parse_duration
-from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.keys import Keys
 
@@ -34,8 +34,22 @@ _MEMORY_LOCKER = (
     "TUS_LOCKER: memory is for one process: stop the server, and sweep with another locker"
 )
 
+_UNKNOWN_ADVICE = (
+    "Unknown multipart uploads may be those of another deployment or program. A lifecycle rule "
+    "(AbortIncompleteMultipartUpload) removes them by age. If only this deployment uses the "
+    "prefix, run the sweep with --abort-unknown."
+)
 
-def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is_json: bool) -> int:
+
+def run(
+    *,
+    is_dry: bool,
+    min_age: str,
+    on_finish: str | None,
+    has_hook: bool,
+    abort_unknown: bool,
+    is_json: bool,
+) -> int:
     """Run the command. Print results as they come, and the progress if stderr is a terminal.
 
     Returns:
@@ -49,6 +63,7 @@ def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is
             hook=_load_hook(on_finish) if on_finish else None,
             has_hook=has_hook,
             is_dry=is_dry,
+            abort_unknown=abort_unknown,
         )
     except (ValueError, BotoCoreError) as error:
         click.echo(str(error), err=True)
@@ -61,12 +76,20 @@ def run(*, is_dry: bool, min_age: str, on_finish: str | None, has_hook: bool, is
     if is_json:
         click.echo(format_json(results, sweep.examined, is_dry=is_dry, settings=settings))
     else:
+        if any(result.kind is ActionKind.UNKNOWN for result in results):
+            click.echo(_UNKNOWN_ADVICE)
         click.echo(format_summary(results, sweep.examined, is_dry=is_dry))
     return 1 if any(result.kind is ActionKind.FAILED for result in results) else 0
 
 
 def make_sweep(
-    settings: Settings, *, min_age: float, hook: OnFinish | None, has_hook: bool, is_dry: bool
+    settings: Settings,
+    *,
+    min_age: float,
+    hook: OnFinish | None,
+    has_hook: bool,
+    is_dry: bool,
+    abort_unknown: bool,
 ) -> Sweep:
     """Create the sweep for the bucket in the settings.
 
@@ -77,6 +100,7 @@ def make_sweep(
         has_hook: whether the application has a hook. If it has one and `hook` is None, the server
             has to finish the full uploads.
         is_dry: see `SweepPolicy`.
+        abort_unknown: see `SweepPolicy`.
 
     Raises:
         ValueError: `hook` is given, and `has_hook` is False.
@@ -93,7 +117,7 @@ def make_sweep(
     return Sweep(
         store,
         make_locker(settings),
-        Bucket(client, settings.s3_bucket, has_checksums=mode is not ChecksumMode.OFF),
+        StrictBucket(client, settings.s3_bucket, has_checksums=mode is not ChecksumMode.OFF),
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         listing=Listing(client, settings.s3_bucket),
         policy=SweepPolicy(
@@ -102,6 +126,7 @@ def make_sweep(
             finisher=_make_finisher(settings, store, hook, has_hook=has_hook),
             max_size=settings.max_size or store.max_size,
             is_dry=is_dry,
+            abort_unknown=abort_unknown,
         ),
         on_progress=_show_progress,
     )

@@ -23,10 +23,10 @@ from tus_wsgi.domain.model import KIB, TIB, Final, Metadata, Partial, State, Upl
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
+from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.spool.spool import Spool
-from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.record import UploadRecord, encode
 from tus_wsgi.stores.s3.transfers import MAX_CALLS_IN_FLIGHT, map_concurrently
 
@@ -472,7 +472,7 @@ def sweep(uploads: ServiceClient, sandbox: S3Sandbox, max_size: int = TIB) -> di
     actions = Sweep(
         sandbox.store(),
         MemoryLocker(timeout=1.0),
-        Bucket(sandbox.admin, sandbox.bucket),
+        StrictBucket(sandbox.admin, sandbox.bucket),
         keys=sandbox.keys,
         listing=Listing(sandbox.admin, sandbox.bucket),
         policy=policy,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tus_wsgi.domain.errors import UploadNotFound
@@ -75,6 +77,12 @@ class S3Store:
     def max_size(self) -> int:
         """Bytes of the largest upload."""
         return self._limits.max_length
+
+    def with_bucket(self, bucket: Bucket) -> S3Store:
+        """Return a store of the same uploads that makes its S3 calls through `bucket`."""
+        store = copy.copy(self)
+        store._context = replace(self._context, bucket=bucket)  # noqa: SLF001 - of this class
+        return store
 
     def create(self, info: UploadInfo, *, record_now: bool) -> S3Upload:
         """Create an upload: its multipart upload if it needs one, and its record.
