@@ -29,6 +29,7 @@ from tus_wsgi.settings.settings import LockerKind
 from tus_wsgi.settings.values import parse_duration
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.store import S3Store
 
 _MEMORY_LOCKER = (
     "TUS_LOCKER: memory is for one process: stop the server, and sweep with another locker"
@@ -68,6 +69,11 @@ def run(
     except (ValueError, BotoCoreError) as error:
         click.echo(str(error), err=True)
         return 2
+    return _report(sweep, settings, is_dry=is_dry, is_json=is_json)
+
+
+def _report(sweep: Sweep, settings: Settings, *, is_dry: bool, is_json: bool) -> int:
+    """Run the sweep and print its results; return the exit code."""
     results: list[SweepResult] = []
     for result in sweep.run():
         results.append(result)
@@ -111,23 +117,28 @@ def make_sweep(
         raise ValueError("--on-finish and --no-hook exclude each other: use one of them")
     if settings.locker is LockerKind.MEMORY and not is_dry:
         raise SettingsError([_MEMORY_LOCKER])
+    store = make_store(settings)
+    policy = SweepPolicy(
+        now=datetime.now(UTC),
+        min_age=min_age,
+        finisher=_make_finisher(settings, store, hook, has_hook=has_hook),
+        max_size=settings.max_size or store.max_size,
+        is_dry=is_dry,
+        abort_unknown=abort_unknown,
+    )
+    return _build(settings, store, policy)
+
+
+def _build(settings: Settings, store: S3Store, policy: SweepPolicy) -> Sweep:
     mode = settings.s3_checksum
     client = make_client(endpoint=settings.s3_endpoint, parallel_parts=MAX_WORKERS, checksum=mode)
-    store = make_store(settings)
     return Sweep(
         store,
         make_locker(settings),
         StrictBucket(client, settings.s3_bucket, has_checksums=mode is not ChecksumMode.OFF),
         keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
         listing=Listing(client, settings.s3_bucket),
-        policy=SweepPolicy(
-            now=datetime.now(UTC),
-            min_age=min_age,
-            finisher=_make_finisher(settings, store, hook, has_hook=has_hook),
-            max_size=settings.max_size or store.max_size,
-            is_dry=is_dry,
-            abort_unknown=abort_unknown,
-        ),
+        policy=policy,
         on_progress=_show_progress,
     )
 
