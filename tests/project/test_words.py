@@ -20,9 +20,21 @@ INVERSIONS = r"\b(be it|be there|be they|of ours|it is worth|to one who|is (?:li
 
 PRIVATE_WORDS = (
     r"\b(workshop|quarantine|impatient|behind our back|memos?|splices?|north wing|south wing"
-    r"|the two wings|the roof|the house)\b"
+    r"|the two wings|the roof|the house|entrust|hogs|swarm|lapse[sd]?|prolong(?:s|ed)?)\b"
 )
 """Names that existed nowhere but here. docs/architecture.md has those that replaced them."""
+
+OLD_NAMES = (
+    r"\b(audience|telling|yard|HeldBody|ImpatientResponse|PacedSocket|TellingLocker"
+    r"|PATIENCE|LONGEST_\w+|MOST_[A-Z]\w+)\b"
+)
+"""Names that were replaced, in their own case: a classifier of PyPI has "Audience"."""
+
+WHAT = (
+    r"(?m)(?:^|[.!?:]\s+|\"\"\"|# |^\s*[-*|] )"
+    r"What (?:is|was|are|were)\s[^.?!]*?,\s(?:is|are|was|were)\b"
+)
+"""A sentence whose subject is a clause with "What"."""
 
 WHO = r"(?m)(?:^|[.!?:]\s+|\"\"\"|# |^\s*[-*|] )Who (?![^.\n]*\?)[a-z]"
 """A sentence whose subject is "Who". A question may begin with it."""
@@ -31,7 +43,9 @@ PATTERNS = {
     "pronoun": re.compile(PRONOUNS, re.IGNORECASE),
     "inversion": re.compile(INVERSIONS, re.IGNORECASE),
     "private word": re.compile(PRIVATE_WORDS, re.IGNORECASE),
+    "old name": re.compile(OLD_NAMES),
     "who": re.compile(WHO),
+    "what": re.compile(WHAT),
 }
 
 ALLOWED: dict[str, str] = {}
@@ -84,12 +98,24 @@ def test_there_are_at_most_five_exceptions() -> None:
         "# Who always has data is never waited for.",
         "Nothing follows. Who is silent is not reset.",
         "the object, be it whole or not",
+        "What is full, is finished.",
+        "an upload that lapses",
+        "class ImpatientResponse:",
+        "MOST_PARTS = 5",
     ],
 )
 def test_such_sentences_are_found(text: str) -> None:
     assert findings(text)
 
 
-@pytest.mark.parametrize("text", ["Who may upload? Everyone with the URL.", "the client who sends"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Who may upload? Everyone with the URL.",
+        "the client who sends",
+        "What is tested",
+        "Intended Audience :: Developers",
+    ],
+)
 def test_other_sentences_are_not(text: str) -> None:
     assert not findings(text)
