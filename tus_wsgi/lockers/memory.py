@@ -13,7 +13,7 @@ from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.queue import HeldLock, LockQueue, QueueEntry
 
 MAX_RECORDED_HOLDERS = 1024
-"""Locks whose last holder is recorded. The least recently held ones are evicted first."""
+"""Maximum locks whose last holder is recorded; the least recently held are evicted first."""
 
 
 class MemoryLocker:
@@ -44,7 +44,7 @@ class MemoryLocker:
             self._queue.leave(id, entry)
 
     def last_holder(self, id: UploadId) -> int:
-        """Return what the next holder sees as its previous holder."""
+        """Return what the next holder gets as `previous_holder`."""
         with self._mutex:
             if id not in self._holders:
                 self._record_holder(id)

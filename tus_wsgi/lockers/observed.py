@@ -1,4 +1,4 @@
-"""Lock events for observers, with the time that each request waited or held."""
+"""Lock events for observers, with the time that each request waited for or held a lock."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ class ObservedLocker:
                 self._on_event(LockReleased(id, time.monotonic() - acquired))
 
     def last_holder(self, id: UploadId) -> Hashable | None:
-        """Return what the next holder sees as its previous holder."""
+        """Return what the next holder gets as `previous_holder`."""
         return self._locker.last_holder(id)

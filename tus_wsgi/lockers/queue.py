@@ -23,7 +23,7 @@ class QueueEntry:
 
     Args:
         on_release_request: called when another request wants the lock. It is never called after the
-            release: by then it could interrupt the next request on the same connection.
+            release, because it could then interrupt the next request on the same connection.
 
     Attributes:
         ready: set when the entry is at the head of its queue.
@@ -53,11 +53,11 @@ class QueueEntry:
                 _log.exception("on_release_request raised")
 
     def mark_held(self) -> None:
-        """Note that this request holds the lock from now on."""
+        """Record that this request holds the lock from now on."""
         self._held = True
 
     def mark_released(self) -> None:
-        """Note that this request no longer holds the lock. No callback follows."""
+        """Record that this request no longer holds the lock. No callback follows."""
         with self._callback_mutex:
             self._held = False
 
@@ -100,11 +100,11 @@ class LockQueue:
         return len(self._queues)
 
     def wait(self, key: Hashable, entry: QueueEntry, *, timeout: float) -> None:
-        """Join the queue, ask the holder to release, and return when the entry is the head.
+        """Join the queue, ask the holder to release the lock, and wait until the entry is the head.
 
         Args:
             key: identifies the lock.
-            entry: a new entry. The caller must pass it to `leave`, whatever happens here.
+            entry: a new entry. The caller must pass it to `leave`, even if this call raises.
             timeout: seconds.
 
         Raises:
@@ -122,10 +122,10 @@ class LockQueue:
 
     @contextmanager
     def hold(self, key: Hashable, entry: QueueEntry) -> Iterator[None]:
-        """Hold the lock of `key` until the block ends. The entry is the head of its queue.
+        """Hold the lock of `key` until the block ends. The entry must be the head of its queue.
 
-        Entries that joined earlier could not ask this one to release the lock, because it did not
-        hold it yet. This makes up for that.
+        If other entries joined before the lock was held, their requests to release it had no
+        effect. So this method repeats the request.
         """
         try:
             with self._mutex:
@@ -140,7 +140,7 @@ class LockQueue:
     def leave(self, key: Hashable, entry: QueueEntry) -> None:
         """Remove the entry from any position of the queue, and admit the next head.
 
-        A waiter that times out at the moment of its admission passes the turn on by this call.
+        If a waiter times out just as it becomes the head, this call admits the next one.
         """
         with self._mutex:
             queue = self._queues.get(key)

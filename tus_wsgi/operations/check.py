@@ -36,7 +36,7 @@ MAX_CLOCK_SKEW = 300.0
 
 
 def run_checks(environ: Mapping[str, str]) -> list[CheckResult]:
-    """Run every check, in the order in which a server would need what they cover."""
+    """Run every check. The order is that in which a server needs what is checked."""
     try:
         settings = Settings.from_environ(environ)
     except SettingsError as error:

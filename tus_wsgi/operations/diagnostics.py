@@ -1,8 +1,7 @@
 """Explanations of S3 and boto3 errors for operators.
 
-Each explanation ends with the original message, because it may have more details (the policy that
-denies the request, the key that is disabled). It contains no secrets: neither boto3 nor S3 repeats
-them.
+Each explanation ends with the original message, which may have more details (the policy that denies
+the request, the key that is disabled). Neither boto3 nor S3 repeats secrets in its messages.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ class BucketAddress:
 
     Attributes:
         bucket: its name.
-        endpoint: the URL of the service; None for the default of boto3.
+        endpoint: the URL of the service; None for boto3's default.
     """
 
     bucket: str
@@ -118,7 +117,7 @@ class BucketAddress:
 
     @property
     def service(self) -> str:
-        """The service, by the URL in the settings if there is one."""
+        """The service as explanations name it: by the URL in the settings, if there is one."""
         return self.endpoint or "the endpoint of AWS"
 
 
@@ -157,7 +156,7 @@ def may_have_succeeded(error: BaseException) -> bool:
 
 
 def _find_cause(error: BaseException) -> BaseException:
-    """Return the error of boto3 (or a field that a response lacks) in the chain of causes."""
+    """Return boto3's error, or the KeyError of a missing field, in the chain of causes."""
     current: BaseException | None = error
     while current is not None:
         if isinstance(current, ClientError | BotoCoreError | KeyError):

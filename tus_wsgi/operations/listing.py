@@ -1,6 +1,6 @@
-"""The contents of a bucket. Only `tus-wsgi sweep` lists, because a server must not need to.
+"""List the contents of a bucket, for `tus-wsgi sweep`. A server never lists.
 
-Listing requires two permissions on the bucket that a server does not have: `s3:ListBucket` and
+Listing requires two permissions on the bucket that a server does not need: `s3:ListBucket` and
 `s3:ListBucketMultipartUploads`. It costs one call for each 1,000 entries.
 """
 
@@ -54,7 +54,7 @@ class Listing:
     """Lists the objects and the multipart uploads of a bucket.
 
     Args:
-        client: a client whose credentials may list.
+        client: a client whose credentials allow listing.
         bucket: the name of the bucket.
         page: entries per call, 1,000 at most.
     """
@@ -65,10 +65,10 @@ class Listing:
         self._page = page
 
     def objects(self, prefix: str) -> Iterator[ListedObject]:
-        """Yield the objects directly below `prefix`, without those below a further slash.
+        """Yield the objects whose keys start with `prefix` and have no slash after it.
 
         Raises:
-            StoreUnavailable: S3 did not answer, or the credentials must not list.
+            StoreUnavailable: S3 did not answer, or the credentials do not allow listing.
         """
         seen: set[str] = set()
         more: dict[str, Any] = {}
@@ -95,16 +95,16 @@ class Listing:
         """Return whether `key` exists. A listing proves absence; a 404 or 403 does not (D-07).
 
         Raises:
-            StoreUnavailable: S3 did not answer, or the credentials must not list.
+            StoreUnavailable: S3 did not answer, or the credentials do not allow listing.
         """
-        # Not every service sorts the keys, so the first one may be another with the same prefix.
+        # Not every service sorts the keys, so the first may be a longer key with this prefix.
         return any(listed.key == key for listed in self.objects(key))
 
     def has_multipart(self, key: str, multipart: str) -> bool:
         """Return whether this multipart upload is open.
 
         Raises:
-            StoreUnavailable: S3 did not answer, or the credentials must not list.
+            StoreUnavailable: S3 did not answer, or the credentials do not allow listing.
         """
         return any(
             (listed.key, listed.multipart) == (key, multipart) for listed in self.multiparts(key)
@@ -114,7 +114,7 @@ class Listing:
         """Yield the open multipart uploads whose keys start with `prefix`, in any order.
 
         Raises:
-            StoreUnavailable: S3 did not answer, or the credentials must not list.
+            StoreUnavailable: S3 did not answer, or the credentials do not allow listing.
         """
         seen: set[tuple[str, str]] = set()
         more: dict[str, Any] = {}
@@ -148,5 +148,5 @@ def _translate_errors(operation: str) -> Iterator[None]:
 
 
 def _require(page: Mapping[str, Any], field: str) -> None:
-    """Raise KeyError if a response has no bucket name. Such a response proves no absence."""
+    """Raise KeyError if a response lacks `field`. Such a response does not prove absence."""
     page[field]

@@ -1,7 +1,7 @@
-"""Tests a bucket with every call that uploads make, and removes what it writes.
+"""Test a bucket with every call that uploads make, and remove the objects that the test wrote.
 
 The calls use the same code as uploads. The objects are written below the prefixes of uploads, with
-unguessable names that identify them.
+unguessable names that start with `ID_PREFIX`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.keys import Keys
 
 ID_PREFIX = "tus-wsgi-check-"
-"""The prefix of a probe's ids. It cannot collide with an upload's id, which has 22 characters."""
+"""The prefix of a probe's ids. They cannot collide with an upload's id, which has 22 characters."""
 
 _CONTENT = b"written by tus-wsgi check, and removed by it\n"
 
 _NO_MULTIPART = "none"
-"""An UploadId that does not exist. A call with it shows too whether the operation is allowed."""
+"""An UploadId that does not exist. A call with it also shows whether the operation is allowed."""
 
 _OTHER_ETAG = '"0123456789abcdef0123456789abcdef"'
 
@@ -73,7 +73,7 @@ class Probe:
         bucket: the bucket.
         keys: the prefixes of uploads.
         token: random text that makes the names unguessable.
-        address: the bucket as explanations name it.
+        address: the bucket, for the explanations of failures.
     """
 
     def __init__(self, bucket: Bucket, keys: Keys, token: str, address: BucketAddress) -> None:
@@ -100,7 +100,7 @@ class Probe:
         results: list[CheckResult] = []
         denied: set[str] = set()
         for name, check in self._checks():
-            # Other permissions may still be granted, but any other failure affects every call.
+            # Skip the rest if the first check failed, unless because of a missing permission.
             if results and results[0].status is Status.FAILED and not denied:
                 results.append(CheckResult(name, Status.SKIPPED))
                 continue

@@ -1,4 +1,4 @@
-"""S3 calls for a sweep, which removes things and so must not take a failure for absence."""
+"""S3 calls for a sweep, which deletes data and so must not mistake a failure for absence."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from tus_wsgi.domain.parts import Part
     from tus_wsgi.operations.listing import Listing
 
-_ABSENT = frozenset({"NoSuchKey", "NoSuchUpload"})
+_NOT_FOUND_CODES = frozenset({"NoSuchKey", "NoSuchUpload"})
 _ADVICE = "check TUS_S3_ENDPOINT, and the proxies in front of the service"
 
 IS_LISTED = f"not found, although the bucket's listing has it: {_ADVICE}"
 """The reason if a response contradicts the listing."""
 
-_OF_OBJECTS = frozenset({"GetObject", "HeadObject", "DeleteObject"})
+_OBJECT_OPERATIONS = frozenset({"GetObject", "HeadObject", "DeleteObject"})
 
 
 class UnprovenAbsence(StoreUnavailable):
     """A response says "not found", but does not prove it.
 
     Attributes:
-        reason: what is wrong with it, and what to do.
+        reason: what is wrong with the response, and what to do.
     """
 
     def __init__(self, operation: str, reason: str, *, key: str) -> None:
@@ -43,7 +43,7 @@ class StrictBucket(Bucket):
     """A bucket in which only S3's own error document, or a listing, proves absence.
 
     A server may lack `s3:ListBucket`, so a `Bucket` accepts some responses that only suggest that
-    an object does not exist. A sweep may list, so it needs no such guess (D-07, D-08):
+    an object does not exist. A sweep has that permission, so it need not guess (D-07, D-08):
 
     - a 403 is a missing permission;
     - a 404 without S3's error document comes from another program. A response to HEAD has no
@@ -80,7 +80,7 @@ class StrictBucket(Bucket):
             return super().head(key)
 
     def delete(self, key: str) -> None:
-        """Delete the object; it may not exist, if that is proved (D-13)."""
+        """Delete the object. If it is missing, its absence must be proved (D-13)."""
         operation = "DeleteObject"
         with (
             suppress(NotFound),
@@ -90,7 +90,7 @@ class StrictBucket(Bucket):
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def abort(self, key: str, multipart: str) -> None:
-        """Abort the multipart upload; it may not exist, if that is proved (D-13)."""
+        """Abort the multipart upload. If it is missing, its absence must be proved (D-13)."""
         operation = "AbortMultipartUpload"
         with (
             suppress(NotFound),
@@ -104,7 +104,7 @@ class StrictBucket(Bucket):
 
         Raises:
             NotFound: the multipart upload does not exist.
-            StoreUnavailable: S3 did not answer, or did not prove that it does not exist.
+            StoreUnavailable: S3 did not answer, or did not prove that the upload does not exist.
         """
         with self._require_proof("ListParts", key):
             return super().list_parts(key, multipart)
@@ -118,7 +118,7 @@ class StrictBucket(Bucket):
             if cause is not None:
                 self._check_response(operation, key, cause)
             if (
-                operation in _OF_OBJECTS
+                operation in _OBJECT_OPERATIONS
                 and self._listing is not None
                 and self._listing.has_object(key)
             ):
@@ -129,7 +129,7 @@ class StrictBucket(Bucket):
         response = classify_error(cause)
         if response.kind is AwsErrorKind.FORBIDDEN:
             raise Forbidden(operation, response.message, key=key) from cause
-        if operation != "HeadObject" and response.code not in _ABSENT:
+        if operation != "HeadObject" and response.code not in _NOT_FOUND_CODES:
             reason = f"HTTP status {response.status} without the error document of S3"
             raise UnprovenAbsence(operation, f"{reason}: {_ADVICE}", key=key) from cause
 

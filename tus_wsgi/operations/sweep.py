@@ -1,23 +1,24 @@
-"""Finishes full uploads, and removes what abandoned uploads leave in the bucket.
+"""Finish full uploads, and remove the remains of abandoned uploads from the bucket.
 
 A sweep removes
 
 - an expired upload: its multipart uploads, its tail and its info object;
-- an orphaned multipart upload: the info object of the upload with this key exists, and names
+- an orphaned multipart upload: the info object of the upload with this key exists, but names
   another multipart upload or none;
-- an orphaned tail, which belongs to no unfinished upload, if an upload has written it.
+- an orphaned tail: an upload wrote the tail, but no unfinished upload needs it.
 
-Orphans must be old enough. A multipart upload **without an info object** may belong to another
-deployment or another program, because its key proves nothing (D-12). S3 shows neither its creator
-nor its metadata. It is reported, and only aborted if the operator says so (`abort_unknown`).
+Orphans must have a minimum age (`SweepPolicy.min_age`). A multipart upload **without an info
+object** may belong to another deployment or another program, because its key proves nothing (D-12),
+and S3 shows neither its creator nor its metadata. Such a multipart upload is reported, and only
+aborted if the operator allows that (`abort_unknown`).
 
 A sweep assembles the object of a full upload. It **never touches the object of a finished upload**,
-nor anything else: a data object that no info object names may be the only copy of a file.
+nor any other data object: even one that no info object names may be the only copy of a file.
 
-Only a listing proves that an object does not exist (D-07, D-08; see `strict_bucket.py`). Any other
-response is a failure of the upload, which is reported and left alone. Every change happens under
-the lock of the upload, after a second examination (D-10). An upload without a due action is not
-locked, because that would interrupt a client that is sending.
+Only a listing proves that an object does not exist (D-07, D-08; see `strict_bucket.py`). If that
+proof is missing, the upload is reported as failed and not changed. Every change happens under the
+lock of the upload, after a second examination (D-10). An upload without a due action is not locked,
+because that would interrupt a client that is sending.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ PROGRESS_INTERVAL = 1000
 """Entries between two calls of `on_progress`."""
 
 MAX_REASON = 200
-"""Characters of the reason for which a record is not valid. It may quote the record."""
+"""Maximum characters of the reason why a record is invalid, which may quote the record."""
 
 # An id is the URL-safe Base64 of `ID_BITS` random bits. Uploads of tusd have other ids, and tusd
 # has to clean up after them.
@@ -79,7 +80,7 @@ class ActionKind(StrEnum):
     ABORTED = "aborted"
     REMOVED = "removed"
     UNKNOWN = "unknown"
-    """Nothing, because no record of this deployment tells whose multipart upload it is."""
+    """Nothing, because no record here shows which program created the multipart upload."""
     IN_USE = "in use"
     """Nothing, because a request holds the lock. The next sweep tries again."""
     FAILED = "failed"
@@ -173,7 +174,7 @@ class Sweep:
         on_progress: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._locker = locker
-        # Most uploads are in progress, so the first examination does without listings.
+        # Most uploads are in progress, so the first examination saves the cost of listing.
         self._preview = _View(store, bucket)
         self._proof = _View(store, bucket.with_listing(listing))
         self._keys = keys
@@ -185,7 +186,7 @@ class Sweep:
     def run(self) -> Iterator[SweepResult]:
         """Run the sweep, and yield the result of each action."""
         with ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="tus-sweep") as executor:
-            # Uploads come first, because an expired upload includes its multipart upload.
+            # Uploads come first: removing an expired upload also aborts its multipart upload.
             for entries in (self._objects(), self._multiparts()):
                 try:
                     while batch := list(itertools.islice(entries, PROGRESS_INTERVAL)):
@@ -254,7 +255,7 @@ class Sweep:
         return SweepResult(kind, id, _detail(kind, record.info))
 
     def _examine(self, id: UploadId) -> ActionKind | None:
-        """Take the action that is due, if there is one; return it."""
+        """Return the action that is due, if any, after taking it. A dry run only returns it."""
         if self._policy.is_dry:
             return self._due_action(self._proof, self._proof.store.open(id))
         kind = self._due_action(self._preview, self._preview.store.open(id))
@@ -266,7 +267,7 @@ class Sweep:
         return kind
 
     def _id_of_info(self, key: str) -> str | None:
-        """Return the id in the key; None if no upload has it."""
+        """Return the id in the key; None if it is not the id of an upload."""
         name = key.removeprefix(self._keys.info_prefix).removesuffix(".info")
         try:
             return parse_upload_id(name)
@@ -280,7 +281,7 @@ class Sweep:
             return False
 
     def _due_action(self, view: _View, upload: S3Upload) -> ActionKind | None:
-        """Return the action that is due. Without the lock, it must be determined again under it."""
+        """Return the action that is due. It is only certain if the caller holds the lock."""
         if not upload.storage["Key"].startswith(self._keys.data_prefix):
             raise InvalidInfo("the record names a key outside the object prefix (D-12)")
         now = self._policy.now
@@ -290,7 +291,7 @@ class Sweep:
             with suppress(InvalidPartial):
                 upload.load_offset()
         except UploadGone:
-            # A completion under way may look the same for minutes.
+            # A completion in progress may look the same for minutes.
             now -= timedelta(seconds=self._policy.min_age)
             self._check_gone(upload)
         info = upload.info
@@ -311,7 +312,7 @@ class Sweep:
         """Check that the multipart upload in the record is not listed.
 
         Raises:
-            StoreUnavailable: it is, although ListParts did not find it.
+            StoreUnavailable: it is listed, although ListParts did not find it.
         """
         record, key = self._find_record(upload.info.id), upload.storage["Key"]
         if record is None or record.multipart is None:
@@ -322,8 +323,8 @@ class Sweep:
     def _check_no_object(self, view: _View, upload: S3Upload) -> None:
         """Check that an expired upload has no data object, which `terminate` would delete.
 
-        Some services list parts, or some of them, even after the completion. So an upload that
-        looks unfinished may be a complete file.
+        Some services still list all or some parts after the completion. So an upload that looks
+        unfinished may be a complete file.
 
         Raises:
             StoreUnavailable: there is an object.
@@ -347,10 +348,10 @@ class Sweep:
             upload.assemble(lock.assert_held)
 
     def _abort_multiparts(self, upload: S3Upload, lock: Lock) -> None:
-        """Abort every multipart upload of an expired upload, while its record proves whose it is.
+        """Abort an expired upload's multipart uploads that its record does not name.
 
-        The record names at most one of them. Only a key that contains the random id is certain to
-        belong to this upload alone.
+        This needs the record, so `terminate` comes later. Only a key that contains the random id is
+        certain to belong to this upload alone.
         """
         key = self._keys.data(upload.info.id)
         record = self._find_record(upload.info.id)
@@ -412,7 +413,7 @@ class Sweep:
         return ActionKind.ABORTED if self._is_orphaned(listed, record) else None
 
     def _is_orphaned(self, listed: ListedMultipart, record: UploadRecord) -> bool:
-        """Return whether the multipart upload belongs to this upload, which does not use it."""
+        """Return whether the multipart upload belongs to the record's upload, but is unused."""
         # A record without a plan is tusd's (D-12).
         if record.plan is None or (record.key or listed.key) != listed.key:
             return False
@@ -420,8 +421,8 @@ class Sweep:
             return False
         if record.info.is_finished or record.multipart is None:
             return True
-        # The multipart upload in the record must be listed too. Otherwise the service may list
-        # it under another UploadId, and this may be that one.
+        # The multipart upload in the record must be listed too. Otherwise `listed` may be that
+        # upload, if the service lists it under another UploadId.
         return self._listing.has_multipart(listed.key, record.multipart)
 
     def _find_record(self, id: UploadId) -> UploadRecord | None:
@@ -456,5 +457,5 @@ def _describe(error: InvalidInfo) -> str:
         reason = f"it has more than {MAX_READ_SIZE} bytes"
     elif isinstance(cause, KeyError | AttributeError | TypeError):
         reason = "a field has the wrong type"
-    left = "it and what it names are left alone"
-    return f"the info object is no valid record: {reason[:MAX_REASON]}; {left}"
+    effect = "nothing of this upload was changed"
+    return f"the info object is not a valid record: {reason[:MAX_REASON]}; {effect}"

@@ -1,4 +1,4 @@
-"""`tus-wsgi sweep`: runs a sweep with the settings of the server, and prints its results."""
+"""`tus-wsgi sweep`: run a sweep with the settings of the server, and print its results."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ def make_sweep(
         min_age: see `SweepPolicy`.
         hook: the `on_finish` hook of the application.
         has_hook: whether the application has a hook. If it has one and `hook` is None, the server
-            has to finish the full uploads.
+            must finish the full uploads.
         is_dry: see `SweepPolicy`.
         abort_unknown: see `SweepPolicy`.
 
     Raises:
         ValueError: `hook` is given, and `has_hook` is False.
-        SettingsError: another process cannot see the locks of the server.
+        SettingsError: `TUS_LOCKER` is `memory`, so the sweep cannot see the server's locks.
         InvalidLockDirectory, LockerUnsupported: the locker cannot be used.
     """
     if hook is not None and not has_hook:

@@ -1,6 +1,6 @@
-"""Store uploads in the memory of this process, for tests. It is the shortest store to read first.
+"""Store uploads in the memory of this process, for tests. To learn how stores work, start here.
 
-Uploads do not survive the process, and memory is not bounded: do not use it for real uploads.
+Uploads are lost when the process ends, and memory use is unbounded: do not use it in production.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MemoryStore:
     """A store in a dictionary. It implements `tus_wsgi.domain.interfaces.Store`.
 
     Args:
-        max_size: bytes of the largest upload.
+        max_size: the maximum size of an upload in bytes.
     """
 
     def __init__(self, max_size: int = 64 * MIB) -> None:
@@ -36,11 +36,11 @@ class MemoryStore:
 
     @property
     def max_size(self) -> int:
-        """Bytes of the largest upload."""
+        """The maximum size of an upload in bytes."""
         return self._max_size
 
     def create(self, info: UploadInfo, *, record_now: bool) -> MemoryUpload:
-        """Create an upload. It exists at once, except a final upload without `record_now`.
+        """Create an upload. A final upload without `record_now` can be opened after `assemble`.
 
         Raises:
             UploadTooLarge: the length exceeds `max_size`.
@@ -82,7 +82,7 @@ class MemoryUpload:
 
     @property
     def info(self) -> UploadInfo:
-        """The upload's facts."""
+        """The upload's info."""
         return replace(self._stored.info, offset=len(self._stored.content))
 
     @property
@@ -161,17 +161,17 @@ class MemoryUpload:
 class MemoryFinalUpload(MemoryUpload):
     """A final upload in a dictionary. `assemble` copies the bytes of its partial uploads."""
 
-    _available = 0
+    _finished_size = 0
 
     @property
     def info(self) -> UploadInfo:
-        """The upload's facts. Before `assemble`, the offset counts the finished partial uploads."""
+        """The upload's info. Before `assemble`, the offset counts the finished partial uploads."""
         if self._stored.info.state is State.RECEIVING:
-            return replace(self._stored.info, offset=self._available)
+            return replace(self._stored.info, offset=self._finished_size)
         return super().info
 
     def load_offset(self) -> None:
-        """Add up the lengths of its partial uploads.
+        """Add up the lengths of the partial uploads.
 
         Raises:
             InvalidPartial: a partial upload does not exist, or is not a partial upload.
@@ -180,11 +180,11 @@ class MemoryFinalUpload(MemoryUpload):
             infos = [partial.info for partial in self._partials()]
             lengths = [info.length for info in infos if info.length is not None]
             length = sum(lengths) if len(lengths) == len(infos) else None
-            self._available = sum(info.length or 0 for info in infos if info.is_finished)
+            self._finished_size = sum(info.length or 0 for info in infos if info.is_finished)
             self._stored.info = replace(self._stored.info, length=length)
 
     def assemble(self, assert_held: AssertHeld) -> bool:
-        """Concatenate the bytes of its partial uploads."""
+        """Concatenate the bytes of the partial uploads."""
         if self._stored.info.state is State.RECEIVING:
             contents = [partial.content for partial in self._partials()]
             self._stored.content = bytearray(b"".join(contents))
@@ -221,7 +221,7 @@ class MemoryContent:
 
     @property
     def modified(self) -> datetime:
-        """A constant date: the store keeps none."""
+        """A constant date: the store does not record dates."""
         return datetime(2000, 1, 1, tzinfo=UTC)
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
@@ -230,4 +230,4 @@ class MemoryContent:
             yield self._content[begin : min(begin + CHUNK_SIZE, stop)]
 
     def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> None:
-        """Return None: no other process can read the content."""
+        """Return None: the content is only in the memory of this process."""

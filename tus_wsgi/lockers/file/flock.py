@@ -15,9 +15,9 @@ from tus_wsgi.lockers.file.ofd import open_directory
 class FlockLocks:
     """`AdvisoryLocks` by flock(2). Each lock has a file that exists as long as the lock is held.
 
-    Only the holder removes the file. Another process may have opened it before, and lock it after
-    the removal, when there is no file of that name or a new one. So a lock counts only if the
-    locked file is still the file of that name.
+    Only the holder removes the file. Another process may have opened the file before the removal
+    and lock it afterwards, when a new file or none has that name. So a lock counts only if the
+    locked file still has its name.
 
     A killed process leaves the files of its locks behind. They are empty and have no effect.
 
@@ -29,7 +29,7 @@ class FlockLocks:
         self._directory = open_directory(directory)
         self._held: dict[int, int] = {}  # descriptors by lock id
         self._finalizer = weakref.finalize(self, _close, self._directory, self._held)
-        # At exit the kernel closes the files: threads may still use the locks until then.
+        # Not at exit: threads may still use the locks until the kernel closes the files.
         self._finalizer.atexit = False
 
     def try_acquire(self, lock_id: int) -> bool:
@@ -74,7 +74,7 @@ class FlockLocks:
             os.close(fd)
 
     def held_by_others(self, lock_ids: Collection[int]) -> set[int]:
-        """Return those of `lock_ids` that other processes hold."""
+        """Return the ids in `lock_ids` whose locks other processes hold."""
         # A file exists while its lock is held, so listing the directory excludes most ids.
         files = set(os.listdir(self._directory))  # noqa: PTH208 - of a descriptor
         return {
@@ -84,7 +84,8 @@ class FlockLocks:
         }
 
     def _is_held(self, lock_id: int) -> bool:
-        # flock has no query, only an attempt. A process that wants the lock right now retries.
+        # flock(2) cannot query a lock, only try to acquire it. If another process fails to acquire
+        # the lock because of that, it retries.
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open(_file_name(lock_id), flags, dir_fd=self._directory)
@@ -99,7 +100,7 @@ class FlockLocks:
         return False
 
     def close(self) -> None:
-        """Release all locks. In the child of a fork, close the descriptors of the parent."""
+        """Release all locks. In the child of a fork, only close the inherited descriptors."""
         self._finalizer()
 
 

@@ -1,9 +1,9 @@
 """A file with the last holder of each lock, shared by all processes of a host.
 
-Each holder writes a random value of its own when it acquires the lock, into a slot that follows
-from the lock's id. A process that finds its own value there knows that no other request has held
-the lock since. Locks may share a slot: then one overwrites the other's holder, and a request reads
-the store although its cache is up to date.
+Each holder writes a random value of its own when it acquires the lock, into a slot that depends on
+the lock's id. A process that finds its own value there knows that no other request has held the
+lock since. Two locks may share a slot and overwrite each other's holders; then a request reads the
+store although its cache is up to date.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from tus_wsgi.lockers.file.ofd import InvalidLockDirectory, open_directory
 
 HOLDER_SIZE = 8
-"""Bytes of a recorded holder. They are random."""
+"""Random bytes that identify a holder."""
 
 SLOTS = 2**16
-"""The file has 512 KiB."""
+"""Slots in the file, which has 512 KiB."""
 
 
 class HolderFile:
@@ -54,8 +54,8 @@ class HolderFile:
         """Record a new holder of the lock, and return the previous one and the new one.
 
         Raises:
-            OSError: the new holder cannot be written. The upload must not be changed then, because
-                the previous holder would not notice the change.
+            OSError: the new holder cannot be written. In this case the upload must not be changed,
+                because the previous holder would not notice the change.
         """
         previous, holder = self.read(lock_id), secrets.token_bytes(HOLDER_SIZE)
         written = os.pwrite(self._fd, holder, _offset(lock_id))

@@ -1,16 +1,16 @@
 """Locks for all processes of one host: the default locker.
 
-Each upload has two locks of the kernel:
+Each upload has two kernel locks:
 
 - the **upload lock** (its `lock_id`): its holder may change the upload;
 - the **waiter lock** (its `waiter_id`): the next request holds it until it gets the upload lock.
   The holder checks the waiter locks of all its uploads every 100 ms. If another process holds one,
   that is the request to release the upload lock.
 
-Every request acquires the waiter lock before the upload lock. Otherwise a busy process would always
-be faster than the process that waits its turn. The kernel releases both locks when a process dies,
-so no lock is ever stale and nothing needs cleaning up. No call here blocks: to wait is to sleep
-briefly and try again, because under gevent a blocking call stops all requests of the worker.
+Every request acquires the waiter lock before the upload lock. Otherwise a busy process could keep
+acquiring the upload lock before a waiting process does. The kernel releases both locks when a
+process dies, so no lock is ever stale and nothing needs cleaning up. No call here blocks: waiters
+sleep briefly and try again, because under gevent a blocking call stops all requests of the worker.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class FileLocker:
             process.queue.leave(lock_id, entry)
 
     def last_holder(self, id: UploadId) -> bytes | None:
-        """Return what the next holder sees as its previous holder."""
+        """Return what the next holder gets as `previous_holder`."""
         return self._process.last_holder(lock_id_of(id))
 
     def reset(self) -> None:
@@ -268,7 +268,7 @@ class _Watcher:
         try:
             waited_for = [entries[id] for id in self._locks.held_by_others(entries)]
         except OSError:
-            # The thread must go on, or no lock of this process would ever be requested again.
+            # The thread must continue, or all later release requests to this process would be lost.
             _log.exception("cannot check whether other processes wait for uploads")
             return requested
         due = {e for e in waited_for if now - requested.get(e, -math.inf) >= REPEAT_INTERVAL}

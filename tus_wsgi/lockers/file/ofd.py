@@ -23,8 +23,8 @@ ID_LIMIT = 2**62
 """Ids of locks are integers from 0 to this, exclusive."""
 
 FILE_COUNT = 16
-"""Lock files. The kernel walks through all locks of a file for each call, so one file would be
-enough for some thousand uploads at a time; see the table in docs/locks.md."""
+"""Number of lock files. The kernel walks through all locks of a file in each call, so one file
+would only suffice for a few thousand uploads at a time; see the table in docs/locks.md."""
 
 
 class InvalidLockDirectory(ValueError):
@@ -50,10 +50,10 @@ class AdvisoryLocks(Protocol):
         """Release a lock. If it is not held, or after `close`, do nothing."""
 
     def held_by_others(self, lock_ids: Collection[int]) -> set[int]:
-        """Return those of `lock_ids` that other processes hold."""
+        """Return the ids in `lock_ids` whose locks other processes hold."""
 
     def close(self) -> None:
-        """Release all locks. In the child of a fork, close the descriptors of the parent."""
+        """Release all locks. In the child of a fork, only close the inherited descriptors."""
 
 
 OpenLocks = Callable[[Path], AdvisoryLocks]
@@ -82,8 +82,8 @@ def open_directory(directory: Path) -> int:
         raise
     # systemd removes files from temporary directories that were not touched for ten days, and lock
     # files are never touched. It skips directories with a BSD lock on them:
-    # https://systemd.io/TEMPORARY_DIRECTORIES/. Without the file, workers that start later would
-    # create another one, and not see the locks of the earlier workers.
+    # https://systemd.io/TEMPORARY_DIRECTORIES/. If a lock file were removed, workers that start
+    # later would create a new one, and not see the locks of the earlier workers.
     with suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return fd
@@ -100,7 +100,7 @@ def _check_directory(directory: Path, status: os.stat_result) -> None:
 
 
 def probe(open_locks: OpenLocks, directory: Path) -> None:
-    """Check that locks exclude each other on this file system; some file systems ignore them.
+    """Check that locks exclude each other on this file system; some file systems ignore locks.
 
     Raises:
         InvalidLockDirectory: locks do not work in `directory`.
@@ -122,11 +122,11 @@ def probe(open_locks: OpenLocks, directory: Path) -> None:
         reason = f"expected a directory where locks work ({error.strerror})"
         raise InvalidLockDirectory(directory, reason) from error
     if not works:
-        raise InvalidLockDirectory(directory, "expected a file system where locks exclude")
+        raise InvalidLockDirectory(directory, "expected a file system where locks work")
 
 
 # `struct flock` of Linux: l_type, l_whence, l_start, l_len, l_pid, all with the compiler's own
-# alignment. "0q" pads the end to that of an off_t.
+# alignment. "0q" pads the end to the alignment of off_t.
 _FLOCK = struct.Struct("hhqqi0q")
 
 
@@ -156,7 +156,7 @@ class OfdLocks:
             raise
         self._fds = fds[1:]
         self._finalizer = weakref.finalize(self, _close, *fds)
-        # At exit the kernel closes the files: threads may still use the locks until then.
+        # Not at exit: threads may still use the locks until the kernel closes the files.
         self._finalizer.atexit = False
 
     def try_acquire(self, lock_id: int) -> bool:
@@ -177,14 +177,14 @@ class OfdLocks:
         return fcntl.fcntl(self._fds[lock_id % FILE_COUNT], command, flock)
 
     def held_by_others(self, lock_ids: Collection[int]) -> set[int]:
-        """Return those of `lock_ids` that other processes hold."""
+        """Return the ids in `lock_ids` whose locks other processes hold."""
         by_file: dict[int, list[int]] = {}
         for lock_id in sorted(lock_ids):
             by_file.setdefault(lock_id % FILE_COUNT, []).append(lock_id)
         return {lock_id for ids in by_file.values() for lock_id in self._held_in_file(ids)}
 
     def _held_in_file(self, lock_ids: Sequence[int]) -> Iterator[int]:
-        """Yield those of the sorted ids, all of one file, that other processes hold.
+        """Yield the ids whose locks other processes hold. The ids are sorted, and all of one file.
 
         The first call covers the whole range, and in most cases it is the only one. If the kernel
         reports a lock, the ids on either side of it are checked next.
@@ -202,9 +202,9 @@ class OfdLocks:
                 todo += [(begin, left), (right, end)]
 
     def _held_between(self, start: int, stop: int) -> range | None:
-        """Return a range that another process holds from `start` on and before `stop`, if any.
+        """Return a range of ids between `start` and `stop` that another process has locked, if any.
 
-        The kernel does not report the locks of the description that the call is made on.
+        The kernel does not report the locks of this instance's own file description.
         """
         request = _flock(fcntl.F_WRLCK, start, stop - start)
         kind, _, first, length, _ = _FLOCK.unpack(self._call(fcntl.F_OFD_GETLK, request, start))
@@ -213,7 +213,7 @@ class OfdLocks:
         return range(first, first + length if length else stop)  # 0: up to the end of the file
 
     def close(self) -> None:
-        """Release all locks. In the child of a fork, close the descriptors of the parent."""
+        """Release all locks. In the child of a fork, only close the inherited descriptors."""
         self._finalizer()
 
 

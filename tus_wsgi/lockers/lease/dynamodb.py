@@ -11,7 +11,8 @@
 | `expires` | N    | Unix time after which DynamoDB may remove the item          |                 |
 
 Permissions: `dynamodb:UpdateItem` on the table. The response to a failed condition contains the
-item, so no call only reads. Costs: one write request unit per call, including failed conditions.
+item, so no separate reads are needed. Costs: one write request unit per call, including failed
+conditions.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ CALL_TIMEOUT = 1.5
 that a missed heartbeat leaves of a lease are enough for two attempts."""
 
 CONNECTIONS = 64
-"""Each request makes one call at a time."""
+"""Size of the connection pool. Each request makes one call at a time."""
 
 RETENTION = 7 * 24 * 3600
 """Seconds for which an item is kept after its last write. Clocks may be wrong by days, and a lock
@@ -56,7 +57,7 @@ class DynamoDBRecords:
     """`LeaseRecords` in a table. boto3 supplies credentials, region and endpoint.
 
     Args:
-        table: its name.
+        table: the name of the table.
 
     Raises:
         LockerUnsupported: no region is configured.
@@ -79,7 +80,7 @@ class DynamoDBRecords:
 
     @property
     def keeps_fences(self) -> bool:
-        """True: a fence is kept until its item expires, long after every cached upload."""
+        """True: a fence is kept until its item expires, long after cached uploads are evicted."""
         return True
 
     def check(self) -> None:

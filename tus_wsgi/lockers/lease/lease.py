@@ -91,12 +91,12 @@ class Lease:
 
     @property
     def holder(self) -> int | None:
-        """The fence, if the service keeps fences after a release."""
+        """The fence; None if the service does not keep fences after a release."""
         return self.fence if self._records.keeps_fences else None
 
     @property
     def previous_holder(self) -> int | None:
-        """The fence of the previous holder."""
+        """The fence of the previous holder; None if the service does not keep fences."""
         return self.fence - 1 if self._records.keeps_fences else None
 
     def assert_held(self) -> None:
@@ -187,8 +187,8 @@ class Lease:
         )
         try:
             sent_at = uptime()
-            # Set before the call: whatever interrupts it, even the exception of a killed greenlet,
-            # this request may hold the lock afterwards.
+            # Set before the call: if an exception interrupts the call, even that of a killed
+            # greenlet, this request may hold the lock nevertheless.
             if self._unknown_since is None:
                 self._unknown_since = sent_at
             found = self._records.try_acquire(self._name, claim)
@@ -221,7 +221,7 @@ class Lease:
             raise LockerUnavailable(error.operation) from error
         seen = monitor.seen
         if seen is not None and seen.holder and monitor.unchanged_for > 2 * self._timing.heartbeat:
-            # The holder seems dead, and the client will retry, perhaps on another host.
+            # The holder seems dead. Share what is known: the client may retry on another host.
             try:
                 self._records.request_release(
                     self._name,
@@ -239,7 +239,7 @@ class Lease:
         """Release the lock if this request holds it or may hold it.
 
         Returns:
-            whether that is done; False if the caller must call this again.
+            whether the release is complete; False if the caller must call this again.
         """
         with self._mutex:
             self._has_ended = True
@@ -256,7 +256,7 @@ class Lease:
             return True
         except OutcomeUnknown as error:
             _log.info("a lock was not released, and will be retried: %s", error)
-            # After that, other processes see the lease expire.
+            # After `until`, the lease has expired, so that no further attempt is needed.
             return uptime() >= until
         return True
 

@@ -1,7 +1,7 @@
 """Locks for any number of hosts: leases in a service with conditional writes.
 
-A lock is a record. Its holder writes a *heartbeat* to the record again and again, each time with a
-new id. If the id does not change for a whole lease, the holder is dead. The rules:
+A lock is a record. Its holder regularly writes a *heartbeat* to the record, each with a new id. If
+the id does not change for a whole lease, the holder is considered dead. The rules:
 
 - **Clocks are never compared.** A waiter measures on its own monotonic clock how long the heartbeat
   has not changed, and a holder measures how long ago it sent its last confirmed heartbeat. A waiter
@@ -9,12 +9,13 @@ new id. If the id does not change for a whole lease, the holder is dead. The rul
 - **Every write is conditional**: a holder's write on its token, which belongs to one request, and a
   waiter's write on the heartbeat that it has observed. So a write that arrives late changes
   nothing, and a write whose response was lost is recognized by its token.
-- **A holder stops before others may take over.** It counts from the moment when it sent its last
-  heartbeat, other processes from a later moment, with `LeaseTiming.margin` in between. Only a
-  holder that is stopped within a write can be late; the rules of the store cover that case.
+- **A holder stops before others may take over.** The holder counts from the moment when it sent its
+  last heartbeat, and stops `LeaseTiming.margin` before the lease ends. Waiters count from a later
+  moment, when the heartbeat was first observed. Only a holder that is suspended during a write can
+  be late; the rules of the store cover that case.
 - **A release request** is the id of the next waiter in the record. The holder reads it in the
-  response to its next heartbeat. When the lock is released it is reserved for that waiter for a
-  moment. Otherwise a busy process would always be faster.
+  response to its next heartbeat. A released lock is reserved for that waiter for a moment.
+  Otherwise a busy process could acquire it again before the waiter does.
 
 The service is a `LeaseRecords`: `tus_wsgi.lockers.lease.dynamodb` or `tus_wsgi.lockers.lease.s3`.
 """
@@ -75,7 +76,7 @@ class LeaseLocker:
         try:
             self._process.records()
         except LockerUnavailable as error:
-            # The worker starts nevertheless: the service may answer by the first request.
+            # The worker starts nevertheless: the service may answer when the first request comes.
             _log.warning(
                 "the lock service did not answer the check at the start: %s",
                 error.__cause__ or error,
@@ -110,7 +111,7 @@ class LeaseLocker:
             process.queue.leave(id, entry)
 
     def last_holder(self, id: UploadId) -> int | None:  # noqa: ARG002 - a new upload has no record
-        """Return what the first holder of a new upload's lock sees as its previous holder."""
+        """Return what the first holder of a new upload's lock gets as `previous_holder`."""
         return self._process.last_holder()
 
     def reset(self) -> None:
@@ -139,7 +140,7 @@ class _Process:
         self._records: LeaseRecords | None = None
 
     def last_holder(self) -> int | None:
-        """Return the fence before the first one; None if fences are not kept or that is unknown."""
+        """Return 0, the fence before the first; None if the service keeps no fences or fails."""
         try:
             return 0 if self.records().keeps_fences else None
         except LockerUnavailable:

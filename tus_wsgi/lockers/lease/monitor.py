@@ -18,12 +18,12 @@ class LeaseMonitor:
     """The record of one lock as a waiter has observed it, and for how long it has not changed.
 
     Args:
-        waiter_id: the waiter's.
+        waiter_id: identifies the process of the waiter.
         timing: the intervals of the protocol.
 
     Attributes:
         seen: the record as it was last observed; None before the first observation.
-        unchanged_for: seconds for which its heartbeat has not changed, at least.
+        unchanged_for: seconds for which the heartbeat has not changed, at least.
         holder_expired: whether the last call of `has_expired` found an expired holder.
     """
 
@@ -37,7 +37,7 @@ class LeaseMonitor:
         self._must_observe = True
 
     def observe(self, record: LeaseRecord, now: float) -> None:
-        """Note the state that the service reported, at `now` or before."""
+        """Process the state that the service reported, at `now` or shortly before."""
         if self.seen is None or self.seen.heartbeat_id != record.heartbeat_id:
             self.unchanged_for = record.unchanged_for
         else:
@@ -47,7 +47,7 @@ class LeaseMonitor:
         self.seen, self._observed_at, self._must_observe = record, now, False
 
     def start_wait(self) -> None:
-        """Prepare for another waiter. Nothing expires before that waiter observes the record."""
+        """Prepare for the next waiter. Nothing expires until that waiter observes the record."""
         self._must_observe = True
 
     def has_expired(self, now: float) -> bool:
@@ -74,14 +74,14 @@ class LeaseMonitor:
 
 
 class LeaseMonitors:
-    """The monitors of the waiters of a process that timed out, for the next waiters.
+    """Keeps the monitors of waiters that timed out, for the next waiters of the same process.
 
-    Without them, waiters with a short timeout would never observe a lease for long enough.
+    Otherwise waiters with a short timeout would never observe a lease until it expires.
 
     Args:
         waiter_id: identifies the process.
         timing: the intervals of the protocol.
-        max_count: monitors that are kept; the oldest are evicted first.
+        max_count: the maximum number of kept monitors; the oldest are evicted first.
     """
 
     def __init__(self, waiter_id: str, timing: LeaseTiming, *, max_count: int = 256) -> None:

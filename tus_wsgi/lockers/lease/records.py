@@ -29,15 +29,15 @@ class LeaseTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRecord:
-    """The state of a lock in the service. A record with default values does not exist.
+    """The state of a lock in the service. Default values stand for a record that does not exist.
 
     Attributes:
         holder: the token of the request that holds the lock; empty while it is free.
         fence: increases with each holder.
         heartbeat_id: changes with each write of a holder.
         next_waiter: the `Claim.waiter_id` that the lock is reserved for; empty for none.
-        unchanged_for: seconds for which `heartbeat_id` has not changed, as the waiter that has
-            observed it longest reports.
+        unchanged_for: seconds for which `heartbeat_id` has not changed, as reported by the waiter
+            that has observed it for the longest time.
         etag: the service's own identifier of this state, if it has one.
     """
 
@@ -68,7 +68,7 @@ class Claim:
     has_expired: bool
 
     def may_acquire(self, record: LeaseRecord) -> bool:
-        """Return whether the record is free for this claim, or still is the expired one."""
+        """Return whether the record is free for this claim, or is still the expired `seen`."""
         if not record.holder and record.next_waiter in {"", self.waiter_id}:
             return True
         return (
@@ -97,37 +97,37 @@ class LeaseRecords(Protocol):
     """Lease records by name. Each write is conditional, and visible to every later call.
 
     An instance belongs to the process that created it, and all threads of that process may use it.
-    Every method returns the record as it is afterwards, even if it belongs to another holder.
+    Methods that return a record return its state after the call, even if the call changed nothing.
 
     Raises:
-        OutcomeUnknown: the call may be retried.
+        OutcomeUnknown: the call may or may not have been carried out. It may be retried.
         LockerUnavailable: a retry would not help.
     """
 
     @property
     def keeps_fences(self) -> bool:
-        """Whether fences increase over the whole life of an upload, or only while it is locked."""
+        """Whether a fence outlives the release of its lock. If not, fences start again at 1."""
 
     def check(self) -> None:
         """Check that the service can be used for locks.
 
         Raises:
-            LockerUnsupported: it cannot.
+            LockerUnsupported: the service cannot be used.
         """
 
     def try_acquire(self, name: str, claim: Claim) -> LeaseRecord:
         """Make `claim` the holder, with the next fence, if it `may_acquire` the record."""
 
     def renew(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> LeaseRecord:
-        """Write a heartbeat, if the holder still is that of `held`."""
+        """Write a heartbeat, if the holder is still that of `held`."""
 
     def request_release(
         self, name: str, seen: LeaseRecord, *, waiter_id: str, unchanged_for: float
     ) -> LeaseRecord:
-        """Write the next waiter and the age of the heartbeat, if it still is that of `seen`."""
+        """Write the next waiter and the heartbeat's age, if `seen` has the current heartbeat."""
 
     def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
-        """Make the lock free, if the holder still is that of `held`.
+        """Make the lock free, if the holder is still that of `held`.
 
         If there is a next waiter, the record keeps it, under a new `heartbeat_id`.
         """

@@ -1,8 +1,8 @@
 """Lease records in a bucket: a small JSON object for each lock that is held.
 
-The JSON is the object's content, which determines its ETag, and also its metadata, from which it is
-read: a service may be between two contents (SeaweedFS then sends none), while metadata and ETag are
-read together.
+The JSON is both the content and the metadata of the object. The content determines the ETag. Only
+the metadata is read, because it always matches the ETag of the same response. The content may be
+missing while the service replaces it (SeaweedFS).
 
 Every write has a condition: `If-None-Match: *` for a lock without an object, and `If-Match` with
 the object's ETag for all other writes and for the removal. `check` rejects services that ignore the
@@ -11,7 +11,7 @@ conditions.
 Permissions: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, which the store needs as well.
 Costs: a PUT to acquire a lock and one for each heartbeat; the DELETE of the release is free.
 
-A fence starts again at 1 after a release: no other request can still assume that it holds the lock.
+After a release, fences start again at 1: no earlier request can still believe it holds the lock.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CALL_TIMEOUT = 1.5
 that a missed heartbeat leaves of a lease are enough for two attempts."""
 
 CONNECTIONS = 64
-"""Each request makes one call at a time."""
+"""Size of the connection pool. Each request makes one call at a time."""
 
 MAX_ATTEMPTS = 4
 """Attempts at a write that fails because another process has changed the object just before."""
@@ -66,8 +66,8 @@ class S3Records:
     """`LeaseRecords` in a bucket.
 
     Args:
-        bucket: its name.
-        prefix: of the keys of all records; no other objects may have it.
+        bucket: the name of the bucket.
+        prefix: the prefix of the keys of all records; no other objects may have this prefix.
         endpoint: the service's URL; None for AWS, or for the value of AWS_ENDPOINT_URL.
     """
 
@@ -96,7 +96,7 @@ class S3Records:
         return False
 
     def check(self) -> None:
-        """Check that the service keeps conditions, with an object that is removed again."""
+        """Check that the service honours conditions, with a temporary object."""
         name = f"check-{secrets.token_hex(8)}"
         try:
             self._check(name)
@@ -207,10 +207,10 @@ class S3Records:
         try:
             return _from_json(metadata[_METADATA_KEY], etag=response["ETag"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise LockerUnavailable("HeadObject") from error  # the object is not a lock
+            raise LockerUnavailable("HeadObject") from error  # not a lock record
 
     def _put(self, name: str, record: LeaseRecord, current: LeaseRecord | None) -> LeaseRecord:
-        """Write the record if it still is `current`; if that is None, if there is no record."""
+        """Write the record if `current` is still stored, or, with None, if no record is stored."""
         text = _to_json(record)
         etag = current.etag if current else ""
         condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}

@@ -52,7 +52,7 @@ class Scheduler:
         self._changed.notify()
 
     def _reserve_thread(self) -> bool:
-        """Return whether the caller must start a thread, because all threads run tasks."""
+        """Return whether the caller must start a thread, because all threads are running tasks."""
         if self._idle > 0 or self._threads == MAX_THREADS:
             return False
         self._threads += 1
@@ -85,12 +85,12 @@ class Scheduler:
     def _next(self) -> Task | None:
         """Wait until a task is due and return it; None if no tasks are left."""
         with self._changed:
-            while self._queue and (early := self._queue[0][0] - time.monotonic()) > 0:
-                self._changed.wait(early)
+            while self._queue and (delay := self._queue[0][0] - time.monotonic()) > 0:
+                self._changed.wait(delay)
             self._idle -= 1
             if not self._queue:
                 self._threads -= 1
-                # Other threads may wait for a task that this one has run.
+                # Other threads may be waiting for a task that this one has run: let them end.
                 self._changed.notify()
                 return None
             _, _, task = heapq.heappop(self._queue)

@@ -1,9 +1,9 @@
-"""Make S3 calls: one method for each operation, and the store's errors instead of boto3's.
+"""Make S3 calls: one method for each operation, which raises the store's errors, not boto3's.
 
 `errors.py` translates error responses. Two of them depend on the context:
 
-- 403 to a read: AWS also answers it for a missing object if the credentials lack `s3:ListBucket`,
-  which this package does not need. See `Bucket.absence_is_hidden`.
+- 403 to a read: AWS also sends it for a missing object if the credentials lack `s3:ListBucket`,
+  which a server does not need. See `Bucket.absence_is_hidden`.
 - 412 to a conditional write: boto3 may have repeated a write whose first response was lost. Each
   conditional write stores a token, so that `put` recognizes its own write.
 """
@@ -48,7 +48,7 @@ metadata in them arrives in a header field."""
 
 _DEFAULT_TYPE = "application/octet-stream"
 """The Content-Type of objects without a known type. Without it some services (SeaweedFS) guess the
-type from the bytes, which may yield HTML with a script."""
+type from the bytes, and so may serve an upload as HTML with a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class ObjectFacts:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The condition of a write: the object has this ETag, or, with None, does not exist."""
+    """The condition of a write: the object has this ETag or, if that is None, does not exist."""
 
     etag: str | None
 
@@ -75,7 +75,7 @@ class CopyRange:
     Attributes:
         key: the object's key.
         etag: the ETag of the version.
-        span: the offsets of the first byte and after the last byte; None for the whole object.
+        span: the start and the (exclusive) stop offset; None for the whole object.
     """
 
     key: str
@@ -103,8 +103,8 @@ class Bucket:
     def absence_is_hidden(self) -> bool:
         """Whether a 403 to a read means that the object does not exist.
 
-        D-07: only after this process has read an object of the bucket, which proves that the
-        credentials may read. Until then a 403 may be a missing permission.
+        D-07: True only after this process has read an object of the bucket, which proves that the
+        credentials allow reading. Until then a 403 may be a missing permission.
         """
         return self._can_read
 
@@ -187,7 +187,7 @@ class Bucket:
         try:
             return self._put(key, payload, content_type, fields, conditions)
         except (ConditionFailed, NotFound) as failure:
-            # Services response 412 or 404 to If-Match on an object that was deleted.
+            # Services answer 412 or 404 to If-Match if the object was deleted.
             if not conditions:
                 raise StoreUnavailable("PutObject") from failure
             return self._recognize_write(key, fields[_WRITE_TOKEN], failure)
@@ -218,7 +218,7 @@ class Bucket:
             return response["ETag"]
 
     def delete(self, key: str) -> None:
-        """Delete the object; it may not exist, to which some services (Google's) response 404."""
+        """Delete the object if it exists. If it does not, some services (Google's) answer 404."""
         with suppress(NotFound), self._translate_errors("DeleteObject", key):
             self._client.delete_object(Bucket=self.name, Key=key)
 
@@ -228,7 +228,7 @@ class Bucket:
         """Create a multipart upload, and return its UploadId."""
         extra: dict[str, Any] = {}
         if self._has_checksums:
-            # Of the whole object: a composite checksum would require the checksum of each part in
+            # FULL_OBJECT: a composite checksum would require the checksum of each part in
             # CompleteMultipartUpload, and not every service lists checksums of parts.
             extra = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
         with self._translate_errors("CreateMultipartUpload", key):
@@ -261,7 +261,7 @@ class Bucket:
     def copy_part(
         self, key: str, multipart: str, number: int, copy: CopyRange
     ) -> tuple[str, str | None]:
-        """Let S3 copy bytes of an object into part `number`; return its ETag and its CRC-32.
+        """Let S3 copy bytes of an object into part `number`; return the part's ETag and CRC-32.
 
         Raises:
             SourceGone: the object was deleted or replaced.
@@ -335,7 +335,7 @@ class Bucket:
             _require_field(response, "ETag")
 
     def abort(self, key: str, multipart: str) -> None:
-        """Abort the multipart upload and delete its parts; it may not exist."""
+        """Abort the multipart upload if it exists, which deletes its parts."""
         with suppress(NotFound), self._translate_errors("AbortMultipartUpload", key):
             self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
 
@@ -343,11 +343,11 @@ class Bucket:
         return {"ChecksumCRC32": build_crc32(payload.crc32)} if self._has_checksums else {}
 
     def _recognize_write(self, key: str, token: str, failure: Exception) -> str:
-        """Return the ETag of the object if the write with this token made it.
+        """Return the ETag of the object if it was written with this token.
 
         Raises:
             LockLost: another request has written the object, or deleted it.
-            StoreUnavailable: the object could not be read. D-07: a 403 tells nothing here.
+            StoreUnavailable: the object could not be read. A 403 never means absence here (D-07).
         """
         facts: ObjectFacts | None = None
         with suppress(NotFound), self._translate_errors("HeadObject", key):
@@ -375,7 +375,7 @@ class Bucket:
         except ClientError as error:
             raise translate_error(operation, error, key) from error
         except (BotoCoreError, OSError, KeyError) as error:
-            # KeyError: D-07: an empty 200 is a failure; it does not mean "nothing found".
+            # KeyError: a 200 without its required fields is a failure, not an absence (D-07).
             raise StoreUnavailable(operation, key=key) from error
 
 
@@ -405,7 +405,7 @@ class ObjectStream:
         if not chunk:
             self.close()
             raise StopIteration
-        # Yield to other greenlets: neither read nor write blocks if S3 and the client are fast.
+        # Yield to other greenlets: if S3 and the client are fast, no read or write blocks.
         time.sleep(0)
         return chunk
 

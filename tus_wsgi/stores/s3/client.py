@@ -25,7 +25,7 @@ READ_TIMEOUT = 60.0
 SPARE_CONNECTIONS = 128
 """Connections in the pool for small calls and downloads, in addition to those for parts. A
 connection is opened when it is needed; if the pool is full, it is closed after its call. A small
-call costs a worker about 2 ms of CPU, so at 200 ms of latency 100 of them are in flight."""
+call takes about 2 ms of CPU, so at a latency of 200 ms a busy worker has 100 calls in flight."""
 
 
 class ChecksumMode(StrEnum):
@@ -33,9 +33,9 @@ class ChecksumMode(StrEnum):
 
     AUTO = "auto"
     """The CRC-32 of each object and part. It is computed when the bytes arrive from the client, and
-    the signature covers it, so the bytes need not be hashed again for the signature."""
+    the signature covers it, so the signature does not need the SHA-256 of the bytes."""
     REQUIRED = "required"
-    """The CRC-32, and the SHA-256 that signs the bytes. It halves the throughput."""
+    """The CRC-32, and a signature over the SHA-256 of the bytes. This halves the throughput."""
     OFF = "off"
     """No CRC-32, for services that refuse it. Without TLS, the bytes are signed instead."""
 
@@ -43,12 +43,12 @@ class ChecksumMode(StrEnum):
 def make_client(
     *, endpoint: str | None, parallel_parts: int, checksum: ChecksumMode = ChecksumMode.AUTO
 ) -> S3Client:
-    """Return a client whose pool fits `parallel_parts` part uploads and `SPARE_CONNECTIONS`.
+    """Return a client with a pool of `parallel_parts` + `SPARE_CONNECTIONS` connections.
 
     Args:
-        endpoint: the service's URL; None for the value of AWS_ENDPOINT_URL, or else AWS. A URL
-            implies path-style addressing, since few services have a host name for each bucket.
-        parallel_parts: concurrent part uploads.
+        endpoint: the service's URL. If None, AWS_ENDPOINT_URL is used, or else AWS. A URL implies
+            path-style addressing, since few services have a host name for each bucket.
+        parallel_parts: the maximum number of concurrent part uploads.
         checksum: how S3 verifies bytes. Pass `has_checksums` to `Bucket` accordingly.
     """
     session = boto3.session.Session()
@@ -64,10 +64,10 @@ def make_client(
         tcp_keepalive=True,
         # The parameters are known to be valid, and validation costs CPU in each call.
         parameter_validation=False,
-        # botocore would build its own string twice in each call.
+        # botocore would build its default string twice in each call.
         user_agent=f"tus-wsgi-s3 Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         s3={
-            # "auto" would presign URLs for AWS's first region, whatever the bucket's region is.
+            # "auto" would presign URLs for us-east-1, whatever the bucket's region is.
             "addressing_style": "virtual" if endpoint is None else "path",
             "payload_signing_enabled": signs_bytes,
         },
@@ -82,7 +82,7 @@ def make_client(
 
 
 def _configured_endpoint(session: boto3.session.Session) -> str | None:
-    """Return the endpoint of AWS_ENDPOINT_URL or of a profile; None for AWS."""
+    """Return the endpoint from AWS_ENDPOINT_URL or a profile; None if neither sets it."""
     configured = session.client("s3").meta.endpoint_url
     unconfigured: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
     plain = session.client("s3", config=Config(**unconfigured)).meta.endpoint_url

@@ -72,7 +72,7 @@ class S3Content:
             raise UploadGone("the file was removed from the store") from error
 
     def presigned_url(self, lifetime: float, *, type: str, disposition: str) -> str:
-        """Return a presigned URL of the object. No S3 call; needs `s3:GetObject` only.
+        """Return a presigned URL of the object. No S3 call; the signer needs only `s3:GetObject`.
 
         Raises:
             StoreUnavailable: boto3 found no credentials to sign the URL with.

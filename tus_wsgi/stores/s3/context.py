@@ -20,16 +20,16 @@ PARTS_GONE = "the parts of this upload were removed from the store"
 """The reason of `UploadGone` if the multipart upload does not exist."""
 
 MAX_CACHED_PARTS = 250
-"""Parts of an upload that may be cached between requests; 250 take about 60 KB."""
+"""Maximum parts of an upload that is cached between requests; 250 take about 60 KB."""
 
 OnStored = Callable[[int], None]
 """Called with the durable offset while a body is received."""
 
 
 def no_lock_needed() -> None:
-    """Do nothing. It stands for `assert_held` for uploads that no other request can change.
+    """Do nothing: an `assert_held` for uploads that no other request can change.
 
-    These are new uploads whose URL no client has yet, and finished partial uploads.
+    These are new uploads, whose URL no client knows yet, and finished partial uploads.
     """
 
 
@@ -56,7 +56,7 @@ class StoreContext:
     tails: TailCache
 
     def info_object(self, id: UploadId) -> InfoObject:
-        """Return the info object of this upload; it may not exist."""
+        """Return the info object of this upload, which may not exist. No S3 call."""
         return InfoObject(self.bucket, self.keys.info(id))
 
     def load_record(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:

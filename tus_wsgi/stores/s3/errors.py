@@ -1,7 +1,7 @@
-"""The S3 store's exceptions, and which error response becomes which of them.
+"""The S3 store's exceptions, and the translation of S3's error responses into them.
 
-**D-07: only a response that says so means absent.** `NoSuchKey`, `NoSuchUpload` and a 404 without
-a document become `NotFound`; every other error response is a failure.
+**D-07: only a response that says "not found" means absence.** `NoSuchKey`, `NoSuchUpload` and a 404
+without an error document become `NotFound`; every other error response is a failure.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class NotSupported(StoreUnavailable):
 
 
 class TooLarge(StoreUnavailable):
-    """The object exceeds the size up to which it may be read as a whole."""
+    """The object is too large to be read as a whole."""
 
 
 class SourceGone(Exception):

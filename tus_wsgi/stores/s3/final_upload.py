@@ -1,14 +1,14 @@
-"""`S3FinalUpload`: an upload whose object S3 makes from the objects of partial uploads.
+"""`S3FinalUpload`: an upload whose object is concatenated from the objects of partial uploads.
 
-`load_offset` looks up its partial uploads, and `assemble` makes the object. S3 copies each part
-that lies within one partial upload (UploadPartCopy). A part that spans several of them is read from
-S3 and uploaded; at most one such part per thread is buffered.
+`load_offset` looks up the partial uploads, and `assemble` makes the object. S3 copies each part
+that lies within one partial upload (UploadPartCopy). A part that spans several partial uploads is
+read from S3 and uploaded; each thread buffers at most one such part.
 
-- The partial uploads are finished, so their bytes do not change and they need no lock. Each copy
+- The partial uploads are finished, so their bytes do not change and no lock is needed. Each copy
   and each read names the ETag of the object. If a partial upload is deleted or replaced meanwhile,
   the request fails, and none of the new bytes get into the object.
 - The record, which names the partial uploads, is written before the first part (D-13).
-- Parts that exist are not copied again: the next request resumes.
+- After a failure, the next request copies only the missing parts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tus_wsgi.stores.s3.transfers import map_concurrently
 from tus_wsgi.stores.s3.upload import S3Upload
 
 MAX_PREFETCHED_SLICE = CHUNK_SIZE
-"""Bytes of a slice that is read ahead. Larger slices are read when they are needed."""
+"""Slices of at most this many bytes are read ahead, larger slices when they are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class S3FinalUpload(S3Upload):
 
     @property
     def is_cacheable(self) -> bool:
-        """Return False: its partial uploads may have changed."""
+        """Return False: the partial uploads may have changed."""
         return False
 
     def create(self, *, record_now: bool) -> None:
@@ -60,7 +60,7 @@ class S3FinalUpload(S3Upload):
             self._info_object.write(self._record, no_lock_needed)
 
     def load_offset(self) -> None:
-        """Add up the offsets of its finished partial uploads. One concurrent S3 call for each.
+        """Add up the lengths of the finished partial uploads. One concurrent S3 call for each.
 
         Raises:
             InvalidPartial: a partial upload does not exist, or is not a partial upload.
@@ -86,7 +86,7 @@ class S3FinalUpload(S3Upload):
 
         Raises:
             InvalidPartial: a partial upload was deleted meanwhile.
-            LockLost, UploadGone, StoreUnavailable: as `S3Upload.assemble`.
+            LockLost, UploadGone, StoreUnavailable: see `S3Upload.assemble`.
         """
         assert self.info.is_full
         if not self._is_assembled:
@@ -127,7 +127,7 @@ class S3FinalUpload(S3Upload):
         return partial
 
     def _copy_sources(self) -> list[CopySource]:
-        """Look up the object of each partial upload; an empty one needs no object."""
+        """Look up the object of each partial upload. An empty partial upload needs no object."""
         unique = {partial.info.id: partial for partial in self._partials}
         with map_concurrently(
             self._context.part_executor, self._copy_source, unique.values()
@@ -195,7 +195,7 @@ class S3FinalUpload(S3Upload):
         part = self._context.spool.part(concat_part.size, concat_part.size)
 
         def fetch(slice: Slice) -> Iterable[bytes]:
-            # A part may have thousands of small slices, so these are read ahead.
+            # A part may have thousands of small slices, so small slices are read ahead.
             chunks = self._read_slice(slice, sources[slice.source])
             return list(chunks) if slice.size <= MAX_PREFETCHED_SLICE else chunks
 

@@ -13,8 +13,8 @@ from tus_wsgi.domain.model import KIB, Metadata
 
 MAX_METADATA_SIZE = 2 * KIB
 """Bytes of all keys and values together, see
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html. MinIO counts the names of
-the header fields with their prefix, so this module does too."""
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html. MinIO counts the keys with
+their prefix `x-amz-meta-`, so this module does too."""
 
 FIELD_PREFIX = "x-amz-meta-"
 """The prefix of a header field that carries user metadata."""
@@ -49,8 +49,8 @@ def object_headers(metadata: Metadata) -> ObjectHeaders:
     """Return the headers of the data object.
 
     As in tusd, every character outside TAB and 0x20-0x7E becomes a "?" (`Menü` is `Men?`), and
-    `filetype` is the Content-Type. Keys that are not HTTP tokens, values and totals that exceed the
-    limits, and a `filetype` that is not a media type are omitted: S3 would refuse them.
+    `filetype` is the Content-Type. Pairs whose key is not an HTTP token or which exceed the limits
+    above, and a `filetype` that is not a media type, are omitted: S3 would refuse them.
     """
     kept: dict[str, str] = {}
     room = MAX_METADATA_SIZE
@@ -59,7 +59,7 @@ def object_headers(metadata: Metadata) -> ObjectHeaders:
         size = len(FIELD_PREFIX) + len(key) + len(text)
         if not _fits(key, text) or size > room or len(kept) == MAX_PAIRS:
             continue
-        # Header field names are case-insensitive: of `a` and `A` the first pair is kept.
+        # Header field names are case-insensitive, so only the first of `a` and `A` is kept.
         if key.lower() not in kept:
             kept[key.lower()] = text
             room -= size

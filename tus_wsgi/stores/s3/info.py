@@ -14,7 +14,7 @@ from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 
 
 class NotWritten(StoreUnavailable):
-    """S3 declined the only attempt of the write, so the record is unchanged and stays so."""
+    """S3 refused the only attempt of the write, so it cannot change the record later either."""
 
 
 class InvalidInfo(StoreUnavailable):
@@ -56,14 +56,14 @@ class InfoObject:
         return record
 
     def write(self, record: UploadRecord, assert_held: AssertHeld) -> None:
-        """Write the record; replace the one that this instance has read or written. One S3 call.
+        """Write the record, if the object is as this instance last read or wrote it. One S3 call.
 
         D-09: if the outcome is unknown, read the record back, and write it again if it is missing.
 
         Raises:
             LockLost: another request holds the lock or has written the record. Nothing is written.
-            NotWritten: S3 declined the write. Nothing is written.
-            StoreUnavailable: the outcome is unknown; the record may still be written.
+            NotWritten: S3 refused the write. Nothing is written.
+            StoreUnavailable: the outcome is unknown; S3 may still write the record.
         """
         content = encode(record)
         assert_held()
@@ -74,7 +74,7 @@ class InfoObject:
             self._etag = etag or self._retry_put(content, failure, assert_held)
 
     def delete(self) -> None:
-        """Delete the object; it may not exist."""
+        """Delete the object if it exists."""
         self._bucket.delete(self._key)
 
     def _put(self, content: bytes) -> str:
@@ -89,7 +89,7 @@ class InfoObject:
     def _etag_if_written(self, content: bytes, failure: StoreUnavailable) -> str | None:
         """Return the ETag if S3 carried out a write whose response was lost; None if it did not.
 
-        Otherwise it would be unknown whether a multipart upload that the record names is needed,
+        Without this check it would be unknown whether the multipart upload in the record is needed,
         and the client would create a second upload.
         """
         try:
@@ -101,10 +101,10 @@ class InfoObject:
         return facts.etag if found == content else None
 
     def _retry_put(self, content: bytes, failure: StoreUnavailable, assert_held: AssertHeld) -> str:
-        """Write a record that is missing, unless S3 declined the first write.
+        """Write a missing record again, unless S3 refused the first write.
 
-        The second write makes the condition of the first one fail, should S3 carry it out late.
-        Otherwise a record could appear that names a multipart upload that was aborted meanwhile.
+        If S3 carries out the first write late, the condition of that write then fails. Without the
+        second write, a record could appear late and name a multipart upload that was aborted.
         """
         if _is_refusal(failure):
             raise NotWritten("PutObject") from failure
@@ -123,7 +123,7 @@ class InfoObject:
 
 
 def _is_refusal(failure: StoreUnavailable) -> bool:
-    """Return whether S3 declined the only attempt of the call.
+    """Return whether S3 refused the only attempt of the call.
 
     D-09: after a 5xx, or after an attempt without a response, S3 may still carry out the call.
     """

@@ -13,7 +13,7 @@ class Keys:
 
     Attributes:
         object_prefix: prefix of data objects. A trailing slash is added if it is missing.
-        metadata_prefix: prefix of all other objects; empty for the same prefix.
+        metadata_prefix: prefix of all other objects; if empty, `object_prefix` is used.
     """
 
     object_prefix: str = ""
@@ -28,7 +28,7 @@ class Keys:
         return self._info_base(id) + ".info"
 
     def tail(self, id: UploadId) -> str:
-        """Return the key of the tail: the newest bytes while they do not fill a part."""
+        """Return the key of the tail: the newest bytes that do not fill a part yet."""
         return self._info_base(id) + ".part"
 
     @property
@@ -51,7 +51,7 @@ class Keys:
 
 
 def _object_id(id: UploadId) -> str:
-    # tusd's ids are `objectId+UploadId`; the objectId names its objects.
+    # tusd's ids are `objectId+UploadId`; the keys contain only the objectId.
     return id.rpartition("+")[0] or id
 
 

@@ -1,4 +1,4 @@
-"""Create multipart uploads such that a record names each of them, and upload their parts.
+"""Create multipart uploads and record them, and upload their parts.
 
 D-13: a multipart upload that no record names leaks: no request can find or abort it.
 """
@@ -26,7 +26,7 @@ def create_recorded_multipart(
 
     Raises:
         LockLost: another request holds the lock or has written the record.
-        StoreUnavailable: S3 did not answer, or declined the write of the record.
+        StoreUnavailable: S3 did not answer, or refused the write of the record.
     """
     is_new = not info_object.exists
     headers = object_headers(record.info.metadata)
@@ -38,13 +38,13 @@ def create_recorded_multipart(
     try:
         assert_held()
     except LockLost:
-        bucket.abort(record.key, multipart)  # no request has named it yet
+        bucket.abort(record.key, multipart)  # no record names it yet
         raise
     try:
         info_object.write(recorded, assert_held)
     except Unavailable as error:
-        # D-08, D-09, D-10: after any other failure the record may name the multipart upload, or may
-        # name it later, and a successor may use it. It is left for the sweep.
+        # D-08, D-09, D-10: after any other failure the record may name the multipart upload, now or
+        # later, and the next holder of the lock may use it. If unused, a sweep removes it.
         if is_new or isinstance(error, NotWritten):
             bucket.abort(record.key, multipart)
         raise
@@ -74,8 +74,8 @@ def upload_part(bucket: Bucket, record: UploadRecord, number: int, payload: Payl
 
     Raises:
         UploadGone: another program aborted the multipart upload.
-        StoreUnavailable: S3 did not answer, or a former holder of the lock has completed the upload
-            meanwhile, which the next request finds.
+        StoreUnavailable: S3 did not answer, or an earlier holder of the lock has completed the
+            upload meanwhile. The next request finds the object.
     """
     assert record.multipart is not None
     try:

@@ -1,8 +1,8 @@
 """Encode and decode the content of the `.info` object. No I/O.
 
-It is tusd's JSON with additional fields:
+It is tusd's JSON with new fields:
 
-| field              | of   | meaning                                                           |
+| field              | kind | meaning                                                           |
 |--------------------|------|-------------------------------------------------------------------|
 | ID                 | tusd | the upload's id; a record that names another id is ignored (D-12)  |
 | Size               | tusd | length in bytes; 0 while deferred                                  |
@@ -11,14 +11,14 @@ It is tusd's JSON with additional fields:
 | MetaData           | tusd | keys and values as text                                            |
 | IsPartial, IsFinal, PartialUploads | tusd | concatenation                                      |
 | Storage            | tusd | Type, Bucket, Key; added: MultipartUpload, the UploadId            |
-| PartPlan           | here | the fields of `tus_wsgi.domain.parts.PartPlan`, in their order     |
-| State              | here | receiving, finishing, finished                                     |
-| RawMetadata        | here | the Upload-Metadata header field, unchanged                        |
-| RawConcat          | here | the Upload-Concat header field of a final upload, unchanged        |
-| Created, Expires   | here | ISO 8601, UTC                                                      |
-| IsOpen             | here | whether the client ends the upload explicitly (IETF protocol)      |
+| PartPlan           | new  | the fields of `tus_wsgi.domain.parts.PartPlan`, in their order     |
+| State              | new  | receiving, finishing, finished                                     |
+| RawMetadata        | new  | the Upload-Metadata header field, unchanged                        |
+| RawConcat          | new  | the Upload-Concat header field of a final upload, unchanged        |
+| Created, Expires   | new  | ISO 8601, UTC                                                      |
+| IsOpen             | new  | whether the client ends the upload explicitly (IETF protocol)      |
 
-Decoding ignores unknown fields and has defaults for missing ones, so it reads tusd's infos too.
+Decoding ignores unknown fields and has defaults for missing ones, so it also reads tusd's objects.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tus_wsgi.domain.model import Final, Metadata, Partial, State, UploadId, Upl
 from tus_wsgi.domain.parts import PartPlan
 
 _MAX_NUMBER = 1 << 63
-"""No file, and no part, has that many bytes."""
+"""Exclusive upper limit of sizes and offsets."""
 
 _PLAN_NUMBERS = len(fields(PartPlan))
 
@@ -48,7 +48,7 @@ class UploadRecord:
         bucket: the bucket of the data object.
         key: the key of the data object.
         multipart: the UploadId of the multipart upload; None if there is none.
-        plan: D-01: the bytes of each part; None for tusd's uploads, whose parts have any size.
+        plan: the size of each part (D-01); None for tusd's uploads, whose parts have any size.
     """
 
     info: UploadInfo
@@ -67,22 +67,22 @@ class UploadRecord:
     def with_expected_state(self) -> UploadRecord:
         """Return the record in state `FINISHING` if the upload has one part, else unchanged.
 
-        The next request then looks for the data object, so that no record has to be written between
-        the data object and the app's `on_finish`. Final uploads stay `RECEIVING`, in which the next
-        request looks up their partial uploads.
+        In this state, the next request looks for the data object. So the record need not be written
+        again after the data object and before the app's `on_finish`. Final uploads stay
+        `RECEIVING`, the state in which the next request looks up their partial uploads.
         """
         is_final = isinstance(self.info.concat, Final)
         return self.with_state(State.FINISHING) if self.is_one_part and not is_final else self
 
     def with_state(self, state: State) -> UploadRecord:
-        """Return the record in another state; the offset of a finished upload is its length."""
+        """Return the record in this state. The offset of a finished upload becomes its length."""
         info = self.info
         offset = info.length if state is State.FINISHED and info.length is not None else info.offset
         return replace(self, info=replace(info, state=state, offset=offset))
 
     @property
     def storage(self) -> dict[str, str]:
-        """The location of the data object, in the form that the app's hooks get."""
+        """The location of the data object, as passed to the app's hooks."""
         return {"Type": "s3store", "Bucket": self.bucket, "Key": self.key}
 
 
@@ -152,7 +152,7 @@ def decode(content: bytes) -> UploadRecord:
 
 
 def _metadata(fields: Mapping[str, object]) -> Metadata:
-    """Return the metadata from the raw header field if present: only it has every byte."""
+    """Return the metadata, from the raw field if present: `MetaData` may lose bytes."""
     raw = fields.get("RawMetadata")
     if isinstance(raw, str):
         return Metadata(tuple(_pair(item.strip(" ")) for item in raw.split(",")), raw)
@@ -163,7 +163,7 @@ def _metadata(fields: Mapping[str, object]) -> Metadata:
 
 
 def _pair(item: str) -> tuple[str, bytes]:
-    """Parse a key and its value as `tus_wsgi.protocol.fields` does, which has validated them.
+    """Parse a validated key and its value, as `tus_wsgi.protocol.fields` does.
 
     `str.split` would be wrong: Python treats the octets 0x85 and 0xA0 of a key as whitespace.
     """
@@ -189,7 +189,7 @@ def _multipart_of_tusd(id: str) -> str | None:
 
 
 def _refuse_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which are no JSON."""
+    """Refuse NaN and Infinity, which are not JSON."""
     raise ValueError(f"{name} is not a number of bytes")
 
 

@@ -32,7 +32,7 @@ DEFAULT_BUDGET = 256 * MIB
 
 
 MAX_CONCURRENT_CALLS = 32
-"""Small S3 calls that run concurrently with another call of their request, per process."""
+"""Maximum small calls of a process that run while another call of their request runs."""
 
 
 class S3Store:
@@ -44,7 +44,7 @@ class S3Store:
         keys: the prefixes of the objects.
         limits: the service's limits and the preferred part size.
         spool: buffers parts.
-        parallel_parts: concurrent part uploads of this process, over all uploads.
+        parallel_parts: the maximum number of concurrent part uploads of this process.
         has_checksums: whether to send the CRC-32 of each object and part, for S3 to verify.
         tail_budget: bytes of memory for cached tails.
     """
@@ -75,7 +75,7 @@ class S3Store:
 
     @property
     def max_size(self) -> int:
-        """Bytes of the largest upload."""
+        """The maximum size of an upload in bytes."""
         return self._limits.max_length
 
     def with_bucket(self, bucket: Bucket) -> S3Store:
@@ -87,12 +87,12 @@ class S3Store:
     def create(self, info: UploadInfo, *, record_now: bool) -> S3Upload:
         """Create an upload: its multipart upload if it needs one, and its record.
 
-        Without `record_now`, the record of an upload of one part is written with its bytes, so that
-        the upload takes two S3 calls in all.
+        Without `record_now`, the record of a one-part upload is written when its bytes are stored,
+        so that the upload takes two S3 calls in all.
 
         Raises:
             UploadTooLarge: the upload does not fit in the maximum number of parts.
-            StoreUnavailable: S3 did not answer; nothing is left.
+            StoreUnavailable: S3 did not answer; the upload was not created.
         """
         plan = plan_for(info.length, self._limits)
         record = UploadRecord(

@@ -1,4 +1,4 @@
-"""Read, write and cache tails: the newest bytes of an upload, while they do not fill a part.
+"""Read, write and cache tails: the newest bytes of an upload that do not fill a part yet.
 
 S3 accepts no part below 5 MiB except the last one, so bytes that do not fill a part are stored in
 an object of their own until a later request completes the part.
@@ -22,10 +22,10 @@ from tus_wsgi.stores.s3.content import CHUNK_SIZE
 from tus_wsgi.stores.s3.errors import NotFound
 
 START_KEY = "start"
-"""The metadata key of the offset of the tail's first byte, in decimal. tusd does not use it."""
+"""The metadata key of the tail's start: the offset of its first byte. tusd does not set it."""
 
 SEAL_KEY = "seal"
-"""The metadata key of the size of the seal at the end of the tail object; see `_build_seal`."""
+"""The metadata key of the size of the seal, which ends the tail object; see `_build_seal`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Tail:
     """A version of a tail in S3.
 
     Attributes:
-        start: the offset of its first byte; None if it is not recorded (tusd's tails).
-        size: bytes of the upload in it, which excludes the seal.
-        etag: its ETag.
+        start: the offset of the tail's first byte; None if it is not recorded, as in tusd's tails.
+        size: the number of the upload's bytes in the object, without the seal.
+        etag: the object's ETag.
     """
 
     start: int | None
@@ -93,7 +93,7 @@ class TailObject:
 
     @property
     def exists(self) -> bool:
-        """Whether the object existed, with any start, when it was last loaded or written."""
+        """Whether the object existed when it was last loaded or written, whatever its start."""
         return self._tail is not None
 
     def load(self) -> None:
@@ -149,7 +149,7 @@ class TailObject:
     def write(self, start: int, part: SpooledPart) -> None:
         """Write the bytes of `part` as the tail that starts at the offset `start`. One S3 call.
 
-        D-11: the write has a condition, and the seal makes the condition reliable.
+        D-11: the write is conditional on the ETag, which the seal makes unique.
 
         Raises:
             LockLost: another request has replaced or deleted the tail.
@@ -169,7 +169,7 @@ class TailObject:
         self._tail = Tail(start, part.size, etag)
 
     def delete(self) -> None:
-        """Delete the object; it may not exist."""
+        """Delete the object if it exists."""
         self._bucket.delete(self._key)
         self._tail = None
 
@@ -177,9 +177,10 @@ class TailObject:
 def _build_seal(start: int) -> bytes:
     """Return the bytes that follow the content of a tail that starts at the offset `start`.
 
-    An ETag is the MD5 of the content, and the bytes of a file may repeat. So a tail could have the
-    ETag of an earlier tail with another start, and a late write whose condition names the earlier
-    tail would replace it. Tails with the same start only grow.
+    An ETag is the MD5 of the content, and the bytes of a file may repeat. So without the seal, a
+    tail could have the ETag of an earlier tail with another start, and a late write that is
+    conditional on the earlier tail would overwrite it. Tails with the same start always differ,
+    because they only grow.
     """
     return start.to_bytes(8, "big") if start else b""
 

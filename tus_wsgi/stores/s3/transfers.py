@@ -18,25 +18,25 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MAX_PARTS_IN_FLIGHT = 4
-"""Part uploads of one request that may be in flight, so that other uploads get their share. The
-request receives the body meanwhile; at the limit it stops reading, which is the back-pressure."""
+"""Maximum concurrent part uploads of one request, so that other uploads get their share. The
+request reads the body meanwhile. At the limit it stops reading, which slows the client down."""
 
 MAX_CALLS_IN_FLIGHT = 8
-"""Calls of one request that may be in flight, so that other requests get their share."""
+"""Maximum concurrent calls of one request, so that other requests get their share."""
 
 UploadPart = Callable[[int, SpooledPart], Part]
 """Uploads a part and returns its ETag and size. It runs in the executor."""
 
 OnParts = Callable[[list[Part]], None]
-"""Called with the parts that S3 has confirmed, from the first one without a gap, at least one. It
-runs in the thread of the request."""
+"""Called with the confirmed parts of the request, from its first part up to the first gap; never
+with an empty list. It runs in the thread of the request."""
 
 
 class PartPipeline:
     """Upload the parts of one request concurrently. Leaving the context waits for running uploads.
 
-    A worker of the executor is busy only during an S3 call, never while the client is slow, so
-    stalled clients do not block other uploads.
+    A thread of the executor is busy only during an S3 call, not while the request waits for its
+    client, so stalled clients do not block other uploads.
 
     Args:
         executor: shared by all uploads of the process.
@@ -72,9 +72,9 @@ class PartPipeline:
         self._running.add(self._executor.submit(self._upload_and_close, number, part))
 
     def wait(self) -> list[Part]:
-        """Wait for all uploads; return the parts from the first one without a gap, in order.
+        """Wait for all uploads; return the parts in order, up to the first gap.
 
-        D-03: raises if any part failed, so that no response confirms its bytes.
+        D-03: raise if any part failed, so that no response confirms its bytes.
 
         Raises:
             StoreUnavailable, LockLost: the first failure.
@@ -113,7 +113,7 @@ class PartPipeline:
         if failures:
             self._failed.set()
             raise failures[0]
-        # Without the first part there is no progress to report: the tail it replaces is longer.
+        # Until the first part is confirmed, the offset counts the tail instead: no progress.
         if finished and (parts := self._contiguous_done()):
             self._on_parts(parts)
 
@@ -130,7 +130,7 @@ def map_concurrently(
     """Call `function` for each item in the executor, and iterate over the results in order.
 
     At most `MAX_CALLS_IN_FLIGHT` calls run ahead of the caller. Leaving the context cancels calls
-    that have not begun and waits for the others. No call begins after the caller saw a failure.
+    that have not begun and waits for the others. No call begins after a failure was raised.
     """
     running: deque[Future[Result]] = deque()
 

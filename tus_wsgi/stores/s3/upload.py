@@ -1,4 +1,4 @@
-"""`S3Upload`: find the offset of an upload in S3, and store its bytes from the first to the object.
+"""`S3Upload`: find the offset of an upload in S3, append bytes, and make the data object.
 
 The durability rules that this module keeps (`docs/durability.md`):
 
@@ -6,13 +6,13 @@ The durability rules that this module keeps (`docs/durability.md`):
   these parts end. Parts after a gap and tails with another start do not count.
 - D-03: the offset advances only after S3 has confirmed the bytes.
 - D-04: a tail is replaced only after the part that contains its bytes is confirmed, and deleted
-  only when every byte is in a part or in the object. No tail is written after that, so a DELETE
-  that S3 carries out late is harmless.
+  only when every byte is in a part or in the object. No tail is written after the deletion, so a
+  DELETE that S3 carries out late is harmless.
 - D-05: a completion is verified by the size of the object.
-- D-06: the record says `finished` only after that.
+- D-06: the record says `finished` only after this verification.
 
-Every write checks the lock first. The record and the tail are written with a condition: they must
-be unchanged since this instance read them (if the service supports conditional writes).
+Every write checks the lock first. If the service supports conditional writes, the record and the
+tail are only written if they are unchanged since this instance read them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class S3Upload:
 
     Args:
         context: the clients, limits and executors that all uploads share.
-        record: the content of the info object, or of the one to be written.
+        record: the content of the info object, which may not be written yet.
         info_object: the info object.
     """
 
@@ -76,7 +76,7 @@ class S3Upload:
 
     @property
     def info(self) -> UploadInfo:
-        """The upload's facts; the offset is known after `load_offset`, or if it is finished."""
+        """The upload's info. Its offset is valid after `load_offset`, or if it is finished."""
         return replace(self._record.info, offset=self._offset)
 
     @property
@@ -87,10 +87,10 @@ class S3Upload:
     # -- the record ------------------------------------------------------------------------------
 
     def create(self, *, record_now: bool) -> None:
-        """Write the record of a new upload if `record_now`, or if it needs a multipart upload.
+        """Write the record of a new upload, if `record_now` or if it needs a multipart upload.
 
         Raises:
-            StoreUnavailable: S3 did not answer; nothing is left.
+            StoreUnavailable: S3 did not answer; the upload was not created.
         """
         length, plan = self._record.info.length, self._plan
         if length is not None and length > plan.part_size:
@@ -121,12 +121,12 @@ class S3Upload:
 
     @property
     def _plan(self) -> PartPlan:
-        """The bytes of each part (D-01)."""
+        """The size of each part (D-01)."""
         assert self._record.plan is not None
         return self._record.plan
 
     def _assign_plan(self, assert_held: AssertHeld) -> None:
-        """Record a plan for the parts after the existing ones, if tusd created the upload."""
+        """If tusd created the upload, record a plan for the parts after the existing ones."""
         if self._record.plan is None:
             plan = plan_after(
                 self._parts, self._record.info.length, self._context.limits, self._listed_parts
@@ -168,7 +168,7 @@ class S3Upload:
 
     @property
     def _tail_size(self) -> int:
-        """The bytes of the tail that count: 0 if it does not start where the parts end (D-02)."""
+        """The size of the tail; 0 if the tail does not start where the parts end (D-02)."""
         plan = self._record.plan
         default_start = self._parts_end if plan is None else plan.bytes_before
         return self._tail.size_at(self._parts_end, default_start=default_start)
@@ -177,7 +177,7 @@ class S3Upload:
         """Load the parts that count (D-02); return True if the data object is already complete."""
         record = self._record
         if record.multipart is None:
-            # Only a record in this state precedes an object that a single PutObject writes.
+            # `_put_object` writes the object only after a record in this state.
             return record.info.state is State.FINISHING and self._verify_object()
         try:
             listed = self._context.bucket.list_parts(record.key, record.multipart)
@@ -185,7 +185,7 @@ class S3Upload:
             if not self._verify_object():
                 raise UploadGone(PARTS_GONE) from None
             if record.plan is None:
-                # tusd completed it and called its hooks, but never records that.
+                # tusd completed the upload and called its own hooks, but does not record that.
                 self._record = record.with_state(State.FINISHED)
             return True
         self._listed_parts = listed
@@ -206,7 +206,7 @@ class S3Upload:
     def append(
         self, body: Body, assert_held: AssertHeld, on_stored: OnStored | None = None
     ) -> None:
-        """Append the body to the stored bytes: full parts as parts, the rest as the tail.
+        """Append the body to the stored bytes: upload full parts, and write the rest as the tail.
 
         Raises:
             LockLost: another request holds the lock.
@@ -241,10 +241,10 @@ class S3Upload:
     def _receive_parts(
         self, body: Body, pipeline: PartPipeline, assert_held: AssertHeld
     ) -> tuple[int, SpooledPart]:
-        """Read the body to its end and store each full part; return the part that is not full.
+        """Read the body to its end and store each full part; return the rest and its part number.
 
-        A full disk ends the reading too: the returned part then has the bytes that fitted, and its
-        `error`.
+        If the disk is full, reading ends early: the returned part has the bytes that fitted, and
+        its `error` is set.
         """
         number = len(self._parts) + 1
         part = self._new_part(number, body)
@@ -265,7 +265,7 @@ class S3Upload:
         return number, part
 
     def _new_part(self, number: int, body: Body, *, is_fast: bool = False) -> SpooledPart:
-        """Return a buffer for part `number`. The first one of a request starts with the tail."""
+        """Return a buffer for part `number`. The first buffer of a request starts with the tail."""
         capacity = self._plan.expected_size(number, self._final_length)
         has_tail = self._tail_size and number == len(self._parts) + 1
         first_bytes = self._tail.read() if has_tail else ()
@@ -276,7 +276,7 @@ class S3Upload:
     def _store_full_part(
         self, number: int, part: SpooledPart, pipeline: PartPipeline, assert_held: AssertHeld
     ) -> None:
-        """Store a full part: as the data object if it is the only part, else as a part."""
+        """Store a full part: with PutObject if it is the only part, else with UploadPart."""
         if self._record.is_one_part:
             with part:
                 self._put_object(part.payload(), assert_held)
@@ -292,9 +292,9 @@ class S3Upload:
     def _write_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
         """Write the rest of the body as the tail, after all parts before it are confirmed (D-04).
 
-        A tail whose bytes are in a part by now stays until the next tail replaces it or the upload
-        is complete: it does not count, and a DELETE that S3 carries out late would delete the next
-        tail.
+        A tail whose bytes are now in a part is not deleted here: if S3 carried out the DELETE late,
+        it would delete the next tail. The old tail no longer counts (D-02), and stays until the
+        next tail replaces it or the upload is complete.
         """
         if part.size > self._tail_size:
             if not self._info_object.exists:
@@ -329,7 +329,7 @@ class S3Upload:
         return self._assembled_here
 
     def _put_object(self, payload: Payload, assert_held: AssertHeld) -> None:
-        """Write the data object with one PutObject, after a record that announces it (D-13)."""
+        """Write the data object with one PutObject, after a record in state `FINISHING` (D-13)."""
         if not (self._info_object.exists and self._record.info.state is State.FINISHING):
             self._write_record(self._record.with_state(State.FINISHING), assert_held)
         assert_held()
@@ -349,7 +349,7 @@ class S3Upload:
             assert_held()
             self._tail.delete()
         if self._parts_end != self._record.info.length:
-            raise AssertionError("the parts are incomplete")  # also with -O
+            raise AssertionError("the parts are incomplete")  # not `assert`, which -O removes
         assert_held()
         # D-05: NotFound may mean that an earlier completion succeeded and its response was lost.
         with suppress(NotFound):
@@ -363,7 +363,7 @@ class S3Upload:
         """Record that the upload is finished (D-06), and delete the tail.
 
         Raises:
-            LockLost, StoreUnavailable: it is not recorded; the next request repeats it.
+            LockLost, StoreUnavailable: the finish is not recorded; the next request retries.
         """
         if self._record.info.is_finished:
             return
@@ -377,11 +377,11 @@ class S3Upload:
     @property
     def is_cacheable(self) -> bool:
         """Whether the next request may use this instance without loading the offset."""
-        is_running = self._record.plan is not None and not self._is_assembled
-        return is_running and len(self._parts) <= MAX_CACHED_PARTS
+        is_in_progress = self._record.plan is not None and not self._is_assembled
+        return is_in_progress and len(self._parts) <= MAX_CACHED_PARTS
 
     def terminate(self, assert_held: AssertHeld) -> None:
-        """Delete the upload; the record last, so that a failed deletion can be retried (D-13).
+        """Delete the upload: the record last, so that a failed deletion can be retried (D-13).
 
         D-10: each deletion checks the lock first.
 
@@ -401,8 +401,8 @@ class S3Upload:
     def _owns_object(self) -> bool:
         """Return whether the object at the key belongs to this upload (D-12).
 
-        If the key is not derived from the id (tusd's hooks may choose it), an older file may have
-        it until the upload is complete.
+        If the key is not derived from the id (tusd's hooks may choose the key), an older, unrelated
+        object may exist there until the upload is complete.
         """
         record = self._record
         if record.info.is_finished or record.key == self._context.keys.data(record.info.id):
