@@ -1,7 +1,8 @@
-"""Configuration of `gunicorn`, run without arguments in this directory: it serves uploads.
+"""Configuration of an upload server: run `gunicorn` without arguments in this directory.
 
 Environment variables configure everything. gunicorn itself reads `WEB_CONCURRENCY` (number of
-workers), `PORT` and `GUNICORN_CMD_ARGS`; `tus-wsgi settings` lists those that begin with `TUS_`.
+workers), `PORT` and `GUNICORN_CMD_ARGS`. `tus-wsgi settings` lists the variables that begin with
+`TUS_`.
 """
 
 import os
@@ -15,12 +16,12 @@ monkey.patch_all()
 wsgi_app = "tus_wsgi.app:create_app()"
 worker_class = "gevent"
 
-# gunicorn kills a worker that sends no heartbeat for this many seconds. A gevent worker sends them
-# while its requests wait for clients and S3, so only a worker that hangs is killed.
+# gunicorn kills a worker that sends no heartbeat for this many seconds. A gevent worker sends
+# heartbeats while its requests wait for clients and S3, so only a worker that hangs is killed.
 timeout = 60
 
-# After SIGTERM requests stop reading, store the bytes that arrived, and end. That takes seconds and
-# not the rest of an upload. Completing a large upload in S3 takes longest.
+# After SIGTERM, requests stop reading, store the bytes that have arrived, and end. This takes
+# seconds, however many bytes are missing. Completing a large upload in S3 takes longest.
 graceful_timeout = 30
 
 # Seconds until an idle connection is closed. Most proxies close idle connections earlier.
@@ -31,16 +32,17 @@ control_socket_disable = True
 
 
 def on_starting(server):
-    """Reject TUS_LOCKER=memory with several workers: only gunicorn knows its `--workers`."""
+    """Reject TUS_LOCKER=memory with several workers. Only gunicorn knows its `--workers`."""
     if os.environ.get("TUS_LOCKER") == "memory" and server.cfg.workers > 1:
         sys.exit("TUS_LOCKER: memory is for one process, and gunicorn starts several workers")
 
 
 def ssl_context(_config, default_factory):
-    """Accept the end of a connection without a TLS close.
+    """Accept connections that end without a TLS close_notify.
 
-    The server shuts down the reading side to interrupt a body, and must still be able to send the
-    response. A truncated body is detected all the same, by its Content-Length or its chunks.
+    To interrupt a body, the server shuts down the reading side of the connection, and must still be
+    able to send the response. A truncated body is detected all the same, by its Content-Length or
+    its chunks.
     """
     import ssl
 

@@ -1,4 +1,4 @@
-"""Build the WSGI application from the settings: the only module that knows every class.
+"""Build the WSGI application from the settings. No other module imports every implementation.
 
 Importing this module has no side effects. Call `create_app` or create a `TusMiddleware` in the
 process that serves requests: after the fork, and after gevent has patched the modules that boto3
@@ -53,18 +53,18 @@ log = logging.getLogger(__name__)
 _CONCATENATION = (Extension.CONCATENATION, Extension.CONCATENATION_UNFINISHED)
 
 TAIL_SHARE = 4
-"""One part in four of the memory budget is for cached tails, the rest for parts in transfer."""
+"""The memory budget divided by this number is for cached tails, the rest for parts in transfer."""
 
 
 class TusMiddleware(UploadMiddleware):
     """Resumable uploads into S3 for any WSGI application.
 
     Args:
-        app: receives every request outside of `TUS_BASE_PATH`, unchanged.
+        app: receives every request for a path outside of `TUS_BASE_PATH`, unchanged.
         settings: see `Settings`; `from_env` reads them from the environment.
         on_finish: called when the object of an upload is complete, before the client gets the
-            response. It runs at least once for each id. While it raises, the upload is not
-            finished.
+            response, at least once for each id. If it raises, the upload stays unfinished, and
+            the next request for the upload calls it again.
         observers: called with each event of `tus_wsgi.domain.events`, in addition to the log.
         store: replaces the S3 store that the settings describe.
         locker: replaces the locker that the settings describe.
@@ -138,7 +138,7 @@ class TusMiddleware(UploadMiddleware):
         """Create the middleware that the environment variables describe.
 
         Args:
-            app: receives every request outside of `TUS_BASE_PATH`, unchanged.
+            app: receives every request for a path outside of `TUS_BASE_PATH`, unchanged.
             environ: replaces `os.environ`.
             on_finish: see the class.
             observers: see the class.
@@ -164,7 +164,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
 
 
 def make_spool(settings: Settings) -> Spool:
-    """Create the spool, the memory and disk for bytes in transfer. A process needs only one."""
+    """Create the spool, which buffers bytes in transfer. A process needs only one."""
     directory = None if settings.spool_dir is None else str(settings.spool_dir)
     return Spool(settings.memory_budget - _tail_budget(settings), directory)
 
@@ -178,7 +178,7 @@ def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
 
     Args:
         settings: the settings.
-        spool: buffers its parts; None creates a new spool.
+        spool: buffers the parts of the store; None creates a new spool.
     """
     return S3Store(
         make_client(

@@ -92,7 +92,7 @@ def check(*, is_json: bool) -> None:
 @click.option(
     "--abort-unknown",
     is_flag=True,
-    help="Abort old multipart uploads that no record names: only this deployment uses the prefix.",
+    help="Abort old multipart uploads without a record. Use only if nothing else uses the prefix.",
 )
 @click.option("--json", "is_json", is_flag=True, help="Print a report as JSON.")
 def sweep(
@@ -106,10 +106,10 @@ def sweep(
 ) -> None:
     """Finish full uploads, and remove expired ones.
 
-    The command also removes orphaned multipart uploads and tails of uploads that have a record, and
-    reports the multipart uploads of which there is none.
-    Without --on-finish or --no-hook, it assembles the objects of full uploads, and the server
-    finishes each of these uploads at the next request for it. The credentials also need
+    The command also removes orphaned tails, and orphaned multipart uploads whose key has a record.
+    It reports multipart uploads whose key has none.
+    Without --on-finish or --no-hook, it only assembles the objects of full uploads, and the server
+    finishes each of these uploads at the next request for the upload. The credentials also need
     s3:ListBucket and s3:ListBucketMultipartUploads. Exits with 1 if an action fails.
     """
     exit_code = sweep_command.run(

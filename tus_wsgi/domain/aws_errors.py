@@ -2,7 +2,7 @@
 
 boto3 raises one class, `ClientError`, for every error response. This module reads the response and
 returns what it means. It is the only module that reads error codes: the S3 store, the lockers and
-the diagnostics each decide what to do about a kind. It imports nothing of boto3.
+the diagnostics each decide what to do about a kind. It does not import boto3.
 
 See https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html.
@@ -124,8 +124,9 @@ class AwsError:
     def is_refusal(self) -> bool:
         """Whether the service declined the call, and cannot carry it out later.
 
-        D-09: a status below 500 proves that only for the first attempt. The service may have got
-        an earlier attempt whose response was lost, and may still carry it out.
+        D-09: a status below 500 proves this only if there was one attempt. After a retry, the
+        service may have received an earlier attempt whose response was lost, and may still carry
+        out that attempt.
         """
         return 0 < self.status < 500 and self.retries == 0
 

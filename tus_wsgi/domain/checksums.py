@@ -42,7 +42,7 @@ class Checksum:
 
 
 def digest(algorithm: Algorithm, chunks: Iterable[bytes | memoryview]) -> bytes:
-    """Return the digest of the concatenated `chunks`. A CRC is in big-endian order."""
+    """Return the digest of the concatenated `chunks`. A CRC-32 is in big-endian order."""
     if algorithm is Algorithm.CRC32:
         value = 0
         for chunk in chunks:

@@ -104,7 +104,7 @@ class Append:
         offset: the offset that the client assumes. It must be the upload's offset.
         length: the length of the whole file; None if the request does not declare it.
         completes: whether an open upload is complete after this request's body.
-        ends_at_length: whether even an open upload is complete with its last byte.
+        ends_at_length: whether even an open upload is complete when its length is reached.
         overrun_is_fatal: whether a body that exceeds the upload's length terminates the upload.
         verification: the checksums of the body; None if there are none.
     """
@@ -202,7 +202,7 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The new upload. `has_data` is that of the command."""
+    """The new upload. For `has_data`, see `Create.has_data`."""
 
     info: UploadInfo
     has_data: bool
@@ -222,7 +222,7 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Downloadable:
-    """A finished upload and its bytes, of which none was read yet.
+    """A finished upload and its bytes. No byte has been read yet.
 
     Attributes:
         info: the upload.

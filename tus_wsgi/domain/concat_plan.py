@@ -73,7 +73,7 @@ def concat_parts(lengths: Sequence[int], plan: PartPlan) -> Iterator[ConcatPart]
 
 
 def copyable_slice(part: ConcatPart, lengths: Sequence[int]) -> Slice | None:
-    """Return the slice that S3 can copy as the whole part; None if the bytes have to be sent.
+    """Return the slice that S3 can copy as the whole part; None if this server must send the bytes.
 
     S3 cannot concatenate the slices of a part, and copies a small source only as a whole.
     """

@@ -14,7 +14,7 @@ Bytes = bytes | bytearray | memoryview
 
 
 def crc32(data: Bytes, value: int = 0) -> int:
-    """Return the CRC-32 of `data`, appended to bytes with the CRC-32 `value`."""
+    """Return the CRC-32 of bytes whose own CRC-32 is `value`, followed by `data`."""
     return zlib_ng.crc32(data, value)
 
 

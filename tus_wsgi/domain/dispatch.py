@@ -34,7 +34,7 @@ class EventDispatcher:
 
     @contextmanager
     def created_if_hook_fails(self, id: UploadId) -> Iterator[None]:
-        """Dispatch `UploadCreated` if `on_finish` fails for a new upload, which exists anyway."""
+        """Dispatch `UploadCreated` if `on_finish` fails for a new upload, as the upload exists."""
         try:
             yield
         except OnFinishFailed as error:

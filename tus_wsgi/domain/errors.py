@@ -13,7 +13,7 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
     │   ├── UploadNotFound             no upload has the id
     │   ├── UploadGone                 the upload has expired or was removed
     │   ├── UploadIncomplete           the file of an unfinished upload was requested
-    │   ├── OffsetMismatch             the request's offset is not the upload's
+    │   ├── OffsetMismatch             the request's offset differs from the upload's offset
     │   ├── LengthMismatch             the request's length contradicts the upload
     │   ├── UploadTooLarge             more bytes than the server accepts
     │   │   └── LengthExceeded             more bytes than the upload's length
@@ -117,7 +117,7 @@ class UploadNotFound(RequestError):
 
 
 class UploadGone(RequestError):
-    """The upload existed, and can never be continued.
+    """The upload existed, and can never be resumed.
 
     Attributes:
         reason: why.
@@ -136,7 +136,7 @@ class UploadIncomplete(RequestError):
 
 
 class OffsetMismatch(RequestError):
-    """The request's offset is not the upload's.
+    """The request's offset differs from the upload's offset.
 
     Attributes:
         expected: the upload's offset.
@@ -284,8 +284,8 @@ class StoreUnavailable(Unavailable):
     Attributes:
         operation: the call that failed.
         full: whether the disk is full.
-        key: the object's key, if any. It contains the upload's id, which is a secret; so may the
-            message of the cause.
+        key: the object's key, if any. The key contains the upload's id, which is a secret. The
+            message of the cause may contain the id too.
     """
 
     def __init__(self, operation: str, *, full: bool = False, key: str | None = None) -> None:

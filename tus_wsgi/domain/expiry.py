@@ -13,9 +13,9 @@ from tus_wsgi.domain.model import UploadInfo
 EXTENSION_THRESHOLD = 0.5
 """A request extends the expiry only if less than this share of the lifetime is left.
 
-Extending it at every PATCH would cost a write to the store each time, for the precision of an
-approximate limit. With this threshold, at least half of the lifetime is left after a PATCH, and an
-upload costs at most two writes more in a whole lifetime."""
+Extending the expiry at every PATCH would cost a write to the store each time, only to make an
+approximate limit precise. With this threshold, at least half of the lifetime is left after a PATCH,
+and an upload costs at most two additional writes per lifetime."""
 
 
 def expiry(now: datetime, lifetime: float) -> datetime | None:

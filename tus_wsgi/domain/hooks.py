@@ -37,6 +37,6 @@ If the hook raises, the upload stays unfinished, and the next request for the up
 again. So the hook must be idempotent: it may be called twice with the same id.
 
 If the request that creates the upload also sends the whole file, the error response contains the
-upload's URL. Most clients ignore it and send the file again as another upload. `tus-wsgi sweep`
-finishes the first one, and calls its hook again.
+upload's URL. Most clients ignore the URL and send the file again as another upload.
+`tus-wsgi sweep` finishes the first upload, and calls the hook for it again.
 """

@@ -39,8 +39,8 @@ class BodyEnd(Enum):
 class Body(Protocol):
     """A request's body. **Reading it never raises**: a broken body ends early.
 
-    Read until `readinto` returns 0, keep the bytes, and then check `end`. So a store handles a body
-    that ends early like any other.
+    Read until `readinto` returns 0, keep the bytes, and then check `end`. That way, a store
+    handles a body that ends early like any other body.
     """
 
     @property
@@ -52,7 +52,7 @@ class Body(Protocol):
         """Why the body ended. Only valid after `readinto` has returned 0."""
 
     def limit(self, size: int) -> None:
-        """Return at most `size` bytes from `readinto`. A longer body ends as `TOO_LONG`."""
+        """Let `readinto` return at most `size` bytes in total. A longer body ends as `TOO_LONG`."""
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Read into the beginning of `buffer`. Blocks until at least one byte has arrived.
@@ -144,20 +144,20 @@ class Upload(Protocol):
         """Store the body at the end of the upload, and update `info.offset`.
 
         Args:
-            body: read until it ends. Its limit is at most the rest of the upload.
+            body: read until it ends. It is limited to the bytes that the upload still lacks.
             assert_held: see `AssertHeld`.
             on_stored: called with the offset from time to time while the body is received.
 
         Raises:
-            StoreUnavailable: not all bytes could be stored. The offset that `load_offset` returns
-                afterwards is not less than before (D-03).
+            StoreUnavailable: not all bytes could be stored. The offset that `load_offset` loads
+                afterwards is not lower than before (D-03).
         """
 
     def assemble(self, assert_held: AssertHeld) -> bool:
         """Make the object of a full upload. Idempotent (D-05).
 
         Returns:
-            whether this instance made the object, here or in `append`; False if it existed.
+            whether this instance made the object, here or in `append`; False if the object existed.
 
         Raises:
             InvalidPartial: a partial upload of a final upload was removed meanwhile.
@@ -170,9 +170,9 @@ class Upload(Protocol):
 
         Args:
             assert_held: see `AssertHeld`.
-            may_defer: whether the record may be left to the next request, if the store can tell
-                from the object alone that the upload is finished. This saves a write, but the next
-                request would call the hook again.
+            may_defer: whether the store may leave the record unchanged if the object alone shows
+                that the upload is finished. This saves a write, but if there were a hook, the next
+                request would call it again.
         """
 
     @property
@@ -186,7 +186,8 @@ class Upload(Protocol):
         """Remove everything that belongs to the upload; its record last (D-13).
 
         Raises:
-            StoreUnavailable: something is left. The upload still exists, and a retry is safe.
+            StoreUnavailable: not everything was removed. The upload still exists, and a retry is
+                safe.
         """
 
     def content(self) -> Content:
@@ -224,7 +225,7 @@ class Store(Protocol):
         """Remove finished partial uploads without holding their locks.
 
         Raises:
-            StoreUnavailable: some of the uploads are left.
+            StoreUnavailable: some of the uploads were not removed.
         """
 
     def open(self, id: UploadId) -> Upload:
@@ -255,14 +256,14 @@ class Lock(Protocol):
 
 
 class Locker(Protocol):
-    """Lets one request at a time change an upload, across the workers and hosts that it covers."""
+    """Lets one request at a time change an upload, across the workers that share the locker."""
 
     def lock(
         self, id: UploadId, *, on_release_request: Callable[[], None]
     ) -> AbstractContextManager[Lock]:
         """Acquire the upload's lock, and release it when the context is left.
 
-        The current holder is asked to release it.
+        If another request holds the lock, that request is asked to release it.
 
         Args:
             id: the upload.
@@ -285,4 +286,4 @@ class Observer(Protocol):
     """Receives events after the fact, for logs, metrics and traces."""
 
     def __call__(self, event: Event, /) -> None:
-        """Handle an event. The request waits for it. An exception is logged and ignored."""
+        """Handle an event. The request waits for this call. An exception is logged and ignored."""

@@ -20,7 +20,7 @@ GIB = 1024 * MIB
 TIB = 1024 * GIB
 
 UploadId = NewType("UploadId", str)
-"""A URL-safe upload id. New ids are unguessable, because a client that knows an id may write."""
+"""A URL-safe upload id. New ids are unguessable: knowing an id gives access to the upload."""
 
 ID_BITS = 128
 """Random bits of a new id. A UUID has 128 bits too, but 122 of them are random."""
@@ -68,7 +68,7 @@ class State(StrEnum):
     """The state of an upload. It changes only in this order."""
 
     RECEIVING = "receiving"
-    """Bytes are missing, or the last of them have arrived and the record was not updated since."""
+    """Bytes are missing, or all have arrived but the record has not been updated yet."""
     FINISHING = "finishing"
     """The object may be complete. Only the store can tell."""
     FINISHED = "finished"
@@ -98,7 +98,7 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Marks an upload as a partial upload of a concatenation. Partial uploads call no hook."""
+    """Marks an upload as a partial upload of a concatenation. The hook is not called for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +122,15 @@ class UploadInfo:
     Attributes:
         id: the upload's id.
         length: the length of the whole file; None while the client has not declared it (deferred).
-        offset: the number of stored bytes, without a gap from the first one. It never decreases
-            (D-03).
+        offset: the number of bytes that are stored without a gap, from the first byte on. It never
+            decreases (D-03).
         metadata: the metadata that the client sent.
         state: the upload's state.
         created: the time of the creation; None if another server created the upload.
         expires: the time when the upload expires unless it is full by then; None for never.
-        is_open: whether the client has yet to declare the upload complete, even at its full length.
-            In tus an upload ends with its last byte, in the IETF protocol with this declaration.
+        is_open: whether the client has yet to declare the upload complete, even if all bytes are
+            stored. In tus, an upload is complete with its last byte; in the IETF protocol, with
+            this declaration.
         concat: the role in a concatenation; None for an ordinary upload. The length of a final
             upload is None until the lengths of all its partial uploads are known, and its offset
             counts the bytes of the finished ones.
@@ -147,7 +148,7 @@ class UploadInfo:
 
     @property
     def is_full(self) -> bool:
-        """Whether every byte is stored and no more may follow. The upload may be unfinished."""
+        """Whether every byte is stored and no more may follow. A full upload may be unfinished."""
         return self.length is not None and self.offset == self.length and not self.is_open
 
     @property

@@ -1,8 +1,8 @@
-"""Compute which bytes of an upload are which part of the S3 multipart upload. No I/O.
+"""Compute which bytes of an upload belong to which part of the S3 multipart upload. No I/O.
 
 **Part k always holds the same bytes** (D-01). The plan is fixed when the upload is created, and
-recorded. So a part that is uploaded twice, late, or by a stalled request holds the same bytes,
-parts may be uploaded in parallel, and a missing part is sent again and corrupts nothing.
+recorded. So a part that is uploaded twice, late, or by a stalled request still holds the same
+bytes. Parts may be uploaded in parallel, and uploading a missing part again corrupts nothing.
 
 Sizes and offsets are in bytes. Part numbers begin at 1, as in S3.
 """
@@ -16,7 +16,7 @@ from tus_wsgi.domain.errors import UploadTooLarge
 from tus_wsgi.domain.model import GIB, MIB, TIB
 
 MAX_PART_SIZES = 10
-"""Different part sizes in the plan of an upload of unknown length, each twice as large as the last.
+"""Number of part sizes in the plan of an upload of unknown length. Each is twice the previous size.
 1,000 parts each of 16 MiB, 32 MiB, ... 4 GiB hold 8 TiB."""
 
 
@@ -57,8 +57,9 @@ class PartPlan:
         part_size: the size of part 1.
         double_every: the number of parts after which the part size doubles; 0 for equal parts.
         doublings: how many times the part size doubles at most.
-        parts_before: parts of any size that another server (tusd) had uploaded before the plan was
-            made. They are never uploaded again, so D-01 holds for them without a plan.
+        parts_before: the number of parts, of any size, that another server (tusd) had uploaded
+            before the plan was made. They are never uploaded again, so D-01 holds for them without
+            a plan.
         bytes_before: the total size of those parts.
     """
 
@@ -101,7 +102,7 @@ class PartPlan:
         return full if length is None else max(0, min(full, length - self.start(number)))
 
     def is_one_part(self, length: int | None) -> bool:
-        """Return whether an upload of `length` bytes has only one part; False if it is unknown."""
+        """Return whether an upload of `length` bytes is one part; False for an unknown length."""
         return length is not None and length <= self.size(1)
 
     def _step(self, index: int) -> int:
@@ -128,7 +129,7 @@ class Part:
 
 
 def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
-    """Return the plan of an upload of `length` bytes, or of unknown length if it is None.
+    """Return the plan of an upload of `length` bytes, or of unknown length if `length` is None.
 
     An upload of known length gets equal parts of the preferred size, or larger ones if there would
     be too many. An upload of unknown length gets growing parts, so that a small upload has small
@@ -150,7 +151,7 @@ def plan_after(
     """Return the plan of the rest of an upload whose parts `run` were uploaded without a plan.
 
     A listed part behind a gap holds unknown bytes, because the missing parts may have had any size.
-    So the plan has a part size that no such part has: `contiguous` then ignores those parts.
+    So the plan uses a part size that none of those parts has, and `contiguous` ignores them.
 
     Args:
         run: the parts 1, 2, ... up to the first gap.
@@ -179,9 +180,9 @@ def plan_after(
 def contiguous(plan: PartPlan | None, length: int | None, listed: Iterable[Part]) -> list[Part]:
     """Return the parts 1, 2, ... up to the first missing one, of the parts that S3 lists (D-02).
 
-    Parts behind a gap are ignored: they hold the right bytes, and are sent again. If several
-    entries have the same number (SeaweedFS lists a part twice after a lost response), the one with
-    the size of the plan is used. Without a plan every size is valid.
+    Parts behind a gap hold the right bytes, but are ignored and uploaded again. If several entries
+    have the same number (SeaweedFS lists a part twice after a lost response), the entry that has
+    the size of the plan is used. Without a plan, every size is valid.
     """
 
     def fits(part: Part) -> bool:

@@ -15,7 +15,7 @@ def check_declared(length: int, info: UploadInfo, max_size: int) -> None:
         max_size: bytes of the largest upload.
 
     Raises:
-        LengthMismatch: the length contradicts an earlier one, or the bytes that are stored.
+        LengthMismatch: the length contradicts an earlier declaration or the stored bytes.
         UploadTooLarge: the length exceeds `max_size`.
     """
     if info.length is not None and length != info.length:
@@ -37,7 +37,7 @@ def check_fits(offset: int, content_length: int | None, length: int | None, max_
 
     Raises:
         LengthExceeded: the body exceeds the upload's length.
-        UploadTooLarge: the length exceeds `max_size`, or the body does.
+        UploadTooLarge: the length or the body exceeds `max_size`.
     """
     if length is not None and length > max_size:
         raise UploadTooLarge(max_size, length)

@@ -1,1 +1,1 @@
-"""Observers of events, one for each module."""
+"""Observers of events, one per module."""

@@ -2,8 +2,9 @@
 
 **An upload's id is a capability**: every client that knows it may write to the upload and read it.
 So no line contains an id or a URL, only a fingerprint: the first eight hex digits of the id's
-BLAKE2b hash. A fingerprint identifies an upload in the log; `printf %s ID | b2sum` prints that of a
-known id. File names are never logged, because they may be personal data.
+BLAKE2b hash. A fingerprint identifies an upload in the log. To compute it for a known id, take the
+first eight digits of the output of `printf %s ID | b2sum`. File names are never logged, because
+they may be personal data.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ class LogObserver:
         """Log an event.
 
         A failed request is an ERROR with its traceback. A lock that was taken over or lost is a
-        WARNING. A lock that was acquired or released is DEBUG, because every request has one. All
-        other events are INFO.
+        WARNING. A lock that was acquired or released is DEBUG, because this happens in nearly every
+        request. All other events are INFO.
         """
         level = _LEVELS.get(type(event), logging.INFO)
         if not self._logger.isEnabledFor(level):

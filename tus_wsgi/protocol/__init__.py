@@ -11,6 +11,6 @@
 | `download`   | the reply to a GET: conditions, ranges, types that browsers may display |
 | `cors`       | Cross-Origin Resource Sharing                                           |
 
-Both dialects have the same modules: `dialect` parses requests, `render` renders outcomes, and
+`tus1` and `rufh` have the same modules: `dialect` parses requests, `render` renders outcomes, and
 `errors` renders errors.
 """

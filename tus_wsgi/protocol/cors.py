@@ -4,8 +4,8 @@ The reply to a page that is not allowed has no CORS fields, so its browser hides
 page. The request itself is not rejected, for two reasons. Browsers send `Origin` with every POST,
 PATCH and DELETE, including requests to their own origin, so rejecting would break the uploads of a
 site that never needed CORS. And rejecting would not protect more: a request that changes an upload
-needs `Tus-Resumable`, a method, or an override that a page may send to another origin only after a
-preflight, and the preflight fails. CORS protects the browsers of visitors; it is not access
+needs a field (such as `Tus-Resumable`) or a method that a page may send to another origin only
+after a preflight, and the preflight fails. CORS protects the browsers of visitors; it is not access
 control.
 
 The rules are those of the Fetch standard (https://fetch.spec.whatwg.org/#http-cors-protocol).

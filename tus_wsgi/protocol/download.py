@@ -39,9 +39,9 @@ INLINE_TYPES = frozenset(
 # private cache must revalidate them: unchanged content costs only a 304.
 CACHE_CONTROL = "private, no-cache, no-transform"
 
-# A saved file needs no resources. A displayed file needs those that the browser's own page around
-# an image or a video loads, and no sandbox: in a sandbox Chromium requests the video without
-# credentials, and the application's guard rejects the request.
+# A saved file needs no resources. A displayed file needs the resources that the browser's built-in
+# page around an image or a video loads, and must not be sandboxed: in a sandbox, Chromium requests
+# the video without credentials, and the application's guard rejects the request.
 ATTACHMENT_POLICY = "sandbox; default-src 'none'"
 INLINE_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 
@@ -66,8 +66,9 @@ def render_download(head: RequestHead, outcome: Downloadable) -> Reply:
     """
     content, metadata = outcome.content, outcome.info.metadata
     if outcome.presigned_url is not None:
-        # The client repeats the range there, and conditions do not apply to a redirect (RFC 9110,
-        # section 13.2.1). The URL is a secret with a short lifetime, so it must not be cached.
+        # The client sends the range again to that URL, and conditions do not apply to a redirect
+        # (RFC 9110, section 13.2.1). The URL is a secret with a short lifetime, so it must not be
+        # cached.
         return Reply(307, [("Location", outcome.presigned_url), ("Cache-Control", "no-store")])
     validators = [
         ("ETag", quote_etag(content.etag)),
@@ -119,7 +120,7 @@ def _modified(content: Content) -> datetime:
 
 
 def _parse_range(fields: Mapping[str, str], content: Content) -> tuple[int, int] | None:
-    """Return the range as offsets `(start, stop)`; it is not satisfiable unless `start < stop`.
+    """Return the range as offsets `(start, stop)`; the range is satisfiable if `start < stop`.
 
     None, for the whole content, if the range is missing, malformed or in another unit, if there are
     several ranges, or if If-Range names another version of the content. A range of empty content is
@@ -131,7 +132,7 @@ def _parse_range(fields: Mapping[str, str], content: Content) -> tuple[int, int]
     if "If-Range" in fields and not _is_current(fields["If-Range"], content):
         return None
     start, stop = header.ranges[0]
-    if start < 0:  # the last bytes; more than the content has means all of it
+    if start < 0:  # a suffix range; if it is too long, it means the whole content
         start = max(0, content.length + start)
     return start, content.length if stop is None else min(stop, content.length)
 

@@ -1,4 +1,4 @@
-"""Statuses and fields of replies to errors, in the form that both dialects share.
+"""Statuses and fields of replies to errors, in the form that all dialects share.
 
 Clients decide by the status whether to retry (tus-js-client and Uppy: after 409, 423 and 5xx) or to
 give up (every other 4xx). So transient errors are 423 or 5xx, and permanent errors another 4xx.
@@ -110,7 +110,7 @@ def _resume_fields(head: RequestHead, error: TusError) -> list[tuple[str, str]]:
         case BodyIncomplete():
             return [("Upload-Offset", build_integer(error.offset))]
         case OnFinishFailed() if head.target is None:
-            # This request created the upload. It stays, because the application may know it.
+            # This request created the upload, which stays, because the application may know of it.
             offset = ("Upload-Offset", build_integer(error.length))
             return [("Location", head.url_of(error.id)), offset]
         case _:

@@ -1,7 +1,7 @@
 """Values of header fields, in pairs `parse_x` / `build_x`.
 
-For any input text, the only exception is `MalformedField`. `parse_x` returns what `build_x` was
-given.
+Whatever the text, `parse_x` raises no exception other than `MalformedField`. For the result of
+`build_x`, it returns the value that `build_x` was given.
 
 Text is in the form that WSGI uses: each character is a byte (PEP 3333, "Unicode Issues").
 """
@@ -29,8 +29,8 @@ DEFERRED = "1"
 MAX_METADATA = 32 * KIB
 MAX_PAIRS = 200
 """Limits of an `Upload-Metadata` field: bytes and pairs. By default gunicorn accepts 8,190 bytes in
-a line but joins up to a hundred lines: parsing 190,000 pairs took two seconds, and rendering them
-one second in each HEAD."""
+a line, but joins up to a hundred lines of a field: parsing 190,000 pairs took two seconds, and
+rendering them one second in each HEAD."""
 
 MAX_QUOTED = 60
 """Characters of an invalid value that an error message quotes."""
@@ -93,7 +93,7 @@ def check_defer_length(text: str) -> None:
 def check_transfer_coding(text: str | None) -> None:
     """Reject transfer codings other than `chunked`.
 
-    gunicorn decodes `gzip, chunked` only in part: it would pass on the gzip stream as the data.
+    gunicorn decodes only the last coding of `gzip, chunked`: it would return the gzip stream.
 
     Raises:
         MalformedField: The field is present and is not `chunked`.
@@ -127,7 +127,7 @@ def parse_metadata(text: str) -> Metadata:
         if key in pairs:
             raise MalformedField("Upload-Metadata", f"the key {quote_value(key)} is repeated")
         pairs[key] = value
-    # A response must not contain empty elements; without them, the text is kept as it is.
+    # A response must not contain empty elements. If there are none, the text is kept as it is.
     raw = text if kept == items else ",".join(item.strip(_OWS) for item in kept)
     # Tabs can only surround commas here. PEP 3333 forbids them in a response.
     return Metadata(pairs=tuple(pairs.items()), raw=raw.replace("\t", " "))
@@ -160,7 +160,7 @@ def build_metadata(pairs: Iterable[tuple[str, bytes]]) -> str:
     """Return the `Upload-Metadata` field of `pairs`; empty if there are none.
 
     Used for uploads whose original field was not stored. A key that the field cannot contain is
-    omitted: tusd accepts some of them (a TAB inside a key).
+    omitted: tusd accepts some such keys (with a TAB, for example).
     """
     items = []
     for key, value in pairs:

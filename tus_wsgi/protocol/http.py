@@ -58,7 +58,7 @@ class Reply:
         fields: header fields in order, without the CORS fields.
         body: the body, unless `content` is set.
         content: the range of the upload's content that is the body, as offsets `(start, stop)`;
-            None if the body is `body`.
+            None if `body` is the body.
     """
 
     status: int

@@ -1,1 +1,1 @@
-"""What may be done with an upload, whatever the protocol and whatever the store."""
+"""The operations on uploads, independent of the protocol and of the store."""

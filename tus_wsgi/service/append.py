@@ -134,7 +134,7 @@ class AppendOperation:
 
 
 def check_complete(end: BodyEnd, offset: int) -> None:
-    """Raise the error of a body that ended early.
+    """Raise the matching error if the body ended early.
 
     Args:
         end: why the body ended.
@@ -153,7 +153,7 @@ def verify_buffered_body(
     """Read the whole body and verify its checksum. Nothing is stored before this returns.
 
     An incomplete body is discarded, although the core protocol of tus wants every received byte
-    stored: a checksum covers the whole body, so the bytes of a part of it cannot be verified.
+    stored: a checksum covers the whole body, so an incomplete body cannot be verified.
 
     Args:
         body: the request's body.
@@ -162,7 +162,7 @@ def verify_buffered_body(
         limit: bytes that the upload may hold.
 
     Raises:
-        ChecksumMismatch: the body has another checksum.
+        ChecksumMismatch: the body does not have this checksum.
         MalformedField: the checksum in the trailer is missing or malformed.
         BodyIncomplete: the body ended early.
         UploadTooLarge: the body is longer than the rest of the upload.

@@ -1,8 +1,8 @@
 """A cache of uploads between two requests of one process.
 
-A client that sends its file in many requests mostly sends them over one connection, so to one
-process. The second request need not read the upload from the store again if no other
-request has changed it since, which only the lock can tell: see `Lock.previous_holder`.
+A client that sends its file in many requests mostly sends them over one connection, and so to the
+same process. The next request need not read the upload from the store again if no other request
+has changed it meanwhile. Only the lock can tell: see `Lock.previous_holder`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MAX_COUNT = 256
 """Uploads in a process's cache; the least recently cached are evicted first."""
 
 MAX_AGE = 60.0
-"""Seconds after which a cached upload is ignored. Only a holder of its lock changes an upload,
-except the owner of the bucket, whose lifecycle rules remove unfinished ones after days."""
+"""Seconds after which a cached upload is ignored. Only the holder of the lock changes an upload,
+except for the bucket's lifecycle rules, which remove unfinished uploads after days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class UploadCache:
     """The uploads that a process has cached, by their ids. Methods may be called from any thread.
 
     Args:
-        max_count: uploads that are cached at most.
+        max_count: the maximum number of cached uploads.
         max_age: seconds after which a cached upload is ignored.
     """
 
@@ -46,11 +46,11 @@ class UploadCache:
         self._mutex = threading.Lock()
 
     def put(self, holder: Hashable | None, upload: Upload) -> None:
-        """Cache `upload` as the holder of its lock leaves it.
+        """Cache `upload` in the state in which the holder of its lock leaves it.
 
         Args:
             holder: see `Lock.holder`. None caches nothing.
-            upload: the holder does not use it any more.
+            upload: the upload. The holder must not use it any more.
         """
         if holder is None:
             return
@@ -74,7 +74,7 @@ class UploadCache:
         return None if self._is_too_old(entry) else entry.upload
 
     def _evict(self) -> None:
-        """Remove the entries that are too many or too old. They are sorted by age."""
+        """Remove entries beyond the maximum count or age. The oldest entry is the first."""
         while self._entries:
             oldest = next(iter(self._entries.values()))
             if len(self._entries) <= self._max_count and not self._is_too_old(oldest):

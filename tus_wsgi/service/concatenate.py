@@ -1,12 +1,12 @@
 """Create final uploads, which are concatenated from partial uploads.
 
 A final upload is loaded and finished like any other (`tus_wsgi.service.finish`). Only its creation
-is different, and the case that a partial upload is missing.
+and the handling of missing partial uploads are different.
 
-If a partial upload is not finished yet, the final upload waits. The next HEAD request or
-`tus-wsgi sweep` after the last partial upload was finished makes its object. The request that
-finishes the partial upload does not: it would need a list of the final uploads, and that list would
-be in a record that another request holds.
+If a partial upload is not finished yet, the final upload waits. After the last partial upload was
+finished, the next HEAD request for the final upload, or `tus-wsgi sweep`, makes the object. The
+request that finishes the last partial upload does not make the object: it would need a list of the
+waiting final uploads, and another request may hold the lock of the record with that list.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Concatenator:
         """Create the final upload `info`, and its object if all partial uploads are finished.
 
         If the object cannot be made, the final upload is removed, because the client does not learn
-        its URL. Once the object exists, the application may know of it, and the upload stays.
+        its URL. Once the object exists, the upload stays, because the application may know of it.
 
         Raises:
             InvalidPartial: the upload cannot be made of these partial uploads.
@@ -76,7 +76,7 @@ class Concatenator:
             raise
 
     def _finish(self, upload: Upload, lock: Lock) -> Upload:
-        """Finish the assembled upload. Retry once, since the client would send everything again."""
+        """Finish the assembled upload. Retry once: after an error, the client starts all over."""
         try:
             self._finisher.finish_if_full(upload, lock)
         except StoreUnavailable as error:

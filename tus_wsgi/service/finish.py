@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Finisher:
-    """Finishes uploads that are full. Any request that finds such an upload may do it (D-06).
+    """Finishes uploads that are full. Any request for such an upload may finish it (D-06).
 
     Args:
         on_finish: the application's hook; None for none.
@@ -43,8 +43,9 @@ class Finisher:
     def may_defer_record(self, info: UploadInfo) -> bool:
         """Return whether the record of a finished upload may keep its earlier state.
 
-        With a hook it must not, because the next request would call the hook again. A partial
-        upload must not either, because a concatenation has to see that it is finished.
+        If there is a hook, it must not, because the next request would call the hook again. Neither
+        may the record of a partial upload, because a concatenation has to see that the partial
+        upload is finished.
         """
         return self._on_finish is None and info.concat is None
 

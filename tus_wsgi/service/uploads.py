@@ -1,8 +1,8 @@
-"""`UploadService`: carry out commands. The rules of uploads are here, whatever the protocol.
+"""`UploadService`: carry out commands. The rules here are the same for every protocol.
 
-Every command that may change an upload runs under its lock, in three steps: load the upload, check
-the command, act. HEAD takes the lock too: the running request is interrupted and stores what it has
-received, so the client can resume at the offset that HEAD returns.
+Every command that may change an upload runs under the upload's lock, in three steps: load the
+upload, check the command, act. HEAD acquires the lock too: a running append is interrupted and
+stores what it has received, so the client can resume at the offset that HEAD returns.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class UploadService:
         body_buffer: buffers a body whose checksum has to be verified; required if the checksum
             extension is offered.
         delete_partials: whether partial uploads are removed after they were concatenated.
-        presign_url: returns the presigned URL of a download; None to send the file from here.
+        presign_url: returns the presigned URL of a download, or None to send the file from this
+            server.
         on_finish: the application's hook, see `tus_wsgi.domain.hooks`.
         observers: receive events.
         now: returns the current time, in UTC.
@@ -142,8 +143,8 @@ class UploadService:
         Args:
             command: what to do.
             body: the request's body. It is read only by commands that need it.
-            on_progress: called with a new upload before its first byte is read, and then
-                repeatedly with the number of bytes that are stored.
+            on_progress: called with the info of a new upload before its first byte is read, and
+                then repeatedly while bytes are stored.
 
         Raises:
             RequestError: the request is refused, and nothing was changed.
@@ -260,9 +261,9 @@ class UploadService:
 
     @contextmanager
     def _locked(self, id: UploadId, body: Body | None) -> Iterator[tuple[Lock, Upload | None]]:
-        """Hold the upload's lock; also return the upload, if the cache has it up to date.
+        """Hold the upload's lock; also yield the upload if the cache has an up-to-date one.
 
-        Another request that asks for the lock interrupts the body, and so ends this request.
+        If another request asks for the lock, the body is interrupted, which ends this request.
         """
 
         def release_soon() -> None:
@@ -314,7 +315,7 @@ class UploadService:
     def _verifiable(
         self, verification: Verification | None, body: Body
     ) -> Iterator[tuple[Body, Verify]]:
-        """Return the body to store, and the function to call before anything is changed."""
+        """Yield the body to store, and the function that verifies it before any change."""
         if verification is None:
             yield body, lambda _offset, _limit: None
             return
@@ -323,7 +324,7 @@ class UploadService:
             yield buffered, partial(verify_buffered_body, buffered, verification)
 
     def _max_length(self, length: int | None) -> int:
-        """Return the bytes that an upload of this length may hold."""
+        """Return the maximum size of an upload of this length."""
         return self.max_size if length is None else length
 
     # -- appending -------------------------------------------------------------------------------
@@ -359,8 +360,8 @@ class UploadService:
         length, lock = append.command.length, append.lock
         if length is not None and upload.info.length is None:
             upload.declare_length(length, lock.assert_held, is_open=upload.info.is_open)
-        # Before the bytes, so that a sweep does not remove the upload while they arrive; and after
-        # them, because they may have arrived slowly.
+        # Extend before the bytes arrive, so that no sweep removes the upload meanwhile, and again
+        # afterwards, because they may have arrived slowly.
         self._extend_expiry(upload, lock)
         end = append.store_body(upload)
         if end is not BodyEnd.MALFORMED:
@@ -403,7 +404,7 @@ class UploadService:
         except StoreUnavailable as error:
             upload = self._reopen(info.id, error)
             self._extend_expiry(upload, lock)
-            # A client that gets the full length as the offset sends no further request.
+            # Finish now: a client that gets the full length as the offset sends no more requests.
             self._finisher.finish_if_full(upload, lock)
             end = BodyEnd.COMPLETE
         except (UploadTooLarge, LengthMismatch):
@@ -431,7 +432,7 @@ class UploadService:
         upload = self._store.open(command.id)
         if not upload.info.is_finished:
             self._load_offset(upload)
-        # With a hook, even a complete object is not finished before the hook has returned.
+        # If there is a hook, the upload is not finished before the hook has returned.
         if self._finisher.has_hook and not upload.info.is_finished:
             raise UploadIncomplete
         content = upload.content()

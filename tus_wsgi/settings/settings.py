@@ -1,6 +1,6 @@
 """Define the settings, and read and validate them from environment variables.
 
-The variable of a field `x` of `Settings` is `TUS_X`. A setting that tusd has too is named after
+The variable `TUS_X` sets the field `x` of `Settings`. A setting that tusd has too is named after
 tusd's flag. The table in the README and the output of `tus-wsgi settings` are generated from the
 fields.
 
@@ -80,7 +80,7 @@ def _check_origins(text: str) -> str:
 
 
 def _parser(parse: Callable[[str], object]) -> BeforeValidator:
-    """Parse a value that is text. Other values come from code or are defaults."""
+    """Return a validator that parses text. Other values come from code or are defaults."""
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
@@ -96,7 +96,7 @@ _Seconds = Annotated[float, _parser(parse_duration), Formatter(build_duration)]
 _Url = Annotated[str, _parser(parse_url)]
 
 
-# The result is `Any`, as that of `Field`, to be assignable to fields of every type.
+# Returns `Any`, like `Field`, so that the result can be assigned to fields of every type.
 def _setting(help: str, *, default: object, unset: str = "empty", **limits: float) -> Any:  # noqa: ANN401
     """Define a field: its description, its default, and the table's text for an unset value."""
     extra: dict[str, Any] = {"unset": unset}

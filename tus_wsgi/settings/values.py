@@ -24,7 +24,7 @@ _SECONDS = {
     "ms": Fraction(1, 1000),
 }
 
-# The limit on digits keeps sums of them from overflowing.
+# The limit on digits keeps sums of these numbers from overflowing.
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 _SIZE = re.compile(rf"({_NUMBER}) ?([KMGT]?i?B|)", re.IGNORECASE)
 _DURATION_STEP = re.compile(rf"({_NUMBER})(ms|[dhms])")

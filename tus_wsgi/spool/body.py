@@ -27,7 +27,7 @@ class SpooledBody:
     argument, the class implements `tus_wsgi.domain.interfaces.BodyBuffer`.
 
     Args:
-        spool: the memory and the disk for it.
+        spool: the memory and the disk for the bytes.
         body: the request's body.
     """
 
@@ -41,7 +41,7 @@ class SpooledBody:
 
     @property
     def content_length(self) -> int | None:
-        """Bytes of the body: as announced, and as received after `receive`."""
+        """The announced length of the body; after `receive`, the number of received bytes."""
         return self._body.content_length if self._part is None else self._part.size
 
     @property
@@ -75,7 +75,7 @@ class SpooledBody:
         return self._body.end
 
     def digest(self, algorithm: Algorithm) -> bytes:
-        """Return the checksum of the received bytes."""
+        """Return the digest of the received bytes."""
         return digest(algorithm, self._chunks())
 
     def trailers(self) -> Mapping[str, str]:

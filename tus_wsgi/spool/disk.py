@@ -1,4 +1,4 @@
-"""Writing to temporary files, with their errors."""
+"""Write to temporary files, and convert the errors."""
 
 from __future__ import annotations
 

@@ -44,8 +44,9 @@ class MemoryBudget:
     def acquire(self, size: int, *, is_slow: bool = False) -> bytearray | None:
         """Return a buffer of `size` bytes, or None if the budget is exhausted.
 
-        The call blocks for up to `MAX_MEMORY_WAIT` while other parts release memory. A buffer for a
-        slow client (`is_slow`) comes from one half of the budget, and the call does not block.
+        The call blocks for up to `MAX_MEMORY_WAIT` while other parts release memory. For a slow
+        client (`is_slow`) it does not block, and returns a buffer only if at least half of the
+        budget then remains available.
         """
         deadline = time.monotonic() + MAX_MEMORY_WAIT
         reserved = self._size // 2 if is_slow else 0

@@ -23,8 +23,8 @@ GROWTH = 4
 """Each buffer is this many times larger than the one that it replaces."""
 
 FAST_GROWTH = 16
-"""The same factor for a fast client that has sent `FAST_MIN_SIZE`. The buffer then holds a part of
-the default size, so only a twelfth of the part is copied while it grows."""
+"""The same factor for a fast client that has sent `FAST_MIN_SIZE`. The larger buffer holds a part
+of the default size, so only a twelfth of the part is copied while the buffer grows."""
 
 FAST_MIN_SIZE = MIB
 """Bytes that a client must send before it can count as fast. Less proves nothing, because the
@@ -34,11 +34,11 @@ FAST_FIRST_BUFFER = FAST_GROWTH * FAST_MIN_SIZE
 """Bytes of the first buffer for the next part of a fast client. Nothing is copied then."""
 
 FAST_SECONDS = 10.0
-"""Seconds in which a fast client would fill its part, at its rate so far."""
+"""A client is fast if it would fill its part within these seconds, at its rate so far."""
 
 MAX_DISK_READ = 256 * KIB
-"""Bytes of the largest buffer between a socket and a temporary file. It is held while the client
-fills it and does not count towards the budget, and there may be many slow clients."""
+"""Bytes of the largest buffer between a socket and a temporary file. The buffer does not count
+towards the budget, and each of many slow clients may hold one while filling it."""
 
 
 class SpooledPart:
@@ -48,7 +48,7 @@ class SpooledPart:
         capacity: the largest size in bytes.
         size: bytes received so far.
         crc32: the CRC-32 of the bytes received so far.
-        error: why `fill` could not store the rest of the body; None if it could.
+        error: why `fill` could not store the rest of the body; None if there was no error.
 
     Args:
         memory: the budget for buffers.
@@ -86,7 +86,7 @@ class SpooledPart:
 
     @property
     def is_fast(self) -> bool:
-        """Whether the client has proved to be fast, and the budget had memory for it."""
+        """Whether the client has proved to be fast, and the budget had memory for the part."""
         return self.size >= FAST_MIN_SIZE and self._file is None and self._fills_fast(self.capacity)
 
     def write(self, data: bytes | bytearray) -> None:
@@ -244,6 +244,6 @@ class SpooledPart:
 
 
 def read_end(body: Body) -> None:
-    """Read past the last byte, so that the body can tell how it ended."""
+    """Read past the last byte, so that `body.end` becomes valid."""
     count = body.readinto(memoryview(bytearray(1)))
     assert count == 0

@@ -3,8 +3,8 @@
 One `Spool` serves a whole process. A part acquires memory as its bytes arrive, not as they are
 announced, so a client that sends nothing takes almost none. Callers block while the memory budget
 is exhausted and other parts release memory. That is the only back-pressure: the server does not
-read from the client meanwhile. If no memory is released, because its users wait for stalled
-clients, the part continues in an unlinked temporary file.
+read from the client meanwhile. If no memory is released, because the parts that hold it wait
+for stalled clients, the part continues in an unlinked temporary file.
 """
 
 from __future__ import annotations

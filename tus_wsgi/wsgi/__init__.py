@@ -1,1 +1,1 @@
-"""The HTTP side: serve WSGI requests with a protocol's dialects and the upload service."""
+"""The HTTP side: serve WSGI requests with the dialects and the upload service."""

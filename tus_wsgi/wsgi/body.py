@@ -30,7 +30,7 @@ from tus_wsgi.wsgi.input import BodySource, source_of
 log = logging.getLogger(__name__)
 
 YIELD_BYTES = MIB
-"""Let other requests run after so many bytes. gevent switches only when a read blocks, and a read
+"""Let other requests run after this many bytes. gevent switches only when a read blocks, and a read
 never blocks if the client always has data."""
 
 DISCARD_BYTES = MIB
@@ -45,7 +45,7 @@ class WsgiBody:
     """The body of a WSGI request. It implements `tus_wsgi.domain.interfaces.Body`.
 
     Args:
-        environ: the request's.
+        environ: the request's environ.
         timeout: seconds without a byte after which the body ends as stalled.
         live: registers the body while it is read, so that it can be interrupted.
     """
@@ -83,7 +83,7 @@ class WsgiBody:
     def is_empty(self) -> bool:
         """Return whether the body has no bytes. If its length is unknown, wait for its first byte.
 
-        Call it before anything else. A body that ends early is not empty.
+        Call this method before any other. A body that ends early is not empty.
         """
         if self.content_length is not None:
             return self.content_length == 0
@@ -119,7 +119,7 @@ class WsgiBody:
         return count
 
     def interrupt(self, end: BodyEnd, /) -> None:
-        """End the body: a blocked read returns at once. From any thread."""
+        """End the body: a blocked read returns at once. Callable from any thread."""
         if self._interrupted is None:
             self._interrupted = end
             if (source := self._source) is not None:
@@ -128,7 +128,7 @@ class WsgiBody:
     def trailers(self) -> Mapping[str, str]:
         """Return the fields that followed a complete body, by lower-case names.
 
-        It can be called until `close`.
+        Only valid until `close` is called.
         """
         if self.end is not BodyEnd.COMPLETE:
             return {}
@@ -170,7 +170,7 @@ class WsgiBody:
         return self._source
 
     def _receive(self, buffer: memoryview) -> int:
-        """Return at least one byte, or 0. After an exception, read what the server still has."""
+        """Receive at least one byte, or return 0. After an exception, read what is buffered."""
         if self.content_length is not None:
             buffer = buffer[: self.content_length - self._received]
         if not len(buffer):
@@ -194,8 +194,8 @@ class WsgiBody:
         """Return why there are no more bytes."""
         if self.content_length is not None and self._received == self.content_length:
             return BodyEnd.COMPLETE
-        whole = BodyEnd.COMPLETE if self.content_length is None else BodyEnd.DISCONNECTED
-        return self._interrupted or self._failed or whole
+        at_eof = BodyEnd.COMPLETE if self.content_length is None else BodyEnd.DISCONNECTED
+        return self._interrupted or self._failed or at_eof
 
     def _end_at_limit(self) -> BodyEnd:
         """Return TOO_LONG if bytes follow the limit. For a chunked body, this reads a byte."""
@@ -218,7 +218,7 @@ def _reason_of(error: Exception) -> BodyEnd:
         case "NoMoreData" | "HTTP2StreamError" | "HTTP2ConnectionError":
             return BodyEnd.DISCONNECTED
         case "ChunkMissingTerminator" if len(getattr(error, "term", b"\r\n")) < 2:
-            # The connection ended exactly before the chunk's CRLF, and no other bytes replaced it.
+            # The connection ended before or within the chunk's CRLF. No wrong bytes arrived.
             return BodyEnd.DISCONNECTED
         case _:
             return BodyEnd.MALFORMED

@@ -1,25 +1,25 @@
-"""gunicorn's connection: read a request's body from it, time it out, write to it and close it.
+"""The connection of a request under gunicorn: read the body, set timeouts, send, and close.
 
 This is the only module that touches the socket in `gunicorn.socket` and knows gunicorn's readers
-of that socket. Other servers have no such socket: everything here then leaves them alone.
+of that socket. Other servers have no such socket, and this module changes nothing under them.
 
 gunicorn's internals are used only if they look exactly like in the tested versions (23 to 27).
-Otherwise `wsgi.input` returns the same bytes, only slower.
+Otherwise the same bytes are read from `wsgi.input`, only slower.
 
 **Reading.** Under gunicorn every byte that passes through `wsgi.input` is copied several times and
 read in small steps. A body with a Content-Length needs none of that: `SocketSource` takes what
 gunicorn has read ahead and receives the rest into the buffer that is sent to S3. `benchmarks/` has
 the figures.
 
-**Closing.** After a body that was not read to its end, a connection is of no use: the next request
-would begin at an unknown point behind that body. But if the server closes a connection with unread
-bytes at once, the kernel sends a reset, which can overtake the response. So the connection is
-closed in stages (RFC 9112, section 9.6): stop writing, discard what arrives for a while, then
-close.
+**Closing.** After a body that was not read to its end, the connection cannot be reused: the next
+request would begin at an unknown position behind that body. But if the server immediately closes a
+connection that has unread bytes, the kernel sends a reset, which can overtake the response. So the
+connection is closed in stages (RFC 9112, section 9.6): stop writing, discard incoming bytes for a
+while, then close.
 
-Without this gunicorn would read the rest of the body to keep the connection: all of it, 1 KiB at a
-time. gunicorn 27 copies all that it has read ahead at each of these steps, which took 0.3 s per
-MiB, during which a gevent worker served no other request.
+Otherwise gunicorn would read the whole rest of the body, 1 KiB at a time, to keep the connection.
+gunicorn 27 copies everything that it has read ahead at each of these steps. That took 0.3 s per
+MiB, and a gevent worker served no other request meanwhile.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 YIELD_SECONDS = 0.005
-"""Let other requests run after gunicorn's reader has worked for so long. It takes 5 µs for a chunk
-of one byte, and 2 ms for a chunk with 8 KB of extensions: 64 KiB of these would take two minutes.
-"""
+"""Let other requests run after gunicorn's reader has worked for this long. The reader takes 5 µs
+for a chunk of one byte, and 2 ms for such a chunk with 8 KB of extensions: 64 KiB in such chunks
+would take two minutes."""
 
 TLS_SLACK = 64 * KIB
 """Bytes that OpenSSL may hold in addition to the kernel: more than one TLS record (16 KiB)."""
 
 LINGER_SECONDS = 30.0
-"""How long to discard the rest of a body. A client that reads the response only after it has sent
-everything learns why it was refused if it finishes in this time. Other clients see a network error
-and retry."""
+"""How long to discard the rest of a body. A client that reads the response only after sending the
+whole body still gets the response if it finishes sending within this time. Otherwise it sees a
+network error and retries."""
 
 IDLE_SECONDS = 5.0
-"""Consider the client gone if no byte arrives for so long. This and `LINGER_SECONDS` are nginx's
+"""Consider the client gone if no byte arrives for this long. This and `LINGER_SECONDS` are nginx's
 defaults for the same purpose (`lingering_timeout`, `lingering_time`)."""
 
 INTERRUPTED_SECONDS = 0.5
-"""The same for a connection whose reading has been shut down, e.g. to interrupt the body. Another
-request may have replaced this one, so the server does not wait for the client any longer."""
+"""The same for a connection whose reading side has been shut down, e.g. to interrupt the body.
+Another request may have replaced this one, so the server does not wait longer for the client."""
 
 LINGER_STEP = 64 * KIB
 
@@ -95,17 +95,17 @@ class Connection:
     def of(cls, environ: Mapping[str, Any]) -> Self | None:
         """Return the connection of a request; None if the server does not provide it.
 
-        gunicorn's gevent and gthread workers do. Under other servers, a body can neither be timed
-        out nor be interrupted in the middle of a read.
+        gunicorn's gevent and gthread workers provide it. Under other servers, a body can neither be
+        timed out nor be interrupted in the middle of a read.
         """
         sock = _socket_of(environ)
         return None if sock is None else cls(sock)
 
     def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
-        """Limit how long the connection is waited for.
+        """Limit how long receiving and sending may block.
 
         Args:
-            seconds: raise `TimeoutError` if nothing can be received or sent for so long.
+            seconds: raise `TimeoutError` if nothing can be received or sent for this long.
             deadline: an instant of `time.monotonic` after which `receive` returns no more bytes.
         """
         self._deadline = deadline
@@ -139,12 +139,12 @@ class Connection:
         return count
 
     def stop_receiving(self) -> None:
-        """End the reading. Bytes that have arrived can still be read, and a response be written."""
+        """Shut down the reading side. Bytes that have arrived can still be read."""
         with suppress(OSError):  # The connection may be gone already.
             _shutdown(self._socket, socket.SHUT_RD)
 
     def interrupt(self) -> None:
-        """End the reading after the bytes that have arrived by now. From any thread.
+        """End the reading after the bytes that have arrived by now. Callable from any thread.
 
         Without this limit, the body of a client that keeps sending would never end.
         """
@@ -207,11 +207,11 @@ class Connection:
 class YieldingSocket:
     """The socket for gunicorn's own reader while a body is read. It lets other requests run.
 
-    The reader asks for all that it wants and may take long to process it.
+    The reader calls `recv` until it has everything that it wants, which may take long.
 
     Args:
         connection: receives the bytes.
-        sock: has all other attributes.
+        sock: provides all other attributes.
     """
 
     def __init__(self, connection: Connection, sock: socket.socket) -> None:
@@ -237,7 +237,7 @@ class SocketSource:
     the next request, even a pipelined one.
 
     Args:
-        connection: the request's.
+        connection: the request's connection.
         reader: gunicorn's `LengthReader`, see `Connection.length_reader`.
     """
 
@@ -259,7 +259,7 @@ class SocketSource:
         return {}
 
     def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
-        """Limit each read. A read is a single `recv`, so the caller checks the deadline."""
+        """Limit each read. A read is a single `recv`; the caller has to check the deadline."""
         self._connection.set_timeout(seconds, deadline=deadline)
 
     def stop_receiving(self) -> None:
@@ -288,13 +288,13 @@ class SocketSource:
 
 
 def supports_trailers(environ: Mapping[str, Any]) -> bool:
-    """Return whether the server provides the trailers of this request, or of a chunked one like it.
+    """Return whether the server provides the trailers of this request, if its body is chunked.
 
-    WSGI has no place for trailers. gunicorn's reader of a chunked body keeps them at its request
-    object. Where that reader is not a known one, `checksum-trailer` is not offered.
+    WSGI has no place for trailers. gunicorn's reader of a chunked body keeps them in its request
+    object. If that reader is not a known one, `checksum-trailer` is not offered.
 
-    OPTIONS asks this question too and has no body: then the module of gunicorn's body class shows
-    whether its reader of chunked bodies is the known one.
+    The reply to OPTIONS depends on this too, but an OPTIONS has no body. For such requests, the
+    module of gunicorn's body class shows whether its reader of chunked bodies is the known one.
     """
     body = environ.get("wsgi.input")
     reader = getattr(body, "reader", None)
@@ -335,8 +335,8 @@ def with_write_timeout(
     Args:
         seconds: the timeout. The server gets a `TimeoutError` from its socket and closes it.
         response_body: the chunks of the response's body.
-        environ: the request's. Without `gunicorn.socket`, and in HTTP/2, where other requests share
-            the connection, the server's own timeout applies.
+        environ: the request's environ. Without `gunicorn.socket`, and in HTTP/2, where other
+            requests share the connection, the server's own timeout applies.
     """
     connection = Connection.of(environ)
     if connection is None or not is_http1(environ):
@@ -345,7 +345,7 @@ def with_write_timeout(
 
 
 class TimeoutResponse:
-    """A response's body over a connection whose timeout is `seconds` until the body is closed."""
+    """A response's body that sets the connection's timeout to `seconds` until it is closed."""
 
     def __init__(
         self, seconds: float, response_body: Iterable[bytes], connection: Connection
@@ -363,7 +363,8 @@ class TimeoutResponse:
     def close(self) -> None:
         """Restore the connection, or shut it down if the client did not accept everything.
 
-        gunicorn's threads would wait for such a client once more, all of them at the same time.
+        Without the shutdown, each gunicorn thread would wait for such a client once more, possibly
+        all threads at the same time.
         """
         try:
             if close := getattr(self._response_body, "close", None):
@@ -382,7 +383,7 @@ def close_after_response(
 
     Args:
         response_body: the chunks of the response's body.
-        environ: the request's. Without `gunicorn.socket` the server closes as it does by default.
+        environ: the request's environ. Without `gunicorn.socket`, the server decides how to close.
         start_response: gunicorn's own. If a middleware has wrapped it, the response has no
             `Connection: close`, which RFC 9112 only recommends (SHOULD).
     """
@@ -404,8 +405,8 @@ class LingeringConnection:
     """A connection whose response has been written while the request's body still arrives.
 
     Args:
-        sock: nothing else uses it any more.
-        live: where the wait can be ended from outside.
+        sock: the socket. Nothing else may use it any more.
+        live: registers the connection while it waits, so that `drain` can end the wait.
     """
 
     def __init__(self, sock: socket.socket, *, live: LiveBodies = LIVE_BODIES) -> None:
@@ -414,7 +415,7 @@ class LingeringConnection:
         self._deadline = float("inf")
 
     def close(self) -> None:
-        """Wait until the client has closed its side, for little more than `LINGER_SECONDS`."""
+        """Wait until the client closes its side, for at most little more than `LINGER_SECONDS`."""
         scratch = bytearray(LINGER_STEP)
         self._deadline = time.monotonic() + LINGER_SECONDS
         self._live.add(self)
@@ -426,23 +427,23 @@ class LingeringConnection:
         self._live.remove(self)
         with suppress(OSError):
             if has_more:
-                # Without a reset, the client may hang for a minute at a window that never opens
+                # Without a reset, the client may hang for a minute at a TCP window that never opens
                 # again. An idle client is not reset: it may still wait for the response, which a
                 # reset would discard.
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             _shutdown(self._socket, socket.SHUT_RDWR)
-            # The kernel accepts no more bytes. A server that continues to read finds none.
+            # Empty the buffer, so that a server that continues to read finds no bytes.
             while self._receive(scratch):
                 pass
 
     def interrupt(self, _end: BodyEnd, /) -> None:
-        """Wait only as long as a response takes to reach the client. From any thread."""
+        """Wait only as long as a response takes to reach the client. Callable from any thread."""
         self._deadline = min(self._deadline, time.monotonic() + INTERRUPTED_SECONDS)
         with suppress(OSError):
             _shutdown(self._socket, socket.SHUT_RD)
 
     def _linger(self, scratch: bytearray) -> bool:
-        """Discard what arrives, and return whether the client may have more of it.
+        """Discard incoming bytes, and return whether the client may send more.
 
         Raises:
             TimeoutError: nothing arrived for `IDLE_SECONDS`.
@@ -455,13 +456,13 @@ class LingeringConnection:
             elif self._client_has_closed():
                 return False
             elif now - idle_since > INTERRUPTED_SECONDS:
-                return True  # The kernel announces no window where the reading is shut down.
+                return True  # After the shutdown of reading, the kernel opens no TCP window.
             else:
                 time.sleep(INTERRUPTED_SECONDS / 20)
         return True
 
     def _client_has_closed(self) -> bool:
-        """Return whether the client sends no more. Only Linux tells, and only for TCP."""
+        """Return whether the client has closed its side. Known only on Linux, and only for TCP."""
         try:
             (state,) = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         except (AttributeError, OSError):
@@ -491,6 +492,6 @@ def _shutdown(sock: socket.socket, how: int) -> None:
 
 
 def _pending(sock: socket.socket) -> int:
-    """Return how many bytes have arrived, or a little more, as TLS may hold some back."""
+    """Return how many bytes have arrived, or a little more, as TLS may hold back some."""
     answer = fcntl.ioctl(sock, termios.FIONREAD, bytes(4))
     return int.from_bytes(answer, sys.byteorder) + TLS_SLACK

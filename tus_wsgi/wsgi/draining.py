@@ -1,7 +1,8 @@
 """Drain a stopping process: interrupt its request bodies and store what has arrived.
 
 A server that restarts gives its workers some seconds (gunicorn's `graceful_timeout`) and then kills
-them. An upload can take hours, so it is interrupted, and its client resumes it at another worker.
+them. An upload can take hours, so it is interrupted, and the client resumes the upload at another
+worker.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class LiveBody(Protocol):
     """A body that is being received, to be stored or to be discarded."""
 
     def interrupt(self, end: BodyEnd, /) -> None:
-        """End the body at once. From any thread."""
+        """End the body at once. Called from any thread."""
 
 
 class LiveBodies:
@@ -47,7 +48,7 @@ class LiveBodies:
             self._bodies.discard(body)
 
     def drain(self) -> None:
-        """Interrupt every body, also later ones: this process is about to stop."""
+        """Interrupt every body, including later ones: this process is about to stop."""
         with self._mutex:
             self._draining = True
             bodies = list(self._bodies)

@@ -50,17 +50,18 @@ class UploadRoutes:
     """The URLs of uploads.
 
     Attributes:
-        base_path: with a leading slash and without a trailing slash; empty to cover every path.
-        public_url: the base path's URL as clients see it, without a trailing slash; None to take
-            it from each request. Set it if a proxy changes scheme, host or path: forwarded header
-            fields are never trusted here (configure werkzeug's ProxyFix to trust some of them).
+        base_path: the path, with a leading and without a trailing slash; empty to cover every path.
+        public_url: the base path's URL as clients see it, without a trailing slash; None to derive
+            the URL from each request. Set it if a proxy changes scheme, host or path: forwarded
+            header fields are never trusted here (configure werkzeug's ProxyFix to trust some of
+            them).
     """
 
     base_path: str
     public_url: str | None = None
 
     def covers(self, environ: WSGIEnvironment) -> bool:
-        """Return whether a request is for the base path or a path below it. `/files-x` is not.
+        """Return whether a request is for the base path or below it (not `/files-x` for `/files`).
 
         `OPTIONS *` is about the whole server, so only an empty base path covers it.
         """

@@ -12,7 +12,7 @@ table of servers:
 | neither, HTTP/2             | sets `wsgi.input_terminated`          | the end of `wsgi.input`    |
 | neither, HTTP/2             | does not set it                       | unknown                    |
 
-A body whose end is unknown is not empty: it is refused (D-14).
+A body whose end is unknown is refused, not treated as empty (D-14).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def has_body(environ: Mapping[str, Any]) -> bool:
 
 
 def content_length(environ: Mapping[str, Any]) -> int | None:
-    """Return the length of a request's body in bytes; None if only the end of the body tells."""
+    """Return the length of a request's body in bytes; None if only the end of the body shows it."""
     if _is_coded(environ) or _may_be_unsized(environ):
         return None
     text = environ.get("CONTENT_LENGTH") or "0"
@@ -51,14 +51,14 @@ def content_length(environ: Mapping[str, Any]) -> int | None:
 
 
 def is_unsized(environ: Mapping[str, Any]) -> bool:
-    """Return whether a request of HTTP/2 has a body, maybe an empty one, without a length."""
+    """Return whether an HTTP/2 request has a body, possibly empty, without a declared length."""
     return _may_be_unsized(environ) and _ends_with_input(environ)
 
 
 def is_end_known(environ: Mapping[str, Any]) -> bool:
     """Return whether the header or the server tells where the body of a request ends."""
     if _is_coded(environ):
-        # HTTP/1.0 has no transfer codings. waitress reads no body of such a request.
+        # HTTP/1.0 has no transfer codings. waitress does not read the body of such a request.
         return _ends_with_input(environ) and _version(environ) not in ("1", "1.0")
     if _may_be_unsized(environ):
         return _ends_with_input(environ)
@@ -66,7 +66,7 @@ def is_end_known(environ: Mapping[str, Any]) -> bool:
 
 
 def is_http1(environ: Mapping[str, Any]) -> bool:
-    """Return whether a request is one of HTTP/1.0 or HTTP/1.1."""
+    """Return whether a request uses HTTP/1.0 or HTTP/1.1."""
     return _version(environ).startswith("1")
 
 
@@ -100,7 +100,7 @@ def _may_be_unsized(environ: Mapping[str, Any]) -> bool:
 
 
 def _ends_with_input(environ: Mapping[str, Any]) -> bool:
-    """Return whether `wsgi.input` ends where the body ends, and raises if the client is gone."""
+    """Return whether `wsgi.input` ends where the body ends, and raises after a disconnect."""
     software = str(environ.get("SERVER_SOFTWARE", "")).lower()
     return bool(environ.get("wsgi.input_terminated")) and not software.startswith(_HIDES_LOSS)
 

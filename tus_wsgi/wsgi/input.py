@@ -26,19 +26,19 @@ class BodySource(Protocol):
         """Return the fields that followed the body, by lower-case names."""
 
     def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
-        """Limit how long the client is waited for.
+        """Limit how long reads may block.
 
         Args:
-            seconds: `readinto` raises `TimeoutError` if no byte arrives for so long.
-            deadline: an instant of `time.monotonic` after which a `readinto` that has to receive
-                several times stops.
+            seconds: `readinto` raises `TimeoutError` if no byte arrives for this long.
+            deadline: an instant of `time.monotonic` after which a `readinto` that receives
+                repeatedly stops.
         """
 
     def stop_receiving(self) -> None:
         """End the body as soon as no bytes are waiting. Bytes that have arrived can be read."""
 
     def interrupt(self) -> None:
-        """End the body after the bytes that have arrived by now. From any thread."""
+        """End the body after the bytes that have arrived by now. Called from any thread."""
 
     def close(self) -> None:
         """Leave the connection and the server's reader as they were."""
@@ -48,8 +48,8 @@ def source_of(environ: Mapping[str, Any], content_length: int | None) -> BodySou
     """Return the fastest source of a request's body.
 
     Args:
-        environ: the request's.
-        content_length: its Content-Length; None if the body is chunked.
+        environ: the request's environ.
+        content_length: the request's Content-Length; None if the body is chunked.
     """
     input = environ["wsgi.input"]
     connection = Connection.of(environ)
@@ -65,8 +65,8 @@ class InputSource:
 
     Args:
         input: `wsgi.input`.
-        connection: the request's. Without it the server's timeouts apply, and an interruption
-            takes effect at the next `readinto`.
+        connection: the request's connection. Without a connection, the server's timeouts apply,
+            and an interruption takes effect at the next `readinto`.
     """
 
     def __init__(self, input: IO[bytes], connection: Connection | None = None) -> None:
@@ -89,7 +89,7 @@ class InputSource:
         return trailers_of(self._input)
 
     def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
-        """Limit how long the connection is waited for."""
+        """Limit how long reads may block."""
         if self._connection is not None:
             self._connection.set_timeout(seconds, deadline=deadline)
 

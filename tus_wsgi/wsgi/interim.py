@@ -35,8 +35,8 @@ class InterimSender:
     """Send interim responses: the first one at once, then at most one per interval.
 
     Args:
-        connection: the request's.
-        render: the dialect's.
+        connection: the request's connection.
+        render: the dialect's renderer of interim responses.
         clock: a monotonic clock, in seconds.
     """
 
@@ -74,7 +74,7 @@ class InterimSender:
 
 
 def interim_sender(environ: WSGIEnvironment, render: Interim | None) -> InterimSender | None:
-    """Return a sender of interim responses for a request; None if it cannot have any."""
+    """Return a sender of interim responses for a request; None if none can be sent."""
     if render is None or environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
         return None
     connection = Connection.of(environ)

@@ -1,9 +1,9 @@
 """Tune glibc's malloc so that freed memory returns to the system.
 
 At first, glibc gives each block of 128 KiB or more its own mapping. When the first such block is
-freed, glibc raises this threshold to its size, up to 32 MiB ("dynamic mmap threshold", mallopt(3)).
-From then on, upload parts lie in the heap between small objects, and a freed part leaves a hole
-there: with 500 slow clients, a worker grew to a third more than its memory budget.
+freed, glibc raises this threshold to the size of the block, up to 32 MiB ("dynamic mmap threshold",
+mallopt(3)). From then on, upload parts lie in the heap between small objects, and a freed part
+leaves a hole there: with 500 slow clients, a worker grew to a third more than its memory budget.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ctypes
 from tus_wsgi.domain.model import KIB, MIB
 
 MMAP_THRESHOLD = 128 * KIB
-"""Bytes from which a block has its own mapping: glibc's initial value, which is now fixed."""
+"""Size from which a block gets its own mapping: glibc's initial value, which is now fixed."""
 
 TRIM_THRESHOLD = 8 * MIB
 """Bytes that may be free at the end of the heap. With glibc's 128 KiB, the heap would shrink and
@@ -25,7 +25,7 @@ _M_MMAP_THRESHOLD = -3
 
 
 def tune_malloc() -> bool:
-    """Return freed memory to the system, in this process and its forks.
+    """Make malloc return freed memory to the system, in this process and its forks.
 
     This affects the whole process, so call it in the server's configuration. Large arrays that are
     often allocated and freed (e.g. numpy's) become slower.

@@ -35,9 +35,9 @@ class UploadMiddleware:
     """A WSGI middleware that serves uploads with an `UploadService`.
 
     Args:
-        app: receives every other request unchanged.
+        app: receives all other requests, unchanged.
         service: executes the commands.
-        dialects: the supported protocols; the last one answers requests that none of them speaks.
+        dialects: the supported protocols; the last one handles requests that no dialect claims.
         routes: the URLs of uploads.
         cors: the policy for browsers of other origins; None sends no CORS fields.
         network_timeout: seconds after which a client is considered gone if it neither sends the
@@ -84,7 +84,7 @@ class UploadMiddleware:
         start_response(status_line(reply.status), fields)
         response_body: Iterable[bytes] = [reply.body] if content is None else content
         if environ["REQUEST_METHOD"] == "HEAD":
-            # An override may have selected a method with a response body. Without any chunk,
+            # If the override of a HEAD is e.g. GET, the reply has a body. Without any chunk,
             # hypercorn sends no response.
             response_body = [b""]
         if not body.is_complete:

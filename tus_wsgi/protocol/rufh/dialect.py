@@ -2,7 +2,7 @@
 
 A request names its version in `Upload-Draft-Interop-Version`. A request that names no version is
 answered in the newest version, but without interim responses: "a server MUST NOT send" 104 (Upload
-Resumption Supported) to a client that may take it for the final response, and many do.
+Resumption Supported) to a client that may take it for the final response, as many clients do.
 
 Unlike in tus, an upload is complete when the client says so (`Upload-Complete: ?1`), and not when
 its length is reached.
@@ -221,7 +221,7 @@ def _parse_metadata(head: RequestHead) -> Metadata:
     """Return the description of the content (R-21) under the keys that tus clients use.
 
     tus-js-client also sends `Upload-Metadata` in this dialect, and an application's guard may add
-    to it. So a malformed field is rejected as in tus, and not ignored.
+    pairs to that field. So a malformed field is rejected as in tus, and not ignored.
 
     Raises:
         MalformedField: `Upload-Metadata` is malformed, or a field is too long.

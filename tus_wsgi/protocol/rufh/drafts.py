@@ -1,6 +1,6 @@
 """The interop versions of draft-ietf-httpbis-resumable-upload, as data.
 
-A new version is a new row. No known client uses versions 4 and 7.
+A new version is a new entry. Versions 4 and 7 are missing, because no known client uses them.
 
 | interop | draft     | used by                                                        |
 |---------|-----------|----------------------------------------------------------------|
@@ -27,7 +27,8 @@ class Draft:
 
     Attributes:
         interop: the number in `Upload-Draft-Interop-Version`.
-        uses_upload_incomplete: the field is `Upload-Incomplete`, with the opposite meaning.
+        uses_upload_incomplete: `Upload-Incomplete`, with the opposite meaning, replaces
+            `Upload-Complete`.
         default_completes: the meaning of an append without that field: True, it completes the
             upload; False, it does not; None, it is rejected.
         requires_append_type: the Content-Type of an append must be `application/partial-upload`.
@@ -38,7 +39,7 @@ class Draft:
         has_problems: errors are described by problem documents (RFC 9457).
         has_completed_problem: `completed-upload` is one of the problem types.
         forbids_append_fields: HEAD and DELETE must not contain the fields of an append.
-        overrun_is_fatal: an append beyond the length of the upload ends the upload.
+        overrun_is_fatal: an append beyond the length of the upload terminates the upload.
         has_gone_status: the status for a deleted upload may be 410; otherwise it must be 404.
         has_progress_in_get: the reply to a GET contains the same progress fields as that to a HEAD.
     """

@@ -32,8 +32,8 @@ def render_error(draft: Draft, head: RequestHead, error: TusError, max_size: int
     if isinstance(error, UploadGone) and not draft.has_gone_status:
         reply = replace(reply, status=404)
     if isinstance(error, UploadTooLarge):
-        # Bytes beyond the length of the upload contradict it; bytes beyond the limit of the server
-        # are too large.
+        # A body beyond the upload's length contradicts that length. A body beyond the server's
+        # limit is too large.
         contradicts = isinstance(error, LengthExceeded) and head.target is not None
         status = 400 if contradicts else 413
         limit = [("Upload-Limit", build_dictionary([("max-size", max_size)]))]

@@ -80,8 +80,8 @@ class Renderer:
         """Return the renderer of 104 (Upload Resumption Supported) responses.
 
         None if the request does not name this version, or if the version reports no progress.
-        Before the first byte a response has the Location, afterwards the offset. The client treats
-        that offset as stored, so it must be.
+        Before the first byte, a response contains the Location; afterwards, it contains the offset.
+        The client relies on the offset, so all bytes before it must be stored.
         """
         creates = head.target is None
         has_offset = self._draft.has_interim_offset

@@ -18,8 +18,8 @@ from tus_wsgi.protocol.http import UrlOf
 FIELD = "Upload-Concat"
 
 MAX_PARTIALS = 2_000
-"""Twice as many as fit into the longest field that the README mentions. Each takes up to 25 µs to
-resolve, and S3 calls."""
+"""Twice as many as fit into the longest field that the README mentions. Each URL takes up to
+25 µs to resolve, and needs S3 calls."""
 
 _PARTIAL = "partial"
 _FINAL = "final;"

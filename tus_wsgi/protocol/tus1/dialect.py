@@ -17,8 +17,9 @@ If the specification leaves a choice, the dialect behaves like this:
   GET is not a method of tus and needs no version. If the dialects of the IETF draft are installed
   too, a HEAD, GET or DELETE of an upload without a version never reaches this dialect: the newest
   draft, which needs no version, handles it.
-- A POST with a body of another type than `application/offset+octet-stream` is rejected, never
-  ignored. A POST without a body may name any type, because some HTTP libraries always send one.
+- A POST whose body has another type than `application/offset+octet-stream` is rejected; its body
+  is never ignored. A POST without a body may name any type, because some HTTP libraries always
+  send one.
 - A field of an extension that is not offered is rejected, so that no client believes that a
   checksum was verified or that uploads were concatenated.
 - `Content-Encoding` is ignored: bytes are stored as they arrive.
@@ -178,7 +179,7 @@ class Tus1:
         return Concatenate(final, metadata)
 
     def _parse_length(self, head: RequestHead) -> int | None:
-        """Return the length of the new upload; None if it is deferred. One of them is required."""
+        """Return the length of the new upload; None if deferred. The request must say which."""
         length = _parse_integer(head, "Upload-Length")
         deferred = head.fields.get("Upload-Defer-Length")
         if deferred is None:
