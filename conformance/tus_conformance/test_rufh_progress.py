@@ -29,7 +29,7 @@ def client(server: Server, dialect: Dialect) -> Client:
 
 
 @rule("R-42", "R-18", "R-46", "R-04", level=SHOULD)
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("begin", ["creation", "append"])
 @for_versions(5, 6, 8, 9)
 def test_an_offset_in_a_104_is_stored(

@@ -136,10 +136,10 @@ class ForkServer:
     def start(self, spec: LockerSpec, *, timeout: float = 5.0) -> LockerProcess:
         """Start a process with a locker for `spec`."""
         connection, other_end = socket.socketpair()
-        child_connection, childs_end = socket.socketpair()
-        with other_end, childs_end:
+        child_connection, child_end = socket.socketpair()
+        with other_end, child_end:
             message = f"{timeout} {spec.to_json()}".encode()
-            socket.send_fds(self._control, [message], [other_end.fileno(), childs_end.fileno()])
+            socket.send_fds(self._control, [message], [other_end.fileno(), child_end.fileno()])
         return LockerProcess(Connection(connection), Connection(child_connection))
 
     def close(self) -> None:
