@@ -47,8 +47,8 @@ METHODS = [
 ]
 
 BAD_METADATA = [
-    *(",", "a YQ==,,b Yg==", "a YQ==,", "a YQ==,a Yg==", "a @@@", "a YQ", "a _-8=", "a YQ== x"),
-    *("a  YQ==", "a\tYQ==", "a YQ==, ,b", "a YWJj=", "a ====", "a \xff", "\x7f YQ=="),
+    *(",a @@@,", "a YQ==,,a Yg==", "a YQ==,a Yg==", "a @@@", "a YQ", "a _-8=", "a YQ== x"),
+    *("a  YQ==", "a\tYQ==", "a YQ==, ,a", "a YWJj=", "a ====", "a \xff", "\x7f YQ=="),
 ]
 
 PATHS = [
