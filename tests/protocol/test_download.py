@@ -13,13 +13,14 @@ from werkzeug.http import parse_options_header
 
 from tests.protocol.heads import ID, MODIFIED, Bytes, plain, value_of
 from tus_wsgi.domain.commands import Downloadable
+from tus_wsgi.domain.descriptions import parse_media_type
 from tus_wsgi.domain.model import Metadata, State, UploadInfo
 from tus_wsgi.protocol.download import (
     build_content_disposition,
     render_download,
     type_and_disposition,
 )
-from tus_wsgi.protocol.fields import build_date, parse_media_type
+from tus_wsgi.protocol.fields import build_date
 from tus_wsgi.protocol.http import Reply
 
 LAST_MODIFIED = build_date(MODIFIED)
@@ -254,6 +255,8 @@ def test_an_invalid_type_becomes_octet_stream(type_: str) -> None:
         ("C:\\x.exe", 'inline; filename="C:_x.exe"'),
         ("a\r\nSet-Cookie: b\x00.txt", 'inline; filename="aSet-Cookie: b.txt"'),
         ("\x00\r\n", "inline"),
+        ("a.exe. .", 'inline; filename="a.exe"'),
+        ("..", "inline"),
         ("invoice\u202egpj.exe", 'inline; filename="invoicegpj.exe"'),
         ("x" * 300 + ".txt", f'inline; filename="{"x" * 251}.txt"'),
         ("a\uff0fb", "inline; filename=\"a_b\"; filename*=UTF-8''a%EF%BC%8Fb"),

@@ -227,36 +227,6 @@ def test_a_lone_surrogate_in_a_key_is_replaced() -> None:
     assert fields.build_metadata([("\ud800", b"a")]) == "? YQ=="
 
 
-@pytest.mark.parametrize(
-    ("text", "base"),
-    [
-        ("text/plain", "text/plain"),
-        ("Text/Plain", "text/plain"),
-        ("image/svg+xml", "image/svg+xml"),
-        ("text/plain;charset=utf-8", "text/plain"),
-        ('text/plain ; charset="a;b\\"" ; x=y', "text/plain"),
-        ("text/plain;", "text/plain"),
-        ("text/plain; ;x=y ;", "text/plain"),
-        ("", None),
-        ("text", None),
-        ("text/", None),
-        ("/plain", None),
-        ("text/plain/x", None),
-        ("text /plain", None),
-        ("text/plain; x", None),
-        ("text/plain; x=", None),
-        ("text/plain, text/html", None),
-        ("text/plain\r\nX: y", None),
-        ("text/plain\n", None),
-        ('text/plain; x="\n"', None),
-        ("tëxt/plain", None),
-        ("text/plain" + "; " * 5000 + "=", None),
-    ],
-)
-def test_media_types_are_parsed_by_the_grammar(text: str, base: str | None) -> None:
-    assert fields.parse_media_type(text) == base
-
-
 @pytest.mark.property
 @given(st.integers(0, 250_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)))
 def test_parse_date_is_the_inverse_of_build_date_in_seconds(instant: datetime) -> None:
@@ -291,36 +261,6 @@ def test_parse_date_never_raises(text: str) -> None:
 
 
 # -- generated values ------------------------------------------------------------------------------
-
-tokens = st.text("abcXYZ019!#$%&'*+.^_`|~-", min_size=1)
-quoted = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)).map(
-    lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-)
-parameters = st.lists(st.tuples(tokens, tokens | quoted).map("=".join))
-media_types = st.tuples(tokens, tokens).map("/".join)
-
-
-@pytest.mark.property
-@examples
-@given(st.text() | octets | st.text('a/b;= \t",\\\r\n'))
-def test_a_valid_media_type_can_be_sent_in_a_field(text: str) -> None:
-    """It becomes the Content-Type of a download and of the object."""
-    base = fields.parse_media_type(text)
-    if base is not None:
-        assert re.fullmatch(r"[\t\x20-\x7e]*", text)
-        assert base == base.lower()
-        assert fields.parse_media_type(base) == base
-        assert base in text.lower()
-
-
-@pytest.mark.property
-@examples
-@given(media_types, parameters, st.sampled_from([";", "; ", " ;", "\t; "]))
-def test_parameters_of_a_media_type_are_ignored(
-    base: str, parameters: list[str], separator: str
-) -> None:
-    """C-32."""
-    assert fields.parse_media_type(separator.join([base, *parameters])) == base.lower()
 
 
 def is_accepted(check: Callable[[str], None], text: str) -> bool:
@@ -369,6 +309,9 @@ def test_any_text_is_parsed_as_field_names(text: str) -> None:
         assert "," not in name
         assert name == name.strip(" \t")
     assert fields.parse_field_names(", ".join(names)) == names
+
+
+tokens = st.text("abcXYZ019!#$%&'*+.^_`|~-", min_size=1)
 
 
 @pytest.mark.property

@@ -19,8 +19,9 @@ from urllib.parse import quote
 from werkzeug.http import parse_etags, parse_range_header, quote_etag
 
 from tus_wsgi.domain.commands import Content, Downloadable
+from tus_wsgi.domain.descriptions import parse_media_type, safe_filename
 from tus_wsgi.domain.model import Metadata
-from tus_wsgi.protocol.fields import build_date, build_integer, parse_date, parse_media_type
+from tus_wsgi.protocol.fields import build_date, build_integer, parse_date
 from tus_wsgi.protocol.http import Reply, RequestHead
 
 FALLBACK_TYPE = "application/octet-stream"
@@ -45,13 +46,6 @@ CACHE_CONTROL = "private, no-cache, no-transform"
 ATTACHMENT_POLICY = "sandbox; default-src 'none'"
 INLINE_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 
-MAX_FILENAME = 255
-"""Characters of a file name. The limit of common file systems is the same number of bytes."""
-
-# Control characters, line separators, and marks that reverse text to make "gpj.exe" look harmless.
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _SEPARATORS = re.compile(r"[/\\]")
 # "%" too, because some browsers decode it even here (RFC 6266, appendix D).
 _NOT_FALLBACK = re.compile(r'[^\x20-\x7e]|["%]')
@@ -173,9 +167,7 @@ def build_content_disposition(disposition: str, filename: str) -> str:
     Control characters are removed and path separators replaced by `_`. A non-ASCII name is sent
     twice: as `filename` for old clients and as `filename*` (RFC 8187) for all others.
     """
-    # A long name is truncated at its start, to keep the extension.
-    name = _UNPRINTABLE.sub("", filename).strip()[-MAX_FILENAME:]
-    name = _SEPARATORS.sub("_", name)
+    name = safe_filename(filename)
     if not name:
         return disposition
     decomposed = unicodedata.normalize("NFKD", name)

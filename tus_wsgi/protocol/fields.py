@@ -48,11 +48,6 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{
 _ALGORITHMS = frozenset(Algorithm)
 
 _OWS = " \t"
-_TCHARS = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_QUOTED = r'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*"'
-# A semicolon without a parameter is allowed (RFC 9110, section 5.6.6).
-_PARAMETER = rf"{_TCHARS}=(?:{_TCHARS}|{_QUOTED})"
-_MEDIA_TYPE = re.compile(rf"({_TCHARS}/{_TCHARS})(?:[ 	]*;(?:[ 	]*{_PARAMETER})?)*[ 	]*")
 
 
 def quote_value(value: str) -> str:
@@ -197,16 +192,6 @@ def build_checksum(checksum: Checksum) -> str:
 def parse_field_names(text: str) -> frozenset[str]:
     """Parse a list of field names such as `Trailer`, in lower case. Empty entries are ignored."""
     return frozenset(name for entry in text.split(",") if (name := entry.strip(_OWS).lower()))
-
-
-def parse_media_type(text: str) -> str | None:
-    """Return the type and subtype of a media type in lower case, without its parameters.
-
-    None if `text` does not follow the grammar of RFC 9110, section 8.3.1. If the result is not
-    None, `text` consists of printable ASCII and can be sent in a field as it is.
-    """
-    match = _MEDIA_TYPE.fullmatch(text)
-    return match[1].lower() if match else None
 
 
 def parse_date(text: str | None) -> datetime | None:

@@ -25,6 +25,7 @@ from tus_wsgi.domain.commands import (
     Outcome,
     Terminate,
 )
+from tus_wsgi.domain.descriptions import parse_media_type
 from tus_wsgi.domain.errors import (
     LengthMismatch,
     MalformedField,
@@ -37,7 +38,6 @@ from tus_wsgi.domain.model import Metadata, parse_upload_id
 from tus_wsgi.protocol.fields import (
     MAX_METADATA,
     check_transfer_coding,
-    parse_media_type,
     parse_metadata,
 )
 from tus_wsgi.protocol.http import Interim, Reply, RequestHead, UrlOf

@@ -44,6 +44,7 @@ from tus_wsgi.domain.commands import (
     Terminate,
     Verification,
 )
+from tus_wsgi.domain.descriptions import parse_media_type
 from tus_wsgi.domain.errors import (
     MalformedField,
     MethodNotAllowed,
@@ -59,7 +60,6 @@ from tus_wsgi.protocol.fields import (
     parse_checksum,
     parse_field_names,
     parse_integer,
-    parse_media_type,
     parse_metadata,
 )
 from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf, with_common_fields
