@@ -8,7 +8,8 @@ serves uploads below `TUS_BASE_PATH` and passes all other requests on to the app
 """
 
 from tus_wsgi.app import TusMiddleware, create_app
-from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.errors import Denied
+from tus_wsgi.domain.hooks import Access, Action, FinishedUpload, Request, UploadFacts
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.wsgi.connection import close_after_response
 from tus_wsgi.wsgi.draining import start_drain_watcher
@@ -17,10 +18,15 @@ from tus_wsgi.wsgi.malloc import tune_malloc
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Access",
+    "Action",
+    "Denied",
     "FinishedUpload",
+    "Request",
     "Settings",
     "SettingsError",
     "TusMiddleware",
+    "UploadFacts",
     "__version__",
     "close_after_response",
     "create_app",

@@ -97,10 +97,15 @@ PART_LIMITS = [
 def test_the_public_names_do_not_change_by_accident() -> None:
     """A name that is added here is kept until the next major version."""
     assert sorted(tus_wsgi.__all__) == [
+        "Access",
+        "Action",
+        "Denied",
         "FinishedUpload",
+        "Request",
         "Settings",
         "SettingsError",
         "TusMiddleware",
+        "UploadFacts",
         "__version__",
         "close_after_response",
         "create_app",

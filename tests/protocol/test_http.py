@@ -1,10 +1,10 @@
-"""Method overrides."""
+"""Method overrides and status lines."""
 
 from __future__ import annotations
 
 import pytest
 
-from tus_wsgi.protocol.http import effective_method
+from tus_wsgi.protocol.http import effective_method, status_line
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,15 @@ from tus_wsgi.protocol.http import effective_method
 )
 def test_override_replaces_the_method(method: str, override: str | None, expected: str) -> None:
     assert effective_method(method, override) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (204, "204 No Content"),
+        (460, "460 Checksum Mismatch"),
+        pytest.param(499, "499 Refused", id="a status that only the application knows"),
+    ],
+)
+def test_every_status_has_a_reason_phrase(status: int, line: str) -> None:
+    assert status_line(status) == line

@@ -20,7 +20,8 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
     │   │       └── UploadComplete             bytes for an upload that is complete
     │   ├── ChecksumMismatch           the body does not have the checksum that was sent with it
     │   ├── UploadFinal                bytes for a final upload, which accepts none
-    │   └── InvalidPartial             an upload cannot be part of a concatenation
+    │   ├── InvalidPartial             an upload cannot be part of a concatenation
+    │   └── Denied                     a hook of the application refuses the request
     ├── UploadLocked               another request did not release the upload's lock in time
     ├── BodyIncomplete             the body ended early; the received bytes are stored
     │   ├── ClientDisconnected         the client closed the connection
@@ -32,10 +33,15 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
         ├── StoreUnavailable           the store failed
         ├── LockerUnavailable          the lock service failed
         ├── LockLost                   the request has lost the upload's lock
-        └── OnFinishFailed             the application's `on_finish` hook raised
+        └── HookFailed                 a hook of the application raised
+            └── OnFinishFailed             the hook is `on_finish`
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 
 class TusError(Exception):
@@ -217,6 +223,55 @@ class InvalidPartial(RequestError):
         self.reason = reason
 
 
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_FIELD_VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]*")
+_SERVER_FIELDS = frozenset(
+    ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
+)
+"""Fields that describe the connection or the body's framing. The server sets them."""
+
+
+def checked_fields(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """Return response fields that an application has chosen, after checking that they can be sent.
+
+    Raises:
+        ValueError: a name or a value has a character that a field cannot contain, or the server
+            sets the field itself.
+    """
+    for name, value in fields.items():
+        if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+            raise ValueError(f"{name!r} is not a valid field, or its value {value!r} is not")
+        if name.lower() in _SERVER_FIELDS or name.lower().startswith("access-control-"):
+            raise ValueError(f"the field {name} is set by the server")
+    return MappingProxyType(dict(fields))
+
+
+class Denied(RequestError):
+    """The application refuses the request. Hooks raise it; the client gets what it contains.
+
+    Args:
+        status: the status of the response, from 400 to 499.
+        sentence: the body of the response, for the client's developer; empty for a default.
+        fields: fields of the response, such as `WWW-Authenticate`.
+
+    Raises:
+        ValueError: the status is not from 400 to 499, or a field cannot be sent.
+    """
+
+    def __init__(
+        self,
+        status: int = 403,
+        sentence: str = "",
+        *,
+        fields: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        if not 400 <= status <= 499:
+            raise ValueError(f"expected a status from 400 to 499, got {status!r}")
+        super().__init__(sentence or "the application refuses this request")
+        self.status = int(status)
+        self.fields = checked_fields(fields)
+
+
 class UploadLocked(TusError):
     """Another request holds the upload's lock and did not release it in time.
 
@@ -325,7 +380,19 @@ class LockLost(Unavailable):
         self.reason = reason
 
 
-class OnFinishFailed(Unavailable):
+class HookFailed(Unavailable):
+    """A hook of the application raised, or returned an invalid value. Its exception is the cause.
+
+    Attributes:
+        hook: the name of the hook.
+    """
+
+    def __init__(self, hook: str) -> None:
+        super().__init__(f"the application's {hook} hook raised")
+        self.hook = hook
+
+
+class OnFinishFailed(HookFailed):
     """The application's `on_finish` hook raised. The next request for the upload calls it again.
 
     The upload exists with all its bytes, so a client that has just created it needs its URL.
@@ -336,6 +403,6 @@ class OnFinishFailed(Unavailable):
     """
 
     def __init__(self, id: str, length: int) -> None:
-        super().__init__("the application's on_finish hook raised")
+        super().__init__("on_finish")
         self.id = id
         self.length = length

@@ -2,14 +2,109 @@
 
 A hook is part of the request: if it raises, the request fails. An observer
 (`tus_wsgi.domain.events`) is called after the fact: if it raises, the exception is only logged.
+
+A hook refuses a request with `tus_wsgi.domain.errors.Denied`. Any other exception is a fault of the
+application: the client gets a 503 (423 after a HEAD) and may retry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 
 from tus_wsgi.domain.model import Metadata, UploadId
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The request that a hook is called for, without its body.
+
+    Attributes:
+        method: the method, after X-HTTP-Method-Override was applied.
+        path: the path of the URL, decoded as WSGI does it. It contains the upload's id, which is a
+            secret.
+        fields: the header fields, by lower-case names. The values of a repeated field are joined by
+            ",".
+        remote: the address of the client; behind a proxy, the address of the proxy.
+        environ: a copy of the WSGI environ that frameworks can use for their own requests, sessions
+            and logins. Its body is empty, its method is `method`, and it does not contain the
+            server's socket.
+    """
+
+    method: str
+    path: str
+    fields: Mapping[str, str]
+    remote: str
+    environ: Mapping[str, object]
+
+
+class Action(StrEnum):
+    """What a client asks to do with an upload."""
+
+    CREATE = "create"
+    """Create an upload."""
+    INSPECT = "inspect"
+    """Get the upload's offset."""
+    APPEND = "append"
+    """Append bytes to the upload."""
+    TERMINATE = "terminate"
+    """Delete the upload, finished or not."""
+    DOWNLOAD = "download"
+    """Read the finished file."""
+    JOIN = "join"
+    """Use the partial upload in a new final upload, which then contains its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFacts:
+    """The properties of an upload that were fixed when it was created.
+
+    Attributes:
+        id: the upload's id.
+        length: the length of the file in bytes; None if the client declared it later or not yet.
+        metadata: the metadata that the client sent, in the same form for every protocol. Do not
+            trust it.
+        owner: the identity that created the upload; None if the creation named none.
+        created: the time of the creation; None if another server created the upload.
+    """
+
+    id: UploadId
+    length: int | None
+    metadata: Metadata
+    owner: str | None
+    created: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The argument of `Authorize`: an action that a client asks for.
+
+    Attributes:
+        action: the action.
+        request: the request.
+        upload: the upload; None for `Action.CREATE`.
+    """
+
+    action: Action
+    request: Request
+    upload: UploadFacts | None
+
+
+Authorize = Callable[[Access], str | None]
+"""Decides whether a request may do what it asks for, and returns the identity of the client: text
+of at most 256 bytes in UTF-8, or None if the client is anonymous.
+
+Called for every request except OPTIONS, before the upload's lock is requested and before the body
+is read. The identity that creates an upload is recorded as its owner.
+
+Raises:
+    Denied: the request is refused.
+"""
+
+MAX_OWNER = 256
+"""Bytes of an owner in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +116,14 @@ class FinishedUpload:
         length: the length of the file in bytes.
         metadata: the metadata that the client sent. Do not trust it.
         storage: the location of the object: `{"Type": "s3store", "Bucket": ..., "Key": ...}`.
+        owner: the identity that created the upload; None if the creation named none.
     """
 
     id: UploadId
     length: int
     metadata: Metadata
     storage: Mapping[str, str]
+    owner: str | None = None
 
 
 OnFinish = Callable[[FinishedUpload], None]

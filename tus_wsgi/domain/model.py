@@ -134,6 +134,8 @@ class UploadInfo:
         concat: the role in a concatenation; None for an ordinary upload. The length of a final
             upload is None until the lengths of all its partial uploads are known, and its offset
             counts the bytes of the finished ones.
+        owner: the identity that created the upload, from the application's `authorize` hook; None
+            if there was none. Never part of the metadata, a response or a log.
     """
 
     id: UploadId
@@ -145,6 +147,7 @@ class UploadInfo:
     expires: datetime | None = None
     is_open: bool = False
     concat: Partial | Final | None = None
+    owner: str | None = None
 
     @property
     def is_full(self) -> bool:

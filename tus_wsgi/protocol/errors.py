@@ -16,6 +16,7 @@ from tus_wsgi.domain.errors import (
     BodyInterrupted,
     BodyMalformed,
     ChecksumMismatch,
+    Denied,
     InvalidPartial,
     LengthMismatch,
     LengthRequired,
@@ -95,6 +96,8 @@ def text_body(text: str) -> bytes:
 
 
 def _status_of(head: RequestHead, error: TusError) -> int:
+    if isinstance(error, Denied):
+        return error.status
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
     if isinstance(error, StoreUnavailable) and error.full:
         status = _STORE_FULL

@@ -69,11 +69,16 @@ class Reply:
 
 # Statuses that only the upload protocols define.
 _REASONS = {460: "Checksum Mismatch"}
+_STANDARD_REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 def status_line(status: int) -> str:
-    """Return the status code and its reason phrase, as WSGI expects them."""
-    return f"{status} {_REASONS.get(status) or HTTPStatus(status).phrase}"
+    """Return the status code and its reason phrase, as WSGI expects them.
+
+    An application may refuse a request with a status that has no standard phrase.
+    """
+    phrase = _REASONS.get(status) or _STANDARD_REASONS.get(status, "Refused")
+    return f"{status} {phrase}"
 
 
 def with_common_fields(head: RequestHead, reply: Reply, *version: tuple[str, str]) -> Reply:

@@ -94,6 +94,6 @@ class Finisher:
 def _call(on_finish: OnFinish, upload: Upload) -> None:
     info = upload.info
     try:
-        on_finish(FinishedUpload(info.id, info.offset, info.metadata, upload.storage))
+        on_finish(FinishedUpload(info.id, info.offset, info.metadata, upload.storage, info.owner))
     except Exception as error:
         raise OnFinishFailed(info.id, info.offset) from error

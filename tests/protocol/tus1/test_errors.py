@@ -32,6 +32,7 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.ChecksumMismatch("sha1"), 460),
     (errors.UploadFinal(), 403),
     (errors.InvalidPartial("the partial upload x is not there"), 400),
+    (errors.Denied(401, "log in, please"), 401),
     (errors.UploadLocked(retry_after=3), 423),
     (errors.LockerUnavailable("UpdateItem"), 503),
     (errors.BodyIncomplete(5), 503),
@@ -43,6 +44,7 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.Unavailable(SECRET), 503),
     (errors.StoreUnavailable(SECRET), 503),
     (errors.LockLost(SECRET), 503),
+    (errors.HookFailed("authorize"), 503),
     (errors.OnFinishFailed("its-id", 5), 503),
 ]
 

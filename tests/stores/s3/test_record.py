@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -73,6 +74,21 @@ def test_a_record_without_metadata_has_an_empty_object_as_in_tusd() -> None:
     assert "MultipartUpload" not in fields["Storage"]
 
 
+def test_the_owner_is_recorded_apart_from_the_metadata() -> None:
+    owned = replace(GOLDEN, info=replace(GOLDEN.info, owner="ad\xe4 \U0001f600"))
+    fields = json.loads(encode(owned))
+    assert fields["Owner"] == "ad\xe4 \U0001f600"
+    assert fields["MetaData"].keys() == {"filename", "binary", "flag"}
+    assert decode(encode(owned)) == owned
+
+
+@pytest.mark.parametrize("owner", ["", 7, ["ada"], True, {}])
+def test_an_invalid_owner_is_an_error_and_not_an_upload_that_is_open_to_all(owner: object) -> None:
+    text = json.dumps({**json.loads(GOLDEN_TEXT), "Owner": owner})
+    with pytest.raises(ValueError, match="Owner"):
+        decode(text.encode())
+
+
 # -- encoding and decoding -------------------------------------------------------------------------
 
 KEY_OCTETS = bytes({*range(0x21, 0x100)} - {0x2C, 0x7F})
@@ -123,6 +139,7 @@ def records(draw: st.DrawFn) -> UploadRecord:
             created=draw(st.one_of(st.none(), instants)),
             expires=draw(st.one_of(st.none(), instants)),
             concat=draw(st.sampled_from([None, Partial(), Final((ID, ID), "final;a b")])),
+            owner=draw(st.one_of(st.none(), st.text(st.characters(codec="utf-8"), min_size=1))),
         ),
         bucket=draw(st.text("abc-", min_size=3, max_size=20)),
         key=draw(st.text(min_size=1, max_size=20)),

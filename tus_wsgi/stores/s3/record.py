@@ -17,6 +17,7 @@ It is tusd's JSON with new fields:
 | RawConcat          | new  | the Upload-Concat header field of a final upload, unchanged        |
 | Created, Expires   | new  | ISO 8601, UTC                                                      |
 | IsOpen             | new  | whether the client ends the upload explicitly (IETF protocol)      |
+| Owner              | new  | the identity that created the upload; missing if there was none    |
 
 Decoding ignores unknown fields and has defaults for missing ones, so it also reads tusd's objects.
 """
@@ -112,6 +113,8 @@ def encode(record: UploadRecord) -> bytes:
     }
     if final is not None:
         fields["RawConcat"] = final.raw
+    if info.owner is not None:
+        fields["Owner"] = info.owner
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -140,6 +143,7 @@ def decode(content: bytes) -> UploadRecord:
         created=_instant(fields, "Created"),
         expires=_instant(fields, "Expires"),
         concat=_concat(fields),
+        owner=_owner(fields),
     )
     return UploadRecord(
         info=info,
@@ -206,6 +210,14 @@ def _text(fields: Mapping[str, object], name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} is not text")  # noqa: TRY004 - one error for all shapes
     return value
+
+
+def _owner(fields: Mapping[str, object]) -> str | None:
+    """Return the owner. An invalid one is an error: without an owner, every identity has access."""
+    owner = fields.get("Owner")
+    if owner is not None and (not owner or not isinstance(owner, str)):
+        raise ValueError("Owner is not text")
+    return owner
 
 
 def _plan(numbers: object) -> PartPlan | None:
