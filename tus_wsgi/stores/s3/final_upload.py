@@ -13,35 +13,17 @@ read from S3 and uploaded; each thread buffers at most one such part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from tus_wsgi.domain.concat_plan import ConcatPart, Slice, concat_parts, copyable_slice
-from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, UploadGone
+from tus_wsgi.domain.concat_plan import ConcatPart, concat_parts
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import Final, Partial, UploadId
 from tus_wsgi.domain.parts import Part, plan_for
-from tus_wsgi.spool.part import SpooledPart
-from tus_wsgi.stores.s3.bucket import CopyRange
-from tus_wsgi.stores.s3.content import CHUNK_SIZE
-from tus_wsgi.stores.s3.context import PARTS_GONE, no_lock_needed
-from tus_wsgi.stores.s3.errors import NotFound, SourceGone
+from tus_wsgi.stores.s3.concat_sources import ConcatSources, CopySource, invalid_partial
+from tus_wsgi.stores.s3.context import no_lock_needed
+from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.transfers import map_concurrently
 from tus_wsgi.stores.s3.upload import S3Upload
-
-MAX_PREFETCHED_SLICE = CHUNK_SIZE
-"""Slices of at most this many bytes are read ahead, larger slices when they are needed."""
-
-
-@dataclass(frozen=True, slots=True)
-class CopySource:
-    """The object of a finished partial upload, in the version that was looked up."""
-
-    id: UploadId
-    key: str
-    length: int
-    etag: str
 
 
 class S3FinalUpload(S3Upload):
@@ -90,7 +72,7 @@ class S3FinalUpload(S3Upload):
         """
         assert self.info.is_full
         if not self._is_assembled:
-            sources = self._copy_sources()
+            sources = ConcatSources(self._context, self._copy_sources())
             if self._record.multipart is None:
                 plan = plan_for(self._record.info.length, self._context.limits)
                 self._record = replace(self._record, plan=plan)
@@ -117,9 +99,9 @@ class S3FinalUpload(S3Upload):
         try:
             record, info_object = self._context.load_record(id)
         except NotFound as error:
-            raise _invalid_partial(id, "does not exist") from error
+            raise invalid_partial(id, "does not exist") from error
         if not isinstance(record.info.concat, Partial):
-            raise _invalid_partial(id, "was not created as a partial upload")
+            raise invalid_partial(id, "was not created as a partial upload")
         partial = S3Upload(self._context, record, info_object)
         if record.plan is None:
             # tusd never records that an upload is finished; its object shows it.
@@ -142,88 +124,35 @@ class S3FinalUpload(S3Upload):
         try:
             facts = self._context.bucket.head(key)
         except NotFound as error:
-            raise _invalid_partial(info.id, "was deleted") from error
+            raise invalid_partial(info.id, "was deleted") from error
         if facts.size != info.length:
-            raise _invalid_partial(info.id, "has an object of another size")
+            raise invalid_partial(info.id, "has an object of another size")
         return CopySource(info.id, key, facts.size, facts.etag)
 
     # -- the object ------------------------------------------------------------------------------
 
-    def _put_concatenated(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
-        lengths = [source.length for source in sources]
-        whole = next(concat_parts(lengths, self._plan), ConcatPart(1, ()))
-        with self._read_part(whole, sources) as part:
+    def _put_concatenated(self, sources: ConcatSources, assert_held: AssertHeld) -> None:
+        whole = next(concat_parts(sources.lengths, self._plan), ConcatPart(1, ()))
+        with sources.read(whole) as part:
             self._put_object(part.payload(), assert_held)
 
-    def _complete_concatenated(self, sources: list[CopySource], assert_held: AssertHeld) -> None:
+    def _complete_concatenated(self, sources: ConcatSources, assert_held: AssertHeld) -> None:
         """Store the missing parts in the multipart upload, and complete it."""
         if self._record.multipart is None:
             self._create_multipart(assert_held)
-        lengths = [source.length for source in sources]
 
         def store_part(concat_part: ConcatPart) -> Part:
-            slice = copyable_slice(concat_part, lengths)
+            slice = sources.copyable_slice(concat_part)
             if slice is None:
-                with self._read_part(concat_part, sources) as part:
+                with sources.read(concat_part) as part:
                     assert_held()
                     return self._upload_part(concat_part.number, part.payload())
             assert_held()
-            return self._copy_part(concat_part.number, slice, sources[slice.source])
+            return sources.copy(self._record, concat_part.number, slice)
 
         stored = len(self._parts)
-        missing = (part for part in concat_parts(lengths, self._plan) if part.number > stored)
-        with map_concurrently(self._context.part_executor, store_part, missing) as parts:
-            self._parts += parts
+        parts = concat_parts(sources.lengths, self._plan)
+        missing = (part for part in parts if part.number > stored)
+        with map_concurrently(self._context.part_executor, store_part, missing) as stored_parts:
+            self._parts += stored_parts
         self._complete(None, assert_held)
-
-    def _copy_part(self, number: int, slice: Slice, source: CopySource) -> Part:
-        is_whole = slice.size == source.length
-        copy = CopyRange(source.key, source.etag, None if is_whole else (slice.start, slice.stop))
-        assert self._record.multipart is not None
-        try:
-            etag, crc32 = self._context.bucket.copy_part(
-                self._record.key, self._record.multipart, number, copy
-            )
-        except SourceGone as error:
-            raise _invalid_partial(source.id, "was deleted") from error
-        except NotFound as error:
-            raise UploadGone(PARTS_GONE) from error
-        return Part(number, slice.size, etag, crc32)
-
-    def _read_part(self, concat_part: ConcatPart, sources: list[CopySource]) -> SpooledPart:
-        """Read the bytes of a part from S3 into a buffer, which the caller closes."""
-        part = self._context.spool.part(concat_part.size, concat_part.size)
-
-        def fetch(slice: Slice) -> Iterable[bytes]:
-            # A part may have thousands of small slices, so small slices are read ahead.
-            chunks = self._read_slice(slice, sources[slice.source])
-            return list(chunks) if slice.size <= MAX_PREFETCHED_SLICE else chunks
-
-        try:
-            with map_concurrently(
-                self._context.call_executor, fetch, concat_part.slices
-            ) as fetched:
-                for chunks in fetched:
-                    for chunk in chunks:
-                        part.write(chunk)
-        except BaseException:
-            part.close()
-            raise
-        if part.size != concat_part.size:  # the service truncated a response without an error
-            part.close()
-            raise StoreUnavailable("GetObject")
-        return part
-
-    def _read_slice(self, slice: Slice, source: CopySource) -> Iterator[bytes]:
-        try:
-            chunks = self._context.bucket.read(
-                source.key, slice.start, slice.stop, etag=source.etag, chunk_size=CHUNK_SIZE
-            )
-        except NotFound as error:
-            raise _invalid_partial(source.id, "was deleted") from error
-        with closing(chunks):
-            yield from chunks
-
-
-def _invalid_partial(id: UploadId, problem: str) -> InvalidPartial:
-    return InvalidPartial(f"the partial upload {id} {problem}")
