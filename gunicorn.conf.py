@@ -13,6 +13,11 @@ from gevent import monkey
 
 monkey.patch_all()
 
+# Import the package before the fork: the workers share its memory, and a new worker starts quickly.
+# Connections to S3 are made after the fork. For another version of the package, start a new master
+# (SIGUSR2) instead of reloading this one (SIGHUP).
+import tus_wsgi.app  # noqa: E402, F401
+
 wsgi_app = "tus_wsgi.app:create_app()"
 worker_class = "gevent"
 
