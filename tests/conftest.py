@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import botocore.session
 import hypothesis
 import pytest
+from botocore.loaders import create_loader
 
 TESTS = Path(__file__).parent
 
@@ -95,4 +98,15 @@ def clean_environment() -> Iterator[None]:
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         for name in ("NO_PROXY", "no_proxy"):
             patch.setenv(name, "127.0.0.1,localhost", prepend=",")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_service_descriptions() -> Iterator[None]:
+    """Let all sessions of botocore share the descriptions of AWS services that they read.
+
+    A client then costs 20 ms of CPU instead of 100, and the tests create about a thousand.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(create_loader))
         yield
