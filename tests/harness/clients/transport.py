@@ -68,7 +68,7 @@ def in_process(app: Callable[[], WSGIApplication]) -> Transport:
         # werkzeug would announce the length of the input, not that of the uncut body.
         length = len(body) if content_length is None else content_length
         environ["CONTENT_LENGTH"] = str(length) if length else ""
-        with _interim_responses() as (connection, read):
+        with _interim_responses(is_cut=len(body) < length) as (connection, read):
             environ["gunicorn.socket"] = connection
             chunks, status, headers = run_wsgi_app(app(), environ, buffered=True)
             content = b"".join(chunks)
@@ -81,13 +81,17 @@ def in_process(app: Callable[[], WSGIApplication]) -> Transport:
 
 
 @contextlib.contextmanager
-def _interim_responses() -> Iterator[tuple[socket.socket, Callable[[], list[Response]]]]:
+def _interim_responses(
+    *, is_cut: bool
+) -> Iterator[tuple[socket.socket, Callable[[], list[Response]]]]:
     """A connection as gunicorn passes it to apps, and a function that reads what was sent on it.
 
-    Interim responses are not throttled.
+    Interim responses are not throttled. If the body is cut, the client has closed its side.
     """
     client, server = socket.socketpair()
     with client, server, pytest.MonkeyPatch.context() as patch:
+        if is_cut:
+            client.shutdown(socket.SHUT_WR)
         patch.setattr(interim, "EVERY_SECONDS", 0.0)
         patch.setattr(interim, "EVERY_BYTES", 0)
 
