@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.locks, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 FULL = os.environ.get("LOCKS") == "full"
-SECONDS = 120.0 if FULL else 8.0
+SECONDS = 120.0 if FULL else 4.0
 """Servers are killed for at least so long."""
 
 MIN_DEATHS = 3
