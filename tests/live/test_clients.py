@@ -47,6 +47,9 @@ pytestmark = [
 LARGE = 200 * MIB
 LARGE_CUTS = [1_500_000, 17 * MIB, 60 * MIB, 61 * MIB, 120 * MIB + 1, 199 * MIB]
 
+MIDDLE = 40 * MIB
+MIDDLE_CUTS = [1_500_000, 7 * MIB, 16 * MIB, 17 * MIB, 30 * MIB + 1, 39 * MIB]
+
 MEDIUM = 21 * MIB
 MEDIUM_CUTS = [300_000, 7 * MIB, 16 * MIB + 5]
 
@@ -101,6 +104,13 @@ def upload_through_cuts(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
+    ("size", "cuts"),
+    [
+        pytest.param(MIDDLE, MIDDLE_CUTS, id="40MiB"),
+        pytest.param(LARGE, LARGE_CUTS, id="200MiB", marks=pytest.mark.long),
+    ],
+)
+@pytest.mark.parametrize(
     ("client", "options"),
     [
         pytest.param(tus_js_client, {}, id="tus-js-client"),
@@ -113,13 +123,20 @@ def upload_through_cuts(
         pytest.param(tus_js_client, {"options": WITH_UPLOAD}, id="with-upload"),
     ],
 )
-def test_200_mib_arrive_unchanged_through_six_resets(
-    client: Client, options: dict[str, Any], deployment: Deployment, tus: TusClient, files: Files
+def test_a_file_of_many_parts_arrives_unchanged_through_six_resets(
+    client: Client,
+    options: dict[str, Any],
+    *,
+    size: int,
+    cuts: list[int],
+    deployment: Deployment,
+    tus: TusClient,
+    files: Files,
 ) -> None:
-    file, digest = files(LARGE)
-    path = upload_through_cuts(client, Job(file, LARGE, **options), deployment, cuts=LARGE_CUTS)
+    file, digest = files(size)
+    path = upload_through_cuts(client, Job(file, size, **options), deployment, cuts=cuts)
     assert deployment.sha256(path) == digest
-    assert tus.offset(path) == LARGE
+    assert tus.offset(path) == size
     s3_object = deployment.head_object(path)
     assert s3_object["ContentType"] == "video/mp4"
     assert s3_object["Metadata"]["filename"] == "Men?.mp4"
