@@ -21,6 +21,7 @@ from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadInfo, new_upload_id
+from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
 from tus_wsgi.lockers.lease.locker import LeaseLocker
@@ -36,11 +37,13 @@ from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import Hosts, LockerKind
+from tus_wsgi.settings.values import parse_tags
 from tus_wsgi.spool.body import SpooledBody
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.options import NO_OPTIONS, side_object_parameters
 from tus_wsgi.wsgi.connection import close_after_response
 from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.middleware import UploadMiddleware
@@ -187,13 +190,38 @@ def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
             checksum=settings.s3_checksum,
         ),
         settings.s3_bucket,
-        keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
+        keys=make_keys(settings),
         limits=settings.part_limits,
         spool=spool or make_spool(settings),
         parallel_parts=settings.s3_concurrent_part_uploads,
         has_checksums=settings.s3_checksum is not ChecksumMode.OFF,
         tail_budget=_tail_budget(settings),
+        object_options=make_object_options(settings),
     )
+
+
+def make_keys(settings: Settings) -> Keys:
+    """Return the keys of objects that the settings describe."""
+    return Keys(
+        settings.s3_object_prefix,
+        settings.s3_metadata_object_prefix,
+        settings.s3_lock_object_prefix,
+        settings.s3_object_key,
+    )
+
+
+def make_object_options(settings: Settings) -> ObjectOptions:
+    """Return the options of all objects that the settings describe."""
+    options = ObjectOptions(
+        cache_control=settings.s3_cache_control or None,
+        tags=parse_tags(settings.s3_tags) or None,
+        storage_class=settings.s3_storage_class or None,
+        acl=settings.s3_acl or None,
+        encryption=settings.s3_sse and settings.s3_sse.value,
+        kms_key_id=settings.s3_sse_kms_key_id or None,
+        bucket_key=settings.s3_bucket_key,
+    )
+    return options if options.given() else NO_OPTIONS
 
 
 def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locker:
@@ -228,14 +256,12 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
 
 
 def _s3_records(settings: Settings) -> Callable[[], S3Records]:
-    # Upload ids contain no slash, so no key of an upload begins with the default prefix, which ends
-    # with a slash.
-    default_prefix = Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix).lock_prefix
     return functools.partial(
         S3Records,
         settings.s3_bucket,
-        settings.s3_lock_object_prefix or default_prefix,
+        make_keys(settings).lock_prefix,
         endpoint=settings.s3_endpoint,
+        write_parameters=side_object_parameters(make_object_options(settings)),
     )
 
 

@@ -37,6 +37,13 @@ class _Raw(io.BytesIO):
         yield self.read()
 
 
+def respond_with(request: Any, answer: Answer) -> AWSResponse:
+    """Return what botocore gets from a server that answers `request` with `answer`."""
+    body = b"" if request.method == "HEAD" else answer.body
+    headers: Any = {"Content-Length": str(len(body)), "Content-Type": "text/html"}
+    return AWSResponse(request.url, answer.status, headers, _Raw(body))
+
+
 @contextmanager
 def answering(
     client: S3Client,
@@ -51,9 +58,7 @@ def answering(
         key = unquote(urlsplit(request.url).path).lstrip("/").partition("/")[2]
         if not applies_to(key):
             return None
-        body = b"" if request.method == "HEAD" else answer.body
-        headers: Any = {"Content-Length": str(len(body)), "Content-Type": "text/html"}
-        return AWSResponse(request.url, answer.status, headers, _Raw(body))
+        return respond_with(request, answer)
 
     event = f"before-send.s3.{operation}"
     client.meta.events.register_first(event, respond)

@@ -13,6 +13,7 @@ from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import PART, S3Sandbox
 from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import TIB, UploadId, UploadInfo
+from tus_wsgi.domain.plan import Plan
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.strict_bucket import StrictBucket
@@ -64,12 +65,18 @@ class Sweeper:
     locker: RecordingLocker
 
     def create(
-        self, length: int | None, *, stored: int = 0, expires: datetime | None = None
+        self,
+        length: int | None,
+        *,
+        stored: int = 0,
+        expires: datetime | None = None,
+        key: str | None = None,
     ) -> S3Upload:
-        """Create an upload, and store the first `stored` bytes."""
+        """Create an upload, and store the first `stored` bytes. `{id}` in `key` is its id."""
         id = UploadId(secrets.token_urlsafe(16))
+        plan = Plan(key=key and key.format(id=id))
         upload = self.sandbox.store().create(
-            UploadInfo(id, length, expires=expires), record_now=True
+            UploadInfo(id, length, expires=expires, plan=plan), record_now=True
         )
         if stored:
             upload.append(ScriptedBody(bytes(stored)), held)

@@ -14,12 +14,14 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import time
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from demo.seaweedfs import SeaweedFS
 from tests.harness.policies import denying
+from tests.operations.answers import Answer, error_document, respond_with
 from tus_wsgi.cli import main
 from tus_wsgi.stores.s3.client import make_client
 
@@ -332,3 +334,64 @@ def test_unusable_directories_are_named(deployment: Deployment, tmp_path: Path) 
     assert "missing" in report.failed["spool directory"]
     assert "TUS_SPOOL_DIR" in report.failed["spool directory"]
     assert str(file) in report.failed["locker"]
+
+
+Respond = Callable[[Any], Any]
+"""Returns the response to a request instead of S3, or None to send the request."""
+
+
+@contextmanager
+def responding(monkeypatch: pytest.MonkeyPatch, respond: Respond) -> Iterator[None]:
+    def on_send(request: Any, **_: Any) -> Any:
+        return respond(request)
+
+    def make_responding_client(**options: Any) -> Any:
+        client = make_client(**options)
+        client.meta.events.register_first("before-send.s3", on_send)
+        return client
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tus_wsgi.operations.check.make_client", make_responding_client)
+        yield
+
+
+def begins_object(request: Any) -> bool:
+    """Whether the request is a PutObject or a CreateMultipartUpload."""
+    if request.method == "PUT":
+        return "uploadId=" not in request.url
+    return request.method == "POST" and bool(request.url.endswith("?uploads"))
+
+
+def test_a_policy_that_requires_encryption_is_answered_with_the_setting(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C8."""
+
+    def respond(request: Any) -> Any:
+        if not begins_object(request) or "X-Amz-Server-Side-Encryption" in request.headers:
+            return None
+        return respond_with(request, Answer(403, error_document("AccessDenied")))
+
+    with responding(monkeypatch, respond):
+        report = deployment.check()
+        assert "set TUS_S3_SSE" in report.failed["one-part upload"]
+        assert "set TUS_S3_SSE" in report.failed["multipart upload"]
+        report = deployment.check(TUS_S3_SSE="AES256")
+    assert report.statuses == dict.fromkeys(CHECKS, "ok")
+    assert deployment.list_keys() == deployment.list_multiparts() == []
+
+
+def test_the_options_of_uploaded_objects_are_tried(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They need permissions of their own, such as `s3:PutObjectTagging`."""
+    written: list[tuple[bool, bool]] = []
+
+    def respond(request: Any) -> None:
+        if begins_object(request):
+            is_data = f"/{deployment.prefix}data/" in request.url
+            written.append((is_data, "x-amz-tagging" in request.headers))
+
+    with responding(monkeypatch, respond):
+        assert deployment.check(TUS_S3_TAGS="team=media").code == 0
+    assert set(written) == {(True, True), (False, False)}

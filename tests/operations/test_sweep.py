@@ -265,6 +265,37 @@ def test_a_multipart_upload_at_the_key_of_a_finished_upload_is_aborted(sweeper: 
     assert sweeper.sandbox.data(upload.info.id) == bytes(LENGTH)
 
 
+CHOSEN_KEYS = ["users/ada/{id}/a.txt", "{id}-report-of-the-year.pdf"]
+
+
+@pytest.mark.parametrize("key", CHOSEN_KEYS)
+def test_a_second_multipart_upload_at_a_chosen_key_is_aborted(sweeper: Sweeper, key: str) -> None:
+    """D-12: the record names the key."""
+    upload = sweeper.create(LENGTH, stored=PART, key=key)
+    name = upload.storage["Key"]
+    _, second = sweeper.create_orphan(name.removeprefix(sweeper.sandbox.prefix))
+    assert sweeper.kinds() == {name: ActionKind.ABORTED}
+    assert second not in sweeper.sandbox.list_multiparts()
+    assert sweeper.reload(upload).offset == PART
+
+
+@pytest.mark.parametrize("key", CHOSEN_KEYS)
+def test_an_expired_upload_at_a_chosen_key_leaves_nothing(sweeper: Sweeper, key: str) -> None:
+    upload = sweeper.create(LENGTH, stored=PART, expires=PAST, key=key)
+    sweeper.create_orphan(upload.storage["Key"].removeprefix(sweeper.sandbox.prefix))
+    assert sweeper.kinds() == {upload.info.id: ActionKind.EXPIRED}
+    assert sweeper.sandbox.list_keys() == sweeper.sandbox.list_multiparts() == []
+
+
+def test_an_object_at_the_chosen_key_of_an_expired_upload_stays(sweeper: Sweeper) -> None:
+    """D-08: the upload may be complete."""
+    upload = sweeper.create(LENGTH, stored=PART, expires=PAST, key=CHOSEN_KEYS[0])
+    sweeper.sandbox.put(upload.storage["Key"], b"the only copy")
+    before = sweeper.snapshot()
+    assert set(sweeper.kinds().values()) == {ActionKind.FAILED}
+    assert sweeper.snapshot() == before
+
+
 def test_an_orphaned_tail_is_removed(sweeper: Sweeper) -> None:
     id = secrets.token_urlsafe(16)
     sweeper.sandbox.put(f"{sweeper.sandbox.prefix}{id}.part", b"late", Metadata={"start": "10"})

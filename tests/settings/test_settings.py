@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tus_wsgi import __version__
+from tus_wsgi.app import make_keys, make_object_options
 from tus_wsgi.cli import main
 from tus_wsgi.domain.model import GIB, MIB
+from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.observers.log import LogFormat
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import LockerKind
@@ -289,3 +291,51 @@ def test_memory_is_rejected_with_many_hosts() -> None:
     assert mistakes(TUS_LOCKER="memory", TUS_HOSTS="many") == (
         "TUS_HOSTS: is many, but TUS_LOCKER=memory is for one process",
     )
+
+
+def test_the_options_of_objects_are_parsed() -> None:
+    settings = Settings.from_environ(
+        REQUIRED
+        | {
+            "TUS_S3_OBJECT_KEY": "{year}/{id}/{filename}",
+            "TUS_S3_SSE": "aws:kms",
+            "TUS_S3_SSE_KMS_KEY_ID": "alias/uploads",
+            "TUS_S3_BUCKET_KEY": "true",
+            "TUS_S3_STORAGE_CLASS": "STANDARD_IA",
+            "TUS_S3_ACL": "private",
+            "TUS_S3_CACHE_CONTROL": "max-age=60",
+            "TUS_S3_TAGS": "team=media, kind=upload",
+        }
+    )
+    assert make_keys(settings).template == "{year}/{id}/{filename}"
+    assert make_object_options(settings) == ObjectOptions(
+        encryption="aws:kms",
+        kms_key_id="alias/uploads",
+        bucket_key=True,
+        storage_class="STANDARD_IA",
+        acl="private",
+        cache_control="max-age=60",
+        tags={"team": "media", "kind": "upload"},
+    )
+    assert make_object_options(Settings(s3_bucket="uploads")).given() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("TUS_S3_OBJECT_KEY", "{filename}", "expected {id}"),
+        ("TUS_S3_SSE", "yes", "AES256"),
+        ("TUS_S3_SSE_KMS_KEY_ID", "alias/uploads", "set TUS_S3_SSE=aws:kms"),
+        ("TUS_S3_BUCKET_KEY", "true", "set TUS_S3_SSE=aws:kms"),
+        ("TUS_S3_CACHE_CONTROL", "max-age=60\r\nX: y", "printable"),
+        ("TUS_S3_STORAGE_CLASS", "st\u00e4ndig", "printable"),
+        ("TUS_S3_TAGS", "team", "team=media"),
+        ("TUS_S3_TAGS", "a=1,a=2", "team=media"),
+        ("TUS_S3_TAGS", ",".join(f"{number}=" for number in range(11)), "at most 10 tags"),
+        ("TUS_S3_TAGS", "=media", "1 to 128 characters"),
+    ],
+)
+def test_invalid_options_of_objects_are_refused(name: str, value: str, problem: str) -> None:
+    (mistake,) = mistakes(**{name: value})
+    assert mistake.startswith(f"{name}: ")
+    assert problem in mistake

@@ -34,13 +34,14 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
         ├── LockerUnavailable          the lock service failed
         ├── LockLost                   the request has lost the upload's lock
         └── HookFailed                 a hook of the application raised
+            ├── InvalidPlan                `on_create` returned a plan that cannot be used
             └── OnFinishFailed             the hook is `on_finish`
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 
@@ -390,6 +391,19 @@ class HookFailed(Unavailable):
     def __init__(self, hook: str) -> None:
         super().__init__(f"the application's {hook} hook raised")
         self.hook = hook
+
+
+class InvalidPlan(HookFailed):
+    """The application's `on_create` hook returned a plan that cannot be used. Nothing was created.
+
+    Attributes:
+        mistakes: a sentence for each invalid value, without ids and values of the client.
+    """
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("on_create")
+        self.mistakes = tuple(mistakes)
+        self.args = (f"on_create returned an invalid plan: {'; '.join(mistakes)}",)
 
 
 class OnFinishFailed(HookFailed):

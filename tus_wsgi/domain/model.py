@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NewType
 
 from tus_wsgi.domain.errors import UploadNotFound
+from tus_wsgi.domain.plan import NO_PLAN, Plan
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -136,6 +137,7 @@ class UploadInfo:
             counts the bytes of the finished ones.
         owner: the identity that created the upload, from the application's `authorize` hook; None
             if there was none. Never part of the metadata, a response or a log.
+        plan: the decisions of the application about this upload.
     """
 
     id: UploadId
@@ -148,6 +150,7 @@ class UploadInfo:
     is_open: bool = False
     concat: Partial | Final | None = None
     owner: str | None = None
+    plan: Plan = NO_PLAN
 
     @property
     def is_full(self) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError
 
-from tus_wsgi.app import default_lock_dir, make_locker
+from tus_wsgi.app import default_lock_dir, make_keys, make_locker, make_object_options
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.operations.diagnostics import BucketAddress, diagnose
@@ -26,7 +26,7 @@ from tus_wsgi.operations.probe import ID_PREFIX, CheckResult, Probe, Status
 from tus_wsgi.settings.settings import LockerKind, Settings, SettingsError, variable_of
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
-from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.options import side_object_parameters, write_parameters
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -102,11 +102,21 @@ def _check_bucket(settings: Settings) -> list[CheckResult]:
     except BotoCoreError as error:
         return [CheckResult("credentials", Status.FAILED, diagnose(error, address))]
     clock = _ClockCheck(client)
+    options = make_object_options(settings)
     bucket = Bucket(
-        client, settings.s3_bucket, has_checksums=settings.s3_checksum is not ChecksumMode.OFF
+        client,
+        settings.s3_bucket,
+        has_checksums=settings.s3_checksum is not ChecksumMode.OFF,
+        write_parameters=side_object_parameters(options),
     )
-    keys = Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix)
-    results = Probe(bucket, keys, secrets.token_urlsafe(16), address).run()
+    probe = Probe(
+        bucket,
+        make_keys(settings),
+        secrets.token_urlsafe(16),
+        address,
+        data_parameters=write_parameters(options),
+    )
+    results = probe.run()
     return [*clock.results(), *results]
 
 

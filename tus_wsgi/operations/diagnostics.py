@@ -47,6 +47,10 @@ _BUCKET_PERMISSIONS = frozenset({"s3:ListBucket", "s3:ListBucketMultipartUploads
 
 _DENIED = frozenset({AwsErrorKind.FORBIDDEN, AwsErrorKind.ACCESS_DISABLED})
 
+_WRITES = frozenset({"CreateMultipartUpload", "PutObject"})
+
+_ENCRYPTION_ADVICE = ", or if a policy of the bucket requires encryption, set TUS_S3_SSE to it"
+
 _ADVICE_BY_KIND = {
     AwsErrorKind.EXPIRED_TOKEN: "the temporary credentials have expired: get new ones",
     AwsErrorKind.UNKNOWN_ACCESS_KEY: (
@@ -190,7 +194,10 @@ def _missing_permission(operation: str, message: str, address: BucketAddress) ->
     if not permission.startswith("s3:"):
         return f"{permission} is not allowed: allow it too"
     suffix = "" if permission in _BUCKET_PERMISSIONS else "/*"
-    return f"{permission} is not allowed: allow it on arn:aws:s3:::{address.bucket}{suffix}"
+    resource = f"arn:aws:s3:::{address.bucket}{suffix}"
+    # A policy that requires encryption denies a write that does not ask for it.
+    policy = _ENCRYPTION_ADVICE if operation in _WRITES else ""
+    return f"{permission} is not allowed: allow it on {resource}{policy}"
 
 
 def _one_line(error: BaseException) -> str:

@@ -6,9 +6,10 @@ unguessable names that start with `ID_PREFIX`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId
@@ -74,10 +75,20 @@ class Probe:
         keys: the prefixes of uploads.
         token: random text that makes the names unguessable.
         address: the bucket, for the explanations of failures.
+        data_parameters: the options of data objects, as parameters of boto3.
     """
 
-    def __init__(self, bucket: Bucket, keys: Keys, token: str, address: BucketAddress) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        keys: Keys,
+        token: str,
+        address: BucketAddress,
+        *,
+        data_parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         id = UploadId(ID_PREFIX + token)
+        self._data_parameters = data_parameters or {}
         self._bucket = bucket
         self._address = address
         self._data, self._info = self._keys = keys.data(id), keys.info(id)
@@ -143,7 +154,8 @@ class Probe:
         for key in self._keys:
             self._written.add(key)
             try:
-                self._bucket.put(key, Payload.of(_CONTENT))
+                parameters = self._data_parameters if key == self._data else None
+                self._bucket.put(key, Payload.of(_CONTENT), parameters=parameters)
             except StoreUnavailable as error:
                 if not may_have_succeeded(error):
                     self._written.discard(key)
@@ -219,7 +231,9 @@ class Probe:
             raise _CheckFailed(f"{key} has other content than was written, got {content[:80]!r}")
 
     def _create_multipart(self) -> str:
-        multipart = self._bucket.create_multipart(self._data, content_type=None, metadata={})
+        multipart = self._bucket.create_multipart(
+            self._data, content_type=None, metadata={}, parameters=self._data_parameters
+        )
         self._multiparts.add(multipart)
         return multipart
 

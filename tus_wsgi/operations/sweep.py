@@ -67,7 +67,10 @@ MAX_REASON = 200
 
 # An id is the URL-safe Base64 of `ID_BITS` random bits. Uploads of tusd have other ids, and tusd
 # has to clean up after them.
-_UPLOAD_ID = re.compile(rf"[A-Za-z0-9_-]{{{-(-ID_BITS // 6)}}}")
+ID_LENGTH = -(-ID_BITS // 6)
+_UPLOAD_ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+_LAST_CHARACTERS = "AQgw"
 
 
 class ActionKind(StrEnum):
@@ -329,8 +332,8 @@ class Sweep:
         Raises:
             StoreUnavailable: there is an object.
         """
-        key = self._keys.data(upload.info.id)
-        if upload.storage["Key"] == key and view.bucket.find(key) is not None:
+        key = upload.storage["Key"]
+        if self._keys.is_own(key, upload.info.id) and view.bucket.find(key) is not None:
             raise UnprovenAbsence("HeadObject", _HAS_OBJECT, key=key)
 
     def _has_object(self, view: _View, upload: S3Upload) -> bool:
@@ -353,9 +356,9 @@ class Sweep:
         This needs the record, so `terminate` comes later. Only a key that contains the random id is
         certain to belong to this upload alone.
         """
-        key = self._keys.data(upload.info.id)
         record = self._find_record(upload.info.id)
-        if record is None or _parse_id(key, self._keys.data_prefix) is None:
+        key = upload.storage["Key"]
+        if record is None or not self._keys.is_own(key, upload.info.id):
             return
         for listed in list(self._listing.multiparts(key)):
             # `terminate` aborts the recorded one.
@@ -390,7 +393,7 @@ class Sweep:
 
     def _abort(self, listed: ListedMultipart) -> SweepResult | None:
         """Abort a multipart upload that was created but never recorded."""
-        id = _parse_id(listed.key, self._keys.data_prefix)
+        id = _parse_id(listed.key, self._keys.data_prefix) or self._find_id(listed.key)
         if id is None:
             return None
         kind = self._orphan_action(listed, id)
@@ -405,6 +408,14 @@ class Sweep:
         suffix = ", not touched: no record here names it" if kind is ActionKind.UNKNOWN else ""
         detail = f"a multipart upload of {listed.created:%Y-%m-%d}{suffix}"
         return SweepResult(kind, listed.key, detail)
+
+    def _find_id(self, key: str) -> UploadId | None:
+        """Return the id in a key that an application or a template chose, if a record names it."""
+        for id in candidate_ids(key.removeprefix(self._keys.data_prefix)):
+            record = self._find_record(id)
+            if record is not None and record.key == key:
+                return id
+        return None
 
     def _orphan_action(self, listed: ListedMultipart, id: UploadId) -> ActionKind | None:
         record = self._find_record(id)
@@ -434,6 +445,22 @@ class Sweep:
         if record.info.id != id:
             raise InvalidInfo("the record names another id (D-12)")
         return record
+
+
+def candidate_ids(name: str) -> Iterator[UploadId]:
+    """Yield every text in a key that can be an upload's id, whole words first.
+
+    The last character of an id encodes two bits only, so most other texts are no candidates.
+    """
+    words = _WORD.findall(name)
+    whole = [word for word in words if len(word) == ID_LENGTH]
+    longer = [word for word in words if len(word) > ID_LENGTH]
+    parts = (
+        word[start : start + ID_LENGTH]
+        for word in longer
+        for start in range(len(word) - ID_LENGTH + 1)
+    )
+    yield from (UploadId(id) for id in (*whole, *parts) if id[-1] in _LAST_CHARACTERS)
 
 
 def _parse_id(key: str, prefix: str) -> UploadId | None:

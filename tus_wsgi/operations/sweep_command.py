@@ -15,7 +15,7 @@ from typing import cast
 import click
 from botocore.exceptions import BotoCoreError
 
-from tus_wsgi.app import make_locker, make_store
+from tus_wsgi.app import make_keys, make_locker, make_object_options, make_store
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Store
@@ -28,7 +28,7 @@ from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import LockerKind
 from tus_wsgi.settings.values import parse_duration
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
-from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.options import side_object_parameters
 from tus_wsgi.stores.s3.store import S3Store
 
 _MEMORY_LOCKER = (
@@ -135,8 +135,13 @@ def _build(settings: Settings, store: S3Store, policy: SweepPolicy) -> Sweep:
     return Sweep(
         store,
         make_locker(settings),
-        StrictBucket(client, settings.s3_bucket, has_checksums=mode is not ChecksumMode.OFF),
-        keys=Keys(settings.s3_object_prefix, settings.s3_metadata_object_prefix),
+        StrictBucket(
+            client,
+            settings.s3_bucket,
+            has_checksums=mode is not ChecksumMode.OFF,
+            write_parameters=side_object_parameters(make_object_options(settings)),
+        ),
+        keys=make_keys(settings),
         listing=Listing(client, settings.s3_bucket),
         policy=policy,
         on_progress=_show_progress,

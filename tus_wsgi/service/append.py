@@ -67,7 +67,7 @@ class AppendOperation:
             LockLost, StoreUnavailable, UploadGone: see `Upload.append`.
         """
         before, body = upload.info, self.body
-        limit = self.max_size if before.length is None else before.length
+        limit = before.plan.cap(self.max_size) if before.length is None else before.length
         # TUS_MAX_SIZE may have been lowered since the upload began.
         body.limit(max(0, limit - before.offset))
         began = time.monotonic()

@@ -56,7 +56,7 @@ class Concatenator:
         upload = self._store.create(info, record_now=False)
         upload.load_offset()
         length = upload.info.length
-        check_fits(0, None, length, self._max_size)
+        check_fits(0, None, length, info.plan.cap(self._max_size))
         if upload.info.is_full:
             self._assemble(upload, lock)
             return self._finish(upload, lock).info

@@ -32,12 +32,14 @@ from tus_wsgi.protocol.cors import parse_allow_origin
 from tus_wsgi.settings.values import (
     build_duration,
     build_size,
+    check_tags,
     parse_base_path,
     parse_duration,
     parse_size,
     parse_url,
 )
 from tus_wsgi.stores.s3.client import ChecksumMode
+from tus_wsgi.stores.s3.key_template import DEFAULT_TEMPLATE, check_template
 
 PREFIX = "TUS_"
 """The prefix of all variables."""
@@ -72,6 +74,17 @@ class Hosts(StrEnum):
     """All workers run on one host."""
     MANY = "many"
     """Several hosts serve the uploads, and a client may reach any of them."""
+
+
+class Encryption(StrEnum):
+    """The server-side encryption of objects, as S3 names it."""
+
+    S3 = "AES256"
+    """With keys that S3 manages (SSE-S3)."""
+    KMS = "aws:kms"
+    """With a key of AWS KMS (SSE-KMS)."""
+    KMS_DSSE = "aws:kms:dsse"
+    """With two layers of encryption by KMS (DSSE-KMS)."""
 
 
 def _check_origins(text: str) -> str:
@@ -123,6 +136,11 @@ class Settings:
     )
     s3_bucket: str = Field(description="bucket of the uploads")
     s3_object_prefix: str = _setting("prefix of the keys of uploaded objects", default="")
+    s3_object_key: Annotated[str, _parser(check_template)] = _setting(
+        "key after the prefix, of `{id}` (required), `{filename}`, `{owner}`, `{year}`, `{month}`,"
+        " `{day}`",
+        default=DEFAULT_TEMPLATE,
+    )
     s3_metadata_object_prefix: str = _setting(
         "prefix of the keys of `.info` and `.part` objects",
         default="",
@@ -152,6 +170,25 @@ class Settings:
     s3_checksum: ChecksumMode = _setting(
         "checksums that S3 verifies: `auto` (CRC-32), `required` (plus SHA-256), `off` (no CRC-32)",
         default=ChecksumMode.AUTO,
+    )
+    s3_sse: Encryption | None = _setting(
+        "server-side encryption of all objects: `AES256`, `aws:kms`, `aws:kms:dsse`",
+        default=None,
+        unset="the bucket's",
+    )
+    s3_sse_kms_key_id: str = _setting(
+        "KMS key of the encryption", default="", unset="AWS's own key"
+    )
+    s3_bucket_key: bool | None = _setting(
+        "whether to use an S3 bucket key for KMS", default=None, unset="the bucket's"
+    )
+    s3_storage_class: str = _setting(
+        "storage class of uploaded objects", default="", unset="the bucket's"
+    )
+    s3_acl: str = _setting("canned ACL of uploaded objects", default="", unset="the bucket's")
+    s3_cache_control: str = _setting("`Cache-Control` of uploaded objects", default="")
+    s3_tags: Annotated[str, _parser(check_tags)] = _setting(
+        "tags of uploaded objects, such as `team=media,kind=upload`", default=""
     )
     memory_budget: _Bytes = _setting(
         "memory for parts in transfer, per process; beyond it they are buffered on disk",
@@ -232,6 +269,20 @@ class Settings:
         if not bucket or "/" in bucket:
             raise ValueError(f"expected the name of a bucket, got {bucket!r}")
         return bucket
+
+    @field_validator("s3_sse_kms_key_id", "s3_bucket_key")
+    @classmethod
+    def _check_kms(cls, value: str | bool | None, info: ValidationInfo) -> str | bool | None:  # noqa: FBT001
+        if value and info.data.get("s3_sse") not in (Encryption.KMS, Encryption.KMS_DSSE):
+            raise ValueError(f"is for KMS, so set {variable_of('s3_sse')}=aws:kms as well")
+        return value
+
+    @field_validator("s3_storage_class", "s3_acl", "s3_cache_control")
+    @classmethod
+    def _check_printable(cls, text: str) -> str:
+        if not text.isascii() or not text.isprintable():
+            raise ValueError(f"expected printable ASCII characters, got {text!r}")
+        return text
 
     @field_validator("s3_part_size", "s3_max_part_size")
     @classmethod

@@ -12,6 +12,7 @@ from fractions import Fraction
 from urllib.parse import urlsplit
 
 from tus_wsgi.domain.model import GIB, KIB, MIB, TIB
+from tus_wsgi.domain.plan import ObjectOptions, find_option_mistakes
 
 _BINARY = {"TiB": TIB, "GiB": GIB, "MiB": MIB, "KiB": KIB}
 _DECIMAL = {"TB": 1000**4, "GB": 1000**3, "MB": 1000**2, "KB": 1000, "B": 1, "": 1}
@@ -82,6 +83,33 @@ def build_duration(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     steps = ((hours, "h"), (minutes, "m"), (remainder, "s"))
     return "".join(f"{number}{unit}" for number, unit in steps if number)
+
+
+def parse_tags(text: str) -> dict[str, str]:
+    """Parse tags of objects such as `team=media,kind=upload`.
+
+    Raises:
+        ValueError: The text is not a list of at most ten pairs, or S3 does not accept a pair.
+    """
+    tags: dict[str, str] = {}
+    for item in text.split(",") if text.strip() else ():
+        key, equals, value = item.strip().partition("=")
+        if not equals or key in tags:
+            raise ValueError(f"expected tags such as team=media,kind=upload, got {text!r}")
+        tags[key] = value
+    for mistake in find_option_mistakes(ObjectOptions(tags=tags)):
+        raise ValueError(mistake.removeprefix("object.tags: "))
+    return tags
+
+
+def check_tags(text: str) -> str:
+    """Return the text of tags unchanged.
+
+    Raises:
+        ValueError: See `parse_tags`.
+    """
+    parse_tags(text)
+    return text
 
 
 def parse_base_path(text: str) -> str:

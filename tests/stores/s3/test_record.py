@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tus_wsgi.domain.model import MIB, Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits, PartPlan, plan_for
+from tus_wsgi.domain.plan import NO_PLAN, ObjectOptions, Plan
 from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 
 ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-09")
@@ -89,6 +90,23 @@ def test_an_invalid_owner_is_an_error_and_not_an_upload_that_is_open_to_all(owne
         decode(text.encode())
 
 
+def test_the_plan_is_recorded_in_the_spelling_of_s3() -> None:
+    plan = Plan(
+        private={"order": "7"},
+        max_size=5,
+        lifetime=60,
+        object=ObjectOptions(cache_control="no-store", kms_key_id="k", tags={"a": "b"}),
+    )
+    planned = replace(GOLDEN, info=replace(GOLDEN.info, plan=plan))
+    assert json.loads(encode(planned))["Plan"] == {
+        "Private": {"order": "7"},
+        "MaxSize": 5,
+        "Lifetime": 60,
+        "Object": {"CacheControl": "no-store", "KmsKeyId": "k", "Tags": {"a": "b"}},
+    }
+    assert decode(encode(planned)) == planned
+
+
 # -- encoding and decoding -------------------------------------------------------------------------
 
 KEY_OCTETS = bytes({*range(0x21, 0x100)} - {0x2C, 0x7F})
@@ -119,6 +137,24 @@ def some_metadata(draw: st.DrawFn) -> Metadata:
     return Metadata(tuple(pairs.items()), ",".join(written)) if pairs else Metadata()
 
 
+utf8 = st.text(st.characters(codec="utf-8"), max_size=20)
+plans = st.just(NO_PLAN) | st.builds(
+    Plan,
+    private=st.dictionaries(utf8, utf8, max_size=3),
+    max_size=st.none() | st.integers(0, 2**50),
+    lifetime=st.none() | st.integers(0, 10**6) | st.floats(0, 10**6),
+    object=st.builds(
+        ObjectOptions,
+        content_disposition=st.sampled_from([None, "inline"]),
+        user_metadata=st.sampled_from([None, {}, {"a": "b"}]),
+        tags=st.sampled_from([None, {}, {"a": ""}]),
+        encryption=st.sampled_from([None, "aws:kms"]),
+        kms_key_id=st.sampled_from([None, "key"]),
+        bucket_key=st.sampled_from([None, True, False]),
+    ),
+)
+
+
 @st.composite
 def records(draw: st.DrawFn) -> UploadRecord:
     length = draw(st.one_of(st.none(), st.integers(0, PartLimits().max_length)))
@@ -140,6 +176,7 @@ def records(draw: st.DrawFn) -> UploadRecord:
             expires=draw(st.one_of(st.none(), instants)),
             concat=draw(st.sampled_from([None, Partial(), Final((ID, ID), "final;a b")])),
             owner=draw(st.one_of(st.none(), st.text(st.characters(codec="utf-8"), min_size=1))),
+            plan=draw(plans),
         ),
         bucket=draw(st.text("abc-", min_size=3, max_size=20)),
         key=draw(st.text(min_size=1, max_size=20)),
@@ -292,6 +329,15 @@ def test_the_upload_id_follows_the_last_plus_of_a_tusd_id() -> None:
         b'{"ID":"a","Storage":{"Key":5}}',
         b'{"ID":"a","PartPlan":[0]}',
         b'{"ID":"a","PartPlan":[5,0,0,0,0,0]}',
+        b'{"ID":"a","Plan":[]}',
+        b'{"ID":"a","Plan":{"Private":{"a":5}}}',
+        b'{"ID":"a","Plan":{"MaxSize":-1}}',
+        b'{"ID":"a","Plan":{"MaxSize":"5"}}',
+        b'{"ID":"a","Plan":{"MaxSize":true}}',
+        b'{"ID":"a","Plan":{"Lifetime":1e400}}',
+        b'{"ID":"a","Plan":{"Object":{"Tags":[]}}}',
+        b'{"ID":"a","Plan":{"Object":{"CacheControl":"a\\nb"}}}',
+        b'{"ID":"a","Plan":{"Object":{"BucketKey":"yes"}}}',
         b'{"ID":' + b"[" * 100_000,
         b'{"ID":"a","New":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,19 @@ class S3Records:
         bucket: the name of the bucket.
         prefix: the prefix of the keys of all records; no other objects may have this prefix.
         endpoint: the service's URL; None for AWS, or for the value of AWS_ENDPOINT_URL.
+        write_parameters: more parameters of boto3's `put_object`, such as the encryption.
     """
 
-    def __init__(self, bucket: str, prefix: str, *, endpoint: str | None) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        endpoint: str | None,
+        write_parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         self._bucket = bucket
+        self._write_parameters = write_parameters or {}
         self._prefix = prefix
         self._deletes_conditionally = True
         config = Config(
@@ -222,6 +232,7 @@ class S3Records:
                 ContentType="application/json",
                 Metadata={_METADATA_KEY: text},
                 **condition,
+                **self._write_parameters,
             )
         except ClientError as error:
             raise _translated("PutObject", error) from error

@@ -90,10 +90,19 @@ class Bucket:
         client: a boto3 client, made after fork and after monkey patching.
         name: the bucket's name.
         has_checksums: whether to send the CRC-32 of each object and part, for S3 to verify.
+        write_parameters: more parameters of writes that do not pass their own `parameters`.
     """
 
-    def __init__(self, client: S3Client, name: str, *, has_checksums: bool = True) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        name: str,
+        *,
+        has_checksums: bool = True,
+        write_parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = name
+        self._write_parameters = write_parameters or {}
         self._has_checksums = has_checksums
         self._client = client
         self._can_read = False
@@ -171,6 +180,7 @@ class Bucket:
         content_type: str | None = None,
         metadata: dict[str, str] | None = None,
         condition: Condition | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> str:
         """Write the object, and return its ETag.
 
@@ -180,12 +190,13 @@ class Bucket:
             LockLost: the condition does not hold, because another request has written the object.
         """
         fields = dict(metadata or {})
+        extra = dict(self._write_parameters if parameters is None else parameters)
         conditions: dict[str, str] = {}
         if condition is not None and self._has_conditions:
             fields[_WRITE_TOKEN] = secrets.token_hex(8)
             conditions = _condition_parameters(condition)
         try:
-            return self._put(key, payload, content_type, fields, conditions)
+            return self._put(key, payload, content_type, fields, {**extra, **conditions})
         except (ConditionFailed, NotFound) as failure:
             # Services answer 412 or 404 to If-Match if the object was deleted.
             if not conditions:
@@ -195,7 +206,7 @@ class Bucket:
             if not conditions:
                 raise
             self._has_conditions = False
-            return self.put(key, payload, content_type=content_type, metadata=metadata)
+            return self._put(key, payload, content_type, metadata or {}, extra)
 
     def _put(
         self,
@@ -203,9 +214,8 @@ class Bucket:
         payload: Payload,
         content_type: str | None,
         metadata: dict[str, str],
-        conditions: dict[str, str],
+        parameters: dict[str, Any],
     ) -> str:
-        extra: dict[str, Any] = {**conditions, **self._checksum(payload)}
         with self._translate_errors("PutObject", key):
             response = self._client.put_object(
                 Bucket=self.name,
@@ -213,7 +223,8 @@ class Bucket:
                 Body=_request_body(payload),
                 ContentType=content_type or _DEFAULT_TYPE,
                 Metadata=metadata,
-                **extra,
+                **parameters,
+                **self._checksum(payload),
             )
             return response["ETag"]
 
@@ -223,14 +234,19 @@ class Bucket:
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def create_multipart(
-        self, key: str, *, content_type: str | None, metadata: dict[str, str]
+        self,
+        key: str,
+        *,
+        content_type: str | None,
+        metadata: dict[str, str],
+        parameters: Mapping[str, Any] | None = None,
     ) -> str:
         """Create a multipart upload, and return its UploadId."""
-        extra: dict[str, Any] = {}
+        extra = dict(self._write_parameters if parameters is None else parameters)
         if self._has_checksums:
             # FULL_OBJECT: a composite checksum would require the checksum of each part in
             # CompleteMultipartUpload, and not every service lists checksums of parts.
-            extra = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
+            extra |= {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
         with self._translate_errors("CreateMultipartUpload", key):
             response = self._client.create_multipart_upload(
                 Bucket=self.name,

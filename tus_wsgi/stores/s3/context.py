@@ -6,13 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from tus_wsgi.domain.model import UploadId
+from tus_wsgi.domain.model import UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits
+from tus_wsgi.domain.plan import NO_PLAN, ObjectOptions
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.options import NO_OPTIONS
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailCache
 
@@ -45,6 +47,7 @@ class StoreContext:
         part_executor: uploads parts. Its size limits the concurrent part uploads of the process.
         call_executor: makes small calls concurrently with another call of the same request.
         tails: caches tails that this process wrote.
+        object_options: the options of data objects whose plan does not say otherwise.
     """
 
     bucket: Bucket
@@ -54,6 +57,12 @@ class StoreContext:
     part_executor: Executor
     call_executor: Executor
     tails: TailCache
+    object_options: ObjectOptions = NO_OPTIONS
+
+    def options_of(self, info: UploadInfo) -> ObjectOptions:
+        """Return the options of the upload's data object."""
+        plan = info.plan
+        return self.object_options if plan is NO_PLAN else plan.object.over(self.object_options)
 
     def info_object(self, id: UploadId) -> InfoObject:
         """Return the info object of this upload, which may not exist. No S3 call."""

@@ -1,4 +1,4 @@
-"""Build the data object's Content-Type and user metadata from the client's metadata. No I/O.
+"""Build the headers of the data object from the metadata and the application's plan. No I/O.
 
 The info object holds the metadata unchanged; the copy on the data object is for other programs that
 read the bucket.
@@ -7,9 +7,12 @@ read the bucket.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from tus_wsgi.domain.model import KIB, Metadata
+from tus_wsgi.domain.plan import ObjectOptions
+from tus_wsgi.stores.s3.options import NO_OPTIONS, write_parameters
 
 MAX_METADATA_SIZE = 2 * KIB
 """Bytes of all keys and values together, see
@@ -39,19 +42,39 @@ _UNSAFE = re.compile(r"[^\t\x20-\x7e]")
 
 @dataclass(frozen=True, slots=True)
 class ObjectHeaders:
-    """The headers of a data object. `content_type` is None for the service's default."""
+    """The headers of a data object.
+
+    Attributes:
+        content_type: the Content-Type; None for the service's default.
+        metadata: the user metadata.
+        parameters: more parameters of boto3's `put_object` and `create_multipart_upload`.
+    """
 
     content_type: str | None
     metadata: dict[str, str]
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
-def object_headers(metadata: Metadata) -> ObjectHeaders:
+def object_headers(metadata: Metadata, options: ObjectOptions = NO_OPTIONS) -> ObjectHeaders:
     """Return the headers of the data object.
+
+    Args:
+        metadata: the upload's metadata.
+        options: they take precedence over the metadata.
 
     As in tusd, every character outside TAB and 0x20-0x7E becomes a "?" (`Menü` is `Men?`), and
     `filetype` is the Content-Type. Pairs whose key is not an HTTP token or which exceed the limits
     above, and a `filetype` that is not a media type, are omitted: S3 would refuse them.
     """
+    given = options.user_metadata
+    return ObjectHeaders(
+        options.content_type or _content_type(metadata),
+        _user_metadata(metadata) if given is None else dict(given),
+        write_parameters(options),
+    )
+
+
+def _user_metadata(metadata: Metadata) -> dict[str, str]:
     kept: dict[str, str] = {}
     room = MAX_METADATA_SIZE
     for key, value in metadata.pairs:
@@ -63,9 +86,13 @@ def object_headers(metadata: Metadata) -> ObjectHeaders:
         if key.lower() not in kept:
             kept[key.lower()] = text
             room -= size
+    return kept
+
+
+def _content_type(metadata: Metadata) -> str | None:
     filetype = metadata.text("filetype")
     is_type = filetype is not None and _MEDIA_TYPE.fullmatch(filetype) is not None
-    return ObjectHeaders(filetype if is_type else None, kept)
+    return filetype if is_type else None
 
 
 def _fits(key: str, text: str) -> bool:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from tus_wsgi.domain.model import UploadId
+from tus_wsgi.domain.model import UploadId, UploadInfo
+from tus_wsgi.stores.s3.key_template import DEFAULT_TEMPLATE, is_reserved, render_key
+
+MAX_KEY_SIZE = 1024
+"""Bytes of a key in UTF-8: the limit of S3."""
+
+MIN_RANDOM_ID = 22
+"""Characters of an id that no other key contains by accident."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+
+class InvalidKey(ValueError):
+    """An application chose a key that an upload cannot have. The message contains no id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +28,60 @@ class Keys:
     Attributes:
         object_prefix: prefix of data objects. A trailing slash is added if it is missing.
         metadata_prefix: prefix of all other objects; if empty, `object_prefix` is used.
+        lock_object_prefix: prefix of lock records; if empty, `locks/` after the prefix of info
+            objects.
+        template: the keys of new data objects, see `tus_wsgi.stores.s3.key_template`.
     """
 
     object_prefix: str = ""
     metadata_prefix: str = ""
+    lock_object_prefix: str = ""
+    template: str = DEFAULT_TEMPLATE
 
     def data(self, id: UploadId) -> str:
-        """Return the key of the data object, which exists only once the upload is complete."""
+        """Return the default key of the data object. The record may name another one."""
         return self.data_prefix + _object_id(id)
+
+    def new_data(self, info: UploadInfo) -> str:
+        """Return the key of a new upload's data object: the plan's, or that of the template.
+
+        Raises:
+            InvalidKey: the plan's key cannot be used.
+        """
+        id = _object_id(info.id)
+        if info.plan.key is not None:
+            self._check(info.plan.key, id)
+            return self.data_prefix + info.plan.key
+        if self.template == DEFAULT_TEMPLATE:
+            return self.data(info.id)
+        key = render_key(self.template, info, id)
+        return self.data_prefix + (f"_{key}" if self._is_lock(key) else key)
+
+    def is_own(self, key: str, id: UploadId) -> bool:
+        """Return whether a data key can only be this upload's: it contains the random id (D-12)."""
+        name, object_id = key.removeprefix(self.data_prefix), _object_id(id)
+        is_random = len(object_id) >= MIN_RANDOM_ID
+        is_below = key.startswith(self.data_prefix)
+        return is_below and (name == object_id or (is_random and object_id in name))
+
+    def _check(self, key: str, id: str) -> None:
+        if id not in key:
+            raise InvalidKey(f"expected a key that contains the upload's id, got {key!r}")
+        if _CONTROL.search(key):
+            raise InvalidKey("expected a key without control characters")
+        if (size := len((self.data_prefix + key).encode())) > MAX_KEY_SIZE:
+            limit = f"at most {MAX_KEY_SIZE} bytes with the object prefix"
+            raise InvalidKey(f"expected a key of {limit}, got {size}")
+        segments = key.split("/")
+        if any(segment in ("", ".", "..") for segment in segments):
+            raise InvalidKey("expected a key without empty, '.' and '..' segments")
+        if any(map(is_reserved, segments)):
+            raise InvalidKey("expected a key in which no segment ends with '.info' or '.part'")
+        if self._is_lock(key):
+            raise InvalidKey("expected a key outside of the prefix of locks")
+
+    def _is_lock(self, key: str) -> bool:
+        return (self.data_prefix + key).startswith(self.lock_prefix)
 
     def info(self, id: UploadId) -> str:
         """Return the key of the info object, which holds the upload's record."""
@@ -43,8 +103,11 @@ class Keys:
 
     @property
     def lock_prefix(self) -> str:
-        """The prefix of lock records, if `TUS_LOCKER` is `s3`."""
-        return self.info_prefix + "locks/"
+        """The prefix of lock records, if `TUS_LOCKER` is `s3`.
+
+        Upload ids contain no slash, so no default key begins with the default prefix.
+        """
+        return self.lock_object_prefix or self.info_prefix + "locks/"
 
     def _info_base(self, id: UploadId) -> str:
         return self.info_prefix + _object_id(id)

@@ -14,13 +14,17 @@ from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.context import PARTS_GONE
 from tus_wsgi.stores.s3.errors import NotFound
-from tus_wsgi.stores.s3.headers import object_headers
+from tus_wsgi.stores.s3.headers import ObjectHeaders
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import UploadRecord
 
 
 def create_recorded_multipart(
-    bucket: Bucket, info_object: InfoObject, record: UploadRecord, assert_held: AssertHeld
+    bucket: Bucket,
+    info_object: InfoObject,
+    record: UploadRecord,
+    headers: ObjectHeaders,
+    assert_held: AssertHeld,
 ) -> UploadRecord:
     """Create the multipart upload and record it; return the written record. Two S3 calls.
 
@@ -29,10 +33,12 @@ def create_recorded_multipart(
         StoreUnavailable: S3 did not answer, or refused the write of the record.
     """
     is_new = not info_object.exists
-    headers = object_headers(record.info.metadata)
     assert_held()
     multipart = bucket.create_multipart(
-        record.key, content_type=headers.content_type, metadata=headers.metadata
+        record.key,
+        content_type=headers.content_type,
+        metadata=headers.metadata,
+        parameters=headers.parameters,
     )
     recorded = replace(record, multipart=multipart)
     try:

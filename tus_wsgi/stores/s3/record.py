@@ -18,6 +18,7 @@ It is tusd's JSON with new fields:
 | Created, Expires   | new  | ISO 8601, UTC                                                      |
 | IsOpen             | new  | whether the client ends the upload explicitly (IETF protocol)      |
 | Owner              | new  | the identity that created the upload; missing if there was none    |
+| Plan               | new  | decisions of the application, see `tus_wsgi.stores.s3.plan_json`   |
 
 Decoding ignores unknown fields and has defaults for missing ones, so it also reads tusd's objects.
 """
@@ -33,6 +34,8 @@ from datetime import datetime
 
 from tus_wsgi.domain.model import Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
+from tus_wsgi.domain.plan import NO_PLAN
+from tus_wsgi.stores.s3.plan_json import decode_plan, encode_plan
 
 _MAX_NUMBER = 1 << 63
 """Exclusive upper limit of sizes and offsets."""
@@ -115,6 +118,8 @@ def encode(record: UploadRecord) -> bytes:
         fields["RawConcat"] = final.raw
     if info.owner is not None:
         fields["Owner"] = info.owner
+    if info.plan is not NO_PLAN:
+        fields |= encode_plan(info.plan)
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -144,6 +149,7 @@ def decode(content: bytes) -> UploadRecord:
         expires=_instant(fields, "Expires"),
         concat=_concat(fields),
         owner=_owner(fields),
+        plan=decode_plan(fields.get("Plan")),
     )
     return UploadRecord(
         info=info,

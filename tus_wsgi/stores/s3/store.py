@@ -9,16 +9,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tus_wsgi.domain.errors import UploadNotFound
+from tus_wsgi.domain.errors import InvalidPlan, UploadNotFound
 from tus_wsgi.domain.model import MIB, Final, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits, plan_for
+from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.context import StoreContext, no_lock_needed
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.final_upload import S3FinalUpload
 from tus_wsgi.stores.s3.info import InfoObject
-from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.keys import InvalidKey, Keys
+from tus_wsgi.stores.s3.options import NO_OPTIONS, side_object_parameters
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailCache
 from tus_wsgi.stores.s3.transfers import map_concurrently
@@ -47,6 +49,8 @@ class S3Store:
         parallel_parts: the maximum number of concurrent part uploads of this process.
         has_checksums: whether to send the CRC-32 of each object and part, for S3 to verify.
         tail_budget: bytes of memory for cached tails.
+        object_options: the options of data objects whose plan does not say otherwise. The
+            encryption applies to all other objects too.
     """
 
     def __init__(
@@ -60,17 +64,24 @@ class S3Store:
         parallel_parts: int = 10,
         has_checksums: bool = True,
         tail_budget: int = DEFAULT_BUDGET // 4,
+        object_options: ObjectOptions = NO_OPTIONS,
     ) -> None:
         self._keys = keys or Keys()
         self._limits = limits or PartLimits()
         self._context = StoreContext(
-            bucket=Bucket(client, bucket, has_checksums=has_checksums),
+            bucket=Bucket(
+                client,
+                bucket,
+                has_checksums=has_checksums,
+                write_parameters=side_object_parameters(object_options),
+            ),
             keys=self._keys,
             limits=self._limits,
             spool=spool or Spool(DEFAULT_BUDGET),
             part_executor=ThreadPoolExecutor(parallel_parts, thread_name_prefix="tus-part"),
             call_executor=ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="tus-call"),
             tails=TailCache(tail_budget),
+            object_options=object_options,
         )
 
     @property
@@ -91,6 +102,7 @@ class S3Store:
         so that the upload takes two S3 calls in all.
 
         Raises:
+            InvalidPlan: the key of the plan cannot be used.
             UploadTooLarge: the upload does not fit in the maximum number of parts.
             StoreUnavailable: S3 did not answer; the upload was not created.
         """
@@ -98,13 +110,19 @@ class S3Store:
         record = UploadRecord(
             info=info,
             bucket=self._context.bucket.name,
-            key=self._keys.data(info.id),
+            key=self._new_key(info),
             multipart=None,
             plan=plan,
         )
         upload = self._upload(record.with_expected_state(), self._context.info_object(info.id))
         upload.create(record_now=record_now)
         return upload
+
+    def _new_key(self, info: UploadInfo) -> str:
+        try:
+            return self._keys.new_data(info)
+        except InvalidKey as error:
+            raise InvalidPlan([f"key: {error}"]) from error
 
     def open(self, id: UploadId) -> S3Upload:
         """Return the upload with this id. One S3 call.

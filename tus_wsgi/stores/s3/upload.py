@@ -67,7 +67,7 @@ class S3Upload:
         self._context = context
         self._record = record
         self._info_object = info_object
-        self._headers = object_headers(record.info.metadata)
+        self._headers = object_headers(record.info.metadata, context.options_of(record.info))
         self._tail = TailObject(context.bucket, context.keys.tail(record.info.id), context.tails)
         self._parts, self._listed_parts = list[Part](), list[Part]()
         self._offset = record.info.offset if record.info.is_finished else 0
@@ -116,7 +116,7 @@ class S3Upload:
 
     def _create_multipart(self, assert_held: AssertHeld) -> None:
         self._record = create_recorded_multipart(
-            self._context.bucket, self._info_object, self._record, assert_held
+            self._context.bucket, self._info_object, self._record, self._headers, assert_held
         )
 
     @property
@@ -333,8 +333,14 @@ class S3Upload:
         if not (self._info_object.exists and self._record.info.state is State.FINISHING):
             self._write_record(self._record.with_state(State.FINISHING), assert_held)
         assert_held()
-        key, type, metadata = self._record.key, self._headers.content_type, self._headers.metadata
-        self._context.bucket.put(key, payload, content_type=type, metadata=metadata)
+        headers = self._headers
+        self._context.bucket.put(
+            self._record.key,
+            payload,
+            content_type=headers.content_type,
+            metadata=headers.metadata,
+            parameters=headers.parameters,
+        )
         self._assembled_here = True
         self._mark_assembled()
 
@@ -401,11 +407,11 @@ class S3Upload:
     def _owns_object(self) -> bool:
         """Return whether the object at the key belongs to this upload (D-12).
 
-        If the key is not derived from the id (tusd's hooks may choose the key), an older, unrelated
+        If the key does not contain the id (tusd's hooks may choose the key), an older, unrelated
         object may exist there until the upload is complete.
         """
         record = self._record
-        if record.info.is_finished or record.key == self._context.keys.data(record.info.id):
+        if record.info.is_finished or self._context.keys.is_own(record.key, record.info.id):
             return True
         with suppress(UploadGone):
             return self._is_assembled or self._load_parts()
