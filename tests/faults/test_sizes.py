@@ -126,7 +126,10 @@ SCRIPTS: dict[str, Callable[[int], UploadScript]] = {
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("length", [0, 1, 9, 10, 11, 19, 20, 21, 30, 95])
+@pytest.mark.parametrize(
+    "length",
+    [0, 1, 9, 10, 11, 30, *(pytest.param(n, marks=pytest.mark.long) for n in (19, 20, 21, 95))],
+)
 def test_a_file_of_any_length_is_stored(new_app: NewApp, length: int, script: str) -> None:
     """0, 1, N - 1, N, N + 1, 2 N - 1, 2 N, 2 N + 1, 3 N and more bytes, with parts of N bytes."""
     app = new_app()

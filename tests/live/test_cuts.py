@@ -7,6 +7,7 @@ server has not yet received: then the stored bytes are a prefix of the sent ones
 from __future__ import annotations
 
 import enum
+import itertools
 from urllib.parse import urlsplit
 
 import pytest
@@ -60,8 +61,24 @@ def send_partial_patch(connection: Connection, path: str, count: int, *, chunked
         connection.send(body)
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-@pytest.mark.parametrize("end", ConnectionEnd, ids=lambda end: end.value)
+EVERY_RUN = {
+    (ConnectionEnd.CLOSE, False),
+    (ConnectionEnd.HALF_CLOSE, True),
+    (ConnectionEnd.RESET, False),
+}
+
+
+@pytest.mark.parametrize(
+    ("end", "chunked"),
+    [
+        pytest.param(
+            *(end, chunked),
+            id=f"{end.value}-{'chunked' if chunked else 'length'}",
+            marks=() if (end, chunked) in EVERY_RUN else pytest.mark.long,
+        )
+        for end, chunked in itertools.product(ConnectionEnd, (False, True))
+    ],
+)
 @pytest.mark.parametrize("count", POINTS.values(), ids=POINTS)
 def test_received_bytes_are_stored(
     count: int, end: ConnectionEnd, chunked: bool, deployment: Deployment, tus: TusClient

@@ -34,7 +34,7 @@ def hook_request(environ: WSGIEnvironment, head: RequestHead) -> Request:
 def _bodiless(environ: WSGIEnvironment, method: str) -> WSGIEnvironment:
     """Return a copy of `environ` in which nothing leads to the body or the connection.
 
-    gunicorn and werkzeug call the socket `gunicorn.socket` and `werkzeug.socket`.
+    Servers pass the socket under a key of their own that ends with `.socket`.
     """
     copy = {key: value for key, value in environ.items() if not key.endswith(".socket")}
     for key in _REMOVED:
