@@ -249,13 +249,13 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
             open_table = functools.partial(DynamoDBRecords, settings.lock_table)
             locker = LeaseLocker(open_table, timeout=timeout, on_event=dispatch)
         case LockerKind.S3:
-            locker = LeaseLocker(_s3_records(settings), timeout=timeout, on_event=dispatch)
+            locker = LeaseLocker(_lease_records_in_s3(settings), timeout=timeout, on_event=dispatch)
         case _:
             assert_never(settings.locker)
     return ObservedLocker(locker, dispatch)
 
 
-def _s3_records(settings: Settings) -> Callable[[], S3Records]:
+def _lease_records_in_s3(settings: Settings) -> Callable[[], S3Records]:
     return functools.partial(
         S3Records,
         settings.s3_bucket,

@@ -162,7 +162,7 @@ def test_an_incomplete_request_head_changes_nothing(deployment: Deployment, tus:
     assert deployment.list_contents() == before
 
 
-def test_a_cut_creation_with_upload_keeps_the_received_bytes(
+def test_an_interrupted_creation_with_upload_keeps_the_received_bytes(
     deployment: Deployment, tus: TusClient
 ) -> None:
     """CW-07: a client that still reads gets the offset to resume from."""

@@ -46,10 +46,10 @@ class UploadCache:
         self._mutex = threading.Lock()
 
     def put(self, holder: Hashable | None, upload: Upload) -> None:
-        """Cache `upload` in the state in which the holder of its lock leaves it.
+        """Cache `upload` when the holder releases its lock.
 
         Args:
-            holder: see `Lock.holder`. None caches nothing.
+            holder: see `Lock.holder`. If it is None, the upload is not cached.
             upload: the upload. The holder must not use it any more.
         """
         if holder is None:

@@ -154,35 +154,35 @@ def test_a_write_is_recognized_although_the_read_that_checks_it_is_refused_once(
     assert_can_be_finished(started)
 
 
-def test_a_holder_that_lost_the_lock_keeps_a_multipart_upload_that_its_successor_uses(
+def test_without_the_lock_the_successors_multipart_upload_is_not_aborted(
     started: S3Sandbox,
 ) -> None:
-    """D-08, D-10: the record was written, its response lost, and a successor has gone on."""
+    """D-08, D-10: S3 wrote the record, the response was lost, and a successor appended."""
     first = started.store().open(ID)
     first.load_offset()
-    is_lost = False
+    is_lock_lost = False
 
-    def successor(request: AWSPreparedRequest, **_: Any) -> None:
-        nonlocal is_lost
-        if is_lost or request.method != "PUT" or not request.url.endswith(".info"):
+    def run_successor_and_lose_response(request: AWSPreparedRequest, **_: Any) -> None:
+        nonlocal is_lock_lost
+        if is_lock_lost or request.method != "PUT" or not request.url.endswith(".info"):
             return
-        is_lost = True
+        is_lock_lost = True
         URLLib3Session().send(request)
         upload = reopen(started)
         upload.append(ScriptedBody(DATA[len(FIRST) : 2 * PART]), held)
         upload.declare_length(len(DATA), held)
         raise ConnectionClosedError(endpoint_url=request.url)
 
-    def assert_held() -> None:
-        if is_lost:
+    def held_until_lost() -> None:
+        if is_lock_lost:
             raise LockLost("the holder was stopped for longer than its lease")
 
     events: Any = started.client.meta.events
-    events.register("before-send.s3", successor)
+    events.register("before-send.s3", run_successor_and_lose_response)
     with pytest.raises(Unavailable):
-        first.append(ScriptedBody(DATA[len(FIRST) :]), assert_held)
-    events.unregister("before-send.s3", successor)
-    assert is_lost
+        first.append(ScriptedBody(DATA[len(FIRST) :]), held_until_lost)
+    events.unregister("before-send.s3", run_successor_and_lose_response)
+    assert is_lock_lost
     assert reopen(started).info.offset == 2 * PART
     upload = reopen(started)
     upload.append(ScriptedBody(DATA[2 * PART :]), held)

@@ -124,7 +124,19 @@ class LeaseRecords(Protocol):
     def request_release(
         self, name: str, seen: LeaseRecord, *, waiter_id: str, unchanged_for: float
     ) -> LeaseRecord:
-        """Write the next waiter and the heartbeat's age, if `seen` has the current heartbeat."""
+        """Ask the holder to release the lock: store `waiter_id` as the next waiter.
+
+        Args:
+            name: the lock's name.
+            seen: the record that the waiter has observed. If the heartbeat has changed since,
+                nothing is stored.
+            waiter_id: identifies the waiter.
+            unchanged_for: seconds for which the waiter has observed no new heartbeat. Other waiters
+                go on counting from there.
+
+        Returns:
+            The record that the service has now.
+        """
 
     def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
         """Make the lock free, if the holder is still that of `held`.

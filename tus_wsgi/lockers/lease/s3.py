@@ -177,7 +177,7 @@ class S3Records:
     def request_release(
         self, name: str, seen: LeaseRecord, *, waiter_id: str, unchanged_for: float
     ) -> LeaseRecord:
-        """Write the next waiter. See `LeaseRecords`."""
+        """Ask the holder to release the lock. See `LeaseRecords`."""
         requested = replace(seen, next_waiter=waiter_id, unchanged_for=round(unchanged_for, 3))
         try:
             return self._put(name, requested, seen)
