@@ -15,12 +15,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
 
 from demo.seaweedfs import SeaweedFS
 from tests.harness.policies import denying
+from tests.harness.proxies.deviations import COPY_REFUSALS as REPLIES
+from tests.harness.proxies.deviations import Deviation, answering, requiring_checksums
+from tests.harness.proxies.fault_proxy import FaultProxy
 from tests.operations.answers import Answer, error_document, respond_with
 from tus_wsgi.cli import main
 from tus_wsgi.stores.s3.client import make_client
@@ -42,6 +46,7 @@ CHECKS = [
     "reading",
     "conditional writes",
     "multipart upload",
+    "copying parts",
     "listing parts",
     "aborting",
     "deleting",
@@ -136,9 +141,9 @@ def test_each_check_prints_one_line(deployment: Deployment) -> None:
         (
             "s3:PutObject",
             {"one-part upload", "multipart upload"},
-            {"reading", "conditional writes"},
+            {"reading", "conditional writes", "copying parts"},
         ),
-        ("s3:GetObject", {"reading"}, {"conditional writes"}),
+        ("s3:GetObject", {"reading"}, {"conditional writes", "copying parts"}),
         ("s3:ListMultipartUploadParts", {"listing parts"}, set()),
         ("s3:AbortMultipartUpload", {"aborting", "cleaning up"}, set()),
         ("s3:DeleteObject", {"deleting", "cleaning up"}, set()),
@@ -163,6 +168,33 @@ def test_a_missing_permission_is_named_and_the_other_checks_run(
         assert all(key in report.details["cleaning up"] for key in leftovers)
     else:
         assert leftovers == []
+
+
+COPY_REFUSALS = {
+    "does not implement this": answering("UploadPartCopy", REPLIES["501"]),
+    "s3:GetObject is not allowed": answering("UploadPartCopy", REPLIES["403"]),
+    "refused the request (UploadPartCopy: InvalidArgument": answering(
+        "UploadPartCopy", REPLIES["checksum missing"]
+    ),
+    "answered UploadPartCopy without 'ETag'": answering("UploadPartCopy", REPLIES["empty"]),
+    "refused the request (CompleteMultipartUpload: InvalidPart": requiring_checksums(),
+}
+
+
+@pytest.mark.parametrize(
+    ("explanation", "deviation"), COPY_REFUSALS.items(), ids=COPY_REFUSALS.keys()
+)
+def test_it_is_no_failure_if_parts_cannot_be_copied(
+    deployment: Deployment, explanation: str, deviation: Deviation
+) -> None:
+    """C7: the server then sends the bytes."""
+    with FaultProxy(urlsplit(deployment.server.endpoint).port or 0) as proxy:
+        proxy.deviation = deviation
+        report = deployment.check(TUS_S3_ENDPOINT=proxy.endpoint)
+    assert report.failed == {}
+    assert report.details["copying parts"].startswith("not possible: the server sends the bytes")
+    assert explanation in report.details["copying parts"]
+    assert deployment.list_keys() == deployment.list_multiparts() == []
 
 
 @pytest.mark.parametrize("prefix", ["data", "info"])

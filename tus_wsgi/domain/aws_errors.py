@@ -34,6 +34,8 @@ class AwsErrorKind(Enum):
     """Another call on the same object or item is in progress."""
     NOT_SUPPORTED = auto()
     """The service does not implement the call or one of its parameters."""
+    INVALID_REQUEST = auto()
+    """The service refuses a parameter of the call, or the parts that a completion names."""
     THROTTLED = auto()
     """The service asks for fewer requests."""
     WRONG_REGION = auto()
@@ -70,6 +72,7 @@ _KINDS = {
         "TransactionConflictException",
     ),
     AwsErrorKind.NOT_SUPPORTED: ("NotImplemented", "501"),
+    AwsErrorKind.INVALID_REQUEST: ("BadDigest", "InvalidArgument", "InvalidPart", "InvalidRequest"),
     AwsErrorKind.THROTTLED: (
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",

@@ -26,6 +26,7 @@ from botocore.exceptions import (
 
 from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
 from tus_wsgi.operations.strict_bucket import UnprovenAbsence
+from tus_wsgi.stores.s3.errors import CopyRefused
 
 PERMISSIONS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
@@ -39,6 +40,7 @@ PERMISSIONS = {
     "ListParts": "s3:ListMultipartUploadParts",
     "PutObject": "s3:PutObject",
     "UploadPart": "s3:PutObject",
+    "UploadPartCopy": "s3:GetObject",
 }
 """The permission that each operation needs. Only `tus-wsgi sweep` lists objects and uploads.
 See https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html."""
@@ -56,6 +58,7 @@ _ADVICE_BY_KIND = {
     AwsErrorKind.UNKNOWN_ACCESS_KEY: (
         "the service does not know the access key: check AWS_ACCESS_KEY_ID"
     ),
+    AwsErrorKind.NOT_SUPPORTED: "the service does not implement this",
     AwsErrorKind.INVALID_TOKEN: "the session token is invalid: check AWS_SESSION_TOKEN",
     AwsErrorKind.CLOCK_SKEW: "the clock of this machine is wrong: synchronize it with NTP",
     AwsErrorKind.SIGNATURE_MISMATCH: (
@@ -137,6 +140,8 @@ def diagnose(error: BaseException, address: BucketAddress) -> str:
     cause = _find_cause(error)
     if isinstance(cause, ClientError):
         return _diagnose_response(cause, address)
+    if isinstance(error, CopyRefused) and isinstance(cause, KeyError):
+        return f"{address.service} answered UploadPartCopy without {cause}"
     if isinstance(cause, KeyError):
         return f"{address.service} is not an S3 service: a response has no {cause}"
     for kind, advice in _ADVICE_BY_TYPE:
@@ -182,9 +187,9 @@ def _diagnose_response(error: ClientError, address: BucketAddress) -> str:
     if response.kind is AwsErrorKind.WRONG_REGION:
         value = f"={response.region}" if response.region else ""
         return f"the bucket is in another region: set AWS_DEFAULT_REGION{value} {original}"
-    if response.is_server_error:
-        return f"the service failed: try again later {original}"
-    return f"{_ADVICE_BY_KIND.get(response.kind, 'the service refused the request')} {original}"
+    failed = "the service failed: try again later"
+    unknown = failed if response.is_server_error else "the service refused the request"
+    return f"{_ADVICE_BY_KIND.get(response.kind, unknown)} {original}"
 
 
 def _missing_permission(operation: str, message: str, address: BucketAddress) -> str:

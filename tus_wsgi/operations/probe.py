@@ -13,6 +13,7 @@ from typing import Any
 
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId
+from tus_wsgi.domain.parts import Part
 from tus_wsgi.operations.diagnostics import (
     BucketAddress,
     diagnose,
@@ -20,9 +21,10 @@ from tus_wsgi.operations.diagnostics import (
     may_have_succeeded,
 )
 from tus_wsgi.spool.payload import Payload
-from tus_wsgi.stores.s3.bucket import Bucket, Condition
-from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.bucket import Bucket, Condition, CopyRange
+from tus_wsgi.stores.s3.errors import CopyRefused, NotFound, Refused, SourceGone
 from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.multipart import with_listed_checksums
 
 ID_PREFIX = "tus-wsgi-check-"
 """The prefix of a probe's ids. They cannot collide with an upload's id, which has 22 characters."""
@@ -143,6 +145,7 @@ class Probe:
             ("reading", self._get),
             ("conditional writes", self._conditions),
             ("multipart upload", self._multipart),
+            ("copying parts", self._copy),
             ("listing parts", self._list_parts),
             ("aborting", self._abort),
             ("deleting", self._delete),
@@ -190,6 +193,21 @@ class Probe:
             self._compare(self._data)
         return "s3:PutObject"
 
+    def _copy(self) -> str:
+        if not self._can_read:
+            raise _CheckSkipped
+        multipart = self._create_multipart()
+        try:
+            self._complete_copy(multipart)
+        except (CopyRefused, Refused) as refusal:
+            reason = diagnose(refusal, self._address)
+            return f"not possible: the server sends the bytes of concatenated uploads ({reason})"
+        except SourceGone as error:
+            raise _CheckFailed(f"{self._info} does not exist after it was written") from error
+        self._multiparts.discard(multipart)
+        self._compare(self._data)
+        return "s3:GetObject"
+
     def _list_parts(self) -> str:
         sizes = []
         try:
@@ -229,6 +247,19 @@ class Probe:
             raise _CheckFailed(f"{key} does not exist after it was written") from error
         if content != _CONTENT:
             raise _CheckFailed(f"{key} has other content than was written, got {content[:80]!r}")
+
+    def _complete_copy(self, multipart: str) -> None:
+        """Copy the info object into a multipart upload and complete it, as a concatenation does."""
+        source = CopyRange(self._info, self._bucket.head(self._info).etag)
+        etag, crc32 = self._bucket.copy_part(self._data, multipart, 1, source)
+        parts = [Part(1, len(_CONTENT), etag, crc32)]
+        try:
+            self._bucket.complete(self._data, multipart, parts)
+        except Refused:
+            listed = with_listed_checksums(self._bucket, self._data, multipart, parts)
+            if listed == parts:
+                raise
+            self._bucket.complete(self._data, multipart, listed)
 
     def _create_multipart(self) -> str:
         multipart = self._bucket.create_multipart(

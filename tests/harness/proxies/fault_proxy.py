@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from tests.harness.http_messages import Message, field, read_body, read_head, read_response
+from tests.harness.proxies.deviations import Deviation, no_deviation
 from tests.harness.proxies.faults import Call, CannedReply, Fault, FaultPlan, Reply, no_fault
 from tests.harness.proxies.listener import Listener
 from tests.harness.proxies.s3_calls import READS, REMOVALS, first_half, mask_absence, operation_of
@@ -39,10 +40,12 @@ class FaultProxy:
         endpoint: the URL to give to the client.
         masks_absence: whether reads are answered with 403 where S3 answers 404, as AWS does for
             clients that may not list the bucket.
+        deviation: how the service differs from the one behind the proxy, in calls without a fault.
     """
 
     def __init__(self, to: int, *, kill_client: Callable[[int], None] = lambda _port: None) -> None:
         self.masks_absence = False
+        self.deviation: Deviation = no_deviation
         self._to = to
         self._kill_client = kill_client
         self._mutex = threading.Lock()
@@ -125,6 +128,9 @@ class FaultProxy:
     def _process(self, link: _Link, request: Message, call: Call) -> bool:
         """Apply the call's fault; return whether the connection stays open."""
         if call.fault is None:
+            if (reply := self.deviation(call)) is not None:
+                link.send(reply.encode(is_head=request.method == "HEAD"))
+                return True
             response = link.forward(request)
             if self.masks_absence and call.operation in READS:
                 response = mask_absence(response)

@@ -103,14 +103,17 @@ class CannedReply:
 
     Attributes:
         status: its status line, without the version.
-        code: of the error document in the body; empty for no body.
+        code: of the error document in the body; empty for no error document.
+        body: another body.
     """
 
     status: str
     code: str = ""
+    body: bytes = b""
 
     def encode(self, *, is_head: bool) -> bytes:
-        body = error_document(self.code, "by the proxy") if self.code and not is_head else b""
+        body = error_document(self.code, "by the proxy") if self.code else self.body
+        body = b"" if is_head else body
         return response_head(self.status, len(body)) + body
 
 

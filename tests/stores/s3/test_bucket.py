@@ -18,7 +18,8 @@ from tus_wsgi.domain.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition, CopyRange
-from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.errors import CopyRefused, NotFound
+from tus_wsgi.stores.s3.multipart import with_listed_checksums
 
 KEY = "key"
 
@@ -367,6 +368,73 @@ def test_an_empty_200_to_a_range_or_a_copy_is_a_failure(stubbed: StubbedBucket) 
     stubbed.add_response("upload_part_copy")
     with pytest.raises(StoreUnavailable):
         stubbed.bucket.copy_part(KEY, "m", 1, CopyRange("source", '"e"', None))
+
+
+COPY = CopyRange("source", '"e"', None)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("AccessDenied", 403),
+        ("PreconditionFailed", 412),
+        ("InvalidArgument", 400),
+        ("MethodNotAllowed", 405),
+        ("NotImplemented", 501),
+    ],
+)
+def test_a_refused_copy_of_an_unchanged_source_is_no_failure_of_the_service(
+    stubbed: StubbedBucket, code: str, status: int
+) -> None:
+    """C7: the caller sends the bytes instead."""
+    stubbed.add_error("upload_part_copy", code, status)
+    if code in {"AccessDenied", "PreconditionFailed"}:
+        stubbed.add_response("head_object", **FACTS)
+    with pytest.raises(CopyRefused):
+        stubbed.bucket.copy_part(KEY, "m", 1, COPY)
+
+
+def test_a_copy_without_a_result_is_refused(stubbed: StubbedBucket) -> None:
+    stubbed.add_response("upload_part_copy", CopyPartResult={})
+    with pytest.raises(CopyRefused):
+        stubbed.bucket.copy_part(KEY, "m", 1, COPY)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("InternalError", 500), ("SlowDown", 503), ("ExpiredToken", 400), ("NoSuchBucket", 404)],
+)
+def test_a_copy_is_not_refused_by_an_error_that_any_call_would_get(
+    stubbed: StubbedBucket, code: str, status: int
+) -> None:
+    stubbed.add_error("upload_part_copy", code, status)
+    with pytest.raises(StoreUnavailable) as raised:
+        stubbed.bucket.copy_part(KEY, "m", 1, COPY)
+    assert not isinstance(raised.value, CopyRefused)
+
+
+def test_the_multipart_upload_of_a_copy_does_not_exist(stubbed: StubbedBucket) -> None:
+    """D-07: the source exists, so it is the multipart upload that is missing."""
+    stubbed.add_error("upload_part_copy", "NoSuchUpload", 404)
+    stubbed.add_response("head_object", **FACTS)
+    with pytest.raises(NotFound):
+        stubbed.bucket.copy_part(KEY, "m", 1, COPY)
+
+
+def test_listed_checksums_are_those_of_the_same_parts(stubbed: StubbedBucket) -> None:
+    """C7: a part that was sent twice has two ETags on some services."""
+
+    def listed(number: int, etag: str, crc32: str) -> dict[str, object]:
+        return {"PartNumber": number, "Size": 1, "ETag": etag, "ChecksumCRC32": crc32}
+
+    stubbed.add_response(
+        "list_parts",
+        UploadId="m",
+        Parts=[listed(1, '"a"', "A="), listed(2, '"old"', "X="), listed(3, '"c"', "C=")],
+    )
+    parts = [Part(1, 1, '"a"'), Part(2, 1, '"b"'), Part(3, 1, '"c"', "own=")]
+    checked = with_listed_checksums(stubbed.bucket, KEY, "m", parts)
+    assert [part.crc32 for part in checked] == ["A=", None, "own="]
 
 
 @pytest.mark.parametrize("error", [OSError("reset"), EndpointConnectionError(endpoint_url="x")])

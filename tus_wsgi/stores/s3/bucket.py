@@ -28,11 +28,13 @@ from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.errors import (
     ConditionFailed,
+    CopyRefused,
     Forbidden,
     NotFound,
     NotSupported,
     SourceGone,
     TooLarge,
+    is_copy_refusal,
     translate_error,
 )
 
@@ -103,7 +105,7 @@ class Bucket:
     ) -> None:
         self.name = name
         self._write_parameters = write_parameters or {}
-        self._has_checksums = has_checksums
+        self.has_checksums = has_checksums
         self._client = client
         self._can_read = False
         self._has_conditions = True
@@ -243,7 +245,7 @@ class Bucket:
     ) -> str:
         """Create a multipart upload, and return its UploadId."""
         extra = dict(self._write_parameters if parameters is None else parameters)
-        if self._has_checksums:
+        if self.has_checksums:
             # FULL_OBJECT: a composite checksum would require the checksum of each part in
             # CompleteMultipartUpload, and not every service lists checksums of parts.
             extra |= {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
@@ -282,6 +284,7 @@ class Bucket:
         Raises:
             SourceGone: the object was deleted or replaced.
             NotFound: the multipart upload does not exist.
+            CopyRefused: the service does not copy this part.
         """
         extra: dict[str, Any] = {}
         if copy.span is not None:
@@ -297,13 +300,16 @@ class Bucket:
                     CopySourceIfMatch=copy.etag,
                     **extra,
                 )
-                # rclone does not implement the call and answers without a result.
+                # A service that ignores the source (rclone) answers without a result.
                 result = response["CopyPartResult"]
                 return result["ETag"], result.get("ChecksumCRC32")
-        except (NotFound, ConditionFailed, Forbidden):
+        except (NotFound, StoreUnavailable) as failure:
             # The response does not say whether the source or the multipart upload is missing.
-            if not self._is_unchanged(copy):
+            is_ambiguous = isinstance(failure, (NotFound, ConditionFailed, Forbidden))
+            if is_ambiguous and not self._is_unchanged(copy):
                 raise SourceGone from None
+            if is_copy_refusal(failure):
+                raise CopyRefused("UploadPartCopy", key=key) from failure.__cause__
             raise
 
     def _is_unchanged(self, copy: CopyRange) -> bool:
@@ -340,6 +346,7 @@ class Bucket:
 
         Raises:
             NotFound: the multipart upload does not exist; it may have been completed before.
+            Refused: S3 does not complete these parts, for example because it requires checksums.
         """
         with self._translate_errors("CompleteMultipartUpload", key):
             response = self._client.complete_multipart_upload(
@@ -356,7 +363,7 @@ class Bucket:
             self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart)
 
     def _checksum(self, payload: Payload) -> dict[str, Any]:
-        return {"ChecksumCRC32": build_crc32(payload.crc32)} if self._has_checksums else {}
+        return {"ChecksumCRC32": build_crc32(payload.crc32)} if self.has_checksums else {}
 
     def _recognize_write(self, key: str, token: str, failure: Exception) -> str:
         """Return the ETag of the object if it was written with this token.

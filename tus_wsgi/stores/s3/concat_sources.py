@@ -1,4 +1,9 @@
-"""The objects that a final upload is concatenated from: copy their bytes into parts, or read them.
+"""The objects that a final upload is concatenated from, and the parts that are made of their bytes.
+
+S3 copies a part that lies within one object (UploadPartCopy). The bytes of other parts are read
+from S3 and sent. So are those of parts that the service does not copy: some services have no
+UploadPartCopy, and MinIO refuses it if the multipart upload has checksums. A process remembers a
+refused copy (`CopySupport`).
 
 Each copy and each read names the ETag that the object had when it was looked up. If the object was
 deleted or replaced since then, the copy or the read fails, so no other bytes get into the result.
@@ -10,15 +15,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from tus_wsgi.domain.concat_plan import ConcatPart, Slice, copyable_slice
+from tus_wsgi.domain.concat_plan import ConcatPart, Slice, concat_parts, copyable_slice
 from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, UploadGone
+from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.domain.parts import Part
+from tus_wsgi.domain.parts import Part, PartPlan
 from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.stores.s3.bucket import CopyRange
 from tus_wsgi.stores.s3.content import CHUNK_SIZE
 from tus_wsgi.stores.s3.context import PARTS_GONE, StoreContext
-from tus_wsgi.stores.s3.errors import NotFound, SourceGone
+from tus_wsgi.stores.s3.errors import CopyRefused, NotFound, SourceGone
+from tus_wsgi.stores.s3.multipart import upload_part, with_listed_checksums
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.transfers import map_concurrently
 
@@ -49,18 +56,70 @@ class ConcatSources:
         self._sources = sources
         self.lengths = [source.length for source in sources]
 
-    def copyable_slice(self, concat_part: ConcatPart) -> Slice | None:
-        """Return the slice that S3 can copy as the whole part; None if its bytes must be sent."""
-        return copyable_slice(concat_part, self.lengths)
+    def store(self, record: UploadRecord, concat_part: ConcatPart, assert_held: AssertHeld) -> Part:
+        """Store a part in the record's multipart upload. One S3 call, or two if bytes are sent.
 
-    def copy(self, record: UploadRecord, number: int, slice: Slice) -> Part:
-        """Let S3 copy the slice into part `number` of the record's multipart upload. One S3 call.
+        D-01: a copy that S3 carries out late, after the bytes were sent, has the same bytes.
 
         Raises:
-            InvalidPartial: the source was deleted or replaced.
+            InvalidPartial: a source was deleted or replaced.
+            LockLost: another request holds the lock.
             UploadGone: another program aborted the multipart upload.
             StoreUnavailable: S3 did not answer.
         """
+        slice = copyable_slice(concat_part, self.lengths)
+        if slice is not None and self._context.copies.is_enabled:
+            assert_held()
+            try:
+                return self._copy(record, concat_part.number, slice)
+            except CopyRefused:
+                self._context.copies.disable()
+        return self._send(record, concat_part, assert_held)
+
+    def replace_copies(
+        self,
+        record: UploadRecord,
+        plan: PartPlan,
+        parts: list[Part],
+        assert_held: AssertHeld,
+    ) -> list[Part]:
+        """Return the parts with their checksums, after S3 refused to complete them without.
+
+        Send the bytes of each copied part whose checksum S3 does not list.
+
+        Raises:
+            InvalidPartial, LockLost, UploadGone, StoreUnavailable: see `store`.
+        """
+        bucket = self._context.bucket
+        if not bucket.has_checksums or all(part.crc32 for part in parts):
+            return parts
+        assert record.multipart is not None
+        try:
+            parts = with_listed_checksums(bucket, record.key, record.multipart, parts)
+        except NotFound:  # an earlier attempt of the completion succeeded
+            return parts
+        copies = [
+            concat_part
+            for concat_part in concat_parts(self.lengths, plan)
+            if parts[concat_part.number - 1].crc32 is None
+            and copyable_slice(concat_part, self.lengths) is not None
+        ]
+        if copies:
+            self._context.copies.disable()
+        with map_concurrently(
+            self._context.part_executor,
+            lambda concat_part: self._send(record, concat_part, assert_held),
+            copies,
+        ) as sent:
+            by_number = {part.number: part for part in sent}
+        return [by_number.get(part.number, part) for part in parts]
+
+    def _send(self, record: UploadRecord, concat_part: ConcatPart, assert_held: AssertHeld) -> Part:
+        with self.read(concat_part) as part:
+            assert_held()
+            return upload_part(self._context.bucket, record, concat_part.number, part.payload())
+
+    def _copy(self, record: UploadRecord, number: int, slice: Slice) -> Part:
         assert record.multipart is not None
         source = self._sources[slice.source]
         is_whole = slice.size == source.length

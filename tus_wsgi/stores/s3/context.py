@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tus_wsgi.domain.model import UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.domain.plan import NO_PLAN, ObjectOptions
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.copy_support import CopySupport
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import Keys
@@ -48,6 +49,7 @@ class StoreContext:
         call_executor: makes small calls concurrently with another call of the same request.
         tails: caches tails that this process wrote.
         object_options: the options of data objects whose plan does not say otherwise.
+        copies: whether the service copies parts.
     """
 
     bucket: Bucket
@@ -58,6 +60,7 @@ class StoreContext:
     call_executor: Executor
     tails: TailCache
     object_options: ObjectOptions = NO_OPTIONS
+    copies: CopySupport = field(default_factory=CopySupport)
 
     def options_of(self, info: UploadInfo) -> ObjectOptions:
         """Return the options of the upload's data object."""

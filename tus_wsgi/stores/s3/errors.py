@@ -36,12 +36,31 @@ class NotSupported(StoreUnavailable):
     """The service does not implement the call or one of its parameters, such as a condition."""
 
 
+class Refused(StoreUnavailable):
+    """S3 refused a parameter of the call, or a part that a completion names."""
+
+
+class CopyRefused(StoreUnavailable):
+    """The service does not copy parts, or answered a copy without its result."""
+
+
 class TooLarge(StoreUnavailable):
     """The object is too large to be read as a whole."""
 
 
 class SourceGone(Exception):
     """The object to copy from was deleted or replaced."""
+
+
+_COPY_REFUSALS = frozenset(
+    {
+        AwsErrorKind.CONDITION_FAILED,
+        AwsErrorKind.FORBIDDEN,
+        AwsErrorKind.INVALID_REQUEST,
+        AwsErrorKind.NOT_SUPPORTED,
+        AwsErrorKind.OTHER,
+    }
+)
 
 
 def translate_error(operation: str, error: ClientError, key: str) -> Exception:
@@ -55,4 +74,19 @@ def translate_error(operation: str, error: ClientError, key: str) -> Exception:
         return ConditionFailed(operation, key=key)
     if response.kind is AwsErrorKind.NOT_SUPPORTED:
         return NotSupported(operation, key=key)
+    if response.kind is AwsErrorKind.INVALID_REQUEST:
+        return Refused(operation, key=key)
     return StoreUnavailable(operation, key=key)
+
+
+def is_copy_refusal(failure: Exception) -> bool:
+    """Return whether sending the bytes may succeed where a copy of them failed.
+
+    True if the service refused the copy, or answered without a result as services do that ignore
+    the source of a copy. False for failures of the service, of the connection, of the credentials,
+    and if the multipart upload does not exist.
+    """
+    cause = failure.__cause__
+    if isinstance(cause, ClientError):
+        return classify_error(cause).kind in _COPY_REFUSALS
+    return isinstance(cause, KeyError)

@@ -1,8 +1,8 @@
 """`S3FinalUpload`: an upload whose object is concatenated from the objects of partial uploads.
 
 `load_offset` looks up the partial uploads, and `assemble` makes the object. S3 copies each part
-that lies within one partial upload (UploadPartCopy). A part that spans several partial uploads is
-read from S3 and uploaded; each thread buffers at most one such part.
+that lies within one partial upload (UploadPartCopy). A part that spans several partial uploads, or
+that the service does not copy, is read from S3 and sent; each thread buffers at most one such part.
 
 - The partial uploads are finished, so their bytes do not change and no lock is needed. Each copy
   and each read names the ETag of the object. If a partial upload is deleted or replaced meanwhile,
@@ -21,7 +21,7 @@ from tus_wsgi.domain.model import Final, Partial, UploadId
 from tus_wsgi.domain.parts import Part, plan_for
 from tus_wsgi.stores.s3.concat_sources import ConcatSources, CopySource, invalid_partial
 from tus_wsgi.stores.s3.context import no_lock_needed
-from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.errors import NotFound, Refused
 from tus_wsgi.stores.s3.transfers import map_concurrently
 from tus_wsgi.stores.s3.upload import S3Upload
 
@@ -142,17 +142,18 @@ class S3FinalUpload(S3Upload):
             self._create_multipart(assert_held)
 
         def store_part(concat_part: ConcatPart) -> Part:
-            slice = sources.copyable_slice(concat_part)
-            if slice is None:
-                with sources.read(concat_part) as part:
-                    assert_held()
-                    return self._upload_part(concat_part.number, part.payload())
-            assert_held()
-            return sources.copy(self._record, concat_part.number, slice)
+            return sources.store(self._record, concat_part, assert_held)
 
         stored = len(self._parts)
         parts = concat_parts(sources.lengths, self._plan)
         missing = (part for part in parts if part.number > stored)
         with map_concurrently(self._context.part_executor, store_part, missing) as stored_parts:
             self._parts += stored_parts
-        self._complete(None, assert_held)
+        try:
+            self._complete(None, assert_held)
+        except Refused:
+            replaced = sources.replace_copies(self._record, self._plan, self._parts, assert_held)
+            if replaced == self._parts:
+                raise
+            self._parts = replaced
+            self._complete(None, assert_held)

@@ -91,3 +91,21 @@ def upload_part(bucket: Bucket, record: UploadRecord, number: int, payload: Payl
         if facts is not None and facts.size == record.info.length:
             raise StoreUnavailable("UploadPart") from error
         raise UploadGone(PARTS_GONE) from error
+
+
+def with_listed_checksums(
+    bucket: Bucket, key: str, multipart: str, parts: list[Part]
+) -> list[Part]:
+    """Return the parts with the checksums that S3 lists, for those that have none. One S3 call.
+
+    A service may compute the checksum of a copied part, and not return it with the copy.
+
+    Raises:
+        NotFound: the multipart upload does not exist.
+        StoreUnavailable: S3 did not answer.
+    """
+    listed = bucket.list_parts(key, multipart)
+    checksums = {(part.number, part.etag): part.crc32 for part in listed}
+    return [
+        replace(part, crc32=part.crc32 or checksums.get((part.number, part.etag))) for part in parts
+    ]

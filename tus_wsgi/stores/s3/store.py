@@ -16,6 +16,7 @@ from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.context import StoreContext, no_lock_needed
+from tus_wsgi.stores.s3.copy_support import CopySupport
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.final_upload import S3FinalUpload
 from tus_wsgi.stores.s3.info import InfoObject
@@ -51,6 +52,7 @@ class S3Store:
         tail_budget: bytes of memory for cached tails.
         object_options: the options of data objects whose plan does not say otherwise. The
             encryption applies to all other objects too.
+        copies: whether the service copies parts.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class S3Store:
         has_checksums: bool = True,
         tail_budget: int = DEFAULT_BUDGET // 4,
         object_options: ObjectOptions = NO_OPTIONS,
+        copies: CopySupport | None = None,
     ) -> None:
         self._keys = keys or Keys()
         self._limits = limits or PartLimits()
@@ -82,6 +85,7 @@ class S3Store:
             call_executor=ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="tus-call"),
             tails=TailCache(tail_budget),
             object_options=object_options,
+            copies=copies or CopySupport(),
         )
 
     @property
