@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self, assert_never
 
 from tus_wsgi.domain.commands import Content, UrlPresigner
 from tus_wsgi.domain.dispatch import EventDispatcher
-from tus_wsgi.domain.hooks import OnFinish
+from tus_wsgi.domain.hooks import Authorize, OnFinish
 from tus_wsgi.domain.interfaces import Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadInfo, new_upload_id
 from tus_wsgi.domain.plan import ObjectOptions
@@ -65,6 +65,11 @@ class TusMiddleware(UploadMiddleware):
     Args:
         app: receives every request for a path outside of `TUS_BASE_PATH`, unchanged.
         settings: see `Settings`; `from_env` reads them from the environment.
+        authorize: called for every request except OPTIONS, before anything else happens. It returns
+            the identity of the client, and raises `Denied` to refuse the request. None lets all
+            clients in.
+        owner_only: whether clients with another identity than the upload's owner get a 404. If not,
+            `authorize` decides alone.
         on_finish: called when the object of an upload is complete, before the client gets the
             response, at least once for each id. If it raises, the upload stays unfinished, and
             the next request for the upload calls it again.
@@ -82,6 +87,8 @@ class TusMiddleware(UploadMiddleware):
         app: WSGIApplication,
         *,
         settings: Settings,
+        authorize: Authorize | None = None,
+        owner_only: bool = True,
         on_finish: OnFinish | None = None,
         observers: Iterable[Observer] = (),
         store: Store | None = None,
@@ -99,6 +106,8 @@ class TusMiddleware(UploadMiddleware):
             body_buffer=functools.partial(SpooledBody, spool),
             delete_partials=settings.delete_partials,
             presign_url=_url_presigner(settings.download_redirect),
+            authorize=authorize,
+            owner_only=owner_only,
             on_finish=on_finish,
             observers=all_observers,
         )
@@ -135,6 +144,8 @@ class TusMiddleware(UploadMiddleware):
         app: WSGIApplication,
         *,
         environ: Mapping[str, str] | None = None,
+        authorize: Authorize | None = None,
+        owner_only: bool = True,
         on_finish: OnFinish | None = None,
         observers: Iterable[Observer] = (),
     ) -> Self:
@@ -143,6 +154,8 @@ class TusMiddleware(UploadMiddleware):
         Args:
             app: receives every request for a path outside of `TUS_BASE_PATH`, unchanged.
             environ: replaces `os.environ`.
+            authorize: see the class.
+            owner_only: see the class.
             on_finish: see the class.
             observers: see the class.
 
@@ -150,7 +163,14 @@ class TusMiddleware(UploadMiddleware):
             SettingsError: The environment is invalid; the message lists every mistake.
         """
         settings = Settings.from_environ(os.environ if environ is None else environ)
-        return cls(app, settings=settings, on_finish=on_finish, observers=observers)
+        return cls(
+            app,
+            settings=settings,
+            authorize=authorize,
+            owner_only=owner_only,
+            on_finish=on_finish,
+            observers=observers,
+        )
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:

@@ -36,13 +36,13 @@ INLINE_TYPES = frozenset(
     )
 )
 
-# The application's guard authorizes each request. So shared caches must not store the bytes, and a
+# The application authorizes each request. So shared caches must not store the bytes, and a
 # private cache must revalidate them: unchanged content costs only a 304.
 CACHE_CONTROL = "private, no-cache, no-transform"
 
 # A saved file needs no resources. A displayed file needs the resources that the browser's built-in
 # page around an image or a video loads, and must not be sandboxed: in a sandbox, Chromium requests
-# the video without credentials, and the application's guard rejects the request.
+# the video without credentials, and the application refuses the request.
 ATTACHMENT_POLICY = "sandbox; default-src 'none'"
 INLINE_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 

@@ -10,6 +10,7 @@ first byte. So a fault of the server is 423 in the reply to a HEAD.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tus_wsgi.domain.errors import (
     BodyIncomplete,
@@ -78,6 +79,11 @@ RETRY_AFTER = 1
 
 def render_error(head: RequestHead, error: TusError) -> Reply:
     """Render the status, the fields that let a client resume, and (except for HEAD) a sentence."""
+    reply = _render(head, error)
+    return _with_fields_of(error, reply) if isinstance(error, Denied) else reply
+
+
+def _render(head: RequestHead, error: TusError) -> Reply:
     status = _status_of(head, error)
     fields = [*_resume_fields(head, error), ("Cache-Control", "no-store")]
     if status == 423 or status >= 500:
@@ -88,6 +94,14 @@ def render_error(head: RequestHead, error: TusError) -> Reply:
     fields.append(("Content-Type", "text/plain; charset=utf-8"))
     sentence = str(error) if isinstance(error, _PUBLIC) else _TRY_AGAIN
     return Reply(status, fields, text_body(sentence))
+
+
+def _with_fields_of(denied: Denied, reply: Reply) -> Reply:
+    """Add the fields that the application has chosen. They replace ours of the same name."""
+    chosen = {name.lower() for name in denied.fields}
+    ours = [field for field in reply.fields if field[0].lower() not in chosen]
+    exposed = tuple(denied.fields)
+    return replace(reply, fields=[*ours, *denied.fields.items()], exposed=exposed)
 
 
 def text_body(text: str) -> bytes:

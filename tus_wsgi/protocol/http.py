@@ -59,12 +59,15 @@ class Reply:
         body: the body, unless `content` is set.
         content: the range of the upload's content that is the body, as offsets `(start, stop)`;
             None if `body` is the body.
+        exposed: names of fields that the application has chosen, which scripts of other origins may
+            read.
     """
 
     status: int
     fields: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
     content: tuple[int, int] | None = None
+    exposed: tuple[str, ...] = ()
 
 
 # Statuses that only the upload protocols define.

@@ -1,8 +1,9 @@
 """`UploadService`: carry out commands. The rules here are the same for every protocol.
 
-Every command that may change an upload runs under the upload's lock, in three steps: load the
-upload, check the command, act. HEAD acquires the lock too: a running append is interrupted and
-stores what it has received, so the client can resume at the offset that HEAD returns.
+The application's `authorize` hook is asked first. Every command that may change an upload then runs
+under the upload's lock, in three steps: load the upload, check the command, act. HEAD acquires the
+lock too: a running append is interrupted and stores what it has received, so the client can resume
+at the offset that HEAD returns.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from tus_wsgi.domain.errors import (
 )
 from tus_wsgi.domain.events import UploadCreated, UploadTerminated
 from tus_wsgi.domain.expiry import expiry, extended_expiry, is_expired
-from tus_wsgi.domain.hooks import OnFinish
+from tus_wsgi.domain.hooks import Authorize, OnFinish, Request
 from tus_wsgi.domain.interfaces import (
     Body,
     BodyBuffer,
@@ -68,6 +69,7 @@ from tus_wsgi.service.append import (
     check_complete,
     verify_buffered_body,
 )
+from tus_wsgi.service.authorize import Authorizer, Caller
 from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.service.concatenate import Concatenator, missing_partials_are_final
 from tus_wsgi.service.finish import Finisher
@@ -94,6 +96,8 @@ class UploadService:
         delete_partials: whether partial uploads are removed after they were concatenated.
         presign_url: returns the presigned URL of a download, or None to send the file from this
             server.
+        authorize: the application's hook, see `tus_wsgi.domain.hooks`; None lets all clients in.
+        owner_only: whether an upload with an owner is hidden from other identities.
         on_finish: the application's hook, see `tus_wsgi.domain.hooks`.
         observers: receive events.
         now: returns the current time, in UTC.
@@ -111,6 +115,8 @@ class UploadService:
         body_buffer: BodyBuffer | None = None,
         delete_partials: bool = False,
         presign_url: UrlPresigner = lambda _info, _content: None,
+        authorize: Authorize | None = None,
+        owner_only: bool = True,
         on_finish: OnFinish | None = None,
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -134,9 +140,21 @@ class UploadService:
             max_size=self.max_size,
         )
         self._now = now
+        self._authorizer = (
+            None if authorize is None else Authorizer(authorize, store, owner_only=owner_only)
+        )
+
+    @property
+    def needs_request(self) -> bool:
+        """Whether a hook of the application needs the request of a command."""
+        return self._authorizer is not None
 
     def execute(  # noqa: PLR0911 - one return for each command
-        self, command: Command, body: Body, on_progress: OnProgress | None = None
+        self,
+        command: Command,
+        body: Body,
+        on_progress: OnProgress | None = None,
+        request: Request | None = None,
     ) -> Outcome:
         """Carry out `command`.
 
@@ -145,6 +163,7 @@ class UploadService:
             body: the request's body. It is read only by commands that need it.
             on_progress: called with the info of a new upload before its first byte is read, and
                 then repeatedly while bytes are stored.
+            request: the request of the command; required if `needs_request`.
 
         Raises:
             RequestError: the request is refused, and nothing was changed.
@@ -152,15 +171,16 @@ class UploadService:
             BodyIncomplete: the body ended early. What was received is stored.
             Unavailable: the server failed. Acknowledged bytes are safe, and a retry may succeed.
         """
+        caller = self._caller(command, request)
         match command:
             case Discover():
                 return Discovered(self.max_size, self.extensions)
             case Inspect():
                 return self.inspect(command)
             case Create():
-                return self.create(command, body, on_progress)
+                return self.create(command, body, on_progress, caller)
             case Concatenate():
-                return self.concatenate(command)
+                return self.concatenate(command, caller)
             case Append():
                 return self.append(command, body, on_progress)
             case Terminate():
@@ -183,12 +203,18 @@ class UploadService:
             self._cache_for_next(upload, lock)
             return Inspected(upload.info)
 
-    def create(self, command: Create, body: Body, on_progress: OnProgress | None = None) -> Created:
+    def create(
+        self,
+        command: Create,
+        body: Body,
+        on_progress: OnProgress | None = None,
+        caller: Caller = Caller(),  # noqa: B008 - frozen
+    ) -> Created:
         """Create an upload, and store its first bytes if they are in the request."""
         content_length = body.content_length if command.has_data else 0
         check_fits(0, content_length, command.length, self.max_size)
         info = replace(
-            self._new_info(command.metadata),
+            self._new_info(command.metadata, caller),
             length=command.length,
             is_open=command.is_open,
             concat=Partial() if command.is_partial else None,
@@ -207,17 +233,19 @@ class UploadService:
                 if upload.is_cacheable:
                     self._cache.put(self._locker.last_holder(info.id), upload)
                 self._events.dispatch(UploadCreated(info.id, info.length))
+        self._remember(info)
         return Created(info, command.has_data)
 
-    def concatenate(self, command: Concatenate) -> Created:
+    def concatenate(self, command: Concatenate, caller: Caller = Caller()) -> Created:  # noqa: B008
         """Create a final upload, and make its object if all its partial uploads are finished."""
-        info = replace(self._new_info(command.metadata), concat=command.final)
+        info = replace(self._new_info(command.metadata, caller), concat=command.final)
         with (
             self._locked(info.id, body=None) as (lock, _),
             self._events.created_if_hook_fails(info.id),
         ):
             info = self._concatenator.create_final(info, lock)
         self._events.dispatch(UploadCreated(info.id, info.length))
+        self._remember(info)
         return Created(info, has_data=False)
 
     def append(
@@ -256,6 +284,18 @@ class UploadService:
             inspected = self.inspect(Inspect(command.id))
             # `inspect` has finished an upload that was full.
             return self._downloadable(command) if inspected.info.is_finished else inspected
+
+    def _caller(self, command: Command, request: Request | None) -> Caller:
+        """Authorize the command, before its upload is locked and its body is read."""
+        if self._authorizer is None or isinstance(command, Discover):
+            return Caller(request=request)
+        assert request is not None, "authorize needs the request"
+        return Caller(self._authorizer.identify(command, request), request)
+
+    def _remember(self, info: UploadInfo) -> None:
+        """Save the next request of a new upload from reading the record to authorize it."""
+        if self._authorizer is not None:
+            self._authorizer.add(info)
 
     # -- loading and locking ---------------------------------------------------------------------
 
@@ -378,11 +418,17 @@ class UploadService:
 
     # -- creating --------------------------------------------------------------------------------
 
-    def _new_info(self, metadata: Metadata) -> UploadInfo:
+    def _new_info(self, metadata: Metadata, caller: Caller) -> UploadInfo:
         """Return the info of an upload that begins now, of unknown length."""
         now = self._now()
-        expires = expiry(now, self._lifetime)
-        return UploadInfo(self._new_id(), None, metadata=metadata, created=now, expires=expires)
+        return UploadInfo(
+            self._new_id(),
+            None,
+            metadata=metadata,
+            created=now,
+            expires=expiry(now, self._lifetime),
+            owner=caller.identity,
+        )
 
     def _create_with_data(self, info: UploadInfo, append: AppendOperation) -> UploadInfo:
         """Create an upload whose first bytes (possibly zero) arrive with the request.

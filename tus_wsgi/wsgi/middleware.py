@@ -23,6 +23,7 @@ from tus_wsgi.wsgi.connection import close_after_response, with_write_timeout
 from tus_wsgi.wsgi.draining import LIVE_BODIES
 from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.framing import check_end_is_known
+from tus_wsgi.wsgi.hook_request import hook_request
 from tus_wsgi.wsgi.interim import interim_sender
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ class UploadMiddleware:
             self._routes.check_host(environ)
             check_end_is_known(environ)
             interim = interim_sender(environ, dialect.interim(head, head.url_of))
-            outcome = self._service.execute(dialect.parse(head), body, interim)
+            command = dialect.parse(head)
+            request = hook_request(environ, head) if self._service.needs_request else None
+            outcome = self._service.execute(command, body, interim, request)
             reply = dialect.render(head, outcome, head.url_of)
             return reply, _content(reply, outcome)
         except TusError as error:

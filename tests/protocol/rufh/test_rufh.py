@@ -350,7 +350,7 @@ _TEXT = st.text(st.characters(max_codepoint=255), max_size=20)
 
 @pytest.mark.parametrize("text", ["x @", "a,a", "user Ym9i,x @"])
 def test_malformed_metadata_is_rejected(text: str) -> None:
-    """CM-05, CM-07: the guard of an application may have added the user to it."""
+    """CM-05, CM-07: a description that is ignored without an error is lost."""
     with pytest.raises(MalformedField):
         rufh(6).parse(creation(6, complete=True, Upload_Metadata=text))
 

@@ -220,8 +220,8 @@ def _parse_content_length(head: RequestHead) -> int | None:
 def _parse_metadata(head: RequestHead) -> Metadata:
     """Return the description of the content (R-21) under the keys that tus clients use.
 
-    tus-js-client also sends `Upload-Metadata` in this dialect, and an application's guard may add
-    pairs to that field. So a malformed field is rejected as in tus, and not ignored.
+    tus-js-client also sends `Upload-Metadata` in this dialect. A malformed field is rejected as in
+    tus, because a description that is ignored without an error is lost.
 
     Raises:
         MalformedField: `Upload-Metadata` is malformed, or a field is too long.

@@ -1,0 +1,137 @@
+"""Authorize commands: ask the application's `authorize` hook, and hide uploads of other owners.
+
+This happens before the upload's lock is requested. Otherwise a client that only knows the URL of an
+upload could interrupt the request of its owner. So the record is read without the lock, and only
+for what was fixed when the upload was created.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tus_wsgi.domain.commands import (
+    Append,
+    Command,
+    Concatenate,
+    Create,
+    Discover,
+    Download,
+    Inspect,
+    Terminate,
+)
+from tus_wsgi.domain.errors import Denied, HookFailed, InvalidPartial, UploadNotFound
+from tus_wsgi.domain.hooks import MAX_OWNER, Access, Action, Authorize, Request, UploadFacts
+from tus_wsgi.domain.interfaces import Store
+from tus_wsgi.domain.model import UploadId, UploadInfo
+from tus_wsgi.service.facts import FactsCache, facts_of
+
+_ACTIONS = {
+    Inspect: Action.INSPECT,
+    Append: Action.APPEND,
+    Terminate: Action.TERMINATE,
+    Download: Action.DOWNLOAD,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The origin of a command.
+
+    Attributes:
+        identity: the identity of the client; None if it is anonymous or there is no hook.
+        request: the request; None if the application itself gives the command, or no hook needs it.
+    """
+
+    identity: str | None = None
+    request: Request | None = None
+
+
+class Authorizer:
+    """Asks the application's `authorize` hook about each command.
+
+    Args:
+        authorize: the hook.
+        store: holds the uploads.
+        owner_only: whether an upload with an owner is hidden from other identities. If not, the
+            hook decides alone.
+    """
+
+    def __init__(self, authorize: Authorize, store: Store, *, owner_only: bool) -> None:
+        self._authorize = authorize
+        self._store = store
+        self._owner_only = owner_only
+        self._facts = FactsCache()
+
+    def identify(self, command: Command, request: Request) -> str | None:
+        """Return the identity of the client if it may give this command.
+
+        At most one read of the store for each upload that the command names.
+
+        Raises:
+            Denied: the hook refuses the request.
+            UploadNotFound: the upload does not exist, or belongs to another identity.
+            InvalidPartial: the same for a partial upload that the command concatenates.
+            HookFailed: the hook raised, or returned an invalid identity.
+            StoreUnavailable: the store did not answer.
+        """
+        if isinstance(command, Discover):
+            return None
+        if not isinstance(command, Create | Concatenate):
+            return self._ask_about(_ACTIONS[type(command)], command.id, request)
+        identity = self._ask(Access(Action.CREATE, request, None))
+        if isinstance(command, Concatenate):
+            for id in dict.fromkeys(command.final.partials):
+                self._check_join(id, request)
+        return identity
+
+    def add(self, info: UploadInfo) -> None:
+        """Remember a new upload, so that its record need not be read."""
+        self._facts.put(facts_of(info))
+
+    def _ask_about(self, action: Action, id: UploadId, request: Request) -> str | None:
+        facts = self._facts_of(id)
+        identity = self._ask(Access(action, request, facts))
+        if self._owner_only and facts.owner not in (None, identity):
+            # A 403 would tell that the upload exists.
+            raise UploadNotFound
+        return identity
+
+    def _check_join(self, id: UploadId, request: Request) -> None:
+        """Check a partial upload of a new final upload, whose owner could read its bytes."""
+        try:
+            self._ask_about(Action.JOIN, id, request)
+        except UploadNotFound as error:
+            raise InvalidPartial(f"the partial upload {id} does not exist") from error
+
+    def _facts_of(self, id: UploadId) -> UploadFacts:
+        facts = self._facts.get(id)
+        if facts is None:
+            facts = facts_of(self._store.open(id).info)
+            self._facts.put(facts)
+        return facts
+
+    def _ask(self, access: Access) -> str | None:
+        try:
+            return _checked_identity(self._authorize(access))
+        except Denied:
+            raise
+        except Exception as error:
+            raise HookFailed("authorize") from error
+
+
+def _checked_identity(identity: object) -> str | None:
+    """Return the result of the hook if it can be recorded as an owner.
+
+    Empty text is refused: it is likely the missing name of a client that is not logged in, and all
+    such clients would share their uploads.
+
+    Raises:
+        TypeError, ValueError: it cannot.
+    """
+    if identity is None:
+        return None
+    if not isinstance(identity, str):
+        raise TypeError(f"authorize returned {type(identity).__name__}, expected str or None")
+    if not 0 < len(identity.encode()) <= MAX_OWNER:
+        raise ValueError(f"authorize returned text that has not 1 to {MAX_OWNER} bytes in UTF-8")
+    return identity
