@@ -29,7 +29,7 @@ from tus_wsgi.lockers.lease.s3 import S3Records
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.lockers.observed import ObservedLocker
 from tus_wsgi.observers.log import LogObserver, configure_logging
-from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin
+from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin, parse_expose_headers
 from tus_wsgi.protocol.download import type_and_disposition
 from tus_wsgi.protocol.rufh.dialect import Rufh
 from tus_wsgi.protocol.rufh.drafts import DRAFTS
@@ -334,6 +334,7 @@ def _cors(settings: Settings) -> CorsPolicy:
         allow_origins=parse_allow_origin(settings.cors_allow_origin),
         allow_credentials=settings.cors_allow_credentials,
         max_age=int(settings.cors_max_age),
+        expose_headers=parse_expose_headers(settings.cors_expose_headers),
     )
 
 

@@ -264,6 +264,23 @@ def test_a_refusal_reaches_the_client_and_changes_nothing(hooked_app: NewHookedA
     assert app.offset(path, "ada") == 4
 
 
+def test_pages_of_other_origins_can_read_the_fields_of_a_refusal(
+    hooked_app: NewHookedApp,
+) -> None:
+    settings = {
+        "TUS_CORS_ALLOW_ORIGIN": "https://app.example",
+        "TUS_CORS_EXPOSE_HEADERS": "X-Trace",
+    }
+    app = hooked_app(settings, authorize=User(decide=refuse))
+    response = app.post("ada", Origin="https://app.example")
+    exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
+    assert exposed[-3:] == ["X-Trace", "WWW-Authenticate", "X-Reason"]
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    other = app.post("ada", Origin="https://evil.example")
+    assert other.status_code == 401
+    assert "Access-Control-Expose-Headers" not in other.headers
+
+
 def test_a_refusal_may_bring_its_own_body(hooked_app: NewHookedApp) -> None:
     def refuse_in_json(_access: Access) -> str:
         raise Denied(429, '{"wait": 5}', fields={"content-type": "application/json"})

@@ -27,7 +27,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Flask:
         return TusMiddleware(app, settings=settings, store=store, locker=locker, **hooks)
 
     monkeypatch.setattr(TusMiddleware, "from_env", from_env)
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": __name__}
     exec(CODE, names)  # the example of the documentation
     app: Flask = names["app"]
 

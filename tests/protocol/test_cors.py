@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.protocol.heads import ID, patch, plain
-from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin
+from tus_wsgi.protocol.cors import (
+    MAX_MIRRORED,
+    CorsPolicy,
+    parse_allow_origin,
+    parse_expose_headers,
+)
 from tus_wsgi.protocol.http import RequestHead
 
 SITE = "https://example.com"
@@ -49,6 +54,72 @@ def test_a_preflight_allows_the_methods_and_fields_of_all_clients(*, credentials
     assert expected | {"X-Request-ID", "X-Requested-With"} == headers
     assert fields["Access-Control-Max-Age"] == "86400"
     assert "Access-Control-Expose-Headers" not in fields
+
+
+PREFLIGHT_OF_A_PAGE = "x-csrftoken, x-api-key,traceparent, sentry-trace , baggage"
+
+
+def asking_for(names: str, origin: str = SITE) -> RequestHead:
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": names}
+    return plain("OPTIONS", ID, {"Origin": origin, **asked})
+
+
+def allowed_fields(policy: CorsPolicy, head: RequestHead) -> list[str]:
+    return fields_for(policy, head)["Access-Control-Allow-Headers"].split(", ")
+
+
+@pytest.mark.parametrize(
+    "policy", [policy("*"), policy("*", credentials=True), policy(SITE), policy(r"https://.*\.com")]
+)
+def test_a_preflight_allows_the_fields_that_a_page_asks_for(policy: CorsPolicy) -> None:
+    """C6: fields of the application, of proxies and of tracing."""
+    names = allowed_fields(policy, asking_for(PREFLIGHT_OF_A_PAGE))
+    assert names[-5:] == ["x-csrftoken", "x-api-key", "traceparent", "sentry-trace", "baggage"]
+    assert "Upload-Offset" in names
+
+
+def test_an_origin_that_is_not_allowed_gets_no_fields_that_it_asks_for() -> None:
+    """C6."""
+    head = asking_for(PREFLIGHT_OF_A_PAGE, OTHER)
+    assert policy(SITE).fields_for(head) == [("Vary", "Origin")]
+
+
+def test_fields_that_are_always_allowed_are_not_repeated() -> None:
+    names = allowed_fields(policy("*"), asking_for("tus-resumable,upload-offset,AUTHORIZATION"))
+    assert len(names) == len({name.lower() for name in names})
+
+
+@pytest.mark.parametrize("names", ["", " ", ",", "x y", "a\r\nb: c", "a:b", "\xe4", "a;b", '"a"'])
+def test_names_that_cannot_be_fields_are_not_mirrored(names: str) -> None:
+    assert allowed_fields(policy("*"), asking_for(names)) == allowed_fields(
+        policy("*"), preflight(SITE)
+    )
+
+
+def test_the_number_of_mirrored_fields_is_limited() -> None:
+    plain_count = len(allowed_fields(policy("*"), preflight(SITE)))
+    many = ",".join(f"x-{number}" for number in range(10_000))
+    assert len(allowed_fields(policy("*"), asking_for(many))) == plain_count + MAX_MIRRORED
+
+
+def exposed_fields(policy: CorsPolicy, exposed: tuple[str, ...] = ()) -> list[str]:
+    fields = dict(policy.fields_for(request(SITE), exposed))
+    return fields["Access-Control-Expose-Headers"].split(", ")
+
+
+def test_the_setting_and_the_application_expose_more_fields() -> None:
+    """C6."""
+    names = parse_expose_headers("X-Request-ID , ,X-Trace")
+    configured = CorsPolicy(expose_headers=names)
+    assert exposed_fields(configured, ("X-Reason",))[-3:] == ["X-Request-ID", "X-Trace", "X-Reason"]
+    assert exposed_fields(CorsPolicy(expose_headers=("*",)))[-1] == "*"
+    assert "Upload-Offset" in exposed_fields(configured)
+
+
+@pytest.mark.parametrize("setting", ["x y", "a:b", "X-A\nX-B", "\xe4"])
+def test_only_names_of_fields_can_be_exposed(setting: str) -> None:
+    with pytest.raises(ValueError, match="names of fields"):
+        parse_expose_headers(setting)
 
 
 def test_other_replies_expose_their_fields() -> None:

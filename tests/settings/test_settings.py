@@ -65,6 +65,22 @@ def test_every_kind_of_value_is_parsed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "mistake"),
+    [
+        ("X-A, x y", "names of fields"),
+        ("*", "list the fields"),
+        ("X-A,*", "list the fields"),
+    ],
+)
+def test_exposed_fields_that_browsers_would_ignore_are_refused(names: str, mistake: str) -> None:
+    (found,) = mistakes(TUS_CORS_EXPOSE_HEADERS=names, TUS_CORS_ALLOW_CREDENTIALS="true")
+    assert found.startswith("TUS_CORS_EXPOSE_HEADERS: ")
+    assert mistake in found
+    if "*" in names:
+        Settings.from_environ({**REQUIRED, "TUS_CORS_EXPOSE_HEADERS": names})
+
+
 def test_the_environment_of_this_process_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUS_S3_PART_SIZE", "7MiB")
     monkeypatch.setenv("S3_BUCKET", "another")

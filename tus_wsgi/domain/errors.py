@@ -40,9 +40,9 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+
+from tus_wsgi.domain.response_fields import NO_FIELDS, checked_fields
 
 
 class TusError(Exception):
@@ -224,29 +224,6 @@ class InvalidPartial(RequestError):
         self.reason = reason
 
 
-_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_FIELD_VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]*")
-_SERVER_FIELDS = frozenset(
-    ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
-)
-"""Fields that describe the connection or the body's framing. The server sets them."""
-
-
-def checked_fields(fields: Mapping[str, str]) -> Mapping[str, str]:
-    """Return response fields that an application has chosen, after checking that they can be sent.
-
-    Raises:
-        ValueError: a name or a value has a character that a field cannot contain, or the server
-            sets the field itself.
-    """
-    for name, value in fields.items():
-        if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
-            raise ValueError(f"{name!r} is not a valid field, or its value {value!r} is not")
-        if name.lower() in _SERVER_FIELDS or name.lower().startswith("access-control-"):
-            raise ValueError(f"the field {name} is set by the server")
-    return MappingProxyType(dict(fields))
-
-
 class Denied(RequestError):
     """The application refuses the request. Hooks raise it; the client gets what it contains.
 
@@ -260,11 +237,7 @@ class Denied(RequestError):
     """
 
     def __init__(
-        self,
-        status: int = 403,
-        sentence: str = "",
-        *,
-        fields: Mapping[str, str] = MappingProxyType({}),
+        self, status: int = 403, sentence: str = "", *, fields: Mapping[str, str] = NO_FIELDS
     ) -> None:
         if not 400 <= status <= 499:
             raise ValueError(f"expected a status from 400 to 499, got {status!r}")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from tus_wsgi.domain.response_fields import is_field_name
 from tus_wsgi.protocol.http import RequestHead
 
 ANY = "*"
@@ -33,6 +34,8 @@ ALLOW_HEADERS = ", ".join(
     )
 )
 
+_ALLOWED = frozenset(ALLOW_HEADERS.lower().split(", "))
+
 # Without these a script cannot read its offset. The last line is for scripts that download, or that
 # wait before they retry.
 EXPOSE_HEADERS = ", ".join(
@@ -45,6 +48,10 @@ EXPOSE_HEADERS = ", ".join(
         *("Content-Disposition", "Content-Range", "ETag", "Retry-After"),
     )
 )
+
+MAX_MIRRORED = 100
+"""Names of fields that a preflight may add to `ALLOW_HEADERS`. Browsers send one name for each
+field that the page sets."""
 
 ALLOW_METHODS = "POST, PUT, HEAD, PATCH, GET, DELETE, OPTIONS"
 
@@ -74,6 +81,19 @@ def parse_allow_origin(text: str) -> tuple[str | re.Pattern[str], ...]:
     return tuple(_parse_entry(entry) for entry in entries)
 
 
+def parse_expose_headers(text: str) -> tuple[str, ...]:
+    """Parse a comma-separated list of field names; `*` is for all fields. Ignore empty entries.
+
+    Raises:
+        ValueError: An entry is not the name of a field.
+    """
+    names = tuple(name for entry in text.split(",") if (name := entry.strip()))
+    for name in names:
+        if not is_field_name(name):
+            raise ValueError(f"expected names of fields, or *, got {name!r}")
+    return names
+
+
 def _parse_entry(entry: str) -> str | re.Pattern[str]:
     if entry == ANY or _ORIGIN.fullmatch(entry.lower()):
         return entry.lower()
@@ -98,11 +118,14 @@ class CorsPolicy:
             `*` this lets every site act as the visitor, so name the origins if cookies authorize
             requests.
         max_age: seconds for which a browser may cache the reply to a preflight.
+        expose_headers: names of more fields that scripts may read; `*` for all fields, which
+            browsers ignore if the request has credentials.
     """
 
     allow_origins: tuple[str | re.Pattern[str], ...] = (ANY,)
     allow_credentials: bool = False
     max_age: int = DAY
+    expose_headers: tuple[str, ...] = ()
     _exact: frozenset[str] = field(init=False, repr=False, compare=False)
     _patterns: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
 
@@ -113,18 +136,23 @@ class CorsPolicy:
         object.__setattr__(self, "_exact", exact)
         object.__setattr__(self, "_patterns", patterns)
 
-    def fields_for(self, head: RequestHead) -> list[tuple[str, str]]:
-        """Return the CORS fields of the reply to `head`, including replies to errors."""
+    def fields_for(self, head: RequestHead, exposed: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        """Return the CORS fields of the reply to `head`, including replies to errors.
+
+        Args:
+            head: the request.
+            exposed: names of the reply's fields that the application has chosen.
+        """
         if ANY in self._exact and not self.allow_credentials:
             # The same fields for all origins, so that a cache can share the reply.
-            return [("Access-Control-Allow-Origin", ANY), *self._details(head)]
+            return [("Access-Control-Allow-Origin", ANY), *self._details(head, exposed)]
         fields = [("Vary", "Origin")]
         origin = head.fields.get("Origin", "")
         if self._allows(origin):
             fields.append(("Access-Control-Allow-Origin", origin))
             if self.allow_credentials:
                 fields.append(("Access-Control-Allow-Credentials", "true"))
-            fields.extend(self._details(head))
+            fields.extend(self._details(head, exposed))
         return fields
 
     def _allows(self, origin: str) -> bool:
@@ -135,11 +163,23 @@ class CorsPolicy:
             return True
         return any(pattern.fullmatch(origin) for pattern in self._patterns)
 
-    def _details(self, head: RequestHead) -> list[tuple[str, str]]:
+    def _details(self, head: RequestHead, exposed: tuple[str, ...]) -> list[tuple[str, str]]:
         if head.method == "OPTIONS" and "Access-Control-Request-Method" in head.fields:
             return [
                 ("Access-Control-Allow-Methods", ALLOW_METHODS),
-                ("Access-Control-Allow-Headers", ALLOW_HEADERS),
+                ("Access-Control-Allow-Headers", _allowed_headers(head)),
                 ("Access-Control-Max-Age", str(self.max_age)),
             ]
-        return [("Access-Control-Expose-Headers", EXPOSE_HEADERS)]
+        names = ", ".join((EXPOSE_HEADERS, *self.expose_headers, *exposed))
+        return [("Access-Control-Expose-Headers", names)]
+
+
+def _allowed_headers(head: RequestHead) -> str:
+    """Return the fields that a page of an allowed origin may send: ours, and those it asks for.
+
+    The origin decides. The fields are for the application (`X-CSRFToken`), for a proxy, or for
+    tracing (`traceparent`), and mean nothing to this server.
+    """
+    requested = head.fields.get("Access-Control-Request-Headers", "").split(",", MAX_MIRRORED)
+    names = [name for entry in requested[:MAX_MIRRORED] if is_field_name(name := entry.strip())]
+    return ", ".join((ALLOW_HEADERS, *(name for name in names if name.lower() not in _ALLOWED)))

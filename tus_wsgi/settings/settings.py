@@ -28,7 +28,7 @@ from pydantic_core.core_schema import ValidationInfo
 from tus_wsgi.domain.model import GIB, MIB, TIB
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.observers.log import LogFormat
-from tus_wsgi.protocol.cors import parse_allow_origin
+from tus_wsgi.protocol.cors import parse_allow_origin, parse_expose_headers
 from tus_wsgi.settings.values import (
     build_duration,
     build_size,
@@ -89,6 +89,11 @@ class Encryption(StrEnum):
 
 def _check_origins(text: str) -> str:
     parse_allow_origin(text)
+    return text
+
+
+def _check_expose_headers(text: str) -> str:
+    parse_expose_headers(text)
     return text
 
 
@@ -255,6 +260,10 @@ class Settings:
     cors_allow_credentials: bool = _setting(
         "let pages of other origins send cookies", default=False
     )
+    cors_expose_headers: Annotated[str, _parser(_check_expose_headers)] = _setting(
+        "comma-separated fields that pages may read besides those of the protocols; `*` for all",
+        default="",
+    )
     cors_max_age: _Seconds = _setting(
         "time for which browsers may cache a preflight", default=86400.0, ge=0
     )
@@ -309,6 +318,14 @@ class Settings:
             name = variable_of("locker")
             raise ValueError(f"is many, but {name}=memory is for one process")
         return hosts
+
+    @field_validator("cors_expose_headers")
+    @classmethod
+    def _check_exposed(cls, names: str, info: ValidationInfo) -> str:
+        if "*" in parse_expose_headers(names) and info.data.get("cors_allow_credentials"):
+            name = variable_of("cors_allow_credentials")
+            raise ValueError(f"is *, which browsers ignore with {name}=true; list the fields")
+        return names
 
     @field_validator("max_size")
     @classmethod

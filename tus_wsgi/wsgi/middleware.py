@@ -81,8 +81,8 @@ class UploadMiddleware:
                 body.discard()
         finally:
             body.close()
-        fields = reply.fields if self._cors is None else reply.fields + self._cors.fields_for(head)
-        start_response(status_line(reply.status), fields)
+        cors = [] if self._cors is None else self._cors.fields_for(head, reply.exposed)
+        start_response(status_line(reply.status), [*reply.fields, *cors])
         response_body: Iterable[bytes] = [reply.body] if content is None else content
         if environ["REQUEST_METHOD"] == "HEAD":
             # If the override of a HEAD is e.g. GET, the reply has a body. Without any chunk,
