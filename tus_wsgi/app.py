@@ -31,6 +31,7 @@ from tus_wsgi.lockers.observed import ObservedLocker
 from tus_wsgi.observers.log import LogObserver, configure_logging
 from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin, parse_expose_headers
 from tus_wsgi.protocol.download import type_and_disposition
+from tus_wsgi.protocol.http import Dialect
 from tus_wsgi.protocol.rufh.dialect import Rufh
 from tus_wsgi.protocol.rufh.drafts import DRAFTS
 from tus_wsgi.protocol.tus1.dialect import Tus1
@@ -111,15 +112,10 @@ class TusMiddleware(UploadMiddleware):
             on_finish=on_finish,
             observers=all_observers,
         )
-        dialect = Tus1(
-            extensions=service.extensions,
-            max_size=service.max_size,
-            downloads=not settings.disable_download,
-        )
         super().__init__(
             app,
             service=service,
-            dialects=[*_rufh(settings, service.max_size), dialect],
+            dialects=_dialects(settings, service),
             routes=UploadRoutes(settings.base_path.rstrip("/"), settings.public_url),
             cors=None if settings.disable_cors else _cors(settings),
             network_timeout=settings.network_timeout,
@@ -315,18 +311,25 @@ def _url_presigner(lifetime: float) -> UrlPresigner:
     return presign_url
 
 
-def _rufh(settings: Settings, max_size: int) -> list[Rufh]:
+def _dialects(settings: Settings, service: UploadService) -> list[Dialect]:
+    """Return the dialects; the last one handles the requests that no other dialect claims."""
     newest = DRAFTS[0]
-    return [
+    rufh = [
         Rufh(
             draft,
             is_newest=draft is newest,
-            max_size=max_size,
+            max_size=service.max_size,
             downloads=not settings.disable_download,
             terminations=not settings.disable_termination,
         )
         for draft in DRAFTS
     ]
+    tus = Tus1(
+        extensions=service.extensions,
+        max_size=service.max_size,
+        downloads=not settings.disable_download,
+    )
+    return [*rufh, tus]
 
 
 def _cors(settings: Settings) -> CorsPolicy:
