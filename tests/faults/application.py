@@ -10,14 +10,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from tests.faults.faulty_s3 import FaultyS3, limits_for
+from tests.faults.faulty_s3 import FaultyS3, Rights, limits_for
 from tests.faults.scenarios import Scenario
+from tests.faults.takeover import ModelLocker, ModelLocks, Servers
 from tests.faults.wrapped_app import not_found
 from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi.app import TusMiddleware
+from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Locker, Upload
 from tus_wsgi.domain.model import TIB, UploadId
@@ -30,11 +33,20 @@ from tus_wsgi.settings.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.keys import Keys
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 EXPIRY = 3600.0
 """Seconds until an unfinished upload expires, in the scenarios in which the clock advances."""
 
 MAX_SWEEPS = 8
 """Sweeps in a row of which one has to succeed."""
+
+SAFE_AGE = 86400.0
+"""Seconds: the default of `tus-wsgi sweep --min-age`. No call is late for so long."""
+
+MODEL = "model"
+"""The kind of locks of two servers that is no real service; see `ModelLocks`."""
 
 
 class ProcessMode(enum.Enum):
@@ -48,6 +60,8 @@ class ProcessMode(enum.Enum):
     """Nothing: each request has a new process."""
     ALTERNATING = "alternating"
     """Two processes with a cache each, which is stale after a request of the other process."""
+    TWO_SERVERS = "two servers"
+    """Two servers with a cache each, of which the first can be frozen."""
 
 
 PROCESS_SEQUENCE = (0, 0, 1)
@@ -63,12 +77,16 @@ class AppOptions:
         mode: what its processes remember.
         retries: whether boto3 repeats failed calls by itself.
         timeout: seconds of silence after which a call to S3 fails.
+        locks: the kind of locks of two servers.
+        can_expire: whether uploads expire although no request advances the clock.
     """
 
     scenario: Scenario
     mode: ProcessMode
     retries: bool
     timeout: float
+    locks: str = MODEL
+    can_expire: bool = False
 
 
 class Application:
@@ -83,6 +101,7 @@ class Application:
         clock: the current time.
         finished: the uploads that `on_finish` accepted.
         problems: what was wrong when `on_finish` was called.
+        servers: of two servers, which one is frozen.
     """
 
     def __init__(self, faulty_s3: FaultyS3, prefix: str, options: AppOptions) -> None:
@@ -96,22 +115,31 @@ class Application:
         self._hook_failures = options.scenario.hook_failures
         self._mutex = threading.Lock()
         self._stack = ExitStack()
+        self._real_lockers = None if options.locks == MODEL else faulty_s3.lockers(options.locks)
+        self.servers = self._real_lockers.servers if self._real_lockers else Servers()
+        self._model_locks = ModelLocks(self.servers)
         self._new_locker = self._locker_factory()
         self._sequence = itertools.cycle(PROCESS_SEQUENCE)
-        is_alternating = options.mode is ProcessMode.ALTERNATING
-        self._process_count = max(PROCESS_SEQUENCE) + 1 if is_alternating else 1
+        are_several = options.mode in {ProcessMode.ALTERNATING, ProcessMode.TWO_SERVERS}
+        self._process_count = max(PROCESS_SEQUENCE) + 1 if are_several else 1
         self.restart()
 
-    def __call__(self) -> TusMiddleware:
-        """Return the app that serves the next request."""
+    def __call__(self, server: int = 0) -> TusMiddleware:
+        """Return the app that serves the next request.
+
+        Args:
+            server: which of two servers gets the request.
+        """
         self.clock += timedelta(seconds=self._options.scenario.seconds_per_request)
+        if self._options.mode is ProcessMode.TWO_SERVERS:
+            return self._apps[server]
         if self._options.mode is ProcessMode.RESTARTED:
             self.restart()
         return self._apps[next(self._sequence) % self._process_count]
 
     def restart(self) -> None:
         """Replace all processes by new ones."""
-        self._apps = [self._new_app() for _ in range(self._process_count)]
+        self._apps = [self._new_app(server) for server in range(self._process_count)]
 
     def open(self, id: str) -> Upload:
         """Return an upload without a lock."""
@@ -129,11 +157,27 @@ class Application:
             failures = [
                 f"{result.name}: {result.error!r}"
                 for result in results
-                if result.kind is ActionKind.FAILED
+                if result.kind in {ActionKind.FAILED, ActionKind.IN_USE}
             ]
             if not failures:
                 return []
         return failures
+
+    def sweep_meanwhile(self, rights: Rights) -> list[str]:
+        """Sweep once, beside the requests, with the default policy.
+
+        Failures are expected, since calls fail and rights are missing.
+
+        Returns:
+            what is wrong.
+        """
+        client = self.faulty_s3.sweep_client(rights, timeout=self._options.timeout)
+        sweep = self._build_sweep(client, server=1, min_age=SAFE_AGE, abort_unknown=False)
+        return [
+            f"the sweep failed: {result.name}: {result.error!r}"
+            for result in sweep.run()
+            if not isinstance(result.error, TusError | None)
+        ]
 
     def __enter__(self) -> Self:
         return self
@@ -141,56 +185,76 @@ class Application:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _locker_factory(self) -> Callable[[], Locker]:
+    def _locker_factory(self) -> Callable[[int], Locker]:
+        """Return a function that creates the locker of a server or process."""
+        if self._options.mode is ProcessMode.TWO_SERVERS:
+            real = self._real_lockers
+            return partial(ModelLocker, self._model_locks) if real is None else real.locker
         if self._options.mode is ProcessMode.CACHED:
-            return lambda: MemoryLocker(timeout=30)
+            return lambda _: MemoryLocker(timeout=30)
         if self._options.mode is not ProcessMode.ALTERNATING:
-            return UncachedLocker
+            return lambda _: UncachedLocker()
         directory = self._stack.enter_context(tempfile.TemporaryDirectory())
-        return lambda: FileLocker(Path(directory), timeout=30)
+        return lambda _: FileLocker(Path(directory), timeout=30)
 
-    def _new_store(self) -> S3Store:
+    def _endpoint(self, server: int) -> str:
+        is_second = server and self._options.mode is ProcessMode.TWO_SERVERS
+        proxy = self.faulty_s3.proxy
+        return proxy.second_endpoint if is_second else proxy.endpoint
+
+    def _new_store(self, server: int = 0) -> S3Store:
         options = self._options
         return S3Store(
-            self.faulty_s3.client(timeout=options.timeout, retries=options.retries),
+            self.faulty_s3.client(
+                timeout=options.timeout,
+                retries=options.retries,
+                endpoint=self._endpoint(server),
+            ),
             self.faulty_s3.service.bucket,
             keys=self.keys,
             limits=limits_for(self.faulty_s3.part_size),
             parallel_parts=4,
         )
 
-    def _new_app(self) -> TusMiddleware:
+    def _new_app(self, server: int) -> TusMiddleware:
         scenario = self._options.scenario
+        can_expire = scenario.seconds_per_request or self._options.can_expire
         app = TusMiddleware(
             not_found,
             settings=Settings(
                 s3_bucket=self.faulty_s3.service.bucket,
                 base_path="/files",
-                expires=EXPIRY if scenario.seconds_per_request else 0,
+                expires=EXPIRY if can_expire else 0,
             ),
             on_finish=self._on_finish if scenario.has_hook else None,
-            store=self._new_store(),
-            locker=self._new_locker(),
+            store=self._new_store(server),
+            locker=self._new_locker(server),
         )
         app._service._now = lambda: self.clock
         return app
 
     def _new_sweep(self) -> Sweep:
         client = self.faulty_s3.client(timeout=self._options.timeout, retries=False, may_list=True)
+        # The prefix is this case's alone.
+        return self._build_sweep(client, server=0, min_age=0.0, abort_unknown=True)
+
+    def _build_sweep(
+        self, client: S3Client, *, server: int, min_age: float, abort_unknown: bool
+    ) -> Sweep:
         bucket = self.faulty_s3.service.bucket
         return Sweep(
-            self._new_store(),
-            self._new_locker(),
+            self._new_store(server),
+            self._new_locker(server),
             StrictBucket(client, bucket),
             keys=self.keys,
             listing=Listing(client, bucket),
             policy=SweepPolicy(
                 now=self.clock,
-                min_age=0.0,
+                min_age=min_age,
                 finisher=None,
                 max_size=TIB,
                 is_dry=False,
-                abort_unknown=True,  # the prefix is this case's alone
+                abort_unknown=abort_unknown,
             ),
         )
 

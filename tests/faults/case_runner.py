@@ -9,14 +9,17 @@ from __future__ import annotations
 import secrets
 import traceback
 from dataclasses import dataclass
+from functools import partial
 
-from tests.faults.application import Application, AppOptions, ProcessMode
+from tests.faults.application import MODEL, Application, AppOptions, ProcessMode
 from tests.faults.faulty_s3 import CALL_TIMEOUT, SECOND_CALL_TIMEOUT, FaultyS3
 from tests.faults.leftovers import Leftovers
 from tests.faults.scenarios import SCENARIOS, Scenario, Uploader
+from tests.faults.traffic import NOTHING_MEANWHILE, Meanwhile, Traffic
+from tests.harness.clients.http import Response
 from tests.harness.clients.transport import in_process
-from tests.harness.clients.uploader import ProtocolError
-from tests.harness.proxies.faults import FaultScript, FaultStep
+from tests.harness.clients.uploader import ProtocolError, TusUploader
+from tests.harness.proxies.faults import Call, FaultScript, FaultStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Case:
         retries: whether boto3 repeats failed calls by itself.
         mode: what the processes remember of earlier requests.
         masks_absence: whether S3 answers 403 for what does not exist.
+        locks: the kind of locks of two servers.
+        meanwhile: what other processes do while a call waits.
     """
 
     scenario: str
@@ -36,6 +41,8 @@ class Case:
     retries: bool = False
     mode: ProcessMode = ProcessMode.UNCACHED
     masks_absence: bool = False
+    locks: str = MODEL
+    meanwhile: Meanwhile = NOTHING_MEANWHILE
 
     @property
     def has_silence(self) -> bool:
@@ -43,7 +50,14 @@ class Case:
         return any(step.fault.is_silent for step in self.faults)
 
     def __str__(self) -> str:
-        return f"{self.scenario}: {', then '.join(map(str, self.faults)) or 'no fault'}"
+        faults = ", then ".join(map(str, self.faults)) or "no fault"
+        options = [
+            *(["retries"] if self.retries else []),
+            *([self.mode.value] if self.mode is not ProcessMode.UNCACHED else []),
+            *([f"{self.locks} locks"] if self.mode is ProcessMode.TWO_SERVERS else []),
+            str(self.meanwhile),
+        ]
+        return f"{self.scenario}: {faults} [{', '.join(filter(None, options))}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +66,14 @@ class CaseResult:
 
     Attributes:
         case: the case.
-        operations: the S3 operations of its calls, in their order.
+        calls: its S3 calls, in their order.
         hit: the calls that the faults hit.
         problems: what is wrong; empty if the case passed.
         transcript: the client's requests with their responses, and the calls.
     """
 
     case: Case
-    operations: tuple[str, ...]
+    calls: tuple[Call, ...]
     hit: tuple[str, ...]
     problems: tuple[str, ...]
     transcript: tuple[str, ...]
@@ -81,20 +95,29 @@ def run_case(faulty_s3: FaultyS3, case: Case) -> CaseResult:
 def _run(faulty_s3: FaultyS3, case: Case, timeout: float) -> CaseResult:
     scenario = SCENARIOS[case.scenario]
     proxy = faulty_s3.proxy
-    proxy.start(FaultScript(case.faults))
     proxy.masks_absence = case.masks_absence
-    options = AppOptions(scenario, case.mode, case.retries, timeout)
+    can_expire = case.meanwhile.rights is not None
+    options = AppOptions(scenario, case.mode, case.retries, timeout, case.locks, can_expire)
     with Application(faulty_s3, f"{secrets.token_hex(6)}/", options) as app:
-        uploader = scenario.uploader(in_process(app), faulty_s3.part_size)
+        traffic = Traffic(
+            proxy,
+            case.meanwhile,
+            send_to=lambda server: in_process(lambda: app(server)),
+            freeze=app.servers.freeze,
+            sweep=app.sweep_meanwhile,
+        )
+        proxy.start(FaultScript(case.faults), meanwhile=traffic.on_held_call)
+        uploader = scenario.uploader(traffic.send, faulty_s3.part_size)
         try:
-            problems = _carry_out(app, uploader, scenario)
+            problems = _carry_out(app, uploader, scenario, traffic)
         except Exception:  # noqa: BLE001 - any exception is a problem of this case
             problems = [traceback.format_exc()]
+        problems += traffic.problems
     proxy.deliver_delayed_calls()
     calls = proxy.calls
     return CaseResult(
         case=case,
-        operations=tuple(call.operation for call in calls),
+        calls=tuple(calls),
         hit=tuple(f"{call} {call.fault.value}" for call in calls if call.fault),
         problems=tuple(problems),
         transcript=(
@@ -104,11 +127,13 @@ def _run(faulty_s3: FaultyS3, case: Case, timeout: float) -> CaseResult:
     )
 
 
-def _carry_out(app: Application, uploader: Uploader, scenario: Scenario) -> list[str]:
+def _carry_out(
+    app: Application, uploader: Uploader, scenario: Scenario, traffic: Traffic
+) -> list[str]:
     """Run the scenario, and return what is wrong afterwards; clear the prefix if nothing is."""
     faulty_s3 = app.faulty_s3
     try:
-        _run_client(app, uploader, scenario)
+        _run_client(app, uploader, scenario, traffic)
     except ProtocolError as error:
         return [str(error)]
     failures = app.sweep() if scenario.expires else []
@@ -132,14 +157,30 @@ def _carry_out(app: Application, uploader: Uploader, scenario: Scenario) -> list
     return problems
 
 
-def _run_client(app: Application, uploader: Uploader, scenario: Scenario) -> None:
-    uploader.upload(scenario.goal(app.faulty_s3.part_size))
+def _run_client(app: Application, uploader: Uploader, scenario: Scenario, traffic: Traffic) -> None:
+    goal = scenario.goal(app.faulty_s3.part_size)
+    traffic.continue_upload = partial(uploader.resume, goal)
+    if isinstance(uploader, TusUploader):
+        traffic.note_late_response = partial(note_late_response, uploader)
+    uploader.upload(goal)
     if scenario.expires:
         app.expire_uploads()
     elif scenario.terminate_at is not None:
+        traffic.continue_upload = uploader.terminate
         uploader.terminate()
     if scenario.terminate_at is not None:
+        traffic.continue_upload = uploader.assert_gone
         uploader.assert_gone()
+    elif traffic.has_sweeps:
+        # A complete upload never expires.
+        app.expire_uploads()
+        traffic.sweep()
+
+
+def note_late_response(uploader: TusUploader, response: Response) -> None:
+    """D-03: What a woken holder confirms must be stored, although its client has gone."""
+    if response.status < 300 and response.offset is not None:
+        uploader.acknowledged = max(uploader.acknowledged, response.offset)
 
 
 def _query_new_process(app: Application, uploader: Uploader, scenario: Scenario) -> list[str]:

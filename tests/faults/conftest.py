@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from demo.seaweedfs import SeaweedFS
-from tests.faults.faulty_s3 import FaultyS3, open_faulty_s3
+from tests.faults.faulty_s3 import EMBEDDED, FaultyS3, open_faulty_s3
 from tests.faults.matrix import Matrix
+from tests.faults.takeover import SHORT_TIMING
 from tests.faults.worker_pool import WorkerPool, open_worker_pool
+from tests.harness.lockers import LockerSpec
+from tests.harness.servers.dynamodb import DynamoDB
 from tests.harness.servers.ministack import running_ministack
 from tests.harness.servers.s3_service import S3Service, seaweedfs_service
 from tus_wsgi.domain.model import MIB
@@ -58,8 +62,31 @@ def ministack(
 
 
 @pytest.fixture(scope="session")
+def embedded_pool(clean_environment: None) -> Iterator[WorkerPool]:
+    """Processes for cases with tiny parts, each with a service in it."""
+    with open_worker_pool(EMBEDDED, TINY_PART, lock_specs(EMBEDDED)) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def embedded_pool_with_dynamodb(dynamodb: DynamoDB) -> Iterator[WorkerPool]:
+    """The same, with DynamoDB for locks."""
+    specs = {
+        **lock_specs(EMBEDDED),
+        "dynamodb": LockerSpec(
+            kind="dynamodb",
+            location=dynamodb.new_table(),
+            environ=dynamodb.environ(),
+            timing=SHORT_TIMING,
+        ),
+    }
+    with open_worker_pool(EMBEDDED, TINY_PART, specs) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
 def ministack_pool(ministack: S3Service) -> Iterator[WorkerPool]:
-    """Processes for cases with tiny parts."""
+    """Processes for cases with tiny parts, over HTTP."""
     with open_worker_pool(ministack, TINY_PART) as pool:
         yield pool
 
@@ -67,8 +94,23 @@ def ministack_pool(ministack: S3Service) -> Iterator[WorkerPool]:
 @pytest.fixture(scope="session")
 def seaweedfs_pool(s3: SeaweedFS) -> Iterator[WorkerPool]:
     """Processes for cases with parts of a size that AWS accepts."""
-    with open_worker_pool(seaweedfs_service(s3), AWS_MIN_PART) as pool:
+    service = seaweedfs_service(s3)
+    with open_worker_pool(service, AWS_MIN_PART, lock_specs(service)) as pool:
         yield pool
+
+
+def lock_specs(service: S3Service) -> dict[str, LockerSpec]:
+    """Return the places of locks in a service."""
+    environ = {name: value for name, value in service.environ().items() if name.startswith("AWS_")}
+    spec = LockerSpec(
+        kind="s3",
+        location=f"locks-{secrets.token_hex(4)}/",
+        bucket=service.bucket,
+        endpoint=service.endpoint,
+        environ=environ,
+        timing=SHORT_TIMING,
+    )
+    return {"s3": spec}
 
 
 @pytest.fixture(scope="session", params=["swift", "juicefs"])

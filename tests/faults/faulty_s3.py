@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import enum
+import importlib.metadata
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
+import pytest
 from botocore.config import Config
 
 from demo.identities import Credentials
+from tests.faults.takeover import RealLockers, file_spec
+from tests.harness.lockers import LockerSpec
+from tests.harness.proxies.embedded import EmbeddedProxy, EmbeddedS3, attach
 from tests.harness.proxies.fault_proxy import FaultProxy
+from tests.harness.proxies.faults import Call, Fault
+from tests.harness.proxies.s3_calls import REMOVALS
 from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.domain.parts import PartLimits
@@ -20,12 +28,28 @@ from tus_wsgi.domain.parts import PartLimits
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+EMBEDDED = S3Service(
+    name="MiniStack",
+    version=importlib.metadata.version("ministack"),
+    endpoint="http://s3.test",
+    credentials=Credentials("embedded", "secret"),
+)
+"""MiniStack's S3 in the process of each `FaultyS3`, without sockets."""
+
 CALL_TIMEOUT = 30.0
 """Seconds of silence after which a call fails, where only faults may fail calls."""
 
 SECOND_CALL_TIMEOUT = 5.0
 """The same for the second run of a case whose fault is silence. On a busy machine an ordinary call
 may take longer than `FaultyS3.short_timeout`, so a case that fails runs again with this timeout."""
+
+
+class Rights(enum.Enum):
+    """The permissions of a sweep."""
+
+    ALL = "all rights"
+    NO_DATA = "no rights to data objects"
+    NO_LISTS = "no rights to list"
 
 
 @dataclass(slots=True)
@@ -36,14 +60,21 @@ class FaultyS3:
         service: the service.
         part_size: bytes of a part; the smallest size that the service accepts, for speed.
         proxy: in front of the service.
+        gate: a proxy in front of `proxy` for a sweep that has few rights.
+        lock_specs: the places of locks of two servers, by their kinds.
+        attach: called with each new client; see `EmbeddedProxy.attach`.
         admin: a client past the proxy, for looking at what is stored.
     """
 
     service: S3Service
     part_size: int
-    proxy: FaultProxy
+    proxy: FaultProxy | EmbeddedProxy
+    gate: FaultProxy | EmbeddedProxy
+    lock_specs: Mapping[str, LockerSpec] = field(default_factory=dict)
+    attach: Callable[[S3Client], None] = lambda _: None
     admin: S3Client = field(init=False)
-    _clients: dict[tuple[float, bool, bool], S3Client] = field(default_factory=dict)
+    _lockers: dict[str, RealLockers] = field(default_factory=dict)
+    _clients: dict[tuple[float, bool, str], S3Client] = field(default_factory=dict)
     _session: boto3.session.Session = field(default_factory=boto3.session.Session)
 
     def __post_init__(self) -> None:
@@ -56,26 +87,54 @@ class FaultyS3:
         """Seconds of silence after which a call fails, where the fault is silence."""
         return 0.4 if self.part_size < MIB else 1.5
 
-    def client(self, *, timeout: float, retries: bool, may_list: bool = False) -> S3Client:
+    def client(
+        self,
+        *,
+        timeout: float,
+        retries: bool,
+        may_list: bool = False,
+        endpoint: str | None = None,
+    ) -> S3Client:
         """Return a client of the proxy.
 
         Args:
             timeout: seconds of silence after which a call fails.
             retries: whether boto3 repeats failed calls by itself.
             may_list: whether it has the owner's permissions.
+            endpoint: its URL; None for the proxy's first one.
         """
-        kind = (timeout, retries, may_list)
+        url = endpoint or self.proxy.endpoint
+        kind = (timeout, retries, f"{may_list} {url}")
         if kind not in self._clients:
             credentials = self.service.owner if may_list else self.service.credentials
             self._clients[kind] = self._new_client(
-                self.proxy.endpoint, credentials, timeout, attempts=3 if retries else 1
+                url, credentials, timeout, attempts=3 if retries else 1
             )
         return self._clients[kind]
+
+    def lockers(self, kind: str) -> RealLockers:
+        """Return the lockers of two servers."""
+        if kind not in self._lockers:
+            spec = file_spec() if kind == "file" else self.lock_specs[kind]
+            with pytest.MonkeyPatch.context() as patch:
+                for name, value in spec.environ.items():
+                    patch.setenv(name, value)
+                self._lockers[kind] = RealLockers(spec, self.attach)
+        return self._lockers[kind]
+
+    def sweep_client(self, rights: Rights, *, timeout: float) -> S3Client:
+        """Return a client of a sweep that has these rights."""
+        if rights is Rights.ALL:
+            endpoint = self.proxy.second_endpoint
+        else:
+            endpoint = self.gate.endpoint
+            self.gate.start(_DENIALS[rights])
+        return self.client(timeout=timeout, retries=False, may_list=True, endpoint=endpoint)
 
     def _new_client(
         self, endpoint: str, credentials: Credentials, timeout: float, *, attempts: int
     ) -> S3Client:
-        return self._session.client(
+        client = self._session.client(
             "s3",
             endpoint_url=endpoint,
             region_name=self.service.region,
@@ -92,13 +151,60 @@ class FaultyS3:
                 response_checksum_validation="when_required",
             ),
         )
+        self.attach(client)
+        return client
+
+
+def _deny_data(call: Call) -> Fault | None:
+    is_data = call.key and not call.key.endswith((".info", ".part"))
+    return Fault.FORBIDDEN if is_data and call.operation not in REMOVALS else None
+
+
+def _deny_lists(call: Call) -> Fault | None:
+    return Fault.FORBIDDEN if call.operation.startswith("List") else None
+
+
+_DENIALS = {Rights.NO_DATA: _deny_data, Rights.NO_LISTS: _deny_lists}
+"""What a sweep may not do. It may remove everything, which is the dangerous part."""
 
 
 @contextmanager
-def open_faulty_s3(service: S3Service, part_size: int) -> Iterator[FaultyS3]:
+def open_faulty_s3(
+    service: S3Service, part_size: int, lock_specs: Mapping[str, LockerSpec] | None = None
+) -> Iterator[FaultyS3]:
     """Put a fault proxy in front of a service until the block ends."""
-    with FaultProxy(urlsplit(service.endpoint).port or 80) as proxy:
-        yield FaultyS3(service, part_size, proxy)
+    if service == EMBEDDED:
+        yield _open_embedded(service, part_size, lock_specs or {})
+        return
+    with (
+        FaultProxy(_port(service.endpoint)) as proxy,
+        FaultProxy(_port(proxy.second_endpoint)) as gate,
+    ):
+        yield FaultyS3(service, part_size, proxy, gate, lock_specs or {})
+
+
+def _open_embedded(
+    service: S3Service, part_size: int, lock_specs: Mapping[str, LockerSpec]
+) -> FaultyS3:
+    s3 = EmbeddedS3()
+    proxy = EmbeddedProxy(s3, "proxy")
+    gate = EmbeddedProxy(proxy.forward, "gate")
+
+    def attach_to(client: S3Client) -> None:
+        url = client.meta.endpoint_url
+        for owner in (proxy, gate):
+            if url in {owner.endpoint, owner.second_endpoint}:
+                owner.attach(client)
+                return
+        attach(client, s3)
+
+    faulty = FaultyS3(service, part_size, proxy, gate, lock_specs, attach_to)
+    faulty.admin.create_bucket(Bucket=service.bucket)
+    return faulty
+
+
+def _port(endpoint: str) -> int:
+    return urlsplit(endpoint).port or 80
 
 
 def limits_for(part_size: int) -> PartLimits:

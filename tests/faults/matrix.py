@@ -8,13 +8,11 @@
 | alternating      | the same for two faults, with two processes whose caches become stale        |
 | restarted        | the same for one fault, with a new process for each request                  |
 | absence masked   | the same for two faults, with a service that answers 403 instead of 404      |
-| two in a row     | two calls in a row with any two faults; a sample, the same in every run      |
 """
 
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,11 +25,8 @@ from tests.faults.server_under_test import ServerUnderTest
 from tests.faults.worker_pool import WorkerPool
 from tests.harness.proxies.faults import Fault, FaultStep
 
-FAULTS = tuple(fault for fault in Fault if not fault.kills_client)
-"""The faults that the app survives."""
-
-SAMPLE_SIZE = 12
-"""Double faults for each scenario."""
+FAULTS = tuple(fault for fault in Fault if not (fault.kills_client or fault.holds_call))
+"""The faults of one call that the app survives."""
 
 _OPERATIONS = {Fault.ERROR_IN_200: {"CompleteMultipartUpload", "UploadPartCopy"}}
 """The operations that can have a fault, if not all of them can."""
@@ -43,12 +38,12 @@ class Pass:
 
     Attributes:
         name: of the column.
-        fault: of one call at a time; None for two calls in a row.
+        fault: of one call at a time.
         retries, mode, masks_absence: see `Case`.
     """
 
     name: str
-    fault: Fault | None
+    fault: Fault
     retries: bool = False
     mode: ProcessMode = ProcessMode.UNCACHED
     masks_absence: bool = False
@@ -61,10 +56,7 @@ class Pass:
 
     def cases(self, scenario: str, operations: Sequence[str]) -> list[Case]:
         """Return all cases for a scenario that makes these calls."""
-        if self.fault is None:
-            scripts = _double_faults(scenario, len(operations))
-        else:
-            scripts = _single_faults(self.fault, operations)
+        scripts = _single_faults(self.fault, operations)
         return [replace(self.fault_free(scenario), faults=script) for script in scripts]
 
 
@@ -83,7 +75,6 @@ PASSES = {
         Pass("cut after, restarted", Fault.CUT_AFTER, mode=ProcessMode.RESTARTED),
         Pass("500, absence masked", Fault.INTERNAL_ERROR, masks_absence=True),
         Pass("cut after, absence masked", Fault.CUT_AFTER, masks_absence=True),
-        Pass("two in a row", None),
     ]
 }
 
@@ -91,7 +82,20 @@ CORE = tuple(scenario.name for scenario in SCENARIOS.values() if scenario.is_cor
 
 _MASKED = ("three appends", "created with parts")
 
-_CORE_ONLY = {"503", *(name for name, column in PASSES.items() if column.retries)}
+_ANSWERS = (
+    Fault.FORBIDDEN,
+    Fault.EMPTY_404,
+    Fault.HTML_404,
+    Fault.CONFLICT,
+    Fault.ABORTED,
+    Fault.CONDITION_FAILED,
+    Fault.NOT_IMPLEMENTED,
+    Fault.HTML_200,
+)
+"""Faults that `test_pairs.py` tries in all scenarios."""
+
+_CORE_ONLY = {"503", *(fault.value for fault in _ANSWERS)}
+_CORE_ONLY |= {name for name, column in PASSES.items() if column.retries}
 _CORE_ONLY |= {name for name, column in PASSES.items() if column.mode is not ProcessMode.UNCACHED}
 """Passes that differ little from others, so that the core scenarios are enough."""
 
@@ -117,14 +121,11 @@ TINY_PARTS_DEFAULT = {
     for scenario in CORE
     for fault in (
         *(Fault.INTERNAL_ERROR, Fault.CUT_AFTER),
-        *(
-            (Fault.CUT_BEFORE, Fault.LATE_AFTER_2, Fault.GATEWAY_LATE_AFTER_2, Fault.EMPTY_200)
-            if scenario not in _MANY_CALLS
-            else ()
-        ),
+        *((Fault.GATEWAY_LATE_AFTER_2, Fault.EMPTY_200) if scenario not in _MANY_CALLS else ()),
     )
 }
-"""The cells of them that are not marked as long: some 1,200 cases, five minutes of a processor."""
+"""The cells of them that are not marked as long. `test_pairs.py` tries the other kinds of faults in
+CI, each followed by a second one."""
 
 _WITH_DELAYS = ("three appends", "deferred, long", "concat, within parts", "created with parts")
 
@@ -174,17 +175,6 @@ def _single_faults(fault: Fault, operations: Sequence[str]) -> list[tuple[FaultS
     ]
 
 
-def _double_faults(scenario: str, calls: int) -> list[tuple[FaultStep, ...]]:
-    rng = random.Random(scenario)
-    quick = [fault for fault in FAULTS if not fault.is_silent and fault not in _OPERATIONS]
-    # Faults that cost a timeout are rare, so that the sample is quick.
-    choices = quick * 3 + [Fault.STALL_AFTER, Fault.LATE_AFTER_7]
-    return [
-        (FaultStep(rng.choice(choices), skip=rng.randrange(calls)), FaultStep(rng.choice(choices)))
-        for _ in range(SAMPLE_SIZE)
-    ]
-
-
 @dataclass(slots=True)
 class Cell:
     """A row and a column of the table."""
@@ -217,6 +207,17 @@ class Matrix:
         _assert_most_hit(missed, len(results))
         return failed
 
+    def count(self, server: str, scenario: str, name: str, is_failure: bool) -> None:
+        """Count a case."""
+        for cell in self.cells:
+            if (cell.server, cell.scenario, cell.name) == (server, scenario, name):
+                break
+        else:
+            cell = Cell(server, scenario, name)
+            self.cells.append(cell)
+        cell.cases += 1
+        cell.failures += is_failure
+
     def run_on_server(
         self, name: str, server: ServerUnderTest, scenario: str, fault: Fault
     ) -> list[str]:
@@ -240,7 +241,7 @@ class Matrix:
         if (server, case) not in self._operations:
             [result] = pool.run([case])
             assert not result.problems, str(result)
-            self._operations[server, case] = result.operations
+            self._operations[server, case] = tuple(call.operation for call in result.calls)
         return self._operations[server, case]
 
     def write(self, path: Path) -> None:

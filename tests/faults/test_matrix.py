@@ -40,10 +40,10 @@ def cells(
 
 @pytest.mark.parametrize(("scenario", "column"), cells(TINY_PARTS, TINY_PARTS_DEFAULT))
 def test_no_byte_is_lost_when_a_call_fails(
-    matrix: Matrix, ministack_pool: WorkerPool, scenario: str, column: str
+    matrix: Matrix, embedded_pool: WorkerPool, scenario: str, column: str
 ) -> None:
     """With tiny parts, so that every scenario with every fault is affordable."""
-    failed = matrix.run("MiniStack", ministack_pool, scenario, PASSES[column])
+    failed = matrix.run("MiniStack", embedded_pool, scenario, PASSES[column])
     assert not failed, "\n".join(map(str, failed))
 
 

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.harness.clients.transport import Transport
-from tests.harness.clients.uploader import BASE_PATH, ProtocolError, TusUploader, UploadScript
+from tests.harness.clients.uploader import (
+    BASE_PATH,
+    MAX_FAILURES,
+    ProtocolError,
+    TusUploader,
+    UploadScript,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,12 +65,14 @@ class ConcatUploader:
         send: the transport to the server.
         parts: the content of the partial uploads.
         creates_final_first: whether the final upload is created before any byte is sent.
+        max_failures: failures in a row after which the client gives up.
         transcript: every request and its response, for the report of a failure.
     """
 
     send: Transport
     parts: Sequence[bytes]
     creates_final_first: bool = False
+    max_failures: int = MAX_FAILURES
     transcript: list[str] = field(default_factory=list)
     _partials: list[TusUploader] = field(init=False)
     _final: FinalUploader = field(init=False)
@@ -76,6 +84,7 @@ class ConcatUploader:
                 file=part,
                 script=UploadScript(is_partial=True),
                 transcript=self.transcript,
+                max_failures=self.max_failures,
             )
             for part in self.parts
         ]
@@ -84,6 +93,7 @@ class ConcatUploader:
             file=b"".join(self.parts),
             script=UploadScript(),
             transcript=self.transcript,
+            max_failures=self.max_failures,
         )
 
     @property
@@ -117,6 +127,20 @@ class ConcatUploader:
         if not self.creates_final_first:
             self._create_final()
         self._final.query_offset()
+
+    def resume(self, upto: int | None = None) -> None:
+        """Continue the first partial upload that is not complete, or query the final upload.
+
+        Raises:
+            ProtocolError: The server contradicted itself, or too many requests failed.
+        """
+        assert upto is None
+        for partial in self._partials:
+            if partial.acknowledged < len(partial.file):
+                partial.resume()
+                return
+        if self._final.url is not None:
+            self._final.query_offset()
 
     def query_offset(self) -> tuple[int, bool]:
         """Return the offset of the final upload.

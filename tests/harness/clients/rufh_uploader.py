@@ -41,14 +41,7 @@ class RufhUploader(TusUploader):
         cuts = sorted(self.script.cuts)
         offset = self.create(cuts)
         is_complete = offset == len(self.file) and not self.script.has_empty_last
-        while True:
-            if offset is None:
-                offset, is_complete = self.query_offset()
-            elif offset >= goal and (is_complete or goal < len(self.file)):
-                break
-            else:
-                offset = self.append(offset, goal, cuts)
-                is_complete = offset == len(self.file)
+        self.send_rest(offset, goal, cuts, is_complete=is_complete)
         offset, is_complete = self.query_offset()
         if offset != goal or (goal == len(self.file) and not is_complete):
             raise ProtocolError(

@@ -61,6 +61,7 @@ class TusUploader:
         url: of the upload, once it exists.
         transcript: every request and its response, for the report of a failure.
         creations: how many creation requests were sent.
+        max_failures: failures in a row after which the client gives up.
     """
 
     send: Transport
@@ -71,6 +72,7 @@ class TusUploader:
     url: str | None = None
     transcript: list[str] = field(default_factory=list)
     creations: int = 0
+    max_failures: int = MAX_FAILURES
     _failures: int = 0
 
     version_fields: ClassVar[Mapping[str, str]] = {"Tus-Resumable": "1.0.0"}
@@ -96,18 +98,40 @@ class TusUploader:
         goal = len(self.file) if upto is None else upto
         cuts = sorted(self.script.cuts)
         offset = 0 if self.url is not None else self.create(cuts)
-        is_declared = not self.script.is_deferred
-        while True:
-            if offset is None:
-                offset, is_declared = self.query_offset()
-            elif offset >= goal and (is_declared or goal < len(self.file)):
-                break
-            else:
-                offset = self.append(offset, goal, cuts)
-                is_declared = is_declared or offset == len(self.file)
+        self.send_rest(offset, goal, cuts, is_complete=not self.script.is_deferred)
         offset, _ = self.query_offset()
         if offset != goal:
             raise ProtocolError(f"{goal} bytes were acknowledged, but the offset is {offset}")
+
+    def resume(self, upto: int | None = None) -> None:
+        """Ask for the offset, and send the rest, if the upload exists.
+
+        Raises:
+            ProtocolError: The server contradicted itself, or too many requests failed.
+        """
+        if self.url is not None:
+            goal = len(self.file) if upto is None else upto
+            self.send_rest(None, goal, [], is_complete=False)
+
+    def send_rest(
+        self, offset: int | None, goal: int, cuts: list[int], *, is_complete: bool
+    ) -> None:
+        """Send the bytes from `offset` to `goal`.
+
+        Args:
+            offset: where to start; None to ask the server.
+            goal: where to stop.
+            cuts: where the connection breaks, once each.
+            is_complete: whether the server knows that no bytes follow those of the file.
+        """
+        while True:
+            if offset is None:
+                offset, is_complete = self.query_offset()
+            elif offset >= goal and (is_complete or goal < len(self.file)):
+                return
+            else:
+                offset = self.append(offset, goal, cuts)
+                is_complete = is_complete or offset == len(self.file)
 
     def terminate(self) -> None:
         """Delete the upload, and repeat the request until it is certain.
@@ -274,8 +298,9 @@ class TusUploader:
         status = None if response is None else response.status
         if status is not None and not _is_retried(status):
             raise ProtocolError(f"{method} was answered with {status}, which clients do not retry")
-        if self._failures >= MAX_FAILURES:
-            raise ProtocolError(f"{method} failed {MAX_FAILURES} times in a row, last: {status}")
+        if self._failures >= self.max_failures:
+            count = self._failures
+            raise ProtocolError(f"{method} failed {count} times in a row, last: {status}")
 
 
 def _is_retried(status: int) -> bool:

@@ -14,8 +14,9 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Protocol, Self
 
 from tests.harness.http_messages import Message, field, read_body, read_head, read_response
 from tests.harness.proxies.deviations import Deviation, no_deviation
@@ -29,32 +30,55 @@ MAX_SECONDS = 20.0
 may take for a delayed call."""
 
 
-class FaultProxy:
-    """Listen on a free port, and forward calls to a service. A context manager.
+class Link(Protocol):
+    """The connection of a client, and its way to the service."""
+
+    @property
+    def client_port(self) -> int:
+        """The port of the client's end."""
+
+    def forward(self, request: Message) -> Message:
+        """Send a request to the service, and return the response."""
+
+    def send(self, response: bytes) -> None:
+        """Send bytes to the client."""
+
+    def wait_until_client_closes(self) -> None:
+        """Wait until the client closes the connection, for `MAX_SECONDS` at most."""
+
+
+class FaultInjector:
+    """Let chosen calls fail on their way to a service.
 
     Args:
-        to: the port of the service.
+        execute: sends a delayed call to the service. No client waits for its response.
         kill_client: ends the client whose connection has this port; returns when it is dead.
 
     Attributes:
-        endpoint: the URL to give to the client.
         masks_absence: whether reads are answered with 403 where S3 answers 404, as AWS does for
             clients that may not list the bucket.
         deviation: how the service differs from the one behind the proxy, in calls without a fault.
+        request: noted in each call; the caller increases it with each request of its client.
     """
 
-    def __init__(self, to: int, *, kill_client: Callable[[int], None] = lambda _port: None) -> None:
+    def __init__(
+        self,
+        execute: Callable[[Message], object],
+        *,
+        kill_client: Callable[[int], None] = lambda _port: None,
+    ) -> None:
         self.masks_absence = False
         self.deviation: Deviation = no_deviation
-        self._to = to
+        self.request = 0
+        self._execute = execute
         self._kill_client = kill_client
         self._mutex = threading.Lock()
         self._plan: FaultPlan = no_fault
         self._calls: list[Call] = []
         self._delayed: list[_DelayedCall] = []
-        self._links: set[_Link] = set()
-        self._listener = Listener(self._serve)
-        self.endpoint = f"http://{HOST}:{self._listener.port}"
+        self._meanwhile: Callable[[Call], None] = do_nothing
+        self._awake = threading.Event()
+        self._awake.set()
 
     @property
     def calls(self) -> list[Call]:
@@ -62,12 +86,22 @@ class FaultProxy:
         with self._mutex:
             return list(self._calls)
 
-    def start(self, plan: FaultPlan = no_fault) -> None:
-        """Forget the calls and the delayed calls so far, and apply a plan."""
+    def start(
+        self, plan: FaultPlan = no_fault, *, meanwhile: Callable[[Call], None] | None = None
+    ) -> None:
+        """Forget the calls and the delayed calls so far, and apply a plan.
+
+        Args:
+            plan: chooses the faults.
+            meanwhile: called while a call waits, with that call: see `Fault.holds_call`. It must
+                not raise.
+        """
         with self._mutex:
             self._plan = plan
+            self._meanwhile = meanwhile or do_nothing
             self._calls = []
             self._delayed = []
+            self.request = 0
 
     def set_plan(self, plan: FaultPlan) -> None:
         """Apply another plan from now on, and forget nothing."""
@@ -80,63 +114,52 @@ class FaultProxy:
             self._plan = no_fault
             delayed, self._delayed = self._delayed, []
         for call in delayed:
-            call.deliver(self._to)
+            self._execute(call.request)
 
-    def __enter__(self) -> Self:
-        return self
+    def handle(self, link: Link, request: Message, *, can_freeze: bool) -> bool:
+        """Forward a call, unless it fails; return whether the connection stays open.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._listener.close()
-        with self._mutex:
-            links = list(self._links)
-        for link in links:
-            link.close()
-
-    def _serve(self, client: socket.socket) -> None:
-        """Forward the calls of one connection, one after the other."""
-        link = _Link(client, self._to)
-        with self._mutex:
-            self._links.add(link)
-        with contextlib.suppress(OSError, EOFError):
-            while True:
-                request = link.receive()
-                call = self._record(request)
-                self._deliver_due_calls()
-                if not self._process(link, request, call):
-                    break
-        link.close()
-        with self._mutex:
-            self._links.discard(link)
+        Args:
+            link: where the call came from.
+            request: the call.
+            can_freeze: whether it waits while the client that can freeze is frozen.
+        """
+        if can_freeze:
+            self._awake.wait(MAX_SECONDS)
+        call = self._record(request)
+        self._deliver_due_calls()
+        return self._process(link, request, call)
 
     def _record(self, request: Message) -> Call:
         """Number the call, and choose its fault."""
         operation = operation_of(request.head)
         with self._mutex:
-            call = Call(len(self._calls) + 1, operation.name, operation.key, operation.part)
+            call = Call(
+                len(self._calls) + 1,
+                operation.name,
+                operation.key,
+                operation.part,
+                request=self.request,
+            )
             fault = self._plan(call)
-            if fault is Fault.EMPTY_200 and call.operation in REMOVALS:
+            if fault in {Fault.EMPTY_200, Fault.HTML_200} and call.operation in REMOVALS:
                 fault = Fault.LOST_BODY
             call = replace(call, fault=fault)
             self._calls.append(call)
             return call
 
-    def _process(self, link: _Link, request: Message, call: Call) -> bool:
+    def _process(self, link: Link, request: Message, call: Call) -> bool:
         """Apply the call's fault; return whether the connection stays open."""
         if call.fault is None:
             if (reply := self.deviation(call)) is not None:
                 link.send(reply.encode(is_head=request.method == "HEAD"))
                 return True
-            response = link.forward(request)
-            if self.masks_absence and call.operation in READS:
-                response = mask_absence(response)
-            link.send(response.raw)
+            link.send(self._forward(link, request, call).raw)
             return True
         effect = call.fault.effect
+        if effect.reply is Reply.RESPONSE:
+            link.send(self._forward_held(link, request, call).raw)
+            return True
         if effect.delay == 0:
             response = link.forward(request)
             if effect.reply is Reply.HALF:
@@ -153,12 +176,36 @@ class FaultProxy:
             self._kill_client(link.client_port)
         return False
 
+    def _forward(self, link: Link, request: Message, call: Call) -> Message:
+        """Forward a call without a fault, and return the response."""
+        response = link.forward(request)
+        return mask_absence(response) if self._is_masked(call) else response
+
+    def _forward_held(self, link: Link, request: Message, call: Call) -> Message:
+        """Forward a call, and let another process act before or after that."""
+        assert call.fault is not None
+        response = self._forward(link, request, call) if call.fault is Fault.FREEZE_AFTER else None
+        if call.fault.freezes_client:
+            self._awake.clear()
+        try:
+            self._meanwhile(call)
+        finally:
+            self._awake.set()
+        return response or self._forward(link, request, call)
+
+    def _is_masked(self, call: Call) -> bool:
+        return self.masks_absence and call.operation in READS
+
     def _deliver_due_calls(self) -> None:
         with self._mutex:
             due = [call for call in self._delayed if call.is_due()]
             self._delayed = [call for call in self._delayed if call not in due]
         for call in due:
-            call.deliver(self._to)
+            self._execute(call.request)
+
+
+def do_nothing(_call: Call) -> None:
+    """Let nothing happen while a call waits."""
 
 
 @dataclass(slots=True, eq=False)
@@ -178,15 +225,70 @@ class _DelayedCall:
         self.remaining -= 1
         return self.remaining < 0
 
-    def deliver(self, port: int) -> None:
-        """Send the call to the service. No client waits for its response."""
-        with (
-            contextlib.suppress(OSError, EOFError),
-            socket.create_connection((HOST, port), MAX_SECONDS) as server,
-            server.makefile("rb") as responses,
-        ):
-            server.sendall(self.request.raw)
-            read_response(responses, self.request.method)
+
+class FaultProxy(FaultInjector):
+    """Listen on a free port, and forward calls to a service. A context manager.
+
+    Args:
+        to: the port of the service.
+        kill_client: ends the client whose connection has this port; returns when it is dead.
+
+    Attributes:
+        endpoint: the URL to give to the client.
+        second_endpoint: a URL for other clients, which continue while those of `endpoint` are
+            frozen.
+    """
+
+    def __init__(self, to: int, *, kill_client: Callable[[int], None] = lambda _port: None) -> None:
+        super().__init__(partial(_execute_later, port=to), kill_client=kill_client)
+        self._to = to
+        self._links: set[_Link] = set()
+        self._listeners = [
+            Listener(partial(self._serve, can_freeze=can_freeze)) for can_freeze in (True, False)
+        ]
+        self.endpoint, self.second_endpoint = (
+            f"http://{HOST}:{listener.port}" for listener in self._listeners
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for listener in self._listeners:
+            listener.close()
+        with self._mutex:
+            links = list(self._links)
+        for link in links:
+            link.close()
+
+    def _serve(self, client: socket.socket, *, can_freeze: bool) -> None:
+        """Forward the calls of one connection, one after the other."""
+        link = _Link(client, self._to)
+        with self._mutex:
+            self._links.add(link)
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                if not self.handle(link, link.receive(), can_freeze=can_freeze):
+                    break
+        link.close()
+        with self._mutex:
+            self._links.discard(link)
+
+
+def _execute_later(request: Message, *, port: int) -> None:
+    """Send a delayed call to the service."""
+    with (
+        contextlib.suppress(OSError, EOFError),
+        socket.create_connection((HOST, port), MAX_SECONDS) as server,
+        server.makefile("rb") as responses,
+    ):
+        server.sendall(request.raw)
+        read_response(responses, request.method)
 
 
 class _Link:

@@ -28,6 +28,19 @@ class Fault(enum.Enum):
     """S3 answers SlowDown and does not execute the call."""
     INVALID_REQUEST = "400"
     """S3 answers InvalidRequest; it will never execute the call."""
+    FORBIDDEN = "403"
+    """S3 answers AccessDenied and does not execute the call."""
+    EMPTY_404 = "404, empty"
+    HTML_404 = "404, HTML"
+    """A router answers 404, without a body or with a web page. S3 does not get the call."""
+    CONFLICT = "409"
+    """S3 answers ConditionalRequestConflict: a call on the same object is in progress."""
+    ABORTED = "409, aborted"
+    """S3 answers OperationAborted: a call on the same resource is in progress."""
+    CONDITION_FAILED = "412"
+    """S3 answers PreconditionFailed, as after an earlier attempt of the same call."""
+    NOT_IMPLEMENTED = "501"
+    """S3 answers NotImplemented and does not execute the call."""
     CUT_BEFORE = "cut before"
     """The connection is lost before the call reaches S3."""
     CUT_AFTER = "cut after"
@@ -50,11 +63,20 @@ class Fault(enum.Enum):
     EMPTY_200 = "200, empty"
     """S3 does not execute the call and answers 200 without a body. Removals are executed, since
     this is what their normal response looks like."""
+    HTML_200 = "200, HTML"
+    """A router answers 200 with a web page. S3 does not get the call; removals are executed, since
+    clients ignore the body of their response."""
     LOST_BODY = "200, body lost"
     """S3 executes the call; only the status 200 of its response arrives."""
     ERROR_IN_200 = "200, error"
     """S3 answers 200 before it starts and then reports an error in the body, as AWS does for
     CompleteMultipartUpload and UploadPartCopy."""
+    FREEZE_BEFORE = "frozen before"
+    FREEZE_AFTER = "frozen after"
+    """The client stops before or after S3 executes the call, for longer than its lease. Another
+    server continues. Then the client wakes up and gets the response."""
+    MEANWHILE = "meanwhile"
+    """Another process does something before S3 gets the call. The call itself succeeds."""
     KILL_BEFORE = "kill before"
     """The client is killed before the call reaches S3."""
     KILL_AFTER = "kill after"
@@ -80,6 +102,16 @@ class Fault(enum.Enum):
         return self.effect.delay is not None
 
     @property
+    def freezes_client(self) -> bool:
+        """Whether the client stops until another process has continued."""
+        return self in {Fault.FREEZE_BEFORE, Fault.FREEZE_AFTER}
+
+    @property
+    def holds_call(self) -> bool:
+        """Whether another process acts while the call waits. The client gets S3's response."""
+        return self.effect.reply is Reply.RESPONSE
+
+    @property
     def kills_client(self) -> bool:
         return self.effect.reply is Reply.KILL
 
@@ -95,6 +127,8 @@ class Reply(enum.Enum):
     """Nothing until the client closes the connection."""
     KILL = enum.auto()
     """The client does not live to see it."""
+    RESPONSE = enum.auto()
+    """S3's response, although late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +139,18 @@ class CannedReply:
         status: its status line, without the version.
         code: of the error document in the body; empty for no error document.
         body: another body.
+        content_type: of the body.
     """
 
     status: str
     code: str = ""
     body: bytes = b""
+    content_type: str = "application/xml"
 
     def encode(self, *, is_head: bool) -> bytes:
         body = error_document(self.code, "by the proxy") if self.code else self.body
         body = b"" if is_head else body
-        return response_head(self.status, len(body)) + body
+        return response_head(self.status, len(body), self.content_type) + body
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +169,25 @@ class Effect:
 
 _GATEWAY_TIMEOUT = CannedReply("504 Gateway Timeout")
 
+
+def _web_page(status: str) -> CannedReply:
+    page = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><br></body></html>\n"
+    return CannedReply(status, body=page, content_type="text/html")
+
+
 _EFFECTS = {
     Fault.INTERNAL_ERROR: Effect(None, CannedReply("500 Internal Server Error", "InternalError")),
     Fault.SLOW_DOWN: Effect(None, CannedReply("503 Slow Down", "SlowDown")),
     Fault.INVALID_REQUEST: Effect(None, CannedReply("400 Bad Request", "InvalidRequest")),
+    Fault.FORBIDDEN: Effect(None, CannedReply("403 Forbidden", "AccessDenied")),
+    Fault.EMPTY_404: Effect(None, CannedReply("404 Not Found")),
+    Fault.HTML_404: Effect(None, _web_page("404 Not Found")),
+    Fault.CONFLICT: Effect(None, CannedReply("409 Conflict", "ConditionalRequestConflict")),
+    Fault.ABORTED: Effect(None, CannedReply("409 Conflict", "OperationAborted")),
+    Fault.CONDITION_FAILED: Effect(
+        None, CannedReply("412 Precondition Failed", "PreconditionFailed")
+    ),
+    Fault.NOT_IMPLEMENTED: Effect(None, CannedReply("501 Not Implemented", "NotImplemented")),
     Fault.CUT_BEFORE: Effect(None, Reply.CUT),
     Fault.CUT_AFTER: Effect(0, Reply.CUT),
     Fault.CUT_WITHIN: Effect(0, Reply.HALF),
@@ -149,8 +200,12 @@ _EFFECTS = {
     Fault.GATEWAY_LATE_AFTER_7: Effect(MEDIUM_DELAY, _GATEWAY_TIMEOUT),
     Fault.GATEWAY_LATE_AFTER_9: Effect(LONG_DELAY, _GATEWAY_TIMEOUT),
     Fault.EMPTY_200: Effect(None, CannedReply("200 OK")),
+    Fault.HTML_200: Effect(None, _web_page("200 OK")),
     Fault.LOST_BODY: Effect(0, CannedReply("200 OK")),
     Fault.ERROR_IN_200: Effect(None, CannedReply("200 OK", "InternalError")),
+    Fault.FREEZE_BEFORE: Effect(0, Reply.RESPONSE),
+    Fault.FREEZE_AFTER: Effect(0, Reply.RESPONSE),
+    Fault.MEANWHILE: Effect(0, Reply.RESPONSE),
     Fault.KILL_BEFORE: Effect(None, Reply.KILL),
     Fault.KILL_AFTER: Effect(0, Reply.KILL),
 }
@@ -166,6 +221,7 @@ class Call:
         key: of the object.
         part: the number of the part, if there is one.
         fault: what happened to it.
+        request: the number of the client's request that it was made for; see `FaultProxy`.
     """
 
     number: int
@@ -173,6 +229,7 @@ class Call:
     key: str
     part: int | None = None
     fault: Fault | None = None
+    request: int = 0
 
     def __str__(self) -> str:
         suffix = self.key.rpartition(".")[2] if "." in self.key else "data"

@@ -68,9 +68,9 @@ def error_document(code: str, message: str) -> bytes:
     return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
 
-def response_head(status: str, length: int) -> bytes:
-    """Return the head of a response with an XML document of this length."""
-    fields = f"Content-Type: application/xml\r\nContent-Length: {length}\r\n"
+def response_head(status: str, length: int, content_type: str = "application/xml") -> bytes:
+    """Return the head of a response with a document of this length."""
+    fields = f"Content-Type: {content_type}\r\nContent-Length: {length}\r\n"
     return f"HTTP/1.1 {status}\r\n{fields}\r\n".encode()
 
 

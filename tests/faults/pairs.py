@@ -1,0 +1,252 @@
+"""Pairs of faults: a call is late, lost or frozen, and a following call gets an unusual answer.
+
+The first fault of a pair is
+
+- late: the client of S3 sees a failure, and S3 executes the call some calls later;
+- lost: S3 executes the call, and its response is lost;
+- frozen: the server stops at the call for longer than its lease, a second server continues, and
+  then the first one wakes up;
+- a sweep: it runs while the call waits or after the request, with all rights or few;
+- another fault of one call, in a few pairs.
+
+The second fault hits a call that follows: in the same request, or in the requests with which the
+client resumes. Faults are counted by calls, not by time, so no case waits for anything but a lease.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from tests.faults.application import MODEL, ProcessMode
+from tests.faults.case_runner import Case, CaseResult
+from tests.faults.faulty_s3 import Rights
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.traffic import Meanwhile
+from tests.harness.proxies.faults import Call, Fault, FaultStep
+
+LATE = (
+    Fault.LATE_AFTER_2,
+    Fault.LATE_AFTER_7,
+    Fault.GATEWAY_LATE_AFTER_2,
+    Fault.GATEWAY_LATE_AFTER_7,
+    Fault.GATEWAY_LATE_AFTER_9,
+)
+FEW_LATE = (Fault.GATEWAY_LATE_AFTER_2, Fault.GATEWAY_LATE_AFTER_7)
+LOST = (Fault.CUT_AFTER, Fault.LOST_BODY)
+FROZEN = (Fault.FREEZE_BEFORE, Fault.FREEZE_AFTER)
+
+ANSWERS = (
+    Fault.FORBIDDEN,
+    Fault.EMPTY_404,
+    Fault.HTML_404,
+    Fault.CONFLICT,
+    Fault.ABORTED,
+    Fault.CONDITION_FAILED,
+    Fault.INTERNAL_ERROR,
+    Fault.NOT_IMPLEMENTED,
+    Fault.HTML_200,
+    Fault.EMPTY_200,
+)
+"""The second faults."""
+
+OTHERS = tuple(
+    fault
+    for fault in Fault
+    if not (fault.is_silent or fault.kills_client or fault.holds_call)
+    and fault is not Fault.ERROR_IN_200
+)
+"""Faults that cost no timeout, of any call."""
+
+KINDS = {
+    "late": LATE,
+    "lost": LOST,
+    "frozen": FROZEN,
+    "swept": (Fault.MEANWHILE,),
+}
+"""The kinds of first faults, as the table of the results names them."""
+
+_SAME_WITHOUT_BODY = {Fault.HTML_404, Fault.ABORTED, Fault.HTML_200}
+"""Answers that differ from others by their body only, so not for HeadObject."""
+
+SHORT = (
+    "empty file",
+    "one part",
+    "created with one part",
+    "created with one part, no hook",
+    "no hook, one part",
+    "terminated, nothing sent",
+)
+"""The scenarios with the fewest calls, of which all pairs are tried."""
+
+REST = tuple(name for name in SCENARIOS if name not in SHORT)
+"""The scenarios of which a sample of pairs is tried."""
+
+FOLLOWING_REQUESTS = 2
+"""Requests after the one of the first fault whose calls the second fault may hit: the client asks
+for the offset, and resumes."""
+
+MAX_FOLLOWING = 16
+"""Calls after the first fault of which the second one may hit one."""
+
+FEW_REQUESTS, MANY_REQUESTS = 2, 20
+"""Requests to the second server while the first one is frozen: one PATCH, or the whole upload."""
+
+Run = Callable[[Iterable[Case]], Iterator[CaseResult]]
+"""Runs cases; the results arrive in their order."""
+
+
+def kind_of(case: Case) -> str:
+    """Return the name of the kind of the first fault."""
+    first = case.faults[0].fault
+    return next((name for name, faults in KINDS.items() if first in faults), "other")
+
+
+def all_pairs(scenario: str, run: Run) -> Iterator[Case]:
+    """Yield every pair of a scenario.
+
+    Args:
+        scenario: its name.
+        run: runs cases with one fault, to see which calls follow it.
+    """
+    firsts = [first for plain in _plain_cases(scenario) for first in _firsts(plain, run)]
+    for result in run(firsts):
+        yield result.case
+        for index, call in enumerate(_following(result)):
+            for answer in ANSWERS:
+                if call.operation != "HeadObject" or answer not in _SAME_WITHOUT_BODY:
+                    second = FaultStep(answer, skip=index)
+                    yield replace(result.case, faults=(*result.case.faults, second))
+
+
+def _plain_cases(scenario: str) -> list[Case]:
+    """Return the cases without faults: one server, and two of which the first can be frozen."""
+    frozen = Case(scenario, mode=ProcessMode.TWO_SERVERS)
+    return [
+        Case(scenario),
+        replace(frozen, meanwhile=Meanwhile(FEW_REQUESTS)),
+        replace(frozen, meanwhile=Meanwhile(MANY_REQUESTS)),
+    ]
+
+
+def _firsts(plain: Case, run: Run) -> list[Case]:
+    """Return the cases with one fault."""
+    [result] = run([plain])
+    assert not result.problems, str(result)
+    is_frozen = plain.mode is ProcessMode.TWO_SERVERS
+    faults = FROZEN if is_frozen else (*FEW_LATE, Fault.CUT_AFTER)
+    return [
+        replace(plain, faults=(FaultStep(fault, skip=index),))
+        for index in range(len(result.calls))
+        for fault in faults
+    ]
+
+
+def _following(result: CaseResult) -> Sequence[Call]:
+    """Return the calls after the first fault that the second one may hit."""
+    hit = next((call for call in result.calls if call.fault is not None), None)
+    if hit is None:
+        return ()
+    following = result.calls[hit.number :]
+    if hit.fault is not None and not hit.fault.freezes_client:
+        last = hit.request + FOLLOWING_REQUESTS
+        following = tuple(call for call in following if call.request <= last)
+    return following[:MAX_FOLLOWING]
+
+
+class PairSampler:
+    """Draws pairs of all scenarios. The same seed draws the same pairs.
+
+    Args:
+        seed: any number.
+        scenarios: the names of the scenarios.
+        lock_kinds: the kinds of real locks of two servers.
+    """
+
+    def __init__(self, seed: int, scenarios: Sequence[str], lock_kinds: Sequence[str] = ()) -> None:
+        self._random = random.Random(seed)
+        self._scenarios = scenarios
+        self._lock_kinds = lock_kinds
+        self._counts: dict[str, int] = {}
+
+    def draw(self, size: int, run: Run) -> list[Case]:
+        """Return that many pairs.
+
+        Args:
+            size: how many.
+            run: runs cases, to count the calls of each scenario.
+        """
+        missing = [name for name in self._scenarios if name not in self._counts]
+        for result in run(map(Case, missing)):
+            assert not result.problems, str(result)
+            self._counts[result.case.scenario] = len(result.calls)
+        return [self._draw_one() for _ in range(size)]
+
+    def _draw_one(self) -> Case:
+        rng = self._random
+        scenario = rng.choice(self._scenarios)
+        first = FaultStep(Fault.CUT_AFTER, skip=rng.randrange(self._counts[scenario]))
+        second = FaultStep(rng.choice(ANSWERS), skip=rng.randrange(MAX_FOLLOWING - 4))
+        draw = rng.choices(
+            [self._draw_failure, self._draw_freeze, self._draw_sweep, self._draw_other],
+            [8, 4, 3, 2],
+        )[0]
+        return draw(Case(scenario, (first, second)))
+
+    def _draw_failure(self, case: Case) -> Case:
+        """Let the first call be late or lost."""
+        rng = self._random
+        fault = rng.choice([*LATE, *LOST])
+        has_retries = rng.random() < 0.3
+        first, second = case.faults
+        if has_retries and rng.random() < 0.6:
+            second = replace(second, skip=0)  # boto3's second attempt of the same call
+        mode = rng.choice(
+            [
+                ProcessMode.UNCACHED,
+                ProcessMode.CACHED,
+                ProcessMode.RESTARTED,
+                ProcessMode.ALTERNATING,
+                ProcessMode.TWO_SERVERS,
+            ]
+        )
+        faults = (replace(first, fault=fault), second)
+        return replace(case, faults=faults, retries=has_retries, mode=mode)
+
+    def _draw_freeze(self, case: Case) -> Case:
+        """Freeze the first server; let a sweep run then in some cases."""
+        rng = self._random
+        first, second = case.faults
+        kinds = [*[MODEL] * 10, *self._lock_kinds]
+        rights = rng.choice([None, None, None, *Rights])
+        return replace(
+            case,
+            faults=(replace(first, fault=rng.choice(FROZEN)), second),
+            mode=ProcessMode.TWO_SERVERS,
+            locks=rng.choice(kinds),
+            meanwhile=Meanwhile(rng.choice([1, 2, 2, 3, 4, MANY_REQUESTS]), rights),
+        )
+
+    def _draw_sweep(self, case: Case) -> Case:
+        """Let a sweep run while the first call waits, or after its request."""
+        rng = self._random
+        first, second = case.faults
+        sweeps_between = rng.random() < 0.5
+        return replace(
+            case,
+            faults=(replace(first, fault=Fault.MEANWHILE), second),
+            mode=ProcessMode.TWO_SERVERS,
+            meanwhile=Meanwhile(rights=rng.choice([*Rights]), sweeps_between=sweeps_between),
+        )
+
+    def _draw_other(self, case: Case) -> Case:
+        """Let two calls fail in any way, the second one often at once."""
+        rng = self._random
+        first, second = case.faults
+        skip = rng.choice([0, 0, second.skip])
+        faults = (
+            replace(first, fault=rng.choice(OTHERS)),
+            FaultStep(rng.choice(OTHERS), skip=skip),
+        )
+        return replace(case, faults=faults)

@@ -1,0 +1,131 @@
+"""Two things go wrong at once: no byte is lost, duplicated or left behind.
+
+Pairs of faults prove the rules where they depend on each other: a call of unknown outcome and a
+refused retry (D-09), an answer that looks like absence (D-07, D-08), a holder that wakes up after a
+successor has continued (D-10, D-11), and a sweep at any moment (D-08, D-12).
+
+The long runs read their size and seed from the environment:
+
+    FAULT_PAIRS=20000 FAULT_SEED=1 script/test tests/faults/test_pairs.py -m long
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from tests.faults.case_runner import Case, CaseResult
+from tests.faults.matrix import CORE, Matrix
+from tests.faults.pairs import REST, SHORT, PairSampler, all_pairs, kind_of
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.worker_pool import WorkerPool
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+SIZE = int(os.environ.get("FAULT_PAIRS", "20000"))
+"""Pairs of the long run with tiny parts."""
+
+SEED = int(os.environ.get("FAULT_SEED", "1"))
+
+CI_SIZE = 100
+"""Pairs of each of the `CI_RUNS`."""
+
+CI_RUNS = 10
+
+SHARE_OVER_HTTP = 10
+"""One in so many pairs of the long run is tried over HTTP."""
+
+SHARE_ON_A_DISK = 40
+"""One in so many with parts of 5 MiB."""
+
+REPORT_INTERVAL = 10.0
+"""Seconds between two reports of the progress."""
+
+MAX_SHOWN = 20
+"""Failures that are shown in full."""
+
+Report = Callable[[str], None]
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Report:
+    """Write a line to the terminal, past pytest's capture."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    return reporter.write_line if reporter else lambda _line: None
+
+
+def assert_no_problems(
+    matrix: Matrix, server: str, pool: WorkerPool, cases: Iterable[Case], report: Report
+) -> None:
+    """Run the cases, count them in the matrix, and show the progress."""
+    planned = list(cases)
+    failed: list[CaseResult] = []
+    hits = 0
+    reported = time.monotonic()
+    for number, result in enumerate(pool.run(planned), 1):
+        matrix.count(server, result.case.scenario, kind_of(result.case), bool(result.problems))
+        hits += len(result.hit) == len(result.case.faults)
+        if result.problems:
+            failed.append(result)
+        if time.monotonic() - reported > REPORT_INTERVAL:
+            reported = time.monotonic()
+            report(f"{server}: {number} of {len(planned)} cases, {len(failed)} failures")
+    shown = "\n".join(map(str, failed[:MAX_SHOWN]))
+    assert not failed, f"{len(failed)} of {len(planned)} cases failed:\n{shown}"
+    # A second fault that comes after the last call hits nothing.
+    assert 2 * hits >= len(planned), f"both faults hit a call in {hits} of {len(planned)} cases"
+
+
+@pytest.mark.parametrize("run", range(CI_RUNS))
+def test_no_byte_is_lost_in_a_sample_of_pairs(
+    matrix: Matrix, embedded_pool: WorkerPool, run: int, report: Report
+) -> None:
+    """In CI: the same 1,000 pairs in each run."""
+    sampler = PairSampler(run, list(SCENARIOS), ["file", "s3"])
+    cases = sampler.draw(CI_SIZE, embedded_pool.run)
+    assert_no_problems(matrix, "MiniStack, pairs", embedded_pool, cases, report)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("scenario", SHORT)
+def test_no_byte_is_lost_in_any_pair_of_a_short_scenario(
+    matrix: Matrix, embedded_pool: WorkerPool, scenario: str, report: Report
+) -> None:
+    cases = all_pairs(scenario, embedded_pool.run)
+    assert_no_problems(matrix, "MiniStack, pairs", embedded_pool, cases, report)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_no_byte_is_lost_in_many_pairs(
+    matrix: Matrix, embedded_pool_with_dynamodb: WorkerPool, report: Report
+) -> None:
+    pool = embedded_pool_with_dynamodb
+    cases = PairSampler(SEED, REST, ["file", "s3", "dynamodb"]).draw(SIZE, pool.run)
+    assert_no_problems(matrix, "MiniStack, pairs", pool, cases, report)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_no_byte_is_lost_in_pairs_over_http(
+    matrix: Matrix, ministack_pool: WorkerPool, report: Report
+) -> None:
+    """With sockets between boto3 and the service."""
+    sampler = PairSampler(SEED, list(SCENARIOS), ["file"])
+    cases = sampler.draw(SIZE // SHARE_OVER_HTTP, ministack_pool.run)
+    assert_no_problems(matrix, "MiniStack over HTTP, pairs", ministack_pool, cases, report)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_no_byte_is_lost_in_pairs_on_a_disk(
+    matrix: Matrix, seaweedfs_pool: WorkerPool, report: Report
+) -> None:
+    """With parts of 5 MiB, and a server that verifies what it receives."""
+    sampler = PairSampler(SEED, CORE, ["file", "s3"])
+    cases = sampler.draw(SIZE // SHARE_ON_A_DISK, seaweedfs_pool.run)
+    assert_no_problems(matrix, "SeaweedFS, pairs", seaweedfs_pool, cases, report)
