@@ -155,44 +155,78 @@ def _following(result: CaseResult) -> Sequence[Call]:
     return following[:MAX_FOLLOWING]
 
 
+_CACHED_MODES = {ProcessMode.CACHED, ProcessMode.ALTERNATING, ProcessMode.TWO_SERVERS}
+"""Modes in which a process uses what it knows of the request before, so there are fewer calls."""
+
+
+class CallCounts:
+    """How many calls a scenario makes without faults.
+
+    Args:
+        run: runs cases.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._counts: dict[tuple[str, bool], int] = {}
+
+    def load(self, scenarios: Iterable[str]) -> None:
+        """Count the calls of these scenarios, unless they are known."""
+        missing = [
+            Case(name, mode=mode)
+            for name in scenarios
+            for mode in (ProcessMode.UNCACHED, ProcessMode.TWO_SERVERS)
+            if (name, mode in _CACHED_MODES) not in self._counts
+        ]
+        for result in self._run(missing):
+            assert not result.problems, str(result)
+            case = result.case
+            self._counts[case.scenario, case.mode in _CACHED_MODES] = len(result.calls)
+
+    def count(self, case: Case) -> int:
+        """Return the number of calls of a case."""
+        return self._counts[case.scenario, case.mode in _CACHED_MODES]
+
+
 class PairSampler:
     """Draws pairs of all scenarios. The same seed draws the same pairs.
 
     Args:
         seed: any number.
         scenarios: the names of the scenarios.
+        counts: of their calls.
         lock_kinds: the kinds of real locks of two servers.
     """
 
-    def __init__(self, seed: int, scenarios: Sequence[str], lock_kinds: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        seed: int,
+        scenarios: Sequence[str],
+        counts: CallCounts,
+        lock_kinds: Sequence[str] = (),
+    ) -> None:
         self._random = random.Random(seed)
         self._scenarios = scenarios
+        self._counts = counts
         self._lock_kinds = lock_kinds
-        self._counts: dict[str, int] = {}
 
-    def draw(self, size: int, run: Run) -> list[Case]:
-        """Return that many pairs.
-
-        Args:
-            size: how many.
-            run: runs cases, to count the calls of each scenario.
-        """
-        missing = [name for name in self._scenarios if name not in self._counts]
-        for result in run(map(Case, missing)):
-            assert not result.problems, str(result)
-            self._counts[result.case.scenario] = len(result.calls)
+    def draw(self, size: int) -> list[Case]:
+        """Return that many pairs."""
+        self._counts.load(self._scenarios)
         return [self._draw_one() for _ in range(size)]
 
     def _draw_one(self) -> Case:
         rng = self._random
-        scenario = rng.choice(self._scenarios)
-        first = FaultStep(Fault.CUT_AFTER, skip=rng.randrange(self._counts[scenario]))
-        second = FaultStep(rng.choice(ANSWERS), skip=rng.randrange(MAX_FOLLOWING - 4))
+        first = FaultStep(Fault.CUT_AFTER)
+        second = FaultStep(rng.choice(ANSWERS), skip=rng.randrange(MAX_FOLLOWING - 6))
         draw = rng.choices(
             [self._draw_failure, self._draw_freeze, self._draw_sweep, self._draw_other],
             [8, 4, 3, 2],
         )[0]
-        return draw(Case(scenario, (first, second)))
+        case = draw(Case(rng.choice(self._scenarios), (first, second)))
+        first, second = case.faults
+        placed = replace(first, skip=rng.randrange(self._counts.count(case)))
+        return replace(case, faults=(placed, second))
 
     def _draw_failure(self, case: Case) -> Case:
         """Let the first call be late or lost."""

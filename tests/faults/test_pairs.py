@@ -19,7 +19,7 @@ import pytest
 
 from tests.faults.case_runner import Case, CaseResult
 from tests.faults.matrix import CORE, Matrix
-from tests.faults.pairs import REST, SHORT, PairSampler, all_pairs, kind_of
+from tests.faults.pairs import REST, SHORT, CallCounts, PairSampler, all_pairs, kind_of
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.worker_pool import WorkerPool
 
@@ -79,13 +79,18 @@ def assert_no_problems(
     assert 2 * hits >= len(planned), f"both faults hit a call in {hits} of {len(planned)} cases"
 
 
+@pytest.fixture(scope="module")
+def counts(embedded_pool: WorkerPool) -> CallCounts:
+    return CallCounts(embedded_pool.run)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("run", range(CI_RUNS))
 def test_no_byte_is_lost_in_a_sample_of_pairs(
-    matrix: Matrix, embedded_pool: WorkerPool, run: int, report: Report
+    matrix: Matrix, embedded_pool: WorkerPool, counts: CallCounts, run: int, report: Report
 ) -> None:
-    """In CI: the same 1,000 pairs in each run."""
-    sampler = PairSampler(run, list(SCENARIOS), ["file", "s3"])
-    cases = sampler.draw(CI_SIZE, embedded_pool.run)
+    """The same 1,000 pairs in each run."""
+    cases = PairSampler(run, list(SCENARIOS), counts, ["file", "s3"]).draw(CI_SIZE)
     assert_no_problems(matrix, "MiniStack, pairs", embedded_pool, cases, report)
 
 
@@ -105,7 +110,8 @@ def test_no_byte_is_lost_in_many_pairs(
     matrix: Matrix, embedded_pool_with_dynamodb: WorkerPool, report: Report
 ) -> None:
     pool = embedded_pool_with_dynamodb
-    cases = PairSampler(SEED, REST, ["file", "s3", "dynamodb"]).draw(SIZE, pool.run)
+    sampler = PairSampler(SEED, REST, CallCounts(pool.run), ["file", "s3", "dynamodb"])
+    cases = sampler.draw(SIZE)
     assert_no_problems(matrix, "MiniStack, pairs", pool, cases, report)
 
 
@@ -115,8 +121,8 @@ def test_no_byte_is_lost_in_pairs_over_http(
     matrix: Matrix, ministack_pool: WorkerPool, report: Report
 ) -> None:
     """With sockets between boto3 and the service."""
-    sampler = PairSampler(SEED, list(SCENARIOS), ["file"])
-    cases = sampler.draw(SIZE // SHARE_OVER_HTTP, ministack_pool.run)
+    sampler = PairSampler(SEED, list(SCENARIOS), CallCounts(ministack_pool.run), ["file"])
+    cases = sampler.draw(SIZE // SHARE_OVER_HTTP)
     assert_no_problems(matrix, "MiniStack over HTTP, pairs", ministack_pool, cases, report)
 
 
@@ -126,6 +132,6 @@ def test_no_byte_is_lost_in_pairs_on_a_disk(
     matrix: Matrix, seaweedfs_pool: WorkerPool, report: Report
 ) -> None:
     """With parts of 5 MiB, and a server that verifies what it receives."""
-    sampler = PairSampler(SEED, CORE, ["file", "s3"])
-    cases = sampler.draw(SIZE // SHARE_ON_A_DISK, seaweedfs_pool.run)
+    sampler = PairSampler(SEED, CORE, CallCounts(seaweedfs_pool.run), ["file", "s3"])
+    cases = sampler.draw(SIZE // SHARE_ON_A_DISK)
     assert_no_problems(matrix, "SeaweedFS, pairs", seaweedfs_pool, cases, report)

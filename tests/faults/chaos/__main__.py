@@ -246,8 +246,9 @@ class Turn:
 
     def _end(self, clients: Sequence[ChaosClient], actions: Actions) -> None:
         """Let the clients finish their files, without faults."""
-        for thread in [*clients, actions]:
-            thread.is_stopping.set()
+        actions.is_stopping.set()
+        for client in clients:
+            client.is_stopping.set()
         actions.join(JOIN_SECONDS)
         self._proxy.deliver_delayed_calls()
         if self._lock_proxy is not None:

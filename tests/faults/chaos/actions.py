@@ -85,7 +85,7 @@ class Actions(threading.Thread):
     def _sweep(self) -> None:
         """Run `tus-wsgi sweep`. It reports what it may not read with exit code 1."""
         environ = self._rng.choice(self._sweep_environs)
-        command = [Path(sys.executable).with_name("tus-wsgi"), "sweep"]
+        command = [str(Path(sys.executable).with_name("tus-wsgi")), "sweep"]
         try:
             ran = subprocess.run(
                 command,
