@@ -11,6 +11,7 @@ from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import GIB, MIB, Metadata, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.spool.spool import Spool
+from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.store import S3Store
 from tus_wsgi.stores.s3.upload import S3Upload
@@ -72,7 +73,9 @@ class ServiceSandbox:
     keys: Keys
     has_checksums: bool = True
 
-    def store(self, *, memory: int = 64 * MIB) -> S3Store:
+    def store(
+        self, *, memory: int = 64 * MIB, completion_timeout: float = COMPLETION_TIMEOUT
+    ) -> S3Store:
         """Create a store without caches, as in a new process."""
         return S3Store(
             self.client,
@@ -82,6 +85,7 @@ class ServiceSandbox:
             spool=Spool(memory),
             parallel_parts=4,
             has_checksums=self.has_checksums,
+            completion_timeout=completion_timeout,
         )
 
     def create(
@@ -96,9 +100,16 @@ class ServiceSandbox:
         info = UploadInfo(new_id(), length, metadata=metadata or Metadata())
         return self.store(memory=memory).create(info, record_now=record_now)
 
-    def reopen(self, upload: S3Upload, *, memory: int = 64 * MIB) -> S3Upload:
+    def reopen(
+        self,
+        upload: S3Upload,
+        *,
+        memory: int = 64 * MIB,
+        completion_timeout: float = COMPLETION_TIMEOUT,
+    ) -> S3Upload:
         """Load the upload as another process would."""
-        again = self.store(memory=memory).open(upload.info.id)
+        store = self.store(memory=memory, completion_timeout=completion_timeout)
+        again = store.open(upload.info.id)
         again.load_offset()
         return again
 

@@ -186,7 +186,7 @@ def test_parts_that_another_program_removed_are_gone(sandbox: ServiceSandbox) ->
         UploadId=sandbox.multipart_id(upload),
     )
     with pytest.raises(UploadGone):
-        sandbox.reopen(upload)
+        sandbox.reopen(upload, completion_timeout=0)
     late = sandbox.store().open(upload.info.id)
     with pytest.raises(UploadGone):
         append(late, some_bytes(PART))

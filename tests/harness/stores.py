@@ -16,6 +16,7 @@ from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import make_client
+from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
 from tus_wsgi.stores.s3.keys import Keys
 
 if TYPE_CHECKING:
@@ -143,7 +144,13 @@ class S3Sandbox:
         self.calls = recorded.calls
         self.admin = admin
 
-    def store(self, *, limits: PartLimits = LIMITS, spool: Spool | None = None) -> S3Store:
+    def store(
+        self,
+        *,
+        limits: PartLimits = LIMITS,
+        spool: Spool | None = None,
+        completion_timeout: float = COMPLETION_TIMEOUT,
+    ) -> S3Store:
         """Create a store without caches, like a store in a new process."""
         return S3Store(
             self.client,
@@ -152,6 +159,7 @@ class S3Sandbox:
             limits=limits,
             spool=spool,
             parallel_parts=4,
+            completion_timeout=completion_timeout,
         )
 
     def list_keys(self) -> list[str]:

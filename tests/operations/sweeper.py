@@ -19,6 +19,7 @@ from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
+from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
 from tus_wsgi.stores.s3.upload import S3Upload
 
 if TYPE_CHECKING:
@@ -98,10 +99,11 @@ class Sweeper:
         now: datetime | None = None,
         client: S3Client | None = None,
         page: int = 1000,
+        completion_timeout: float = COMPLETION_TIMEOUT,
     ) -> list[SweepResult]:
         sandbox = self.sandbox
         sweep = Sweep(
-            sandbox.store(),
+            sandbox.store(completion_timeout=completion_timeout),
             self.locker,
             StrictBucket(client or sandbox.client, sandbox.bucket),
             keys=sandbox.keys,

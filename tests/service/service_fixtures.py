@@ -87,7 +87,7 @@ class FailingUpload(MemoryUpload):
         super().__init__(store._uploads, store._uploads[id])
         self._store = store
 
-    def load_offset(self) -> None:
+    def load_offset(self, assert_held: AssertHeld | None = None) -> None:
         self._store.record(Call.LOAD_OFFSET)
 
     def declare_length(

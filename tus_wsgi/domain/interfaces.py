@@ -111,8 +111,12 @@ class Upload(Protocol):
     def storage(self) -> Mapping[str, str]:
         """The location of the object, see `FinishedUpload.storage`."""
 
-    def load_offset(self) -> None:
+    def load_offset(self, assert_held: AssertHeld | None = None) -> None:
         """Load the number of stored bytes into `info.offset`.
+
+        Args:
+            assert_held: see `AssertHeld`; None if the caller does not hold the lock. Then the store
+                changes nothing.
 
         Raises:
             UploadGone: another program removed the stored bytes.

@@ -42,12 +42,13 @@ from tus_wsgi.domain.errors import (
     UploadNotFound,
 )
 from tus_wsgi.domain.expiry import is_expired
-from tus_wsgi.domain.interfaces import Lock, Locker
+from tus_wsgi.domain.interfaces import AssertHeld, Lock, Locker
 from tus_wsgi.domain.model import ID_BITS, Final, UploadId, UploadInfo, parse_upload_id
 from tus_wsgi.operations.listing import ListedMultipart, Listing
 from tus_wsgi.operations.strict_bucket import IS_LISTED, StrictBucket, UnprovenAbsence
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.stores.s3.bucket import MAX_READ_SIZE
+from tus_wsgi.stores.s3.completion import CompletionPending
 from tus_wsgi.stores.s3.errors import NotFound, TooLarge
 from tus_wsgi.stores.s3.info import InfoObject, InvalidInfo
 from tus_wsgi.stores.s3.keys import Keys
@@ -85,7 +86,8 @@ class ActionKind(StrEnum):
     UNKNOWN = "unknown"
     """Nothing, because no record here shows which program created the multipart upload."""
     IN_USE = "in use"
-    """Nothing, because a request holds the lock. The next sweep tries again."""
+    """Nothing, because a request holds the lock, or because a completion may be in progress. The
+    next sweep tries again."""
     FAILED = "failed"
 
 
@@ -221,7 +223,7 @@ class Sweep:
             return act()
         except UploadNotFound:
             return None  # a client has just terminated it
-        except UploadLocked:
+        except (UploadLocked, CompletionPending):
             return SweepResult(ActionKind.IN_USE, name)
         except InvalidInfo as error:
             return SweepResult(ActionKind.FAILED, name, _describe(error))
@@ -261,13 +263,23 @@ class Sweep:
         """Return the action that is due, if any, after taking it. A dry run only returns it."""
         if self._policy.is_dry:
             return self._due_action(self._proof, self._proof.store.open(id))
-        kind = self._due_action(self._preview, self._preview.store.open(id))
-        if kind is not None:
+        if self._may_be_due(self._preview.store.open(id)):
             with self._locked(id) as lock:
                 upload = self._proof.store.open(id)
-                kind = self._due_action(self._proof, upload)
+                kind = self._due_action(self._proof, upload, lock.assert_held)
                 self._apply(kind, upload, lock)
-        return kind
+                return kind
+        return None
+
+    def _may_be_due(self, upload: S3Upload) -> bool:
+        """Return whether the upload has to be examined under its lock."""
+        try:
+            return self._due_action(self._preview, upload) is not None
+        except CompletionPending:
+            if not is_expired(upload.info, self._policy.now):
+                return False
+            self._check_gone(upload)
+            return True  # D-09: under the lock, the record gets the time of this observation
 
     def _id_of_info(self, key: str) -> str | None:
         """Return the id in the key; None if it is not the id of an upload."""
@@ -283,8 +295,14 @@ class Sweep:
         except UploadNotFound:
             return False
 
-    def _due_action(self, view: _View, upload: S3Upload) -> ActionKind | None:
-        """Return the action that is due. It is only certain if the caller holds the lock."""
+    def _due_action(
+        self, view: _View, upload: S3Upload, assert_held: AssertHeld | None = None
+    ) -> ActionKind | None:
+        """Return the action that is due. It is only certain if the caller holds the lock.
+
+        Raises:
+            CompletionPending: a completion may be in progress.
+        """
         if not upload.storage["Key"].startswith(self._keys.data_prefix):
             raise InvalidInfo("the record names a key outside the object prefix (D-12)")
         now = self._policy.now
@@ -292,7 +310,7 @@ class Sweep:
         # stays until it expires, so that its client gets the right error.
         try:
             with suppress(InvalidPartial):
-                upload.load_offset()
+                upload.load_offset(assert_held)
         except UploadGone:
             # A completion in progress may look the same for minutes.
             now -= timedelta(seconds=self._policy.min_age)

@@ -82,7 +82,7 @@ class Concatenator:
         except StoreUnavailable as error:
             log.warning("the store failed while a final upload was finished: %s", error.brief)
             upload = self._store.open(upload.info.id)
-            upload.load_offset()
+            upload.load_offset(lock.assert_held)
             self._finisher.finish_if_full(upload, lock)
         return upload
 

@@ -194,7 +194,7 @@ class UploadService:
         """Return the upload's offset. An upload that is full is finished first."""
         with self._locked(command.id, body=None) as (lock, _), missing_partials_are_final():
             upload = self._store.open(command.id)
-            self._load_offset(upload)
+            self._load_offset(upload, lock)
             self._finisher.finish_if_full(upload, lock)
             if isinstance(upload.info.concat, Final):
                 # No request writes to a final upload, so HEAD keeps it from expiring while its
@@ -254,7 +254,7 @@ class UploadService:
         """Store the body at the end of the upload, and finish the upload with its last byte."""
         verifiable = self._verifiable(command.verification, body)
         with verifiable as (content, verify), self._locked(command.id, content) as (lock, cached):
-            upload = self._load(command.id, cached)
+            upload = self._load(command.id, lock, cached)
             append = self._append_operation(command, content, lock, on_progress)
             try:
                 length = self._check_append(command, upload.info, content)
@@ -318,7 +318,7 @@ class UploadService:
                 lock.assert_held()
                 raise
 
-    def _load(self, id: UploadId, cached: Upload | None) -> Upload:
+    def _load(self, id: UploadId, lock: Lock, cached: Upload | None) -> Upload:
         """Return the upload that an append continues, from the cache or from the store."""
         if cached is not None:
             self._check_not_expired(cached)
@@ -326,13 +326,13 @@ class UploadService:
         upload = self._store.open(id)
         if isinstance(upload.info.concat, Final):
             raise UploadFinal
-        self._load_offset(upload)
+        self._load_offset(upload, lock)
         return upload
 
-    def _load_offset(self, upload: Upload) -> None:
+    def _load_offset(self, upload: Upload, lock: Lock | None) -> None:
         """Load the upload's offset, and check that the upload has not expired."""
         with missing_partials_are_final():
-            upload.load_offset()
+            upload.load_offset(None if lock is None else lock.assert_held)
         if isinstance(upload.info.concat, Final) and not upload.info.is_finished:
             check_fits(0, None, upload.info.length, self.max_size)
         self._check_not_expired(upload)
@@ -448,7 +448,7 @@ class UploadService:
             if end is not BodyEnd.MALFORMED:
                 self._finisher.finish_if_full(upload, lock, may_defer=True)
         except StoreUnavailable as error:
-            upload = self._reopen(info.id, error)
+            upload = self._reopen(info.id, lock, error)
             self._extend_expiry(upload, lock)
             # Finish now: a client that gets the full length as the offset sends no more requests.
             self._finisher.finish_if_full(upload, lock)
@@ -463,11 +463,11 @@ class UploadService:
         self._cache_for_next(upload, lock)
         return upload.info
 
-    def _reopen(self, id: UploadId, error: StoreUnavailable) -> Upload:
+    def _reopen(self, id: UploadId, lock: Lock, error: StoreUnavailable) -> Upload:
         log.warning("the store failed while an upload was created: %s", error.brief)
         try:
             upload = self._store.open(id)
-            upload.load_offset()
+            upload.load_offset(lock.assert_held)
         except TusError:
             raise error from error.__cause__
         return upload
@@ -477,7 +477,7 @@ class UploadService:
     def _downloadable(self, command: Download) -> Downloadable:
         upload = self._store.open(command.id)
         if not upload.info.is_finished:
-            self._load_offset(upload)
+            self._load_offset(upload, lock=None)
         # If there is a hook, the upload is not finished before the hook has returned.
         if self._finisher.has_hook and not upload.info.is_finished:
             raise UploadIncomplete

@@ -90,7 +90,7 @@ class MemoryUpload:
         """The type of the store."""
         return {"Type": "memory"}
 
-    def load_offset(self) -> None:
+    def load_offset(self, assert_held: AssertHeld | None = None) -> None:
         """Do nothing: the offset is always known."""
 
     def declare_length(
@@ -170,12 +170,13 @@ class MemoryFinalUpload(MemoryUpload):
             return replace(self._stored.info, offset=self._finished_size)
         return super().info
 
-    def load_offset(self) -> None:
+    def load_offset(self, assert_held: AssertHeld | None = None) -> None:
         """Add up the lengths of the partial uploads.
 
         Raises:
             InvalidPartial: a partial upload does not exist, or is not a partial upload.
         """
+        del assert_held  # it changes nothing
         if self._stored.info.state is State.RECEIVING:
             infos = [partial.info for partial in self._partials()]
             lengths = [info.length for info in infos if info.length is not None]

@@ -300,20 +300,22 @@ def test_an_object_of_another_size_is_not_the_upload(sandbox: S3Sandbox) -> None
     )
     sandbox.put(sandbox.keys.data(ID), b"something else")
     with pytest.raises(UploadGone):
-        reopen(sandbox)
+        reopen(sandbox, sandbox.store(completion_timeout=0))
 
 
 @pytest.mark.parametrize("received", [5, PART + 5, len(LARGE)])
 def test_an_upload_whose_parts_were_deleted_is_gone(sandbox: S3Sandbox, received: int) -> None:
     """D-05, D-07: NoSuchUpload does not mean that the upload is complete."""
-    upload = create(sandbox, len(LARGE), LARGE[:received])
+    store = sandbox.store(completion_timeout=0)
+    create(sandbox, len(LARGE), LARGE[:received])
+    upload = reopen(sandbox, store)
     sandbox.admin.abort_multipart_upload(
         Bucket=sandbox.bucket,
         Key=sandbox.keys.data(ID),
         UploadId=sandbox.list_multiparts()[0],
     )
     with pytest.raises(UploadGone):
-        reopen(sandbox)
+        reopen(sandbox, store)
     with pytest.raises(UploadGone):
         complete(upload, LARGE)
     sandbox.store().open(ID).terminate(held)

@@ -22,8 +22,9 @@ from tus_wsgi.domain.model import UploadId
 from tus_wsgi.domain.parts import Part, PartPlan
 from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.stores.s3.bucket import CopyRange
+from tus_wsgi.stores.s3.completion import PARTS_GONE
 from tus_wsgi.stores.s3.content import CHUNK_SIZE
-from tus_wsgi.stores.s3.context import PARTS_GONE, StoreContext
+from tus_wsgi.stores.s3.context import StoreContext
 from tus_wsgi.stores.s3.errors import CopyRefused, NotFound, SourceGone
 from tus_wsgi.stores.s3.multipart import upload_part, with_listed_checksums
 from tus_wsgi.stores.s3.record import UploadRecord

@@ -11,6 +11,7 @@ from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.domain.plan import NO_PLAN, ObjectOptions
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.completion import CompletionWait
 from tus_wsgi.stores.s3.copy_support import CopySupport
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject
@@ -18,9 +19,6 @@ from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.options import NO_OPTIONS
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailCache
-
-PARTS_GONE = "the parts of this upload were removed from the store"
-"""The reason of `UploadGone` if the multipart upload does not exist."""
 
 MAX_CACHED_PARTS = 250
 """Maximum parts of an upload that is cached between requests; 250 take about 60 KB."""
@@ -50,6 +48,7 @@ class StoreContext:
         tails: caches tails that this process wrote.
         object_options: the options of data objects whose plan does not say otherwise.
         copies: whether the service copies parts.
+        completion_wait: how long a completion of unknown outcome is waited for.
     """
 
     bucket: Bucket
@@ -59,6 +58,7 @@ class StoreContext:
     part_executor: Executor
     call_executor: Executor
     tails: TailCache
+    completion_wait: CompletionWait
     object_options: ObjectOptions = NO_OPTIONS
     copies: CopySupport = field(default_factory=CopySupport)
 

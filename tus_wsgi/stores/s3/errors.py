@@ -63,6 +63,15 @@ _COPY_REFUSALS = frozenset(
 )
 
 
+def is_refusal(failure: StoreUnavailable) -> bool:
+    """Return whether S3 refused the only attempt of the call.
+
+    D-09: after a 5xx, or after an attempt without a response, S3 may still carry out the call.
+    """
+    cause = failure.__cause__
+    return isinstance(cause, ClientError) and classify_error(cause).is_refusal
+
+
 def translate_error(operation: str, error: ClientError, key: str) -> Exception:
     """Return the store's exception for an error response to `operation` on the object `key`."""
     response = classify_error(error)

@@ -41,17 +41,17 @@ class S3FinalUpload(S3Upload):
         if record_now:
             self._info_object.write(self._record, no_lock_needed)
 
-    def load_offset(self) -> None:
+    def load_offset(self, assert_held: AssertHeld | None = None) -> None:
         """Add up the lengths of the finished partial uploads. One concurrent S3 call for each.
 
         Raises:
             InvalidPartial: a partial upload does not exist, or is not a partial upload.
             UploadGone: another program deleted the parts of the object.
-            StoreUnavailable: S3 did not answer.
+            StoreUnavailable: S3 did not answer, or a completion may be in progress.
         """
         if self._is_assembled:
             return
-        if self._load_parts():
+        if self._load_parts(assert_held):
             self._mark_assembled()
             return
         self._partials = self._load_partials()

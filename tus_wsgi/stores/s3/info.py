@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError
-
-from tus_wsgi.domain.aws_errors import classify_error
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
-from tus_wsgi.stores.s3.errors import NotFound, TooLarge
+from tus_wsgi.stores.s3.errors import NotFound, TooLarge, is_refusal
 from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 
 
@@ -106,7 +103,7 @@ class InfoObject:
         If S3 carries out the first write late, the condition of that write then fails. Without the
         second write, a record could appear late and name a multipart upload that was aborted.
         """
-        if _is_refusal(failure):
+        if is_refusal(failure):
             raise NotWritten("PutObject") from failure
         try:
             assert_held()
@@ -120,12 +117,3 @@ class InfoObject:
             if etag is None:
                 raise second from failure
             return etag
-
-
-def _is_refusal(failure: StoreUnavailable) -> bool:
-    """Return whether S3 refused the only attempt of the call.
-
-    D-09: after a 5xx, or after an attempt without a response, S3 may still carry out the call.
-    """
-    cause = failure.__cause__
-    return isinstance(cause, ClientError) and classify_error(cause).is_refusal

@@ -12,7 +12,7 @@ from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket
-from tus_wsgi.stores.s3.context import PARTS_GONE
+from tus_wsgi.stores.s3.completion import PARTS_GONE
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.headers import ObjectHeaders
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten

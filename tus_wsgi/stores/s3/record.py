@@ -19,6 +19,7 @@ It is tusd's JSON with new fields:
 | IsOpen             | new  | whether the client ends the upload explicitly (IETF protocol)      |
 | Owner              | new  | the identity that created the upload; missing if there was none    |
 | Plan               | new  | decisions of the application, see `tus_wsgi.stores.s3.plan_json`   |
+| CompletingSince    | new  | since when a completion may be in progress (D-09); ISO 8601, UTC   |
 
 Decoding ignores unknown fields and has defaults for missing ones, so it also reads tusd's objects.
 """
@@ -53,6 +54,8 @@ class UploadRecord:
         key: the key of the data object.
         multipart: the UploadId of the multipart upload; None if there is none.
         plan: the size of each part (D-01); None for tusd's uploads, whose parts have any size.
+        completing_since: since when the data object is awaited, because a CompleteMultipartUpload
+            may be in progress (D-09); None if there was no doubt.
     """
 
     info: UploadInfo
@@ -60,6 +63,7 @@ class UploadRecord:
     key: str
     multipart: str | None
     plan: PartPlan | None
+    completing_since: datetime | None = None
 
     @property
     def is_one_part(self) -> bool:
@@ -80,9 +84,11 @@ class UploadRecord:
 
     def with_state(self, state: State) -> UploadRecord:
         """Return the record in this state. The offset of a finished upload becomes its length."""
-        info = self.info
-        offset = info.length if state is State.FINISHED and info.length is not None else info.offset
-        return replace(self, info=replace(info, state=state, offset=offset))
+        record = replace(self, info=replace(self.info, state=state))
+        if state is not State.FINISHED:
+            return record
+        offset = self.info.offset if self.info.length is None else self.info.length
+        return replace(record, info=replace(record.info, offset=offset), completing_since=None)
 
     @property
     def storage(self) -> dict[str, str]:
@@ -120,6 +126,8 @@ def encode(record: UploadRecord) -> bytes:
         fields["Owner"] = info.owner
     if info.plan is not NO_PLAN:
         fields |= encode_plan(info.plan)
+    if record.completing_since is not None:
+        fields["CompletingSince"] = record.completing_since.isoformat()
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -158,6 +166,7 @@ def decode(content: bytes) -> UploadRecord:
         # In tusd's ids, the UploadId follows the last "+".
         multipart=_text(storage, "MultipartUpload") or _multipart_of_tusd(fields["ID"]),
         plan=_plan(fields.get("PartPlan")),
+        completing_since=_instant(fields, "CompletingSince"),
     )
 
 

@@ -15,6 +15,7 @@ from tus_wsgi.domain.parts import PartLimits, plan_for
 from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT, CompletionWait
 from tus_wsgi.stores.s3.context import StoreContext, no_lock_needed
 from tus_wsgi.stores.s3.copy_support import CopySupport
 from tus_wsgi.stores.s3.errors import NotFound
@@ -53,6 +54,7 @@ class S3Store:
         object_options: the options of data objects whose plan does not say otherwise. The
             encryption applies to all other objects too.
         copies: whether the service copies parts.
+        completion_timeout: seconds to wait for the object of a completion of unknown outcome.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class S3Store:
         tail_budget: int = DEFAULT_BUDGET // 4,
         object_options: ObjectOptions = NO_OPTIONS,
         copies: CopySupport | None = None,
+        completion_timeout: float = COMPLETION_TIMEOUT,
     ) -> None:
         self._keys = keys or Keys()
         self._limits = limits or PartLimits()
@@ -86,6 +89,7 @@ class S3Store:
             tails=TailCache(tail_budget),
             object_options=object_options,
             copies=copies or CopySupport(),
+            completion_wait=CompletionWait(completion_timeout),
         )
 
     @property

@@ -23,23 +23,24 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import NoReturn
 
-from tus_wsgi.domain.errors import UploadGone, UploadIncomplete
+from tus_wsgi.domain.errors import StoreUnavailable, Unavailable, UploadGone, UploadIncomplete
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import State, UploadInfo
 from tus_wsgi.domain.parts import Part, PartPlan, contiguous, plan_after
 from tus_wsgi.spool.part import SpooledPart, read_end
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import ObjectFacts
+from tus_wsgi.stores.s3.completion import CompletionPending
 from tus_wsgi.stores.s3.content import S3Content
 from tus_wsgi.stores.s3.context import (
     MAX_CACHED_PARTS,
-    PARTS_GONE,
     OnStored,
     StoreContext,
     no_lock_needed,
 )
-from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.errors import NotFound, is_refusal
 from tus_wsgi.stores.s3.headers import object_headers
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.multipart import (
@@ -140,11 +141,13 @@ class S3Upload:
 
     # -- the offset ------------------------------------------------------------------------------
 
-    def load_offset(self) -> None:
+    def load_offset(self, assert_held: AssertHeld | None = None) -> None:
         """Find how many bytes are stored. Two S3 calls, plus one for each 1,000 parts.
 
         Raises:
             UploadGone: neither the multipart upload nor an object of the right size exists.
+            CompletionPending: the same, but a completion may be in progress. With the lock, the
+                record says so afterwards.
             StoreUnavailable: S3 did not answer.
         """
         if self._is_assembled:
@@ -152,7 +155,7 @@ class S3Upload:
         # The two calls do not depend on each other, so they run concurrently.
         load_tail = self._context.call_executor.submit(self._tail.load)
         try:
-            is_complete = self._load_parts()
+            is_complete = self._load_parts(assert_held)
         finally:
             wait([load_tail])
         load_tail.result()
@@ -173,7 +176,7 @@ class S3Upload:
         default_start = self._parts_end if plan is None else plan.bytes_before
         return self._tail.size_at(self._parts_end, default_start=default_start)
 
-    def _load_parts(self) -> bool:
+    def _load_parts(self, assert_held: AssertHeld | None = None) -> bool:
         """Load the parts that count (D-02); return True if the data object is already complete."""
         record = self._record
         if record.multipart is None:
@@ -183,7 +186,7 @@ class S3Upload:
             listed = self._context.bucket.list_parts(record.key, record.multipart)
         except NotFound:
             if not self._verify_object():
-                raise UploadGone(PARTS_GONE) from None
+                self._await_object(assert_held)
             if record.plan is None:
                 # tusd completed the upload and called its own hooks, but does not record that.
                 self._record = record.with_state(State.FINISHED)
@@ -196,6 +199,17 @@ class S3Upload:
         """Return whether the data object exists and has the upload's length (D-05)."""
         facts = self._object_facts = self._context.bucket.find(self._record.key)
         return facts is not None and facts.size == self._record.info.length
+
+    def _await_object(self, assert_held: AssertHeld | None) -> NoReturn:
+        """Raise the error for an upload whose parts and object are both missing.
+
+        D-09: a completion may be in progress. With the lock, record since when the object is
+        awaited.
+        """
+        record = self._context.completion_wait.begin_if_missing(self._record)
+        if assert_held is not None and record != self._record:
+            self._write_record(record, assert_held)
+        raise CompletionPending
 
     def _mark_assembled(self) -> None:
         self._is_assembled = True
@@ -346,8 +360,6 @@ class S3Upload:
 
     def _complete(self, tail: SpooledPart | None, assert_held: AssertHeld) -> None:
         """Upload the tail as the last part, delete it, and complete the multipart upload."""
-        bucket, key, multipart = self._context.bucket, self._record.key, self._record.multipart
-        assert multipart is not None
         if tail is not None and tail.size:
             assert_held()
             self._parts.append(self._upload_part(len(self._parts) + 1, tail.payload()))
@@ -356,14 +368,32 @@ class S3Upload:
             self._tail.delete()
         if self._parts_end != self._record.info.length:
             raise AssertionError("the parts are incomplete")  # not `assert`, which -O removes
-        assert_held()
-        # D-05: NotFound may mean that an earlier completion succeeded and its response was lost.
-        with suppress(NotFound):
-            bucket.complete(key, multipart, self._parts)
-            self._assembled_here = True
+        self._complete_multipart(assert_held)
         if not self._verify_object():
-            raise UploadGone(PARTS_GONE)
+            self._await_object(assert_held)
         self._mark_assembled()
+
+    def _complete_multipart(self, assert_held: AssertHeld) -> None:
+        """Complete the multipart upload. If the outcome is unknown, record that (D-09).
+
+        If a completion of unknown outcome has failed, so that the parts are still there, the wait
+        for the object begins again.
+        """
+        record, wait = self._record, self._context.completion_wait
+        assert record.multipart is not None
+        if record.completing_since is not None:
+            self._write_record(wait.begin(record), assert_held)
+        assert_held()
+        try:
+            self._context.bucket.complete(record.key, record.multipart, self._parts)
+        except NotFound:
+            return  # D-05: an earlier completion may have succeeded, and its response was lost
+        except StoreUnavailable as failure:
+            if not is_refusal(failure):
+                with suppress(Unavailable):  # the next request finds out that the parts are gone
+                    self._write_record(wait.begin(record), assert_held)
+            raise
+        self._assembled_here = True
 
     def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
         """Record that the upload is finished (D-06), and delete the tail.
@@ -413,7 +443,7 @@ class S3Upload:
         record = self._record
         if record.info.is_finished or self._context.keys.is_own(record.key, record.info.id):
             return True
-        with suppress(UploadGone):
+        with suppress(UploadGone, CompletionPending):
             return self._is_assembled or self._load_parts()
         return False
 
