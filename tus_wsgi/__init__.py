@@ -8,8 +8,10 @@ serves uploads below `TUS_BASE_PATH` and passes all other requests on to the app
 """
 
 from tus_wsgi.app import TusMiddleware, create_app
+from tus_wsgi.domain.creation import NewUpload, UploadPlan
 from tus_wsgi.domain.errors import Denied
 from tus_wsgi.domain.hooks import Access, Action, FinishedUpload, Request, UploadFacts
+from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.wsgi.connection import close_after_response
 from tus_wsgi.wsgi.draining import start_drain_watcher
@@ -22,11 +24,14 @@ __all__ = [
     "Action",
     "Denied",
     "FinishedUpload",
+    "NewUpload",
+    "ObjectOptions",
     "Request",
     "Settings",
     "SettingsError",
     "TusMiddleware",
     "UploadFacts",
+    "UploadPlan",
     "__version__",
     "close_after_response",
     "create_app",

@@ -14,13 +14,15 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, assert_never
+from typing import TYPE_CHECKING, Self, TypedDict, assert_never
 
 from tus_wsgi.domain.commands import Content, UrlPresigner
+from tus_wsgi.domain.creation import OnCreate
 from tus_wsgi.domain.dispatch import EventDispatcher
+from tus_wsgi.domain.hook_set import Hooks
 from tus_wsgi.domain.hooks import Authorize, OnFinish
-from tus_wsgi.domain.interfaces import Locker, Observer, Store
-from tus_wsgi.domain.model import Extension, UploadInfo, new_upload_id
+from tus_wsgi.domain.interfaces import BodyBuffer, Locker, Observer, Store
+from tus_wsgi.domain.model import Extension, UploadId, UploadInfo, new_upload_id
 from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
@@ -71,6 +73,8 @@ class TusMiddleware(UploadMiddleware):
             clients in.
         owner_only: whether clients with another identity than the upload's owner get a 404. If not,
             `authorize` decides alone.
+        on_create: called before anything of a new upload is stored. It returns the application's
+            decisions about the upload, and raises `Denied` to refuse it.
         on_finish: called when the object of an upload is complete, before the client gets the
             response, at least once for each id. If it raises, the upload stays unfinished, and
             the next request for the upload calls it again.
@@ -90,6 +94,7 @@ class TusMiddleware(UploadMiddleware):
         settings: Settings,
         authorize: Authorize | None = None,
         owner_only: bool = True,
+        on_create: OnCreate | None = None,
         on_finish: OnFinish | None = None,
         observers: Iterable[Observer] = (),
         store: Store | None = None,
@@ -100,17 +105,14 @@ class TusMiddleware(UploadMiddleware):
         service = UploadService(
             store or make_store(settings, spool),
             locker or make_locker(settings, all_observers),
-            new_id=lambda: new_upload_id(secrets.token_urlsafe),
-            max_size=settings.max_size,
-            lifetime=settings.expires,
-            extensions=_extensions(settings),
-            body_buffer=functools.partial(SpooledBody, spool),
-            delete_partials=settings.delete_partials,
-            presign_url=_url_presigner(settings.download_redirect),
-            authorize=authorize,
-            owner_only=owner_only,
-            on_finish=on_finish,
+            hooks=Hooks(
+                authorize=authorize,
+                owner_only=owner_only,
+                on_create=on_create,
+                on_finish=on_finish,
+            ),
             observers=all_observers,
+            **_service_options(settings, spool),
         )
         super().__init__(
             app,
@@ -142,6 +144,7 @@ class TusMiddleware(UploadMiddleware):
         environ: Mapping[str, str] | None = None,
         authorize: Authorize | None = None,
         owner_only: bool = True,
+        on_create: OnCreate | None = None,
         on_finish: OnFinish | None = None,
         observers: Iterable[Observer] = (),
     ) -> Self:
@@ -152,6 +155,7 @@ class TusMiddleware(UploadMiddleware):
             environ: replaces `os.environ`.
             authorize: see the class.
             owner_only: see the class.
+            on_create: see the class.
             on_finish: see the class.
             observers: see the class.
 
@@ -164,6 +168,7 @@ class TusMiddleware(UploadMiddleware):
             settings=settings,
             authorize=authorize,
             owner_only=owner_only,
+            on_create=on_create,
             on_finish=on_finish,
             observers=observers,
         )
@@ -284,6 +289,30 @@ def _lease_records_in_s3(settings: Settings) -> Callable[[], S3Records]:
 def default_lock_dir() -> Path:
     """Return the default lock directory: one for each user, the same for all workers of a host."""
     return Path(tempfile.gettempdir()) / f"tus-wsgi-{os.getuid()}"
+
+
+class _ServiceOptions(TypedDict):
+    """The arguments of `UploadService` that follow from the settings."""
+
+    new_id: Callable[[], UploadId]
+    max_size: int
+    lifetime: float
+    extensions: list[Extension]
+    body_buffer: BodyBuffer
+    delete_partials: bool
+    presign_url: UrlPresigner
+
+
+def _service_options(settings: Settings, spool: Spool) -> _ServiceOptions:
+    return {
+        "new_id": lambda: new_upload_id(secrets.token_urlsafe),
+        "max_size": settings.max_size,
+        "lifetime": settings.expires,
+        "extensions": _extensions(settings),
+        "body_buffer": functools.partial(SpooledBody, spool),
+        "delete_partials": settings.delete_partials,
+        "presign_url": _url_presigner(settings.download_redirect),
+    }
 
 
 def _extensions(settings: Settings) -> list[Extension]:

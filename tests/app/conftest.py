@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.app.hooked_app import PROTOCOLS, HookedApp, Protocol
-from tests.harness.stores import admin, recorded, sandbox
+from tests.harness.stores import S3Sandbox, admin, recorded, sandbox
 from tus_wsgi.domain.interfaces import Store
 from tus_wsgi.stores.memory import MemoryStore
 
@@ -44,6 +44,12 @@ def hooked_app(protocol: Protocol) -> NewHookedApp:
 def hooked_app_on_any_store(protocol: Protocol, store: Store) -> NewHookedApp:
     """The same, with each store in turn."""
     return _new_hooked_app(protocol, store)
+
+
+@pytest.fixture
+def hooked_app_on_s3(protocol: Protocol, sandbox: S3Sandbox) -> NewHookedApp:
+    """The same, on S3."""
+    return _new_hooked_app(protocol, sandbox.store())
 
 
 def _new_hooked_app(protocol: Protocol, store: Store) -> NewHookedApp:

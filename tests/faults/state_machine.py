@@ -26,6 +26,7 @@ from tus_wsgi.domain.errors import (
     UploadGone,
     UploadNotFound,
 )
+from tus_wsgi.domain.hook_set import Hooks
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import BodyEnd, Locker, Upload
 from tus_wsgi.domain.model import Metadata, UploadId
@@ -174,7 +175,7 @@ class UploadMachine(RuleBasedStateMachine):
             self.new_store(),
             self.new_locker(),
             new_id=lambda: UploadId(secrets.token_hex(8)),
-            on_finish=self.on_finish,
+            hooks=Hooks(on_finish=self.on_finish),
         )
 
     def new_store(self) -> S3Store:

@@ -16,7 +16,7 @@ The unions `Command` and `Outcome` are closed: end a `match` on them with `asser
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -202,10 +202,17 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The new upload. For `has_data`, see `Create.has_data`."""
+    """The new upload.
+
+    Attributes:
+        info: the upload.
+        has_data: see `Create.has_data`.
+        fields: fields of the response that the application has chosen.
+    """
 
     info: UploadInfo
     has_data: bool
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

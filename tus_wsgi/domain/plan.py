@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from tus_wsgi.domain.response_fields import checked_fields
+
 MAX_PRIVATE_SIZE = 16 * 1024
 """Bytes of all private keys and values of a plan together. They are in the upload's record."""
 
@@ -107,6 +109,22 @@ class Plan:
 
 NO_PLAN = Plan()
 """The plan of an upload about which the application decided nothing."""
+
+
+_PROTOCOL_FIELDS = frozenset(("location", "content-type", "cache-control"))
+_PROTOCOL_PREFIXES = ("upload-", "tus-")
+
+
+def checked_added_fields(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """Return fields that an application adds to a successful response.
+
+    Raises:
+        ValueError: a field cannot be sent, or the server sets it itself.
+    """
+    for name in fields:
+        if name.lower() in _PROTOCOL_FIELDS or name.lower().startswith(_PROTOCOL_PREFIXES):
+            raise ValueError(f"the field {name} is set by the server")
+    return checked_fields(fields)
 
 
 def find_mistakes(plan: Plan) -> Iterator[str]:

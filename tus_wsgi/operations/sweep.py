@@ -319,7 +319,9 @@ class Sweep:
         if is_expired(info, now):
             self._check_no_object(view, upload)
             return ActionKind.EXPIRED
-        if isinstance(info.concat, Final) and (info.length or 0) > self._policy.max_size:
+        if isinstance(info.concat, Final) and (info.length or 0) > info.plan.cap(
+            self._policy.max_size
+        ):
             return None  # its partial uploads have grown since its creation; requests get an error
         if not info.is_full or info.is_finished:
             return None

@@ -9,7 +9,7 @@ at the offset that HEAD returns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -49,8 +49,9 @@ from tus_wsgi.domain.errors import (
     UploadTooLarge,
 )
 from tus_wsgi.domain.events import UploadCreated, UploadTerminated
-from tus_wsgi.domain.expiry import expiry, extended_expiry, is_expired
-from tus_wsgi.domain.hooks import Authorize, OnFinish, Request
+from tus_wsgi.domain.expiry import is_expired
+from tus_wsgi.domain.hook_set import NO_HOOKS, Hooks
+from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.interfaces import (
     Body,
     BodyBuffer,
@@ -61,7 +62,7 @@ from tus_wsgi.domain.interfaces import (
     Store,
     Upload,
 )
-from tus_wsgi.domain.model import Extension, Final, Metadata, Partial, UploadId, UploadInfo
+from tus_wsgi.domain.model import Extension, Final, Partial, UploadId, UploadInfo
 from tus_wsgi.domain.rules import check_declared, check_fits
 from tus_wsgi.service.append import (
     AppendOperation,
@@ -73,6 +74,7 @@ from tus_wsgi.service.authorize import Authorizer, Caller
 from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.service.concatenate import Concatenator, missing_partials_are_final
 from tus_wsgi.service.finish import Finisher
+from tus_wsgi.service.planning import Planner
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +98,7 @@ class UploadService:
         delete_partials: whether partial uploads are removed after they were concatenated.
         presign_url: returns the presigned URL of a download, or None to send the file from this
             server.
-        authorize: the application's hook, see `tus_wsgi.domain.hooks`; None lets all clients in.
-        owner_only: whether an upload with an owner is hidden from other identities.
-        on_finish: the application's hook, see `tus_wsgi.domain.hooks`.
+        hooks: the hooks of the application.
         observers: receive events.
         now: returns the current time, in UTC.
     """
@@ -115,9 +115,7 @@ class UploadService:
         body_buffer: BodyBuffer | None = None,
         delete_partials: bool = False,
         presign_url: UrlPresigner = lambda _info, _content: None,
-        authorize: Authorize | None = None,
-        owner_only: bool = True,
-        on_finish: OnFinish | None = None,
+        hooks: Hooks = NO_HOOKS,
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -126,13 +124,13 @@ class UploadService:
         self._cache = UploadCache()
         self._new_id = new_id
         self.max_size = min(max_size or store.max_size, store.max_size)
-        self._lifetime = lifetime
+        self._planner = Planner(hooks.on_create, lifetime)
         self.extensions = tuple(extensions)
         self._body_buffer = body_buffer
         self._presign_url = presign_url
         self._events = EventDispatcher(observers)
         discard = store.discard if delete_partials else None
-        self._finisher = Finisher(on_finish, self._events, discard=discard)
+        self._finisher = Finisher(hooks.on_finish, self._events, discard=discard)
         self._concatenator = Concatenator(
             store,
             self._finisher,
@@ -140,14 +138,13 @@ class UploadService:
             max_size=self.max_size,
         )
         self._now = now
-        self._authorizer = (
-            None if authorize is None else Authorizer(authorize, store, owner_only=owner_only)
-        )
+        authorize, owner_only = hooks.authorize, hooks.owner_only
+        self._authorizer = authorize and Authorizer(authorize, store, owner_only=owner_only)
 
     @property
     def needs_request(self) -> bool:
         """Whether a hook of the application needs the request of a command."""
-        return self._authorizer is not None
+        return self._authorizer is not None or self._planner.has_hook
 
     def execute(  # noqa: PLR0911 - one return for each command
         self,
@@ -213,14 +210,12 @@ class UploadService:
         """Create an upload, and store its first bytes if they are in the request."""
         content_length = body.content_length if command.has_data else 0
         check_fits(0, content_length, command.length, self.max_size)
-        info = replace(
-            self._new_info(command.metadata, caller),
-            length=command.length,
-            is_open=command.is_open,
-            concat=Partial() if command.is_partial else None,
-        )
+        concat = Partial() if command.is_partial else None
+        info = UploadInfo(self._new_id(), command.length, is_open=command.is_open, concat=concat)
+        info, fields = self._plan(info, command, caller)
+        check_fits(0, content_length, command.length, self._max_size_of(info))
         with self._verifiable(command.verification, body) as (content, verify):
-            verify(0, self._max_length(command.length))
+            verify(0, self._max_length(info, command.length))
             if command.has_data or command.length == 0:
                 with (
                     self._locked(info.id, content) as (lock, _),
@@ -234,11 +229,12 @@ class UploadService:
                     self._cache.put(self._locker.last_holder(info.id), upload)
                 self._events.dispatch(UploadCreated(info.id, info.length))
         self._remember(info)
-        return Created(info, command.has_data)
+        return Created(info, command.has_data, fields)
 
     def concatenate(self, command: Concatenate, caller: Caller = Caller()) -> Created:  # noqa: B008
         """Create a final upload, and make its object if all its partial uploads are finished."""
-        info = replace(self._new_info(command.metadata, caller), concat=command.final)
+        info = UploadInfo(self._new_id(), None, concat=command.final)
+        info, fields = self._plan(info, command, caller)
         with (
             self._locked(info.id, body=None) as (lock, _),
             self._events.created_if_hook_fails(info.id),
@@ -246,7 +242,7 @@ class UploadService:
             info = self._concatenator.create_final(info, lock)
         self._events.dispatch(UploadCreated(info.id, info.length))
         self._remember(info)
-        return Created(info, has_data=False)
+        return Created(info, has_data=False, fields=fields)
 
     def append(
         self, command: Append, body: Body, on_progress: OnProgress | None = None
@@ -258,7 +254,7 @@ class UploadService:
             append = self._append_operation(command, content, lock, on_progress)
             try:
                 length = self._check_append(command, upload.info, content)
-                verify(upload.info.offset, self._max_length(length))
+                verify(upload.info.offset, self._max_length(upload.info, length))
                 end = self._store_and_finish(upload, append)
             except (UploadTooLarge, LengthMismatch) as error:
                 self._terminate_if_too_long(upload, append, error)
@@ -334,7 +330,7 @@ class UploadService:
         with missing_partials_are_final():
             upload.load_offset(None if lock is None else lock.assert_held)
         if isinstance(upload.info.concat, Final) and not upload.info.is_finished:
-            check_fits(0, None, upload.info.length, self.max_size)
+            check_fits(0, None, upload.info.length, self._max_size_of(upload.info))
         self._check_not_expired(upload)
 
     def _check_not_expired(self, upload: Upload) -> None:
@@ -347,7 +343,7 @@ class UploadService:
             self._cache.put(lock.holder, upload)
 
     def _extend_expiry(self, upload: Upload, lock: Lock) -> None:
-        expires = extended_expiry(upload.info, self._now(), self._lifetime)
+        expires = self._planner.extended_expiry(upload.info, self._now())
         if expires is not None:
             upload.extend_expiry(expires, lock.assert_held)
 
@@ -363,9 +359,13 @@ class UploadService:
         with self._body_buffer(body) as buffered:
             yield buffered, partial(verify_buffered_body, buffered, verification)
 
-    def _max_length(self, length: int | None) -> int:
-        """Return the maximum size of an upload of this length."""
-        return self.max_size if length is None else length
+    def _max_size_of(self, info: UploadInfo) -> int:
+        """Return the size that the server and the application accept for this upload."""
+        return info.plan.cap(self.max_size)
+
+    def _max_length(self, info: UploadInfo, length: int | None) -> int:
+        """Return the maximum size of an upload of this length, which may be unknown."""
+        return self._max_size_of(info) if length is None else length
 
     # -- appending -------------------------------------------------------------------------------
 
@@ -388,11 +388,11 @@ class UploadService:
             raise OffsetMismatch(info.offset, command.offset)
         length = info.length
         if command.length is not None:
-            check_declared(command.length, info, self.max_size)
+            check_declared(command.length, info, self._max_size_of(info))
             length = command.length
         if info.is_full and body.content_length:
             raise UploadComplete(info.offset, info.offset + body.content_length)
-        check_fits(info.offset, body.content_length, length, self.max_size)
+        check_fits(info.offset, body.content_length, length, self._max_size_of(info))
         return length
 
     def _store_and_finish(self, upload: Upload, append: AppendOperation) -> BodyEnd:
@@ -418,17 +418,13 @@ class UploadService:
 
     # -- creating --------------------------------------------------------------------------------
 
-    def _new_info(self, metadata: Metadata, caller: Caller) -> UploadInfo:
-        """Return the info of an upload that begins now, of unknown length."""
+    def _plan(
+        self, info: UploadInfo, command: Create | Concatenate, caller: Caller
+    ) -> tuple[UploadInfo, Mapping[str, str]]:
+        """Return the new upload with all its facts, and fields that the application adds."""
         now = self._now()
-        return UploadInfo(
-            self._new_id(),
-            None,
-            metadata=metadata,
-            created=now,
-            expires=expiry(now, self._lifetime),
-            owner=caller.identity,
-        )
+        info = replace(info, metadata=command.metadata, created=now, owner=caller.identity)
+        return self._planner.plan(info, now, caller.request)
 
     def _create_with_data(self, info: UploadInfo, append: AppendOperation) -> UploadInfo:
         """Create an upload whose first bytes (possibly zero) arrive with the request.

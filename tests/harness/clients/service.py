@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import secrets
 import threading
@@ -23,6 +24,7 @@ from tus_wsgi.domain.commands import (
     Terminate,
 )
 from tus_wsgi.domain.events import Event
+from tus_wsgi.domain.hook_set import Hooks
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Body, Observer, Store
 from tus_wsgi.domain.model import Final, Metadata, UploadId, UploadInfo
@@ -40,7 +42,7 @@ class ServiceClient:
         store: where the uploads are.
         has_hook: whether the app has an `on_finish` hook.
         observers: called with every event before it is added to `events`.
-        options: `lock_timeout`, and more arguments for the service.
+        options: `lock_timeout`, other hooks, and more arguments for the service.
 
     Attributes:
         clock: the current time.
@@ -64,11 +66,13 @@ class ServiceClient:
         self.events: list[Event] = []
         prefix = secrets.token_hex(8)
         ids = (UploadId(f"{prefix}-{number}") for number in itertools.count())
+        names = [option.name for option in dataclasses.fields(Hooks)]
+        given = {name: options.pop(name) for name in names if name in options}
         self.service = UploadService(
             store,
             MemoryLocker(timeout=options.pop("lock_timeout", 0.2)),
             new_id=lambda: next(ids),
-            on_finish=self._on_finish if has_hook else None,
+            hooks=Hooks(on_finish=self._on_finish if has_hook else None, **given),
             observers=[*observers, self.events.append],
             now=lambda: self.clock,
             **options,

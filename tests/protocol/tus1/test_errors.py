@@ -45,6 +45,7 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.StoreUnavailable(SECRET), 503),
     (errors.LockLost(SECRET), 503),
     (errors.HookFailed("authorize"), 503),
+    (errors.InvalidPlan(["key: expected another"]), 503),
     (errors.OnFinishFailed("its-id", 5), 503),
 ]
 

@@ -20,6 +20,7 @@ from tus_wsgi.domain.commands import (
     Inspected,
     Terminate,
 )
+from tus_wsgi.domain.hook_set import Hooks
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
@@ -75,7 +76,7 @@ class UploadClient:
             store or sandbox.store(),
             MemoryLocker(timeout=5) if has_cache else UncachedLocker(),
             new_id=lambda: next(ids),
-            on_finish=on_finish,
+            hooks=Hooks(on_finish=on_finish),
         )
 
     def create(self, length: int | None, data: bytes | None = None) -> UploadInfo:

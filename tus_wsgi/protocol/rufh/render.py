@@ -53,9 +53,10 @@ class Renderer:
             case Inspected(info):
                 fields = [*self._progress(info), *self._lengths(info)]
                 return Reply(204, [*fields, ("Cache-Control", "no-store")])
-            case Created(info):
+            case Created(info, fields=added):
                 location = ("Location", url_of(info.id))
-                return Reply(201, [location, *self._progress(info), *self._limits(info)])
+                fields = [location, *self._progress(info), *self._limits(info), *added.items()]
+                return Reply(201, fields, exposed=tuple(added))
             case Appended(info):
                 return Reply(self._draft.append_status, self._progress(info))
             case Terminated():
@@ -116,7 +117,7 @@ class Renderer:
     def _limits(self, info: UploadInfo) -> list[tuple[str, str]]:
         if not self._draft.has_limits:
             return []
-        members = [("max-size", self._max_size), ("min-size", 0)]
+        members = [("max-size", info.plan.cap(self._max_size)), ("min-size", 0)]
         if info.expires is not None and not info.is_full:
             seconds_left = max(0, int((info.expires - self._now()).total_seconds()))
             members.append((self._draft.age_key, seconds_left))

@@ -34,10 +34,11 @@ def render_outcome(head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
             return Reply(204, _capabilities(head, outcome))
         case Inspected(info):
             return Reply(200, [*_progress(info), *_description(info, url_of), *_expiry(info)])
-        case Created(info, has_data):
+        case Created(info, has_data, added):
             location = ("Location", url_of(info.id))
             progress = _progress(info) if has_data else []
-            return Reply(201, [location, *progress, *_expiry(info)])
+            fields = [location, *progress, *_expiry(info), *added.items()]
+            return Reply(201, fields, exposed=tuple(added))
         case Appended(info):
             return Reply(204, [*_progress(info), *_expiry(info)])
         case Terminated():

@@ -1,0 +1,28 @@
+"""The hooks of an application, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tus_wsgi.domain.creation import OnCreate
+from tus_wsgi.domain.hooks import Authorize, OnFinish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """The hooks of an application; None for those that it does not have.
+
+    Attributes:
+        authorize: decides whether a request may do what it asks for; None lets all clients in.
+        owner_only: whether an upload with an owner is hidden from other identities.
+        on_create: decides about a new upload.
+        on_finish: called when the object of an upload is complete.
+    """
+
+    authorize: Authorize | None = None
+    owner_only: bool = True
+    on_create: OnCreate | None = None
+    on_finish: OnFinish | None = None
+
+
+NO_HOOKS = Hooks()
