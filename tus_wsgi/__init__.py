@@ -13,6 +13,7 @@ from tus_wsgi.domain.errors import Denied
 from tus_wsgi.domain.hooks import Access, Action, FinishedUpload, Request, UploadFacts
 from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.settings import Settings, SettingsError
+from tus_wsgi.wsgi.app_uploads import CreatedUpload
 from tus_wsgi.wsgi.connection import close_after_response
 from tus_wsgi.wsgi.draining import start_drain_watcher
 from tus_wsgi.wsgi.malloc import tune_malloc
@@ -22,6 +23,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "Access",
     "Action",
+    "CreatedUpload",
     "Denied",
     "FinishedUpload",
     "NewUpload",

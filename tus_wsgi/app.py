@@ -35,11 +35,11 @@ from tus_wsgi.protocol.cors import CorsPolicy, parse_allow_origin, parse_expose_
 from tus_wsgi.protocol.download import type_and_disposition
 from tus_wsgi.protocol.http import Dialect
 from tus_wsgi.protocol.rufh.dialect import Rufh
-from tus_wsgi.protocol.rufh.drafts import DRAFTS
+from tus_wsgi.protocol.rufh.drafts import DRAFTS, Draft
 from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.settings import Settings, SettingsError
-from tus_wsgi.settings.settings import Hosts, LockerKind
+from tus_wsgi.settings.settings import Hosts, LockerKind, Protocols
 from tus_wsgi.settings.values import parse_tags
 from tus_wsgi.spool.body import SpooledBody
 from tus_wsgi.spool.spool import Spool
@@ -56,7 +56,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CONCATENATION = (Extension.CONCATENATION, Extension.CONCATENATION_UNFINISHED)
+_CONCATENATION = {Extension.CONCATENATION, Extension.CONCATENATION_UNFINISHED}
+_CREATION = {
+    Extension.CREATION,
+    Extension.CREATION_WITH_UPLOAD,
+    Extension.CREATION_DEFER_LENGTH,
+    *_CONCATENATION,
+}
 
 TAIL_SHARE = 4
 """The memory budget divided by this number is for cached tails, the rest for parts in transfer."""
@@ -317,6 +323,8 @@ def _service_options(settings: Settings, spool: Spool) -> _ServiceOptions:
 
 def _extensions(settings: Settings) -> list[Extension]:
     excluded = {
+        *(_CREATION if settings.disable_creation else ()),
+        *((Extension.CREATION_DEFER_LENGTH,) if settings.disable_defer_length else ()),
         *((Extension.TERMINATION,) if settings.disable_termination else ()),
         *(() if settings.expires else (Extension.EXPIRATION,)),
         *(_CONCATENATION if settings.disable_concatenation else ()),
@@ -342,23 +350,30 @@ def _url_presigner(lifetime: float) -> UrlPresigner:
 
 def _dialects(settings: Settings, service: UploadService) -> list[Dialect]:
     """Return the dialects; the last one handles the requests that no other dialect claims."""
-    newest = DRAFTS[0]
-    rufh = [
-        Rufh(
-            draft,
-            is_newest=draft is newest,
-            max_size=service.max_size,
-            downloads=not settings.disable_download,
-            terminations=not settings.disable_termination,
-        )
-        for draft in DRAFTS
-    ]
+    protocols = settings.protocols
+    # Without tus, the newest draft handles the requests that no other dialect claims.
+    rufh: list[Dialect] = []
+    if protocols is not Protocols.TUS:
+        rufh += [_rufh(draft, settings, service) for draft in reversed(DRAFTS)]
     tus = Tus1(
         extensions=service.extensions,
         max_size=service.max_size,
         downloads=not settings.disable_download,
+        with_ietf=protocols is Protocols.BOTH,
     )
-    return [*rufh, tus]
+    return rufh if protocols is Protocols.IETF else [*rufh, tus]
+
+
+def _rufh(draft: Draft, settings: Settings, service: UploadService) -> Rufh:
+    return Rufh(
+        draft,
+        is_newest=draft is DRAFTS[0],
+        max_size=service.max_size,
+        downloads=not settings.disable_download,
+        terminations=not settings.disable_termination,
+        creations=not settings.disable_creation,
+        deferred_lengths=not settings.disable_defer_length,
+    )
 
 
 def _cors(settings: Settings) -> CorsPolicy:

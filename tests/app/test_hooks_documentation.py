@@ -1,7 +1,8 @@
-"""The example in docs/hooks.md: a login of Flask protects the uploads."""
+"""The examples in docs/hooks.md that use a login of Flask."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +17,44 @@ from tus_wsgi.settings import Settings
 from tus_wsgi.stores.memory import MemoryStore
 
 TEXT = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text(encoding="utf-8")
-CODE = TEXT.partition("```python\n")[2].partition("```")[0]
+EXAMPLES = [block.partition("```")[0] for block in TEXT.split("```python\n")[1:]]
+AUTHORIZE = EXAMPLES[0]
+CREATE_UPLOAD = next(code for code in EXAMPLES if "create_upload" in code)
 
 
 @pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> Flask:
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, store: MemoryStore) -> Callable[[str], Flask]:
+    """Runs an example and returns its application, with a store in memory and a login."""
+
     def from_env(app: Any, **hooks: Any) -> TusMiddleware:
         settings = Settings(s3_bucket="uploads", base_path="/uploads")
-        store, locker = MemoryStore(), MemoryLocker(timeout=1)
+        locker = MemoryLocker(timeout=1)
         return TusMiddleware(app, settings=settings, store=store, locker=locker, **hooks)
 
+    def run(code: str) -> Flask:
+        names: dict[str, Any] = {"__name__": __name__}
+        exec(code, names)  # the example of the documentation
+        app: Flask = names["app"]
+
+        @app.route("/login/<user>", methods=["POST"])
+        def login(user: str) -> str:
+            session["user"] = user
+            return f"hello {user}"
+
+        return app
+
     monkeypatch.setattr(TusMiddleware, "from_env", from_env)
-    names: dict[str, Any] = {"__name__": __name__}
-    exec(CODE, names)  # the example of the documentation
-    app: Flask = names["app"]
+    return run
 
-    @app.route("/login/<user>", methods=["POST"])
-    def login(user: str) -> str:
-        session["user"] = user
-        return f"hello {user}"
 
-    return app
+@pytest.fixture
+def app(run: Callable[[str], Flask]) -> Flask:
+    return run(AUTHORIZE)
 
 
 def client_of(app: Flask, user: str | None = None) -> Client:
@@ -73,3 +91,21 @@ def test_each_user_sees_the_own_uploads_only(app: Flask, protocol: Protocol) -> 
     assert statuses == {"ada": 200, "eve": 404, "stranger": 401}
     assert eve.delete(url, headers=protocol.version).status_code == 404
     assert ada.delete(url, headers=protocol.version).status_code == 204
+
+
+def test_a_route_of_the_application_is_the_endpoint_of_a_client(
+    run: Callable[[str], Flask], store: MemoryStore
+) -> None:
+    app = run(CREATE_UPLOAD)
+    create = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(DATA))}
+    assert client_of(app).post("/projects/7/files", headers=create).status_code == 401
+    assert store._uploads == {}
+    ada = client_of(app, "ada")
+    created = ada.post("/projects/7/files", headers=create)
+    assert created.status_code == 201
+    url = created.headers["Location"]
+    assert url.startswith("http://localhost/uploads/")
+    append = PROTOCOLS[0].append(0, is_last=True)
+    assert client_of(app).patch(url, headers=append, data=DATA).status_code == 204
+    (stored,) = store._uploads.values()
+    assert (stored.info.owner, bytes(stored.content)) == ("ada", DATA)

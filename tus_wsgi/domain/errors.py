@@ -10,6 +10,7 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
     │   ├── UnsupportedVersion         the server does not support the protocol version
     │   ├── UnsupportedMediaType       the body has the wrong Content-Type
     │   ├── MethodNotAllowed           the resource does not support the method
+    │   │   └── CreationDisabled           only the application creates uploads
     │   ├── UploadNotFound             no upload has the id
     │   ├── UploadGone                 the upload has expired or was removed
     │   ├── UploadIncomplete           the file of an unfinished upload was requested
@@ -114,6 +115,14 @@ class MethodNotAllowed(RequestError):
         super().__init__(f"expected one of {', '.join(allowed)}, got {method!r}")
         self.method = method
         self.allowed = allowed
+
+
+class CreationDisabled(MethodNotAllowed):
+    """Only the application creates uploads; clients can only continue them."""
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(method, allowed)
+        self.args = ("clients cannot create uploads here; the application creates them",)
 
 
 class UploadNotFound(RequestError):

@@ -17,6 +17,7 @@ from tus_wsgi.domain.errors import (
     BodyInterrupted,
     BodyMalformed,
     ChecksumMismatch,
+    CreationDisabled,
     Denied,
     InvalidPartial,
     LengthMismatch,
@@ -50,6 +51,7 @@ _STATUS: Mapping[type, int] = {
     UnsupportedVersion: 412,
     UnsupportedMediaType: 415,
     MethodNotAllowed: 405,
+    CreationDisabled: 403,
     UploadNotFound: 404,
     UploadGone: 410,
     UploadIncomplete: 409,  # "a conflict with the current state": the upload exists

@@ -7,6 +7,7 @@ for what was fixed when the upload was created.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tus_wsgi.domain.commands import (
@@ -19,6 +20,7 @@ from tus_wsgi.domain.commands import (
     Inspect,
     Terminate,
 )
+from tus_wsgi.domain.creation import UploadPlan
 from tus_wsgi.domain.errors import Denied, HookFailed, InvalidPartial, UploadNotFound
 from tus_wsgi.domain.hooks import MAX_OWNER, Access, Action, Authorize, Request, UploadFacts
 from tus_wsgi.domain.interfaces import Store
@@ -40,10 +42,13 @@ class Caller:
     Attributes:
         identity: the identity of the client; None if it is anonymous or there is no hook.
         request: the request; None if the application itself gives the command, or no hook needs it.
+        plan: the application's plan for the new upload with this id, if the application itself
+            creates it. Then `on_create` is not asked.
     """
 
     identity: str | None = None
     request: Request | None = None
+    plan: Callable[[UploadId], UploadPlan] | None = None
 
 
 class Authorizer:
@@ -112,15 +117,15 @@ class Authorizer:
 
     def _ask(self, access: Access) -> str | None:
         try:
-            return _checked_identity(self._authorize(access))
+            return checked_identity(self._authorize(access))
         except Denied:
             raise
         except Exception as error:
             raise HookFailed("authorize") from error
 
 
-def _checked_identity(identity: object) -> str | None:
-    """Return the result of the hook if it can be recorded as an owner.
+def checked_identity(identity: object) -> str | None:
+    """Return an identity of the application if it can be recorded as an owner.
 
     Empty text is refused: it is likely the missing name of a client that is not logged in, and all
     such clients would share their uploads.
@@ -131,7 +136,7 @@ def _checked_identity(identity: object) -> str | None:
     if identity is None:
         return None
     if not isinstance(identity, str):
-        raise TypeError(f"authorize returned {type(identity).__name__}, expected str or None")
+        raise TypeError(f"expected an identity of type str or None, got {type(identity).__name__}")
     if not 0 < len(identity.encode()) <= MAX_OWNER:
-        raise ValueError(f"authorize returned text that has not 1 to {MAX_OWNER} bytes in UTF-8")
+        raise ValueError(f"expected an identity of 1 to {MAX_OWNER} bytes in UTF-8")
     return identity

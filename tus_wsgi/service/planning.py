@@ -54,12 +54,23 @@ class Planner:
             InvalidPlan: the hook returned a plan that cannot be used.
             HookFailed: the hook raised.
         """
-        fields = NO_FIELDS
+        decided = None
         if self._on_create is not None:
             assert request is not None, "on_create needs the request"
             decided = _ask(self._on_create, info, request)
-            if decided is not None:
-                info, fields = _apply(decided, info)
+        return self.apply(decided, info, now)
+
+    def apply(
+        self, decided: UploadPlan | None, info: UploadInfo, now: datetime
+    ) -> tuple[UploadInfo, Mapping[str, str]]:
+        """Return the new upload with this plan, see `plan`; None for no decisions.
+
+        Raises:
+            InvalidPlan: the plan cannot be used.
+        """
+        fields = NO_FIELDS
+        if decided is not None:
+            info, fields = _apply(decided, info)
         return replace(info, expires=expiry(now, self._lifetime_of(info))), fields
 
     def extended_expiry(self, info: UploadInfo, now: datetime) -> datetime | None:

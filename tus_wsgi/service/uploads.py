@@ -424,6 +424,8 @@ class UploadService:
         """Return the new upload with all its facts, and fields that the application adds."""
         now = self._now()
         info = replace(info, metadata=command.metadata, created=now, owner=caller.identity)
+        if caller.plan is not None:
+            return self._planner.apply(caller.plan(info.id), info, now)
         return self._planner.plan(info, now, caller.request)
 
     def _create_with_data(self, info: UploadInfo, append: AppendOperation) -> UploadInfo:

@@ -87,6 +87,17 @@ class Encryption(StrEnum):
     """With two layers of encryption by KMS (DSSE-KMS)."""
 
 
+class Protocols(StrEnum):
+    """The protocols that the server speaks."""
+
+    TUS = "tus"
+    """tus 1.0.0."""
+    IETF = "ietf"
+    """The IETF's resumable uploads, in each supported version."""
+    BOTH = "both"
+    """Both. Each request selects one by its fields."""
+
+
 def _check_origins(text: str) -> str:
     parse_allow_origin(text)
     return text
@@ -226,6 +237,9 @@ class Settings:
         "`many` if several hosts serve the same uploads; then the choice of the locker is checked",
         default=Hosts.ONE,
     )
+    protocols: Protocols = _setting(
+        "protocols of the uploads: `tus`, `ietf` or `both`", default=Protocols.BOTH
+    )
     max_size: _Bytes = _setting("largest upload; 0 for the maximum of the service", default=0, ge=0)
     expires: _Seconds = _setting(
         "lifetime of an unfinished upload, extended by each request; 0 for no limit",
@@ -240,6 +254,10 @@ class Settings:
     acquire_lock_timeout: _Seconds = _setting(
         "time to wait for the lock of an upload before the response is 423", default=5.0, ge=0
     )
+    disable_creation: bool = _setting(
+        "reject creations by clients; the application creates uploads", default=False
+    )
+    disable_defer_length: bool = _setting("reject creations without a length", default=False)
     disable_download: bool = _setting("reject GET", default=False)
     download_redirect: _Seconds = _setting(
         "lifetime of the presigned S3 URL that GET redirects to; 0 for no redirect",

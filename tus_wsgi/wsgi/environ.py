@@ -94,6 +94,23 @@ class UploadRoutes:
         if self.public_url is None and not get_host(environ):
             raise MalformedField("Host", "expected a host and an optional port")
 
+    def base_url_or_error(self, environ: WSGIEnvironment | None) -> str:
+        """Return the base path's URL.
+
+        Args:
+            environ: the environ of a request; None if there is none.
+
+        Raises:
+            ValueError: the URL is unknown.
+        """
+        if self.public_url is not None:
+            return self.public_url
+        if environ is None or not get_host(environ):
+            raise ValueError(
+                "the URL is unknown: pass the request's environ, or set TUS_PUBLIC_URL"
+            )
+        return self._base_url(environ)
+
     def _base_url(self, environ: WSGIEnvironment) -> str:
         """Return the base path's URL, without a host if the Host field is invalid."""
         if self.public_url is not None:

@@ -18,6 +18,7 @@ from tus_wsgi.domain.model import UploadId, parse_upload_id
 from tus_wsgi.protocol.cors import CorsPolicy
 from tus_wsgi.protocol.http import Dialect, Reply, RequestHead, status_line
 from tus_wsgi.service.uploads import UploadService
+from tus_wsgi.wsgi.app_uploads import AppUploads
 from tus_wsgi.wsgi.body import WsgiBody
 from tus_wsgi.wsgi.connection import close_after_response, with_write_timeout
 from tus_wsgi.wsgi.draining import LIVE_BODIES
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class UploadMiddleware:
+class UploadMiddleware(AppUploads):
     """A WSGI middleware that serves uploads with an `UploadService`.
 
     Args:
@@ -57,10 +58,9 @@ class UploadMiddleware:
         network_timeout: float = 60.0,
         observers: Sequence[Observer] = (),
     ) -> None:
+        super().__init__(service, routes)
         self._app = app
-        self._service = service
         self._dialects = tuple(dialects)
-        self._routes = routes
         self._cors = cors
         self._network_timeout = network_timeout
         self._events = EventDispatcher(observers)

@@ -27,6 +27,7 @@ from tus_wsgi.domain.commands import (
 )
 from tus_wsgi.domain.descriptions import parse_media_type
 from tus_wsgi.domain.errors import (
+    CreationDisabled,
     LengthMismatch,
     MalformedField,
     MethodNotAllowed,
@@ -62,6 +63,8 @@ class Rufh:
         max_size: bytes of the largest upload.
         downloads: whether GET returns the content of finished uploads.
         terminations: whether DELETE terminates uploads.
+        creations: whether clients may create uploads.
+        deferred_lengths: whether clients may create uploads without declaring the length.
         now: returns the current time, in UTC.
     """
 
@@ -73,12 +76,16 @@ class Rufh:
         max_size: int,
         downloads: bool = True,
         terminations: bool = True,
+        creations: bool = True,
+        deferred_lengths: bool = True,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._draft = draft
         self._is_newest = is_newest
         self._max_size = max_size
         self._downloads = downloads
+        self._base_methods = ("OPTIONS", *(CREATION_METHODS if creations else ()))
+        self._deferred_lengths = deferred_lengths
         self._upload_methods = (
             *("OPTIONS", "HEAD", "PATCH"),
             *(("DELETE",) if terminations else ()),
@@ -116,9 +123,10 @@ class Rufh:
         """
         if head.method == "OPTIONS":
             return Discover()
-        allowed = ("OPTIONS", *CREATION_METHODS) if head.target is None else self._upload_methods
+        allowed = self._base_methods if head.target is None else self._upload_methods
         if head.method not in allowed:
-            raise MethodNotAllowed(head.method, allowed)
+            is_creation = head.target is None and head.method in CREATION_METHODS
+            raise (CreationDisabled if is_creation else MethodNotAllowed)(head.method, allowed)
         check_transfer_coding(head.fields.get("Transfer-Encoding"))
         if head.target is None:
             return self._parse_create(head)
@@ -141,6 +149,8 @@ class Rufh:
             if length not in (None, content_length):
                 raise LengthMismatch(f"{content_length}, the bytes of this request", length or 0)
             length = content_length
+        if length is None and not self._deferred_lengths:
+            raise MalformedField("Upload-Length", "this server needs it to create an upload")
         if length is not None and length > self._max_size:
             raise UploadTooLarge(self._max_size, length)
         return Create(

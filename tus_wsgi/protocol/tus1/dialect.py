@@ -4,7 +4,7 @@ Checks run in this order, and the first failure determines the reply:
 
 1. OPTIONS always succeeds.
 2. The version: 412, before the rest of the request is parsed.
-3. The resource and the method: 405.
+3. The resource and the method: 405; a creation if clients cannot create uploads: 403.
 4. The syntax of the fields: 400.
 5. The type of the body: 415.
 6. The size against the limit: 413; an id that no upload can have: 404.
@@ -30,6 +30,7 @@ If the specification leaves a choice, the dialect behaves like this:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tus_wsgi.domain.checksums import Checksum
 from tus_wsgi.domain.commands import (
@@ -38,6 +39,7 @@ from tus_wsgi.domain.commands import (
     Concatenate,
     Create,
     Discover,
+    Discovered,
     Download,
     Inspect,
     Outcome,
@@ -46,6 +48,7 @@ from tus_wsgi.domain.commands import (
 )
 from tus_wsgi.domain.descriptions import parse_media_type
 from tus_wsgi.domain.errors import (
+    CreationDisabled,
     MalformedField,
     MethodNotAllowed,
     TusError,
@@ -66,7 +69,7 @@ from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf, with_common_fields
 from tus_wsgi.protocol.tus1.concat import FIELD as CONCAT
 from tus_wsgi.protocol.tus1.concat import parse_concat
 from tus_wsgi.protocol.tus1.errors import VERSION, render_error
-from tus_wsgi.protocol.tus1.render import render_outcome
+from tus_wsgi.protocol.tus1.render import ietf_limits, render_outcome
 
 MEDIA_TYPE = "application/offset+octet-stream"
 
@@ -92,13 +95,20 @@ class Tus1:
             announced only if the server exposes trailer fields.
         max_size: bytes of the largest upload.
         downloads: whether GET returns the content of finished uploads.
+        with_ietf: whether the server also speaks the IETF protocol, whose limits are in the reply
+            to an OPTIONS that names no version.
 
     Raises:
         ValueError: An extension is offered without the extension that it builds on.
     """
 
     def __init__(
-        self, *, extensions: tuple[Extension, ...], max_size: int, downloads: bool
+        self,
+        *,
+        extensions: tuple[Extension, ...],
+        max_size: int,
+        downloads: bool,
+        with_ietf: bool = True,
     ) -> None:
         for extension in extensions:
             base = _BASE_EXTENSION.get(extension, extension)
@@ -108,6 +118,7 @@ class Tus1:
         termination = Extension.TERMINATION in extensions
         self._extensions = extensions
         self._max_size = max_size
+        self._with_ietf = with_ietf
         self._base_methods = ("OPTIONS", *(("POST",) if creation else ()))
         self._upload_methods = (
             *("OPTIONS", "HEAD", "PATCH"),
@@ -134,7 +145,8 @@ class Tus1:
         _check_version(head)
         allowed = self._base_methods if head.target is None else self._upload_methods
         if head.method not in allowed:
-            raise MethodNotAllowed(head.method, allowed)
+            is_creation = head.target is None and head.method == "POST"
+            raise (CreationDisabled if is_creation else MethodNotAllowed)(head.method, allowed)
         check_transfer_coding(head.fields.get("Transfer-Encoding"))
         if head.target is None:
             return self._parse_create(head)
@@ -242,7 +254,10 @@ class Tus1:
 
     def render(self, head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
         """Render the reply to a request that succeeded."""
-        return with_common_fields(head, render_outcome(head, outcome, url_of), _VERSION)
+        reply = render_outcome(head, outcome, url_of)
+        if isinstance(outcome, Discovered) and self._with_ietf and not self.speaks(head):
+            reply = replace(reply, fields=[*reply.fields, ietf_limits(outcome)])
+        return with_common_fields(head, reply, _VERSION)
 
     def interim(self, head: RequestHead, url_of: UrlOf) -> None:
         """Return None: tus 1.0.0 defines no interim responses."""

@@ -58,11 +58,13 @@ def _capabilities(head: RequestHead, outcome: Discovered) -> list[tuple[str, str
         fields.append(("Tus-Extension", ",".join(extensions)))
     if Extension.CHECKSUM in extensions:
         fields.append(("Tus-Checksum-Algorithm", ",".join(Algorithm)))
-    if "Tus-Resumable" not in head.fields:
-        # The client may speak the IETF's protocol, whose OPTIONS requests need no version.
-        limits = build_dictionary([("max-size", outcome.max_size), ("min-size", 0)])
-        fields.append(("Upload-Limit", limits))
     return fields
+
+
+def ietf_limits(outcome: Discovered) -> tuple[str, str]:
+    """Return the limits for a client of the IETF protocol, whose OPTIONS needs no version."""
+    limits = build_dictionary([("max-size", outcome.max_size), ("min-size", 0)])
+    return ("Upload-Limit", limits)
 
 
 def _progress(info: UploadInfo) -> list[tuple[str, str]]:
