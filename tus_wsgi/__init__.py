@@ -8,6 +8,7 @@ serves uploads below `TUS_BASE_PATH` and passes all other requests on to the app
 """
 
 from tus_wsgi.app import TusMiddleware, create_app
+from tus_wsgi.domain.answer import Answer
 from tus_wsgi.domain.creation import NewUpload, UploadPlan
 from tus_wsgi.domain.errors import Denied
 from tus_wsgi.domain.hooks import Access, Action, FinishedUpload, Request, UploadFacts
@@ -23,6 +24,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "Access",
     "Action",
+    "Answer",
     "CreatedUpload",
     "Denied",
     "FinishedUpload",

@@ -37,6 +37,7 @@ from tus_wsgi.protocol.http import Dialect
 from tus_wsgi.protocol.rufh.dialect import Rufh
 from tus_wsgi.protocol.rufh.drafts import DRAFTS, Draft
 from tus_wsgi.protocol.tus1.dialect import Tus1
+from tus_wsgi.service.file_access import Presign
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import Hosts, LockerKind, Protocols
@@ -82,8 +83,9 @@ class TusMiddleware(UploadMiddleware):
         on_create: called before anything of a new upload is stored. It returns the application's
             decisions about the upload, and raises `Denied` to refuse it.
         on_finish: called when the object of an upload is complete, before the client gets the
-            response, at least once for each id. If it raises, the upload stays unfinished, and
-            the next request for the upload calls it again.
+            response, at least once for each id. Its `Answer` is part of the response. If it
+            raises, the upload stays unfinished, and the next request for the upload calls it
+            again.
         observers: called with each event of `tus_wsgi.domain.events`, in addition to the log.
         store: replaces the S3 store that the settings describe.
         locker: replaces the locker that the settings describe.
@@ -307,6 +309,7 @@ class _ServiceOptions(TypedDict):
     body_buffer: BodyBuffer
     delete_partials: bool
     presign_url: UrlPresigner
+    presign: Presign
 
 
 def _service_options(settings: Settings, spool: Spool) -> _ServiceOptions:
@@ -318,6 +321,7 @@ def _service_options(settings: Settings, spool: Spool) -> _ServiceOptions:
         "body_buffer": functools.partial(SpooledBody, spool),
         "delete_partials": settings.delete_partials,
         "presign_url": _url_presigner(settings.download_redirect),
+        "presign": presign,
     }
 
 
@@ -340,12 +344,18 @@ def _url_presigner(lifetime: float) -> UrlPresigner:
     """
 
     def presign_url(info: UploadInfo, content: Content) -> str | None:
-        if not lifetime:
-            return None
-        type, disposition = type_and_disposition(info.metadata)
-        return content.presigned_url(lifetime, type=type, disposition=disposition)
+        return presign(info, content, lifetime) if lifetime else None
 
     return presign_url
+
+
+def presign(info: UploadInfo, content: Content, lifetime: float) -> str | None:
+    """Return a presigned URL of a file, with the type and the name of a download from here.
+
+    None if the store has no such URLs.
+    """
+    type, disposition = type_and_disposition(info.metadata)
+    return content.presigned_url(lifetime, type=type, disposition=disposition)
 
 
 def _dialects(settings: Settings, service: UploadService) -> list[Dialect]:

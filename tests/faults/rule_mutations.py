@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tus_wsgi.domain.answer import Answer
 from tus_wsgi.domain.errors import StoreUnavailable
-from tus_wsgi.domain.hooks import OnFinish
+from tus_wsgi.domain.hooks import OnFinish, Request
 from tus_wsgi.domain.interfaces import Body, Upload
 from tus_wsgi.domain.model import State, UploadId
 from tus_wsgi.domain.parts import Part, PartPlan
-from tus_wsgi.service import finish
 from tus_wsgi.service.cache import UploadCache
+from tus_wsgi.service.finish import Finisher
 from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3 import bucket, info, tails, transfers, upload
@@ -216,13 +217,15 @@ def skip_finishing_state(patch: Patch) -> None:
 
 def record_finished_before_hook(patch: Patch) -> None:
     """Record the upload as finished before `on_finish` has returned."""
-    call = finish._call
+    call = Finisher._call
 
-    def finish_and_call(on_finish: OnFinish, upload: Upload) -> None:
+    def finish_and_call(
+        self: Finisher, on_finish: OnFinish, upload: Upload, request: Request | None
+    ) -> Answer | None:
         upload.finish(no_lock_needed, may_defer=False)
-        call(on_finish, upload)
+        return call(self, on_finish, upload, request)
 
-    patch.setattr(finish, "_call", finish_and_call)
+    patch.setattr(Finisher, "_call", finish_and_call)
 
 
 def record_finished_before_object(patch: Patch) -> None:

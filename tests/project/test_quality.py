@@ -99,6 +99,7 @@ def test_the_public_names_do_not_change_by_accident() -> None:
     assert sorted(tus_wsgi.__all__) == [
         "Access",
         "Action",
+        "Answer",
         "CreatedUpload",
         "Denied",
         "FinishedUpload",

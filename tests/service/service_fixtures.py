@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 from tests.harness.clients.service import ServiceClient
+from tus_wsgi.domain.answer import Answer
 from tus_wsgi.domain.errors import StoreUnavailable, TusError
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import UploadId, UploadInfo
@@ -110,9 +111,11 @@ class FailingUpload(MemoryUpload):
         self._store.record(Call.ASSEMBLE)
         return super().assemble(assert_held)
 
-    def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
+    def finish(
+        self, assert_held: AssertHeld, *, may_defer: bool, answer: Answer | None = None
+    ) -> None:
         self._store.record(Call.FINISH_MAY_DEFER if may_defer else Call.FINISH)
-        super().finish(assert_held, may_defer=may_defer)
+        super().finish(assert_held, may_defer=may_defer, answer=answer)
 
     def terminate(self, assert_held: AssertHeld) -> None:
         self._store.record(Call.TERMINATE)

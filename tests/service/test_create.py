@@ -9,7 +9,6 @@ from tests.harness.clients.service import METADATA, NOW
 from tests.service.service_fixtures import MAX_SIZE, Call, FailingServiceClient
 from tus_wsgi.domain.errors import BodyMalformed, StoreUnavailable, UploadTooLarge
 from tus_wsgi.domain.events import BytesStored, UploadCreated, UploadFinished
-from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import State, UploadInfo
 
@@ -83,7 +82,9 @@ def test_a_creation_with_the_whole_file_finishes_the_upload(
     info = hooked_uploads.create_upload(10, DATA)
     assert info.is_finished
     assert info.offset == 10
-    assert hooked_uploads.finished == [FinishedUpload(info.id, 10, METADATA, {"Type": "memory"})]
+    (finished,) = hooked_uploads.finished
+    assert (finished.id, finished.length, finished.metadata) == (info.id, 10, METADATA)
+    assert finished.storage == {"Type": "memory"}
     assert hooked_uploads.content(info.id) == DATA
 
 

@@ -8,7 +8,6 @@ from tests.harness.clients.service import METADATA
 from tests.service.service_fixtures import Call, FailingServiceClient
 from tus_wsgi.domain.errors import LockLost, OnFinishFailed, StoreUnavailable, UploadIncomplete
 from tus_wsgi.domain.events import UploadFinished
-from tus_wsgi.domain.hooks import FinishedUpload
 
 DATA = b"0123456789"
 
@@ -21,7 +20,9 @@ def test_the_hook_runs_after_the_object_exists_and_before_the_record_says_finish
     hooked_uploads.store.calls.clear()
     hooked_uploads.append(id, 0, DATA)
     assert hooked_uploads.store.calls[-2:] == [Call.ASSEMBLE, Call.FINISH]
-    assert hooked_uploads.finished == [FinishedUpload(id, 10, METADATA, {"Type": "memory"})]
+    (finished,) = hooked_uploads.finished
+    assert (finished.id, finished.length, finished.metadata) == (id, 10, METADATA)
+    assert finished.storage == {"Type": "memory"}
     assert hooked_uploads.events[-1] == UploadFinished(id, 10)
 
 

@@ -10,6 +10,8 @@ import base64
 
 from zlib_ng import zlib_ng
 
+CRC32_SIZE = 4
+
 Bytes = bytes | bytearray | memoryview
 
 
@@ -21,3 +23,17 @@ def crc32(data: Bytes, value: int = 0) -> int:
 def build_crc32(value: int) -> str:
     """Return the value of `x-amz-checksum-crc32`: Base64 of four bytes in big-endian order."""
     return base64.b64encode(value.to_bytes(4)).decode("ascii")
+
+
+def parse_crc32(text: str) -> int | None:
+    """Parse the value of `x-amz-checksum-crc32`; None if it is not one."""
+    try:
+        octets = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return int.from_bytes(octets) if len(octets) == CRC32_SIZE else None
+
+
+def combine_crc32(first: int, second: int, length: int) -> int:
+    """Return the CRC-32 of two byte strings together. The second one has `length` bytes."""
+    return zlib_ng.crc32_combine(first, second, length)

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tus_wsgi.domain.descriptions import parse_media_type, safe_filename
+from tus_wsgi.domain.descriptions import content_type_of, filename_of
 from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.model import Metadata, UploadId
 from tus_wsgi.domain.plan import ObjectOptions
-
-
-def filename_of(metadata: Metadata) -> str | None:
-    """Return the file name in the metadata, in a safe form; None if there is none."""
-    return safe_filename(metadata.text("filename") or "") or None
-
-
-def content_type_of(metadata: Metadata) -> str | None:
-    """Return the media type in the metadata, in lower case and without parameters; None if none."""
-    return parse_media_type(metadata.text("filetype") or "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ the name that a browser saves.
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 MAX_FILENAME = 255
 """Characters of a file name. The limit of common file systems is the same number of bytes."""
@@ -45,3 +46,20 @@ def parse_media_type(text: str) -> str | None:
     """
     match = _MEDIA_TYPE.fullmatch(text)
     return match[1].lower() if match else None
+
+
+class Description(Protocol):
+    """The part of an upload's metadata that this module reads."""
+
+    def text(self, key: str) -> str | None:
+        """Return the value of `key`, or None."""
+
+
+def filename_of(metadata: Description) -> str | None:
+    """Return the file name in the metadata, in a safe form; None if there is none."""
+    return safe_filename(metadata.text("filename") or "") or None
+
+
+def content_type_of(metadata: Description) -> str | None:
+    """Return the media type in the metadata, in lower case and without parameters; None if none."""
+    return parse_media_type(metadata.text("filetype") or "")

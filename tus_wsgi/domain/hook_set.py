@@ -24,5 +24,10 @@ class Hooks:
     on_create: OnCreate | None = None
     on_finish: OnFinish | None = None
 
+    @property
+    def need_request(self) -> bool:
+        """Whether a hook gets the request of the client."""
+        return any((self.authorize, self.on_create, self.on_finish))
+
 
 NO_HOOKS = Hooks()

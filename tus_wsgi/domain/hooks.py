@@ -10,10 +10,14 @@ application: the client gets a 503 (423 after a HEAD) and may retry.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import BinaryIO, Protocol
 
+from tus_wsgi.domain.answer import Answer
+from tus_wsgi.domain.checksums import Checksum
+from tus_wsgi.domain.descriptions import content_type_of, filename_of
 from tus_wsgi.domain.model import Metadata, UploadId
 
 
@@ -107,6 +111,31 @@ MAX_OWNER = 256
 """Bytes of an owner in UTF-8."""
 
 
+class FileAccess(Protocol):
+    """Gives access to the bytes of a finished upload."""
+
+    def open(self) -> BinaryIO:
+        """See `FinishedUpload.open`."""
+
+    def link(self, lifetime: float) -> str | None:
+        """See `FinishedUpload.link`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """The properties that the store reports about a complete object.
+
+    Attributes:
+        etag: the ETag, without quotes.
+        version: the id of the version, if the bucket keeps versions.
+        checksum: the CRC-32 of the whole object; None if it is unknown.
+    """
+
+    etag: str
+    version: str | None = None
+    checksum: Checksum | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class FinishedUpload:
     """The argument of `OnFinish`: an upload whose object is complete.
@@ -114,9 +143,14 @@ class FinishedUpload:
     Attributes:
         id: the upload's id. The hook can recognise repeated calls by it.
         length: the length of the file in bytes.
-        metadata: the metadata that the client sent. Do not trust it.
+        metadata: the metadata that the client sent, or that the plan of `on_create` contains. Do
+            not trust it.
         storage: the location of the object: `{"Type": "s3store", "Bucket": ..., "Key": ...}`.
         owner: the identity that created the upload; None if the creation named none.
+        private: the private values of the plan of `on_create`.
+        created: the time of the creation; None if another server created the upload.
+        stored: the ETag, the version and the CRC-32 of the object.
+        request: the request that finishes the upload; None if `tus-wsgi sweep` finishes it.
     """
 
     id: UploadId
@@ -124,11 +158,60 @@ class FinishedUpload:
     metadata: Metadata
     storage: Mapping[str, str]
     owner: str | None = None
+    private: Mapping[str, str] = field(default_factory=dict)
+    created: datetime | None = None
+    stored: StoredObject = StoredObject(etag="")
+    request: Request | None = None
+    access: FileAccess | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def filename(self) -> str | None:
+        """The file name, as a browser would save it. None if there is none."""
+        return filename_of(self.metadata)
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type that the client declared, in lower case and without parameters.
+
+        None if it declared no valid one. It proves nothing about the bytes.
+        """
+        return content_type_of(self.metadata)
+
+    @property
+    def etag(self) -> str:
+        """The ETag of the object, without quotes."""
+        return self.stored.etag
+
+    @property
+    def version(self) -> str | None:
+        """The id of the object's version, if the bucket keeps versions."""
+        return self.stored.version
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """The CRC-32 of the whole file; None if the service does not say it."""
+        return self.stored.checksum
+
+    def open(self) -> BinaryIO:
+        """Return the bytes of the file, for example to recognise its type by the first of them.
+
+        They can be read from any position. Close the file after use.
+        """
+        assert self.access is not None
+        return self.access.open()
+
+    def link(self, lifetime: float) -> str | None:
+        """Return a URL from which every client can read the file for `lifetime` seconds.
+
+        None if the store has no such URLs.
+        """
+        assert self.access is not None
+        return self.access.link(lifetime)
 
 
-OnFinish = Callable[[FinishedUpload], None]
+OnFinish = Callable[[FinishedUpload], Answer | None]
 """Called at least once for each upload, after its object is complete and before the client learns
-that the upload is finished.
+that the upload is finished. The answer, if any, is part of the response.
 
 If the hook raises, the upload stays unfinished, and the next request for the upload calls the hook
 again. So the hook must be idempotent: it may be called twice with the same id.

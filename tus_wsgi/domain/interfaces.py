@@ -11,9 +11,11 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Protocol
 
+from tus_wsgi.domain.answer import Answer
 from tus_wsgi.domain.checksums import Algorithm
 from tus_wsgi.domain.commands import Content
 from tus_wsgi.domain.events import Event
+from tus_wsgi.domain.hooks import StoredObject
 from tus_wsgi.domain.model import UploadId, UploadInfo
 
 
@@ -169,11 +171,18 @@ class Upload(Protocol):
             StoreUnavailable: the store did not answer. A retry is safe.
         """
 
-    def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
+    @property
+    def stored_object(self) -> StoredObject:
+        """The properties of the object, after `assemble`."""
+
+    def finish(
+        self, assert_held: AssertHeld, *, may_defer: bool, answer: Answer | None = None
+    ) -> None:
         """Record that the object is complete, and that the application's hook has returned (D-06).
 
         Args:
             assert_held: see `AssertHeld`.
+            answer: the result of the hook, which the same write records.
             may_defer: whether the store may leave the record unchanged if the object alone shows
                 that the upload is finished. This saves a write, but if there were a hook, the next
                 request would call it again.

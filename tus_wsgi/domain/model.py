@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
+from tus_wsgi.domain.answer import Answer
 from tus_wsgi.domain.errors import UploadNotFound
 from tus_wsgi.domain.plan import NO_PLAN, Plan
 
@@ -138,6 +139,7 @@ class UploadInfo:
         owner: the identity that created the upload, from the application's `authorize` hook; None
             if there was none. Never part of the metadata, a response or a log.
         plan: the decisions of the application about this upload.
+        answer: the answer of the application's `on_finish` hook; None if there is none (yet).
     """
 
     id: UploadId
@@ -151,6 +153,7 @@ class UploadInfo:
     concat: Partial | Final | None = None
     owner: str | None = None
     plan: Plan = NO_PLAN
+    answer: Answer | None = None
 
     @property
     def is_full(self) -> bool:

@@ -15,7 +15,7 @@ from typing import cast
 import click
 from botocore.exceptions import BotoCoreError
 
-from tus_wsgi.app import make_keys, make_locker, make_object_options, make_store
+from tus_wsgi.app import make_keys, make_locker, make_object_options, make_store, presign
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Store
@@ -154,7 +154,7 @@ def _make_finisher(
     if hook is None and has_hook:
         return None
     discard = store.discard if settings.delete_partials else None
-    return Finisher(hook, EventDispatcher(()), discard=discard)
+    return Finisher(hook, EventDispatcher(()), discard=discard, presign=presign)
 
 
 def _show_progress(examined: int) -> None:

@@ -22,6 +22,7 @@ from tus_wsgi.domain.errors import (
     UploadTooLarge,
 )
 from tus_wsgi.domain.events import BytesStored
+from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.interfaces import Body, BodyEnd, BufferedBody, Lock, Upload
 from tus_wsgi.domain.model import UploadInfo
 
@@ -48,6 +49,7 @@ class AppendOperation:
         max_size: bytes of the largest upload.
         events: receives `BytesStored`.
         on_progress: see `OnProgress`; None if the client does not expect progress.
+        request: the request, for the hooks of the application; None if no hook needs it.
     """
 
     command: Create | Append
@@ -56,6 +58,7 @@ class AppendOperation:
     max_size: int
     events: EventDispatcher
     on_progress: OnProgress | None
+    request: Request | None = None
 
     def store_body(self, upload: Upload) -> BodyEnd:
         """Store the body at the end of the upload, and return why the body ended.

@@ -51,6 +51,10 @@ class Caller:
     plan: Callable[[UploadId], UploadPlan] | None = None
 
 
+NO_CALLER = Caller()
+"""The caller of a command that needs no request."""
+
+
 class Authorizer:
     """Asks the application's `authorize` hook about each command.
 

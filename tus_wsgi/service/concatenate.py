@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, UploadGone
+from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.interfaces import Lock, Store, Upload
 from tus_wsgi.domain.model import UploadInfo
 from tus_wsgi.domain.rules import check_fits
@@ -41,7 +42,9 @@ class Concatenator:
         self._may_wait = may_wait
         self._max_size = max_size
 
-    def create_final(self, info: UploadInfo, lock: Lock) -> UploadInfo:
+    def create_final(
+        self, info: UploadInfo, lock: Lock, request: Request | None = None
+    ) -> UploadInfo:
         """Create the final upload `info`, and its object if all partial uploads are finished.
 
         If the object cannot be made, the final upload is removed, because the client does not learn
@@ -59,7 +62,7 @@ class Concatenator:
         check_fits(0, None, length, info.plan.cap(self._max_size))
         if upload.info.is_full:
             self._assemble(upload, lock)
-            return self._finish(upload, lock).info
+            return self._finish(upload, lock, request).info
         if not self._may_wait:
             raise InvalidPartial("not every partial upload is finished")
         return self._store.create(replace(info, length=length), record_now=True).info
@@ -75,15 +78,15 @@ class Concatenator:
                 log.warning("a final upload was not removed completely: %s", error.brief)
             raise
 
-    def _finish(self, upload: Upload, lock: Lock) -> Upload:
+    def _finish(self, upload: Upload, lock: Lock, request: Request | None) -> Upload:
         """Finish the assembled upload. Retry once: after an error, the client starts all over."""
         try:
-            self._finisher.finish_if_full(upload, lock)
+            self._finisher.finish_if_full(upload, lock, request)
         except StoreUnavailable as error:
             log.warning("the store failed while a final upload was finished: %s", error.brief)
             upload = self._store.open(upload.info.id)
             upload.load_offset(lock.assert_held)
-            self._finisher.finish_if_full(upload, lock)
+            self._finisher.finish_if_full(upload, lock, request)
         return upload
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+from tus_wsgi.domain.answer import Answer, checked_answer
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import OnFinishFailed, StoreUnavailable
 from tus_wsgi.domain.events import UploadFinished
-from tus_wsgi.domain.hooks import FinishedUpload, OnFinish
+from tus_wsgi.domain.hooks import FinishedUpload, OnFinish, Request
 from tus_wsgi.domain.interfaces import Lock, Upload
 from tus_wsgi.domain.model import Final, Partial, UploadId, UploadInfo
+from tus_wsgi.service.file_access import FileAccess, Presign
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ class Finisher:
         on_finish: the application's hook; None for none.
         events: receives `UploadFinished`.
         discard: removes the partial uploads of a finished final upload; None to keep them.
+        presign: makes the links of `FinishedUpload.link`.
     """
 
     def __init__(
@@ -30,8 +33,10 @@ class Finisher:
         events: EventDispatcher,
         *,
         discard: Callable[[Iterable[UploadId]], None] | None = None,
+        presign: Presign = lambda _info, _content, _lifetime: None,
     ) -> None:
         self._on_finish = on_finish
+        self._presign = presign
         self._events = events
         self._discard = discard
 
@@ -49,7 +54,14 @@ class Finisher:
         """
         return self._on_finish is None and info.concat is None
 
-    def finish_if_full(self, upload: Upload, lock: Lock, *, may_defer: bool = False) -> None:
+    def finish_if_full(
+        self,
+        upload: Upload,
+        lock: Lock,
+        request: Request | None = None,
+        *,
+        may_defer: bool = False,
+    ) -> None:
         """Make the object, call the hook, and then record that the upload is finished.
 
         Does nothing if the upload is not full, or already finished.
@@ -57,6 +69,7 @@ class Finisher:
         Args:
             upload: its offset is loaded.
             lock: the upload's lock.
+            request: the request, for the hook; None if there is none.
             may_defer: the request has sent the last byte, so another request is unlikely, and the
                 record need not be written if the object alone shows that the upload is finished.
 
@@ -72,10 +85,9 @@ class Finisher:
         # The hook is called for the final upload, not for its partial uploads.
         on_finish = None if isinstance(concat, Partial) else self._on_finish
         made = upload.assemble(lock.assert_held)
-        if on_finish is not None:
-            _call(on_finish, upload)
+        answer = None if on_finish is None else self._call(on_finish, upload, request)
         may_defer = may_defer and self.may_defer_record(upload.info)
-        upload.finish(lock.assert_held, may_defer=may_defer)
+        upload.finish(lock.assert_held, may_defer=may_defer, answer=answer)
         if (made or on_finish is not None) and not isinstance(concat, Partial):
             self._events.dispatch(UploadFinished(upload.info.id, upload.info.offset))
         if isinstance(concat, Final) and self._discard is not None:
@@ -90,10 +102,22 @@ class Finisher:
         except StoreUnavailable as error:
             log.warning("some partial uploads could not be removed: %s", error.brief)
 
-
-def _call(on_finish: OnFinish, upload: Upload) -> None:
-    info = upload.info
-    try:
-        on_finish(FinishedUpload(info.id, info.offset, info.metadata, upload.storage, info.owner))
-    except Exception as error:
-        raise OnFinishFailed(info.id, info.offset) from error
+    def _call(self, on_finish: OnFinish, upload: Upload, request: Request | None) -> Answer | None:
+        info = upload.info
+        finished = FinishedUpload(
+            info.id,
+            info.offset,
+            info.metadata,
+            upload.storage,
+            owner=info.owner,
+            private=info.plan.private,
+            created=info.created,
+            stored=upload.stored_object,
+            request=request,
+            access=FileAccess(upload, self._presign),
+        )
+        try:
+            answer = on_finish(finished)
+            return None if answer is None else checked_answer(answer)
+        except Exception as error:
+            raise OnFinishFailed(info.id, info.offset) from error

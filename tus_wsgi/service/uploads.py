@@ -70,9 +70,10 @@ from tus_wsgi.service.append import (
     check_complete,
     verify_buffered_body,
 )
-from tus_wsgi.service.authorize import Authorizer, Caller
+from tus_wsgi.service.authorize import NO_CALLER, Authorizer, Caller
 from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.service.concatenate import Concatenator, missing_partials_are_final
+from tus_wsgi.service.file_access import Presign
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.service.planning import Planner
 
@@ -98,6 +99,7 @@ class UploadService:
         delete_partials: whether partial uploads are removed after they were concatenated.
         presign_url: returns the presigned URL of a download, or None to send the file from this
             server.
+        presign: returns a presigned URL of a file for the application, see `FileAccess`.
         hooks: the hooks of the application.
         observers: receive events.
         now: returns the current time, in UTC.
@@ -115,6 +117,7 @@ class UploadService:
         body_buffer: BodyBuffer | None = None,
         delete_partials: bool = False,
         presign_url: UrlPresigner = lambda _info, _content: None,
+        presign: Presign = lambda _info, _content, _lifetime: None,
         hooks: Hooks = NO_HOOKS,
         observers: Sequence[Observer] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -130,7 +133,7 @@ class UploadService:
         self._presign_url = presign_url
         self._events = EventDispatcher(observers)
         discard = store.discard if delete_partials else None
-        self._finisher = Finisher(hooks.on_finish, self._events, discard=discard)
+        self._finisher = Finisher(hooks.on_finish, self._events, discard=discard, presign=presign)
         self._concatenator = Concatenator(
             store,
             self._finisher,
@@ -138,13 +141,14 @@ class UploadService:
             max_size=self.max_size,
         )
         self._now = now
+        self._needs_request = hooks.need_request
         authorize, owner_only = hooks.authorize, hooks.owner_only
         self._authorizer = authorize and Authorizer(authorize, store, owner_only=owner_only)
 
     @property
     def needs_request(self) -> bool:
         """Whether a hook of the application needs the request of a command."""
-        return self._authorizer is not None or self._planner.has_hook
+        return self._needs_request
 
     def execute(  # noqa: PLR0911 - one return for each command
         self,
@@ -173,26 +177,26 @@ class UploadService:
             case Discover():
                 return Discovered(self.max_size, self.extensions)
             case Inspect():
-                return self.inspect(command)
+                return self.inspect(command, caller)
             case Create():
                 return self.create(command, body, on_progress, caller)
             case Concatenate():
                 return self.concatenate(command, caller)
             case Append():
-                return self.append(command, body, on_progress)
+                return self.append(command, body, on_progress, caller)
             case Terminate():
                 return self.terminate(command)
             case Download():
-                return self.download(command)
+                return self.download(command, caller)
             case _:
                 assert_never(command)
 
-    def inspect(self, command: Inspect) -> Inspected:
+    def inspect(self, command: Inspect, caller: Caller = NO_CALLER) -> Inspected:
         """Return the upload's offset. An upload that is full is finished first."""
         with self._locked(command.id, body=None) as (lock, _), missing_partials_are_final():
             upload = self._store.open(command.id)
             self._load_offset(upload, lock)
-            self._finisher.finish_if_full(upload, lock)
+            self._finisher.finish_if_full(upload, lock, caller.request)
             if isinstance(upload.info.concat, Final):
                 # No request writes to a final upload, so HEAD keeps it from expiring while its
                 # partial uploads are sent.
@@ -205,7 +209,7 @@ class UploadService:
         command: Create,
         body: Body,
         on_progress: OnProgress | None = None,
-        caller: Caller = Caller(),  # noqa: B008 - frozen
+        caller: Caller = NO_CALLER,
     ) -> Created:
         """Create an upload, and store its first bytes if they are in the request."""
         content_length = body.content_length if command.has_data else 0
@@ -221,7 +225,7 @@ class UploadService:
                     self._locked(info.id, content) as (lock, _),
                     self._events.created_if_hook_fails(info.id),
                 ):
-                    append = self._append_operation(command, content, lock, on_progress)
+                    append = self._append_operation(command, content, lock, on_progress, caller)
                     info = self._create_with_data(info, append)
             else:
                 upload = self._store.create(info, record_now=True)
@@ -231,7 +235,7 @@ class UploadService:
         self._remember(info)
         return Created(info, command.has_data, fields)
 
-    def concatenate(self, command: Concatenate, caller: Caller = Caller()) -> Created:  # noqa: B008
+    def concatenate(self, command: Concatenate, caller: Caller = NO_CALLER) -> Created:
         """Create a final upload, and make its object if all its partial uploads are finished."""
         info = UploadInfo(self._new_id(), None, concat=command.final)
         info, fields = self._plan(info, command, caller)
@@ -239,19 +243,23 @@ class UploadService:
             self._locked(info.id, body=None) as (lock, _),
             self._events.created_if_hook_fails(info.id),
         ):
-            info = self._concatenator.create_final(info, lock)
+            info = self._concatenator.create_final(info, lock, caller.request)
         self._events.dispatch(UploadCreated(info.id, info.length))
         self._remember(info)
         return Created(info, has_data=False, fields=fields)
 
     def append(
-        self, command: Append, body: Body, on_progress: OnProgress | None = None
+        self,
+        command: Append,
+        body: Body,
+        on_progress: OnProgress | None = None,
+        caller: Caller = NO_CALLER,
     ) -> Appended:
         """Store the body at the end of the upload, and finish the upload with its last byte."""
         verifiable = self._verifiable(command.verification, body)
         with verifiable as (content, verify), self._locked(command.id, content) as (lock, cached):
             upload = self._load(command.id, lock, cached)
-            append = self._append_operation(command, content, lock, on_progress)
+            append = self._append_operation(command, content, lock, on_progress, caller)
             try:
                 length = self._check_append(command, upload.info, content)
                 verify(upload.info.offset, self._max_length(upload.info, length))
@@ -270,14 +278,14 @@ class UploadService:
         self._events.dispatch(UploadTerminated(command.id))
         return Terminated()
 
-    def download(self, command: Download) -> Downloadable | Inspected:
+    def download(self, command: Download, caller: Caller = NO_CALLER) -> Downloadable | Inspected:
         """Return the finished file. Takes no lock, so any number of clients may read at once."""
         try:
             return self._downloadable(command)
         except UploadIncomplete:
             if not command.or_inspect:
                 raise
-            inspected = self.inspect(Inspect(command.id))
+            inspected = self.inspect(Inspect(command.id), caller)
             # `inspect` has finished an upload that was full.
             return self._downloadable(command) if inspected.info.is_finished else inspected
 
@@ -375,8 +383,11 @@ class UploadService:
         body: Body,
         lock: Lock,
         on_progress: OnProgress | None,
+        caller: Caller,
     ) -> AppendOperation:
-        return AppendOperation(command, body, lock, self.max_size, self._events, on_progress)
+        return AppendOperation(
+            command, body, lock, self.max_size, self._events, on_progress, caller.request
+        )
 
     def _check_append(self, command: Append, info: UploadInfo, body: Body) -> int | None:
         """Check the command before the first byte is read.
@@ -405,7 +416,7 @@ class UploadService:
         self._extend_expiry(upload, lock)
         end = append.store_body(upload)
         if end is not BodyEnd.MALFORMED:
-            self._finisher.finish_if_full(upload, lock, may_defer=True)
+            self._finisher.finish_if_full(upload, lock, append.request, may_defer=True)
         self._extend_expiry(upload, lock)
         return end
 
@@ -444,12 +455,12 @@ class UploadService:
                 end = append.store_body(upload)
                 self._extend_expiry(upload, lock)  # the bytes may have arrived slowly
             if end is not BodyEnd.MALFORMED:
-                self._finisher.finish_if_full(upload, lock, may_defer=True)
+                self._finisher.finish_if_full(upload, lock, append.request, may_defer=True)
         except StoreUnavailable as error:
             upload = self._reopen(info.id, lock, error)
             self._extend_expiry(upload, lock)
             # Finish now: a client that gets the full length as the offset sends no more requests.
-            self._finisher.finish_if_full(upload, lock)
+            self._finisher.finish_if_full(upload, lock, append.request)
             end = BodyEnd.COMPLETE
         except (UploadTooLarge, LengthMismatch):
             upload.terminate(lock.assert_held)

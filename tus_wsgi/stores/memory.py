@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from tus_wsgi.domain.answer import Answer
+from tus_wsgi.domain.checksums import Algorithm, Checksum
+from tus_wsgi.domain.crc import crc32
 from tus_wsgi.domain.errors import InvalidPartial, UploadIncomplete, UploadNotFound, UploadTooLarge
+from tus_wsgi.domain.hooks import StoredObject
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import KIB, MIB, Final, Partial, State, UploadId, UploadInfo
 
@@ -132,10 +136,18 @@ class MemoryUpload:
         assert_held: AssertHeld,
         *,
         may_defer: bool,  # noqa: ARG002 - writing costs nothing here
+        answer: Answer | None = None,
     ) -> None:
         """Record that the upload is finished."""
         assert_held()
-        self._stored.info = replace(self._stored.info, state=State.FINISHED)
+        self._stored.info = replace(self._stored.info, state=State.FINISHED, answer=answer)
+
+    @property
+    def stored_object(self) -> StoredObject:
+        """The ETag and the CRC-32 of the content."""
+        content = bytes(self._stored.content)
+        checksum = Checksum(Algorithm.CRC32, crc32(content).to_bytes(4))
+        return StoredObject(etag=MemoryContent(content).etag, checksum=checksum)
 
     @property
     def is_cacheable(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tus_wsgi.domain.answer import Answer
 from tus_wsgi.domain.model import MIB, Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits, PartPlan, plan_for
 from tus_wsgi.domain.plan import NO_PLAN, ObjectOptions, Plan
@@ -155,6 +156,14 @@ plans = st.just(NO_PLAN) | st.builds(
 )
 
 
+answers = st.none() | st.builds(
+    Answer,
+    fields=st.dictionaries(st.sampled_from(["X-A", "Server-Timing"]), st.text("ab \xe4")),
+    body=st.binary(max_size=40),
+    content_type=st.sampled_from(["application/json", "text/plain; charset=utf-8"]),
+)
+
+
 @st.composite
 def records(draw: st.DrawFn) -> UploadRecord:
     length = draw(st.one_of(st.none(), st.integers(0, PartLimits().max_length)))
@@ -177,6 +186,7 @@ def records(draw: st.DrawFn) -> UploadRecord:
             concat=draw(st.sampled_from([None, Partial(), Final((ID, ID), "final;a b")])),
             owner=draw(st.one_of(st.none(), st.text(st.characters(codec="utf-8"), min_size=1))),
             plan=draw(plans),
+            answer=draw(answers),
         ),
         bucket=draw(st.text("abc-", min_size=3, max_size=20)),
         key=draw(st.text(min_size=1, max_size=20)),
@@ -329,6 +339,11 @@ def test_the_upload_id_follows_the_last_plus_of_a_tusd_id() -> None:
         b'{"ID":"a","Storage":{"Key":5}}',
         b'{"ID":"a","PartPlan":[0]}',
         b'{"ID":"a","PartPlan":[5,0,0,0,0,0]}',
+        b'{"ID":"a","Answer":[]}',
+        b'{"ID":"a","Answer":{}}',
+        b'{"ID":"a","Answer":{"Fields":{},"Body":"no base64","ContentType":"a/b"}}',
+        b'{"ID":"a","Answer":{"Fields":{"A":"b\\r\\nc"},"Body":"","ContentType":"a/b"}}',
+        b'{"ID":"a","Answer":{"Fields":{},"Body":"","ContentType":"a/b\\n"}}',
         b'{"ID":"a","Plan":[]}',
         b'{"ID":"a","Plan":{"Private":{"a":5}}}',
         b'{"ID":"a","Plan":{"MaxSize":-1}}',

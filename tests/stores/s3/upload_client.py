@@ -21,7 +21,7 @@ from tus_wsgi.domain.commands import (
     Terminate,
 )
 from tus_wsgi.domain.hook_set import Hooks
-from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
 from tus_wsgi.lockers.memory import MemoryLocker
@@ -69,7 +69,7 @@ class UploadClient:
         *,
         has_cache: bool = True,
         store: S3Store | None = None,
-        on_finish: Callable[[FinishedUpload], None] | None = None,
+        on_finish: OnFinish | None = None,
     ) -> None:
         ids = (UploadId(f"id{number}") for number in itertools.count())
         self.service = UploadService(

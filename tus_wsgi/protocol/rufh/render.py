@@ -18,6 +18,7 @@ from tus_wsgi.domain.commands import (
 )
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.model import UploadInfo
+from tus_wsgi.protocol.answers import with_answer
 from tus_wsgi.protocol.download import render_download
 from tus_wsgi.protocol.fields import build_integer
 from tus_wsgi.protocol.http import Interim, Reply, RequestHead, UrlOf, with_common_fields
@@ -52,13 +53,15 @@ class Renderer:
                 return Reply(204, [("Upload-Limit", limit)])
             case Inspected(info):
                 fields = [*self._progress(info), *self._lengths(info)]
-                return Reply(204, [*fields, ("Cache-Control", "no-store")])
+                reply = Reply(204, [*fields, ("Cache-Control", "no-store")])
+                return with_answer(reply, info, has_body=False)
             case Created(info, fields=added):
                 location = ("Location", url_of(info.id))
                 fields = [location, *self._progress(info), *self._limits(info), *added.items()]
-                return Reply(201, fields, exposed=tuple(added))
+                return with_answer(Reply(201, fields, exposed=tuple(added)), info, has_body=True)
             case Appended(info):
-                return Reply(self._draft.append_status, self._progress(info))
+                reply = Reply(self._draft.append_status, self._progress(info))
+                return with_answer(reply, info, has_body=True)
             case Terminated():
                 return Reply(204)
             case Downloadable(info):

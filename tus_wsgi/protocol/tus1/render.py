@@ -18,6 +18,7 @@ from tus_wsgi.domain.commands import (
     Terminated,
 )
 from tus_wsgi.domain.model import Extension, Final, UploadInfo
+from tus_wsgi.protocol.answers import with_answer
 from tus_wsgi.protocol.download import render_download
 from tus_wsgi.protocol.fields import DEFERRED, build_date, build_integer, build_metadata
 from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf
@@ -33,14 +34,16 @@ def render_outcome(head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:
         case Discovered():
             return Reply(204, _capabilities(head, outcome))
         case Inspected(info):
-            return Reply(200, [*_progress(info), *_description(info, url_of), *_expiry(info)])
+            fields = [*_progress(info), *_description(info, url_of), *_expiry(info)]
+            return with_answer(Reply(200, fields), info, has_body=False)
         case Created(info, has_data, added):
             location = ("Location", url_of(info.id))
             progress = _progress(info) if has_data else []
             fields = [location, *progress, *_expiry(info), *added.items()]
-            return Reply(201, fields, exposed=tuple(added))
+            return with_answer(Reply(201, fields, exposed=tuple(added)), info, has_body=True)
         case Appended(info):
-            return Reply(204, [*_progress(info), *_expiry(info)])
+            reply = Reply(204, [*_progress(info), *_expiry(info)])
+            return with_answer(reply, info, has_body=True)
         case Terminated():
             return Reply(204)
         case Downloadable():

@@ -55,12 +55,32 @@ type from the bytes, and so may serve an upload as HTML with a script."""
 
 @dataclass(frozen=True, slots=True)
 class ObjectFacts:
-    """The headers of an object. `metadata` has lower-case keys; `etag` includes its quotes."""
+    """The headers of an object.
+
+    Attributes:
+        size: in bytes.
+        etag: the ETag with its quotes.
+        modified: the time of the write, in UTC.
+        metadata: the user metadata, with lower-case keys.
+        version: the id of the version; None if the bucket keeps no versions.
+        crc32: the CRC-32 of the whole object in Base64; None if the service does not say it, or
+            after a GetObject.
+    """
 
     size: int
     etag: str
     modified: datetime
     metadata: dict[str, str] = field(default_factory=dict)
+    version: str | None = None
+    crc32: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenObject:
+    """The response to a PutObject. `etag` includes its quotes; for `version`, see `ObjectFacts`."""
+
+    etag: str
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +129,7 @@ class Bucket:
         self._client = client
         self._can_read = False
         self._has_conditions = True
+        self._checksum_mode: dict[str, Any] = {"ChecksumMode": "ENABLED"} if has_checksums else {}
 
     @property
     def absence_is_hidden(self) -> bool:
@@ -140,7 +161,9 @@ class Bucket:
             NotFound: the object does not exist.
         """
         with self._translate_read_errors("HeadObject", key):
-            return _object_facts(self._client.head_object(Bucket=self.name, Key=key))
+            return _object_facts(
+                self._client.head_object(Bucket=self.name, Key=key, **self._checksum_mode)
+            )
 
     def find(self, key: str) -> ObjectFacts | None:
         """Return the headers of an object; None if it does not exist."""
@@ -174,6 +197,29 @@ class Bucket:
                 "get_object", Params=params, ExpiresIn=math.ceil(lifetime)
             )
 
+    def put_data(
+        self,
+        key: str,
+        payload: Payload,
+        *,
+        content_type: str | None,
+        metadata: dict[str, str],
+        parameters: Mapping[str, Any],
+    ) -> WrittenObject:
+        """Write a data object without a condition.
+
+        Args:
+            key: the object's key.
+            payload: the content.
+            content_type: the Content-Type; None for the default.
+            metadata: the user metadata.
+            parameters: more parameters of boto3, such as the encryption.
+        """
+        try:
+            return self._put(key, payload, content_type, metadata, dict(parameters))
+        except (ConditionFailed, NotFound) as failure:
+            raise StoreUnavailable("PutObject") from failure
+
     def put(
         self,
         key: str,
@@ -198,7 +244,7 @@ class Bucket:
             fields[_WRITE_TOKEN] = secrets.token_hex(8)
             conditions = _condition_parameters(condition)
         try:
-            return self._put(key, payload, content_type, fields, {**extra, **conditions})
+            return self._put(key, payload, content_type, fields, {**extra, **conditions}).etag
         except (ConditionFailed, NotFound) as failure:
             # Services answer 412 or 404 to If-Match if the object was deleted.
             if not conditions:
@@ -208,7 +254,7 @@ class Bucket:
             if not conditions:
                 raise
             self._has_conditions = False
-            return self._put(key, payload, content_type, metadata or {}, extra)
+            return self._put(key, payload, content_type, metadata or {}, extra).etag
 
     def _put(
         self,
@@ -217,7 +263,7 @@ class Bucket:
         content_type: str | None,
         metadata: dict[str, str],
         parameters: dict[str, Any],
-    ) -> str:
+    ) -> WrittenObject:
         with self._translate_errors("PutObject", key):
             response = self._client.put_object(
                 Bucket=self.name,
@@ -228,7 +274,7 @@ class Bucket:
                 **parameters,
                 **self._checksum(payload),
             )
-            return response["ETag"]
+            return WrittenObject(response["ETag"], response.get("VersionId"))
 
     def delete(self, key: str) -> None:
         """Delete the object if it exists. If it does not, some services (Google's) answer 404."""
@@ -484,4 +530,11 @@ def _object_facts(response: Any) -> ObjectFacts:  # noqa: ANN401 - two TypedDict
         etag=response["ETag"],
         modified=response["LastModified"],
         metadata={key.lower(): value for key, value in response.get("Metadata", {}).items()},
+        version=response.get("VersionId"),
+        crc32=_whole_crc32(response.get("ChecksumCRC32")),
     )
+
+
+def _whole_crc32(value: str | None) -> str | None:
+    """Return the checksum of the whole object; None for a checksum of its parts' checksums."""
+    return None if value is None or "-" in value else value

@@ -20,6 +20,7 @@ It is tusd's JSON with new fields:
 | Owner              | new  | the identity that created the upload; missing if there was none    |
 | Plan               | new  | decisions of the application, see `tus_wsgi.stores.s3.plan_json`   |
 | CompletingSince    | new  | since when a completion may be in progress (D-09); ISO 8601, UTC   |
+| Answer             | new  | the answer of `on_finish`, see `tus_wsgi.stores.s3.answer_json`    |
 
 Decoding ignores unknown fields and has defaults for missing ones, so it also reads tusd's objects.
 """
@@ -36,6 +37,7 @@ from datetime import datetime
 from tus_wsgi.domain.model import Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.domain.plan import NO_PLAN
+from tus_wsgi.stores.s3.answer_json import decode_answer, encode_answer
 from tus_wsgi.stores.s3.plan_json import decode_plan, encode_plan
 
 _MAX_NUMBER = 1 << 63
@@ -126,6 +128,8 @@ def encode(record: UploadRecord) -> bytes:
         fields["Owner"] = info.owner
     if info.plan is not NO_PLAN:
         fields |= encode_plan(info.plan)
+    if info.answer is not None:
+        fields["Answer"] = encode_answer(info.answer)
     if record.completing_since is not None:
         fields["CompletingSince"] = record.completing_since.isoformat()
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
@@ -158,6 +162,7 @@ def decode(content: bytes) -> UploadRecord:
         concat=_concat(fields),
         owner=_owner(fields),
         plan=decode_plan(fields.get("Plan")),
+        answer=decode_answer(fields.get("Answer")),
     )
     return UploadRecord(
         info=info,

@@ -25,7 +25,9 @@ from datetime import datetime
 from functools import partial
 from typing import NoReturn
 
+from tus_wsgi.domain.answer import Answer
 from tus_wsgi.domain.errors import StoreUnavailable, Unavailable, UploadGone, UploadIncomplete
+from tus_wsgi.domain.hooks import StoredObject
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.model import State, UploadInfo
 from tus_wsgi.domain.parts import Part, PartPlan, contiguous, plan_after
@@ -49,6 +51,7 @@ from tus_wsgi.stores.s3.multipart import (
     upload_part,
 )
 from tus_wsgi.stores.s3.record import UploadRecord
+from tus_wsgi.stores.s3.stored_object import object_of_facts, object_of_put
 from tus_wsgi.stores.s3.tails import TailObject
 from tus_wsgi.stores.s3.transfers import PartPipeline
 
@@ -74,6 +77,7 @@ class S3Upload:
         self._offset = record.info.offset if record.info.is_finished else 0
         self._is_assembled, self._assembled_here = record.info.is_finished, False
         self._object_facts: ObjectFacts | None = None  # known after `_verify_object`
+        self._stored_object: StoredObject | None = None
 
     @property
     def info(self) -> UploadInfo:
@@ -348,13 +352,14 @@ class S3Upload:
             self._write_record(self._record.with_state(State.FINISHING), assert_held)
         assert_held()
         headers = self._headers
-        self._context.bucket.put(
+        written = self._context.bucket.put_data(
             self._record.key,
             payload,
             content_type=headers.content_type,
             metadata=headers.metadata,
             parameters=headers.parameters,
         )
+        self._stored_object = object_of_put(written, payload)
         self._assembled_here = True
         self._mark_assembled()
 
@@ -395,7 +400,17 @@ class S3Upload:
             raise
         self._assembled_here = True
 
-    def finish(self, assert_held: AssertHeld, *, may_defer: bool) -> None:
+    @property
+    def stored_object(self) -> StoredObject:
+        """The ETag, the version and the CRC-32 of the data object. No S3 call."""
+        if self._stored_object is None:
+            assert self._object_facts is not None
+            self._stored_object = object_of_facts(self._object_facts, self._parts)
+        return self._stored_object
+
+    def finish(
+        self, assert_held: AssertHeld, *, may_defer: bool, answer: Answer | None = None
+    ) -> None:
         """Record that the upload is finished (D-06), and delete the tail.
 
         Raises:
@@ -408,7 +423,10 @@ class S3Upload:
             self._tail.delete()
         elif may_defer and self._record.info.state is State.FINISHING:
             return
-        self._write_record(self._record.with_state(State.FINISHED), assert_held)
+        finished = self._record.with_state(State.FINISHED)
+        self._write_record(
+            replace(finished, info=replace(finished.info, answer=answer)), assert_held
+        )
 
     @property
     def is_cacheable(self) -> bool:
