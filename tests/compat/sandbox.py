@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.harness.servers.s3_service import S3Service
 from tus_wsgi.domain.interfaces import BodyEnd
-from tus_wsgi.domain.model import GIB, MIB, Metadata, UploadId, UploadInfo
+from tus_wsgi.domain.model import GIB, MIB, Final, Metadata, Partial, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
@@ -152,3 +153,22 @@ def finish(upload: S3Upload) -> None:
     """Assemble and finish a full upload, as `UploadService` does."""
     upload.assemble(held)
     upload.finish(held, may_defer=False)
+
+
+def create_partial(sandbox: ServiceSandbox, content: bytes) -> UploadId:
+    """Create a finished partial upload."""
+    info = UploadInfo(new_id(), len(content), concat=Partial())
+    upload = sandbox.store().create(info, record_now=True)
+    append(upload, content)
+    finish(upload)
+    return info.id
+
+
+def concatenate(sandbox: ServiceSandbox, slices: Sequence[bytes]) -> S3Upload:
+    """Create a partial upload of each slice, and a finished final upload of them."""
+    ids = [create_partial(sandbox, slice) for slice in slices]
+    info = UploadInfo(new_id(), None, concat=Final((*ids,)))
+    final = sandbox.store().create(info, record_now=True)
+    final.load_offset()
+    finish(final)
+    return final

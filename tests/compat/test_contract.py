@@ -12,6 +12,7 @@ import pytest
 
 from tests.compat.conftest import client_of
 from tests.compat.sandbox import ServiceSandbox
+from tests.harness.servers.s3_fixtures import COMPILED
 from tests.harness.servers.s3_service import S3Service
 from tests.stores.test_contract import *  # noqa: F403
 from tests.stores.test_contract import StoreUnderTest
@@ -20,7 +21,9 @@ from tus_wsgi.stores.s3.keys import Keys
 pytestmark = pytest.mark.compat
 
 
-@pytest.fixture(params=["juicefs", pytest.param("swift", marks=pytest.mark.long)])  # type: ignore[no-redef]
+@pytest.fixture(  # type: ignore[no-redef]
+    params=["juicefs", pytest.param("swift", marks=pytest.mark.long), *COMPILED]
+)
 def store(request: pytest.FixtureRequest) -> StoreUnderTest:
     """A sandbox in the bucket of each service."""
     service = request.getfixturevalue(request.param)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.compat.sandbox import PART, ServiceSandbox, append, finish
+from tests.compat.sandbox import PART, ServiceSandbox, append, concatenate, finish
 from tests.harness.data import some_bytes
 from tests.harness.tls import tls_proxy, write_certificate
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
@@ -53,3 +53,14 @@ def test_an_upload_of_parts_and_a_tail_becomes_an_object(tls_sandbox: ServiceSan
     append(small, b"12345")
     finish(small)
     assert tls_sandbox.stored(small) == b"12345"
+
+
+@pytest.mark.long
+def test_partial_uploads_become_one_object_with_each_checksum_setting(
+    tls_sandbox: ServiceSandbox,
+) -> None:
+    """C7. `tests/faults/test_copies.py` is the short sample."""
+    content = some_bytes(2 * PART + 5)
+    slices = [content[:PART], content[PART : 2 * PART], content[2 * PART :]]
+    assert tls_sandbox.stored(concatenate(tls_sandbox, slices)) == content
+    assert tls_sandbox.list_multiparts() == []

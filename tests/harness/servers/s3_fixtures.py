@@ -8,10 +8,18 @@ import pytest
 
 from demo.seaweedfs import SeaweedFS
 from tests.harness.servers.juicefs import running_juicefs
+from tests.harness.servers.minio import running_minio
 from tests.harness.servers.s3_service import S3Service, seaweedfs_service
 from tests.harness.servers.swift import running_swift
+from tests.harness.servers.versitygw import running_versitygw
 
-SERVICES = ("seaweedfs", "swift", "juicefs")
+COMPILED = (
+    pytest.param("minio", marks=pytest.mark.long),
+    pytest.param("versitygw", marks=pytest.mark.long),
+)
+"""The services that are built from source, which takes minutes the first time."""
+
+SERVICES = ("seaweedfs", "swift", "juicefs", *COMPILED)
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +41,22 @@ def juicefs(
 ) -> Iterator[S3Service]:
     """The gateway of JuiceFS for the whole run. Each test uses a prefix of its own."""
     with running_juicefs(tmp_path_factory.mktemp("juicefs")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory, clean_environment: None) -> Iterator[S3Service]:
+    """MinIO for the whole run. Each test uses a prefix of its own."""
+    with running_minio(tmp_path_factory.mktemp("minio")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def versitygw(
+    tmp_path_factory: pytest.TempPathFactory, clean_environment: None
+) -> Iterator[S3Service]:
+    """The gateway of Versity for the whole run. Each test uses a prefix of its own."""
+    with running_versitygw(tmp_path_factory.mktemp("versitygw")) as service:
         yield service
 
 

@@ -29,14 +29,14 @@ def text_of(value: bytes) -> str | None:
     [
         (b"a.txt", "a.txt"),
         ("Menü".encode(), "Men?"),
-        (b"a\tb", "a\tb"),
+        (b"a\tb\t", "a b"),
         (b"~ !\"%,;=\\'", "~ !\"%,;=\\'"),
         (b"a\rb", "a?b"),
         (b"a\nb", "a?b"),
         (b"a\r\nSet-Cookie: b=c", "a??Set-Cookie: b=c"),
         (b"a\x00b\x1f\x7f", "a?b??"),
         ("a😀b".encode(), "a?b"),
-        ("é😀\t\r\na".encode() + b"\xffb", "??\t??a?b"),
+        ("é😀\t\r\na".encode() + b"\xffb", "?? ??a?b"),
         (b"\xc3", "?"),
         (b"\xff\xfe\xfd", "???"),
         ("\x80\u2028\ufffd".encode(), "???"),
@@ -97,7 +97,7 @@ def test_any_metadata_gives_valid_headers(pairs: list[tuple[str, bytes]]) -> Non
     for key, value in found.metadata.items():
         assert key.isascii()
         assert key.islower() or not any(c.isalpha() for c in key)
-        assert all(c == "\t" or " " <= c <= "~" for c in value)
+        assert all(" " <= c <= "~" for c in value)
         assert value == value.strip()
 
 
@@ -115,8 +115,9 @@ def test_any_metadata_gives_valid_headers(pairs: list[tuple[str, bytes]]) -> Non
 )
 def test_the_filetype_is_the_content_type(filetype: str) -> None:
     found = headers(("filetype", filetype.encode()))
-    assert found.content_type == filetype
-    assert found.metadata == {"filetype": filetype}
+    sent = filetype.replace("\t", " ")  # a TAB would be signed in another way than it is sent
+    assert found.content_type == sent
+    assert found.metadata == {"filetype": sent}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ _MEDIA_TYPE = re.compile(
     r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+"
     r"([ \t]*;[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+=([!#$%&'*+.^_`|~0-9A-Za-z-]+|\"[ !#-\[\]-~]*\"))*"
 )
-_UNSAFE = re.compile(r"[^\t\x20-\x7e]")
+_UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,11 @@ def object_headers(metadata: Metadata, options: ObjectOptions = NO_OPTIONS) -> O
         metadata: the upload's metadata.
         options: they take precedence over the metadata.
 
-    As in tusd, every character outside TAB and 0x20-0x7E becomes a "?" (`Menü` is `Men?`), and
-    `filetype` is the Content-Type. Pairs whose key is not an HTTP token or which exceed the limits
-    above, and a `filetype` that is not a media type, are omitted: S3 would refuse them.
+    As in tusd, every character outside 0x20-0x7E becomes a "?" (`Menü` is `Men?`), and `filetype`
+    is the Content-Type. Unlike in tusd, a TAB becomes a space: botocore signs it as a space, so a
+    service that compares the TAB itself (Versity) would refuse the upload. Pairs whose key is not
+    an HTTP token or which exceed the limits above, and a `filetype` that is not a media type, are
+    omitted: S3 would refuse them.
     """
     given = options.user_metadata
     return ObjectHeaders(
@@ -92,7 +94,7 @@ def _user_metadata(metadata: Metadata) -> dict[str, str]:
 def _content_type(metadata: Metadata) -> str | None:
     filetype = metadata.text("filetype")
     is_type = filetype is not None and _MEDIA_TYPE.fullmatch(filetype) is not None
-    return filetype if is_type else None
+    return filetype.replace("\t", " ") if filetype is not None and is_type else None
 
 
 def _fits(key: str, text: str) -> bool:
@@ -102,4 +104,5 @@ def _fits(key: str, text: str) -> bool:
 
 def _printable(value: bytes) -> str:
     # As in tusd, each byte that is not UTF-8 becomes one "?"; "backslashreplace" would give four.
-    return _UNSAFE.sub("?", value.decode("utf-8", "surrogateescape")).strip()
+    text = value.decode("utf-8", "surrogateescape").replace("\t", " ")
+    return _UNSAFE.sub("?", text).strip()
