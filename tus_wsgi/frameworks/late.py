@@ -1,0 +1,37 @@
+"""Create the middleware with the first request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from tus_wsgi.app import TusMiddleware
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+
+class LateMiddleware:
+    """A WSGI application that creates a `TusMiddleware` with the first request.
+
+    So the clients of S3 are created after the server has forked, even if it imports the application
+    before, and hooks may be registered until the first request.
+    """
+
+    def __init__(self, create: Callable[[], TusMiddleware]) -> None:
+        self._create = create
+        self._middleware: TusMiddleware | None = None
+        self._lock = Lock()
+
+    @property
+    def middleware(self) -> TusMiddleware:
+        """The middleware, which is created if it does not exist yet."""
+        with self._lock:
+            if self._middleware is None:
+                self._middleware = self._create()
+        return self._middleware
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Pass a request to the middleware."""
+        return self.middleware(environ, start_response)
