@@ -8,7 +8,7 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from tests.faults.scenarios import Uploader
-from tests.harness.proxies.faults import Call
+from tests.harness.proxies.faults import Call, Fault
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -108,7 +108,8 @@ class Leftovers:
         """Return how many multipart uploads may be left for a sweep to find.
 
         Nothing can name a multipart upload whose UploadId never arrived. Another one is left if two
-        calls in a row fail: the write of the record, and then its verification or the abort.
+        calls in a row fail: the write of the record, and then its verification or the abort. After
+        a 412 to that write, another request may use the multipart upload (D-10).
         """
         leaks = 0
         for call, following in itertools.pairwise([*self._calls, Call(0, "", "")]):
@@ -117,7 +118,7 @@ class Leftovers:
             if call.operation == "CreateMultipartUpload":
                 leaks += call.fault.is_executed
             elif call.operation == "PutObject" and call.key.endswith(".info"):
-                leaks += following.fault is not None
+                leaks += following.fault is not None or call.fault is Fault.CONDITION_FAILED
         return leaks
 
     def _recorded_multipart(self, id: str) -> str | None:

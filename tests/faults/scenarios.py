@@ -247,6 +247,8 @@ _RANDOM_BYTES = random.Random(11).randbytes(1 << 20)
 
 def _random_bytes(size: int) -> bytes:
     """Return bytes that are cheap to make. Each megabyte begins with its number."""
-    count = -(-size // len(_RANDOM_BYTES))
-    blocks = [number.to_bytes(8, "big") + _RANDOM_BYTES[8:] for number in range(count)]
-    return b"".join(blocks)[:size]
+    block = len(_RANDOM_BYTES)
+    return b"".join(
+        (start // block).to_bytes(8, "big") + _RANDOM_BYTES[8 : min(block, size - start)]
+        for start in range(0, size, block)
+    )[:size]

@@ -103,11 +103,13 @@ class Traffic:
         send = self._send_to(self._choose_server())
 
         def on_interim_of_this(response: Response) -> None:
-            (self.note_late_response if number in self._abandoned else on_interim)(response)
+            if number not in self._abandoned:
+                on_interim(response)
 
         response = send(method, url, fields, body, content_length, on_interim=on_interim_of_this)
         if number in self._abandoned:
-            self.note_late_response(response)
+            if method != "POST":  # the client creates another upload
+                self.note_late_response(response)
             raise ConnectionError("the client has gone to the other server")
         self._sweep_if_due()
         return response

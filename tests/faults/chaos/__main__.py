@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options,
                 s3=s3,
                 dynamodb=dynamodb,
-                directory=directory / kind,
+                directory=directory / f"turn-{kind}",
                 report=report,
             ) as turn:
                 turn.run()
