@@ -31,6 +31,7 @@ from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
 from tus_wsgi.settings.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
+from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
 from tus_wsgi.stores.s3.keys import Keys
 
 if TYPE_CHECKING:
@@ -152,8 +153,10 @@ class Application:
     def sweep(self) -> list[str]:
         """Sweep until nothing fails; return the last failures if every sweep fails."""
         failures: list[str] = []
-        for _ in range(MAX_SWEEPS):
-            results = list(self._new_sweep().run())
+        for attempt in range(MAX_SWEEPS):
+            # Later sweeps stand for those of later days: no completion is in progress any more.
+            timeout = 0.0 if attempt else COMPLETION_TIMEOUT
+            results = list(self._new_sweep(timeout).run())
             failures = [
                 f"{result.name}: {result.error!r}"
                 for result in results
@@ -172,7 +175,9 @@ class Application:
             what is wrong.
         """
         client = self.faulty_s3.sweep_client(rights, timeout=self._options.timeout)
-        sweep = self._build_sweep(client, server=1, min_age=SAFE_AGE, abort_unknown=False)
+        sweep = self._build_sweep(
+            client, self._new_store(1), server=1, min_age=SAFE_AGE, abort_unknown=False
+        )
         return [
             f"the sweep failed: {result.name}: {result.error!r}"
             for result in sweep.run()
@@ -202,7 +207,9 @@ class Application:
         proxy = self.faulty_s3.proxy
         return proxy.second_endpoint if is_second else proxy.endpoint
 
-    def _new_store(self, server: int = 0) -> S3Store:
+    def _new_store(
+        self, server: int = 0, completion_timeout: float = COMPLETION_TIMEOUT
+    ) -> S3Store:
         options = self._options
         return S3Store(
             self.faulty_s3.client(
@@ -214,6 +221,7 @@ class Application:
             keys=self.keys,
             limits=limits_for(self.faulty_s3.part_size),
             parallel_parts=4,
+            completion_timeout=completion_timeout,
         )
 
     def _new_app(self, server: int) -> TusMiddleware:
@@ -233,17 +241,24 @@ class Application:
         app._service._now = lambda: self.clock
         return app
 
-    def _new_sweep(self) -> Sweep:
+    def _new_sweep(self, completion_timeout: float) -> Sweep:
         client = self.faulty_s3.client(timeout=self._options.timeout, retries=False, may_list=True)
         # The prefix is this case's alone.
-        return self._build_sweep(client, server=0, min_age=0.0, abort_unknown=True)
+        store = self._new_store(completion_timeout=completion_timeout)
+        return self._build_sweep(client, store, server=0, min_age=0.0, abort_unknown=True)
 
     def _build_sweep(
-        self, client: S3Client, *, server: int, min_age: float, abort_unknown: bool
+        self,
+        client: S3Client,
+        store: S3Store,
+        *,
+        server: int,
+        min_age: float,
+        abort_unknown: bool,
     ) -> Sweep:
         bucket = self.faulty_s3.service.bucket
         return Sweep(
-            self._new_store(server),
+            store,
             self._new_locker(server),
             StrictBucket(client, bucket),
             keys=self.keys,

@@ -54,6 +54,7 @@ class Options:
         seed: of all random choices. Timing is not reproducible.
         probability: that a call fails.
         lockers: which take turns.
+        directory: for data and logs, which are kept; None for a temporary one.
     """
 
     minutes: float
@@ -62,6 +63,7 @@ class Options:
     seed: int
     probability: float
     lockers: tuple[str, ...]
+    directory: Path | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,8 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     report = Report()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="tus-chaos-") as name, contextlib.ExitStack() as stack:
-        directory = Path(name)
+    with contextlib.ExitStack() as stack:
+        directory = options.directory or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="tus-chaos-"))
+        )
         s3 = stack.enter_context(start_seaweedfs(directory / "s3"))
         dynamodb = (
             stack.enter_context(running_dynamodb(directory))
@@ -103,6 +107,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--probability", type=float, default=0.02, help="that a call fails")
     parser.add_argument("--lockers", default="file,dynamodb,s3", help="which take turns")
+    parser.add_argument("--directory", type=Path, help="keep data and logs there")
     given = parser.parse_args(arguments)
     return Options(
         given.minutes,
@@ -111,6 +116,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
         given.seed,
         given.probability,
         tuple(given.lockers.split(",")),
+        given.directory,
     )
 
 
@@ -209,6 +215,8 @@ class Turn:
             "TUS_S3_PART_SIZE": "5MiB",
             "TUS_LOCKER": self._kind,
             "TUS_EXPIRES": "6h",
+            # Both servers name an upload by the same URL.
+            "TUS_PUBLIC_URL": "http://uploads.test/files",
             "HOOK": "yes",
             "FINISHED": str(self._directory / "finished"),
             "BODIES": str(self._directory / "bodies"),
@@ -257,8 +265,9 @@ class Turn:
             client.join(JOIN_SECONDS)
             if client.is_alive():
                 self._report.fail(f"{client.name} does not finish its file")
-        tracebacks = sum(server.count_tracebacks() for server in self._servers)
-        self._report.count("logs", "tracebacks", tracebacks)
+        for server in self._servers:
+            for name in server.logged_exceptions():
+                self._report.count("tracebacks", name)
 
     def _check_again(self, clients: Sequence[ChaosClient]) -> None:
         """Compare every finished file once more, and look for terminated uploads."""

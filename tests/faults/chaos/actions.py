@@ -14,7 +14,7 @@ from tests.faults.chaos.report import Report
 from tests.faults.chaos.servers import ChaosServer
 from tests.harness.servers.gunicorn import ROOT
 
-PAUSES = (1.0, 8.0)
+PAUSES = (0.5, 5.0)
 """Seconds between two actions: the shortest and the longest pause."""
 
 FREEZE_SECONDS = (2.0, 12.0)

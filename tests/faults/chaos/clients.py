@@ -122,6 +122,8 @@ class ChaosClient(threading.Thread):
             self._pause()
             raise ConnectionError("no response") from error
         self._report.count("responses", f"{method} {response.status}")
+        if response.status == 500:
+            self._report.fail(f"{method} was answered with 500")
         if response.status == 423 or response.status >= 500:
             self._pause()
         return response

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,9 @@ STOP_SECONDS = 45.0
 
 RECYCLE_AFTER = 80
 """Requests after which a worker is replaced, and the largest random addition."""
+
+
+_EXCEPTION = re.compile(r"(?m)^Traceback [^\n]*\n(?:[ \t]+[^\n]*\n)+([\w.]+)")
 
 
 class ChaosServer:
@@ -131,9 +135,10 @@ class ChaosServer:
                     self._end(psutil.Process(process.pid), signal.SIGKILL)
                 process.wait()
 
-    def count_tracebacks(self) -> int:
-        """Return how many tracebacks its log has."""
-        return self._log.read_text(encoding="utf-8", errors="replace").count("Traceback (most")
+    def logged_exceptions(self) -> list[str]:
+        """Return the last lines of the tracebacks in its log, without details."""
+        text = self._log.read_text(encoding="utf-8", errors="replace")
+        return [found[1] for found in _EXCEPTION.finditer(text)]
 
     def _workers(self) -> list[psutil.Process]:
         return [] if self._master is None else _children(self._master)
