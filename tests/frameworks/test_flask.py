@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import partial
+from pathlib import Path
 
 import pytest
-from flask import Flask, abort, current_app, g, request, session
+from flask import Flask, abort, current_app, g, has_request_context, request, session
 from werkzeug.test import TestResponse
 
+from demo.seaweedfs import SeaweedFS
+from tests.harness.stores import S3Sandbox, admin, recorded, sandbox
 from tus_wsgi import Access, FinishedUpload, NewUpload, SettingsError, UploadPlan
 from tus_wsgi.domain.events import Event, RequestFailed
 from tus_wsgi.frameworks.flask import Tus
 from tus_wsgi.stores.memory import MemoryStore
 from tus_wsgi.testing import UploadClient
 
-pytestmark = pytest.mark.usefixtures("tus_store")
+in_memory = pytest.mark.usefixtures("tus_store")
+
+__all__ = ["admin", "recorded", "sandbox"]
 
 TUS = {"Tus-Resumable": "1.0.0"}
 
@@ -54,6 +59,7 @@ def user(access: Access) -> str:
     return name
 
 
+@in_memory
 def test_the_login_of_the_session_decides() -> None:
     app = ExampleApp()
     Tus(app).authorize(user)
@@ -69,6 +75,7 @@ def test_the_login_of_the_session_decides() -> None:
     ] == [*(404, 404, 404)]
 
 
+@in_memory
 def test_every_hook_sees_the_app_and_its_context_is_torn_down() -> None:
     app = ExampleApp(TUS_MAX_SIZE=10, GREETING="hello")
     tus, calls = Tus(app), list[object]()
@@ -82,16 +89,17 @@ def test_every_hook_sees_the_app_and_its_context_is_torn_down() -> None:
     @tus.on_finish
     def finished(upload: FinishedUpload) -> None:
         assert not hasattr(g, "owner"), "each hook has a context of its own"
-        calls.append((current_app.config["GREETING"], upload.length))
+        calls.append((current_app.config["GREETING"], upload.length, session["user"]))
 
     client = client_of(app, "ada")
     torn_down = app.torn_down
     assert client.upload(b"data", filename="a.txt").response.status_code == 204
-    assert calls == [("hello", "/files", "a.txt", "ada"), ("hello", 4)]
+    assert calls == [("hello", "/files", "a.txt", "ada"), ("hello", 4, "ada")]
     assert app.torn_down > torn_down
     assert client.upload(b"more than ten").response.status_code == 413
 
 
+@in_memory
 @pytest.mark.parametrize("hook", ["authorize", "on_create"])
 def test_an_error_in_a_hook_is_503_without_details(hook: str) -> None:
     app, events = ExampleApp(), list[Event]()
@@ -108,6 +116,7 @@ def test_an_error_in_a_hook_is_503_without_details(hook: str) -> None:
     assert client_of(app).post("/echo", data=b"page").data == b"page"
 
 
+@in_memory
 def test_only_statuses_of_refusals_refuse() -> None:
     """A redirect to the login page is not one: clients of uploads could not follow it."""
     statuses = {400: 400, 403: 403, 429: 429, 500: 503, 503: 503}
@@ -121,6 +130,7 @@ def refuse(status: int, _access: Access) -> str:
     abort(status)
 
 
+@in_memory
 def test_one_extension_serves_several_apps(tus_store: MemoryStore) -> None:
     tus = Tus()
     owners: list[str | None] = []
@@ -136,6 +146,7 @@ def test_one_extension_serves_several_apps(tus_store: MemoryStore) -> None:
     assert owners == ["a", "b"]
 
 
+@in_memory
 def test_hooks_that_would_be_ignored_are_refused() -> None:
     app = ExampleApp()
     tus = Tus(app)
@@ -147,6 +158,7 @@ def test_hooks_that_would_be_ignored_are_refused() -> None:
         tus.on_finish(print)
 
 
+@in_memory
 def test_settings_of_the_app_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUS_MAX_SIZE", "1")
     monkeypatch.setenv("TUS_DISABLE_TERMINATION", "true")
@@ -166,9 +178,31 @@ def create(client: UploadClient) -> TestResponse:
     return client.post("/env", headers={**TUS, "Upload-Length": "5"})
 
 
+@in_memory
 def test_mistakes_in_the_config_stop_the_start() -> None:
     with pytest.raises(SettingsError) as caught:
         Tus(ExampleApp(TUS_MAX_SIZE="much", TUS_S3_BUCKETT="b"))
     assert [mistake.partition(":")[0] for mistake in caught.value.mistakes] == [
         *("TUS_S3_BUCKETT", "TUS_MAX_SIZE")
     ]
+
+
+def test_the_command_sweeps_with_the_hooks_of_the_app(
+    s3: SeaweedFS, sandbox: S3Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D-06: the sweep finishes an upload whose hook had raised."""
+    for name, value in s3.environ(s3.admin).items():
+        monkeypatch.setenv(name, value)
+    app = ExampleApp(TUS_S3_OBJECT_PREFIX=sandbox.prefix, TUS_LOCK_DIR=tmp_path / "locks")
+    calls: list[tuple[str, str | None, bool]] = []
+
+    def finished(upload: FinishedUpload) -> None:
+        calls.append((current_app.name, upload.filename, has_request_context()))
+        if len(calls) == 1:
+            raise LookupError
+
+    Tus(app).on_finish(finished)
+    assert client_of(app).upload(b"data", filename="a.txt").response.status_code == 503
+    run = app.test_cli_runner().invoke(args=["tus-sweep"])
+    assert "1 examined, 1 finished" in run.stdout
+    assert calls == [(app.name, "a.txt", True), (app.name, "a.txt", False)]

@@ -1,12 +1,48 @@
-"""Read the settings from the configuration of a framework."""
+"""Read the settings and the hooks from the configuration of a framework."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Self
 
 from tus_wsgi.settings import Settings
+
+_HOOKS = ("authorize", "on_create", "on_finish")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The part of a framework's configuration that concerns uploads.
+
+    Attributes:
+        settings: the settings of the server.
+        options: the hooks, and whether uploads are for their owners only: arguments of
+            `TusMiddleware`.
+    """
+
+    settings: Settings
+    options: dict[str, Any]
+
+    @classmethod
+    def parse(cls, entries: Mapping[str, Any], load: Callable[[Any], Callable[..., Any]]) -> Self:
+        """Split entries such as `S3_BUCKET` and `AUTHORIZE` into settings and hooks.
+
+        Args:
+            entries: values by the names of settings without `TUS_`, and of hooks, in any case.
+            load: returns the hook that an entry names.
+
+        Raises:
+            SettingsError: The settings are invalid; the message lists every mistake.
+        """
+        given = {name.lower(): value for name, value in entries.items()}
+        options = {name: load(value) for name in _HOOKS if (value := given.pop(name, None))}
+        if (owner_only := given.pop("owner_only", None)) is not None:
+            options["owner_only"] = owner_only
+        settings = make_settings({f"TUS_{name.upper()}": value for name, value in given.items()})
+        return cls(settings, options)
 
 
 def make_settings(config: Mapping[str, object]) -> Settings:

@@ -18,11 +18,13 @@ not stored, because responses for uploads set no cookie.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, TypeVar
 
+import click
 from flask import Flask, current_app
 from werkzeug.exceptions import HTTPException
 
@@ -33,6 +35,8 @@ from tus_wsgi.domain.hooks import Authorize, OnFinish, Request
 from tus_wsgi.domain.interfaces import Observer
 from tus_wsgi.frameworks.config import make_settings
 from tus_wsgi.frameworks.late import LateMiddleware
+from tus_wsgi.frameworks.sweep import DEFAULT_MIN_AGE, sweep
+from tus_wsgi.settings import Settings
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -80,6 +84,7 @@ class Tus:
 
         app.extensions["tus"] = uploads = LateMiddleware(create)
         app.wsgi_app = uploads  # type: ignore[method-assign]
+        app.cli.add_command(self._sweep_command(app, settings))
 
     @property
     def middleware(self) -> TusMiddleware:
@@ -98,6 +103,17 @@ class Tus:
     def on_finish(self, hook: OnFinish) -> OnFinish:
         """Register the hook that is called when an object is complete. A decorator."""
         return self._register("on_finish", hook)
+
+    def _sweep_command(self, app: Flask, settings: Settings) -> click.Command:
+        @click.option("--dry-run", is_flag=True, help="Print the actions without taking them.")
+        @click.option("--min-age", default=DEFAULT_MIN_AGE, show_default=True)
+        def command(*, dry_run: bool, min_age: str) -> None:
+            """Finish full uploads, and remove expired ones."""
+            hook = self._hooks.get("on_finish")
+            on_finish = hook and _in_context(app, hook)
+            sys.exit(sweep(settings, on_finish, is_dry=dry_run, min_age=min_age))
+
+        return click.command("tus-sweep")(command)
 
     def _register(self, name: str, hook: Hook) -> Hook:
         if self._is_used:

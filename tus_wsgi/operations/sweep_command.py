@@ -69,10 +69,10 @@ def run(
     except (ValueError, BotoCoreError) as error:
         click.echo(str(error), err=True)
         return 2
-    return _report(sweep, settings, is_dry=is_dry, is_json=is_json)
+    return report(sweep, settings, is_dry=is_dry, is_json=is_json)
 
 
-def _report(sweep: Sweep, settings: Settings, *, is_dry: bool, is_json: bool) -> int:
+def report(sweep: Sweep, settings: Settings, *, is_dry: bool, is_json: bool) -> int:
     """Run the sweep and print its results; return the exit code."""
     results: list[SweepResult] = []
     for result in sweep.run():

@@ -1,0 +1,106 @@
+"""The Django integration, configured by the dictionary `TUS` of the project's settings.
+
+In the settings:
+
+    TUS = {
+        "S3_BUCKET": "uploads",
+        "AUTHORIZE": "tus_wsgi.frameworks.django.require_login",
+        "ON_FINISH": "shop.uploads.on_finish",
+    }
+
+In `wsgi.py`:
+
+    from django.core.wsgi import get_wsgi_application
+    from tus_wsgi.frameworks import django as tus
+
+    application = tus.application(get_wsgi_application())
+
+Around each hook, database connections that are too old or unusable are closed, as around a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as project
+from django.contrib.auth import get_user
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import PermissionDenied
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import close_old_connections
+from django.http import Http404, HttpResponse
+from django.utils.module_loading import import_string
+
+from tus_wsgi.app import TusMiddleware
+from tus_wsgi.domain.errors import Denied
+from tus_wsgi.domain.hooks import Access
+from tus_wsgi.frameworks.config import Config
+from tus_wsgi.frameworks.late import LateMiddleware
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+
+def application(app: WSGIApplication) -> LateMiddleware:
+    """Put the middleware around the WSGI application of the project.
+
+    Raises:
+        SettingsError: The entries of `TUS` are invalid; the message lists every mistake.
+        ImportError: A hook does not exist.
+    """
+    config = read_config()
+    return LateMiddleware(lambda: TusMiddleware(app, settings=config.settings, **config.options))
+
+
+def read_config() -> Config:
+    """Read the settings and hooks of the project.
+
+    Raises:
+        SettingsError: The entries of `TUS` are invalid; the message lists every mistake.
+        ImportError: A hook does not exist.
+    """
+    return Config.parse(getattr(project, "TUS", {}), _load)
+
+
+def session_user(access: Access) -> str | None:
+    """Return the primary key of the user that is logged in; None if the client is anonymous."""
+    request = WSGIRequest(dict(access.request.environ))
+    SessionMiddleware(lambda _: HttpResponse()).process_request(request)
+    user = get_user(request)
+    return str(user.pk) if user.is_authenticated else None
+
+
+def require_login(access: Access) -> str:
+    """Let only users in that are logged in: a hook for `AUTHORIZE`.
+
+    Raises:
+        Denied: The client is anonymous.
+    """
+    user = session_user(access)
+    if user is None:
+        raise Denied(401, "Log in first.")
+    return user
+
+
+def _load(hook: str | Callable[..., Any]) -> Callable[..., Any]:
+    """Return the hook as it is called: with usable database connections.
+
+    `PermissionDenied` and `Http404` become `Denied`.
+    """
+    function: Callable[..., Any] = import_string(hook) if isinstance(hook, str) else hook
+
+    @wraps(function)
+    def call(argument: object) -> object:
+        close_old_connections()
+        try:
+            return function(argument)
+        except PermissionDenied as error:
+            raise Denied(403, str(error)) from error
+        except Http404 as error:
+            raise Denied(404, str(error)) from error
+        finally:
+            close_old_connections()
+
+    return call

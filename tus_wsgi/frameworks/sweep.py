@@ -1,0 +1,34 @@
+"""Run a sweep with the settings and hooks of an app."""
+
+from __future__ import annotations
+
+from tus_wsgi.domain.hooks import OnFinish
+from tus_wsgi.operations.sweep_command import make_sweep, report
+from tus_wsgi.settings import Settings
+from tus_wsgi.settings.values import parse_duration
+
+DEFAULT_MIN_AGE = "1d"
+
+
+def sweep(settings: Settings, on_finish: OnFinish | None, *, is_dry: bool, min_age: str) -> int:
+    """Run and print a sweep like `tus-wsgi sweep`; return its exit code.
+
+    Args:
+        settings: the settings of the app.
+        on_finish: the hook of the app; None if it has none.
+        is_dry: whether to print the actions without taking them.
+        min_age: the minimum age of orphaned multipart uploads and tails, such as `1d`.
+
+    Raises:
+        ValueError: The settings or `min_age` do not allow a sweep.
+        InvalidLockDirectory, LockerUnsupported: The locker cannot be used.
+    """
+    work = make_sweep(
+        settings,
+        min_age=parse_duration(min_age),
+        hook=on_finish,
+        has_hook=on_finish is not None,
+        is_dry=is_dry,
+        abort_unknown=False,
+    )
+    return report(work, settings, is_dry=is_dry, is_json=False)
