@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
+from pydantic import TypeAdapter
+
 from tus_wsgi.settings import Settings
 
 _HOOKS = ("authorize", "on_create", "on_finish")
@@ -36,11 +38,14 @@ class Config:
 
         Raises:
             SettingsError: The settings are invalid; the message lists every mistake.
+            ValueError: `owner_only` is not a truth value.
         """
         given = {name.lower(): value for name, value in entries.items()}
-        options = {name: load(value) for name in _HOOKS if (value := given.pop(name, None))}
+        options: dict[str, Any] = {
+            name: load(value) for name in _HOOKS if (value := given.pop(name, None))
+        }
         if (owner_only := given.pop("owner_only", None)) is not None:
-            options["owner_only"] = owner_only
+            options["owner_only"] = TypeAdapter(bool).validate_python(owner_only)
         settings = make_settings({f"TUS_{name.upper()}": value for name, value in given.items()})
         return cls(settings, options)
 

@@ -1,0 +1,123 @@
+"""The Pyramid integration: the security policy of the app decides."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from tus_wsgi import Access, FinishedUpload, SettingsError
+from tus_wsgi.testing import UploadClient
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # pkg_resources and cgi are deprecated
+    from pyramid.authentication import SessionAuthenticationHelper
+    from pyramid.config import Configurator
+    from pyramid.httpexceptions import HTTPForbidden
+    from pyramid.request import Request
+    from pyramid.response import Response
+    from pyramid.security import remember
+    from pyramid.session import SignedCookieSessionFactory
+    from pyramid.threadlocal import get_current_request
+
+    from tus_wsgi.frameworks.pyramid import make_wsgi_app
+
+HOOK = "tests.frameworks.test_pyramid."
+
+events: list[object] = []
+
+
+class SessionPolicy:
+    """A security policy: the user that is logged in may do everything."""
+
+    def __init__(self) -> None:
+        self._session = SessionAuthenticationHelper()
+
+    def identity(self, request: Request) -> str | None:
+        name: str | None = self._session.authenticated_userid(request)
+        return name
+
+    authenticated_userid = identity
+
+    def permits(self, request: Request, _context: object, _permission: str) -> bool:
+        return self.identity(request) is not None
+
+    def remember(self, request: Request, name: str, **_: object) -> Any:
+        return self._session.remember(request, name)
+
+
+def log_in(request: Request) -> Response:
+    response = Response("hello")
+    response.headerlist.extend(remember(request, request.POST["name"]))
+    return response
+
+
+def authorize(_access: Access) -> str:
+    request = get_current_request()
+    request.add_finished_callback(lambda request: events.append(request.method))
+    if not request.has_permission("upload"):
+        raise HTTPForbidden("Log in first.")
+    name: str = request.authenticated_userid
+    return name
+
+
+def on_finish(upload: FinishedUpload) -> None:
+    events.append((upload.owner, get_current_request().greeting))
+
+
+def fail(_upload: object) -> None:
+    raise LookupError("the secret of the app")
+
+
+def client_of(user: str = "", **settings: str) -> UploadClient:
+    with Configurator(settings={f"tus.{k}": v for k, v in settings.items()}) as config:
+        config.set_session_factory(SignedCookieSessionFactory("secret"))
+        config.set_security_policy(SessionPolicy())
+        config.add_request_method(lambda _: "hello", "greeting", reify=True)
+        config.add_route("login", "/login")
+        config.add_view(log_in, route_name="login")
+    client = UploadClient(make_wsgi_app(config))
+    if user:
+        assert client.post("/login", data={"name": user}).status_code == 200
+    return client
+
+
+@pytest.mark.usefixtures("tus_store")
+def test_the_policy_of_pyramid_decides() -> None:
+    hooks = {"authorize": HOOK + "authorize", "on_finish": HOOK + "on_finish"}
+    client = client_of(**hooks, max_size="10")
+    refused = client.upload(b"data").response
+    assert (refused.status_code, refused.text) == (403, "Log in first.\n")
+    client.post("/login", data={"name": "ada"})
+    events.clear()
+    url = client.upload(b"data").url
+    # The finished callbacks of Pyramid run after each hook.
+    assert events == ["POST", "PATCH", ("ada", "hello")]
+    assert client.get(url).data == b"data"
+    assert client.upload(b"more than ten").response.status_code == 413
+    client.post("/login", data={"name": "eve"})
+    assert client.get(url).status_code == 404
+
+
+@pytest.mark.usefixtures("tus_store")
+@pytest.mark.parametrize(("owner_only", "expected"), [("false", 200), ("true", 404)])
+def test_the_hook_may_decide_alone(owner_only: str, expected: int) -> None:
+    client = client_of("ada", authorize=HOOK + "authorize", owner_only=owner_only)
+    url = client.upload(b"data").url
+    client.post("/login", data={"name": "eve"})
+    assert client.get(url).status_code == expected
+
+
+@pytest.mark.usefixtures("tus_store")
+def test_an_error_in_a_hook_is_503_without_details() -> None:
+    response = client_of(authorize=HOOK + "fail").upload(b"data").response
+    assert response.status_code == 503
+    assert "secret" not in response.text
+
+
+def test_settings_and_hooks_are_checked_at_the_start() -> None:
+    with pytest.raises(SettingsError, match="TUS_ON_FINSH"):
+        client_of(s3_bucket="b", on_finsh=HOOK + "on_finish")
+    with pytest.raises(ImportError):
+        client_of(s3_bucket="b", on_finish=HOOK + "missing")
