@@ -8,7 +8,7 @@ serves uploads below `TUS_BASE_PATH` and passes all other requests on to the app
 """
 
 from tus_wsgi.app import TusMiddleware, create_app
-from tus_wsgi.domain.answer import Answer
+from tus_wsgi.domain.answer import Answer, Rejected
 from tus_wsgi.domain.creation import NewUpload, UploadPlan
 from tus_wsgi.domain.errors import Denied
 from tus_wsgi.domain.hooks import Access, Action, FinishedUpload, Request, UploadFacts
@@ -30,6 +30,7 @@ __all__ = [
     "FinishedUpload",
     "NewUpload",
     "ObjectOptions",
+    "Rejected",
     "Request",
     "Settings",
     "SettingsError",

@@ -18,8 +18,10 @@ from tests.faults.faulty_s3 import FaultyS3, Rights, limits_for
 from tests.faults.scenarios import Scenario
 from tests.faults.takeover import ModelLocker, ModelLocks, Servers
 from tests.faults.wrapped_app import not_found
+from tests.harness.clients.uploader import REJECTED
 from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi.app import TusMiddleware
+from tus_wsgi.domain.answer import Rejected
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Locker, Upload
@@ -290,3 +292,5 @@ class Application:
             if self._hook_failures >= 0:
                 raise RuntimeError("the app is not ready")
         self.finished.append(upload)
+        if self._options.scenario.is_rejected:
+            raise Rejected(REJECTED)

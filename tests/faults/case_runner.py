@@ -150,7 +150,9 @@ def _carry_out(
     if scenario.expires:
         problems += leftovers.anything()
     elif not problems:
-        problems += leftovers.problems(is_removed=scenario.terminate_at is not None)
+        problems += leftovers.problems(
+            is_removed=scenario.terminate_at is not None, is_rejected=scenario.is_rejected
+        )
         problems += _check_hook(app, scenario, uploader)
     if not problems:
         leftovers.clear()
@@ -162,6 +164,13 @@ def _run_client(app: Application, uploader: Uploader, scenario: Scenario, traffi
     traffic.continue_upload = partial(uploader.resume, goal)
     if isinstance(uploader, TusUploader):
         traffic.note_late_response = partial(note_late_response, uploader)
+    if scenario.is_rejected:
+        assert isinstance(uploader, TusUploader)
+        traffic.continue_upload = uploader.resume_until_rejected
+        uploader.upload_until_rejected()
+        traffic.continue_upload = uploader.assert_gone
+        uploader.assert_gone()
+        return
     uploader.upload(goal)
     if scenario.expires:
         app.expire_uploads()
@@ -187,7 +196,7 @@ def _query_new_process(app: Application, uploader: Uploader, scenario: Scenario)
     """Check that a new process without caches and without faults states the same."""
     app.restart()
     try:
-        if scenario.terminate_at is None:
+        if scenario.terminate_at is None and not scenario.is_rejected:
             uploader.query_offset()
         else:
             uploader.assert_gone()

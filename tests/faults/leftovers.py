@@ -41,11 +41,12 @@ class Leftovers:
             for item in multiparts.get("Uploads", [])
         }
 
-    def problems(self, *, is_removed: bool) -> list[str]:
+    def problems(self, *, is_removed: bool, is_rejected: bool = False) -> list[str]:
         """Return what is wrong with the uploads of the client.
 
         Args:
             is_removed: whether nothing of them may be left.
+            is_rejected: whether only their records may be left.
         """
         expected = self._uploader.expected_objects
         keys = self._keys - self._written_late(expected)
@@ -53,7 +54,7 @@ class Leftovers:
         problems = self._failed_creations(keys - own)
         if is_removed:
             return problems + [f"{key} is left" for key in sorted(own)]
-        needed = {*expected, *(f"{id}.info" for id in expected)}
+        needed = {f"{id}.info" for id in expected} | (set() if is_rejected else set(expected))
         problems += [f"{key} is missing" for key in sorted(needed - own)]
         problems += [f"{key} is left" for key in sorted(own - needed)]
         problems += [

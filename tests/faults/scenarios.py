@@ -40,6 +40,7 @@ class Scenario:
         expires: whether the client abandons the upload instead of terminating it.
         has_hook: whether the app has an `on_finish`.
         hook_failures: how often `on_finish` raises before it succeeds.
+        is_rejected: whether `on_finish` rejects the file for good.
         extra_bytes: added to `length`, for sizes that are no multiple of anything.
         is_core: whether it also runs with parts of 5 MiB, where each case moves many bytes.
     """
@@ -59,6 +60,7 @@ class Scenario:
     expires: bool = False
     has_hook: bool = True
     hook_failures: int = 0
+    is_rejected: bool = False
     extra_bytes: int = 0
     is_core: bool = False
 
@@ -230,6 +232,18 @@ _TERMINATED = [
     Scenario(name="no hook, terminated, finished", length=8, terminate_at=8, has_hook=False),
 ]
 
+_REJECTED = [
+    Scenario(name="rejected, one part", length=6, is_rejected=True, is_core=True),
+    Scenario(name="rejected, parts", length=13, patch_ends=[4, 13], is_rejected=True),
+    Scenario(
+        name="rejected after a failure",
+        length=7,
+        patch_ends=[3, 7],
+        is_rejected=True,
+        hook_failures=1,
+    ),
+]
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in [
@@ -239,6 +253,7 @@ SCENARIOS = {
         *_EXPIRING,
         *_RUFH,
         *_TERMINATED,
+        *_REJECTED,
     ]
 }
 

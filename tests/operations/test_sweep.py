@@ -17,7 +17,9 @@ from tests.harness.policies import denying
 from tests.harness.stores import PART, S3Sandbox
 from tests.operations.sweeper import FUTURE, LENGTH, PAST, Sweeper, held
 from tus_wsgi.cli import main
+from tus_wsgi.domain.answer import Rejected
 from tus_wsgi.domain.dispatch import EventDispatcher
+from tus_wsgi.domain.errors import UploadNotFound
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.model import TIB, Final, Partial, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
@@ -197,6 +199,48 @@ def test_a_full_upload_never_expires(sweeper: Sweeper) -> None:
     assert sweeper.kinds() == {upload.info.id: ActionKind.FINISHED}
     assert sweeper.kinds() == {}
     assert sweeper.sandbox.data(upload.info.id) == bytes(LENGTH)
+
+
+# -- rejected uploads -----------------------------------------------------------------------------
+
+
+def create_rejected(sweeper: Sweeper, size: int, *, keep: bool = False) -> S3Upload:
+    """Create an upload whose rejection is recorded, and whose object is not removed yet."""
+    upload = sweeper.create(size, stored=size)
+    upload.assemble(held)
+    upload.reject(Rejected(keep=keep).rejection, held)
+    return upload
+
+
+@pytest.mark.parametrize("size", [10, LENGTH])
+def test_the_object_of_a_rejected_upload_is_removed(sweeper: Sweeper, size: int) -> None:
+    """D-13: the process was killed between the record and the deletion."""
+    upload = create_rejected(sweeper, size)
+    assert sweeper.kinds(is_dry=True) == {upload.info.id: ActionKind.REMOVED}
+    assert sweeper.kinds() == {upload.info.id: ActionKind.REMOVED}
+    assert sweeper.sandbox.list_keys() == [f"{upload.info.id}.info"]
+    assert sweeper.kinds() == {}
+
+
+@pytest.mark.parametrize("size", [10, LENGTH])
+def test_the_record_of_a_rejected_upload_is_removed_after_a_day(
+    sweeper: Sweeper, size: int
+) -> None:
+    upload = create_rejected(sweeper, size)
+    assert sweeper.kinds(now=FUTURE) == {upload.info.id: ActionKind.REMOVED}
+    with pytest.raises(UploadNotFound):
+        sweeper.sandbox.store().open(upload.info.id)
+    assert upload.info.id not in sweeper.sandbox.list_keys()
+
+
+@pytest.mark.parametrize("size", [10, LENGTH])
+def test_an_object_that_the_application_keeps_is_never_removed(sweeper: Sweeper, size: int) -> None:
+    """D-08: the application has taken it over."""
+    upload = create_rejected(sweeper, size, keep=True)
+    assert sweeper.kinds() == {}
+    for _ in range(2):
+        sweeper.kinds(now=FUTURE)
+    assert sweeper.sandbox.data(upload.info.id) == bytes(size)
 
 
 # -- orphans --------------------------------------------------------------------------------------

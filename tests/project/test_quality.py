@@ -105,6 +105,7 @@ def test_the_public_names_do_not_change_by_accident() -> None:
         "FinishedUpload",
         "NewUpload",
         "ObjectOptions",
+        "Rejected",
         "Request",
         "Settings",
         "SettingsError",

@@ -23,6 +23,7 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
     │   ├── UploadFinal                bytes for a final upload, which accepts none
     │   ├── InvalidPartial             an upload cannot be part of a concatenation
     │   └── Denied                     a hook of the application refuses the request
+    │       └── UploadRejected             `on_finish` has rejected the file for good
     ├── UploadLocked               another request did not release the upload's lock in time
     ├── BodyIncomplete             the body ended early; the received bytes are stored
     │   ├── ClientDisconnected         the client closed the connection
@@ -253,6 +254,10 @@ class Denied(RequestError):
         super().__init__(sentence or "the application refuses this request")
         self.status = int(status)
         self.fields = checked_fields(fields)
+
+
+class UploadRejected(Denied):
+    """The application's `on_finish` hook has rejected the complete file for good."""
 
 
 class UploadLocked(TusError):

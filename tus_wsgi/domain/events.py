@@ -51,6 +51,19 @@ class UploadFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadRejected:
+    """The application's `on_finish` hook has rejected a complete file for good.
+
+    Attributes:
+        id: the upload.
+        status: the status that the client gets.
+    """
+
+    id: UploadId
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class UploadTerminated:
     """An upload was removed with everything that belongs to it."""
 
@@ -117,4 +130,6 @@ class LeaseLost:
 
 LockEvent = LockAcquired | LockReleased | LockTimedOut | LockTakenOver | LeaseLost
 
-Event = UploadCreated | BytesStored | UploadFinished | UploadTerminated | RequestFailed | LockEvent
+UploadEvent = UploadCreated | BytesStored | UploadFinished | UploadRejected | UploadTerminated
+
+Event = UploadEvent | RequestFailed | LockEvent

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Protocol
 
-from tus_wsgi.domain.answer import Answer
+from tus_wsgi.domain.answer import Answer, Rejection
 from tus_wsgi.domain.checksums import Algorithm
 from tus_wsgi.domain.commands import Content
 from tus_wsgi.domain.events import Event
@@ -186,6 +186,21 @@ class Upload(Protocol):
             may_defer: whether the store may leave the record unchanged if the object alone shows
                 that the upload is finished. This saves a write, but if there were a hook, the next
                 request would call it again.
+        """
+
+    def reject(self, rejection: Rejection, assert_held: AssertHeld) -> None:
+        """Record that the application rejects the complete file, and nothing else.
+
+        Raises:
+            StoreUnavailable: the decision may not be recorded. The next request calls the hook
+                again.
+        """
+
+    def remove_rejected(self, assert_held: AssertHeld) -> None:
+        """Remove the object of a rejected upload unless the application keeps it. Idempotent.
+
+        Raises:
+            StoreUnavailable: the object may still exist.
         """
 
     @property

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
-from tus_wsgi.domain.answer import Answer
+from tus_wsgi.domain.answer import Answer, Rejection
 from tus_wsgi.domain.errors import UploadNotFound
 from tus_wsgi.domain.plan import NO_PLAN, Plan
 
@@ -75,6 +75,8 @@ class State(StrEnum):
     """The object may be complete. Only the store can tell."""
     FINISHED = "finished"
     """The object is complete, and the application's `on_finish` hook has returned."""
+    REJECTED = "rejected"
+    """The application's `on_finish` hook has rejected the complete file for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class UploadInfo:
             if there was none. Never part of the metadata, a response or a log.
         plan: the decisions of the application about this upload.
         answer: the answer of the application's `on_finish` hook; None if there is none (yet).
+        rejection: the decision of the hook that it will never accept the file; None otherwise.
     """
 
     id: UploadId
@@ -154,6 +157,7 @@ class UploadInfo:
     owner: str | None = None
     plan: Plan = NO_PLAN
     answer: Answer | None = None
+    rejection: Rejection | None = None
 
     @property
     def is_full(self) -> bool:

@@ -31,6 +31,7 @@ from tus_wsgi.domain.events import (
     RequestFailed,
     UploadCreated,
     UploadFinished,
+    UploadRejected,
     UploadTerminated,
 )
 from tus_wsgi.domain.model import UploadId
@@ -135,14 +136,26 @@ def _fields(event: Event) -> tuple[str, dict[str, FieldValue]]:
             fields: dict[str, FieldValue] = {"count": count, "offset": offset}
             fields["seconds"] = round(seconds, 3)
             return "bytes_stored", fields if reason is None else fields | {"cut_short": reason}
-        case UploadFinished(length=length):
-            return "upload_finished", {"length": length}
-        case UploadTerminated():
-            return "upload_terminated", {}
+        case UploadFinished() | UploadRejected() | UploadTerminated():
+            return _end_fields(event)
         case RequestFailed(error=error):
             return "request_failed", {"error": type(error).__name__}
         case _:
             return _lock_fields(event)
+
+
+def _end_fields(
+    event: UploadFinished | UploadRejected | UploadTerminated,
+) -> tuple[str, dict[str, FieldValue]]:
+    match event:
+        case UploadFinished(length=length):
+            return "upload_finished", {"length": length}
+        case UploadRejected(status=status):
+            return "upload_rejected", {"status": status}
+        case UploadTerminated():
+            return "upload_terminated", {}
+        case _:
+            assert_never(event)
 
 
 def _lock_fields(event: LockEvent) -> tuple[str, dict[str, FieldValue]]:

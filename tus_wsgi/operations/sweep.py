@@ -3,6 +3,8 @@
 A sweep removes
 
 - an expired upload: its multipart uploads, its tail and its info object;
+- an upload that the application has rejected: its object, unless the application keeps it, and
+  after a day its info object;
 - an orphaned multipart upload: the info object of the upload with this key exists, but names
   another multipart upload or none;
 - an orphaned tail: an upload wrote the tail, but no unfinished upload needs it.
@@ -44,7 +46,7 @@ from tus_wsgi.domain.errors import (
 from tus_wsgi.domain.expiry import is_expired
 from tus_wsgi.domain.interfaces import AssertHeld, Lock, Locker
 from tus_wsgi.domain.model import ID_BITS, Final, UploadId, UploadInfo, parse_upload_id
-from tus_wsgi.operations.listing import ListedMultipart, Listing
+from tus_wsgi.operations.listing import ListedMultipart, ListedObject, Listing
 from tus_wsgi.operations.strict_bucket import IS_LISTED, StrictBucket, UnprovenAbsence
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.stores.s3.bucket import MAX_READ_SIZE
@@ -56,6 +58,9 @@ from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.store import S3Store
 from tus_wsgi.stores.s3.tails import START_KEY
 from tus_wsgi.stores.s3.upload import S3Upload
+
+REJECTED_LIFETIME = timedelta(days=1)
+"""The age at which a sweep removes the record of an upload that the application has rejected."""
 
 MAX_WORKERS = 8
 """Threads that process uploads. A million info objects take about an hour with them."""
@@ -204,7 +209,7 @@ class Sweep:
     def _objects(self) -> Iterator[_Entry]:
         for listed in self._listing.objects(self._keys.info_prefix):
             if listed.key.endswith(".info"):
-                yield listed.key, partial(self._process_upload, listed.key)
+                yield listed.key, partial(self._process_upload, listed)
             elif listed.key.endswith(".part") and self._is_old(listed.modified):
                 yield listed.key, partial(self._remove_tail, listed.key)
 
@@ -239,18 +244,26 @@ class Sweep:
 
     # -- uploads ---------------------------------------------------------------------------------
 
-    def _process_upload(self, key: str) -> SweepResult | None:
-        """Finish or remove the upload whose info object is at `key`, if that is due."""
+    def _process_upload(self, listed: ListedObject) -> SweepResult | None:
+        """Finish or remove the upload with this info object, if that is due."""
+        key = listed.key
         if self._id_of_info(key) is None:
             return None
         try:
             record = InfoObject(self._preview.bucket, key).read()
         except NotFound:
             return None
-        id = record.info.id
-        # An upload without a plan is tusd's, until a client continues it here (D-12).
-        if record.plan is None or record.info.is_finished or not self._is_info_key(key, id):
+        if not self._is_info_key(key, record.info.id):
             return None
+        if record.info.rejection is not None:
+            return self._remove_rejected(record, listed.modified)
+        return self._finish_or_expire(record)
+
+    def _finish_or_expire(self, record: UploadRecord) -> SweepResult | None:
+        # An upload without a plan is tusd's, until a client continues it here (D-12).
+        if record.plan is None or record.info.is_finished:
+            return None
+        id = record.info.id
         try:
             kind = self._examine(id)
         except InvalidInfo as error:
@@ -385,6 +398,28 @@ class Sweep:
             if listed.key == (record.key or key) == key and listed.multipart != record.multipart:
                 lock.assert_held()
                 self._proof.bucket.abort(key, listed.multipart)
+
+    # -- rejected uploads ------------------------------------------------------------------------
+
+    def _remove_rejected(self, record: UploadRecord, modified: datetime) -> SweepResult | None:
+        """Remove the object that a killed process has left, and later the record.
+
+        The record stays for a while, so that the client learns that its file is rejected.
+        """
+        info = record.info
+        is_due = self._policy.now - modified >= REJECTED_LIFETIME
+        keeps_object = info.rejection is None or info.rejection.keep
+        if not is_due and (keeps_object or self._preview.bucket.find(record.key) is None):
+            return None
+        if not self._policy.is_dry:
+            with self._locked(info.id) as lock:
+                upload = self._proof.store.open(info.id)
+                if upload.info.rejection is None:
+                    return None
+                upload.remove_rejected(lock.assert_held)
+                if is_due:
+                    upload.terminate(lock.assert_held)
+        return SweepResult(ActionKind.REMOVED, info.id, "rejected by the application")
 
     # -- orphans ---------------------------------------------------------------------------------
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-from tus_wsgi.domain.answer import Answer, checked_answer
+from tus_wsgi.domain.answer import Answer, Rejected, Rejection, checked_answer
 from tus_wsgi.domain.dispatch import EventDispatcher
-from tus_wsgi.domain.errors import OnFinishFailed, StoreUnavailable
+from tus_wsgi.domain.errors import (
+    OnFinishFailed,
+    StoreUnavailable,
+    UploadGone,
+    UploadRejected,
+)
 from tus_wsgi.domain.events import UploadFinished
+from tus_wsgi.domain.events import UploadRejected as UploadRejectedEvent
 from tus_wsgi.domain.hooks import FinishedUpload, OnFinish, Request
 from tus_wsgi.domain.interfaces import Lock, Upload
 from tus_wsgi.domain.model import Final, Partial, UploadId, UploadInfo
@@ -75,6 +82,7 @@ class Finisher:
 
         Raises:
             OnFinishFailed: the application's hook raised.
+            UploadRejected: the application's hook rejected the file for good.
             InvalidPartial: a partial upload of a final upload was removed meanwhile.
             LockLost, StoreUnavailable: the next request for the upload finishes it.
             UploadGone: the stored bytes were removed.
@@ -85,7 +93,7 @@ class Finisher:
         # The hook is called for the final upload, not for its partial uploads.
         on_finish = None if isinstance(concat, Partial) else self._on_finish
         made = upload.assemble(lock.assert_held)
-        answer = None if on_finish is None else self._call(on_finish, upload, request)
+        answer = None if on_finish is None else self._ask(on_finish, upload, lock, request)
         may_defer = may_defer and self.may_defer_record(upload.info)
         upload.finish(lock.assert_held, may_defer=may_defer, answer=answer)
         if (made or on_finish is not None) and not isinstance(concat, Partial):
@@ -101,6 +109,15 @@ class Finisher:
             discard(final.partials)
         except StoreUnavailable as error:
             log.warning("some partial uploads could not be removed: %s", error.brief)
+
+    def _ask(
+        self, on_finish: OnFinish, upload: Upload, lock: Lock, request: Request | None
+    ) -> Answer | None:
+        try:
+            return self._call(on_finish, upload, request)
+        except Rejected as rejected:
+            self._reject(upload, lock, rejected.rejection)
+            raise _error_of(rejected.rejection) from None
 
     def _call(self, on_finish: OnFinish, upload: Upload, request: Request | None) -> Answer | None:
         info = upload.info
@@ -119,5 +136,58 @@ class Finisher:
         try:
             answer = on_finish(finished)
             return None if answer is None else checked_answer(answer)
+        except Rejected:
+            raise
         except Exception as error:
             raise OnFinishFailed(info.id, info.offset) from error
+
+    def _reject(self, upload: Upload, lock: Lock, rejection: Rejection) -> None:
+        """Record the rejection, and then remove the object (D-13)."""
+        upload.reject(rejection, lock.assert_held)
+        self._events.dispatch(UploadRejectedEvent(upload.info.id, rejection.status))
+        _remove_rejected(upload, lock)
+
+
+def check_not_rejected(upload: Upload, lock: Lock | None = None) -> None:
+    """Refuse a request for a rejected upload.
+
+    With a lock, remove the object again: the process that rejected the file may have been killed
+    before it did so, or S3 may have written the object late.
+
+    Raises:
+        UploadRejected: the upload was rejected.
+    """
+    rejection = upload.info.rejection
+    if rejection is None:
+        return
+    if lock is not None:
+        _remove_rejected(upload, lock)
+    raise _error_of(rejection)
+
+
+@contextmanager
+def rejected_is_gone() -> Iterator[None]:
+    """Treat a rejected upload as gone, for requests that do not send the file.
+
+    Raises:
+        UploadGone: instead of `UploadRejected`.
+    """
+    try:
+        yield
+    except UploadRejected as error:
+        raise UploadGone(str(error)) from error
+
+
+def _remove_rejected(upload: Upload, lock: Lock) -> None:
+    """Remove the object. A failure is logged: the decision is recorded, and the client learns it.
+
+    The next request for the upload, or a sweep, tries again.
+    """
+    try:
+        upload.remove_rejected(lock.assert_held)
+    except StoreUnavailable as error:
+        log.warning("the object of a rejected upload could not be removed: %s", error.brief)
+
+
+def _error_of(rejection: Rejection) -> UploadRejected:
+    return UploadRejected(rejection.status, rejection.sentence, fields=rejection.fields)

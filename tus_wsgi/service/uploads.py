@@ -46,6 +46,7 @@ from tus_wsgi.domain.errors import (
     UploadFinal,
     UploadGone,
     UploadIncomplete,
+    UploadRejected,
     UploadTooLarge,
 )
 from tus_wsgi.domain.events import UploadCreated, UploadTerminated
@@ -74,7 +75,7 @@ from tus_wsgi.service.authorize import NO_CALLER, Authorizer, Caller
 from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.service.concatenate import Concatenator, missing_partials_are_final
 from tus_wsgi.service.file_access import Presign
-from tus_wsgi.service.finish import Finisher
+from tus_wsgi.service.finish import Finisher, check_not_rejected, rejected_is_gone
 from tus_wsgi.service.planning import Planner
 
 log = logging.getLogger(__name__)
@@ -193,8 +194,13 @@ class UploadService:
 
     def inspect(self, command: Inspect, caller: Caller = NO_CALLER) -> Inspected:
         """Return the upload's offset. An upload that is full is finished first."""
-        with self._locked(command.id, body=None) as (lock, _), missing_partials_are_final():
+        with (
+            self._locked(command.id, body=None) as (lock, _),
+            missing_partials_are_final(),
+            rejected_is_gone(),
+        ):
             upload = self._store.open(command.id)
+            check_not_rejected(upload, lock)
             self._load_offset(upload, lock)
             self._finisher.finish_if_full(upload, lock, caller.request)
             if isinstance(upload.info.concat, Final):
@@ -328,6 +334,7 @@ class UploadService:
             self._check_not_expired(cached)
             return cached
         upload = self._store.open(id)
+        check_not_rejected(upload, lock)
         if isinstance(upload.info.concat, Final):
             raise UploadFinal
         self._load_offset(upload, lock)
@@ -476,7 +483,10 @@ class UploadService:
         log.warning("the store failed while an upload was created: %s", error.brief)
         try:
             upload = self._store.open(id)
+            check_not_rejected(upload, lock)
             upload.load_offset(lock.assert_held)
+        except UploadRejected:
+            raise
         except TusError:
             raise error from error.__cause__
         return upload
@@ -485,6 +495,8 @@ class UploadService:
 
     def _downloadable(self, command: Download) -> Downloadable:
         upload = self._store.open(command.id)
+        with rejected_is_gone():
+            check_not_rejected(upload)
         if not upload.info.is_finished:
             self._load_offset(upload, lock=None)
         # If there is a hook, the upload is not finished before the hook has returned.

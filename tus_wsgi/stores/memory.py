@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tus_wsgi.domain.answer import Answer
+from tus_wsgi.domain.answer import Answer, Rejection
 from tus_wsgi.domain.checksums import Algorithm, Checksum
 from tus_wsgi.domain.crc import crc32
 from tus_wsgi.domain.errors import InvalidPartial, UploadIncomplete, UploadNotFound, UploadTooLarge
@@ -141,6 +141,19 @@ class MemoryUpload:
         """Record that the upload is finished."""
         assert_held()
         self._stored.info = replace(self._stored.info, state=State.FINISHED, answer=answer)
+
+    def reject(self, rejection: Rejection, assert_held: AssertHeld) -> None:
+        """Record that the application rejects the file."""
+        assert_held()
+        info = replace(self._stored.info, state=State.REJECTED, rejection=rejection)
+        self._stored.info = info
+
+    def remove_rejected(self, assert_held: AssertHeld) -> None:
+        """Delete the bytes, unless the application keeps them."""
+        assert_held()
+        rejection = self._stored.info.rejection
+        if rejection is not None and not rejection.keep:
+            self._stored.content.clear()
 
     @property
     def stored_object(self) -> StoredObject:

@@ -8,7 +8,7 @@ failed creation.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -21,6 +21,9 @@ MAX_FAILURES = 6
 """Failures in a row after which the client gives up: enough for every single and double fault."""
 
 BASE_PATH = "/files"
+
+REJECTED = 422
+"""The status with which the application rejects a file."""
 
 
 class ProtocolError(AssertionError):
@@ -62,6 +65,7 @@ class TusUploader:
         transcript: every request and its response, for the report of a failure.
         creations: how many creation requests were sent.
         max_failures: failures in a row after which the client gives up.
+        last_status: the status of the last failure.
     """
 
     send: Transport
@@ -73,6 +77,7 @@ class TusUploader:
     transcript: list[str] = field(default_factory=list)
     creations: int = 0
     max_failures: int = MAX_FAILURES
+    last_status: int | None = None
     _failures: int = 0
 
     version_fields: ClassVar[Mapping[str, str]] = {"Tus-Resumable": "1.0.0"}
@@ -102,6 +107,34 @@ class TusUploader:
         offset, _ = self.query_offset()
         if offset != goal:
             raise ProtocolError(f"{goal} bytes were acknowledged, but the offset is {offset}")
+
+    def upload_until_rejected(self) -> None:
+        """Send the file until the server says that the application rejects it.
+
+        If the response to the last PATCH is lost, the response to the next HEAD is a 410.
+
+        Raises:
+            ProtocolError: The server accepts the file, or contradicts itself.
+        """
+        if not self._is_rejected(self.upload):
+            raise ProtocolError("the file was accepted")
+
+    def resume_until_rejected(self) -> None:
+        """Ask for the offset, and send the rest, if the upload exists and is not rejected yet.
+
+        Raises:
+            ProtocolError: The server contradicted itself, or too many requests failed.
+        """
+        self._is_rejected(self.resume)
+
+    def _is_rejected(self, send: Callable[[], None]) -> bool:
+        try:
+            send()
+        except ProtocolError:
+            if self.last_status in {REJECTED, 410}:
+                return True
+            raise
+        return False
 
     def resume(self, upto: int | None = None) -> None:
         """Ask for the offset, and send the rest, if the upload exists.
@@ -295,7 +328,7 @@ class TusUploader:
             ProtocolError: Clients do not retry after this response, or too many requests failed.
         """
         self._failures += 1
-        status = None if response is None else response.status
+        status = self.last_status = None if response is None else response.status
         if status is not None and not _is_retried(status):
             raise ProtocolError(f"{method} was answered with {status}, which clients do not retry")
         if self._failures >= self.max_failures:

@@ -34,6 +34,7 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.UploadFinal(), 403),
     (errors.InvalidPartial("the partial upload x is not there"), 400),
     (errors.Denied(401, "log in, please"), 401),
+    (errors.UploadRejected(422, "no virus, please"), 422),
     (errors.UploadLocked(retry_after=3), 423),
     (errors.LockerUnavailable("UpdateItem"), 503),
     (errors.BodyIncomplete(5), 503),

@@ -12,7 +12,7 @@ It is tusd's JSON with new fields:
 | IsPartial, IsFinal, PartialUploads | tusd | concatenation                                      |
 | Storage            | tusd | Type, Bucket, Key; added: MultipartUpload, the UploadId            |
 | PartPlan           | new  | the fields of `tus_wsgi.domain.parts.PartPlan`, in their order     |
-| State              | new  | receiving, finishing, finished                                     |
+| State              | new  | receiving, finishing, finished, rejected                           |
 | RawMetadata        | new  | the Upload-Metadata header field, unchanged                        |
 | RawConcat          | new  | the Upload-Concat header field of a final upload, unchanged        |
 | Created, Expires   | new  | ISO 8601, UTC                                                      |
@@ -20,7 +20,7 @@ It is tusd's JSON with new fields:
 | Owner              | new  | the identity that created the upload; missing if there was none    |
 | Plan               | new  | decisions of the application, see `tus_wsgi.stores.s3.plan_json`   |
 | CompletingSince    | new  | since when a completion may be in progress (D-09); ISO 8601, UTC   |
-| Answer             | new  | the answer of `on_finish`, see `tus_wsgi.stores.s3.answer_json`    |
+| Answer, Rejection  | new  | the result of `on_finish`, see `tus_wsgi.stores.s3.answer_json`    |
 
 Decoding ignores unknown fields and has defaults for missing ones, so it also reads tusd's objects.
 """
@@ -37,7 +37,12 @@ from datetime import datetime
 from tus_wsgi.domain.model import Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.domain.plan import NO_PLAN
-from tus_wsgi.stores.s3.answer_json import decode_answer, encode_answer
+from tus_wsgi.stores.s3.answer_json import (
+    decode_answer,
+    decode_rejection,
+    encode_answer,
+    encode_rejection,
+)
 from tus_wsgi.stores.s3.plan_json import decode_plan, encode_plan
 
 _MAX_NUMBER = 1 << 63
@@ -87,7 +92,7 @@ class UploadRecord:
     def with_state(self, state: State) -> UploadRecord:
         """Return the record in this state. The offset of a finished upload becomes its length."""
         record = replace(self, info=replace(self.info, state=state))
-        if state is not State.FINISHED:
+        if state not in (State.FINISHED, State.REJECTED):
             return record
         offset = self.info.offset if self.info.length is None else self.info.length
         return replace(record, info=replace(record.info, offset=offset), completing_since=None)
@@ -130,6 +135,8 @@ def encode(record: UploadRecord) -> bytes:
         fields |= encode_plan(info.plan)
     if info.answer is not None:
         fields["Answer"] = encode_answer(info.answer)
+    if info.rejection is not None:
+        fields["Rejection"] = encode_rejection(info.rejection)
     if record.completing_since is not None:
         fields["CompletingSince"] = record.completing_since.isoformat()
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
@@ -150,12 +157,13 @@ def decode(content: bytes) -> UploadRecord:
     storage = fields.get("Storage") or {}
     if not isinstance(storage, dict):
         raise ValueError("Storage is not an object")  # noqa: TRY004 - one error for all shapes
+    state = State(fields.get("State", State.RECEIVING))
     info = UploadInfo(
         id=UploadId(fields["ID"]),
         length=None if fields.get("SizeIsDeferred") else _number(fields, "Size"),
         offset=_number(fields, "Offset"),
         metadata=_metadata(fields),
-        state=State(fields.get("State", State.RECEIVING)),
+        state=state,
         is_open=fields.get("IsOpen") is True,
         created=_instant(fields, "Created"),
         expires=_instant(fields, "Expires"),
@@ -163,6 +171,7 @@ def decode(content: bytes) -> UploadRecord:
         owner=_owner(fields),
         plan=decode_plan(fields.get("Plan")),
         answer=decode_answer(fields.get("Answer")),
+        rejection=decode_rejection(fields.get("Rejection"), state),
     )
     return UploadRecord(
         info=info,

@@ -25,7 +25,7 @@ from datetime import datetime
 from functools import partial
 from typing import NoReturn
 
-from tus_wsgi.domain.answer import Answer
+from tus_wsgi.domain.answer import Answer, Rejection
 from tus_wsgi.domain.errors import StoreUnavailable, Unavailable, UploadGone, UploadIncomplete
 from tus_wsgi.domain.hooks import StoredObject
 from tus_wsgi.domain.interfaces import AssertHeld, Body
@@ -428,6 +428,36 @@ class S3Upload:
             replace(finished, info=replace(finished.info, answer=answer)), assert_held
         )
 
+    def reject(self, rejection: Rejection, assert_held: AssertHeld) -> None:
+        """Record that the application rejects the file. One S3 call, and one for a tail.
+
+        D-13: the record is written before the object is removed, so a process that is killed in
+        between leaves an upload whose object the next request, or a sweep, removes.
+
+        Raises:
+            LockLost, StoreUnavailable: the rejection may not be recorded.
+        """
+        if self._tail.exists:
+            assert_held()
+            self._tail.delete()
+        rejected = self._record.with_state(State.REJECTED)
+        info = replace(rejected.info, rejection=rejection)
+        self._write_record(replace(rejected, info=info), assert_held)
+
+    def remove_rejected(self, assert_held: AssertHeld) -> None:
+        """Delete the object, unless the application keeps it. One S3 call.
+
+        D-10: the deletion checks the lock first.
+
+        Raises:
+            LockLost, StoreUnavailable: the object may still exist.
+        """
+        rejection = self._record.info.rejection
+        assert rejection is not None
+        if not rejection.keep:
+            assert_held()
+            self._context.bucket.delete(self._record.key)
+
     @property
     def is_cacheable(self) -> bool:
         """Whether the next request may use this instance without loading the offset."""
@@ -459,6 +489,8 @@ class S3Upload:
         object may exist there until the upload is complete.
         """
         record = self._record
+        if record.info.rejection is not None:
+            return not record.info.rejection.keep
         if record.info.is_finished or self._context.keys.is_own(record.key, record.info.id):
             return True
         with suppress(UploadGone, CompletionPending):
