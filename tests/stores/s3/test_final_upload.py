@@ -173,11 +173,15 @@ def test_hundreds_of_partials_are_concatenated(uploads: ServiceClient, sandbox: 
     assert len(sandbox.calls.begun) <= 3 * count + 5
 
 
+@pytest.mark.parametrize("copies", [True, False], ids=["copies", "no copies"])
 def test_an_uploaded_part_is_not_buffered_in_memory_if_there_is_no_budget(
-    sandbox: S3Sandbox, tmp_path: Path
+    sandbox: S3Sandbox, tmp_path: Path, copies: bool
 ) -> None:
     """Without a memory budget, parts are on disk and only chunks in memory."""
-    uploads = ServiceClient(sandbox.store(spool=Spool(0, str(tmp_path))))
+    store = sandbox.store(spool=Spool(0, str(tmp_path)))
+    if not copies:
+        store._context.copies.disable()
+    uploads = ServiceClient(store)
     ids = create_partials(uploads, SIZES)
     tracemalloc.start()
     try:
