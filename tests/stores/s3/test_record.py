@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tus_wsgi.domain.answer import Answer
+from tus_wsgi.domain.answer import Answer, Rejected
 from tus_wsgi.domain.model import MIB, Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits, PartPlan, plan_for
 from tus_wsgi.domain.plan import NO_PLAN, ObjectOptions, Plan
@@ -164,8 +164,16 @@ answers = st.none() | st.builds(
 )
 
 
+rejections = st.builds(
+    lambda status, keep: Rejected(status, "no", fields={"X-A": "b"}, keep=keep).rejection,
+    st.integers(400, 499),
+    st.booleans(),
+)
+
+
 @st.composite
 def records(draw: st.DrawFn) -> UploadRecord:
+    state = draw(st.sampled_from(State))
     length = draw(st.one_of(st.none(), st.integers(0, PartLimits().max_length)))
     plan = draw(
         st.one_of(
@@ -180,7 +188,8 @@ def records(draw: st.DrawFn) -> UploadRecord:
             length=length,
             offset=draw(st.integers(0, length or 0)),
             metadata=draw(some_metadata()),
-            state=draw(st.sampled_from(State)),
+            state=state,
+            rejection=draw(rejections) if state is State.REJECTED else None,
             created=draw(st.one_of(st.none(), instants)),
             expires=draw(st.one_of(st.none(), instants)),
             concat=draw(st.sampled_from([None, Partial(), Final((ID, ID), "final;a b")])),
@@ -339,6 +348,10 @@ def test_the_upload_id_follows_the_last_plus_of_a_tusd_id() -> None:
         b'{"ID":"a","Storage":{"Key":5}}',
         b'{"ID":"a","PartPlan":[0]}',
         b'{"ID":"a","PartPlan":[5,0,0,0,0,0]}',
+        b'{"ID":"a","State":"rejected"}',
+        b'{"ID":"a","Rejection":{"Status":422,"Sentence":"no","Fields":{}}}',
+        b'{"ID":"a","State":"rejected","Rejection":{"Status":500,"Sentence":"no","Fields":{}}}',
+        b'{"ID":"a","State":"rejected","Rejection":{"Status":422,"Fields":{}}}',
         b'{"ID":"a","Answer":[]}',
         b'{"ID":"a","Answer":{}}',
         b'{"ID":"a","Answer":{"Fields":{},"Body":"no base64","ContentType":"a/b"}}',
