@@ -13,6 +13,7 @@ from tus_wsgi.domain.creation import NewUpload, UploadPlan
 from tus_wsgi.domain.errors import Denied
 from tus_wsgi.domain.hooks import Access, Action, FinishedUpload, Request, UploadFacts
 from tus_wsgi.domain.plan import ObjectOptions
+from tus_wsgi.domain.progress import Progress, Stop
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.wsgi.app_uploads import CreatedUpload
 from tus_wsgi.wsgi.connection import close_after_response
@@ -30,10 +31,12 @@ __all__ = [
     "FinishedUpload",
     "NewUpload",
     "ObjectOptions",
+    "Progress",
     "Rejected",
     "Request",
     "Settings",
     "SettingsError",
+    "Stop",
     "TusMiddleware",
     "UploadFacts",
     "UploadPlan",

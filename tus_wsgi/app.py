@@ -24,6 +24,7 @@ from tus_wsgi.domain.hooks import Authorize, OnFinish
 from tus_wsgi.domain.interfaces import BodyBuffer, Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadId, UploadInfo, new_upload_id
 from tus_wsgi.domain.plan import ObjectOptions
+from tus_wsgi.domain.progress import OnProgress
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
 from tus_wsgi.lockers.lease.locker import LeaseLocker
@@ -82,6 +83,7 @@ class TusMiddleware(UploadMiddleware):
             `authorize` decides alone.
         on_create: called before anything of a new upload is stored. It returns the application's
             decisions about the upload, and raises `Denied` to refuse it.
+        on_progress: called while a request sends bytes. It may raise `Stop` to end the upload.
         on_finish: called when the object of an upload is complete, before the client gets the
             response, at least once for each id. Its `Answer` is part of the response. If it
             raises, the upload stays unfinished, and the next request for the upload calls it
@@ -103,6 +105,7 @@ class TusMiddleware(UploadMiddleware):
         authorize: Authorize | None = None,
         owner_only: bool = True,
         on_create: OnCreate | None = None,
+        on_progress: OnProgress | None = None,
         on_finish: OnFinish | None = None,
         observers: Iterable[Observer] = (),
         store: Store | None = None,
@@ -117,6 +120,8 @@ class TusMiddleware(UploadMiddleware):
                 authorize=authorize,
                 owner_only=owner_only,
                 on_create=on_create,
+                on_progress=on_progress,
+                progress_interval=settings.progress_hooks_interval,
                 on_finish=on_finish,
             ),
             observers=all_observers,
@@ -153,6 +158,7 @@ class TusMiddleware(UploadMiddleware):
         authorize: Authorize | None = None,
         owner_only: bool = True,
         on_create: OnCreate | None = None,
+        on_progress: OnProgress | None = None,
         on_finish: OnFinish | None = None,
         observers: Iterable[Observer] = (),
     ) -> Self:
@@ -164,6 +170,7 @@ class TusMiddleware(UploadMiddleware):
             authorize: see the class.
             owner_only: see the class.
             on_create: see the class.
+            on_progress: see the class.
             on_finish: see the class.
             observers: see the class.
 
@@ -177,6 +184,7 @@ class TusMiddleware(UploadMiddleware):
             authorize=authorize,
             owner_only=owner_only,
             on_create=on_create,
+            on_progress=on_progress,
             on_finish=on_finish,
             observers=observers,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tus_wsgi.domain.creation import OnCreate
 from tus_wsgi.domain.hooks import Authorize, OnFinish
+from tus_wsgi.domain.progress import OnProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,18 +17,22 @@ class Hooks:
         authorize: decides whether a request may do what it asks for; None lets all clients in.
         owner_only: whether an upload with an owner is hidden from other identities.
         on_create: decides about a new upload.
+        on_progress: called while a request sends bytes.
+        progress_interval: seconds between two calls of `on_progress` in one request, at least.
         on_finish: called when the object of an upload is complete.
     """
 
     authorize: Authorize | None = None
     owner_only: bool = True
     on_create: OnCreate | None = None
+    on_progress: OnProgress | None = None
+    progress_interval: float = 1.0
     on_finish: OnFinish | None = None
 
     @property
     def need_request(self) -> bool:
         """Whether a hook gets the request of the client."""
-        return any((self.authorize, self.on_create, self.on_finish))
+        return any((self.authorize, self.on_create, self.on_progress, self.on_finish))
 
 
 NO_HOOKS = Hooks()

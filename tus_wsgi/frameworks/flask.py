@@ -33,6 +33,7 @@ from tus_wsgi.domain.creation import OnCreate
 from tus_wsgi.domain.errors import Denied
 from tus_wsgi.domain.hooks import Authorize, OnFinish, Request
 from tus_wsgi.domain.interfaces import Observer
+from tus_wsgi.domain.progress import OnProgress
 from tus_wsgi.frameworks.config import make_settings
 from tus_wsgi.frameworks.late import LateMiddleware
 from tus_wsgi.frameworks.sweep import DEFAULT_MIN_AGE, sweep
@@ -99,6 +100,10 @@ class Tus:
     def on_create(self, hook: OnCreate) -> OnCreate:
         """Register the hook that decides about new uploads. A decorator."""
         return self._register("on_create", hook)
+
+    def on_progress(self, hook: OnProgress) -> OnProgress:
+        """Register the hook that is called while a request sends bytes. A decorator."""
+        return self._register("on_progress", hook)
 
     def on_finish(self, hook: OnFinish) -> OnFinish:
         """Register the hook that is called when an object is complete. A decorator."""

@@ -25,6 +25,7 @@ from tus_wsgi.domain.events import BytesStored
 from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.interfaces import Body, BodyEnd, BufferedBody, Lock, Upload
 from tus_wsgi.domain.model import UploadInfo
+from tus_wsgi.service.progress import ProgressReporter
 
 OnProgress = Callable[[UploadInfo], None]
 """Receives the upload's info, with its current offset, while a body is received."""
@@ -50,6 +51,7 @@ class AppendOperation:
         events: receives `BytesStored`.
         on_progress: see `OnProgress`; None if the client does not expect progress.
         request: the request, for the hooks of the application; None if no hook needs it.
+        reporter: calls the application's `on_progress` hook; None if there is none.
     """
 
     command: Create | Append
@@ -59,6 +61,7 @@ class AppendOperation:
     events: EventDispatcher
     on_progress: OnProgress | None
     request: Request | None = None
+    reporter: ProgressReporter | None = None
 
     def store_body(self, upload: Upload) -> BodyEnd:
         """Store the body at the end of the upload, and return why the body ended.
@@ -67,6 +70,7 @@ class AppendOperation:
             UploadTooLarge: a body without a Content-Length was longer than the rest of the upload.
             LengthMismatch: the request says that it completes the upload, and its body is too
                 short for that.
+            Stop: the application stops the upload.
             LockLost, StoreUnavailable, UploadGone: see `Upload.append`.
         """
         before, body = upload.info, self.body
@@ -76,6 +80,8 @@ class AppendOperation:
         began = time.monotonic()
         upload.append(body, self.lock.assert_held, self._on_stored(before))
         self._dispatch_bytes_stored(before, upload.info, time.monotonic() - began)
+        if self.reporter is not None:
+            self.reporter.finish(upload.info)
         if body.end is BodyEnd.TOO_LONG:
             raise (UploadTooLarge if before.length is None else LengthExceeded)(limit, None)
         if body.end is BodyEnd.COMPLETE and self._completes(upload.info):
@@ -110,8 +116,19 @@ class AppendOperation:
         return is_longer and not was_full
 
     def _on_stored(self, before: UploadInfo) -> Callable[[int], None] | None:
-        on_progress = self.on_progress
-        return on_progress and (lambda offset: on_progress(replace(before, offset=offset)))
+        receivers: list[OnProgress] = []
+        if self.on_progress is not None:
+            receivers.append(self.on_progress)
+        if self.reporter is not None:
+            receivers.append(self.reporter.report)
+        if not receivers:
+            return None
+
+        def on_stored(offset: int) -> None:
+            for receive in receivers:
+                receive(replace(before, offset=offset))
+
+        return on_stored
 
     def _dispatch_bytes_stored(self, before: UploadInfo, after: UploadInfo, seconds: float) -> None:
         end = self.body.end

@@ -64,6 +64,7 @@ from tus_wsgi.domain.interfaces import (
     Upload,
 )
 from tus_wsgi.domain.model import Extension, Final, Partial, UploadId, UploadInfo
+from tus_wsgi.domain.progress import Stop
 from tus_wsgi.domain.rules import check_declared, check_fits
 from tus_wsgi.service.append import (
     AppendOperation,
@@ -77,6 +78,7 @@ from tus_wsgi.service.concatenate import Concatenator, missing_partials_are_fina
 from tus_wsgi.service.file_access import Presign
 from tus_wsgi.service.finish import Finisher, check_not_rejected, rejected_is_gone
 from tus_wsgi.service.planning import Planner
+from tus_wsgi.service.progress import ProgressReporter
 
 log = logging.getLogger(__name__)
 
@@ -142,14 +144,14 @@ class UploadService:
             max_size=self.max_size,
         )
         self._now = now
-        self._needs_request = hooks.need_request
+        self._hooks = hooks
         authorize, owner_only = hooks.authorize, hooks.owner_only
         self._authorizer = authorize and Authorizer(authorize, store, owner_only=owner_only)
 
     @property
     def needs_request(self) -> bool:
         """Whether a hook of the application needs the request of a command."""
-        return self._needs_request
+        return self._hooks.need_request
 
     def execute(  # noqa: PLR0911 - one return for each command
         self,
@@ -273,6 +275,9 @@ class UploadService:
             except (UploadTooLarge, LengthMismatch) as error:
                 self._terminate_if_too_long(upload, append, error)
                 raise
+            except Stop:
+                self._terminate(upload, lock)
+                raise
             check_complete(end, upload.info.offset)
             self._cache_for_next(upload, lock)
             return Appended(upload.info)
@@ -392,8 +397,12 @@ class UploadService:
         on_progress: OnProgress | None,
         caller: Caller,
     ) -> AppendOperation:
+        hook, request = self._hooks.on_progress, caller.request
+        reporter: ProgressReporter | None = None
+        if hook is not None and request is not None:
+            reporter = ProgressReporter(hook, self._hooks.progress_interval, body, request)
         return AppendOperation(
-            command, body, lock, self.max_size, self._events, on_progress, caller.request
+            command, body, lock, self.max_size, self._events, on_progress, request, reporter
         )
 
     def _check_append(self, command: Append, info: UploadInfo, body: Body) -> int | None:
@@ -431,8 +440,12 @@ class UploadService:
         self, upload: Upload, append: AppendOperation, error: TusError
     ) -> None:
         if append.terminates(upload.info, error):
-            upload.terminate(append.lock.assert_held)
-            self._events.dispatch(UploadTerminated(upload.info.id))
+            self._terminate(upload, append.lock)
+
+    def _terminate(self, upload: Upload, lock: Lock) -> None:
+        """Remove an upload that the protocol or the application ends."""
+        upload.terminate(lock.assert_held)
+        self._events.dispatch(UploadTerminated(upload.info.id))
 
     # -- creating --------------------------------------------------------------------------------
 
@@ -469,7 +482,7 @@ class UploadService:
             # Finish now: a client that gets the full length as the offset sends no more requests.
             self._finisher.finish_if_full(upload, lock, append.request)
             end = BodyEnd.COMPLETE
-        except (UploadTooLarge, LengthMismatch):
+        except (UploadTooLarge, LengthMismatch, Stop):
             upload.terminate(lock.assert_held)
             raise
         if end is BodyEnd.MALFORMED:

@@ -258,6 +258,9 @@ class Settings:
         "reject creations by clients; the application creates uploads", default=False
     )
     disable_defer_length: bool = _setting("reject creations without a length", default=False)
+    progress_hooks_interval: _Seconds = _setting(
+        "time between two calls of `on_progress` in one request, at least", default=1.0, ge=0
+    )
     disable_download: bool = _setting("reject GET", default=False)
     download_redirect: _Seconds = _setting(
         "lifetime of the presigned S3 URL that GET redirects to; 0 for no redirect",
