@@ -1,0 +1,36 @@
+"""Uploads whose `authorize` hook does what the request asks for: hang, raise, die or refuse."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from werkzeug.exceptions import NotFound
+
+from tus_wsgi import Access, Denied, TusMiddleware
+
+CONTINUE = Path(os.environ["TUS_LOCK_DIR"]).parent / "continue"
+"""A hook that hangs waits until this file exists, for 30 seconds at most."""
+
+
+def authorize(access: Access) -> str | None:
+    """Return the user that `X-User` names, after `X-Hook` was done."""
+    match access.request.fields.get("x-hook"):
+        case "hang":
+            deadline = time.monotonic() + 30
+            while not CONTINUE.exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+        case "raise":
+            raise ValueError("the hook of a test raised")
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "refuse":
+            raise Denied(401, "log in", fields={"WWW-Authenticate": "Bearer"})
+        case _:
+            pass
+    return access.request.fields.get("x-user")
+
+
+application = TusMiddleware.from_env(NotFound(), authorize=authorize)
