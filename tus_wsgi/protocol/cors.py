@@ -128,13 +128,15 @@ class CorsPolicy:
     expose_headers: tuple[str, ...] = ()
     _exact: frozenset[str] = field(init=False, repr=False, compare=False)
     _patterns: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
+    _exposed: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Separate exact origins and patterns once, not for every request."""
+        """Separate exact origins and patterns, and join names, once and not for every request."""
         exact = frozenset(o for o in self.allow_origins if isinstance(o, str))
         patterns = tuple(o for o in self.allow_origins if not isinstance(o, str))
         object.__setattr__(self, "_exact", exact)
         object.__setattr__(self, "_patterns", patterns)
+        object.__setattr__(self, "_exposed", ", ".join((EXPOSE_HEADERS, *self.expose_headers)))
 
     def fields_for(self, head: RequestHead, exposed: tuple[str, ...] = ()) -> list[tuple[str, str]]:
         """Return the CORS fields of the reply to `head`, including replies to errors.
@@ -170,7 +172,7 @@ class CorsPolicy:
                 ("Access-Control-Allow-Headers", _allowed_headers(head)),
                 ("Access-Control-Max-Age", str(self.max_age)),
             ]
-        names = ", ".join((EXPOSE_HEADERS, *self.expose_headers, *exposed))
+        names = ", ".join((self._exposed, *exposed)) if exposed else self._exposed
         return [("Access-Control-Expose-Headers", names)]
 
 
