@@ -150,9 +150,13 @@ class S3Sandbox:
         limits: PartLimits = LIMITS,
         spool: Spool | None = None,
         completion_timeout: float = COMPLETION_TIMEOUT,
+        has_tested: bool = True,
     ) -> S3Store:
-        """Create a store without caches, like a store in a new process."""
-        return S3Store(
+        """Create a store without caches, like a store in a new process.
+
+        With `has_tested`, the process already knows that the service honours conditional writes.
+        """
+        store = S3Store(
             self.client,
             self.bucket,
             keys=self.keys,
@@ -161,6 +165,9 @@ class S3Sandbox:
             parallel_parts=4,
             completion_timeout=completion_timeout,
         )
+        if has_tested:
+            store._context.bucket.conditions.note_test(honoured=True)
+        return store
 
     def list_keys(self) -> list[str]:
         """Return the keys below the prefix, without the prefix."""

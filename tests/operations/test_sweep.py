@@ -344,17 +344,19 @@ def test_an_object_at_the_chosen_key_of_an_expired_upload_stays(sweeper: Sweeper
     assert sweeper.snapshot() == before
 
 
-def test_an_orphaned_tail_is_removed(sweeper: Sweeper) -> None:
-    id = secrets.token_urlsafe(16)
-    sweeper.sandbox.put(f"{sweeper.sandbox.prefix}{id}.part", b"late", Metadata={"start": "10"})
+@pytest.mark.parametrize("suffix", ["", ".10.2"], ids=["one tail", "numbered tails"])
+def test_an_orphaned_tail_is_removed(sweeper: Sweeper, suffix: str) -> None:
+    key = f"{sweeper.sandbox.prefix}{secrets.token_urlsafe(16)}.part{suffix}"
+    sweeper.sandbox.put(key, b"late", Metadata={"start": "10"})
     assert sweeper.kinds(min_age=DAY) == {}
-    assert sweeper.kinds() == {f"{sweeper.sandbox.prefix}{id}.part": ActionKind.REMOVED}
+    assert sweeper.kinds() == {key: ActionKind.REMOVED}
     assert sweeper.sandbox.list_keys() == []
 
 
-def test_the_tail_of_a_finished_upload_is_removed(sweeper: Sweeper) -> None:
+@pytest.mark.parametrize("suffix", ["", ".0.1"], ids=["one tail", "numbered tails"])
+def test_the_tail_of_a_finished_upload_is_removed(sweeper: Sweeper, suffix: str) -> None:
     upload = sweeper.create_finished(LENGTH)
-    key = sweeper.sandbox.keys.tail(upload.info.id)
+    key = sweeper.sandbox.keys.tail(upload.info.id) + suffix
     sweeper.sandbox.put(key, b"late", Metadata={"start": str(PART)})
     assert sweeper.kinds() == {key: ActionKind.REMOVED}
     assert sweeper.sandbox.data(upload.info.id) == bytes(LENGTH)

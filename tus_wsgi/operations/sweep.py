@@ -210,7 +210,7 @@ class Sweep:
         for listed in self._listing.objects(self._keys.info_prefix):
             if listed.key.endswith(".info"):
                 yield listed.key, partial(self._process_upload, listed)
-            elif listed.key.endswith(".part") and self._is_old(listed.modified):
+            elif self._keys.object_id_of_tail(listed.key) and self._is_old(listed.modified):
                 yield listed.key, partial(self._remove_tail, listed.key)
 
     def _multiparts(self) -> Iterator[_Entry]:
@@ -425,24 +425,25 @@ class Sweep:
 
     def _remove_tail(self, key: str) -> SweepResult | None:
         """Remove a tail that a late request wrote after the end of its upload."""
-        id = _parse_id(key.removesuffix(".part"), self._keys.info_prefix)
-        if id is None or not self._is_orphaned_tail(id):
+        name = self._keys.object_id_of_tail(key) or ""
+        id = _parse_id(self._keys.info_prefix + name, self._keys.info_prefix)
+        if id is None or not self._is_orphaned_tail(id, key):
             return None
         if not self._policy.is_dry:
             with self._locked(id) as lock:
-                if not self._is_orphaned_tail(id):
+                if not self._is_orphaned_tail(id, key):
                     return None
                 lock.assert_held()
                 self._proof.bucket.delete(key)
         return SweepResult(ActionKind.REMOVED, key, "the tail of an upload that has ended")
 
-    def _is_orphaned_tail(self, id: UploadId) -> bool:
+    def _is_orphaned_tail(self, id: UploadId, key: str) -> bool:
         record = self._find_record(id)
         if record is not None:
             return record.info.is_finished
         try:
             # An upload's tail records its start. Any other object only has a similar name (D-12).
-            return START_KEY in self._proof.bucket.head(self._keys.tail(id)).metadata
+            return START_KEY in self._proof.bucket.head(key).metadata
         except NotFound:
             return False
 

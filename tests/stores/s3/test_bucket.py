@@ -18,7 +18,7 @@ from tus_wsgi.domain.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition, CopyRange
-from tus_wsgi.stores.s3.errors import CopyRefused, NotFound
+from tus_wsgi.stores.s3.errors import CopyRefused, NotFound, NotSupported
 from tus_wsgi.stores.s3.multipart import with_listed_checksums
 
 KEY = "key"
@@ -307,10 +307,10 @@ def test_an_unexpected_error_to_an_unconditional_write_is_a_failure(
     assert isinstance(caught.value, StoreUnavailable)
 
 
-def test_conditions_are_dropped_after_the_service_refused_them(
+def test_conditions_are_dropped_after_a_test_showed_that_the_service_refuses_them(
     stubbed: StubbedBucket,
 ) -> None:
-    """D-11: Swift answers 501."""
+    """D-11: Swift answers 501, also to a condition that does not hold."""
     seen: list[set[str]] = []
 
     def note(params: dict[str, Any], **_: Any) -> None:
@@ -319,12 +319,38 @@ def test_conditions_are_dropped_after_the_service_refused_them(
     events = stubbed.bucket._client.meta.events
     events.register("provide-client-params.s3.PutObject", note, unique_id="note")
     stubbed.add_error("put_object", "NotImplemented", 501)
+    stubbed.add_error("put_object", "NotImplemented", 501)
     stubbed.add_response("put_object", ETag='"1"')
     assert stubbed.bucket.put(KEY, payload(b""), condition=Condition('"0"')) == '"1"'
     stubbed.add_response("put_object", ETag='"2"')
     assert stubbed.bucket.put(KEY, payload(b""), condition=Condition(None)) == '"2"'
     events.unregister("provide-client-params.s3.PutObject", unique_id="note")
-    assert seen == [{"IfMatch"}, set(), set()]
+    assert seen == [{"IfMatch"}, {"IfMatch"}, set(), set()]
+
+
+def test_conditions_are_kept_after_a_501_if_the_service_honours_them(
+    stubbed: StubbedBucket,
+) -> None:
+    """A7 (b), D-11: another program may have sent the 501."""
+    stubbed.add_error("put_object", "NotImplemented", 501)
+    stubbed.add_error("put_object", "PreconditionFailed", 412)
+    with pytest.raises(NotSupported):
+        stubbed.bucket.put(KEY, payload(b""), condition=Condition(None))
+    assert not stubbed.bucket.conditions.are_ignored
+    assert not stubbed.bucket.conditions.is_test_due
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("NoSuchKey", 404), ("AccessDenied", 403), ("InternalError", 500)]
+)
+def test_another_error_does_not_tell_whether_the_service_honours_conditions(
+    stubbed: StubbedBucket, code: str, status: int
+) -> None:
+    stubbed.add_error("put_object", code, status)
+    with pytest.raises(StoreUnavailable):
+        stubbed.bucket.test_conditions(KEY, payload(b""))
+    assert stubbed.bucket.conditions.is_test_due
+    assert not stubbed.bucket.conditions.are_ignored
 
 
 def test_all_pages_of_list_parts_are_read(stubbed: StubbedBucket) -> None:

@@ -64,3 +64,21 @@ def test_no_two_objects_share_a_key_and_no_key_is_a_folder_of_another(
     names = [name for id in ids for name in (keys.data(id), keys.info(id), keys.tail(id))]
     assert len(set(names)) == 3 * len(ids)
     assert not any(a.startswith(b + "/") for a in names for b in names)
+
+
+@pytest.mark.parametrize(
+    ("key", "id"),
+    [
+        ("m/a.part", "a"),
+        ("m/a.part.0.1", "a"),
+        ("m/a.part.10485760.12", "a"),
+        ("m/a.b.part", "a.b"),
+        ("m/a.part.1", None),
+        ("m/a.part.x.1", None),
+        ("m/a.part.0.1.info", None),
+        ("m/a.info", None),
+        ("m/a", None),
+    ],
+)
+def test_the_keys_of_tails_contain_the_object_id(key: str, id: str | None) -> None:
+    assert Keys("p", "m").object_id_of_tail(key) == id

@@ -26,6 +26,7 @@ from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
+from tus_wsgi.stores.s3.conditions import Conditions
 from tus_wsgi.stores.s3.errors import (
     ConditionFailed,
     CopyRefused,
@@ -47,6 +48,9 @@ _WRITE_TOKEN = "write"  # noqa: S105 - the name of a metadata key
 MAX_READ_SIZE = MIB
 """Bytes of the largest object that `Bucket.get` reads. Info objects are far smaller, because the
 metadata in them arrives in a header field."""
+
+_NO_ETAG = f'"{"0" * 32}"'
+"""An ETag that no object has."""
 
 _DEFAULT_TYPE = "application/octet-stream"
 """The Content-Type of objects without a known type. Without it some services (SeaweedFS) guess the
@@ -77,10 +81,18 @@ class ObjectFacts:
 
 @dataclass(frozen=True, slots=True)
 class WrittenObject:
-    """The response to a PutObject. `etag` includes its quotes; for `version`, see `ObjectFacts`."""
+    """The response to a PutObject.
+
+    Attributes:
+        etag: the ETag, with its quotes.
+        version: see `ObjectFacts`.
+        is_only_attempt: whether no earlier attempt of the call was sent. S3 may carry out an
+            earlier attempt late (D-09).
+    """
 
     etag: str
     version: str | None = None
+    is_only_attempt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +140,7 @@ class Bucket:
         self.has_checksums = has_checksums
         self._client = client
         self._can_read = False
-        self._has_conditions = True
+        self.conditions = Conditions()
         self._checksum_mode: dict[str, Any] = {"ChecksumMode": "ENABLED"} if has_checksums else {}
 
     @property
@@ -232,15 +244,16 @@ class Bucket:
     ) -> str:
         """Write the object, and return its ETag.
 
-        A service that does not implement conditional writes (501) is asked for them only once.
+        If the service has failed the test of conditional writes, the write has no condition.
 
         Raises:
             LockLost: the condition does not hold, because another request has written the object.
+            NotSupported: the service answered 501, although it honours conditions.
         """
         fields = dict(metadata or {})
         extra = dict(self._write_parameters if parameters is None else parameters)
         conditions: dict[str, str] = {}
-        if condition is not None and self._has_conditions:
+        if condition is not None and not self.conditions.are_ignored:
             fields[_WRITE_TOKEN] = secrets.token_hex(8)
             conditions = _condition_parameters(condition)
         try:
@@ -253,8 +266,52 @@ class Bucket:
         except NotSupported:
             if not conditions:
                 raise
-            self._has_conditions = False
-            return self._put(key, payload, content_type, metadata or {}, extra).etag
+            etag = self.test_conditions(key, payload, content_type=content_type, metadata=metadata)
+            if etag is None:
+                raise
+            return etag
+
+    def put_unconditionally(
+        self, key: str, payload: Payload, *, metadata: dict[str, str]
+    ) -> WrittenObject:
+        """Write an object other than a data object, without a condition."""
+        parameters = self._write_parameters
+        return self.put_data(
+            key, payload, content_type=None, metadata=metadata, parameters=parameters
+        )
+
+    def test_conditions(
+        self,
+        key: str,
+        payload: Payload,
+        *,
+        content_type: str | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> str | None:
+        """Test whether the service honours conditions, with one that does not hold. One S3 call.
+
+        Returns:
+            None if the service honours it, and so has not written the object. Otherwise the
+            object's ETag: it is written, if necessary with a second call.
+
+        Raises:
+            StoreUnavailable: the response does not tell. The object may be written.
+        """
+        fields, extra = metadata or {}, dict(self._write_parameters)
+        conditional = extra | {"IfMatch": _NO_ETAG}
+        try:
+            etag = self._put(key, payload, content_type, fields, conditional).etag
+        except ConditionFailed:
+            self.conditions.note_test(honoured=True)
+            return None
+        except NotFound as failure:
+            raise StoreUnavailable("PutObject") from failure
+        except NotSupported:
+            etag = self.put_data(
+                key, payload, content_type=content_type, metadata=fields, parameters=extra
+            ).etag
+        self.conditions.note_test(honoured=False)
+        return etag
 
     def _put(
         self,
@@ -274,7 +331,8 @@ class Bucket:
                 **parameters,
                 **self._checksum(payload),
             )
-            return WrittenObject(response["ETag"], response.get("VersionId"))
+            retries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+            return WrittenObject(response["ETag"], response.get("VersionId"), retries == 0)
 
     def delete(self, key: str) -> None:
         """Delete the object if it exists. If it does not, some services (Google's) answer 404."""

@@ -9,6 +9,8 @@ from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.errors import NotFound, TooLarge, is_refusal
 from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 
+_CONTENT_TYPE = "application/json"
+
 
 class NotWritten(StoreUnavailable):
     """S3 refused the only attempt of the write, so it cannot change the record later either."""
@@ -70,6 +72,22 @@ class InfoObject:
             etag = self._etag_if_written(content, failure)
             self._etag = etag or self._retry_put(content, failure, assert_held)
 
+    def test_conditions(self, record: UploadRecord, assert_held: AssertHeld) -> bool:
+        """Test whether the service honours conditions; write the record if it does not (D-11).
+
+        Returns:
+            whether the record is written. One S3 call, or two if the service answers 501.
+
+        Raises:
+            LockLost: another request holds the lock.
+            StoreUnavailable: the outcome is unknown; S3 may still write the record.
+        """
+        assert_held()
+        payload = Payload.of(encode(record))
+        etag = self._bucket.test_conditions(self._key, payload, content_type=_CONTENT_TYPE)
+        self._etag = etag or self._etag
+        return etag is not None
+
     def delete(self) -> None:
         """Delete the object if it exists."""
         self._bucket.delete(self._key)
@@ -78,7 +96,7 @@ class InfoObject:
         return self._bucket.put(
             self._key,
             Payload.of(content),
-            content_type="application/json",
+            content_type=_CONTENT_TYPE,
             # The first write has a condition too: S3 may carry it out late, after later writes.
             condition=Condition(self._etag),
         )

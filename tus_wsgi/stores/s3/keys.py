@@ -21,6 +21,9 @@ class InvalidKey(ValueError):
     """An application chose a key that an upload cannot have. The message contains no id."""
 
 
+_TAIL_KEY = re.compile(r"(.*)\.part(?:\.\d+\.\d+)?", re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of an upload's objects under the configured prefixes.
@@ -90,6 +93,11 @@ class Keys:
     def tail(self, id: UploadId) -> str:
         """Return the key of the tail: the newest bytes that do not fill a part yet."""
         return self._info_base(id) + ".part"
+
+    def object_id_of_tail(self, key: str) -> str | None:
+        """Return the object id in the key of a tail, numbered or not; None for other keys."""
+        match = _TAIL_KEY.fullmatch(key.removeprefix(self.info_prefix))
+        return match and match[1]
 
     @property
     def data_prefix(self) -> str:

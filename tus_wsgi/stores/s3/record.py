@@ -19,6 +19,7 @@ It is tusd's JSON with new fields:
 | IsOpen             | new  | whether the client ends the upload explicitly (IETF protocol)      |
 | Owner              | new  | the identity that created the upload; missing if there was none    |
 | Plan               | new  | decisions of the application, see `tus_wsgi.stores.s3.plan_json`   |
+| NumberedTails      | new  | whether the tails are numbered; missing if not (`numbered_tails`)  |
 | CompletingSince    | new  | since when a completion may be in progress (D-09); ISO 8601, UTC   |
 | Answer, Rejection  | new  | the result of `on_finish`, see `tus_wsgi.stores.s3.answer_json`    |
 
@@ -33,6 +34,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
+from typing import Any
 
 from tus_wsgi.domain.model import Final, Metadata, Partial, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
@@ -63,6 +65,8 @@ class UploadRecord:
         plan: the size of each part (D-01); None for tusd's uploads, whose parts have any size.
         completing_since: since when the data object is awaited, because a CompleteMultipartUpload
             may be in progress (D-09); None if there was no doubt.
+        has_numbered_tails: whether the upload's tails are numbered, because the service ignores
+            conditional writes (D-11).
     """
 
     info: UploadInfo
@@ -71,6 +75,7 @@ class UploadRecord:
     multipart: str | None
     plan: PartPlan | None
     completing_since: datetime | None = None
+    has_numbered_tails: bool = False
 
     @property
     def is_one_part(self) -> bool:
@@ -127,8 +132,16 @@ def encode(record: UploadRecord) -> bytes:
         "Created": None if info.created is None else info.created.isoformat(),
         "Expires": None if info.expires is None else info.expires.isoformat(),
     }
-    if final is not None:
-        fields["RawConcat"] = final.raw
+    fields |= _encode_optional(record)
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _encode_optional(record: UploadRecord) -> dict[str, object]:
+    """Return the fields that only some records have."""
+    info = record.info
+    fields: dict[str, object] = {}
+    if isinstance(info.concat, Final):
+        fields["RawConcat"] = info.concat.raw
     if info.owner is not None:
         fields["Owner"] = info.owner
     if info.plan is not NO_PLAN:
@@ -139,7 +152,9 @@ def encode(record: UploadRecord) -> bytes:
         fields["Rejection"] = encode_rejection(info.rejection)
     if record.completing_since is not None:
         fields["CompletingSince"] = record.completing_since.isoformat()
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    if record.has_numbered_tails:
+        fields["NumberedTails"] = True
+    return fields
 
 
 def decode(content: bytes) -> UploadRecord:
@@ -148,12 +163,7 @@ def decode(content: bytes) -> UploadRecord:
     Raises:
         ValueError: the content is not a valid info object.
     """
-    try:
-        fields = json.loads(content, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("the JSON is nested too deeply") from error
-    if not isinstance(fields, dict) or not isinstance(fields.get("ID"), str):
-        raise ValueError("not an upload's info object")  # noqa: TRY004 - one error for all shapes
+    fields = _load_fields(content)
     storage = fields.get("Storage") or {}
     if not isinstance(storage, dict):
         raise ValueError("Storage is not an object")  # noqa: TRY004 - one error for all shapes
@@ -181,7 +191,18 @@ def decode(content: bytes) -> UploadRecord:
         multipart=_text(storage, "MultipartUpload") or _multipart_of_tusd(fields["ID"]),
         plan=_plan(fields.get("PartPlan")),
         completing_since=_instant(fields, "CompletingSince"),
+        has_numbered_tails=fields.get("NumberedTails") is True,
     )
+
+
+def _load_fields(content: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(content, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply") from error
+    if not isinstance(fields, dict) or not isinstance(fields.get("ID"), str):
+        raise ValueError("not an upload's info object")  # noqa: TRY004 - one error for all shapes
+    return fields
 
 
 def _metadata(fields: Mapping[str, object]) -> Metadata:

@@ -115,12 +115,14 @@ class S3Store:
             StoreUnavailable: S3 did not answer; the upload was not created.
         """
         plan = plan_for(info.length, self._limits)
+        is_one_key_unsafe = self._context.bucket.conditions.are_ignored
         record = UploadRecord(
             info=info,
             bucket=self._context.bucket.name,
             key=self._new_key(info),
             multipart=None,
             plan=plan,
+            has_numbered_tails=is_one_key_unsafe and not isinstance(info.concat, Final),
         )
         upload = self._upload(record.with_expected_state(), self._context.info_object(info.id))
         upload.create(record_now=record_now)

@@ -146,6 +146,11 @@ class TailObject:
         if left:  # A truncated tail would shift the bytes that follow it.
             raise StoreUnavailable("reading the tail")
 
+    @property
+    def has_start(self) -> bool:
+        """Whether the object exists and records its start."""
+        return self._tail is not None and self._tail.start is not None
+
     def write(self, start: int, part: SpooledPart) -> None:
         """Write the bytes of `part` as the tail that starts at the offset `start`. One S3 call.
 
@@ -156,13 +161,24 @@ class TailObject:
             StoreUnavailable: S3 did not answer.
         """
         payload = _add_seal(part.payload(), _build_seal(start))
-        seal_size = payload.size - part.size
-        etag = self._bucket.put(
-            self._key,
-            payload,
-            metadata={START_KEY: str(start)} | ({SEAL_KEY: str(seal_size)} if seal_size else {}),
-            condition=Condition(None if self._tail is None else self._tail.etag),
-        )
+        condition = Condition(None if self._tail is None else self._tail.etag)
+        metadata = _build_metadata(start, payload.size - part.size)
+        etag = self._bucket.put(self._key, payload, metadata=metadata, condition=condition)
+        self._note_written(start, part, payload, etag)
+
+    def write_unconditionally(self, start: int, part: SpooledPart) -> bool:
+        """Write the bytes of `part` without a condition; return whether that took one attempt.
+
+        Raises:
+            StoreUnavailable: S3 did not answer.
+        """
+        payload = part.payload()
+        metadata = _build_metadata(start, 0)
+        written = self._bucket.put_unconditionally(self._key, payload, metadata=metadata)
+        self._note_written(start, part, payload, written.etag)
+        return written.is_only_attempt
+
+    def _note_written(self, start: int, part: SpooledPart, payload: Payload, etag: str) -> None:
         if isinstance(payload.content, bytes | bytearray):
             with memoryview(payload.content) as content:
                 self._cache.put(self._key, etag, bytes(content[: part.size]))
@@ -172,6 +188,11 @@ class TailObject:
         """Delete the object if it exists."""
         self._bucket.delete(self._key)
         self._tail = None
+
+
+def _build_metadata(start: int, seal_size: int) -> dict[str, str]:
+    seal = {SEAL_KEY: str(seal_size)} if seal_size else {}
+    return {START_KEY: str(start), **seal}
 
 
 def _build_seal(start: int) -> bytes:

@@ -50,6 +50,7 @@ from tus_wsgi.stores.s3.multipart import (
     create_recorded_multipart,
     upload_part,
 )
+from tus_wsgi.stores.s3.numbered_tails import NumberedTails
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.stored_object import object_of_facts, object_of_put
 from tus_wsgi.stores.s3.tails import TailObject
@@ -72,7 +73,7 @@ class S3Upload:
         self._record = record
         self._info_object = info_object
         self._headers = object_headers(record.info.metadata, context.options_of(record.info))
-        self._tail = TailObject(context.bucket, context.keys.tail(record.info.id), context.tails)
+        self._tail = self._new_tail()
         self._parts, self._listed_parts = list[Part](), list[Part]()
         self._offset = record.info.offset if record.info.is_finished else 0
         self._is_assembled, self._assembled_here = record.info.is_finished, False
@@ -88,6 +89,11 @@ class S3Upload:
     def storage(self) -> Mapping[str, str]:
         """The type of the store, the bucket and the key of the data object."""
         return self._record.storage
+
+    def _new_tail(self) -> TailObject | NumberedTails:
+        kind = NumberedTails if self._record.has_numbered_tails else TailObject
+        context = self._context
+        return kind(context.bucket, context.keys.tail(self._record.info.id), context.tails)
 
     # -- the record ------------------------------------------------------------------------------
 
@@ -163,6 +169,7 @@ class S3Upload:
         finally:
             wait([load_tail])
         load_tail.result()
+        self._load_numbers()
         if is_complete:
             self._mark_assembled()
         else:
@@ -317,9 +324,35 @@ class S3Upload:
         if part.size > self._tail_size:
             if not self._info_object.exists:
                 self._info_object.write(self._record, assert_held)
+            if not self._record.has_numbered_tails:
+                self._number_tails_if_needed(assert_held)
             assert_held()
             self._tail.write(self._plan.start(number), part)
         self._offset = self._parts_end + part.size
+
+    def _number_tails_if_needed(self, assert_held: AssertHeld) -> None:
+        """Let the upload have numbered tails if the service ignores conditional writes (D-11).
+
+        The record says so before the first of them is written, so every reader looks for them. The
+        test costs one S3 call for each process.
+        """
+        conditions = self._context.bucket.conditions
+        numbered = replace(self._record, has_numbered_tails=True)
+        if conditions.is_test_due:
+            if not self._info_object.test_conditions(numbered, assert_held):
+                return
+        elif conditions.are_ignored:
+            self._info_object.write(numbered, assert_held)
+        else:
+            return
+        self._record = numbered
+        self._tail = self._new_tail()
+        self._tail.load()
+        self._load_numbers()
+
+    def _load_numbers(self) -> None:
+        if isinstance(self._tail, NumberedTails):
+            self._tail.load_numbers(self._parts_end)
 
     # -- finishing -------------------------------------------------------------------------------
 
@@ -472,6 +505,9 @@ class S3Upload:
         Raises:
             LockLost, StoreUnavailable: some objects are left.
         """
+        if self._record.has_numbered_tails:
+            with suppress(UploadGone, CompletionPending):
+                self.load_offset()  # it finds the numbers
         bucket, record = self._context.bucket, self._record
         steps: list[Callable[[], None]] = [self._tail.delete]
         if self._owns_object():
