@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.harness.servers.s3_service import S3Service
+from tests.harness.tombstones import sweep_tombstones
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import GIB, MIB, Final, Metadata, Partial, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits
@@ -123,6 +124,10 @@ class ServiceSandbox:
         """Return the UploadId of the upload's multipart upload."""
         assert upload._record.multipart is not None
         return upload._record.multipart
+
+    def sweep_tombstones(self) -> None:
+        """Sweep as if every termination was long ago, which must leave nothing of the uploads."""
+        sweep_tombstones(self.store(), self.service.client(), self.service.bucket, self.keys)
 
     def list_keys(self) -> list[str]:
         """Return every key in the sandbox, without the prefix."""

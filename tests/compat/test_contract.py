@@ -6,6 +6,7 @@ The module runs the tests of the contract with a fixture for another store. In e
 
 from __future__ import annotations
 
+import functools
 import secrets
 
 import pytest
@@ -15,7 +16,7 @@ from tests.compat.sandbox import ServiceSandbox
 from tests.harness.servers.s3_fixtures import COMPILED
 from tests.harness.servers.s3_service import S3Service
 from tests.stores.test_contract import *  # noqa: F403
-from tests.stores.test_contract import StoreUnderTest
+from tests.stores.test_contract import StoreUnderTest, list_after_sweep
 from tus_wsgi.stores.s3.keys import Keys
 
 pytestmark = pytest.mark.compat
@@ -29,4 +30,4 @@ def store(request: pytest.FixtureRequest) -> StoreUnderTest:
     service = request.getfixturevalue(request.param)
     assert isinstance(service, S3Service)
     sandbox = ServiceSandbox(service, client_of(service), Keys(f"contract/{secrets.token_hex(6)}"))
-    return StoreUnderTest(sandbox.store, lambda: [*sandbox.list_keys(), *sandbox.list_multiparts()])
+    return StoreUnderTest(sandbox.store, functools.partial(list_after_sweep, sandbox))

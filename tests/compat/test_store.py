@@ -190,6 +190,7 @@ def test_an_unrecorded_object_can_be_terminated(sandbox: ServiceSandbox) -> None
     append(upload, some_bytes(PART + 10))
     upload.assemble(held)
     sandbox.reopen(upload).terminate(held)
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == []
     assert sandbox.list_multiparts() == []
 
@@ -201,6 +202,7 @@ def test_a_terminated_upload_leaves_no_objects(sandbox: ServiceSandbox, stored: 
     if stored == PART + 20:
         finish(upload)
     upload.terminate(held)
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == []
     assert sandbox.list_multiparts() == []
     upload.terminate(held)
@@ -354,4 +356,5 @@ def test_an_upload_whose_object_was_removed_is_gone_and_can_be_terminated(
     with pytest.raises(UploadGone):
         sandbox.reopen(upload).content()
     sandbox.reopen(upload).terminate(held)
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == []

@@ -20,6 +20,8 @@ from tests.harness.clients.http import Response
 from tests.harness.clients.transport import in_process
 from tests.harness.clients.uploader import ProtocolError, TusUploader
 from tests.harness.proxies.faults import Call, FaultScript, FaultStep
+from tests.harness.tombstones import sweep_tombstones
+from tus_wsgi.stores.s3 import S3Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,11 @@ def _carry_out(
     if scenario.expires:
         # The next sweep removes what arrived after the first one.
         problems += app.sweep()
+    if scenario.terminate_at is not None:
+        # A later sweep removes the tombstones, and what arrived after the termination.
+        admin, bucket = faulty_s3.admin, faulty_s3.service.bucket
+        store = S3Store(admin, bucket, keys=app.keys)
+        sweep_tombstones(store, admin, bucket, app.keys)
     leftovers = Leftovers(
         faulty_s3.admin, faulty_s3.service.bucket, app.prefix, uploader=uploader, calls=calls
     )

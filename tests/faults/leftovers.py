@@ -49,7 +49,10 @@ class Leftovers:
             is_rejected: whether only their records may be left.
         """
         expected = self._uploader.expected_objects
-        keys = self._keys - self._written_late(expected)
+        late = self._written_late(expected)
+        if is_removed:  # a sweep removes what S3 wrote after the termination
+            late = {key for key in late if key.partition(".")[0] not in expected}
+        keys = self._keys - late - self._tombstones()
         own = {key for key in keys if key.partition(".")[0] in expected}
         problems = self._failed_creations(keys - own)
         if is_removed:
@@ -93,13 +96,20 @@ class Leftovers:
             key for key in late if key.endswith(".part") or ("." not in key and key not in expected)
         }
 
+    def _tombstones(self) -> set[str]:
+        """Return the keys of the tombstones of terminated uploads."""
+        infos = {key for key in self._keys if key.endswith(".info")}
+        ended = {key for key in infos if json.loads(self._read(key)).get("State") == "terminated"}
+        return ended | {key.removesuffix(".info") + ".part" for key in ended}
+
     def _failed_creations(self, keys: set[str]) -> list[str]:
         """Check what failed creations left: infos, and only what an info names (D-12, D-13)."""
         infos = {key.removesuffix(".info") for key in keys if key.endswith(".info")}
-        problems = [f"{key} has no info" for key in keys if key.partition(".")[0] not in infos]
+        named = {key.removesuffix(".info") for key in self._keys if key.endswith(".info")}
+        problems = [f"{key} has no info" for key in keys if key.partition(".")[0] not in named]
         if len(infos) > self._uploader.creations - len(self._uploader.expected_objects):
             problems.append(f"{len(infos)} infos of {self._uploader.creations} creations")
-        recorded = {self._recorded_multipart(id) for id in infos}
+        recorded = {self._recorded_multipart(id) for id in named}
         leaked = [key for upload_id, key in self._multiparts.items() if upload_id not in recorded]
         if len(leaked) > self._allowed_leaks():
             problems.append(f"{len(leaked)} unrecorded multipart uploads are left: {leaked}")

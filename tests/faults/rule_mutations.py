@@ -249,7 +249,7 @@ def delete_record_first(patch: Patch) -> None:
     terminate = S3Upload.terminate
 
     def delete_record_and_terminate(self: S3Upload, held: Any) -> None:
-        self._info_object.delete()
+        self._context.bucket.delete(self._context.keys.info(self.info.id))
         terminate(self, held)
 
     patch.setattr(S3Upload, "terminate", delete_record_and_terminate)

@@ -25,6 +25,9 @@ from tests.harness.proxies.fault_proxy import FaultProxy
 from tests.harness.proxies.faults import Call, Fault, FaultScript, FaultStep
 from tests.harness.servers.gunicorn import Gunicorn
 from tests.harness.servers.s3_service import S3Service
+from tests.harness.tombstones import sweep_tombstones
+from tus_wsgi.stores.s3 import S3Store
+from tus_wsgi.stores.s3.keys import Keys
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -137,6 +140,9 @@ class ServerUnderTest:
         """Yield what is wrong with what the client's uploads left."""
         bucket, s3 = self.service.bucket, self._admin
         may_leak = _may_leak_multipart(calls)
+        if scenario.terminate_at is not None:
+            keys = Keys(PREFIX)
+            sweep_tombstones(S3Store(s3, bucket, keys=keys), s3, bucket, keys)
         for id, file in uploader.expected_objects.items():
             left = {suffix for suffix in ("", ".info", ".part") if self._exists(id + suffix)}
             expected = {"", ".info"} if scenario.terminate_at is None else set()

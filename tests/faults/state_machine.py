@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.faults.faulty_s3 import FaultyS3, limits_for
 from tests.harness.bodies import ScriptedBody
 from tests.harness.proxies.faults import Fault, FaultScript, FaultStep, no_fault
+from tests.harness.tombstones import sweep_tombstones
 from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi.domain.commands import Append, Create, Inspect, Terminate
 from tus_wsgi.domain.errors import (
@@ -315,6 +316,7 @@ class UploadMachine(RuleBasedStateMachine):
                 continue
             except UploadNotFound:
                 break
+        self.sweep_tombstones()
         assert self.list_keys() <= self.late_tail()
         for _ in range(MAX_ATTEMPTS):
             try:
@@ -342,6 +344,11 @@ class UploadMachine(RuleBasedStateMachine):
     def late_tail(self) -> set[str]:
         """Return the key that a late write may leave; it does not count for anything."""
         return {self.keys.tail(self.id)} if self.may_have_late_tail else set()
+
+    def sweep_tombstones(self) -> None:
+        """Sweep as if the termination was long ago."""
+        bucket, admin = self.faulty_s3.service.bucket, self.faulty_s3.admin
+        sweep_tombstones(S3Store(admin, bucket, keys=self.keys), admin, bucket, self.keys)
 
     def list_keys(self) -> set[str]:
         """Return the keys of the upload's objects."""

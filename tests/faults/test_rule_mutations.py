@@ -244,7 +244,7 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[FaultyS3]
         mutations.never_abort,
         Check("five parts", Fault.INVALID_REQUEST, "PutObject", ".info"),
     ),
-    "a termination deletes the record last": (
+    "a termination replaces the record by a tombstone": (
         mutations.delete_record_first,
         Check("terminated midway", Fault.INTERNAL_ERROR, "AbortMultipartUpload"),
     ),

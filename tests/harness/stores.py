@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo.seaweedfs import SeaweedFS
+from tests.harness.tombstones import sweep_tombstones
 from tus_wsgi.domain.model import GIB, MIB, UploadId
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.spool.spool import Spool
@@ -173,6 +174,10 @@ class S3Sandbox:
         """Return the keys below the prefix, without the prefix."""
         listed = self.admin.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
         return sorted(item["Key"].removeprefix(self.prefix) for item in listed.get("Contents", []))
+
+    def sweep_tombstones(self) -> None:
+        """Sweep as if every termination was long ago, which must leave nothing of the uploads."""
+        sweep_tombstones(self.store(), self.admin, self.bucket, self.keys)
 
     def list_multiparts(self) -> list[str]:
         """Return the UploadIds of the multipart uploads below the prefix."""

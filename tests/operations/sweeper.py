@@ -20,6 +20,7 @@ from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
+from tus_wsgi.stores.s3.termination import TOMBSTONE_LIFETIME
 from tus_wsgi.stores.s3.upload import S3Upload
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
+LATER = datetime.now(UTC) + 2 * TOMBSTONE_LIFETIME
 LENGTH = PART + 10
 
 

@@ -15,7 +15,7 @@ from demo.seaweedfs import SeaweedFS
 from tests.harness.bodies import ScriptedBody
 from tests.harness.policies import denying
 from tests.harness.stores import PART, S3Sandbox
-from tests.operations.sweeper import FUTURE, LENGTH, PAST, Sweeper, held
+from tests.operations.sweeper import FUTURE, LATER, LENGTH, PAST, Sweeper, held
 from tus_wsgi.cli import main
 from tus_wsgi.domain.answer import Rejected
 from tus_wsgi.domain.dispatch import EventDispatcher
@@ -24,6 +24,7 @@ from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.model import TIB, Final, Partial, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.operations.listing import Listing
+from tus_wsgi.operations.partials import PartialRemover
 from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
 from tus_wsgi.service.finish import Finisher
@@ -45,8 +46,10 @@ def test_an_expired_upload_is_removed_completely(
 ) -> None:
     upload = sweeper.create(length, stored=stored, expires=PAST)
     assert sweeper.kinds() == {upload.info.id: ActionKind.EXPIRED}
-    assert sweeper.sandbox.list_keys() == sweeper.sandbox.list_multiparts() == []
+    assert sweeper.sandbox.list_multiparts() == []
     assert sweeper.kinds() == {}
+    assert sweeper.kinds(now=LATER) == {}
+    assert sweeper.sandbox.list_keys() == []
 
 
 @pytest.mark.parametrize("expires", [None, FUTURE])
@@ -112,6 +115,7 @@ def test_an_upload_whose_parts_are_gone_stays_until_it_expires(sweeper: Sweeper)
         assert set(sweeper.kinds(now=FUTURE, is_dry=is_dry).values()) == {ActionKind.IN_USE}
     ended = sweeper.sweep(now=FUTURE, completion_timeout=0)
     assert [result.kind for result in ended] == [ActionKind.EXPIRED]
+    assert sweeper.sweep(now=FUTURE) == []
     assert sweeper.sandbox.list_keys() == []
 
 
@@ -125,6 +129,7 @@ def test_an_object_at_the_key_of_an_expired_upload_stays(sweeper: Sweeper) -> No
     record = UploadRecord(info, sandbox.bucket, key, multipart, PartPlan(PART))
     sandbox.put(sandbox.keys.info(id), encode(record))
     assert sweeper.kinds() == {id: ActionKind.EXPIRED}
+    assert sweeper.kinds(now=LATER) == {}
     assert sandbox.list_keys() == ["report.pdf"]
     assert sandbox.list_multiparts() == []
 
@@ -332,7 +337,9 @@ def test_an_expired_upload_at_a_chosen_key_leaves_nothing(sweeper: Sweeper, key:
     upload = sweeper.create(LENGTH, stored=PART, expires=PAST, key=key)
     sweeper.create_orphan(upload.storage["Key"].removeprefix(sweeper.sandbox.prefix))
     assert sweeper.kinds() == {upload.info.id: ActionKind.EXPIRED}
-    assert sweeper.sandbox.list_keys() == sweeper.sandbox.list_multiparts() == []
+    assert sweeper.sandbox.list_multiparts() == []
+    assert sweeper.kinds(now=LATER) == {}
+    assert sweeper.sandbox.list_keys() == []
 
 
 def test_an_object_at_the_chosen_key_of_an_expired_upload_stays(sweeper: Sweeper) -> None:
@@ -345,12 +352,15 @@ def test_an_object_at_the_chosen_key_of_an_expired_upload_stays(sweeper: Sweeper
 
 
 @pytest.mark.parametrize("suffix", ["", ".10.2"], ids=["one tail", "numbered tails"])
-def test_an_orphaned_tail_is_removed(sweeper: Sweeper, suffix: str) -> None:
+def test_a_tail_without_a_record_is_reported_and_not_touched(sweeper: Sweeper, suffix: str) -> None:
+    """D-12: it may belong to a deployment whose object prefix is another one."""
     key = f"{sweeper.sandbox.prefix}{secrets.token_urlsafe(16)}.part{suffix}"
     sweeper.sandbox.put(key, b"late", Metadata={"start": "10"})
+    before = sweeper.snapshot()
     assert sweeper.kinds(min_age=DAY) == {}
-    assert sweeper.kinds() == {key: ActionKind.REMOVED}
-    assert sweeper.sandbox.list_keys() == []
+    expected = {key: ActionKind.UNKNOWN}
+    assert sweeper.kinds() == sweeper.kinds(abort_unknown=True) == expected
+    assert sweeper.snapshot() == before
 
 
 @pytest.mark.parametrize("suffix", ["", ".0.1"], ids=["one tail", "numbered tails"])
@@ -401,7 +411,7 @@ def test_a_dry_run_reports_every_action_and_changes_nothing(sweeper: Sweeper) ->
     expired = sweeper.create(LENGTH, stored=PART + 5, expires=PAST)
     full = create_full(sweeper)
     orphan, _ = sweeper.create_orphan()
-    tail = f"{sweeper.sandbox.prefix}{secrets.token_urlsafe(16)}.part"
+    tail = sweeper.sandbox.keys.tail(sweeper.create_finished(5).info.id)
     sweeper.sandbox.put(tail, b"late", Metadata={"start": "10"})
     before = sweeper.snapshot()
     expected = {
@@ -426,6 +436,7 @@ def test_a_final_upload_without_its_partial_uploads_stays_until_it_expires(
     sweeper.sandbox.store().create(final, record_now=True)
     assert sweeper.kinds() == {}
     assert [result.kind for result in sweeper.sweep(now=FUTURE)] == [ActionKind.EXPIRED]
+    assert sweeper.sweep(now=FUTURE) == []
     assert sweeper.sandbox.list_keys() == []
 
 
@@ -441,15 +452,18 @@ def test_a_final_upload_is_assembled_once_its_partial_uploads_are_complete(
         partial.finish(held, may_defer=False)
     final = UploadId(secrets.token_urlsafe(16))
     store.create(UploadInfo(final, None, concat=Final((*ids,))), record_now=True)
-    finisher = Finisher(None, EventDispatcher(()), discard=store.discard)
+    finisher = Finisher(None, EventDispatcher(()), discard=PartialRemover(store, sweeper.locker))
     assert [result.name for result in sweeper.sweep(finisher=finisher)] == [final]
+    assert set(sweeper.locker.locked_ids) == {final, *ids}
     assert sweeper.sandbox.data(final) == b"abcabc"
+    sweeper.sweep(finisher=finisher, now=LATER)
     assert sweeper.sandbox.list_keys() == [final, f"{final}.info"]
 
 
 def test_a_sweep_covers_every_page_of_the_listing(sweeper: Sweeper) -> None:
     ids = {sweeper.create(5, stored=2, expires=PAST).info.id for _ in range(5)}
     assert {result.name for result in sweeper.sweep(page=2)} == ids
+    assert sweeper.sweep(page=2, now=LATER) == []
     assert sweeper.sandbox.list_keys() == []
 
 
@@ -463,7 +477,9 @@ def test_a_failure_of_one_upload_does_not_affect_the_others(
     assert kinds[second.info.id] is ActionKind.EXPIRED
     assert ActionKind.FAILED in kinds.values()
     assert sweeper.sandbox.list_keys()
-    assert sweeper.kinds() == {first.info.id: ActionKind.EXPIRED}
+    with pytest.raises(UploadNotFound):
+        sweeper.reload(first)
+    assert sweeper.kinds(now=LATER) == {first.info.id: ActionKind.REMOVED}
     assert sweeper.sandbox.list_keys() == sweeper.sandbox.list_multiparts() == []
 
 
@@ -520,7 +536,7 @@ def test_the_command_prints_each_action_and_a_summary(
     assert dry.stdout.splitlines() == [line, "1 examined, 1 expired (dry run)"]
     assert run().stdout.splitlines() == [line, "1 examined, 1 expired"]
     again = run("--json")
-    assert json.loads(again.stdout) == {"dry_run": False, "examined": 0, "results": []}
+    assert json.loads(again.stdout) == {"dry_run": False, "examined": 2, "results": []}
     assert dry.exit_code == again.exit_code == 0
 
 

@@ -6,10 +6,12 @@ would do, so that the tests see only what is stored.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import pytest
 
@@ -104,7 +106,21 @@ def store(request: pytest.FixtureRequest) -> StoreUnderTest:
         store = MemoryStore()
         return StoreUnderTest(lambda: store, lambda: [str(id) for id in store._uploads])
     sandbox: S3Sandbox = request.getfixturevalue("sandbox")
-    return StoreUnderTest(sandbox.store, lambda: [*sandbox.list_keys(), *sandbox.list_multiparts()])
+    return StoreUnderTest(sandbox.store, functools.partial(list_after_sweep, sandbox))
+
+
+class SweptSandbox(Protocol):
+    """A sandbox whose tombstones a sweep can remove."""
+
+    def sweep_tombstones(self) -> None: ...
+    def list_keys(self) -> list[str]: ...
+    def list_multiparts(self) -> list[str]: ...
+
+
+def list_after_sweep(sandbox: SweptSandbox) -> list[str]:
+    """Return what is left after a later sweep, which removes the tombstones."""
+    sandbox.sweep_tombstones()
+    return [*sandbox.list_keys(), *sandbox.list_multiparts()]
 
 
 # -- existence -------------------------------------------------------------------------------------
@@ -143,6 +159,7 @@ def test_an_upload_can_be_created_and_finished_in_one_request(store: StoreUnderT
         upload.finish(held, may_defer=True)
         assert store.content() == data
         store.open().terminate(held)
+        assert store.list_leftovers() == []
 
 
 def test_uploads_are_independent(store: StoreUnderTest) -> None:
@@ -332,6 +349,7 @@ def test_a_complete_object_without_its_record_is_found(store: StoreUnderTest) ->
         found.finish(held, may_defer=False)
         assert store.content() == data
         store.open().terminate(held)
+        assert store.list_leftovers() == []
 
 
 def test_an_empty_upload_has_an_empty_object(store: StoreUnderTest) -> None:
@@ -454,6 +472,7 @@ def test_termination_is_idempotent(store: StoreUnderTest) -> None:
 def test_an_id_can_be_reused_after_termination(store: StoreUnderTest) -> None:
     store.create(len(LARGE)).append(ScriptedBody(LARGE[: PART + 5]), held)
     store.open().terminate(held)
+    assert store.list_leftovers() == []
     store.create(3)
     store.append(ScriptedBody(b"abc"))
     assert store.content() == b"abc"

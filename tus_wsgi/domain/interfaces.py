@@ -211,11 +211,10 @@ class Upload(Protocol):
         """
 
     def terminate(self, assert_held: AssertHeld) -> None:
-        """Remove everything that belongs to the upload; its record last (D-13).
+        """Remove everything that belongs to the upload.
 
         Raises:
-            StoreUnavailable: not everything was removed. The upload still exists, and a retry is
-                safe.
+            StoreUnavailable: not everything was removed. A retry is safe: `Store.terminate`.
         """
 
     def content(self) -> Content:
@@ -247,6 +246,15 @@ class Store(Protocol):
         Raises:
             UploadTooLarge: the store cannot hold an upload of this length.
             StoreUnavailable: the upload was not created.
+        """
+
+    def terminate(self, id: UploadId, assert_held: AssertHeld) -> None:
+        """Remove the upload, or what an earlier removal has left.
+
+        Raises:
+            UploadNotFound: no upload has this id, or it was removed before.
+            LockLost: another request holds the lock.
+            StoreUnavailable: not everything was removed. A retry is safe.
         """
 
     def discard(self, ids: Iterable[UploadId]) -> None:

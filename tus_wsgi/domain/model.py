@@ -77,6 +77,9 @@ class State(StrEnum):
     """The object is complete, and the application's `on_finish` hook has returned."""
     REJECTED = "rejected"
     """The application's `on_finish` hook has rejected the complete file for good."""
+    TERMINATED = "terminated"
+    """The upload was removed. A store may keep such a record for a while as a tombstone, which no
+    request can see."""
 
 
 @dataclass(frozen=True, slots=True)

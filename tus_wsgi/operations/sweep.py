@@ -7,15 +7,19 @@ A sweep removes
   after a day its info object;
 - an orphaned multipart upload: the info object of the upload with this key exists, but names
   another multipart upload or none;
-- an orphaned tail: an upload wrote the tail, but no unfinished upload needs it.
+- an orphaned tail: the upload of the tail is finished;
+- the tombstone of a terminated upload, and what S3 has written after the termination, once no write
+  can be late any more (`TOMBSTONE_LIFETIME`).
 
 Orphans must have a minimum age (`SweepPolicy.min_age`). A multipart upload **without an info
 object** may belong to another deployment or another program, because its key proves nothing (D-12),
 and S3 shows neither its creator nor its metadata. Such a multipart upload is reported, and only
-aborted if the operator allows that (`abort_unknown`).
+aborted if the operator allows that (`abort_unknown`). A tail without an info object is reported
+too.
 
 A sweep assembles the object of a full upload. It **never touches the object of a finished upload**,
-nor any other data object: even one that no info object names may be the only copy of a file.
+nor any other data object, except that of a terminated upload: even one that no info object names
+may be the only copy of a file.
 
 Only a listing proves that an object does not exist (D-07, D-08; see `strict_bucket.py`). If that
 proof is missing, the upload is reported as failed and not changed. Every change happens under the
@@ -48,6 +52,7 @@ from tus_wsgi.domain.interfaces import AssertHeld, Lock, Locker
 from tus_wsgi.domain.model import ID_BITS, Final, UploadId, UploadInfo, parse_upload_id
 from tus_wsgi.operations.listing import ListedMultipart, ListedObject, Listing
 from tus_wsgi.operations.strict_bucket import IS_LISTED, StrictBucket, UnprovenAbsence
+from tus_wsgi.operations.tombstones import LateWrites, TombstoneRemover
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.stores.s3.bucket import MAX_READ_SIZE
 from tus_wsgi.stores.s3.completion import CompletionPending
@@ -56,7 +61,8 @@ from tus_wsgi.stores.s3.info import InfoObject, InvalidInfo
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.store import S3Store
-from tus_wsgi.stores.s3.tails import START_KEY
+from tus_wsgi.stores.s3.tails import START_KEY, TERMINATED_KEY
+from tus_wsgi.stores.s3.termination import TOMBSTONE_LIFETIME
 from tus_wsgi.stores.s3.upload import S3Upload
 
 REJECTED_LIFETIME = timedelta(days=1)
@@ -89,7 +95,8 @@ class ActionKind(StrEnum):
     ABORTED = "aborted"
     REMOVED = "removed"
     UNKNOWN = "unknown"
-    """Nothing, because no record here shows which program created the multipart upload."""
+    """Nothing, because no record here shows which program wrote the object or created the multipart
+    upload."""
     IN_USE = "in use"
     """Nothing, because a request holds the lock, or because a completion may be in progress. The
     next sweep tries again."""
@@ -152,6 +159,12 @@ class _View:
 
 _HAS_OBJECT = "the expired upload looks unfinished, but there is an object at its key: check it"
 
+_REVIVED = "S3 wrote its record after its termination"
+
+_OTHER_OBJECT = "an object of another size is at the key of a terminated upload, not touched"
+
+_UNTOUCHED = ", not touched: no record here names it"
+
 _Entry = tuple[str, Callable[[], SweepResult | None]]
 """A key, and the function that processes it."""
 
@@ -210,8 +223,11 @@ class Sweep:
         for listed in self._listing.objects(self._keys.info_prefix):
             if listed.key.endswith(".info"):
                 yield listed.key, partial(self._process_upload, listed)
-            elif self._keys.object_id_of_tail(listed.key) and self._is_old(listed.modified):
-                yield listed.key, partial(self._remove_tail, listed.key)
+            elif self._keys.object_id_of_tail(listed.key):
+                if listed.size == 0:  # no tail is empty, but the tombstone of a tail is
+                    yield listed.key, partial(self._remove_revived, listed.key)
+                elif self._is_old(listed.modified):
+                    yield listed.key, partial(self._remove_tail, listed.key)
 
     def _multiparts(self) -> Iterator[_Entry]:
         for listed in self._listing.multiparts(self._keys.data_prefix):
@@ -253,10 +269,14 @@ class Sweep:
             record = InfoObject(self._preview.bucket, key).read()
         except NotFound:
             return None
-        if not self._is_info_key(key, record.info.id):
+        id = record.info.id
+        if not self._is_info_key(key, id):
             return None
         if record.info.rejection is not None:
             return self._remove_rejected(record, listed.modified)
+        if record.is_terminated:
+            is_due = self._policy.now - listed.modified >= TOMBSTONE_LIFETIME
+            return self._remove_tombstone(id) if is_due else None
         return self._finish_or_expire(record)
 
     def _finish_or_expire(self, record: UploadRecord) -> SweepResult | None:
@@ -421,31 +441,75 @@ class Sweep:
                     upload.terminate(lock.assert_held)
         return SweepResult(ActionKind.REMOVED, info.id, "rejected by the application")
 
-    # -- orphans ---------------------------------------------------------------------------------
+    # -- terminated uploads ----------------------------------------------------------------------
 
-    def _remove_tail(self, key: str) -> SweepResult | None:
-        """Remove a tail that a late request wrote after the end of its upload."""
-        name = self._keys.object_id_of_tail(key) or ""
-        id = _parse_id(self._keys.info_prefix + name, self._keys.info_prefix)
-        if id is None or not self._is_orphaned_tail(id, key):
+    def _remove_tombstone(self, id: UploadId) -> SweepResult | None:
+        """Remove a tombstone, and what S3 wrote after the termination."""
+        remover = TombstoneRemover(self._proof.bucket, self._listing, self._keys)
+        if self._policy.is_dry:
+            tombstone = self._find_record(id)
+            return None if tombstone is None else _late(remover.find_late_writes(tombstone), id)
+        with self._locked(id) as lock:
+            tombstone = self._find_record(id)
+            if tombstone is None or not tombstone.is_terminated:
+                return None
+            late = remover.find_late_writes(tombstone)
+            remover.remove(tombstone, late, lock.assert_held)
+        return _late(late, id)
+
+    def _remove_revived(self, tail_key: str) -> SweepResult | None:
+        """Remove an upload again whose record S3 wrote after the termination.
+
+        That requires a service that ignores conditions. The tombstone at the key of the tail is
+        written after the one in the info object was confirmed, so the record is older (D-08).
+        """
+        id = _parse_id(tail_key.removesuffix(".part"), self._keys.info_prefix)
+        if id is None or not self._is_revived(id):
             return None
         if not self._policy.is_dry:
             with self._locked(id) as lock:
-                if not self._is_orphaned_tail(id, key):
+                if not self._is_revived(id):
+                    return None
+                upload = self._proof.store.open(id)
+                self._abort_multiparts(upload, lock)
+                upload.terminate(lock.assert_held)
+        return SweepResult(ActionKind.REMOVED, id, _REVIVED)
+
+    def _is_revived(self, id: UploadId) -> bool:
+        record = self._find_record(id)
+        if record is None or record.is_terminated:
+            return False
+        tail = self._proof.bucket.find(self._keys.tail(id))
+        return tail is not None and TERMINATED_KEY in tail.metadata
+
+    # -- orphans ---------------------------------------------------------------------------------
+
+    def _remove_tail(self, key: str) -> SweepResult | None:
+        """Remove a tail that a late request wrote after its upload was finished."""
+        name = self._keys.object_id_of_tail(key) or ""
+        id = _parse_id(self._keys.info_prefix + name, self._keys.info_prefix)
+        if id is None:
+            return None
+        record = self._find_record(id)
+        if record is None:
+            return self._report_unknown_tail(key)
+        if not record.info.is_finished:
+            return None
+        if not self._policy.is_dry:
+            with self._locked(id) as lock:
+                record = self._find_record(id)
+                if record is None or not record.info.is_finished:
                     return None
                 lock.assert_held()
                 self._proof.bucket.delete(key)
         return SweepResult(ActionKind.REMOVED, key, "the tail of an upload that has ended")
 
-    def _is_orphaned_tail(self, id: UploadId, key: str) -> bool:
-        record = self._find_record(id)
-        if record is not None:
-            return record.info.is_finished
-        try:
-            # An upload's tail records its start. Any other object only has a similar name (D-12).
-            return START_KEY in self._proof.bucket.head(key).metadata
-        except NotFound:
-            return False
+    def _report_unknown_tail(self, key: str) -> SweepResult | None:
+        """Report a tail without a record, which another deployment may have written (D-12)."""
+        tail = self._proof.bucket.find(key)
+        if tail is None or START_KEY not in tail.metadata:
+            return None  # an upload's tail records its start; this object only has a similar name
+        return SweepResult(ActionKind.UNKNOWN, key, f"a tail{_UNTOUCHED}")
 
     def _abort(self, listed: ListedMultipart) -> SweepResult | None:
         """Abort a multipart upload that was created but never recorded."""
@@ -461,7 +525,7 @@ class Sweep:
                     self._proof.bucket.abort(listed.key, listed.multipart)
         if kind is None:
             return None
-        suffix = ", not touched: no record here names it" if kind is ActionKind.UNKNOWN else ""
+        suffix = _UNTOUCHED if kind is ActionKind.UNKNOWN else ""
         detail = f"a multipart upload of {listed.created:%Y-%m-%d}{suffix}"
         return SweepResult(kind, listed.key, detail)
 
@@ -486,6 +550,8 @@ class Sweep:
             return False
         if record.multipart == listed.multipart:
             return False
+        if record.is_terminated:
+            return False  # it is aborted together with the tombstone
         if record.info.is_finished or record.multipart is None:
             return True
         # The multipart upload in the record must be listed too. Otherwise `listed` may be that
@@ -524,6 +590,15 @@ def _parse_id(key: str, prefix: str) -> UploadId | None:
     name = key.removeprefix(prefix)
     is_upload = key.startswith(prefix) and _UPLOAD_ID.fullmatch(name)
     return UploadId(name) if is_upload else None
+
+
+def _late(late: LateWrites, id: UploadId) -> SweepResult | None:
+    """Return the result for a tombstone; None if S3 wrote nothing after the termination."""
+    if late.has_other_object:
+        return SweepResult(ActionKind.UNKNOWN, id, _OTHER_OBJECT)
+    if late.has_object or late.multiparts:
+        return SweepResult(ActionKind.REMOVED, id, "S3 wrote to it after its termination")
+    return None
 
 
 def _detail(kind: ActionKind, info: UploadInfo) -> str:

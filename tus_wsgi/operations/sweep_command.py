@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import click
 from botocore.exceptions import BotoCoreError
@@ -18,9 +18,10 @@ from botocore.exceptions import BotoCoreError
 from tus_wsgi.app import make_keys, make_locker, make_object_options, make_store, presign
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
-from tus_wsgi.domain.interfaces import Store
+from tus_wsgi.domain.interfaces import Locker
 from tus_wsgi.operations.diagnostics import BucketAddress, diagnose
 from tus_wsgi.operations.listing import Listing
+from tus_wsgi.operations.partials import PartialRemover
 from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import MAX_WORKERS, ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
@@ -36,9 +37,10 @@ _MEMORY_LOCKER = (
 )
 
 _UNKNOWN_ADVICE = (
-    "Unknown multipart uploads may be those of another deployment or program. A lifecycle rule "
-    "(AbortIncompleteMultipartUpload) removes them by age. If only this deployment uses the "
-    "prefix, run the sweep with --abort-unknown."
+    "Unknown multipart uploads and objects may be those of another deployment or program. A "
+    "lifecycle rule (AbortIncompleteMultipartUpload) removes multipart uploads by age. If only "
+    "this deployment uses the prefix, run the sweep with --abort-unknown, and delete the unknown "
+    "objects by hand."
 )
 
 
@@ -117,43 +119,58 @@ def make_sweep(
         raise ValueError("--on-finish and --no-hook exclude each other: use one of them")
     if settings.locker is LockerKind.MEMORY and not is_dry:
         raise SettingsError([_MEMORY_LOCKER])
-    store = make_store(settings)
+    tools = _make_tools(settings)
     policy = SweepPolicy(
         now=datetime.now(UTC),
         min_age=min_age,
-        finisher=_make_finisher(settings, store, hook, has_hook=has_hook),
-        max_size=settings.max_size or store.max_size,
+        finisher=_make_finisher(settings, tools, hook, has_hook=has_hook),
+        max_size=settings.max_size or tools.store.max_size,
         is_dry=is_dry,
         abort_unknown=abort_unknown,
     )
-    return _build(settings, store, policy)
+    return _build(settings, tools, policy)
 
 
-def _build(settings: Settings, store: S3Store, policy: SweepPolicy) -> Sweep:
+class _Tools(NamedTuple):
+    store: S3Store
+    locker: Locker
+    bucket: StrictBucket
+    listing: Listing
+
+
+def _make_tools(settings: Settings) -> _Tools:
     mode = settings.s3_checksum
     client = make_client(endpoint=settings.s3_endpoint, parallel_parts=MAX_WORKERS, checksum=mode)
+    bucket = StrictBucket(
+        client,
+        settings.s3_bucket,
+        has_checksums=mode is not ChecksumMode.OFF,
+        write_parameters=side_object_parameters(make_object_options(settings)),
+    )
+    listing = Listing(client, settings.s3_bucket)
+    return _Tools(make_store(settings), make_locker(settings), bucket, listing)
+
+
+def _build(settings: Settings, tools: _Tools, policy: SweepPolicy) -> Sweep:
     return Sweep(
-        store,
-        make_locker(settings),
-        StrictBucket(
-            client,
-            settings.s3_bucket,
-            has_checksums=mode is not ChecksumMode.OFF,
-            write_parameters=side_object_parameters(make_object_options(settings)),
-        ),
+        tools.store,
+        tools.locker,
+        tools.bucket,
         keys=make_keys(settings),
-        listing=Listing(client, settings.s3_bucket),
+        listing=tools.listing,
         policy=policy,
         on_progress=_show_progress,
     )
 
 
 def _make_finisher(
-    settings: Settings, store: Store, hook: OnFinish | None, *, has_hook: bool
+    settings: Settings, tools: _Tools, hook: OnFinish | None, *, has_hook: bool
 ) -> Finisher | None:
     if hook is None and has_hook:
         return None
-    discard = store.discard if settings.delete_partials else None
+    # D-07, D-10: like everything that a sweep removes, with strict reads and under a lock.
+    store = tools.store.with_bucket(tools.bucket.with_listing(tools.listing))
+    discard = PartialRemover(store, tools.locker) if settings.delete_partials else None
     return Finisher(hook, EventDispatcher(()), discard=discard, presign=presign)
 
 

@@ -285,7 +285,7 @@ class UploadService:
     def terminate(self, command: Terminate) -> Terminated:
         """Remove the upload, finished or not."""
         with self._locked(command.id, body=None) as (lock, _):
-            self._store.open(command.id).terminate(lock.assert_held)
+            self._store.terminate(command.id, lock.assert_held)
         self._events.dispatch(UploadTerminated(command.id))
         return Terminated()
 

@@ -66,6 +66,15 @@ class MemoryStore:
             raise UploadNotFound
         return self._upload(self._uploads[id])
 
+    def terminate(self, id: UploadId, assert_held: AssertHeld) -> None:
+        """Delete the upload.
+
+        Raises:
+            UploadNotFound: no upload has this id.
+            LockLost: another request holds the lock.
+        """
+        self.open(id).terminate(assert_held)
+
     def discard(self, ids: Iterable[UploadId]) -> None:
         """Delete uploads."""
         for id in ids:

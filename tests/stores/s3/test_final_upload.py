@@ -27,7 +27,7 @@ from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.spool.spool import Spool
-from tus_wsgi.stores.s3.record import UploadRecord, encode
+from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
 from tus_wsgi.stores.s3.transfers import MAX_CALLS_IN_FLIGHT, map_concurrently
 
 DATA = random.Random(4).randbytes(3 * PART + 2 * KIB)
@@ -215,7 +215,9 @@ def test_a_failure_leaves_only_the_partials(
     names = sandbox.list_keys()
     with sandbox.calls.failing(UNREACHABLE, call), pytest.raises(StoreUnavailable):
         uploads.concatenate(*ids)
-    assert sandbox.list_multiparts() == []
+    # D-08, D-09: a record that S3 writes late may name the multipart upload.
+    assert len(sandbox.list_multiparts()) == (1 if call == "PutObject info" else 0)
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == names
     assert uploads.finished == []
     assert uploads.concatenate(*ids).is_finished
@@ -269,8 +271,10 @@ def test_any_call_can_fail(uploads: ServiceClient, sandbox: S3Sandbox, how: str)
 
 
 def list_ids(sandbox: S3Sandbox) -> set[UploadId]:
-    """The ids of all uploads in the sandbox."""
-    return {UploadId(name[:-5]) for name in sandbox.list_keys() if name.endswith(".info")}
+    """The ids of all uploads in the sandbox that were not terminated."""
+    infos = {name for name in sandbox.list_keys() if name.endswith(".info")}
+    records = (decode(sandbox.get(sandbox.prefix + name)) for name in infos)
+    return {record.info.id for record in records if not record.is_terminated}
 
 
 @pytest.mark.parametrize("call", CALLS[3:])
@@ -345,6 +349,7 @@ def test_a_partial_that_is_changed_meanwhile_never_gets_into_the_object(
     with pytest.raises(InvalidPartial, match=ids[0]):
         uploads.concatenate(*ids)
     assert sandbox.list_multiparts() == []
+    sandbox.sweep_tombstones()
     assert set(sandbox.list_keys()) <= set(names)
 
 
@@ -531,4 +536,5 @@ def test_the_sweep_deletes_expired_uploads_and_no_finished_partial(sandbox: S3Sa
     assert sweep(uploads, sandbox) == dict.fromkeys(
         [running, waiting.id, without_partial.id], ActionKind.EXPIRED
     )
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == [finished, finished + ".info"]

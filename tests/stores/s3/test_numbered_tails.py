@@ -208,6 +208,8 @@ def test_a_terminated_upload_leaves_no_numbered_tail(ignoring: S3Sandbox) -> Non
     append(client, id, 0, 10)
     append(new_client(ignoring), id, 10, 20)
     client.terminate(id)
+    assert ignoring.list_keys() == [f"{id}.info", f"{id}.part"]
+    ignoring.sweep_tombstones()
     assert ignoring.list_keys() == []
 
 

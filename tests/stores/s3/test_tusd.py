@@ -54,6 +54,7 @@ def test_an_upload_that_tusd_finished_is_finished(sandbox: S3Sandbox) -> None:
     assert UploadClient(sandbox).inspect(tusd.id).is_finished
     assert UploadClient(sandbox).download(tusd.id) == FILE[:10]
     UploadClient(sandbox).terminate(tusd.id)
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == []
 
 
@@ -72,6 +73,7 @@ def test_an_older_file_at_a_chosen_key_is_not_deleted(sandbox: S3Sandbox, receiv
         UploadClient(sandbox).append(id, FILE[:received])
         assert sandbox.get(sandbox.prefix + older) == FILE[:received]
     UploadClient(sandbox).terminate(id)
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == ([] if received else [older])
 
 

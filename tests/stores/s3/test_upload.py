@@ -23,7 +23,7 @@ from tus_wsgi.domain.errors import (
 )
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Upload
-from tus_wsgi.domain.model import KIB, State, UploadId, UploadInfo
+from tus_wsgi.domain.model import KIB, Metadata, State, UploadId, UploadInfo
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.keys import Keys
@@ -116,6 +116,7 @@ def test_the_record_is_written_before_the_first_byte_is_stored(sandbox: S3Sandbo
         recorded = sandbox.calls.when("end", "PutObject info")
         assert recorded < sandbox.calls.when("begin", first)
         sandbox.store().open(ID).terminate(held)
+        sandbox.sweep_tombstones()
 
 
 def test_finished_is_recorded_after_the_object_was_verified(sandbox: S3Sandbox) -> None:
@@ -133,16 +134,42 @@ def test_finished_is_recorded_after_the_object_was_verified(sandbox: S3Sandbox) 
     assert (read_info(sandbox)["State"], read_info(sandbox)["Offset"]) == ("finished", len(LARGE))
 
 
-def test_a_termination_aborts_first_and_deletes_the_record_last(sandbox: S3Sandbox) -> None:
-    """D-13: so a failed termination can be retried, and nothing leaks."""
+def test_a_termination_removes_nothing_before_its_tombstone_is_written(sandbox: S3Sandbox) -> None:
+    """D-09: an upload whose termination failed can be continued, and no late call damages it."""
     create(sandbox, len(LARGE), LARGE[: PART + 5])
-    steps = ["AbortMultipartUpload data", "DeleteObject tail", "DeleteObject data"]
-    for step in [*steps, "DeleteObject info"]:
+    sandbox.calls.clear()
+    with sandbox.calls.failing(S3_DOWN, "PutObject info"), pytest.raises(StoreUnavailable):
+        sandbox.store().terminate(ID, held)
+    assert {*sandbox.calls.begun} == {"GetObject info", "PutObject info"}
+    complete(reopen(sandbox), LARGE)
+    assert sandbox.data(ID) == LARGE
+
+
+def test_a_termination_that_failed_can_be_repeated(sandbox: S3Sandbox) -> None:
+    """D-13: the tombstone names what is left, so nothing leaks."""
+    create(sandbox, len(LARGE), LARGE[: PART + 5])
+    for step in ("PutObject tail", "AbortMultipartUpload data", "HeadObject data"):
         with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
-            sandbox.store().open(ID).terminate(held)
+            sandbox.store().terminate(ID, held)
         assert ID + ".info" in sandbox.list_keys()
-    sandbox.store().open(ID).terminate(held)
-    assert sandbox.list_keys() == sandbox.list_multiparts() == []
+        with pytest.raises(UploadNotFound):
+            sandbox.store().open(ID)
+    with pytest.raises(UploadNotFound):
+        sandbox.store().terminate(ID, held)
+    assert sandbox.list_multiparts() == []
+    sandbox.sweep_tombstones()
+    assert sandbox.list_keys() == []
+
+
+def test_a_tombstone_contains_nothing_of_the_client(sandbox: S3Sandbox) -> None:
+    info = UploadInfo(ID, len(SMALL), metadata=Metadata((("filename", b"secret"),), "filename eA"))
+    upload = sandbox.store().create(info, record_now=True)
+    upload.append(ScriptedBody(SMALL[:4]), held)
+    upload.terminate(held)
+    assert sandbox.list_keys() == [ID + ".info", ID + ".part"]
+    assert read_info(sandbox)["MetaData"] == {}
+    assert read_info(sandbox)["RawMetadata"] is None
+    assert sandbox.get(sandbox.keys.tail(ID)) == b""
 
 
 # -- failures --------------------------------------------------------------------------------------
@@ -209,12 +236,15 @@ def test_an_acknowledged_tail_survives_a_failure_before_the_first_part(
     assert len(sandbox.list_multiparts()) == (1 if step == "PutObject info" else 0)
 
 
-def test_a_failed_creation_leaves_nothing(sandbox: S3Sandbox) -> None:
-    """D-13."""
-    for step in ("CreateMultipartUpload data", "PutObject info"):
+def test_a_failed_creation_leaves_only_a_multipart_upload_that_a_record_may_name(
+    sandbox: S3Sandbox,
+) -> None:
+    """D-08, D-09, D-13: S3 may still write the record."""
+    for step, multiparts in (("CreateMultipartUpload data", 0), ("PutObject info", 1)):
         with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
             create(sandbox, len(LARGE))
-        assert sandbox.list_keys() == sandbox.list_multiparts() == []
+        assert sandbox.list_keys() == []
+        assert len(sandbox.list_multiparts()) == multiparts
 
 
 STEPS: dict[str, Callable[[Upload], object]] = {
@@ -319,6 +349,7 @@ def test_an_upload_whose_parts_were_deleted_is_gone(sandbox: S3Sandbox, received
     with pytest.raises(UploadGone):
         complete(upload, LARGE)
     sandbox.store().open(ID).terminate(held)
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == []
 
 
@@ -518,6 +549,7 @@ def test_a_late_record_of_a_terminated_upload_is_refused(sandbox: S3Sandbox) -> 
     reopen(sandbox).terminate(held)
     with pytest.raises(LockLost):
         late.declare_length(20, held)
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == []
 
 
@@ -591,6 +623,7 @@ def test_a_finished_upload_has_only_its_data_and_info_objects(sandbox: S3Sandbox
         assert sandbox.list_keys() == [ID, ID + ".info"]
         assert sandbox.list_multiparts() == []
         sandbox.store().open(ID).terminate(held)
+        sandbox.sweep_tombstones()
 
 
 def test_data_and_metadata_can_have_different_prefixes(sandbox: S3Sandbox) -> None:

@@ -20,6 +20,9 @@ from tus_wsgi.stores.s3.options import NO_OPTIONS
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.tails import TailCache
 
+TERMINATED = "this upload was terminated"
+"""The reason of `UploadGone` if S3 has written the record again after a termination."""
+
 MAX_CACHED_PARTS = 250
 """Maximum parts of an upload that is cached between requests; 250 take about 60 KB."""
 
@@ -73,6 +76,18 @@ class StoreContext:
 
     def load_record(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:
         """Return the record of this upload and the info object that holds it. One S3 call.
+
+        Raises:
+            NotFound: no upload has this id, or it was terminated.
+            StoreUnavailable: S3 did not answer, or the info object is invalid.
+        """
+        record, info_object = self.load_any_record(id)
+        if record.is_terminated:
+            raise NotFound
+        return record, info_object
+
+    def load_any_record(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:
+        """Return the record as `load_record` does, or the tombstone of a terminated upload.
 
         D-12: an info object that names another id is not this upload's.
 

@@ -32,6 +32,12 @@ class InfoObject:
         self._bucket = bucket
         self._key = key
         self._etag: str | None = None
+        self._is_untouched = True
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether this instance has neither read the object nor tried to write it."""
+        return self._is_untouched
 
     @property
     def exists(self) -> bool:
@@ -51,7 +57,7 @@ class InfoObject:
             record = decode(content)
         except (TooLarge, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidInfo("reading the info object") from error
-        self._etag = facts.etag
+        self._etag, self._is_untouched = facts.etag, False
         return record
 
     def write(self, record: UploadRecord, assert_held: AssertHeld) -> None:
@@ -66,6 +72,7 @@ class InfoObject:
         """
         content = encode(record)
         assert_held()
+        self._is_untouched = False
         try:
             self._etag = self._put(content)
         except StoreUnavailable as failure:
@@ -83,14 +90,11 @@ class InfoObject:
             StoreUnavailable: the outcome is unknown; S3 may still write the record.
         """
         assert_held()
+        self._is_untouched = False
         payload = Payload.of(encode(record))
         etag = self._bucket.test_conditions(self._key, payload, content_type=_CONTENT_TYPE)
         self._etag = etag or self._etag
         return etag is not None
-
-    def delete(self) -> None:
-        """Delete the object if it exists."""
-        self._bucket.delete(self._key)
 
     def _put(self, content: bytes) -> str:
         return self._bucket.put(

@@ -5,6 +5,7 @@ D-13: a multipart upload that no record names leaks: no request can find or abor
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable, Unavailable, UploadGone
@@ -17,6 +18,7 @@ from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.headers import ObjectHeaders
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import UploadRecord
+from tus_wsgi.stores.s3.termination import write_tombstone
 
 
 def create_recorded_multipart(
@@ -48,13 +50,28 @@ def create_recorded_multipart(
         raise
     try:
         info_object.write(recorded, assert_held)
-    except Unavailable as error:
-        # D-08, D-09, D-10: after any other failure the record may name the multipart upload, now or
-        # later, and the next holder of the lock may use it. If unused, a sweep removes it.
-        if is_new or isinstance(error, NotWritten):
-            bucket.abort(record.key, multipart)
+    except NotWritten:
+        bucket.abort(record.key, multipart)
+        raise
+    except Unavailable:
+        # D-08, D-09, D-10: the record may name the multipart upload, now or later, and the next
+        # holder of the lock may use it. If it is unused, a sweep removes it.
+        if is_new:
+            _try_write_tombstone(info_object, recorded, assert_held)
         raise
     return recorded
+
+
+def _try_write_tombstone(
+    info_object: InfoObject, record: UploadRecord, assert_held: AssertHeld
+) -> None:
+    """Prevent the late write of a new record, whose upload no client knows. One S3 call.
+
+    The tombstone names the multipart upload, so a sweep aborts it. Without the tombstone, a sweep
+    only reports it.
+    """
+    with suppress(Unavailable):
+        write_tombstone(info_object, record, assert_held)
 
 
 def abort_empty_multipart(

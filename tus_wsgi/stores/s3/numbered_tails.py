@@ -54,6 +54,11 @@ class NumberedTails:
         """Whether any object existed when the tails were last loaded or written."""
         return self._numbers > 0 or self._unnumbered.exists
 
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the `.part` object is the tombstone of a terminated upload."""
+        return self._unnumbered.is_terminated
+
     def load(self) -> None:
         """Look up the `.part` object. One S3 call. `load_numbers` must follow."""
         self._unnumbered.load()
@@ -105,6 +110,17 @@ class NumberedTails:
         self._numbers = 0
         self._is_own = False
         self._unnumbered = self._current = TailObject(self._bucket, self._key, self._cache)
+
+    def write_tombstone(self) -> None:
+        """Replace the `.part` object by a tombstone, and delete the numbered objects.
+
+        A sweep deletes those that this instance has not found.
+        """
+        self._unnumbered.write_tombstone()
+        for key in self._numbered_keys():
+            self._bucket.delete(key)
+        self._numbers = 0
+        self._is_own = False
 
     def _load_number(self, number: int) -> TailObject:
         tail = TailObject(self._bucket, self._numbered_key(number), self._cache)

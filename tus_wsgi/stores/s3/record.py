@@ -12,7 +12,7 @@ It is tusd's JSON with new fields:
 | IsPartial, IsFinal, PartialUploads | tusd | concatenation                                      |
 | Storage            | tusd | Type, Bucket, Key; added: MultipartUpload, the UploadId            |
 | PartPlan           | new  | the fields of `tus_wsgi.domain.parts.PartPlan`, in their order     |
-| State              | new  | receiving, finishing, finished, rejected                           |
+| State              | new  | receiving, finishing, finished, rejected; terminated in tombstones |
 | RawMetadata        | new  | the Upload-Metadata header field, unchanged                        |
 | RawConcat          | new  | the Upload-Concat header field of a final upload, unchanged        |
 | Created, Expires   | new  | ISO 8601, UTC                                                      |
@@ -83,6 +83,34 @@ class UploadRecord:
         if self.multipart is not None or self.plan is None or self.info.is_open:
             return False
         return self.plan.is_one_part(self.info.length)
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether this is the tombstone of a terminated upload."""
+        return self.info.state is State.TERMINATED
+
+    @property
+    def may_have_object(self) -> bool:
+        """Whether a completion of this upload, or a PutObject, may have made the data object.
+
+        Both need the length. Before the PutObject of a one-part upload the record says `FINISHING`.
+        """
+        if self.info.length is None:
+            return False
+        return self.multipart is not None or self.info.state is not State.RECEIVING
+
+    def as_tombstone(self) -> UploadRecord:
+        """Return the record that replaces this one when the upload is terminated.
+
+        It names what S3 may still write. Apart from the key, it contains nothing that the client
+        or the application sent.
+        """
+        rejection = self.info.rejection
+        # D-08: an object without a length is never removed. The application keeps this one.
+        length = None if rejection is not None and rejection.keep else self.info.length
+        info = UploadInfo(self.info.id, length, state=State.TERMINATED)
+        multipart = None if self.info.is_finished else self.multipart
+        return replace(self, info=info, multipart=multipart, completing_since=None)
 
     def with_expected_state(self) -> UploadRecord:
         """Return the record in state `FINISHING` if the upload has one part, else unchanged.

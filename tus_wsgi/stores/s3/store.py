@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tus_wsgi.domain.errors import InvalidPlan, UploadNotFound
+from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import MIB, Final, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits, plan_for
 from tus_wsgi.domain.plan import ObjectOptions
@@ -146,6 +147,24 @@ class S3Store:
         except NotFound as error:
             raise UploadNotFound from error
 
+    def terminate(self, id: UploadId, assert_held: AssertHeld) -> None:
+        """Remove the upload. Up to five S3 calls.
+
+        If it was terminated before, the removal is repeated, because it may have failed.
+
+        Raises:
+            UploadNotFound: no upload has this id, or it was terminated before.
+            LockLost: another request holds the lock.
+            StoreUnavailable: some objects are left. A retry, or a sweep, removes them.
+        """
+        try:
+            record, info_object = self._context.load_any_record(id)
+        except NotFound as error:
+            raise UploadNotFound from error
+        self._upload(record, info_object).terminate(assert_held)
+        if record.is_terminated:
+            raise UploadNotFound
+
     def discard(self, ids: Iterable[UploadId]) -> None:
         """Delete uploads concurrently. Four S3 calls for each.
 
@@ -160,7 +179,7 @@ class S3Store:
 
     def _discard(self, id: UploadId) -> None:
         with suppress(UploadNotFound):
-            self.open(id).terminate(no_lock_needed)
+            self.terminate(id, no_lock_needed)
 
     def _upload(self, record: UploadRecord, info_object: InfoObject) -> S3Upload:
         kind = S3FinalUpload if isinstance(record.info.concat, Final) else S3Upload

@@ -27,6 +27,9 @@ START_KEY = "start"
 SEAL_KEY = "seal"
 """The metadata key of the size of the seal, which ends the tail object; see `_build_seal`."""
 
+TERMINATED_KEY = "terminated"
+"""The metadata key of the tombstone that replaces the tail of a terminated upload."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
@@ -90,11 +93,17 @@ class TailObject:
         self._key = key
         self._cache = cache
         self._tail: Tail | None = None
+        self._is_terminated = False
 
     @property
     def exists(self) -> bool:
         """Whether the object existed when it was last loaded or written, whatever its start."""
         return self._tail is not None
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the object that was last loaded is the tombstone of a terminated upload."""
+        return self._is_terminated
 
     def load(self) -> None:
         """Look up the object's start, size and ETag. One S3 call."""
@@ -103,6 +112,7 @@ class TailObject:
         except NotFound:
             self._tail = None
             return
+        self._is_terminated = TERMINATED_KEY in facts.metadata
         start = _parse_number(facts.metadata.get(START_KEY))
         seal_size = _parse_number(facts.metadata.get(SEAL_KEY)) or 0
         self._tail = Tail(start, facts.size - seal_size, facts.etag)
@@ -187,6 +197,14 @@ class TailObject:
     def delete(self) -> None:
         """Delete the object if it exists."""
         self._bucket.delete(self._key)
+        self._tail = None
+
+    def write_tombstone(self) -> None:
+        """Replace the tail, which may not exist, by the tombstone of a terminated upload.
+
+        It is empty, which no tail is, so its ETag makes a late conditional write of a tail fail.
+        """
+        self._bucket.put(self._key, Payload.of(b""), metadata={TERMINATED_KEY: "true"})
         self._tail = None
 
 

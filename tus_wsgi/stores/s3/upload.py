@@ -17,12 +17,11 @@ tail are only written if they are unchanged since this instance read them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import NoReturn
 
 from tus_wsgi.domain.answer import Answer, Rejection
@@ -38,6 +37,7 @@ from tus_wsgi.stores.s3.completion import CompletionPending
 from tus_wsgi.stores.s3.content import S3Content
 from tus_wsgi.stores.s3.context import (
     MAX_CACHED_PARTS,
+    TERMINATED,
     OnStored,
     StoreContext,
     no_lock_needed,
@@ -54,6 +54,7 @@ from tus_wsgi.stores.s3.numbered_tails import NumberedTails
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.stored_object import object_of_facts, object_of_put
 from tus_wsgi.stores.s3.tails import TailObject
+from tus_wsgi.stores.s3.termination import plan_removal, write_tombstone
 from tus_wsgi.stores.s3.transfers import PartPipeline
 
 
@@ -155,9 +156,10 @@ class S3Upload:
         """Find how many bytes are stored. Two S3 calls, plus one for each 1,000 parts.
 
         Raises:
-            UploadGone: neither the multipart upload nor an object of the right size exists.
-            CompletionPending: the same, but a completion may be in progress. With the lock, the
-                record says so afterwards.
+            UploadGone: neither the multipart upload nor an object of the right size exists, or the
+                upload was terminated, and S3 has written its record late.
+            CompletionPending: neither of them exists, but a completion may be in progress. With the
+                lock, the record says so afterwards.
             StoreUnavailable: S3 did not answer.
         """
         if self._is_assembled:
@@ -169,6 +171,8 @@ class S3Upload:
         finally:
             wait([load_tail])
         load_tail.result()
+        if self._tail.is_terminated:
+            raise UploadGone(TERMINATED)
         self._load_numbers()
         if is_complete:
             self._mark_assembled()
@@ -215,8 +219,11 @@ class S3Upload:
         """Raise the error for an upload whose parts and object are both missing.
 
         D-09: a completion may be in progress. With the lock, record since when the object is
-        awaited.
+        awaited, unless the record is a late one of a terminated upload.
         """
+        self._tail.load()
+        if self._tail.is_terminated:
+            raise UploadGone(TERMINATED)
         record = self._context.completion_wait.begin_if_missing(self._record)
         if assert_held is not None and record != self._record:
             self._write_record(record, assert_held)
@@ -498,40 +505,30 @@ class S3Upload:
         return is_in_progress and len(self._parts) <= MAX_CACHED_PARTS
 
     def terminate(self, assert_held: AssertHeld) -> None:
-        """Delete the upload: the record last, so that a failed deletion can be retried (D-13).
+        """Replace the record by a tombstone, and then remove everything else.
 
-        D-10: each deletion checks the lock first.
+        D-10: each step checks the lock first. See `tus_wsgi.stores.s3.termination`.
 
         Raises:
             LockLost, StoreUnavailable: some objects are left.
         """
-        if self._record.has_numbered_tails:
+        if self._info_object.is_untouched:
+            return  # D-13: nothing is written before the record
+        if self._record.has_numbered_tails and not self._record.is_terminated:
             with suppress(UploadGone, CompletionPending):
                 self.load_offset()  # it finds the numbers
-        bucket, record = self._context.bucket, self._record
-        steps: list[Callable[[], None]] = [self._tail.delete]
-        if self._owns_object():
-            steps.append(partial(bucket.delete, record.key))
-        if record.multipart is not None and not record.info.is_finished:
-            steps.insert(0, partial(bucket.abort, record.key, record.multipart))
-        for delete in (*steps, self._info_object.delete):
-            assert_held()
-            delete()
-
-    def _owns_object(self) -> bool:
-        """Return whether the object at the key belongs to this upload (D-12).
-
-        If the key does not contain the id (tusd's hooks may choose the key), an older, unrelated
-        object may exist there until the upload is complete.
-        """
         record = self._record
-        if record.info.rejection is not None:
-            return not record.info.rejection.keep
-        if record.info.is_finished or self._context.keys.is_own(record.key, record.info.id):
-            return True
-        with suppress(UploadGone, CompletionPending):
-            return self._is_assembled or self._load_parts()
-        return False
+        steps = plan_removal(
+            self._context.bucket,
+            record,
+            is_own_key=self._context.keys.is_own(record.key, record.info.id),
+            is_complete=lambda: self._is_assembled or self._load_parts(),
+        )
+        if not record.is_terminated:
+            self._record = write_tombstone(self._info_object, record, assert_held)
+        for step in (self._tail.write_tombstone, *steps):
+            assert_held()
+            step()
 
     def content(self) -> S3Content:
         """Return the content of the data object. At most one S3 call, and one for each read.
