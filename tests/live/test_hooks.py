@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
+from tests.harness.proxies.tcp import TcpProxy
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import Gunicorn, wait_until
+from tests.live.clients.drivers import Job, run_tus_js_client
+from tus_wsgi.domain.model import MIB
 
 pytestmark = pytest.mark.live
 
@@ -111,6 +115,25 @@ def test_a_hook_that_raises_or_dies_changes_nothing(
     assert offset(server, path) == 0
     assert send(server, "PATCH", path, append, FILE).status == 204
     assert deployment.read_object(path) == FILE
+
+
+def test_a_route_of_the_application_is_the_endpoint_of_tus_js_client(
+    new_deployment: Callable[..., Deployment], tmp_path: Path
+) -> None:
+    """The client of the owner resumes, and other clients can neither create nor read."""
+    deployment = new_deployment(TUS_DISABLE_CREATION="true")
+    server = deployment.start(workers=2, app=APP)
+    file = tmp_path / "file"
+    file.write_bytes(FILE)
+    job = Job(file, len(FILE), chunk=MIB, options={"headers": dict(ADA)})
+    with TcpProxy(server.port, cuts=[300_000, 3 * MIB]) as proxy:
+        printed = run_tus_js_client(f"http://127.0.0.1:{proxy.port}/make", job)
+        assert proxy.cut_count == 2
+    path = urlsplit(str(printed["url"])).path
+    assert deployment.read_object(path) == FILE
+    tus = {"Tus-Resumable": "1.0.0"}
+    assert send(server, "GET", path, {**tus, **EVE}).status == 404
+    assert send(server, "POST", "/files", {**tus, **EVE, "Upload-Length": "1"}).status == 403
 
 
 def is_serving(server: Gunicorn) -> bool:

@@ -70,6 +70,14 @@ def test_a_chunked_body_is_neither_read_nor_announced() -> None:
     assert "HTTP_EXPECT" not in request.environ
 
 
+def test_the_body_has_no_other_name() -> None:
+    made = environ()
+    made["eventlet.input"] = made["wsgi.input"]
+    request = request_of(made)
+    assert "eventlet.input" not in request.environ
+    assert made["wsgi.input"].read() == BODY
+
+
 def test_the_servers_socket_stays_out_of_reach() -> None:
     with socket.socket() as sock:
         made = environ(**{"gunicorn.socket": sock, "werkzeug.socket": sock, "app.user": "ada"})

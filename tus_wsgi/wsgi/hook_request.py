@@ -34,9 +34,15 @@ def hook_request(environ: WSGIEnvironment, head: RequestHead) -> Request:
 def _bodiless(environ: WSGIEnvironment, method: str) -> WSGIEnvironment:
     """Return a copy of `environ` in which nothing leads to the body or the connection.
 
-    Servers pass the socket under a key of their own that ends with `.socket`.
+    Servers pass the socket under a key of their own that ends with `.socket`, and some pass the
+    body under a second key.
     """
-    copy = {key: value for key, value in environ.items() if not key.endswith(".socket")}
+    body = environ["wsgi.input"]
+    copy = {
+        key: value
+        for key, value in environ.items()
+        if value is not body and not key.endswith(".socket")
+    }
     for key in _REMOVED:
         copy.pop(key, None)
     copy["REQUEST_METHOD"] = method

@@ -1,13 +1,16 @@
-"""Uploads whose `authorize` hook does what the request asks for: hang, raise, die or refuse."""
+"""Uploads whose `authorize` hook does what the request asks for: hang, raise, die or refuse.
+
+The route `/make` creates uploads for the user.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
-
-from werkzeug.exceptions import NotFound
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from tus_wsgi import Access, Denied, TusMiddleware
 
@@ -33,4 +36,13 @@ def authorize(access: Access) -> str | None:
     return access.request.fields.get("x-user")
 
 
-application = TusMiddleware.from_env(NotFound(), authorize=authorize)
+def make(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Create an upload of the length that the client asks for, and return its URL."""
+    created = application.create_upload(
+        length=int(environ["HTTP_UPLOAD_LENGTH"]), owner=environ["HTTP_X_USER"], environ=environ
+    )
+    start_response("201 Created", [("Location", created.url), ("Content-Length", "0")])
+    return []
+
+
+application = TusMiddleware.from_env(make, authorize=authorize)
