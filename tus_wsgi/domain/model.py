@@ -67,7 +67,7 @@ class Extension(StrEnum):
 
 
 class State(StrEnum):
-    """The state of an upload. It changes only in this order."""
+    """The state of an upload. It changes only from one that is listed first to a later one."""
 
     RECEIVING = "receiving"
     """Bytes are missing, or all have arrived but the record has not been updated yet."""
