@@ -12,8 +12,10 @@ from tus_wsgi.domain.answer import Answer, Rejected
 from tus_wsgi.domain.creation import NewUpload, UploadPlan
 from tus_wsgi.domain.errors import Denied
 from tus_wsgi.domain.hooks import Access, Action, FinishedUpload, Request, UploadFacts
+from tus_wsgi.domain.model import TerminationReason
 from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.domain.progress import Progress, Stop
+from tus_wsgi.domain.termination import GoneUpload
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.wsgi.app_uploads import CreatedUpload
 from tus_wsgi.wsgi.connection import close_after_response
@@ -29,6 +31,7 @@ __all__ = [
     "CreatedUpload",
     "Denied",
     "FinishedUpload",
+    "GoneUpload",
     "NewUpload",
     "ObjectOptions",
     "Progress",
@@ -37,6 +40,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Stop",
+    "TerminationReason",
     "TusMiddleware",
     "UploadFacts",
     "UploadPlan",

@@ -14,17 +14,14 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypedDict, assert_never
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack, assert_never
 
 from tus_wsgi.domain.commands import Content, UrlPresigner
-from tus_wsgi.domain.creation import OnCreate
 from tus_wsgi.domain.dispatch import EventDispatcher
-from tus_wsgi.domain.hook_set import Hooks
-from tus_wsgi.domain.hooks import Authorize, OnFinish
+from tus_wsgi.domain.hook_set import HookOptions, Hooks
 from tus_wsgi.domain.interfaces import BodyBuffer, Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadId, UploadInfo, new_upload_id
 from tus_wsgi.domain.plan import ObjectOptions
-from tus_wsgi.domain.progress import OnProgress
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
 from tus_wsgi.lockers.lease.locker import LeaseLocker
@@ -88,6 +85,8 @@ class TusMiddleware(UploadMiddleware):
             response, at least once for each id. Its `Answer` is part of the response. If it
             raises, the upload stays unfinished, and the next request for the upload calls it
             again.
+        on_terminate: called when an upload is removed, at least once for each id. If it raises, the
+            next DELETE of the upload, or a sweep, calls it again.
         observers: called with each event of `tus_wsgi.domain.events`, in addition to the log.
         store: replaces the S3 store that the settings describe.
         locker: replaces the locker that the settings describe.
@@ -102,28 +101,17 @@ class TusMiddleware(UploadMiddleware):
         app: WSGIApplication,
         *,
         settings: Settings,
-        authorize: Authorize | None = None,
-        owner_only: bool = True,
-        on_create: OnCreate | None = None,
-        on_progress: OnProgress | None = None,
-        on_finish: OnFinish | None = None,
         observers: Iterable[Observer] = (),
         store: Store | None = None,
         locker: Locker | None = None,
+        **hooks: Unpack[HookOptions],
     ) -> None:
         all_observers = (LogObserver(), *observers)
         spool = make_spool(settings)
         service = UploadService(
             store or make_store(settings, spool),
             locker or make_locker(settings, all_observers),
-            hooks=Hooks(
-                authorize=authorize,
-                owner_only=owner_only,
-                on_create=on_create,
-                on_progress=on_progress,
-                progress_interval=settings.progress_hooks_interval,
-                on_finish=on_finish,
-            ),
+            hooks=Hooks(progress_interval=settings.progress_hooks_interval, **hooks),
             observers=all_observers,
             **_service_options(settings, spool),
         )
@@ -155,39 +143,22 @@ class TusMiddleware(UploadMiddleware):
         app: WSGIApplication,
         *,
         environ: Mapping[str, str] | None = None,
-        authorize: Authorize | None = None,
-        owner_only: bool = True,
-        on_create: OnCreate | None = None,
-        on_progress: OnProgress | None = None,
-        on_finish: OnFinish | None = None,
         observers: Iterable[Observer] = (),
+        **hooks: Unpack[HookOptions],
     ) -> Self:
         """Create the middleware that the environment variables describe.
 
         Args:
             app: receives every request for a path outside of `TUS_BASE_PATH`, unchanged.
             environ: replaces `os.environ`.
-            authorize: see the class.
-            owner_only: see the class.
-            on_create: see the class.
-            on_progress: see the class.
-            on_finish: see the class.
             observers: see the class.
+            hooks: see the class.
 
         Raises:
             SettingsError: The environment is invalid; the message lists every mistake.
         """
         settings = Settings.from_environ(os.environ if environ is None else environ)
-        return cls(
-            app,
-            settings=settings,
-            authorize=authorize,
-            owner_only=owner_only,
-            on_create=on_create,
-            on_progress=on_progress,
-            on_finish=on_finish,
-            observers=observers,
-        )
+        return cls(app, settings=settings, observers=observers, **hooks)
 
 
 def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:

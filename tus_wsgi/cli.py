@@ -88,6 +88,7 @@ def check(*, is_json: bool) -> None:
     help="Minimum age of orphaned multipart uploads and tails.",
 )
 @click.option("--on-finish", metavar="MODULE:FUNCTION", help="The application's hook.")
+@click.option("--on-terminate", metavar="MODULE:FUNCTION", help="The same, for removed uploads.")
 @click.option("--no-hook", is_flag=True, help="The application has no hook.")
 @click.option(
     "--abort-unknown",
@@ -100,6 +101,7 @@ def sweep(
     is_dry: bool,
     min_age: str,
     on_finish: str | None,
+    on_terminate: str | None,
     no_hook: bool,
     abort_unknown: bool,
     is_json: bool,
@@ -116,6 +118,7 @@ def sweep(
         is_dry=is_dry,
         min_age=min_age,
         on_finish=on_finish,
+        on_terminate=on_terminate,
         has_hook=not no_hook,
         abort_unknown=abort_unknown,
         is_json=is_json,

@@ -19,6 +19,7 @@ from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
+from tus_wsgi.service.termination import Terminator
 from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
 from tus_wsgi.stores.s3.termination import TOMBSTONE_LIFETIME
 from tus_wsgi.stores.s3.upload import S3Upload
@@ -98,6 +99,7 @@ class Sweeper:
         finisher: Finisher | None = None,
         is_dry: bool = False,
         abort_unknown: bool = False,
+        terminator: Terminator | None = None,
         now: datetime | None = None,
         client: S3Client | None = None,
         page: int = 1000,
@@ -118,6 +120,7 @@ class Sweeper:
                 max_size=TIB,
                 is_dry=is_dry,
                 abort_unknown=abort_unknown,
+                terminator=terminator,
             ),
         )
         return sorted(sweep.run(), key=lambda result: result.name)

@@ -16,18 +16,21 @@ from tests.harness.bodies import ScriptedBody
 from tests.harness.policies import denying
 from tests.harness.stores import PART, S3Sandbox
 from tests.operations.sweeper import FUTURE, LATER, LENGTH, PAST, Sweeper, held
+from tests.stores.s3.upload_client import UnidentifiedLock
 from tus_wsgi.cli import main
 from tus_wsgi.domain.answer import Rejected
 from tus_wsgi.domain.dispatch import EventDispatcher
-from tus_wsgi.domain.errors import UploadNotFound
+from tus_wsgi.domain.errors import HookFailed, UploadNotFound
 from tus_wsgi.domain.hooks import FinishedUpload
-from tus_wsgi.domain.model import TIB, Final, Partial, UploadId, UploadInfo
+from tus_wsgi.domain.model import TIB, Final, Partial, TerminationReason, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
+from tus_wsgi.domain.termination import GoneUpload
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.partials import PartialRemover
 from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
 from tus_wsgi.service.finish import Finisher
+from tus_wsgi.service.termination import Terminator
 from tus_wsgi.stores.s3.record import UploadRecord, encode
 from tus_wsgi.stores.s3.upload import S3Upload
 
@@ -588,3 +591,40 @@ def test_a_sweep_that_cannot_start_exits_with_2(
     ran = run(*arguments, **environ)
     assert ran.exit_code == 2
     assert message in ran.stderr
+
+
+# -- the hook for removed uploads ------------------------------------------------------------------
+
+
+def test_the_application_learns_of_expired_uploads(sweeper: Sweeper) -> None:
+    upload = sweeper.create(LENGTH, stored=PART + 5, expires=PAST)
+    gone: list[GoneUpload] = []
+    terminator = Terminator(gone.append, EventDispatcher(()))
+    assert sweeper.kinds(terminator=terminator) == {upload.info.id: ActionKind.EXPIRED}
+    assert [(each.id, each.reason) for each in gone] == [(upload.info.id, "expired")]
+    assert sweeper.sandbox.list_multiparts() == []
+
+
+def test_a_sweep_continues_a_termination_whose_hook_has_raised(sweeper: Sweeper) -> None:
+    """D-13: the record stays until the hook has returned."""
+    upload = sweeper.create_finished(10)
+    gone: list[GoneUpload] = []
+
+    def fail_once(upload: GoneUpload) -> None:
+        gone.append(upload)
+        if len(gone) == 1:
+            raise RuntimeError("not yet")
+
+    terminator = Terminator(fail_once, EventDispatcher(()))
+    with pytest.raises(HookFailed):
+        terminator.terminate(
+            sweeper.sandbox.store().open(upload.info.id),
+            UnidentifiedLock(held),
+            TerminationReason.APP,
+        )
+    assert sweeper.sandbox.list_keys() == [f"{upload.info.id}.info"]
+    assert sweeper.kinds() == {}
+    assert sweeper.kinds(terminator=terminator) == {upload.info.id: ActionKind.REMOVED}
+    assert [each.reason for each in gone] == ["app", "app"]
+    with pytest.raises(UploadNotFound):
+        sweeper.sandbox.store().open(upload.info.id)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from tus_wsgi.domain.creation import OnCreate
 from tus_wsgi.domain.hooks import Authorize, OnFinish
 from tus_wsgi.domain.progress import OnProgress
+from tus_wsgi.domain.termination import OnTerminate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,7 @@ class Hooks:
         on_progress: called while a request sends bytes.
         progress_interval: seconds between two calls of `on_progress` in one request, at least.
         on_finish: called when the object of an upload is complete.
+        on_terminate: called when an upload is removed.
     """
 
     authorize: Authorize | None = None
@@ -28,11 +31,23 @@ class Hooks:
     on_progress: OnProgress | None = None
     progress_interval: float = 1.0
     on_finish: OnFinish | None = None
+    on_terminate: OnTerminate | None = None
 
     @property
     def need_request(self) -> bool:
         """Whether a hook gets the request of the client."""
         return any((self.authorize, self.on_create, self.on_progress, self.on_finish))
+
+
+class HookOptions(TypedDict, total=False):
+    """The hooks as keyword arguments. See `Hooks`."""
+
+    authorize: Authorize | None
+    owner_only: bool
+    on_create: OnCreate | None
+    on_progress: OnProgress | None
+    on_finish: OnFinish | None
+    on_terminate: OnTerminate | None
 
 
 NO_HOOKS = Hooks()

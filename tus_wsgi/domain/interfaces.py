@@ -16,7 +16,7 @@ from tus_wsgi.domain.checksums import Algorithm
 from tus_wsgi.domain.commands import Content
 from tus_wsgi.domain.events import Event
 from tus_wsgi.domain.hooks import StoredObject
-from tus_wsgi.domain.model import UploadId, UploadInfo
+from tus_wsgi.domain.model import TerminationReason, UploadId, UploadInfo
 
 
 class BodyEnd(Enum):
@@ -208,6 +208,15 @@ class Upload(Protocol):
         """Whether the next request may use this instance instead of reading the store.
 
         True if its offset is up to date, more bytes are to follow, and it needs little memory.
+        """
+
+    def begin_termination(self, reason: TerminationReason, assert_held: AssertHeld) -> None:
+        """Record that the upload is being removed, and remove its bytes; keep the record.
+
+        Idempotent. Does nothing if the upload was never recorded.
+
+        Raises:
+            StoreUnavailable: not everything was removed. A retry is safe.
         """
 
     def terminate(self, assert_held: AssertHeld) -> None:

@@ -82,6 +82,19 @@ class State(StrEnum):
     request can see."""
 
 
+class TerminationReason(StrEnum):
+    """Why an upload was removed."""
+
+    CLIENT = "client"
+    """The client removed it, or has sent more than its length in the IETF protocol."""
+    APP = "app"
+    """The application called `terminate_upload`."""
+    EXPIRED = "expired"
+    """The upload had expired. `tus-wsgi sweep` removed it."""
+    STOPPED = "stopped"
+    """The application's `on_progress` hook stopped it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """The metadata that the client sent with an upload.
@@ -146,6 +159,7 @@ class UploadInfo:
         plan: the decisions of the application about this upload.
         answer: the answer of the application's `on_finish` hook; None if there is none (yet).
         rejection: the decision of the hook that it will never accept the file; None otherwise.
+        terminating: why the upload is being removed, if the application has yet to learn of it.
     """
 
     id: UploadId
@@ -161,6 +175,7 @@ class UploadInfo:
     plan: Plan = NO_PLAN
     answer: Answer | None = None
     rejection: Rejection | None = None
+    terminating: TerminationReason | None = None
 
     @property
     def is_full(self) -> bool:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from tus_wsgi.settings import Settings
 
-_HOOKS = ("authorize", "on_create", "on_progress", "on_finish")
+_HOOKS = ("authorize", "on_create", "on_progress", "on_finish", "on_terminate")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from tus_wsgi.domain.errors import Denied
 from tus_wsgi.domain.hooks import Authorize, OnFinish, Request
 from tus_wsgi.domain.interfaces import Observer
 from tus_wsgi.domain.progress import OnProgress
+from tus_wsgi.domain.termination import OnTerminate
 from tus_wsgi.frameworks.config import make_settings
 from tus_wsgi.frameworks.late import LateMiddleware
 from tus_wsgi.frameworks.sweep import DEFAULT_MIN_AGE, sweep
@@ -109,14 +110,18 @@ class Tus:
         """Register the hook that is called when an object is complete. A decorator."""
         return self._register("on_finish", hook)
 
+    def on_terminate(self, hook: OnTerminate) -> OnTerminate:
+        """Register the hook that is called when an upload is removed. A decorator."""
+        return self._register("on_terminate", hook)
+
     def _sweep_command(self, app: Flask, settings: Settings) -> click.Command:
         @click.option("--dry-run", is_flag=True, help="Print the actions without taking them.")
         @click.option("--min-age", default=DEFAULT_MIN_AGE, show_default=True)
         def command(*, dry_run: bool, min_age: str) -> None:
             """Finish full uploads, and remove expired ones."""
-            hook = self._hooks.get("on_finish")
-            on_finish = hook and _in_context(app, hook)
-            sys.exit(sweep(settings, on_finish, is_dry=dry_run, min_age=min_age))
+            given = (self._hooks.get(name) for name in ("on_finish", "on_terminate"))
+            hooks = [hook and _in_context(app, hook) for hook in given]
+            sys.exit(sweep(settings, *hooks, is_dry=dry_run, min_age=min_age))
 
         return click.command("tus-sweep")(command)
 

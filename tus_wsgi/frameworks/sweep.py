@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tus_wsgi.domain.hooks import OnFinish
+from tus_wsgi.domain.termination import OnTerminate
 from tus_wsgi.operations.sweep_command import make_sweep, report
 from tus_wsgi.settings import Settings
 from tus_wsgi.settings.values import parse_duration
@@ -10,12 +11,20 @@ from tus_wsgi.settings.values import parse_duration
 DEFAULT_MIN_AGE = "1d"
 
 
-def sweep(settings: Settings, on_finish: OnFinish | None, *, is_dry: bool, min_age: str) -> int:
+def sweep(
+    settings: Settings,
+    on_finish: OnFinish | None,
+    on_terminate: OnTerminate | None = None,
+    *,
+    is_dry: bool,
+    min_age: str,
+) -> int:
     """Run and print a sweep like `tus-wsgi sweep`; return its exit code.
 
     Args:
         settings: the settings of the app.
         on_finish: the hook of the app; None if it has none.
+        on_terminate: the same, for uploads that are removed.
         is_dry: whether to print the actions without taking them.
         min_age: the minimum age of orphaned multipart uploads and tails, such as `1d`.
 
@@ -27,6 +36,7 @@ def sweep(settings: Settings, on_finish: OnFinish | None, *, is_dry: bool, min_a
         settings,
         min_age=parse_duration(min_age),
         hook=on_finish,
+        on_terminate=on_terminate,
         has_hook=on_finish is not None,
         is_dry=is_dry,
         abort_unknown=False,

@@ -49,11 +49,19 @@ from tus_wsgi.domain.errors import (
 )
 from tus_wsgi.domain.expiry import is_expired
 from tus_wsgi.domain.interfaces import AssertHeld, Lock, Locker
-from tus_wsgi.domain.model import ID_BITS, Final, UploadId, UploadInfo, parse_upload_id
+from tus_wsgi.domain.model import (
+    ID_BITS,
+    Final,
+    TerminationReason,
+    UploadId,
+    UploadInfo,
+    parse_upload_id,
+)
 from tus_wsgi.operations.listing import ListedMultipart, ListedObject, Listing
 from tus_wsgi.operations.strict_bucket import IS_LISTED, StrictBucket, UnprovenAbsence
 from tus_wsgi.operations.tombstones import LateWrites, TombstoneRemover
 from tus_wsgi.service.finish import Finisher
+from tus_wsgi.service.termination import Terminator
 from tus_wsgi.stores.s3.bucket import MAX_READ_SIZE
 from tus_wsgi.stores.s3.completion import CompletionPending
 from tus_wsgi.stores.s3.errors import NotFound, TooLarge
@@ -134,6 +142,8 @@ class SweepPolicy:
         is_dry: change nothing and lock nothing.
         abort_unknown: whether to abort multipart uploads without an info object, if their keys have
             the form of an upload's key. The operator knows that no other program creates them.
+        terminator: removes uploads, and tells the application. If it is None, the sweep leaves
+            uploads alone of whose removal the application has yet to learn.
     """
 
     now: datetime
@@ -142,6 +152,7 @@ class SweepPolicy:
     max_size: int
     is_dry: bool
     abort_unknown: bool = False
+    terminator: Terminator | None = None
 
 
 class _View:
@@ -272,12 +283,17 @@ class Sweep:
         id = record.info.id
         if not self._is_info_key(key, id):
             return None
-        if record.info.rejection is not None:
-            return self._remove_rejected(record, listed.modified)
+        if record.info.terminating is not None or record.info.rejection is not None:
+            return self._process_ended(record, listed.modified)
         if record.is_terminated:
             is_due = self._policy.now - listed.modified >= TOMBSTONE_LIFETIME
             return self._remove_tombstone(id) if is_due else None
         return self._finish_or_expire(record)
+
+    def _process_ended(self, record: UploadRecord, modified: datetime) -> SweepResult | None:
+        if record.info.terminating is not None:
+            return self._continue_termination(record.info.id)
+        return self._remove_rejected(record, modified)
 
     def _finish_or_expire(self, record: UploadRecord) -> SweepResult | None:
         # An upload without a plan is tusd's, until a client continues it here (D-12).
@@ -397,11 +413,29 @@ class Sweep:
         finisher = self._policy.finisher
         if kind is ActionKind.EXPIRED:
             self._abort_multiparts(upload, lock)
-            upload.terminate(lock.assert_held)
+            self._terminate(upload, lock, TerminationReason.EXPIRED)
         elif kind in {ActionKind.FINISHED, ActionKind.RECORDED} and finisher is not None:
             finisher.finish_if_full(upload, lock)
         elif kind is ActionKind.FINISHED:
             upload.assemble(lock.assert_held)
+
+    def _terminate(self, upload: S3Upload, lock: Lock, reason: TerminationReason) -> None:
+        if self._policy.terminator is None:
+            upload.terminate(lock.assert_held)
+        else:
+            self._policy.terminator.terminate(upload, lock, reason)
+
+    def _continue_termination(self, id: UploadId) -> SweepResult | None:
+        """Tell the application of a termination again, because its hook has raised."""
+        if self._policy.terminator is None:
+            return None
+        if not self._policy.is_dry:
+            with self._locked(id) as lock:
+                upload = self._proof.store.open(id)
+                if upload.info.terminating is None:
+                    return None
+                self._terminate(upload, lock, upload.info.terminating)
+        return SweepResult(ActionKind.REMOVED, id, "terminated before")
 
     def _abort_multiparts(self, upload: S3Upload, lock: Lock) -> None:
         """Abort an expired upload's multipart uploads that its record does not name.
@@ -438,7 +472,7 @@ class Sweep:
                     return None
                 upload.remove_rejected(lock.assert_held)
                 if is_due:
-                    upload.terminate(lock.assert_held)
+                    self._terminate(upload, lock, TerminationReason.EXPIRED)
         return SweepResult(ActionKind.REMOVED, info.id, "rejected by the application")
 
     # -- terminated uploads ----------------------------------------------------------------------

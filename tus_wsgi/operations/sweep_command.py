@@ -7,10 +7,10 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import click
 from botocore.exceptions import BotoCoreError
@@ -19,12 +19,14 @@ from tus_wsgi.app import make_keys, make_locker, make_object_options, make_store
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Locker
+from tus_wsgi.domain.termination import OnTerminate
 from tus_wsgi.operations.diagnostics import BucketAddress, diagnose
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.partials import PartialRemover
 from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import MAX_WORKERS, ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
+from tus_wsgi.service.termination import Terminator
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import LockerKind
 from tus_wsgi.settings.values import parse_duration
@@ -49,6 +51,7 @@ def run(
     is_dry: bool,
     min_age: str,
     on_finish: str | None,
+    on_terminate: str | None,
     has_hook: bool,
     abort_unknown: bool,
     is_json: bool,
@@ -64,6 +67,7 @@ def run(
             settings,
             min_age=parse_duration(min_age),
             hook=_load_hook(on_finish) if on_finish else None,
+            on_terminate=_load_hook(on_terminate) if on_terminate else None,
             has_hook=has_hook,
             is_dry=is_dry,
             abort_unknown=abort_unknown,
@@ -98,6 +102,7 @@ def make_sweep(
     has_hook: bool,
     is_dry: bool,
     abort_unknown: bool,
+    on_terminate: OnTerminate | None = None,
 ) -> Sweep:
     """Create the sweep for the bucket in the settings.
 
@@ -109,16 +114,14 @@ def make_sweep(
             must finish the full uploads.
         is_dry: see `SweepPolicy`.
         abort_unknown: see `SweepPolicy`.
+        on_terminate: the `on_terminate` hook of the application.
 
     Raises:
         ValueError: `hook` is given, and `has_hook` is False.
         SettingsError: `TUS_LOCKER` is `memory`, so the sweep cannot see the server's locks.
         InvalidLockDirectory, LockerUnsupported: the locker cannot be used.
     """
-    if hook is not None and not has_hook:
-        raise ValueError("--on-finish and --no-hook exclude each other: use one of them")
-    if settings.locker is LockerKind.MEMORY and not is_dry:
-        raise SettingsError([_MEMORY_LOCKER])
+    _check(settings, hook, has_hook=has_hook, is_dry=is_dry)
     tools = _make_tools(settings)
     policy = SweepPolicy(
         now=datetime.now(UTC),
@@ -127,8 +130,16 @@ def make_sweep(
         max_size=settings.max_size or tools.store.max_size,
         is_dry=is_dry,
         abort_unknown=abort_unknown,
+        terminator=_make_terminator(on_terminate, has_hook=has_hook),
     )
     return _build(settings, tools, policy)
+
+
+def _check(settings: Settings, hook: OnFinish | None, *, has_hook: bool, is_dry: bool) -> None:
+    if hook is not None and not has_hook:
+        raise ValueError("--on-finish and --no-hook exclude each other: use one of them")
+    if settings.locker is LockerKind.MEMORY and not is_dry:
+        raise SettingsError([_MEMORY_LOCKER])
 
 
 class _Tools(NamedTuple):
@@ -163,6 +174,10 @@ def _build(settings: Settings, tools: _Tools, policy: SweepPolicy) -> Sweep:
     )
 
 
+def _make_terminator(hook: OnTerminate | None, *, has_hook: bool) -> Terminator | None:
+    return None if hook is None and has_hook else Terminator(hook, EventDispatcher(()))
+
+
 def _make_finisher(
     settings: Settings, tools: _Tools, hook: OnFinish | None, *, has_hook: bool
 ) -> Finisher | None:
@@ -179,7 +194,7 @@ def _show_progress(examined: int) -> None:
         click.echo(f"{examined} examined\r", nl=False, err=True)
 
 
-def _load_hook(name: str) -> OnFinish:
+def _load_hook(name: str) -> Callable[[Any], Any]:
     """Import the function that `module:function` names.
 
     Raises:
@@ -192,7 +207,7 @@ def _load_hook(name: str) -> OnFinish:
         hook = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"expected module:function of the hook, got {name!r}: {error}") from error
-    return cast("OnFinish", hook)
+    return cast("Callable[[Any], Any]", hook)
 
 
 def format_line(result: SweepResult, settings: Settings) -> str:

@@ -148,15 +148,18 @@ class Finisher:
         _remove_rejected(upload, lock)
 
 
-def check_not_rejected(upload: Upload, lock: Lock | None = None) -> None:
-    """Refuse a request for a rejected upload.
+def check_not_ended(upload: Upload, lock: Lock | None = None) -> None:
+    """Refuse a request for an upload that is rejected, or that is being removed.
 
-    With a lock, remove the object again: the process that rejected the file may have been killed
-    before it did so, or S3 may have written the object late.
+    With a lock, remove the object of a rejected upload again: the process that rejected it may have
+    been killed before it did so, or S3 may have written the object late.
 
     Raises:
+        UploadGone: the upload is being removed.
         UploadRejected: the upload was rejected.
     """
+    if upload.info.terminating is not None:
+        raise UploadGone("the upload was removed")
     rejection = upload.info.rejection
     if rejection is None:
         return

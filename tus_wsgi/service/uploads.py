@@ -46,10 +46,11 @@ from tus_wsgi.domain.errors import (
     UploadFinal,
     UploadGone,
     UploadIncomplete,
+    UploadNotFound,
     UploadRejected,
     UploadTooLarge,
 )
-from tus_wsgi.domain.events import UploadCreated, UploadTerminated
+from tus_wsgi.domain.events import UploadCreated
 from tus_wsgi.domain.expiry import is_expired
 from tus_wsgi.domain.hook_set import NO_HOOKS, Hooks
 from tus_wsgi.domain.hooks import Request
@@ -63,7 +64,14 @@ from tus_wsgi.domain.interfaces import (
     Store,
     Upload,
 )
-from tus_wsgi.domain.model import Extension, Final, Partial, UploadId, UploadInfo
+from tus_wsgi.domain.model import (
+    Extension,
+    Final,
+    Partial,
+    TerminationReason,
+    UploadId,
+    UploadInfo,
+)
 from tus_wsgi.domain.progress import Stop
 from tus_wsgi.domain.rules import check_declared, check_fits
 from tus_wsgi.service.append import (
@@ -76,9 +84,10 @@ from tus_wsgi.service.authorize import NO_CALLER, Authorizer, Caller
 from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.service.concatenate import Concatenator, missing_partials_are_final
 from tus_wsgi.service.file_access import Presign
-from tus_wsgi.service.finish import Finisher, check_not_rejected, rejected_is_gone
+from tus_wsgi.service.finish import Finisher, check_not_ended, rejected_is_gone
 from tus_wsgi.service.planning import Planner
 from tus_wsgi.service.progress import ProgressReporter
+from tus_wsgi.service.termination import Terminator
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +145,7 @@ class UploadService:
         self._presign_url = presign_url
         self._events = EventDispatcher(observers)
         discard = store.discard if delete_partials else None
+        self._terminator = Terminator(hooks.on_terminate, self._events)
         self._finisher = Finisher(hooks.on_finish, self._events, discard=discard, presign=presign)
         self._concatenator = Concatenator(
             store,
@@ -202,7 +212,7 @@ class UploadService:
             rejected_is_gone(),
         ):
             upload = self._store.open(command.id)
-            check_not_rejected(upload, lock)
+            check_not_ended(upload, lock)
             self._load_offset(upload, lock)
             self._finisher.finish_if_full(upload, lock, caller.request)
             if isinstance(upload.info.concat, Final):
@@ -276,17 +286,24 @@ class UploadService:
                 self._terminate_if_too_long(upload, append, error)
                 raise
             except Stop:
-                self._terminate(upload, lock)
+                self._terminator.terminate(upload, lock, TerminationReason.STOPPED)
                 raise
             check_complete(end, upload.info.offset)
             self._cache_for_next(upload, lock)
             return Appended(upload.info)
 
-    def terminate(self, command: Terminate) -> Terminated:
+    def terminate(
+        self, command: Terminate, reason: TerminationReason = TerminationReason.CLIENT
+    ) -> Terminated:
         """Remove the upload, finished or not."""
         with self._locked(command.id, body=None) as (lock, _):
-            self._store.terminate(command.id, lock.assert_held)
-        self._events.dispatch(UploadTerminated(command.id))
+            try:
+                upload = self._store.open(command.id)
+            except UploadNotFound:
+                # If the last termination has failed halfway, this continues it.
+                self._store.terminate(command.id, lock.assert_held)
+                raise
+            self._terminator.terminate(upload, lock, reason)
         return Terminated()
 
     def download(self, command: Download, caller: Caller = NO_CALLER) -> Downloadable | Inspected:
@@ -339,7 +356,7 @@ class UploadService:
             self._check_not_expired(cached)
             return cached
         upload = self._store.open(id)
-        check_not_rejected(upload, lock)
+        check_not_ended(upload, lock)
         if isinstance(upload.info.concat, Final):
             raise UploadFinal
         self._load_offset(upload, lock)
@@ -440,12 +457,7 @@ class UploadService:
         self, upload: Upload, append: AppendOperation, error: TusError
     ) -> None:
         if append.terminates(upload.info, error):
-            self._terminate(upload, append.lock)
-
-    def _terminate(self, upload: Upload, lock: Lock) -> None:
-        """Remove an upload that the protocol or the application ends."""
-        upload.terminate(lock.assert_held)
-        self._events.dispatch(UploadTerminated(upload.info.id))
+            self._terminator.terminate(upload, append.lock, TerminationReason.CLIENT)
 
     # -- creating --------------------------------------------------------------------------------
 
@@ -482,8 +494,12 @@ class UploadService:
             # Finish now: a client that gets the full length as the offset sends no more requests.
             self._finisher.finish_if_full(upload, lock, append.request)
             end = BodyEnd.COMPLETE
-        except (UploadTooLarge, LengthMismatch, Stop):
+        except (UploadTooLarge, LengthMismatch):
             upload.terminate(lock.assert_held)
+            raise
+        except Stop:
+            self._events.dispatch(UploadCreated(info.id, info.length))
+            self._terminator.terminate(upload, lock, TerminationReason.STOPPED)
             raise
         if end is BodyEnd.MALFORMED:
             upload.terminate(lock.assert_held)
@@ -496,7 +512,7 @@ class UploadService:
         log.warning("the store failed while an upload was created: %s", error.brief)
         try:
             upload = self._store.open(id)
-            check_not_rejected(upload, lock)
+            check_not_ended(upload, lock)
             upload.load_offset(lock.assert_held)
         except UploadRejected:
             raise
@@ -509,7 +525,7 @@ class UploadService:
     def _downloadable(self, command: Download) -> Downloadable:
         upload = self._store.open(command.id)
         with rejected_is_gone():
-            check_not_rejected(upload)
+            check_not_ended(upload)
         if not upload.info.is_finished:
             self._load_offset(upload, lock=None)
         # If there is a hook, the upload is not finished before the hook has returned.

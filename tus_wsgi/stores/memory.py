@@ -16,7 +16,16 @@ from tus_wsgi.domain.crc import crc32
 from tus_wsgi.domain.errors import InvalidPartial, UploadIncomplete, UploadNotFound, UploadTooLarge
 from tus_wsgi.domain.hooks import StoredObject
 from tus_wsgi.domain.interfaces import AssertHeld, Body
-from tus_wsgi.domain.model import KIB, MIB, Final, Partial, State, UploadId, UploadInfo
+from tus_wsgi.domain.model import (
+    KIB,
+    MIB,
+    Final,
+    Partial,
+    State,
+    TerminationReason,
+    UploadId,
+    UploadInfo,
+)
 
 CHUNK_SIZE = 64 * KIB
 
@@ -176,6 +185,13 @@ class MemoryUpload:
         """Return False: loading the upload again costs nothing."""
         return False
 
+    def begin_termination(self, reason: TerminationReason, assert_held: AssertHeld) -> None:
+        """Record that the upload is being removed, and delete its bytes."""
+        assert_held()
+        info = self._stored.info
+        self._stored.info = replace(info, terminating=info.terminating or reason)
+        self._stored.content.clear()
+
     def terminate(self, assert_held: AssertHeld) -> None:
         """Delete the upload."""
         assert_held()
@@ -231,7 +247,7 @@ class MemoryFinalUpload(MemoryUpload):
         assert isinstance(final, Final)
         for id in final.partials:
             partial = self._uploads.get(id)
-            if partial is None:
+            if partial is None or partial.info.terminating is not None:
                 raise InvalidPartial(f"the partial upload {id} does not exist")
             if not isinstance(partial.info.concat, Partial):
                 raise InvalidPartial(f"the upload {id} was not created as a partial upload")

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 from tus_wsgi.domain.commands import Create, Download, Downloadable, Terminate
 from tus_wsgi.domain.creation import UploadPlan
 from tus_wsgi.domain.errors import InvalidPlan, MalformedField, UploadIncomplete
-from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo, parse_upload_id
+from tus_wsgi.domain.model import (
+    Metadata,
+    TerminationReason,
+    UploadId,
+    UploadInfo,
+    parse_upload_id,
+)
 from tus_wsgi.protocol.download import type_and_disposition
 from tus_wsgi.protocol.fields import MAX_INTEGER, build_metadata, parse_metadata
 from tus_wsgi.service.authorize import Caller, checked_identity
@@ -117,7 +123,7 @@ class AppUploads:
             UploadLocked: another request did not release the upload's lock in time.
             Unavailable: the store or the locker failed; a retry is safe.
         """
-        self._service.terminate(Terminate(parse_upload_id(id)))
+        self._service.terminate(Terminate(parse_upload_id(id)), TerminationReason.APP)
 
     def download_url(self, id: str, *, lifetime: float) -> str | None:
         """Return a presigned URL of the store, from which a client can read a finished upload.

@@ -100,6 +100,8 @@ class S3FinalUpload(S3Upload):
             record, info_object = self._context.load_record(id)
         except NotFound as error:
             raise invalid_partial(id, "does not exist") from error
+        if record.info.terminating is not None:
+            raise invalid_partial(id, "does not exist")
         if not isinstance(record.info.concat, Partial):
             raise invalid_partial(id, "was not created as a partial upload")
         partial = S3Upload(self._context, record, info_object)

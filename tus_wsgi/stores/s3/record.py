@@ -22,6 +22,7 @@ It is tusd's JSON with new fields:
 | NumberedTails      | new  | whether the tails are numbered; missing if not (`numbered_tails`)  |
 | CompletingSince    | new  | since when a completion may be in progress (D-09); ISO 8601, UTC   |
 | Answer, Rejection  | new  | the result of `on_finish`, see `tus_wsgi.stores.s3.answer_json`    |
+| Terminating        | new  | why the upload is being removed, while `on_terminate` is due       |
 
 Decoding ignores unknown fields and has defaults for missing ones, so it also reads tusd's objects.
 """
@@ -36,7 +37,15 @@ from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from tus_wsgi.domain.model import Final, Metadata, Partial, State, UploadId, UploadInfo
+from tus_wsgi.domain.model import (
+    Final,
+    Metadata,
+    Partial,
+    State,
+    TerminationReason,
+    UploadId,
+    UploadInfo,
+)
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.domain.plan import NO_PLAN
 from tus_wsgi.stores.s3.answer_json import (
@@ -176,6 +185,8 @@ def _encode_optional(record: UploadRecord) -> dict[str, object]:
         fields |= encode_plan(info.plan)
     if info.answer is not None:
         fields["Answer"] = encode_answer(info.answer)
+    if info.terminating is not None:
+        fields["Terminating"] = info.terminating.value
     if info.rejection is not None:
         fields["Rejection"] = encode_rejection(info.rejection)
     if record.completing_since is not None:
@@ -210,6 +221,7 @@ def decode(content: bytes) -> UploadRecord:
         plan=decode_plan(fields.get("Plan")),
         answer=decode_answer(fields.get("Answer")),
         rejection=decode_rejection(fields.get("Rejection"), state),
+        terminating=_terminating(fields),
     )
     return UploadRecord(
         info=info,
@@ -288,6 +300,11 @@ def _text(fields: Mapping[str, object], name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} is not text")  # noqa: TRY004 - one error for all shapes
     return value
+
+
+def _terminating(fields: Mapping[str, object]) -> TerminationReason | None:
+    reason = _text(fields, "Terminating")
+    return TerminationReason(reason) if reason else None
 
 
 def _owner(fields: Mapping[str, object]) -> str | None:

@@ -17,7 +17,7 @@ tail are only written if they are unchanged since this instance read them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import replace
@@ -28,7 +28,7 @@ from tus_wsgi.domain.answer import Answer, Rejection
 from tus_wsgi.domain.errors import StoreUnavailable, Unavailable, UploadGone, UploadIncomplete
 from tus_wsgi.domain.hooks import StoredObject
 from tus_wsgi.domain.interfaces import AssertHeld, Body
-from tus_wsgi.domain.model import State, UploadInfo
+from tus_wsgi.domain.model import State, TerminationReason, UploadInfo
 from tus_wsgi.domain.parts import Part, PartPlan, contiguous, plan_after
 from tus_wsgi.spool.part import SpooledPart, read_end
 from tus_wsgi.spool.payload import Payload
@@ -504,6 +504,25 @@ class S3Upload:
         is_in_progress = self._record.plan is not None and not self._is_assembled
         return is_in_progress and len(self._parts) <= MAX_CACHED_PARTS
 
+    def begin_termination(self, reason: TerminationReason, assert_held: AssertHeld) -> None:
+        """Record that the upload is being removed, and then remove parts and object (D-13).
+
+        D-08: nothing is removed before the record says so. The application has yet to learn of the
+        termination, so the record keeps what it needs for that. `terminate` removes the tail.
+
+        Raises:
+            LockLost, StoreUnavailable: some objects are left.
+        """
+        if self._info_object.is_untouched:
+            return
+        steps = self._removal_steps()
+        if self._record.info.terminating is None:
+            info = replace(self._record.info, terminating=reason)
+            self._write_record(replace(self._record, info=info), assert_held)
+        for step in steps:
+            assert_held()
+            step()
+
     def terminate(self, assert_held: AssertHeld) -> None:
         """Replace the record by a tombstone, and then remove everything else.
 
@@ -517,18 +536,21 @@ class S3Upload:
         if self._record.has_numbered_tails and not self._record.is_terminated:
             with suppress(UploadGone, CompletionPending):
                 self.load_offset()  # it finds the numbers
+        steps = self._removal_steps()
+        if not self._record.is_terminated:
+            self._record = write_tombstone(self._info_object, self._record, assert_held)
+        for step in (self._tail.write_tombstone, *steps):
+            assert_held()
+            step()
+
+    def _removal_steps(self) -> list[Callable[[], None]]:
         record = self._record
-        steps = plan_removal(
+        return plan_removal(
             self._context.bucket,
             record,
             is_own_key=self._context.keys.is_own(record.key, record.info.id),
             is_complete=lambda: self._is_assembled or self._load_parts(),
         )
-        if not record.is_terminated:
-            self._record = write_tombstone(self._info_object, record, assert_held)
-        for step in (self._tail.write_tombstone, *steps):
-            assert_held()
-            step()
 
     def content(self) -> S3Content:
         """Return the content of the data object. At most one S3 call, and one for each read.

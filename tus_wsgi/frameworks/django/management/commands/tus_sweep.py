@@ -27,9 +27,9 @@ class Command(BaseCommand):  # type: ignore[misc]
     def handle(self, *_: object, dry_run: bool, min_age: str, **_options: object) -> None:
         """Run the command."""
         config = read_config()
-        on_finish = config.options.get("on_finish")
+        on_finish, on_terminate = map(config.options.get, ("on_finish", "on_terminate"))
         try:
-            code = sweep(config.settings, on_finish, is_dry=dry_run, min_age=min_age)
+            code = sweep(config.settings, on_finish, on_terminate, is_dry=dry_run, min_age=min_age)
         except ValueError as error:
             raise CommandError(str(error), returncode=2) from error
         if code:
