@@ -254,12 +254,15 @@ class PairSampler:
         first, second = case.faults
         kinds = [*[MODEL] * 10, *self._lock_kinds]
         rights = rng.choice([None, None, None, *Rights])
+        locks = rng.choice(kinds)
+        # A frozen process keeps its kernel locks, so all requests elsewhere are refused.
+        requests = 2 if locks == "file" else rng.choice([1, 2, 2, 3, 4, MANY_REQUESTS])
         return replace(
             case,
             faults=(replace(first, fault=rng.choice(FROZEN)), second),
             mode=ProcessMode.TWO_SERVERS,
-            locks=rng.choice(kinds),
-            meanwhile=Meanwhile(rng.choice([1, 2, 2, 3, 4, MANY_REQUESTS]), rights),
+            locks=locks,
+            meanwhile=Meanwhile(requests, rights),
         )
 
     def _draw_sweep(self, case: Case) -> Case:
