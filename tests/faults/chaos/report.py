@@ -44,5 +44,5 @@ class Report:
         with self._mutex:
             counts = sorted(self._counts.items())
             problems = len(self.problems)
-        rows = [f"{group:12}{name:34}{number:>12,}" for (group, name), number in counts]
-        return [*rows, f"{'problems':46}{problems:>12,}"]
+        rows = [f"{group:16}{name:40}{number:>12,}" for (group, name), number in counts]
+        return [*rows, f"{'problems':56}{problems:>12,}"]
