@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import importlib.metadata
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -155,8 +156,13 @@ class FaultyS3:
         return client
 
 
-def _deny_data(call: Call) -> Fault | None:
-    is_data = call.key and not call.key.endswith((".info", ".part"))
+_METADATA = re.compile(r"\.(info|part[\d.]*)$")
+"""The end of the key of a record or a tail."""
+
+
+def deny_data(call: Call) -> Fault | None:
+    """Let a sweep list, abort and delete everything, but read only records and tails."""
+    is_data = call.key and not _METADATA.search(call.key)
     return Fault.FORBIDDEN if is_data and call.operation not in REMOVALS else None
 
 
@@ -164,7 +170,7 @@ def _deny_lists(call: Call) -> Fault | None:
     return Fault.FORBIDDEN if call.operation.startswith("List") else None
 
 
-_DENIALS = {Rights.NO_DATA: _deny_data, Rights.NO_LISTS: _deny_lists}
+_DENIALS = {Rights.NO_DATA: deny_data, Rights.NO_LISTS: _deny_lists}
 """What a sweep may not do. It may remove everything, which is the dangerous part."""
 
 

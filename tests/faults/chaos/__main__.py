@@ -28,10 +28,10 @@ from tests.faults.chaos.clients import Bucket, ChaosClient
 from tests.faults.chaos.faults import DYNAMODB_FAULTS, S3_FAULTS, RandomFaults
 from tests.faults.chaos.report import Report
 from tests.faults.chaos.servers import ChaosServer, clean_environment
+from tests.faults.faulty_s3 import deny_data
 from tests.harness.clients.transport import over_http
 from tests.harness.proxies.fault_proxy import FaultProxy
-from tests.harness.proxies.faults import Call, Fault, no_fault
-from tests.harness.proxies.s3_calls import REMOVALS
+from tests.harness.proxies.faults import Fault, no_fault
 from tests.harness.servers.dynamodb import DynamoDB, running_dynamodb
 
 PROGRESS_SECONDS = 15.0
@@ -292,12 +292,6 @@ class Turn:
             f"finished with {self._kind} locks",
             len([id for client in clients for id in client.finished]),
         )
-
-
-def deny_data(call: Call) -> Fault | None:
-    """Let a sweep list, abort and delete everything, but read only records and tails."""
-    is_data = call.key and not call.key.endswith((".info", ".part"))
-    return Fault.FORBIDDEN if is_data and call.operation not in REMOVALS else None
 
 
 def _port(endpoint: str) -> int:
