@@ -133,7 +133,8 @@ class Application:
         Args:
             server: which of two servers gets the request.
         """
-        self.clock += timedelta(seconds=self._options.scenario.seconds_per_request)
+        if not self.servers.is_frozen:
+            self.clock += timedelta(seconds=self._options.scenario.seconds_per_request)
         if self._options.mode is ProcessMode.TWO_SERVERS:
             return self._apps[server]
         if self._options.mode is ProcessMode.RESTARTED:
