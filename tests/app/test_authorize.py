@@ -15,16 +15,19 @@ from tests.app.conftest import NewHookedApp
 from tests.app.hooked_app import DATA, TUS, HookedApp, Protocol, User, id_of, path_of
 from tests.harness.stores import S3Sandbox
 from tests.stores.s3.tusd_upload import TusdUpload
-from tus_wsgi import Access, Denied, FinishedUpload
+from tus_wsgi import Access, Denied, FinishedUpload, UploadFacts
 from tus_wsgi.domain.errors import UploadNotFound
 from tus_wsgi.domain.events import RequestFailed
 from tus_wsgi.domain.interfaces import Store
-from tus_wsgi.domain.model import UploadId
+from tus_wsgi.domain.model import Metadata, UploadId
 from tus_wsgi.protocol.rufh.drafts import DRAFTS
 from tus_wsgi.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
+
+
+UNKNOWN = "/files/AAAAAAAAAAAAAAAAAAAAAA"
 
 
 def encoded(text: str) -> str:
@@ -109,13 +112,28 @@ def test_the_metadata_of_both_protocols_has_the_same_form(hooked_app: NewHookedA
     assert upload.metadata.text("filename") == "evil.exe"
 
 
-def test_requests_for_uploads_that_do_not_exist_are_not_asked_about(
-    hooked_app: NewHookedApp,
+def test_an_upload_that_does_not_exist_is_asked_about_too(
+    hooked_app_on_any_store: NewHookedApp,
 ) -> None:
     user = User()
-    app = hooked_app(authorize=user)
-    assert set(send_all(app, "/files/AAAAAAAAAAAAAAAAAAAAAA", "ada").values()) == {404}
-    assert user.accesses == []
+    app = hooked_app_on_any_store(authorize=user)
+    assert set(send_all(app, UNKNOWN, "ada").values()) == {404}
+    assert user.actions == ["inspect", "append", "download", "terminate"]
+    facts = UploadFacts(UploadId(id_of(UNKNOWN)), None, Metadata(), None, None)
+    assert all(access.upload == facts for access in user.accesses)
+
+
+def test_a_refused_client_does_not_learn_whether_an_upload_exists(
+    hooked_app: NewHookedApp,
+) -> None:
+    path = hooked_app(authorize=User()).create("ada", DATA[:4])
+    app = hooked_app(authorize=User(decide=refuse))
+    for method in ("HEAD", "GET", "DELETE"):
+        existing, unknown = (
+            app.request(method, each, app.protocol.version) for each in (path, UNKNOWN)
+        )
+        assert existing.status_code == unknown.status_code == 401
+        assert dict(existing.headers) == dict(unknown.headers)
 
 
 def test_the_application_need_not_know_the_base_path(hooked_app: NewHookedApp) -> None:
@@ -140,7 +158,7 @@ def test_another_identity_finds_no_upload_and_changes_nothing(
     path = app.create("ada", DATA[:4])
     for stranger in ("eve", ""):
         assert set(send_all(app, path, stranger).values()) == {404}
-    unknown = app.patch("/files/AAAAAAAAAAAAAAAAAAAAAA", 4, DATA[4:6], "eve")
+    unknown = app.patch(UNKNOWN, 4, DATA[4:6], "eve")
     hidden = app.patch(path, 4, DATA[4:6], "eve")
     assert (hidden.data, dict(hidden.headers)) == (unknown.data, dict(unknown.headers))
     assert app.offset(path, "ada") == 4
@@ -442,11 +460,10 @@ def test_a_partial_upload_of_another_owner_looks_absent(tus_app: NewHookedApp) -
     app = tus_app(authorize=User())
     mine = app.create("eve", DATA, Upload_Concat="partial")
     hers = app.create("ada", DATA, Upload_Concat="partial")
-    absent = "/files/AAAAAAAAAAAAAAAAAAAAAA"
-    hidden, missing = join(app, [mine, hers], "eve"), join(app, [mine, absent], "eve")
+    hidden, missing = join(app, [mine, hers], "eve"), join(app, [mine, UNKNOWN], "eve")
     assert hidden.status_code == missing.status_code == 400
-    assert hidden.text.replace(id_of(hers), "") == missing.text.replace(id_of(absent), "")
-    assert join(tus_app(), [mine, absent], "").text == missing.text
+    assert hidden.text.replace(id_of(hers), "") == missing.text.replace(id_of(UNKNOWN), "")
+    assert join(tus_app(), [mine, UNKNOWN], "").text == missing.text
     assert join(tus_app(authorize=User()), [mine, hers], "eve").status_code == 400
     assert join(tus_app(authorize=User(), owner_only=False), [mine, hers], "eve").status_code == 201
 

@@ -88,7 +88,8 @@ class Access:
     Attributes:
         action: the action.
         request: the request.
-        upload: the upload; None for `Action.CREATE`.
+        upload: the upload; None for `Action.CREATE`. If the upload does not exist, only its id is
+            known. Then the client gets a 404, unless the hook refuses the request.
     """
 
     action: Action

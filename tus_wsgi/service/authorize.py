@@ -24,7 +24,7 @@ from tus_wsgi.domain.creation import UploadPlan
 from tus_wsgi.domain.errors import Denied, HookFailed, InvalidPartial, UploadNotFound
 from tus_wsgi.domain.hooks import MAX_OWNER, Access, Action, Authorize, Request, UploadFacts
 from tus_wsgi.domain.interfaces import Store
-from tus_wsgi.domain.model import UploadId, UploadInfo
+from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
 from tus_wsgi.service.facts import FactsCache, facts_of
 
 _ACTIONS = {
@@ -99,9 +99,11 @@ class Authorizer:
 
     def _ask_about(self, action: Action, id: UploadId, request: Request) -> str | None:
         facts = self._facts_of(id)
-        identity = self._ask(Access(action, request, facts))
-        if self._owner_only and facts.owner not in (None, identity):
-            # A 403 would tell that the upload exists.
+        # A client that the hook refuses must not learn whether the upload exists.
+        unknown = UploadFacts(id, None, Metadata(), None, None)
+        identity = self._ask(Access(action, request, facts or unknown))
+        # A 403 would tell that the upload exists.
+        if facts is None or (self._owner_only and facts.owner not in (None, identity)):
             raise UploadNotFound
         return identity
 
@@ -112,10 +114,14 @@ class Authorizer:
         except UploadNotFound as error:
             raise InvalidPartial(f"the partial upload {id} does not exist") from error
 
-    def _facts_of(self, id: UploadId) -> UploadFacts:
+    def _facts_of(self, id: UploadId) -> UploadFacts | None:
+        """Return the facts of an upload; None if it does not exist."""
         facts = self._facts.get(id)
         if facts is None:
-            facts = facts_of(self._store.open(id).info)
+            try:
+                facts = facts_of(self._store.open(id).info)
+            except UploadNotFound:
+                return None
             self._facts.put(facts)
         return facts
 
