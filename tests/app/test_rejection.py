@@ -12,7 +12,7 @@ from tests.app.hooked_app import DATA, TUS, HookedApp, id_of, path_of
 from tests.harness.stores import S3Sandbox
 from tus_wsgi import FinishedUpload, Rejected
 from tus_wsgi.domain.errors import StoreUnavailable
-from tus_wsgi.domain.events import UploadFinished, UploadRejected
+from tus_wsgi.domain.events import UploadCreated, UploadFinished, UploadRejected
 from tus_wsgi.domain.model import UploadId
 
 SENTENCE = "This file contains a virus."
@@ -66,7 +66,7 @@ def test_the_client_learns_that_its_file_is_rejected(
         assert is_rejection(app.patch(path, len(DATA), b""))
     assert hook.calls == 1
     kinds = [type(event) for event in app.events]
-    assert kinds.count(UploadRejected) == 1
+    assert kinds.count(UploadRejected) == kinds.count(UploadCreated) == 1
     assert UploadFinished not in kinds
 
 

@@ -26,6 +26,7 @@ from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Locker, Upload
 from tus_wsgi.domain.model import TIB, UploadId
+from tus_wsgi.domain.termination import GoneUpload
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
@@ -103,7 +104,8 @@ class Application:
     Attributes:
         clock: the current time.
         finished: the uploads that `on_finish` accepted.
-        problems: what was wrong when `on_finish` was called.
+        terminated: the ids of the uploads whose removal `on_terminate` accepted.
+        problems: what was wrong when a hook was called.
         servers: of two servers, which one is frozen.
     """
 
@@ -113,9 +115,11 @@ class Application:
         self.keys = Keys(prefix)
         self.clock = datetime.now(UTC)
         self.finished: list[FinishedUpload] = []
+        self.terminated: set[str] = set()
         self.problems: list[str] = []
         self._options = options
         self._hook_failures = options.scenario.hook_failures
+        self._terminate_failures = options.scenario.terminate_failures or 0
         self._mutex = threading.Lock()
         self._stack = ExitStack()
         self._real_lockers = None if options.locks == MODEL else faulty_s3.lockers(options.locks)
@@ -238,6 +242,7 @@ class Application:
                 expires=EXPIRY if can_expire else 0,
             ),
             on_finish=self._on_finish if scenario.has_hook else None,
+            on_terminate=None if scenario.terminate_failures is None else self._on_terminate,
             store=self._new_store(server),
             locker=self._new_locker(server),
         )
@@ -295,3 +300,16 @@ class Application:
         self.finished.append(upload)
         if self._options.scenario.is_rejected:
             raise Rejected(REJECTED)
+
+    def _on_terminate(self, gone: GoneUpload) -> None:
+        """Record the call, and check that the record still exists (D-13)."""
+        admin = self.faulty_s3.admin
+        try:
+            admin.head_object(Bucket=self.faulty_s3.service.bucket, Key=self.keys.info(gone.id))
+        except admin.exceptions.ClientError:
+            self.problems.append("on_terminate ran after the record was removed")
+        with self._mutex:
+            self._terminate_failures -= 1
+            if self._terminate_failures >= 0:
+                raise RuntimeError("the app is not ready")
+        self.terminated.add(gone.id)

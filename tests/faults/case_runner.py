@@ -213,9 +213,11 @@ def _query_new_process(app: Application, uploader: Uploader, scenario: Scenario)
 
 
 def _check_hook(app: Application, scenario: Scenario, uploader: Uploader) -> list[str]:
-    """D-06: `on_finish` ran at least once for a finished upload."""
+    """D-06, D-13: each hook ran at least once for an upload that was finished or terminated."""
     is_finished = scenario.terminate_at in {None, scenario.length}
     finished = {upload.id for upload in app.finished}
     if scenario.has_hook and is_finished and uploader.id not in finished:
         return ["on_finish never ran"]
+    if scenario.terminate_failures is not None and uploader.id not in app.terminated:
+        return ["on_terminate never ran"]
     return []

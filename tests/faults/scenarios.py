@@ -41,6 +41,7 @@ class Scenario:
         has_hook: whether the app has an `on_finish`.
         hook_failures: how often `on_finish` raises before it succeeds.
         is_rejected: whether `on_finish` rejects the file for good.
+        terminate_failures: how often `on_terminate` raises; None for no such hook.
         extra_bytes: added to `length`, for sizes that are no multiple of anything.
         is_core: whether it also runs with parts of 5 MiB, where each case moves many bytes.
     """
@@ -61,6 +62,7 @@ class Scenario:
     has_hook: bool = True
     hook_failures: int = 0
     is_rejected: bool = False
+    terminate_failures: int | None = None
     extra_bytes: int = 0
     is_core: bool = False
 
@@ -230,6 +232,14 @@ _TERMINATED = [
         has_hook=False,
     ),
     Scenario(name="no hook, terminated, finished", length=8, terminate_at=8, has_hook=False),
+    Scenario(
+        name="terminated with a hook",
+        length=20,
+        patch_ends=[12],
+        terminate_at=12,
+        terminate_failures=0,
+    ),
+    Scenario(name="terminated, hook fails once", length=8, terminate_at=8, terminate_failures=1),
 ]
 
 _REJECTED = [

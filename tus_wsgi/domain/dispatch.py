@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from tus_wsgi.domain.errors import OnFinishFailed
+from tus_wsgi.domain.errors import OnFinishFailed, UploadRejected
 from tus_wsgi.domain.events import Event, UploadCreated
 from tus_wsgi.domain.interfaces import Observer
 from tus_wsgi.domain.model import UploadId
@@ -34,9 +34,12 @@ class EventDispatcher:
 
     @contextmanager
     def created_if_hook_fails(self, id: UploadId) -> Iterator[None]:
-        """Dispatch `UploadCreated` if `on_finish` fails for a new upload, as the upload exists."""
+        """Dispatch `UploadCreated` if `on_finish` fails for a new upload, or rejects it.
+
+        The upload exists in both cases, although its creation has failed.
+        """
         try:
             yield
-        except OnFinishFailed as error:
+        except (OnFinishFailed, UploadRejected) as error:
             self.dispatch(UploadCreated(id, error.length))
             raise

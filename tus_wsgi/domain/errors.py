@@ -257,7 +257,13 @@ class Denied(RequestError):
 
 
 class UploadRejected(Denied):
-    """The application's `on_finish` hook has rejected the complete file for good."""
+    """The application's `on_finish` hook has rejected the complete file for good.
+
+    Attributes:
+        length: the length of the file; None if it is unknown.
+    """
+
+    length: int | None = None
 
 
 class UploadLocked(TusError):

@@ -117,7 +117,7 @@ class Finisher:
             return self._call(on_finish, upload, request)
         except Rejected as rejected:
             self._reject(upload, lock, rejected.rejection)
-            raise _error_of(rejected.rejection) from None
+            raise _error_of(rejected.rejection, upload) from None
 
     def _call(self, on_finish: OnFinish, upload: Upload, request: Request | None) -> Answer | None:
         info = upload.info
@@ -165,7 +165,7 @@ def check_not_ended(upload: Upload, lock: Lock | None = None) -> None:
         return
     if lock is not None:
         _remove_rejected(upload, lock)
-    raise _error_of(rejection)
+    raise _error_of(rejection, upload)
 
 
 @contextmanager
@@ -192,5 +192,7 @@ def _remove_rejected(upload: Upload, lock: Lock) -> None:
         log.warning("the object of a rejected upload could not be removed: %s", error.brief)
 
 
-def _error_of(rejection: Rejection) -> UploadRejected:
-    return UploadRejected(rejection.status, rejection.sentence, fields=rejection.fields)
+def _error_of(rejection: Rejection, upload: Upload) -> UploadRejected:
+    error = UploadRejected(rejection.status, rejection.sentence, fields=rejection.fields)
+    error.length = upload.info.length
+    return error
