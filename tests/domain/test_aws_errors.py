@@ -30,8 +30,10 @@ def error_response(
     [
         ("NoSuchKey", 404, AwsErrorKind.NOT_FOUND),
         ("NoSuchUpload", 404, AwsErrorKind.NOT_FOUND),
-        ("NotFound", 404, AwsErrorKind.NOT_FOUND),
-        ("404", 404, AwsErrorKind.NOT_FOUND),
+        ("NotFound", 404, AwsErrorKind.BARE_NOT_FOUND),
+        ("404", 404, AwsErrorKind.BARE_NOT_FOUND),
+        ("InvalidRange", 416, AwsErrorKind.INVALID_RANGE),
+        ("416", 416, AwsErrorKind.INVALID_RANGE),
         ("NoSuchBucket", 404, AwsErrorKind.CONTAINER_NOT_FOUND),
         ("ResourceNotFoundException", 400, AwsErrorKind.CONTAINER_NOT_FOUND),
         ("AccessDenied", 403, AwsErrorKind.FORBIDDEN),

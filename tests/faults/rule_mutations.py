@@ -195,12 +195,12 @@ def send_parts_after_a_failure(patch: Patch) -> None:
 
 def never_find_object(patch: Patch) -> None:
     """Never look for the object when a Complete has failed."""
-    patch.setattr(S3Upload, "_verify_object", lambda _self: False)
+    patch.setattr(S3Upload, "_verify_object", lambda _self, **_: False)
 
 
 def assume_object_exists(patch: Patch) -> None:
     """Believe that the object exists whenever the multipart upload does not."""
-    patch.setattr(S3Upload, "_verify_object", lambda _self: True)
+    patch.setattr(S3Upload, "_verify_object", lambda _self, **_: True)
 
 
 def skip_finishing_state(patch: Patch) -> None:

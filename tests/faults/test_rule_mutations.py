@@ -198,7 +198,7 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[FaultyS3]
     ),
     "only an error document means absent": (
         mutations.treat_errors_as_absence,
-        Check("three appends", Fault.INTERNAL_ERROR, "HeadObject", ".part"),
+        Check("three appends", Fault.INTERNAL_ERROR, "GetObject", ".part"),
     ),
     "a 200 without content is a failure": (
         mutations.accept_empty_responses,

@@ -14,7 +14,14 @@ from click.testing import CliRunner
 
 from demo.seaweedfs import SeaweedFS
 from tests.harness.stores import PART, S3Sandbox
-from tests.operations.answers import HTML, Answer, answering, error_document
+from tests.operations.answers import (
+    HTML,
+    UNPROVEN,
+    Answer,
+    answering,
+    answering_reads,
+    error_document,
+)
 from tests.operations.sweeper import FUTURE, LATER, LENGTH, PAST, RecordingLocker, Sweeper, held
 from tus_wsgi.cli import main
 from tus_wsgi.domain.dispatch import EventDispatcher
@@ -27,20 +34,6 @@ from tus_wsgi.stores.s3.upload import S3Upload
 DAY = 86_400.0
 
 NO_HOOK = Finisher(None, EventDispatcher(()))
-
-UNPROVEN = {
-    "403": Answer(403, error_document("AccessDenied")),
-    "403 with HTML": Answer(403, HTML),
-    "404 with HTML": Answer(404, HTML),
-    "404 with an empty body": Answer(404),
-    "404 with a document without a code": Answer(404, b"<Error></Error>"),
-    "404 with another program's document": Answer(404, b"<html><body/></html>"),
-    "200 with HTML": Answer(200, HTML),
-    "200 with an empty body": Answer(200),
-    "500": Answer(500, error_document("InternalError")),
-    "503 with HTML": Answer(503, HTML),
-}
-"""Responses to reads that do not prove absence."""
 
 
 def is_data(key: str) -> bool:
@@ -72,10 +65,10 @@ def create_stored(sweeper: Sweeper, size: int) -> S3Upload:
 def test_an_unreadable_object_of_one_part_is_not_absent(
     sweeper: Sweeper, size: int, answer: Answer
 ) -> None:
-    """D-07, D-08 (A1, A2): HeadObject of a data object fails, and the upload has expired."""
+    """D-07, D-08 (A1, A2): reading a data object fails, and the upload has expired."""
     upload = create_stored(sweeper, size)
     before = sweeper.snapshot()
-    with answering(sweeper.sandbox.client, "HeadObject", answer, applies_to=is_data):
+    with answering_reads(sweeper.sandbox.client, answer, applies_to=is_data):
         assert set(sweeper.kinds(finisher=NO_HOOK).values()) == {ActionKind.FAILED}
     assert sweeper.snapshot() == before
     assert sweeper.kinds(finisher=NO_HOOK) == {}
@@ -86,11 +79,11 @@ def test_an_unreadable_object_of_one_part_is_not_absent(
 def test_an_unreadable_object_of_a_completed_multipart_upload_is_not_absent(
     sweeper: Sweeper, answer: Answer
 ) -> None:
-    """D-07, D-08 (A2): the last write of the record was lost, and HeadObject fails."""
+    """D-07, D-08 (A2): the last write of the record was lost, and reading the object fails."""
     upload = sweeper.create(LENGTH, stored=LENGTH, expires=PAST)
     upload.assemble(held)
     before = sweeper.snapshot()
-    with answering(sweeper.sandbox.client, "HeadObject", answer, applies_to=is_data):
+    with answering_reads(sweeper.sandbox.client, answer, applies_to=is_data):
         assert set(sweeper.kinds().values()) == {ActionKind.FAILED}
     assert sweeper.snapshot() == before
     assert sweeper.kinds(finisher=NO_HOOK) == {}
@@ -125,7 +118,7 @@ def test_an_unreadable_tail_is_not_absent(sweeper: Sweeper, answer: Answer) -> N
     upload = sweeper.create(None, stored=PART + 5, expires=PAST)
     upload.declare_length(PART + 5, held)
     before = sweeper.snapshot()
-    with answering(sweeper.sandbox.client, "HeadObject", answer, applies_to=is_tail):
+    with answering_reads(sweeper.sandbox.client, answer, applies_to=is_tail):
         assert set(sweeper.kinds(min_age=DAY).values()) == {ActionKind.FAILED}
     assert sweeper.snapshot() == before
     assert sweeper.kinds() == {upload.info.id: ActionKind.FINISHED}

@@ -20,7 +20,10 @@ class AwsErrorKind(Enum):
     """The meaning of an error response."""
 
     NOT_FOUND = auto()
-    """The object or the multipart upload does not exist."""
+    """S3's error document says that the object or the multipart upload does not exist."""
+    BARE_NOT_FOUND = auto()
+    """A 404 without S3's error document. It proves nothing (D-07): every 404 to HEAD looks like
+    this, but so does the 404 of a proxy."""
     CONTAINER_NOT_FOUND = auto()
     """The bucket or the table does not exist."""
     FORBIDDEN = auto()
@@ -36,6 +39,8 @@ class AwsErrorKind(Enum):
     """The service does not implement the call or one of its parameters."""
     INVALID_REQUEST = auto()
     """The service refuses a parameter of the call, or the parts that a completion names."""
+    INVALID_RANGE = auto()
+    """The requested range starts at or after the end of the object."""
     THROTTLED = auto()
     """The service asks for fewer requests."""
     WRONG_REGION = auto()
@@ -57,7 +62,8 @@ class AwsErrorKind(Enum):
 
 
 _KINDS = {
-    AwsErrorKind.NOT_FOUND: ("NoSuchKey", "NoSuchUpload", "NotFound", "404"),
+    AwsErrorKind.NOT_FOUND: ("NoSuchKey", "NoSuchUpload"),
+    AwsErrorKind.BARE_NOT_FOUND: ("NotFound", "404"),
     AwsErrorKind.CONTAINER_NOT_FOUND: ("NoSuchBucket", "ResourceNotFoundException"),
     AwsErrorKind.FORBIDDEN: ("AccessDenied", "Forbidden", "403"),
     AwsErrorKind.ACCESS_DISABLED: ("AllAccessDisabled",),
@@ -73,6 +79,7 @@ _KINDS = {
     ),
     AwsErrorKind.NOT_SUPPORTED: ("NotImplemented", "501"),
     AwsErrorKind.INVALID_REQUEST: ("BadDigest", "InvalidArgument", "InvalidPart", "InvalidRequest"),
+    AwsErrorKind.INVALID_RANGE: ("InvalidRange", "416"),
     AwsErrorKind.THROTTLED: (
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",

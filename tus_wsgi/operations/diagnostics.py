@@ -25,8 +25,7 @@ from botocore.exceptions import (
 )
 
 from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
-from tus_wsgi.operations.strict_bucket import UnprovenAbsence
-from tus_wsgi.stores.s3.errors import CopyRefused
+from tus_wsgi.stores.s3.errors import CopyRefused, UnprovenAbsence
 
 PERMISSIONS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",

@@ -269,11 +269,7 @@ class Probe:
         return multipart
 
     def _exists(self, key: str) -> bool:
-        try:
-            self._bucket.head(key)
-        except NotFound:
-            return False
-        return True
+        return self._bucket.find(key) is not None
 
     def _clean_up(self) -> list[str]:
         """Remove everything that was written, and return what could not be removed."""

@@ -58,13 +58,13 @@ from tus_wsgi.domain.model import (
     parse_upload_id,
 )
 from tus_wsgi.operations.listing import ListedMultipart, ListedObject, Listing
-from tus_wsgi.operations.strict_bucket import IS_LISTED, StrictBucket, UnprovenAbsence
+from tus_wsgi.operations.strict_bucket import IS_LISTED, StrictBucket
 from tus_wsgi.operations.tombstones import LateWrites, TombstoneRemover
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.service.termination import Terminator
 from tus_wsgi.stores.s3.bucket import MAX_READ_SIZE
 from tus_wsgi.stores.s3.completion import CompletionPending
-from tus_wsgi.stores.s3.errors import NotFound, TooLarge
+from tus_wsgi.stores.s3.errors import NotFound, TooLarge, UnprovenAbsence
 from tus_wsgi.stores.s3.info import InfoObject, InvalidInfo
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import UploadRecord

@@ -24,6 +24,7 @@ from tests.harness.proxies.fault_proxy import FaultProxy
 from tests.harness.records import MemoryRecords
 from tests.harness.servers.dynamodb import DynamoDB
 from tests.harness.servers.s3_service import S3Service
+from tests.operations.answers import responding, weaken_etags
 from tus_wsgi.domain.errors import LockerUnavailable
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
@@ -342,6 +343,18 @@ def test_s3_may_answer_403_for_an_absent_object(spec: LockerSpec, name: str, s3:
         held = records.try_acquire(name, claim("a"))
         records.release(name, held, heartbeat_id="a.end")
         assert records.try_acquire(name, claim("b", held)).holder == "b"
+
+
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_s3_may_mark_etags_as_weak(spec: LockerSpec, name: str) -> None:
+    """A proxy does that, and `If-Match` is never satisfied by a weak ETag."""
+    records = S3Records(spec.bucket, spec.location, endpoint=spec.endpoint)
+    with responding(records.client, weaken_etags):
+        records.check()
+        held = records.try_acquire(name, claim("a"))
+        held = records.renew(name, held, heartbeat_id="a.2")
+        records.release(name, held, heartbeat_id="a.end")
+        assert records.try_acquire(name, claim("b")).fence == 1
 
 
 @pytest.mark.parametrize("spec", ["s3"], indirect=True)

@@ -28,12 +28,17 @@ class StubbedBucket:
         self.stubber.add_client_error(operation, code, message, http_status_code=status)
 
     def add_response(self, operation: str, **fields: Any) -> None:
+        fields.setdefault("ResponseMetadata", {"HTTPStatusCode": 200})
         self.stubber.add_response(operation, fields)
 
-    def read_something(self) -> None:
-        """Read an object, after which the bucket takes a 403 for absence."""
+    def add_object(self) -> None:
+        """Let the next GetObject succeed."""
         self.add_response("get_object", **FACTS, Body=EmptyBody())
-        self.bucket.get("something")
+
+    def read_something(self, key: str = "something") -> None:
+        """Read an object, which the bucket then knows."""
+        self.add_object()
+        self.bucket.get(key)
 
 
 class EmptyBody:
@@ -41,6 +46,9 @@ class EmptyBody:
 
     def read(self, size: int = -1) -> bytes:
         return b""
+
+    def close(self) -> None:
+        pass
 
 
 FACTS: dict[str, Any] = {"ContentLength": 0, "ETag": '"e"', "LastModified": "2026-01-02T03:04:05Z"}

@@ -14,8 +14,8 @@ from tus_wsgi.domain.model import UploadId
 SMALL = b"0123456789"
 LARGE = random.Random(3).randbytes(2 * PART + 777)
 
-LOAD = ["GetObject info", "HeadObject tail"]
-LOAD_ONE_PART = [*LOAD, "HeadObject data"]
+LOAD = ["GetObject info", "GetObject tail"]
+LOAD_ONE_PART = [*LOAD, "GetObject data"]
 LOAD_PARTS = [*LOAD, "ListParts data"]
 COMPLETE = ["CompleteMultipartUpload data", "HeadObject data", "PutObject info"]
 PARTS = ["UploadPart 1", "UploadPart 2", "UploadPart 3"]

@@ -8,6 +8,13 @@ Every write has a condition: `If-None-Match: *` for a lock without an object, an
 the object's ETag for all other writes and for the removal. `check` rejects services that ignore the
 conditions.
 
+D-07: the records are read with HEAD, whose 404 and 403 have no document and so prove nothing. That
+is safe here, because absence only leads to writes that fail if the object exists: a lock is created
+with `If-None-Match: *`. A holder that takes a wrong 404 for the end of its lease stops too early,
+and a release that does so leaves an object that expires. Neither lets two requests hold a lock.
+
+ETags are used without `W/`: a weak ETag never satisfies `If-Match`.
+
 Permissions: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, which the store needs as well.
 Costs: a PUT to acquire a lock and one for each heartbeat; the DELETE of the release is free.
 
@@ -29,6 +36,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
 from tus_wsgi.domain.errors import LockerUnavailable
+from tus_wsgi.domain.etags import strip_weakness
 from tus_wsgi.lockers.lease.records import Claim, LeaseRecord, LockerUnsupported, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -57,7 +65,11 @@ _ATTRIBUTES = {
 }
 
 # AWS answers 403 for an object that does not exist; `check` has verified that reading is allowed.
-_NO_RECORD = frozenset({AwsErrorKind.NOT_FOUND, AwsErrorKind.FORBIDDEN})
+_NO_RECORD = frozenset(
+    {AwsErrorKind.NOT_FOUND, AwsErrorKind.BARE_NOT_FOUND, AwsErrorKind.FORBIDDEN}
+)
+# Services answer 412 or 404 to If-Match if the object was removed.
+_CONDITION_FAILED = frozenset({AwsErrorKind.CONDITION_FAILED, AwsErrorKind.NOT_FOUND})
 _OUTCOME_UNKNOWN = frozenset(
     {AwsErrorKind.CONFLICT, AwsErrorKind.THROTTLED, AwsErrorKind.SERVER_ERROR}
 )
@@ -215,7 +227,7 @@ class S3Records:
             raise OutcomeUnknown("HeadObject") from error
         metadata = {key.lower(): value for key, value in response["Metadata"].items()}
         try:
-            return _from_json(metadata[_METADATA_KEY], etag=response["ETag"])
+            return _from_json(metadata[_METADATA_KEY], etag=strip_weakness(response["ETag"]))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise LockerUnavailable("HeadObject") from error  # not a lock record
 
@@ -238,7 +250,7 @@ class S3Records:
             raise _translated("PutObject", error) from error
         except (BotoCoreError, OSError) as error:
             raise OutcomeUnknown("PutObject") from error
-        return replace(record, etag=response["ETag"])
+        return replace(record, etag=strip_weakness(response["ETag"]))
 
     def _delete(self, name: str, current: LeaseRecord) -> None:
         try:
@@ -271,8 +283,7 @@ def _from_json(text: str, *, etag: str) -> LeaseRecord:
 
 def _translated(operation: str, error: ClientError) -> Exception:
     response = classify_error(error)
-    # Services answer 412 or 404 to If-Match if the object was removed.
-    if response.kind in {AwsErrorKind.CONDITION_FAILED, AwsErrorKind.NOT_FOUND}:
+    if response.kind in _CONDITION_FAILED:
         return _ConditionFailed(operation)
     if response.kind is AwsErrorKind.NOT_SUPPORTED:
         return _Unsupported(f"the service has no conditional {operation}")

@@ -1,40 +1,51 @@
 """Make S3 calls: one method for each operation, which raises the store's errors, not boto3's.
 
-`errors.py` translates error responses. Two of them depend on the context:
+`errors.py` translates error responses. Some of them depend on the context:
 
 - 403 to a read: AWS also sends it for a missing object if the credentials lack `s3:ListBucket`,
-  which a server does not need. See `Bucket.absence_is_hidden`.
+  which a server does not need. `absence.py` tells the two apart.
+- 404 to HEAD: the response has no document, so it does not prove absence (D-07). Only GetObject
+  does. `find` uses it at once, for objects that are often missing; `head` uses it after a 404.
 - 412 to a conditional write: boto3 may have repeated a write whose first response was lost. Each
   conditional write stores a token, so that `put` recognizes its own write.
+
+ETags are strong here, also if the service or a proxy marks them as weak.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from functools import partial
+from http import HTTPStatus
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tus_wsgi.domain.crc import build_crc32
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
+from tus_wsgi.domain.etags import strip_weakness
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
+from tus_wsgi.stores.s3.absence import HiddenAbsence, Sightings
 from tus_wsgi.stores.s3.conditions import Conditions
 from tus_wsgi.stores.s3.errors import (
     ConditionFailed,
     CopyRefused,
     Forbidden,
+    InvalidRange,
     NotFound,
     NotSupported,
     SourceGone,
     TooLarge,
+    UnprovenAbsence,
     is_copy_refusal,
     translate_error,
 )
@@ -42,6 +53,12 @@ from tus_wsgi.stores.s3.errors import (
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+_Read = TypeVar("_Read")
+
+_FIRST_BYTE = "bytes=0-0"
+
+_CONTENT_RANGE = re.compile(r"bytes 0-0/(\d+)")
 
 _WRITE_TOKEN = "write"  # noqa: S105 - the name of a metadata key
 
@@ -139,61 +156,112 @@ class Bucket:
         self._write_parameters = write_parameters or {}
         self.has_checksums = has_checksums
         self._client = client
-        self._can_read = False
         self.conditions = Conditions()
         self._checksum_mode: dict[str, Any] = {"ChecksumMode": "ENABLED"} if has_checksums else {}
-
-    @property
-    def absence_is_hidden(self) -> bool:
-        """Whether a 403 to a read means that the object does not exist.
-
-        D-07: True only after this process has read an object of the bucket, which proves that the
-        credentials allow reading. Until then a 403 may be a missing permission.
-        """
-        return self._can_read
+        self._sightings = Sightings()
+        self._absence = HiddenAbsence(self, self._sightings)
 
     def get(self, key: str) -> tuple[bytes, ObjectFacts]:
-        """Return the content and the headers of a small object.
+        """Return the content and the headers of a small object, which may not exist.
 
         Raises:
             NotFound: the object does not exist.
             TooLarge: the object has more than `MAX_READ_SIZE` bytes.
         """
-        with self._translate_read_errors("GetObject", key):
+        return self._read_or_prove(key, partial(self._get, key))
+
+    def _get(self, key: str) -> tuple[bytes, ObjectFacts]:
+        with self._translate_errors("GetObject", key):
             response = self._client.get_object(Bucket=self.name, Key=key)
-            facts = _object_facts(response)
-            content = _read_small(response["Body"], key)
-        self._can_read = True
-        return content, facts
+            facts = _object_facts(response, response["ContentLength"])
+            return _read_small(response["Body"], key), facts
+
+    def find(self, key: str, *, is_likely: bool = False) -> ObjectFacts | None:
+        """Return the headers of an object; None if it does not exist. One S3 call in general.
+
+        Args:
+            key: the object's key.
+            is_likely: whether the object is expected to exist. Then a HEAD comes first, which says
+                the CRC-32 of the object, and a missing object takes a second call. Otherwise, an
+                empty object takes a second call.
+        """
+        try:
+            return self._find(key, is_likely=is_likely)
+        except NotFound:
+            return None
+
+    def _find(self, key: str, *, is_likely: bool) -> ObjectFacts:
+        if is_likely:
+            with suppress(UnprovenAbsence, Forbidden):
+                facts = self._head(key)
+                self._sightings.add(key)
+                return facts
+        return self._read_or_prove(key, partial(self.read_facts, key))
 
     def head(self, key: str) -> ObjectFacts:
-        """Return the headers of an object.
+        """Return the headers of an object that should exist. One S3 call if it does.
+
+        A 403 is a failure here, because this deployment knows of the object.
+
+        Raises:
+            NotFound: the object was deleted.
+        """
+        try:
+            facts = self._head(key)
+        except (UnprovenAbsence, Forbidden):
+            facts = self._ask_for_document(key)
+        self._sightings.add(key)
+        return facts
+
+    def _head(self, key: str) -> ObjectFacts:
+        with self._translate_errors("HeadObject", key):
+            response = self._client.head_object(Bucket=self.name, Key=key, **self._checksum_mode)
+            return _object_facts(response, response["ContentLength"])
+
+    def _ask_for_document(self, key: str) -> ObjectFacts:
+        try:
+            return self.read_facts(key)
+        except Forbidden as error:
+            if not error.proves_absence:
+                raise
+            raise NotFound from error
+
+    def read_facts(self, key: str) -> ObjectFacts:
+        """Return the headers of an object with GetObject: unlike HEAD, it proves absence (D-07).
 
         Raises:
             NotFound: the object does not exist.
+            Forbidden: S3 answered 403, which may stand for a missing object.
         """
-        with self._translate_read_errors("HeadObject", key):
-            return _object_facts(
-                self._client.head_object(Bucket=self.name, Key=key, **self._checksum_mode)
-            )
-
-    def find(self, key: str) -> ObjectFacts | None:
-        """Return the headers of an object; None if it does not exist."""
         try:
-            return self.head(key)
-        except NotFound:
-            return None
+            with self._translate_errors("GetObject", key):
+                response = self._client.get_object(Bucket=self.name, Key=key, Range=_FIRST_BYTE)
+                facts = _object_facts(response, _total_size(response))
+                _release(response)
+                return facts
+        except InvalidRange:
+            return self._head(key)  # an empty object has no first byte
 
     def read(self, key: str, start: int, stop: int, *, etag: str, chunk_size: int) -> ObjectStream:
         """Return a stream of the bytes from `start` to `stop` (exclusive).
 
         Raises:
-            NotFound: the object does not exist or has another ETag.
+            NotFound: the object was deleted, or has another ETag.
         """
-        with self._translate_read_errors("GetObject", key):
-            span = f"bytes={start}-{stop - 1}"
-            response = self._client.get_object(Bucket=self.name, Key=key, Range=span, IfMatch=etag)
-            _require_field(response, "ETag")
+        try:
+            with self._translate_errors("GetObject", key):
+                response = self._client.get_object(
+                    Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}", IfMatch=etag
+                )
+                _require_field(response, "ETag")
+        except ConditionFailed as error:
+            if self.head(key).etag == etag:
+                raise
+            raise NotFound from error
+        except Forbidden as error:
+            if not error.proves_absence:
+                raise
+            raise NotFound from error
         return ObjectStream(response["Body"], chunk_size)
 
     def presigned_url(self, key: str, lifetime: float, *, type: str, disposition: str) -> str:
@@ -331,13 +399,26 @@ class Bucket:
                 **parameters,
                 **self._checksum(payload),
             )
-            retries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
-            return WrittenObject(response["ETag"], response.get("VersionId"), retries == 0)
+            etag = strip_weakness(response["ETag"])
+        self._sightings.add(key)
+        retries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        return WrittenObject(etag, response.get("VersionId"), retries == 0)
+
+    def write_probe(self, key: str) -> None:
+        """Write a small object that shows whether objects can be read."""
+        content = Payload.of(b"written by tus-wsgi, and removed by it\n")
+        self._put(key, content, None, {}, dict(self._write_parameters))
+        self._sightings.discard(key)
+
+    def delete_probe(self, key: str) -> None:
+        """Delete the object that `write_probe` wrote."""
+        self.delete(key)
 
     def delete(self, key: str) -> None:
         """Delete the object if it exists. If it does not, some services (Google's) answer 404."""
         with suppress(NotFound), self._translate_errors("DeleteObject", key):
             self._client.delete_object(Bucket=self.name, Key=key)
+        self._sightings.discard(key)
 
     def create_multipart(
         self,
@@ -378,7 +459,8 @@ class Bucket:
                 Body=_request_body(payload),
                 **self._checksum(payload),
             )
-            return Part(number, payload.size, response["ETag"], response.get("ChecksumCRC32"))
+            etag = strip_weakness(response["ETag"])
+            return Part(number, payload.size, etag, response.get("ChecksumCRC32"))
 
     def copy_part(
         self, key: str, multipart: str, number: int, copy: CopyRange
@@ -406,7 +488,7 @@ class Bucket:
                 )
                 # A service that ignores the source (rclone) answers without a result.
                 result = response["CopyPartResult"]
-                return result["ETag"], result.get("ChecksumCRC32")
+                return strip_weakness(result["ETag"]), result.get("ChecksumCRC32")
         except (NotFound, StoreUnavailable) as failure:
             # The response does not say whether the source or the multipart upload is missing.
             is_ambiguous = isinstance(failure, (NotFound, ConditionFailed, Forbidden))
@@ -438,7 +520,12 @@ class Bucket:
                 _require_field(page, "UploadId")
             listed = page.get("Parts", [])
             parts += [
-                Part(part["PartNumber"], part["Size"], part["ETag"], part.get("ChecksumCRC32"))
+                Part(
+                    part["PartNumber"],
+                    part["Size"],
+                    strip_weakness(part["ETag"]),
+                    part.get("ChecksumCRC32"),
+                )
                 for part in listed
             ]
             if not page.get("IsTruncated") or not listed:
@@ -460,6 +547,7 @@ class Bucket:
                 MultipartUpload={"Parts": [_completed_part(part) for part in parts]},
             )
             _require_field(response, "ETag")
+        self._sightings.add(key)
 
     def abort(self, key: str, multipart: str) -> None:
         """Abort the multipart upload if it exists, which deletes its parts."""
@@ -474,26 +562,33 @@ class Bucket:
 
         Raises:
             LockLost: another request has written the object, or deleted it.
-            StoreUnavailable: the object could not be read. A 403 never means absence here (D-07).
+            StoreUnavailable: the object could not be read.
         """
         facts: ObjectFacts | None = None
-        with suppress(NotFound), self._translate_errors("HeadObject", key):
-            facts = _object_facts(self._client.head_object(Bucket=self.name, Key=key))
+        with suppress(NotFound):
+            facts = self.head(key)
         if facts is None or facts.metadata.get(_WRITE_TOKEN) != token:
             raise LockLost("another request has written to this upload") from failure
         return facts.etag
 
-    @contextmanager
-    def _translate_read_errors(self, operation: str, key: str) -> Iterator[None]:
+    def _read_or_prove(self, key: str, read: Callable[[], _Read]) -> _Read:
+        """Return the result of `read`. If S3 answers 403, find out whether the object is missing.
+
+        Raises:
+            NotFound: the object does not exist.
+        """
         try:
-            with self._translate_errors(operation, key):
-                yield
-        except ConditionFailed as error:
-            raise NotFound from error
+            result = read()
         except Forbidden as error:
-            if not self.absence_is_hidden and "s3:ListBucket" not in error.message:
-                raise
-            raise NotFound from error
+            result = self._confirm_absence(key, read, error)
+        except NotFound:
+            self._sightings.discard(key)
+            raise
+        self._sightings.add(key)
+        return result
+
+    def _confirm_absence(self, key: str, read: Callable[[], _Read], error: Forbidden) -> _Read:
+        return self._absence.confirm(key, read, error)
 
     @contextmanager
     def _translate_errors(self, operation: str, key: str) -> Iterator[None]:
@@ -552,6 +647,28 @@ def _read_small(body: Any, key: str) -> bytes:  # noqa: ANN401 - it comes withou
     return bytes(content)
 
 
+def _total_size(response: Any) -> int:  # noqa: ANN401 - a TypedDict; some tests use a part of it
+    """Return the size of an object whose first byte was requested.
+
+    Raises:
+        KeyError: the response does not say it.
+    """
+    if response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.PARTIAL_CONTENT:
+        return int(response["ContentLength"])  # the service ignores ranges, as rclone does
+    match = _CONTENT_RANGE.fullmatch(response["ContentRange"])
+    if match is None:
+        raise KeyError("ContentRange")
+    return int(match[1])
+
+
+def _release(response: Any) -> None:  # noqa: ANN401 - see `_total_size`
+    """Return the connection of a response with one byte to the pool; close any other."""
+    if response["ContentLength"] <= 1:
+        response["Body"].read()
+    else:
+        response["Body"].close()
+
+
 def _require_field(response: Mapping[str, Any], field: str) -> None:
     """Raise KeyError if the response lacks a field that every valid response has."""
     response[field]
@@ -582,10 +699,10 @@ def _condition_parameters(condition: Condition) -> dict[str, str]:
     return {"IfNoneMatch": "*"} if condition.etag is None else {"IfMatch": condition.etag}
 
 
-def _object_facts(response: Any) -> ObjectFacts:  # noqa: ANN401 - two TypedDicts with the same four keys
+def _object_facts(response: Any, size: int) -> ObjectFacts:  # noqa: ANN401 - two TypedDicts with the same keys
     return ObjectFacts(
-        size=response["ContentLength"],
-        etag=response["ETag"],
+        size=size,
+        etag=strip_weakness(response["ETag"]),
         modified=response["LastModified"],
         metadata={key.lower(): value for key, value in response.get("Metadata", {}).items()},
         version=response.get("VersionId"),

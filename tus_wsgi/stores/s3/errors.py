@@ -1,19 +1,37 @@
 """The S3 store's exceptions, and the translation of S3's error responses into them.
 
-**D-07: only a response that says "not found" means absence.** `NoSuchKey`, `NoSuchUpload` and a 404
-without an error document become `NotFound`; every other error response is a failure.
+**D-07: absence must be proved.** Only the codes `NoSuchKey` and `NoSuchUpload`, which come from
+S3's error document, become `NotFound`. Every other error response is a failure, also a 404 without
+that document. `absence.py` decides whether a 403 stands for a missing object.
 """
 
 from __future__ import annotations
 
+import re
+
 from botocore.exceptions import ClientError
 
-from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
+from tus_wsgi.domain.aws_errors import AwsError, AwsErrorKind, classify_error
 from tus_wsgi.domain.errors import StoreUnavailable
+
+NOT_FROM_S3 = "check TUS_S3_ENDPOINT, and the proxies in front of the service"
+"""What to do about a response that S3 would not send."""
 
 
 class NotFound(Exception):
     """The object or the multipart upload does not exist."""
+
+
+class UnprovenAbsence(StoreUnavailable):
+    """A response says "not found", but does not prove it.
+
+    Attributes:
+        reason: what is wrong with the response, and what to do.
+    """
+
+    def __init__(self, operation: str, reason: str, *, key: str) -> None:
+        super().__init__(operation, key=key)
+        self.reason = reason
 
 
 class Forbidden(StoreUnavailable):
@@ -21,11 +39,24 @@ class Forbidden(StoreUnavailable):
 
     Attributes:
         message: S3's message.
+        has_document: whether the response has S3's error document.
     """
 
-    def __init__(self, operation: str, message: str, *, key: str | None = None) -> None:
+    def __init__(
+        self, operation: str, message: str, *, has_document: bool, key: str | None = None
+    ) -> None:
         super().__init__(operation, key=key)
         self.message = message
+        self.has_document = has_document
+
+    @property
+    def proves_absence(self) -> bool:
+        """Whether S3's message says that only `s3:ListBucket` is missing.
+
+        AWS checks this permission only after `s3:GetObject` is granted and the object is not found.
+        See https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html ("Permissions").
+        """
+        return self.has_document and re.search(r"\bs3:ListBucket\b", self.message) is not None
 
 
 class ConditionFailed(StoreUnavailable):
@@ -42,6 +73,10 @@ class Refused(StoreUnavailable):
 
 class CopyRefused(StoreUnavailable):
     """The service does not copy parts, or answered a copy without its result."""
+
+
+class InvalidRange(StoreUnavailable):
+    """The requested range starts at or after the end of the object."""
 
 
 class TooLarge(StoreUnavailable):
@@ -63,13 +98,12 @@ _COPY_REFUSALS = frozenset(
 )
 
 
-def is_refusal(failure: StoreUnavailable) -> bool:
-    """Return whether S3 refused the only attempt of the call.
-
-    D-09: after a 5xx, or after an attempt without a response, S3 may still carry out the call.
-    """
-    cause = failure.__cause__
-    return isinstance(cause, ClientError) and classify_error(cause).is_refusal
+_CLASSES: dict[AwsErrorKind, type[StoreUnavailable]] = {
+    AwsErrorKind.CONDITION_FAILED: ConditionFailed,
+    AwsErrorKind.NOT_SUPPORTED: NotSupported,
+    AwsErrorKind.INVALID_REQUEST: Refused,
+    AwsErrorKind.INVALID_RANGE: InvalidRange,
+}
 
 
 def translate_error(operation: str, error: ClientError, key: str) -> Exception:
@@ -78,14 +112,21 @@ def translate_error(operation: str, error: ClientError, key: str) -> Exception:
     if response.kind is AwsErrorKind.NOT_FOUND:
         return NotFound()
     if response.kind is AwsErrorKind.FORBIDDEN:
-        return Forbidden(operation, response.message, key=key)
-    if response.kind is AwsErrorKind.CONDITION_FAILED:
-        return ConditionFailed(operation, key=key)
-    if response.kind is AwsErrorKind.NOT_SUPPORTED:
-        return NotSupported(operation, key=key)
-    if response.kind is AwsErrorKind.INVALID_REQUEST:
-        return Refused(operation, key=key)
-    return StoreUnavailable(operation, key=key)
+        has_document = response.code == "AccessDenied"
+        return Forbidden(operation, response.message, has_document=has_document, key=key)
+    if _is_bare_not_found(response):
+        reason = f"HTTP status {response.status} without the error document of S3: {NOT_FROM_S3}"
+        return UnprovenAbsence(operation, reason, key=key)
+    return _CLASSES.get(response.kind, StoreUnavailable)(operation, key=key)
+
+
+def is_refusal(failure: StoreUnavailable) -> bool:
+    """Return whether S3 refused the only attempt of the call.
+
+    D-09: after a 5xx, or after an attempt without a response, S3 may still carry out the call.
+    """
+    cause = failure.__cause__
+    return isinstance(cause, ClientError) and classify_error(cause).is_refusal
 
 
 def is_copy_refusal(failure: Exception) -> bool:
@@ -99,3 +140,8 @@ def is_copy_refusal(failure: Exception) -> bool:
     if isinstance(cause, ClientError):
         return classify_error(cause).kind in _COPY_REFUSALS
     return isinstance(cause, KeyError)
+
+
+def _is_bare_not_found(response: AwsError) -> bool:
+    is_unknown = response.kind is AwsErrorKind.OTHER and not response.code
+    return response.kind is AwsErrorKind.BARE_NOT_FOUND or (is_unknown and response.status == 404)

@@ -107,9 +107,8 @@ class TailObject:
 
     def load(self) -> None:
         """Look up the object's start, size and ETag. One S3 call."""
-        try:
-            facts = self._bucket.head(self._key)
-        except NotFound:
+        facts = self._bucket.find(self._key)
+        if facts is None:
             self._tail = None
             return
         self._is_terminated = TERMINATED_KEY in facts.metadata

@@ -200,7 +200,7 @@ class S3Upload:
         try:
             listed = self._context.bucket.list_parts(record.key, record.multipart)
         except NotFound:
-            if not self._verify_object():
+            if not self._verify_object(is_likely=True):
                 self._await_object(assert_held)
             if record.plan is None:
                 # tusd completed the upload and called its own hooks, but does not record that.
@@ -210,9 +210,10 @@ class S3Upload:
         self._parts = contiguous(record.plan, self._final_length, listed)
         return False
 
-    def _verify_object(self) -> bool:
+    def _verify_object(self, *, is_likely: bool = False) -> bool:
         """Return whether the data object exists and has the upload's length (D-05)."""
-        facts = self._object_facts = self._context.bucket.find(self._record.key)
+        bucket, key = self._context.bucket, self._record.key
+        facts = self._object_facts = bucket.find(key, is_likely=is_likely)
         return facts is not None and facts.size == self._record.info.length
 
     def _await_object(self, assert_held: AssertHeld | None) -> NoReturn:
@@ -414,7 +415,7 @@ class S3Upload:
         if self._parts_end != self._record.info.length:
             raise AssertionError("the parts are incomplete")  # not `assert`, which -O removes
         self._complete_multipart(assert_held)
-        if not self._verify_object():
+        if not self._verify_object(is_likely=True):
             self._await_object(assert_held)
         self._mark_assembled()
 
@@ -442,10 +443,16 @@ class S3Upload:
 
     @property
     def stored_object(self) -> StoredObject:
-        """The ETag, the version and the CRC-32 of the data object. No S3 call."""
+        """The ETag, the version and the CRC-32 of the data object.
+
+        One S3 call if an earlier request has written the object with one PutObject.
+        """
         if self._stored_object is None:
-            assert self._object_facts is not None
-            self._stored_object = object_of_facts(self._object_facts, self._parts)
+            facts, bucket = self._object_facts, self._context.bucket
+            assert facts is not None
+            if facts.crc32 is None and not self._parts and bucket.has_checksums:
+                facts = bucket.head(self._record.key)  # only a HEAD says the CRC-32
+            self._stored_object = object_of_facts(facts, self._parts)
         return self._stored_object
 
     def finish(
