@@ -301,6 +301,7 @@ class Sweep:
             return None
         id = record.info.id
         try:
+            self._check_key(record)
             kind = self._examine(id)
         except InvalidInfo as error:
             return SweepResult(ActionKind.FAILED, id, _describe(error))
@@ -344,6 +345,10 @@ class Sweep:
         except UploadNotFound:
             return False
 
+    def _check_key(self, record: UploadRecord) -> None:
+        if record.key and not self._keys.is_data_key(record.key):
+            raise InvalidInfo("the record names a key that no data object has here (D-12)")
+
     def _due_action(
         self, view: _View, upload: S3Upload, assert_held: AssertHeld | None = None
     ) -> ActionKind | None:
@@ -352,8 +357,6 @@ class Sweep:
         Raises:
             CompletionPending: a completion may be in progress.
         """
-        if not upload.storage["Key"].startswith(self._keys.data_prefix):
-            raise InvalidInfo("the record names a key outside the object prefix (D-12)")
         now = self._policy.now
         # An upload whose bytes are gone, or a final upload without one of its partial uploads,
         # stays until it expires, so that its client gets the right error.

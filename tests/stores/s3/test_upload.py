@@ -14,6 +14,7 @@ from tests.harness.bodies import ScriptedBody
 from tests.harness.stores import LIMITS, PART, TINY, S3Sandbox
 from tests.stores.s3.upload_client import UploadClient
 from tus_wsgi.domain.errors import (
+    InvalidPartial,
     LockLost,
     OnFinishFailed,
     StoreUnavailable,
@@ -23,7 +24,7 @@ from tus_wsgi.domain.errors import (
 )
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Upload
-from tus_wsgi.domain.model import KIB, Metadata, State, UploadId, UploadInfo
+from tus_wsgi.domain.model import KIB, Final, Metadata, State, UploadId, UploadInfo
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.keys import Keys
@@ -638,16 +639,52 @@ def test_data_and_metadata_can_have_different_prefixes(sandbox: S3Sandbox) -> No
     assert reopen(sandbox, store).storage["Key"] == keys.data(ID)
 
 
-def test_an_upload_keeps_its_key_if_the_prefix_changes(sandbox: S3Sandbox) -> None:
-    """D-12: the record names the key."""
+def test_an_upload_is_not_found_while_the_object_prefix_is_another(sandbox: S3Sandbox) -> None:
+    """D-12: a record cannot show that a key outside the prefix ever was this server's."""
     before = Keys(sandbox.prefix + "old", sandbox.prefix + "meta")
     after = Keys(sandbox.prefix + "new", sandbox.prefix + "meta")
     store = S3Store(sandbox.client, sandbox.bucket, keys=before, limits=LIMITS)
     store.create(UploadInfo(ID, len(SMALL)), record_now=True)
-    complete(
-        reopen(sandbox, S3Store(sandbox.client, sandbox.bucket, keys=after, limits=LIMITS)), SMALL
-    )
+    with pytest.raises(UploadNotFound):
+        S3Store(sandbox.client, sandbox.bucket, keys=after, limits=LIMITS).open(ID)
+    complete(reopen(sandbox, store), SMALL)
     assert sandbox.list_keys() == [f"meta/{ID}.info", f"old/{ID}"]
+
+
+FOREIGN_KEYS = [
+    "private/ledger.csv",
+    "files",
+    "files/",
+    "files/other.info",
+    "files/other.part",
+    "files/locks/a",
+    "files/../private/ledger.csv",
+]
+
+
+@pytest.mark.parametrize("key", FOREIGN_KEYS)
+def test_a_record_that_names_a_foreign_key_is_no_upload(sandbox: S3Sandbox, key: str) -> None:
+    """D-12 (B6): the record is another program's, and nothing is read, copied or deleted."""
+    keys = Keys(sandbox.prefix + "files")
+    store = S3Store(sandbox.client, sandbox.bucket, keys=keys, limits=LIMITS)
+    storage = {"Type": "s3store", "Bucket": sandbox.bucket, "Key": sandbox.prefix + key}
+    fields = {"ID": ID, "Size": 7, "Offset": 7, "State": "finished", "IsPartial": True}
+    sandbox.put(keys.info(ID), json.dumps({**fields, "Storage": storage}).encode())
+    sandbox.put(sandbox.prefix + "private/ledger.csv", b"ledger!")
+    client = UploadClient(sandbox, store=store)
+    sandbox.calls.clear()
+    for act in (
+        lambda: client.inspect(ID),
+        lambda: client.append(ID, b"x", offset=7),
+        lambda: client.download(ID),
+        lambda: client.terminate(ID),
+    ):
+        with pytest.raises(UploadNotFound):
+            act()
+    final = store.create(UploadInfo(UploadId("f"), None, concat=Final((ID,), "")), record_now=False)
+    with pytest.raises(InvalidPartial):
+        final.load_offset()
+    assert set(sandbox.calls.begun) == {"GetObject info"}
 
 
 @pytest.mark.parametrize(

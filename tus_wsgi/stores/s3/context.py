@@ -89,7 +89,8 @@ class StoreContext:
     def load_any_record(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:
         """Return the record as `load_record` does, or the tombstone of a terminated upload.
 
-        D-12: an info object that names another id is not this upload's.
+        D-12: an info object that names another id is not this upload's, and one that names a data
+        key outside the object prefix is not of this deployment.
 
         Raises:
             NotFound: no upload has this id.
@@ -97,6 +98,7 @@ class StoreContext:
         """
         info_object = self.info_object(id)
         record = info_object.read()
-        if record.info.id != id:
+        record = record if record.key else replace(record, key=self.keys.data(id))
+        if record.info.id != id or not self.keys.is_data_key(record.key):
             raise NotFound
-        return (record if record.key else replace(record, key=self.keys.data(id))), info_object
+        return record, info_object

@@ -99,6 +99,22 @@ class Keys:
         match = _TAIL_KEY.fullmatch(key.removeprefix(self.info_prefix))
         return match and match[1]
 
+    def is_data_key(self, key: str) -> bool:
+        """Return whether an upload's data object may have this key (D-12).
+
+        A record may come from another program. The key must be below the object prefix, and must
+        not be that of an info object, a tail or a lock record.
+        """
+        path = key.removeprefix(self.data_prefix)
+        return (
+            bool(path)
+            and key.startswith(self.data_prefix)
+            and not key.startswith(self.lock_prefix)
+            and not key.endswith((".info", ".part"))
+            # Some services resolve these segments, as a file system does.
+            and not {".", ".."}.intersection(path.split("/"))
+        )
+
     @property
     def data_prefix(self) -> str:
         """The prefix of data objects, with its slash."""
