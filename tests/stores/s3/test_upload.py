@@ -657,6 +657,7 @@ FOREIGN_KEYS = [
     "files/",
     "files/other.info",
     "files/other.part",
+    "files/other.part.0.7",
     "files/locks/a",
     "files/../private/ledger.csv",
 ]

@@ -110,7 +110,8 @@ class Keys:
             bool(path)
             and key.startswith(self.data_prefix)
             and not key.startswith(self.lock_prefix)
-            and not key.endswith((".info", ".part"))
+            and not key.endswith(".info")
+            and not _TAIL_KEY.fullmatch(key)
             # Some services resolve these segments, as a file system does.
             and not {".", ".."}.intersection(path.split("/"))
         )
