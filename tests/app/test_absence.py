@@ -20,6 +20,8 @@ from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi import Settings, TusMiddleware
 from tus_wsgi.domain.model import UploadId
 
+pytestmark = pytest.mark.timeout(300)
+
 TUS = {"Tus-Resumable": "1.0.0"}
 APPEND = {**TUS, "Content-Type": "application/offset+octet-stream"}
 
@@ -106,7 +108,8 @@ def try_each_call(
     fault_free = Interference(answer, masked=masked)
     with responding(sandbox.client, fault_free):
         upload(sandbox, file, ends)
-    for number in range(fault_free.calls):
+    # Where absence is hidden, an upload takes many more calls, so only some of them are tried.
+    for number in range(0, fault_free.calls, 5 if masked else 1):
         with responding(sandbox.client, Interference(answer, masked=masked, number=number)):
             upload(sandbox, file, ends)
 

@@ -112,6 +112,21 @@ def test_a_get_after_a_refused_head_may_find_the_object(stubbed: StubbedBucket) 
     assert stubbed.bucket.head(KEY).etag == FACTS["ETag"]
 
 
+def test_an_object_that_is_likely_to_exist_is_looked_up_with_head(stubbed: StubbedBucket) -> None:
+    """A response to HEAD has the CRC-32. If it is a 404, GetObject proves the absence."""
+    stubbed.add_response("head_object", **FACTS, ChecksumCRC32="AAAAAA==")
+    facts = stubbed.bucket.find(KEY, is_likely=True)
+    assert facts is not None
+    assert facts.crc32 == "AAAAAA=="
+    stubbed.add_error("head_object", "404", 404)
+    add_absent(stubbed)
+    assert stubbed.bucket.find(KEY, is_likely=True) is None
+    stubbed.add_error("head_object", "404", 404)
+    stubbed.add_error("get_object", "404", 404)
+    with pytest.raises(StoreUnavailable):
+        stubbed.bucket.find(KEY, is_likely=True)
+
+
 def test_an_empty_object_is_found_by_a_head(stubbed: StubbedBucket) -> None:
     stubbed.add_error("get_object", "InvalidRange", 416)
     stubbed.add_response("head_object", **FACTS)
