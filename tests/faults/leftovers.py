@@ -92,9 +92,7 @@ class Leftovers:
             for call in self._calls
             if call.operation == "PutObject" and call.fault is not None and call.fault.is_delayed
         }
-        return {
-            key for key in late if key.endswith(".part") or ("." not in key and key not in expected)
-        }
+        return {key for key in late if ".part" in key or ("." not in key and key not in expected)}
 
     def _tombstones(self) -> set[str]:
         """Return the keys of the tombstones of terminated uploads."""
