@@ -153,6 +153,21 @@ def test_the_bytes_in_a_part_need_no_tail_any_more(ignoring: S3Sandbox) -> None:
     assert ignoring.data(id) == data
 
 
+def test_the_next_request_deletes_the_tails_of_the_last_part(ignoring: S3Sandbox) -> None:
+    """A request stored the last part, and then failed to delete a tail."""
+    client = new_client(ignoring)
+    data = FILE * 110
+    id = client.create(len(data)).id
+    client.append(id, data[: 2 * PART + 5])
+    with (
+        ignoring.calls.failing(StoreUnavailable("DeleteObject"), "DeleteObject"),
+        pytest.raises(StoreUnavailable),
+    ):
+        client.append(id, data[2 * PART + 5 :], offset=2 * PART + 5)
+    assert new_client(ignoring).inspect(id).is_finished
+    assert ignoring.list_keys() == [id, f"{id}.info"]
+
+
 def test_a_process_that_knows_the_service_records_it_at_the_creation(ignoring: S3Sandbox) -> None:
     client = new_client(ignoring)
     append(client, client.create(LENGTH).id, 0, 10)

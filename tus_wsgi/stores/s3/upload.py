@@ -360,7 +360,11 @@ class S3Upload:
 
     def _load_numbers(self) -> None:
         if isinstance(self._tail, NumberedTails):
-            self._tail.load_numbers(self._parts_end)
+            start = self._parts_end
+            if self._parts and start == self._record.info.length:
+                # A request may have failed to delete the tails of the last part.
+                start -= self._parts[-1].size
+            self._tail.load_numbers(start)
 
     # -- finishing -------------------------------------------------------------------------------
 
