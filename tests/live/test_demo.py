@@ -21,10 +21,10 @@ import pytest
 from demo.app import PAGE_DIR, UPPY_FILES
 from demo.npm import fetch_files, find_npm
 from demo.process import ChildProcess, SetupError
-from demo.runner import UPPY, DemoPaths
+from demo.runner import DemoPaths
 from tests.harness.proxies.tcp import TcpProxy
 from tests.harness.servers.gunicorn import wait_until
-from tests.live.demo_fixtures.chromium import Chromium, Page, find_chromium
+from tests.live.demo_fixtures.chromium import Chromium, Page
 from tests.live.demo_fixtures.running import (
     RunningDemo,
     have_ended,
@@ -48,14 +48,6 @@ SCREENSHOTS_DIR = os.environ.get("TUS_TEST_SCREENSHOTS")
 TUS_FIELDS = {"Tus-Resumable": "1.0.0"}
 
 DROP_ZONE = ".uppy-Dashboard-AddFiles"
-
-
-@pytest.fixture(scope="module")
-def uppy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The widget's files, downloaded once."""
-    directory = tmp_path_factory.mktemp("npm") / "uppy"
-    fetch_files(UPPY, [f"dist/{name}" for name in UPPY_FILES], directory)
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -237,16 +229,6 @@ def failure_message(process: ChildProcess) -> str:
 
 
 # The page in a browser
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chromium]:
-    command = find_chromium()
-    if command is None:
-        pytest.skip("Chromium is missing: apt-get install chromium")
-    with Chromium.started(command, tmp_path / "chromium") as browser:
-        yield browser
-        assert browser.errors == []
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
+from tus_wsgi.domain.hook_set import HookOptions
 from tus_wsgi.settings import Settings
 
-_HOOKS = ("authorize", "on_create", "on_progress", "on_finish", "on_terminate")
+HOOKS = tuple(HookOptions.__annotations__.keys() - {"owner_only"})
+"""The names of all hooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Config:
         """
         given = {name.lower(): value for name, value in entries.items()}
         options: dict[str, Any] = {
-            name: load(value) for name in _HOOKS if (value := given.pop(name, None))
+            name: load(value) for name in HOOKS if (value := given.pop(name, None))
         }
         if (owner_only := given.pop("owner_only", None)) is not None:
             options["owner_only"] = TypeAdapter(bool).validate_python(owner_only)

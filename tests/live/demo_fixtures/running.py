@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,26 +88,33 @@ class RunningDemo:
 
 
 def start_demo(
-    data_dir: Path, log: Path, *arguments: str, environ: Mapping[str, str] | None = None
+    data_dir: Path,
+    log: Path,
+    *arguments: str,
+    program: Sequence[str] = ("demo",),
+    environ: Mapping[str, str] | None = None,
 ) -> ChildProcess:
-    """Start `python -m demo` without waiting until it is ready."""
-    command = [sys.executable, "-m", "demo", f"--data-dir={data_dir}", *arguments]
+    """Start `python -m demo`, or another program, without waiting until it is ready."""
+    command = [sys.executable, "-m", *program, f"--data-dir={data_dir}", *arguments]
     return ChildProcess(command, environ=os.environ if environ is None else environ, log=log)
 
 
 @contextlib.contextmanager
-def running_demo(data_dir: Path, *, uppy: Path, port: int = 0) -> Iterator[RunningDemo]:
+def running_demo(
+    data_dir: Path, *, uppy: Path, port: int = 0, program: Sequence[str] = ("demo",)
+) -> Iterator[RunningDemo]:
     """Run a demo for a block. At the end, the demo and its descendants are killed.
 
     Args:
         data_dir: the directory of the demo.
         uppy: a directory with the widget's files, which are downloaded only once.
         port: the port of the page.
+        program: the module to run, and its arguments.
     """
     paths = DemoPaths.under(data_dir)
     shutil.copytree(uppy, paths.uppy, dirs_exist_ok=True)
     log = data_dir / "demo.log"
-    process = start_demo(data_dir, log, f"--port={port}")
+    process = start_demo(data_dir, log, f"--port={port}", program=program)
     try:
         yield RunningDemo(process, _wait_for_url(process))
     finally:

@@ -1,0 +1,54 @@
+"""A file box: each user uploads files, sees the own files, and deletes them.
+
+`uploads.py` is the part that concerns uploads. The rest is an ordinary Flask app.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from flask import Flask, send_from_directory
+from sqlalchemy import create_engine
+
+from . import models, uploads, views
+
+PAGE = Path(__file__).parents[1] / "page"
+
+
+def create_app(uppy: str, data: str) -> Flask:
+    """Create the app. Environment variables name the S3 server.
+
+    Args:
+        uppy: the directory of Uppy's files.
+        data: the directory of the database and of the key of the session.
+    """
+    logging.basicConfig(level=logging.INFO)
+    models.connect(create_engine(f"sqlite:///{data}/files.db"))
+    app = Flask(__name__, static_folder=PAGE, static_url_path="/page")
+    app.config.update(
+        SECRET_KEY=secret_key(Path(data, "secret")),
+        # Pages of other sites cannot send forms with the session of a user.
+        SESSION_COOKIE_SAMESITE="Lax",
+        TUS_S3_OBJECT_KEY="users/{owner}/{id}/{filename}",
+        TUS_EXPIRES="1d",
+        TUS_DISABLE_CONCATENATION=True,
+    )
+    app.register_blueprint(views.blueprint)
+    app.add_url_rule("/uppy/<name>", view_func=lambda name: send_from_directory(uppy, name))
+    uploads.tus.init_app(app)
+    return app
+
+
+def secret_key(path: Path) -> str:
+    """Return the key that signs sessions: the same for all workers and after a restart."""
+    if not path.exists():
+        new = path.with_suffix(f".{os.getpid()}")
+        new.write_text(secrets.token_hex(), encoding="ascii")
+        with suppress(FileExistsError):  # another worker was first
+            path.hardlink_to(new)
+        new.unlink()
+    return path.read_text(encoding="ascii")

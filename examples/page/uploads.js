@@ -1,0 +1,27 @@
+import { Dashboard, Tus, Uppy } from "/uppy/uppy.min.mjs";
+
+// Milliseconds before each retry. After a byte has arrived, it starts again with the first.
+const retryDelays = [0, 1000, 3000, 5000, 10000, 20000];
+
+new Uppy({ autoProceed: true })
+  .use(Dashboard, { target: "#drop", inline: true, width: "100%", height: 300 })
+  .use(Tus, {
+    endpoint: "/files/",
+    retryDelays,
+    allowedMetaFields: ["name", "type"],
+    removeFingerprintOnSuccess: true,
+  })
+  .on("upload-success", showFiles)
+  .on("upload-error", (file, error, response) => {
+    // The sentence with which the app refused or rejected the file.
+    document.querySelector("#refusal").textContent =
+      error.originalResponse?.getBody() || error.message;
+  })
+  .on("upload", () => (document.querySelector("#refusal").textContent = ""));
+
+// Replace the list by the one of a new page.
+async function showFiles() {
+  const page = await (await fetch("/")).text();
+  const files = new DOMParser().parseFromString(page, "text/html").querySelector("#files");
+  document.querySelector("#files").replaceWith(files);
+}
