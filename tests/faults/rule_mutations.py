@@ -268,7 +268,7 @@ def treat_timeout_as_not_written(patch: Patch) -> None:
 
 def treat_5xx_as_refusal(patch: Patch) -> None:
     """Take a 5xx for a write that S3 did not execute."""
-    patch.setattr(info, "_is_refusal", lambda failure: isinstance(failure.__cause__, ClientError))
+    patch.setattr(info, "is_refusal", lambda failure: isinstance(failure.__cause__, ClientError))
 
 
 def never_read_record_back(patch: Patch) -> None:
