@@ -157,4 +157,6 @@ def test_an_upload_at_a_chosen_key_is_finished_read_and_removed_there(
     again = sandbox.store().open(info.id)
     assert b"".join(again.content().read(0, size)) == bytes(size)
     again.terminate(held)
+    assert f"users/ada/{info.id}/a.txt" not in sandbox.list_keys()
+    sandbox.sweep_tombstones()
     assert sandbox.list_keys() == []
