@@ -50,7 +50,7 @@ from tus_wsgi.domain.errors import (
     UploadRejected,
     UploadTooLarge,
 )
-from tus_wsgi.domain.events import UploadCreated
+from tus_wsgi.domain.events import UploadCreated, UploadTerminated
 from tus_wsgi.domain.expiry import is_expired
 from tus_wsgi.domain.hook_set import NO_HOOKS, Hooks
 from tus_wsgi.domain.hooks import Request
@@ -297,14 +297,21 @@ class UploadService:
     ) -> Terminated:
         """Remove the upload, finished or not."""
         with self._locked(command.id, body=None) as (lock, _):
-            try:
-                upload = self._store.open(command.id)
-            except UploadNotFound:
-                # If the last termination has failed halfway, this continues it.
+            if self._terminator.has_hook:
+                self._terminate_with_hook(command.id, lock, reason)
+            else:
                 self._store.terminate(command.id, lock.assert_held)
-                raise
-            self._terminator.terminate(upload, lock, reason)
+                self._events.dispatch(UploadTerminated(command.id))
         return Terminated()
+
+    def _terminate_with_hook(self, id: UploadId, lock: Lock, reason: TerminationReason) -> None:
+        try:
+            upload = self._store.open(id)
+        except UploadNotFound:
+            # If the last termination has failed after the hook, this continues it.
+            self._store.terminate(id, lock.assert_held)
+            raise
+        self._terminator.terminate(upload, lock, reason)
 
     def download(self, command: Download, caller: Caller = NO_CALLER) -> Downloadable | Inspected:
         """Return the finished file. Takes no lock, so any number of clients may read at once."""
