@@ -20,7 +20,7 @@
 | the record says finished only after the object     | D-06 | a finished upload has no object      |
 | the record says finished only after on_finish      | D-06 | the app never learns of the file     |
 | a failed creation aborts its multipart upload      | D-13 | parts that no record names           |
-| a termination deletes the record last              | D-13 | parts that no record names           |
+| a termination replaces the record by a tombstone   | D-13 | parts that no record names           |
 | a write of a record without a response is repeated | D-09 | the record names an aborted upload   |
 | a 5xx does not prove that a record was not written | D-09 | the record names an aborted upload   |
 | the first record is written with a condition       | D-11 | a late one overwrites all later ones |
@@ -108,7 +108,7 @@ class Check:
 
 
 def check_abort_by_lifecycle_rule(faulty_s3: FaultyS3) -> list[str]:
-    """Abort the multipart upload as a lifecycle rule does: the upload is gone, not complete."""
+    """Abort the multipart upload as a lifecycle rule does: the upload is not complete (D-09)."""
     with _application(faulty_s3, "whole parts") as (app, uploader):
         uploader.script = UploadScript(patch_ends=[faulty_s3.part_size])
         uploader.upload(faulty_s3.part_size)
@@ -117,7 +117,7 @@ def check_abort_by_lifecycle_rule(faulty_s3: FaultyS3) -> list[str]:
         [multipart] = s3.list_multipart_uploads(Bucket=bucket, Prefix=key)["Uploads"]
         s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=multipart["UploadId"])
         response = in_process(app)("HEAD", uploader.url or "", {"Tus-Resumable": "1.0.0"})
-    return [] if response.status == 410 else [f"HEAD was answered with {response.status}"]
+    return [] if response.status == 423 else [f"HEAD was answered with {response.status}"]
 
 
 def check_parts_after_a_failed_part(faulty_s3: FaultyS3) -> list[str]:
@@ -258,7 +258,7 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[FaultyS3]
     ),
     "the first record is written with a condition": (
         mutations.write_first_record_unconditionally,
-        Check("deferred, long", Fault.LATE_AFTER_9, "PutObject", ".info"),
+        Check("deferred, short", Fault.LATE_AFTER_9, "PutObject", ".info"),
     ),
     "later records are written with a condition": (
         mutations.write_later_records_unconditionally,
