@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 
 from flask import Flask, send_from_directory
 from sqlalchemy import create_engine
+
+from examples.secret_key import secret_key
 
 from . import models, uploads, views
 
@@ -41,14 +40,3 @@ def create_app(uppy: str, data: str) -> Flask:
     app.add_url_rule("/uppy/<name>", view_func=lambda name: send_from_directory(uppy, name))
     uploads.tus.init_app(app)
     return app
-
-
-def secret_key(path: Path) -> str:
-    """Return the key that signs sessions: the same for all workers and after a restart."""
-    if not path.exists():
-        new = path.with_suffix(f".{os.getpid()}")
-        new.write_text(secrets.token_hex(), encoding="ascii")
-        with suppress(FileExistsError):  # another worker was first
-            path.hardlink_to(new)
-        new.unlink()
-    return path.read_text(encoding="ascii")

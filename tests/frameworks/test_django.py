@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test import override_settings
 
 from demo.seaweedfs import SeaweedFS
 from tests.frameworks import django_project as project
 from tests.harness.stores import S3Sandbox, admin, recorded, sandbox
 from tus_wsgi import SettingsError
+from tus_wsgi.frameworks import django as tus
 from tus_wsgi.testing import UploadClient
 
 __all__ = ["admin", "recorded", "sandbox"]
@@ -51,6 +52,25 @@ def test_the_login_of_django_decides() -> None:
     assert client.post("/files", data=b"x", content_type="text/plain").status_code == 412
     client.post("/login", data={"name": "eve"})
     assert client.get(url).status_code == 404
+
+
+@pytest.mark.usefixtures("tus_store")
+def test_a_view_can_terminate_uploads_and_a_hook_learns_of_it() -> None:
+    gone: list[tuple[str, str]] = []
+    client = client_of(ON_TERMINATE=lambda upload: gone.append((upload.id, upload.reason)))
+    id = client.upload(b"data").url.rpartition("/")[2]
+    tus.middleware().terminate_upload(id)
+    assert gone == [(id, "app")]
+
+
+@pytest.mark.usefixtures("tus_store")
+def test_a_hook_does_not_end_the_transaction_of_the_view() -> None:
+    client = client_of(ON_TERMINATE=project.count_users)
+    url = client.upload(b"data").url
+    with transaction.atomic():
+        project.count_users(None)
+        tus.middleware().terminate_upload(url.rpartition("/")[2])
+        project.count_users(None)
 
 
 @pytest.mark.usefixtures("tus_store")

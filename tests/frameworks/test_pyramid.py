@@ -47,6 +47,11 @@ class SessionPolicy:
         return self._session.remember(request, name)
 
 
+def delete(request: Request) -> Response:
+    request.registry["tus"].middleware.terminate_upload(request.POST["id"])
+    return Response("deleted")
+
+
 def log_in(request: Request) -> Response:
     response = Response("hello")
     response.headerlist.extend(remember(request, request.POST["name"]))
@@ -77,6 +82,8 @@ def client_of(user: str = "", **settings: str) -> UploadClient:
         config.add_request_method(lambda _: "hello", "greeting", reify=True)
         config.add_route("login", "/login")
         config.add_view(log_in, route_name="login")
+        config.add_route("delete", "/delete")
+        config.add_view(delete, route_name="delete")
     client = UploadClient(make_wsgi_app(config))
     if user:
         assert client.post("/login", data={"name": user}).status_code == 200
@@ -107,6 +114,14 @@ def test_the_hook_may_decide_alone(owner_only: str, expected: int) -> None:
     url = client.upload(b"data").url
     client.post("/login", data={"name": "eve"})
     assert client.get(url).status_code == expected
+
+
+@pytest.mark.usefixtures("tus_store")
+def test_a_view_can_terminate_uploads() -> None:
+    client = client_of()
+    url = client.upload(b"data").url
+    assert client.post("/delete", data={"id": url.rpartition("/")[2]}).status_code == 200
+    assert client.get(url).status_code in (404, 410)
 
 
 @pytest.mark.usefixtures("tus_store")

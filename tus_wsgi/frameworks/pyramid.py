@@ -16,7 +16,8 @@ Where the app is made:
 
 Each hook runs with a request of its own, `pyramid.threadlocal.get_current_request()`. It has the
 header fields of the upload's request, an empty body, the root of the app as its context, and the
-methods that the app has added to its requests. Tweens do not run.
+methods that the app has added to its requests. Tweens do not run. In a view, the middleware is
+`request.registry["tus"].middleware`.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def make_wsgi_app(config: Configurator) -> LateMiddleware:
         {name.removeprefix(PREFIX): value for name, value in entries if name.startswith(PREFIX)},
         load,
     )
-    return LateMiddleware(lambda: TusMiddleware(app, settings=parsed.settings, **parsed.options))
+    late = LateMiddleware(lambda: TusMiddleware(app, settings=parsed.settings, **parsed.options))
+    app.registry["tus"] = late
+    return late
 
 
 def _with_request(hook: Callable[..., Any], registry: Registry) -> Callable[..., Any]:

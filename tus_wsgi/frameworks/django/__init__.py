@@ -28,8 +28,8 @@ from django.conf import settings as project
 from django.contrib.auth import get_user
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import PermissionDenied
-from django.core.handlers.wsgi import WSGIRequest
-from django.db import close_old_connections
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.db import connections
 from django.http import Http404, HttpResponse
 from django.utils.module_loading import import_string
 
@@ -42,6 +42,8 @@ from tus_wsgi.frameworks.late import LateMiddleware
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
+_applications: list[LateMiddleware] = []
+
 
 def application(app: WSGIApplication) -> LateMiddleware:
     """Put the middleware around the WSGI application of the project.
@@ -51,7 +53,17 @@ def application(app: WSGIApplication) -> LateMiddleware:
         ImportError: A hook does not exist.
     """
     config = read_config()
-    return LateMiddleware(lambda: TusMiddleware(app, settings=config.settings, **config.options))
+    late = LateMiddleware(lambda: TusMiddleware(app, settings=config.settings, **config.options))
+    _applications.append(late)
+    return late
+
+
+def middleware() -> TusMiddleware:
+    """Return the middleware of this process, whose methods create and terminate uploads.
+
+    In a process that is no server, such as a management command, the first call creates it.
+    """
+    return (_applications[-1] if _applications else application(WSGIHandler())).middleware
 
 
 def read_config() -> Config:
@@ -93,7 +105,7 @@ def _load(hook: str | Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def call(argument: object) -> object:
-        close_old_connections()
+        _close_old_connections()
         try:
             return function(argument)
         except PermissionDenied as error:
@@ -101,6 +113,16 @@ def _load(hook: str | Callable[..., Any]) -> Callable[..., Any]:
         except Http404 as error:
             raise Denied(404, str(error)) from error
         finally:
-            close_old_connections()
+            _close_old_connections()
 
     return call
+
+
+def _close_old_connections() -> None:
+    """Close unusable and old connections, except those in a transaction.
+
+    A hook may be called in the transaction of a view that terminates an upload, or of a test.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()

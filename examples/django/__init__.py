@@ -1,0 +1,31 @@
+"""A file box: each user uploads files, sees the own files, and deletes them.
+
+`files/uploads.py` is the part that concerns uploads. The rest is an ordinary Django project.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+
+from tus_wsgi.frameworks import django as tus
+
+
+def create_app(uppy: str, data: str):
+    """Create the app. Environment variables name the S3 server.
+
+    Args:
+        uppy: the directory of Uppy's files.
+        data: the directory of the database and of the key of the session.
+    """
+    os.environ |= {"EXAMPLE_UPPY": uppy, "EXAMPLE_DATA": data}
+    os.environ["DJANGO_SETTINGS_MODULE"] = "examples.django.settings"
+    app = get_wsgi_application()
+    with Path(data, "migrations.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # each worker runs this
+        call_command("migrate", verbosity=0)
+    return tus.application(app)
