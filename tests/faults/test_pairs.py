@@ -51,7 +51,13 @@ Report = Callable[[str], None]
 def report(request: pytest.FixtureRequest) -> Report:
     """Write a line to the terminal, past pytest's capture."""
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    return reporter.write_line if reporter else lambda _line: None
+
+    def report(line: str) -> None:
+        if reporter is not None:
+            reporter.write_line(line)
+            reporter.flush()
+
+    return report
 
 
 def assert_no_problems(
