@@ -87,7 +87,6 @@ def counts(embedded_pool: WorkerPool) -> CallCounts:
     return CallCounts(embedded_pool.run)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("run", range(CI_RUNS))
 def test_no_byte_is_lost_in_a_sample_of_pairs(
     matrix: Matrix, embedded_pool: WorkerPool, counts: CallCounts, run: int, report: Report
