@@ -71,6 +71,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     report = Report()
     began = time.monotonic()
+    try:
+        run(options, report)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    minutes = (time.monotonic() - began) / 60
+    print(f"\nchaos: {minutes:.1f} minutes, seed {options.seed}, {options.clients} clients")
+    print("\n".join(report.lines()))
+    return 1 if report.problems else 0
+
+
+def run(options: Options, report: Report) -> None:
+    """Let the lockers take turns."""
     with contextlib.ExitStack() as stack:
         directory = options.directory or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="tus-chaos-"))
@@ -92,10 +104,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 report=report,
             ) as turn:
                 turn.run()
-    minutes = (time.monotonic() - began) / 60
-    print(f"\nchaos: {minutes:.1f} minutes, seed {options.seed}, {options.clients} clients")
-    print("\n".join(report.lines()))
-    return 1 if report.problems else 0
 
 
 def parse(arguments: Sequence[str] | None) -> Options:

@@ -60,7 +60,9 @@ class ChaosServer:
             if self._master is not None and _is_alive(self._master):
                 return
             command = [
-                *(sys.executable, "-m", "gunicorn", "--bind", f"{HOST}:{self.port}"),
+                # With `python -m gunicorn`, an upgrade would import gunicorn's own `http`.
+                str(Path(sys.executable).with_name("gunicorn")),
+                *("--bind", f"{HOST}:{self.port}"),
                 *("--workers", "2", "--preload"),
                 *("--max-requests", str(RECYCLE_AFTER)),
                 *("--max-requests-jitter", str(RECYCLE_AFTER)),
