@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import random
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     report = Report()
     began = time.monotonic()
+    # In the background a shell lets its commands ignore SIGINT.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run(options, report)
     except KeyboardInterrupt:
