@@ -90,7 +90,7 @@ class Leftovers:
         late = {
             call.key.removeprefix(self._prefix)
             for call in self._calls
-            if call.operation == "PutObject" and call.fault is not None and call.fault.is_delayed
+            if call.operation == "PutObject" and call.fault is not None and call.fault.may_be_late
         }
         return {key for key in late if ".part" in key or ("." not in key and key not in expected)}
 

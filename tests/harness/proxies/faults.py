@@ -97,6 +97,11 @@ class Fault(enum.Enum):
         return bool(self.effect.delay)
 
     @property
+    def may_be_late(self) -> bool:
+        """Whether S3 may execute the call after another client has finished the upload."""
+        return self.is_delayed or self is Fault.FREEZE_BEFORE
+
+    @property
     def is_executed(self) -> bool:
         """Whether S3 executes the call sooner or later."""
         return self.effect.delay is not None
