@@ -100,7 +100,7 @@ class MemoryUpload:
     def __init__(self, uploads: dict[UploadId, _StoredUpload], stored: _StoredUpload) -> None:
         self._uploads = uploads
         self._stored = stored
-        self._assembled_here = False
+        self._has_made_object = False
 
     @property
     def info(self) -> UploadInfo:
@@ -146,8 +146,8 @@ class MemoryUpload:
         assert_held()
         if self._stored.info.state is State.RECEIVING:
             self._stored.info = replace(self._stored.info, state=State.FINISHING)
-            self._assembled_here = True
-        return self._assembled_here
+            self._has_made_object = True
+        return self._has_made_object
 
     def finish(
         self,

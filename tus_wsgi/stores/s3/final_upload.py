@@ -80,7 +80,7 @@ class S3FinalUpload(S3Upload):
                 self._put_concatenated(sources, assert_held)
             else:
                 self._complete_concatenated(sources, assert_held)
-        return self._assembled_here
+        return self._has_made_object
 
     # -- the partial uploads ---------------------------------------------------------------------
 

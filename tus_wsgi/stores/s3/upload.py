@@ -75,9 +75,12 @@ class S3Upload:
         self._info_object = info_object
         self._headers = object_headers(record.info.metadata, context.options_of(record.info))
         self._tail = self._new_tail()
-        self._parts, self._listed_parts = list[Part](), list[Part]()
+        self._parts: list[Part] = []  # the contiguous parts 1 to k
+        self._listed_parts: list[Part] = []  # every part that S3 listed
+        # `load_offset` sets the offset of an upload that is not finished.
         self._offset = record.info.offset if record.info.is_finished else 0
-        self._is_assembled, self._assembled_here = record.info.is_finished, False
+        self._is_assembled = record.info.is_finished
+        self._has_made_object = False  # whether this instance made the data object
         self._object_facts: ObjectFacts | None = None  # known after `_verify_object`
         self._stored_object: StoredObject | None = None
 
@@ -384,12 +387,13 @@ class S3Upload:
                     self._context.bucket, self._info_object, self._record, assert_held
                 )
             size = self._tail_size
-            with self._context.spool.part(size, size, self._tail.read() if size else ()) as tail:
+            rest = self._tail.read() if size else ()
+            with self._context.spool.part(size, size, rest) as last_part:
                 if self._record.is_one_part:
-                    self._put_object(tail.payload(), assert_held)
+                    self._put_object(last_part.payload(), assert_held)
                 else:
-                    self._complete(tail, assert_held)
-        return self._assembled_here
+                    self._complete(last_part, assert_held)
+        return self._has_made_object
 
     def _put_object(self, payload: Payload, assert_held: AssertHeld) -> None:
         """Write the data object with one PutObject, after a record in state `FINISHING` (D-13)."""
@@ -405,19 +409,19 @@ class S3Upload:
             parameters=headers.parameters,
         )
         self._stored_object = object_of_put(written, payload)
-        self._assembled_here = True
+        self._has_made_object = True
         self._mark_assembled()
 
-    def _complete(self, tail: SpooledPart | None, assert_held: AssertHeld) -> None:
-        """Upload the tail as the last part, delete it, and complete the multipart upload."""
-        if tail is not None and tail.size:
+    def _complete(self, last_part: SpooledPart | None, assert_held: AssertHeld) -> None:
+        """Upload the last part, delete the tail object, and complete the multipart upload."""
+        if last_part is not None and last_part.size:
             assert_held()
-            self._parts.append(self._upload_part(len(self._parts) + 1, tail.payload()))
+            self._parts.append(self._upload_part(len(self._parts) + 1, last_part.payload()))
         if self._tail.exists:
             assert_held()
             self._tail.delete()
         if self._parts_end != self._record.info.length:
-            raise AssertionError("the parts are incomplete")  # not `assert`, which -O removes
+            raise AssertionError("parts are missing")  # not `assert`, which -O removes
         self._complete_multipart(assert_held)
         if not self._verify_object(is_likely=True):
             self._await_object(assert_held)
@@ -443,7 +447,7 @@ class S3Upload:
                 with suppress(Unavailable):  # the next request finds out that the parts are gone
                     self._write_record(wait.begin(record), assert_held)
             raise
-        self._assembled_here = True
+        self._has_made_object = True
 
     @property
     def stored_object(self) -> StoredObject:
