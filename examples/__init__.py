@@ -1,1 +1,1 @@
-"""Examples: ordinary apps with uploads. `script/example flask` runs one. Not part of the wheel."""
+"""Examples: ordinary apps with uploads. `script/example NAME` runs one. Not part of the wheel."""

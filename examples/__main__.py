@@ -23,7 +23,7 @@ def program_of(name: str) -> Program:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.argument("name", type=click.Choice(["flask", "django"]))
+@click.argument("name", type=click.Choice(["flask", "django", "pyramid"]))
 @click.option(
     "--port",
     default=8080,

@@ -11,9 +11,10 @@ from pathlib import Path
 from flask import Flask, send_from_directory
 from sqlalchemy import create_engine
 
+from examples import models
 from examples.secret_key import secret_key
 
-from . import models, uploads, views
+from . import uploads, views
 
 PAGE = Path(__file__).parents[1] / "page"
 
@@ -27,7 +28,9 @@ def create_app(uppy: str, data: str) -> Flask:
     """
     logging.basicConfig(level=logging.INFO)
     models.connect(create_engine(f"sqlite:///{data}/files.db"))
-    app = Flask(__name__, static_folder=PAGE, static_url_path="/page")
+    app = Flask(
+        __name__, static_folder=PAGE, static_url_path="/page", template_folder="../templates"
+    )
     app.config.update(
         SECRET_KEY=secret_key(Path(data, "secret")),
         # Pages of other sites cannot send forms with the session of a user.

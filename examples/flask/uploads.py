@@ -6,10 +6,9 @@
 from flask import abort, session
 from sqlalchemy import delete
 
+from examples.models import File, new_session, used_bytes
 from tus_wsgi import Rejected, UploadPlan
 from tus_wsgi.frameworks.flask import Tus
-
-from .models import File, new_session, used_bytes
 
 QUOTA = 100 * 1024 * 1024
 

@@ -6,8 +6,9 @@ from flask import Blueprint, abort, redirect, render_template, request, session
 from sqlalchemy import select
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from examples.models import File, User, new_session, used_bytes
+
 from . import uploads
-from .models import File, User, new_session, used_bytes
 
 blueprint = Blueprint("views", __name__)
 

@@ -20,7 +20,7 @@ DROP_ZONE = ".uppy-Dashboard-AddFiles"
 LINK = "#files a"
 
 
-@pytest.fixture(params=["flask", "django"])
+@pytest.fixture(params=["flask", "django", "pyramid"])
 def example(request: pytest.FixtureRequest, tmp_path: Path, uppy: Path) -> Iterator[RunningDemo]:
     pytest.importorskip("sqlalchemy")
     program = ("examples", request.param)

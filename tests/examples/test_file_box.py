@@ -1,7 +1,9 @@
-"""The Flask example: quota, types by content, keys and rows."""
+"""The examples for Flask and Pyramid: quota, types by content, keys and rows."""
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,20 @@ __all__ = ["tus_store"]
 PDF = b"%PDF-1.7\n"
 
 
-@pytest.fixture
-def app(tus_store: Any, tmp_path: Path) -> Any:
+@pytest.fixture(params=["flask", "pyramid"])
+def example(request: pytest.FixtureRequest) -> Any:
+    """The package of an example, from the examples that use SQLAlchemy."""
     pytest.importorskip("sqlalchemy")
-    import examples.flask
-    from examples.flask import models
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the modules that Pyramid imports
+        return importlib.import_module(f"examples.{request.param}")
 
-    app = examples.flask.create_app(str(tmp_path / "uppy"), str(tmp_path))
-    yield app
+
+@pytest.fixture
+def app(example: Any, tus_store: Any, tmp_path: Path) -> Any:
+    yield example.create_app(str(tmp_path), str(tmp_path))
+    from examples import models
+
     models.new_session.kw["bind"].dispose()
 
 
@@ -61,10 +69,10 @@ def test_the_first_bytes_decide_not_the_name(app: Any) -> None:
     assert "letter.pdf" not in ada.get("/").text
 
 
-def test_the_quota_counts_all_files_of_a_user(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from examples.flask import uploads
-
-    monkeypatch.setattr(uploads, "QUOTA", MIB)
+def test_the_quota_counts_all_files_of_a_user(
+    example: Any, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module(f"{example.__name__}.uploads"), "QUOTA", MIB)
     ada = client_of(app, "ada")
     assert ada.upload(PDF.ljust(MIB - 10)).response.status_code == 204
     refused = ada.upload(PDF.ljust(11)).response

@@ -1,0 +1,59 @@
+"""What concerns uploads: who may upload, how much and what, and what the database knows.
+
+`TUS` in `__init__.py` names these hooks, and chooses the keys.
+"""
+
+from pyramid.httpexceptions import HTTPUnauthorized
+from pyramid.threadlocal import get_current_request
+from sqlalchemy import delete
+
+from examples.models import File, new_session, used_bytes
+from tus_wsgi import Denied, Rejected, UploadPlan
+
+QUOTA = 100 * 1024 * 1024
+
+TYPES = {
+    b"%PDF-": "application/pdf",
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+}
+"""The accepted types, by the first bytes of a file."""
+
+
+def user(_access):
+    """Identify the client by its login. Each user has access to the own uploads only."""
+    user = get_current_request().authenticated_userid
+    if user is None:
+        raise HTTPUnauthorized("Log in first.")
+    return user
+
+
+def new_upload(upload):
+    """Refuse what exceeds the quota."""
+    with new_session() as db:
+        left = QUOTA - used_bytes(db, int(upload.owner))
+    if left < (upload.length or 1):
+        raise Denied(413, f"Your quota has {left} bytes left.")
+    return UploadPlan(max_size=left)
+
+
+def uploaded(upload):
+    """Look at the first bytes, and add a row to the database."""
+    with upload.open() as file:
+        start = file.read(8)
+    type = next((TYPES[bytes] for bytes in TYPES if start.startswith(bytes)), None)
+    if type is None:
+        raise Rejected(415, "Only PDF, PNG and JPEG files are accepted.")
+    owner, name = int(upload.owner), upload.filename or "file"
+    with new_session.begin() as db:
+        # `merge`, because the hook may run twice for one upload.
+        db.merge(File(id=upload.id, user_id=owner, name=name, size=upload.length, type=type))
+        # Two uploads at the same time may have had the same bytes left.
+        if used_bytes(db, owner) > QUOTA:
+            raise Rejected(413, "Your quota is used up.")
+
+
+def removed(gone):
+    """Delete the row of an upload that the user, a client or a sweep removes."""
+    with new_session.begin() as db:
+        db.execute(delete(File).where(File.id == gone.id))
