@@ -120,9 +120,13 @@ def test_a_sweep_removes_abandoned_uploads_and_leaves_the_others(
     assert sweep("--min-age", "0", "--abort-unknown") == dict.fromkeys(orphans, "aborted")
     assert sweep("--min-age", "0") == {}
     ids = [active.info.id, finished.info.id, full.info.id]
-    assert set(sandbox.list_keys()) == {
+    keys = set(sandbox.list_keys())
+    # On services without conditional writes, tails have numbers.
+    tails = {key for key in keys if key.startswith(f"{active.info.id}.part")}
+    assert tails
+    tombstones = {f"{expired.info.id}.info", f"{expired.info.id}.part"}
+    assert keys - tails - tombstones == {
         *(f"{id}.info" for id in ids),
-        f"{active.info.id}.part",
         finished.info.id,
         full.info.id,
     }

@@ -257,7 +257,7 @@ def test_tus_js_client_terminates_an_unfinished_upload(
         assert network.cut_count == 2
     path = urlsplit(str(printed["url"])).path
     assert tus.head(path).status in (404, 410)
-    assert [key for key in deployment.list_contents() if key.startswith(deployment.key(path))] == []
+    assert [key for key in deployment.list_keys() if key.startswith(deployment.key(path))] == []
 
 
 # tuspy

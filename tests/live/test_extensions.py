@@ -37,7 +37,7 @@ def test_aiotus_uploads_several_files_into_one_object(
         url = aiotus_multiple(f"http://127.0.0.1:{network.port}/files", files, chunk=1_000_000)
         assert network.cut_count == len(cuts)
     assert deployment.read_object(url) == data
-    assert set(deployment.list_contents()) == {deployment.key(url), deployment.key(url) + ".info"}
+    assert set(deployment.list_keys()) == {deployment.key(url), deployment.key(url) + ".info"}
 
 
 @pytest.mark.timeout(300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from demo.seaweedfs import SeaweedFS
 from tests.harness.servers.gunicorn import Gunicorn, wait_until
-from tus_wsgi.domain.model import MIB, UploadId
+from tus_wsgi.domain.model import MIB, State, UploadId
 from tus_wsgi.lockers.file.locker import lock_id_of
 from tus_wsgi.lockers.file.ofd import OfdLocks
+from tus_wsgi.stores.s3.tails import TERMINATED_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -119,6 +121,20 @@ class Deployment:
                 (part["PartNumber"], part["Size"]) for part in parts.get("Parts", [])
             ]
         return found
+
+    def list_keys(self) -> list[str]:
+        """Return the keys of everything below the prefix, without tombstones."""
+        return [key for key in self.list_contents() if not self._is_tombstone(key)]
+
+    def _is_tombstone(self, key: str) -> bool:
+        """Return whether the object replaces the record or the tail of a terminated upload."""
+        if key.endswith(".part"):
+            found = self._admin.head_object(Bucket=self.s3.bucket, Key=key)
+            return TERMINATED_KEY in found["Metadata"]
+        if key.endswith(".info"):
+            record = self._admin.get_object(Bucket=self.s3.bucket, Key=key)["Body"].read()
+            return bool(json.loads(record)["Storage"].get("State") == State.TERMINATED)
+        return False
 
     def close(self) -> None:
         """Kill the servers.
