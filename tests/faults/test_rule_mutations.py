@@ -109,7 +109,7 @@ class Check:
 
 def check_abort_by_lifecycle_rule(faulty_s3: FaultyS3) -> list[str]:
     """Abort the multipart upload as a lifecycle rule does: the upload is not complete (D-09)."""
-    with _application(faulty_s3, "whole parts") as (app, uploader):
+    with _application(faulty_s3, "no hook") as (app, uploader):
         uploader.script = UploadScript(patch_ends=[faulty_s3.part_size])
         uploader.upload(faulty_s3.part_size)
         s3, bucket = faulty_s3.admin, faulty_s3.service.bucket

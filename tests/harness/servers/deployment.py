@@ -133,7 +133,7 @@ class Deployment:
             return TERMINATED_KEY in found["Metadata"]
         if key.endswith(".info"):
             record = self._admin.get_object(Bucket=self.s3.bucket, Key=key)["Body"].read()
-            return bool(json.loads(record)["Storage"].get("State") == State.TERMINATED)
+            return bool(json.loads(record).get("State") == State.TERMINATED)
         return False
 
     def close(self) -> None:
