@@ -20,7 +20,14 @@ DROP_ZONE = ".uppy-Dashboard-AddFiles"
 LINK = "#files a"
 
 
-@pytest.fixture(params=["flask", "django", "pyramid"])
+# tests/examples tries what the apps decide. Here they differ only in how the page is served.
+@pytest.fixture(
+    params=[
+        "flask",
+        pytest.param("django", marks=pytest.mark.long),
+        pytest.param("pyramid", marks=pytest.mark.long),
+    ]
+)
 def example(request: pytest.FixtureRequest, tmp_path: Path, uppy: Path) -> Iterator[RunningDemo]:
     pytest.importorskip("sqlalchemy")
     program = ("examples", request.param)
