@@ -84,6 +84,15 @@ def test_a_user_that_was_disabled_is_logged_out() -> None:
 
 
 @pytest.mark.usefixtures("tus_store")
+def test_an_upload_after_a_change_of_the_secret_key_does_not_log_out() -> None:
+    """Django then gives the session a new key, which a response for an upload cannot set."""
+    client = client_of("ada", **LOGIN)
+    with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=["not secret"]):
+        for _ in range(2):
+            assert client.upload(b"data").response.status_code == 204
+
+
+@pytest.mark.usefixtures("tus_store")
 def test_a_hook_leaves_no_database_connection_open() -> None:
     client = client_of(AUTHORIZE=project.count_users)
     assert client.upload(b"data").response.status_code == 204

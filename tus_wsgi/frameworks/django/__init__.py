@@ -80,6 +80,9 @@ def session_user(access: Access) -> str | None:
     """Return the primary key of the user that is logged in; None if the client is anonymous."""
     request = WSGIRequest(dict(access.request.environ))
     SessionMiddleware(lambda _: HttpResponse()).process_request(request)
+    # After a change of SECRET_KEY, `get_user` would give the session a new key and delete the old
+    # one. But no response sets the cookie of the new key, so the user would be logged out.
+    request.session.cycle_key = lambda: None
     user = get_user(request)
     return str(user.pk) if user.is_authenticated else None
 
