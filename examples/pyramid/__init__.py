@@ -14,7 +14,6 @@ from sqlalchemy import create_engine
 
 from examples import models
 from examples.secret_key import secret_key
-from tus_wsgi.frameworks.pyramid import make_wsgi_app
 
 from .security import SessionPolicy
 
@@ -55,4 +54,5 @@ def create_app(uppy: str, data: str):
         }.items():
             config.add_route(name, pattern)
         config.scan(".views")
-    return make_wsgi_app(config)
+        config.include("tus_wsgi.frameworks.pyramid")
+    return config.make_wsgi_app()

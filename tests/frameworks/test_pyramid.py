@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import warnings
 from typing import Any
 
@@ -17,11 +18,12 @@ with warnings.catch_warnings():
     from pyramid.httpexceptions import HTTPForbidden
     from pyramid.request import Request
     from pyramid.response import Response
+    from pyramid.router import default_execution_policy
     from pyramid.security import remember
     from pyramid.session import SignedCookieSessionFactory
     from pyramid.threadlocal import get_current_request
 
-    from tus_wsgi.frameworks.pyramid import make_wsgi_app
+    from tus_wsgi.frameworks.pyramid import filter_app
 
 HOOK = "tests.frameworks.test_pyramid."
 
@@ -75,8 +77,8 @@ def fail(_upload: object) -> None:
     raise LookupError("the secret of the app")
 
 
-def client_of(user: str = "", **settings: str) -> UploadClient:
-    with Configurator(settings={f"tus.{k}": v for k, v in settings.items()}) as config:
+def configured(**settings: str) -> Configurator:
+    with Configurator(settings=settings) as config:
         config.set_session_factory(SignedCookieSessionFactory("secret"))
         config.set_security_policy(SessionPolicy())
         config.add_request_method(lambda _: "hello", "greeting", reify=True)
@@ -84,7 +86,14 @@ def client_of(user: str = "", **settings: str) -> UploadClient:
         config.add_view(log_in, route_name="login")
         config.add_route("delete", "/delete")
         config.add_view(delete, route_name="delete")
-    client = UploadClient(make_wsgi_app(config))
+    return config
+
+
+def client_of(user: str = "", **settings: str) -> UploadClient:
+    config = configured(**{f"tus.{name}": value for name, value in settings.items()})
+    with config:
+        config.include("tus_wsgi.frameworks.pyramid")
+    client = UploadClient(config.make_wsgi_app())
     if user:
         assert client.post("/login", data={"name": user}).status_code == 200
     return client
@@ -136,3 +145,35 @@ def test_settings_and_hooks_are_checked_at_the_start() -> None:
         client_of(s3_bucket="b", on_finsh=HOOK + "on_finish")
     with pytest.raises(ImportError):
         client_of(s3_bucket="b", on_finish=HOOK + "missing")
+
+
+@pytest.mark.usefixtures("tus_store")
+def test_an_execution_policy_of_the_app_gets_all_other_requests() -> None:
+    paths: list[str] = []
+
+    def policy(environ: Any, router: Any) -> Any:
+        paths.append(environ["PATH_INFO"])
+        return default_execution_policy(environ, router)
+
+    config = configured()
+    with config:
+        config.include("tus_wsgi.frameworks.pyramid")
+        config.set_execution_policy(policy)
+    client = UploadClient(config.make_wsgi_app())
+    url = client.upload(b"data").url
+    assert client.get(url).data == b"data"
+    assert client.post("/login", data={"name": "ada"}).status_code == 200
+    assert paths == ["/login"]
+
+
+@pytest.mark.usefixtures("tus_store")
+def test_a_paste_filter_serves_uploads_and_its_hooks_have_a_request() -> None:
+    app = configured().make_wsgi_app()
+    [factory] = importlib.metadata.entry_points(group="paste.filter_app_factory", name="main")
+    assert factory.load() is filter_app
+    client = UploadClient(filter_app(app, {}, authorize=HOOK + "authorize"))
+    assert client.upload(b"data").response.status_code == 403
+    client.post("/login", data={"name": "ada"})
+    url = client.upload(b"data").url
+    assert client.get(url).data == b"data"
+    assert client.post("/delete", data={"id": url.rpartition("/")[2]}).status_code == 200

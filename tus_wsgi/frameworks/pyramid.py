@@ -7,30 +7,29 @@ In the ini file:
 
 Where the app is made:
 
-    from tus_wsgi.frameworks.pyramid import make_wsgi_app
-
-    def main(global_config, **settings):
-        with Configurator(settings=settings) as config:
-            ...
-        return make_wsgi_app(config)
+    config.include("tus_wsgi.frameworks.pyramid")
 
 Each hook runs with a request of its own, `pyramid.threadlocal.get_current_request()`. It has the
 header fields of the upload's request, an empty body, the root of the app as its context, and the
 methods that the app has added to its requests. Tweens do not run. In a view, the middleware is
 `request.registry["tus"].middleware`.
+
+`filter_app` is the same as a filter of PasteDeploy (`filter-with = tus`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyramid.config import Configurator
+from pyramid.config import PHASE3_CONFIG, Configurator
 from pyramid.httpexceptions import HTTPClientError
-from pyramid.interfaces import IRequestFactory
+from pyramid.interfaces import IExecutionPolicy, IRequestFactory
+from pyramid.path import DottedNameResolver
 from pyramid.registry import Registry
 from pyramid.request import Request
+from pyramid.router import Router, default_execution_policy
 from pyramid.scripting import prepare
 
 from tus_wsgi.app import TusMiddleware
@@ -38,29 +37,89 @@ from tus_wsgi.domain.errors import Denied
 from tus_wsgi.frameworks.config import Config
 from tus_wsgi.frameworks.late import LateMiddleware
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
 PREFIX = "tus."
 
 
-def make_wsgi_app(config: Configurator) -> LateMiddleware:
-    """Return the app with the upload routes. Call it instead of `config.make_wsgi_app`.
+def includeme(config: Configurator) -> None:
+    """Serve the upload routes in front of the app; `config.include` calls this.
+
+    The middleware is an execution policy of Pyramid, which gets each request before its body is
+    read. A policy of the app's own gets all other requests.
 
     Raises:
         SettingsError: The entries of the settings are invalid; the message lists every mistake.
         ImportError: A hook does not exist.
     """
-    app = config.make_wsgi_app()
+    registry = config.registry
+    parsed = _parse(
+        {
+            name.removeprefix(PREFIX): value
+            for name, value in registry.settings.items()
+            if name.startswith(PREFIX)
+        },
+        registry,
+    )
+
+    def register() -> None:
+        inner = registry.queryUtility(IExecutionPolicy, default=default_execution_policy)
+        policy = _UploadPolicy(inner, parsed)
+        registry.registerUtility(policy, IExecutionPolicy)
+        registry["tus"] = policy.late
+
+    # After the last phase, so that the app has set a policy of its own.
+    config.action("tus_wsgi", register, order=PHASE3_CONFIG + 1)
+
+
+class _UploadPolicy:
+    """An execution policy: the middleware in front of the policy that was there before."""
+
+    def __init__(self, inner: Callable[..., Any], parsed: Config) -> None:
+        self._inner = inner
+        self._router: Router | None = None
+        self.late = LateMiddleware(
+            lambda: TusMiddleware(self._call_app, settings=parsed.settings, **parsed.options)
+        )
+
+    def __call__(self, _environ: WSGIEnvironment, router: Router) -> WSGIApplication:
+        self._router = router
+        return self.late  # the router calls it as it would call a response
+
+    def _call_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response: Iterable[bytes] = self._inner(environ, self._router)(environ, start_response)
+        return response
+
+
+def filter_app(
+    app: WSGIApplication, _global_config: Mapping[str, str], **entries: str
+) -> LateMiddleware:
+    """Return the app with the upload routes, for PasteDeploy's `paste.filter_app_factory`.
+
+    Args:
+        app: the app that the filter wraps. If it is Pyramid's, hooks have its registry.
+        entries: the entries of the filter's section, without the prefix `tus.`.
+
+    Raises:
+        SettingsError, ImportError: see `includeme`.
+    """
+    registry = getattr(app, "registry", None)
+    parsed = _parse(entries, registry)
+    late = LateMiddleware(lambda: TusMiddleware(app, settings=parsed.settings, **parsed.options))
+    if registry is not None:
+        registry["tus"] = late
+    return late
+
+
+def _parse(entries: Mapping[str, str], registry: Registry | None) -> Config:
+    resolve = DottedNameResolver().maybe_resolve
 
     def load(hook: str | Callable[..., Any]) -> Callable[..., Any]:
-        return _with_request(config.maybe_dotted(hook), app.registry)
+        found: Callable[..., Any] = resolve(hook)
+        return found if registry is None else _with_request(found, registry)
 
-    entries = app.registry.settings.items()
-    parsed = Config.parse(
-        {name.removeprefix(PREFIX): value for name, value in entries if name.startswith(PREFIX)},
-        load,
-    )
-    late = LateMiddleware(lambda: TusMiddleware(app, settings=parsed.settings, **parsed.options))
-    app.registry["tus"] = late
-    return late
+    return Config.parse(entries, load)
 
 
 def _with_request(hook: Callable[..., Any], registry: Registry) -> Callable[..., Any]:
@@ -68,10 +127,10 @@ def _with_request(hook: Callable[..., Any], registry: Registry) -> Callable[...,
 
     `HTTPForbidden` and the like become `Denied`.
     """
-    new_request = registry.queryUtility(IRequestFactory, default=Request)
 
     @wraps(hook)
     def call(argument: object) -> object:
+        new_request = registry.queryUtility(IRequestFactory, default=Request)
         given = getattr(argument, "request", None)  # None in a sweep
         request = new_request.blank("/") if given is None else new_request(dict(given.environ))
         try:
