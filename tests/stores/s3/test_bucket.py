@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.harness.stores import S3Sandbox
-from tests.stores.s3.stubbed_bucket import FACTS, StubbedBucket
+from tests.stores.s3.stubbed_bucket import FACTS, EmptyBody, StubbedBucket
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable, TusError
 from tus_wsgi.domain.parts import Part
 from tus_wsgi.spool.payload import Payload
@@ -486,3 +486,31 @@ def test_closing_a_download_closes_its_connection(stubbed: StubbedBucket) -> Non
             next(chunks)
         chunks.close()
         assert body.closed, f"{started=}"
+
+
+class UnreadBody(EmptyBody):
+    """Records whether it was closed."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda bucket: bucket.get("something"),
+        lambda bucket: bucket.find("something"),
+        lambda bucket: bucket.read("something", 0, 1, etag="e", chunk_size=1),
+    ],
+    ids=["get", "find", "read"],
+)
+def test_a_response_without_its_fields_leaves_no_connection_open(
+    stubbed: StubbedBucket, read: Callable[[Bucket], object]
+) -> None:
+    body = UnreadBody()
+    stubbed.add_response("get_object", Body=body)
+    with pytest.raises(StoreUnavailable):
+        read(stubbed.bucket)
+    assert body.is_closed

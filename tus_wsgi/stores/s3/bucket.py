@@ -173,8 +173,9 @@ class Bucket:
     def _get(self, key: str) -> tuple[bytes, ObjectFacts]:
         with self._translate_errors("GetObject", key):
             response = self._client.get_object(Bucket=self.name, Key=key)
-            facts = _object_facts(response, response["ContentLength"])
-            return _read_small(response["Body"], key), facts
+            with _closed_on_error(response):
+                facts = _object_facts(response, response["ContentLength"])
+                return _read_small(response["Body"], key), facts
 
     def find(self, key: str, *, is_likely: bool = False) -> ObjectFacts | None:
         """Return the headers of an object; None if it does not exist. One S3 call in general.
@@ -236,9 +237,10 @@ class Bucket:
         try:
             with self._translate_errors("GetObject", key):
                 response = self._client.get_object(Bucket=self.name, Key=key, Range=_FIRST_BYTE)
-                facts = _object_facts(response, _total_size(response))
-                _release(response)
-                return facts
+                with _closed_on_error(response):
+                    facts = _object_facts(response, _total_size(response))
+                    _release(response)
+                    return facts
         except InvalidRange:
             return self._head(key)  # an empty object has no first byte
 
@@ -253,7 +255,8 @@ class Bucket:
                 response = self._client.get_object(
                     Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}", IfMatch=etag
                 )
-                _require_field(response, "ETag")
+                with _closed_on_error(response):
+                    _require_field(response, "ETag")
         except ConditionFailed as error:
             if self.head(key).etag == etag:
                 raise
@@ -659,6 +662,17 @@ def _total_size(response: Any) -> int:  # noqa: ANN401 - a TypedDict; some tests
     if match is None:
         raise KeyError("ContentRange")
     return int(match[1])
+
+
+@contextmanager
+def _closed_on_error(response: Mapping[str, Any]) -> Iterator[None]:
+    """Close the connection of a response whose body is not read because of an error."""
+    try:
+        yield
+    except BaseException:
+        with suppress(KeyError):
+            response["Body"].close()
+        raise
 
 
 def _release(response: Any) -> None:  # noqa: ANN401 - see `_total_size`
