@@ -83,6 +83,8 @@ class AppOptions:
         timeout: seconds of silence after which a call to S3 fails.
         locks: the kind of locks of two servers.
         can_expire: whether uploads expire although no request advances the clock.
+        clock_rate: multiplies the time that passes with each request. After several faults a client
+            needs more requests, but an upload must not expire meanwhile.
     """
 
     scenario: Scenario
@@ -91,6 +93,7 @@ class AppOptions:
     timeout: float
     locks: str = MODEL
     can_expire: bool = False
+    clock_rate: float = 1.0
 
 
 class Application:
@@ -138,7 +141,8 @@ class Application:
             server: which of two servers gets the request.
         """
         if not self.servers.is_frozen:
-            self.clock += timedelta(seconds=self._options.scenario.seconds_per_request)
+            seconds = self._options.scenario.seconds_per_request * self._options.clock_rate
+            self.clock += timedelta(seconds=seconds)
         if self._options.mode is ProcessMode.TWO_SERVERS:
             return self._apps[server]
         if self._options.mode is ProcessMode.RESTARTED:

@@ -99,7 +99,15 @@ def _run(faulty_s3: FaultyS3, case: Case, timeout: float) -> CaseResult:
     proxy = faulty_s3.proxy
     proxy.masks_absence = case.masks_absence
     can_expire = case.meanwhile.rights is not None
-    options = AppOptions(scenario, case.mode, case.retries, timeout, case.locks, can_expire)
+    options = AppOptions(
+        scenario,
+        case.mode,
+        case.retries,
+        timeout,
+        case.locks,
+        can_expire,
+        clock_rate=1 / max(1, len(case.faults)),
+    )
     with Application(faulty_s3, f"{secrets.token_hex(6)}/", options) as app:
         traffic = Traffic(
             proxy,

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -78,17 +78,19 @@ class ChaosServer:
 
     def kill_worker(self, rng: random.Random) -> None:
         """Kill one worker; the master starts another one."""
-        for worker in self._chosen_worker(rng):
-            worker.kill()
+        worker = self._choose_worker(rng)
+        if worker is not None:
+            _send(worker, signal.SIGKILL)
 
     def freeze_worker(self, rng: random.Random, seconds: float) -> None:
         """Stop one worker for a while."""
-        for worker in self._chosen_worker(rng):
-            worker.suspend()
+        worker = self._choose_worker(rng)
+        if worker is not None:
+            _send(worker, signal.SIGSTOP)
             try:
                 time.sleep(seconds)
             finally:
-                worker.resume()
+                _send(worker, signal.SIGCONT)
 
     def reload(self) -> None:
         """Replace the workers, with HUP."""
@@ -145,18 +147,14 @@ class ChaosServer:
     def _workers(self) -> list[psutil.Process]:
         return [] if self._master is None else _children(self._master)
 
-    def _chosen_worker(self, rng: random.Random) -> Iterator[psutil.Process]:
-        """Yield a worker, and ignore that it may end meanwhile."""
+    def _choose_worker(self, rng: random.Random) -> psutil.Process | None:
         with self._mutex:
             workers = self._workers()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if workers:
-                yield rng.choice(workers)
+        return rng.choice(workers) if workers else None
 
     def _signal(self, number: signal.Signals) -> None:
         if self._master is not None:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                self._master.send_signal(number)
+            _send(self._master, number)
 
     def _end(
         self,
@@ -173,14 +171,18 @@ class ChaosServer:
         family = [process for process in family if process != but]
         targets = family if number is signal.SIGKILL else [master]
         for process in targets:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
+            _send(process, number)
         _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
         for process in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+            _send(process, signal.SIGKILL)
         for started in self._started:
             started.poll()
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    """Send a signal, unless the process has ended meanwhile."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
