@@ -119,7 +119,7 @@ def sweep(
         min_age=min_age,
         on_finish=on_finish,
         on_terminate=on_terminate,
-        has_hook=not no_hook,
+        server_has_hook=not no_hook,
         abort_unknown=abort_unknown,
         is_json=is_json,
     )

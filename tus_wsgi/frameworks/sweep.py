@@ -37,7 +37,7 @@ def sweep(
         min_age=parse_duration(min_age),
         hook=on_finish,
         on_terminate=on_terminate,
-        has_hook=on_finish is not None,
+        server_has_hook=on_finish is not None,
         is_dry=is_dry,
         abort_unknown=False,
     )

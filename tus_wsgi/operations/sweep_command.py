@@ -52,7 +52,7 @@ def run(
     min_age: str,
     on_finish: str | None,
     on_terminate: str | None,
-    has_hook: bool,
+    server_has_hook: bool,
     abort_unknown: bool,
     is_json: bool,
 ) -> int:
@@ -68,7 +68,7 @@ def run(
             min_age=parse_duration(min_age),
             hook=_load_hook(on_finish) if on_finish else None,
             on_terminate=_load_hook(on_terminate) if on_terminate else None,
-            has_hook=has_hook,
+            server_has_hook=server_has_hook,
             is_dry=is_dry,
             abort_unknown=abort_unknown,
         )
@@ -99,7 +99,7 @@ def make_sweep(
     *,
     min_age: float,
     hook: OnFinish | None,
-    has_hook: bool,
+    server_has_hook: bool,
     is_dry: bool,
     abort_unknown: bool,
     on_terminate: OnTerminate | None = None,
@@ -110,33 +110,35 @@ def make_sweep(
         settings: the settings of the server.
         min_age: see `SweepPolicy`.
         hook: the `on_finish` hook of the application.
-        has_hook: whether the application has a hook. If it has one and `hook` is None, the server
-            must finish the full uploads.
+        server_has_hook: whether the server calls an `on_finish` hook. If it does and `hook` is
+            None, the sweep leaves it to the server to finish the full uploads.
         is_dry: see `SweepPolicy`.
         abort_unknown: see `SweepPolicy`.
         on_terminate: the `on_terminate` hook of the application.
 
     Raises:
-        ValueError: `hook` is given, and `has_hook` is False.
+        ValueError: `hook` is given, and `server_has_hook` is False.
         SettingsError: `TUS_LOCKER` is `memory`, so the sweep cannot see the server's locks.
         InvalidLockDirectory, LockerUnsupported: the locker cannot be used.
     """
-    _check(settings, hook, has_hook=has_hook, is_dry=is_dry)
+    _check(settings, hook, server_has_hook=server_has_hook, is_dry=is_dry)
     tools = _make_tools(settings)
     policy = SweepPolicy(
         now=datetime.now(UTC),
         min_age=min_age,
-        finisher=_make_finisher(settings, tools, hook, has_hook=has_hook),
+        finisher=_make_finisher(settings, tools, hook, server_has_hook=server_has_hook),
         max_size=settings.max_size or tools.store.max_size,
         is_dry=is_dry,
         abort_unknown=abort_unknown,
-        terminator=_make_terminator(on_terminate, has_hook=has_hook),
+        terminator=_make_terminator(on_terminate, server_has_hook=server_has_hook),
     )
     return _build(settings, tools, policy)
 
 
-def _check(settings: Settings, hook: OnFinish | None, *, has_hook: bool, is_dry: bool) -> None:
-    if hook is not None and not has_hook:
+def _check(
+    settings: Settings, hook: OnFinish | None, *, server_has_hook: bool, is_dry: bool
+) -> None:
+    if hook is not None and not server_has_hook:
         raise ValueError("--on-finish and --no-hook exclude each other: use one of them")
     if settings.locker is LockerKind.MEMORY and not is_dry:
         raise SettingsError([_MEMORY_LOCKER])
@@ -174,14 +176,14 @@ def _build(settings: Settings, tools: _Tools, policy: SweepPolicy) -> Sweep:
     )
 
 
-def _make_terminator(hook: OnTerminate | None, *, has_hook: bool) -> Terminator | None:
-    return None if hook is None and has_hook else Terminator(hook, EventDispatcher(()))
+def _make_terminator(hook: OnTerminate | None, *, server_has_hook: bool) -> Terminator | None:
+    return None if hook is None and server_has_hook else Terminator(hook, EventDispatcher(()))
 
 
 def _make_finisher(
-    settings: Settings, tools: _Tools, hook: OnFinish | None, *, has_hook: bool
+    settings: Settings, tools: _Tools, hook: OnFinish | None, *, server_has_hook: bool
 ) -> Finisher | None:
-    if hook is None and has_hook:
+    if hook is None and server_has_hook:
         return None
     # D-07, D-10: like everything that a sweep removes, with strict reads and under a lock.
     store = tools.store.with_bucket(tools.bucket.with_listing(tools.listing))
