@@ -118,7 +118,8 @@ class Leftovers:
 
         Nothing can name a multipart upload whose UploadId never arrived. Another one is left if two
         calls in a row fail: the write of the record, and then its verification or the abort. After
-        a 412 to that write, another request may use the multipart upload (D-10).
+        a 412 to that write, another request may use the multipart upload (D-10); so it may after
+        the holder was frozen in that write.
         """
         leaks = 0
         for call, following in itertools.pairwise([*self._calls, Call(0, "", "")]):
@@ -127,7 +128,8 @@ class Leftovers:
             if call.operation == "CreateMultipartUpload":
                 leaks += call.fault.is_executed
             elif call.operation == "PutObject" and call.key.endswith(".info"):
-                leaks += following.fault is not None or call.fault is Fault.CONDITION_FAILED
+                may_be_used = call.fault in {Fault.CONDITION_FAILED, Fault.FREEZE_BEFORE}
+                leaks += following.fault is not None or may_be_used
         return leaks
 
     def _recorded_multipart(self, id: str) -> str | None:

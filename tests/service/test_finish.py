@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from tests.harness.clients.service import METADATA
 from tests.service.service_fixtures import Call, FailingServiceClient
+from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import LockLost, OnFinishFailed, StoreUnavailable, UploadIncomplete
 from tus_wsgi.domain.events import UploadFinished
+from tus_wsgi.domain.hooks import FinishedUpload
+from tus_wsgi.domain.model import UploadId, UploadInfo
+from tus_wsgi.service.finish import Finisher
 
 DATA = b"0123456789"
 
@@ -63,6 +70,27 @@ def test_the_hook_is_not_called_if_the_lock_is_lost(hooked_uploads: FailingServi
     with pytest.raises(LockLost):
         hooked_uploads.append(id, 0, DATA)
     assert hooked_uploads.finished == []
+
+
+def test_the_hook_is_not_called_if_the_lock_is_lost_while_the_object_is_made() -> None:
+    """D-10: a successor may have called the hook, which may have rejected the file."""
+    is_held = True
+    calls: list[FinishedUpload] = []
+
+    def assemble(_assert_held: object) -> bool:
+        nonlocal is_held
+        is_held = False
+        return True
+
+    def assert_held() -> None:
+        if not is_held:
+            raise LockLost("the holder was stopped for longer than its lease")
+
+    upload: Any = SimpleNamespace(info=UploadInfo(UploadId("a"), 5, 5), assemble=assemble)
+    lock: Any = SimpleNamespace(assert_held=assert_held)
+    with pytest.raises(LockLost):
+        Finisher(calls.append, EventDispatcher(())).finish_if_full(upload, lock)
+    assert calls == []
 
 
 def test_without_a_hook_a_request_that_finds_the_object_dispatches_no_event(

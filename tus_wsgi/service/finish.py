@@ -113,6 +113,8 @@ class Finisher:
     def _ask(
         self, on_finish: OnFinish, upload: Upload, lock: Lock, request: Request | None
     ) -> Answer | None:
+        # D-10: if this holder was frozen, a successor may have had the file rejected and removed.
+        lock.assert_held()
         try:
             return self._call(on_finish, upload, request)
         except Rejected as rejected:
