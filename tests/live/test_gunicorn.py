@@ -50,8 +50,7 @@ def test_gunicorn_without_arguments_serves_uploads(
     environ = {**deployment.environ, "WEB_CONCURRENCY": "3", "HOME": str(home)}
     command = ["env", f"--chdir={ROOT}", str(program)]
     with Gunicorn(environ, directory=tmp_path, command=command) as server:
-        workers = server.workers()
-        assert len(workers) == 3
+        server.wait_for_workers(3)
         tus = TusClient(server.port)
         assert deployment.read_object(tus.upload(FILE)) == FILE
         server.signal(signal.SIGTERM)

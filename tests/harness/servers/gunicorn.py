@@ -74,6 +74,7 @@ class Gunicorn:
             address += ["--certfile", str(certificate), "--keyfile", str(certificate)]
             self.tls = ssl.create_default_context(cafile=certificate)
         environ = {**os.environ, **environ}
+        has_workers = command is None
         if command is None:
             command = [
                 *(sys.executable, "-W", "error"),
@@ -89,6 +90,8 @@ class Gunicorn:
         try:
             self.port = self._wait_for_port()
             self._wait_for_response()
+            if has_workers:
+                self.wait_for_workers(workers)
         except BaseException:
             self._process.stop(grace=0)
             raise
@@ -101,6 +104,10 @@ class Gunicorn:
     def workers(self) -> list[int]:
         """The process ids of the workers."""
         return [child.pid for child in psutil.Process(self.pid).children()]
+
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until so many workers run: the first one may serve before the others are forked."""
+        wait_until(lambda: len(self.workers()) >= count, seconds=START_SECONDS)
 
     def worker_of(self, connection: socket.socket) -> int:
         """Wait until a worker has accepted a connection, and return its process id."""
