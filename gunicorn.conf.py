@@ -32,6 +32,10 @@ graceful_timeout = 30
 # Seconds until an idle connection is closed. Most proxies close idle connections earlier.
 keepalive = 5
 
+# By default gunicorn takes the path of a request from its fields SCRIPT_NAME and PATH_INFO if a
+# proxy on this host sends them. A client could use them to evade rules of the proxy for paths.
+forwarder_headers = ""
+
 # gunicorn 27 opens a control socket in the home directory, which this server does not need.
 control_socket_disable = True
 

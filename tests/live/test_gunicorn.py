@@ -53,6 +53,7 @@ def test_gunicorn_without_arguments_serves_uploads(
         server.wait_for_workers(3)
         tus = TusClient(server.port)
         assert deployment.read_object(tus.upload(FILE)) == FILE
+        assert_fields_of_clients_do_not_change_the_path(tus)
         server.signal(signal.SIGTERM)
         assert server.wait_for_exit(STOP_SECONDS) == 0
         log = server.read_log()
@@ -61,6 +62,18 @@ def test_gunicorn_without_arguments_serves_uploads(
     assert not re.search(r"warn|error|Traceback", log, re.IGNORECASE), log
     assert server.logged_errors() == []
     assert list(home.iterdir()) == []
+
+
+def assert_fields_of_clients_do_not_change_the_path(tus: TusClient) -> None:
+    """B8: a proxy that restricts paths must see the path that the server uses."""
+    path = tus.upload(FILE[:5])
+    for target, fields in [
+        (f"/pub{path}", {"SCRIPT_NAME": "/pub"}),
+        ("/pub", {"PATH_INFO": path}),
+    ]:
+        response = tus.request("GET", target, fields)
+        assert (response.status, response.body) == (404, b"There is nothing here but uploads.\n")
+    assert tus.request("GET", path, {"SCRIPT_NAME": "/other"}).body == FILE[:5]
 
 
 def test_versions_cover_the_supported_and_the_installed_gunicorn() -> None:
