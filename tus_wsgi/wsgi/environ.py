@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from werkzeug.wsgi import get_host
-
 from tus_wsgi.domain.errors import MalformedField
 from tus_wsgi.protocol.http import RequestHead, effective_method
 from tus_wsgi.wsgi.connection import supports_trailers
 from tus_wsgi.wsgi.framing import has_body, is_unsized
+from tus_wsgi.wsgi.host import find_host
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -91,7 +90,7 @@ class UploadRoutes:
         Raises:
             MalformedField: the Host field is invalid (RFC 9112, section 3.2, requires a 400).
         """
-        if self.public_url is None and not get_host(environ):
+        if self.public_url is None and not find_host(environ):
             raise MalformedField("Host", "expected a host and an optional port")
 
     def base_url_or_error(self, environ: WSGIEnvironment | None) -> str:
@@ -105,7 +104,7 @@ class UploadRoutes:
         """
         if self.public_url is not None:
             return self.public_url
-        if environ is None or not get_host(environ):
+        if environ is None or not find_host(environ):
             raise ValueError(
                 "the URL is unknown: pass the request's environ, or set TUS_PUBLIC_URL"
             )
@@ -116,4 +115,4 @@ class UploadRoutes:
         if self.public_url is not None:
             return self.public_url
         script = quote(environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1"))
-        return f"{environ['wsgi.url_scheme']}://{get_host(environ)}{script}{self.base_path}"
+        return f"{environ['wsgi.url_scheme']}://{find_host(environ)}{script}{self.base_path}"
