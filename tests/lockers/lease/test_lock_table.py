@@ -15,7 +15,7 @@ from tests.harness.servers.dynamodb import DynamoDB
 from tus_wsgi.cli import main
 
 ROOT = Path(__file__).parents[3]
-DEPLOY = ROOT / "deploy"
+DEPLOY = ROOT / "deploy" / "aws"
 
 
 def test_the_command_creates_a_table_whose_items_expire(dynamodb: DynamoDB) -> None:

@@ -309,8 +309,8 @@ def use_all_methods(records: LeaseRecords, name: str) -> None:
 
 
 def allowed_actions(service: str) -> set[str]:
-    """Return the actions of a service that `deploy/iam-policy.json` allows."""
-    policy = json.loads((ROOT / "deploy" / "iam-policy.json").read_text(encoding="utf-8"))
+    """Return the actions of a service that `deploy/aws/iam-policy.json` allows."""
+    policy = json.loads((ROOT / "deploy" / "aws" / "iam-policy.json").read_text(encoding="utf-8"))
     actions = {action for statement in policy["Statement"] for action in statement["Action"]}
     return {action.partition(":")[2] for action in actions if action.startswith(f"{service}:")}
 

@@ -1,4 +1,4 @@
-"""`deploy/lifecycle.json`, which removes the noncurrent versions of tails."""
+"""`deploy/aws/lifecycle.json`, which removes the noncurrent versions of tails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.stores.s3.stubbed_bucket import StubbedBucket
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.stores.s3.keys import Keys
 
-RULES = Path(__file__).parents[3] / "deploy" / "lifecycle.json"
+RULES = Path(__file__).parents[3] / "deploy" / "aws" / "lifecycle.json"
 
 
 def test_the_rule_is_valid_and_covers_tails_but_no_files(stubbed: StubbedBucket) -> None:
