@@ -17,7 +17,7 @@ from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import STOP_SECONDS, Gunicorn
-from tests.harness.servers.nginx import running_nginx
+from tests.harness.servers.proxy_program import running_nginx
 from tests.harness.timing import assert_takes_less
 from tests.harness.tls import write_certificate
 from tests.live.test_threads import GTHREAD_ARGUMENTS

@@ -30,7 +30,7 @@ from tests.harness.node import node_packages, run_node
 from tests.harness.proxies.tcp import TcpProxy
 from tests.harness.servers.dynamodb import DynamoDB
 from tests.harness.servers.gunicorn import Gunicorn
-from tests.harness.servers.nginx import running_nginx
+from tests.harness.servers.proxy_program import running_nginx
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.lockers.lease.records import LeaseTiming
 from tus_wsgi.lockers.lease.s3 import S3Records

@@ -109,7 +109,7 @@ class Connection:
         self.send_head(method, target, {**length, **(fields or {})})
         if body:
             # A server that refuses a request may answer and close before it has the whole body.
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
                 self.send(body)
 
     def send(self, data: bytes | memoryview) -> None:
