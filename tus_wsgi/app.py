@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack, assert_never
 
 from tus_wsgi.domain.commands import Content, UrlPresigner
 from tus_wsgi.domain.dispatch import EventDispatcher
+from tus_wsgi.domain.events import MemoryUsed, S3Called
 from tus_wsgi.domain.hook_set import HookOptions, Hooks
 from tus_wsgi.domain.interfaces import BodyBuffer, Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadId, UploadInfo, new_upload_id
@@ -37,6 +38,7 @@ from tus_wsgi.protocol.rufh.drafts import DRAFTS, Draft
 from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.service.file_access import Presign
 from tus_wsgi.service.uploads import UploadService
+from tus_wsgi.service.wrapped_hooks import measure_hooks
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import Hosts, LockerKind, Protocols
 from tus_wsgi.settings.values import parse_tags
@@ -87,7 +89,8 @@ class TusMiddleware(UploadMiddleware):
             again.
         on_terminate: called when an upload is removed, at least once for each id. If it raises, the
             next DELETE of the upload, or a sweep, calls it again.
-        observers: called with each event of `tus_wsgi.domain.events`, in addition to the log.
+        observers: called with the events of `tus_wsgi.domain.events`, in addition to the log. See
+            `tus_wsgi.domain.interfaces.Observer`.
         store: replaces the S3 store that the settings describe.
         locker: replaces the locker that the settings describe.
 
@@ -107,11 +110,13 @@ class TusMiddleware(UploadMiddleware):
         **hooks: Unpack[HookOptions],
     ) -> None:
         all_observers = (LogObserver(), *observers)
-        spool = make_spool(settings)
+        events = EventDispatcher(all_observers)
+        spool = make_spool(settings, events)
+        all_hooks = Hooks(progress_interval=settings.progress_hooks_interval, **hooks)
         service = UploadService(
-            store or make_store(settings, spool),
+            store or make_store(settings, spool, events),
             locker or make_locker(settings, all_observers),
-            hooks=Hooks(progress_interval=settings.progress_hooks_interval, **hooks),
+            hooks=measure_hooks(all_hooks, events),
             observers=all_observers,
             **_service_options(settings, spool),
         )
@@ -174,22 +179,44 @@ def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
     return TusMiddleware(_not_found, settings=settings)
 
 
-def make_spool(settings: Settings) -> Spool:
-    """Create the spool, which buffers bytes in transfer. A process needs only one."""
+_NO_EVENTS = EventDispatcher(())
+
+
+def make_spool(settings: Settings, events: EventDispatcher = _NO_EVENTS) -> Spool:
+    """Create the spool, which buffers bytes in transfer. A process needs only one.
+
+    Args:
+        settings: the settings.
+        events: receives the events of the memory.
+    """
     directory = None if settings.spool_dir is None else str(settings.spool_dir)
-    return Spool(settings.memory_budget - _tail_budget(settings), directory)
+    on_memory: Callable[[int], None] | None = None
+    if events.wants(MemoryUsed):
+
+        def on_memory(size: int) -> None:
+            events.dispatch(MemoryUsed(size))
+
+    return Spool(settings.memory_budget - _tail_budget(settings), directory, on_memory=on_memory)
+
+
+def _on_call(events: EventDispatcher) -> Callable[[S3Called], None] | None:
+    """Return the function that receives the calls of S3, if an observer wants to know them."""
+    return events.dispatch if events.wants(S3Called) else None
 
 
 def _tail_budget(settings: Settings) -> int:
     return settings.memory_budget // TAIL_SHARE
 
 
-def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
+def make_store(
+    settings: Settings, spool: Spool | None = None, events: EventDispatcher = _NO_EVENTS
+) -> S3Store:
     """Create the S3 store that the settings describe.
 
     Args:
         settings: the settings.
         spool: buffers the parts of the store; None creates a new spool.
+        events: receives the events of S3 calls.
     """
     return S3Store(
         make_client(
@@ -205,6 +232,7 @@ def make_store(settings: Settings, spool: Spool | None = None) -> S3Store:
         has_checksums=settings.s3_checksum is not ChecksumMode.OFF,
         tail_budget=_tail_budget(settings),
         object_options=make_object_options(settings),
+        on_call=_on_call(events),
     )
 
 
@@ -243,7 +271,8 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
         InvalidLockDirectory: TUS_LOCK_DIR cannot be used.
         LockerUnsupported: The service that TUS_LOCKER names cannot be used for locks.
     """
-    dispatch = EventDispatcher(observers).dispatch
+    events = EventDispatcher(observers)
+    dispatch = events.dispatch
     timeout = settings.acquire_lock_timeout
     locker: Locker
     match settings.locker:
@@ -257,19 +286,21 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
             open_table = functools.partial(DynamoDBRecords, settings.lock_table)
             locker = LeaseLocker(open_table, timeout=timeout, on_event=dispatch)
         case LockerKind.S3:
-            locker = LeaseLocker(_lease_records_in_s3(settings), timeout=timeout, on_event=dispatch)
+            open_records = _lease_records_in_s3(settings, events)
+            locker = LeaseLocker(open_records, timeout=timeout, on_event=dispatch)
         case _:
             assert_never(settings.locker)
     return ObservedLocker(locker, dispatch)
 
 
-def _lease_records_in_s3(settings: Settings) -> Callable[[], S3Records]:
+def _lease_records_in_s3(settings: Settings, events: EventDispatcher) -> Callable[[], S3Records]:
     return functools.partial(
         S3Records,
         settings.s3_bucket,
         make_keys(settings).lock_prefix,
         endpoint=settings.s3_endpoint,
         write_parameters=side_object_parameters(make_object_options(settings)),
+        on_call=_on_call(events),
     )
 
 

@@ -17,6 +17,7 @@ from tus_wsgi.domain.events import (
     LockTakenOver,
     LockTimedOut,
     RequestFailed,
+    S3Called,
     UploadCreated,
     UploadFinished,
     UploadTerminated,
@@ -50,6 +51,10 @@ EVENTS: list[tuple[Event, str]] = [
         LeaseLost(ID, "the heartbeat was late"),
         "event=lease_lost upload=# reason='the heartbeat was late'",
     ),
+    (
+        S3Called("UploadPart", 0.25, "throttled", is_failure=True),
+        "event=s3_called operation=UploadPart seconds=0.25 outcome=throttled",
+    ),
 ]
 
 LEVELS: dict[type[Event], int] = {
@@ -58,6 +63,7 @@ LEVELS: dict[type[Event], int] = {
     LeaseLost: logging.WARNING,
     LockAcquired: logging.DEBUG,
     LockReleased: logging.DEBUG,
+    S3Called: logging.DEBUG,
 }
 
 

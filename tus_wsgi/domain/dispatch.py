@@ -5,28 +5,44 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 from tus_wsgi.domain.errors import OnFinishFailed, UploadRejected
-from tus_wsgi.domain.events import Event, UploadCreated
+from tus_wsgi.domain.events import Event, Measurement, UploadCreated
 from tus_wsgi.domain.interfaces import Observer
 from tus_wsgi.domain.model import UploadId
 
 log = logging.getLogger(__name__)
 
 
+_MEASUREMENTS = frozenset(get_args(Measurement))
+_OTHERS = frozenset(get_args(Event)) - _MEASUREMENTS
+
+
 class EventDispatcher:
-    """Calls every observer with every event.
+    """Calls observers with the events that they handle.
 
     Args:
         observers: called in this order.
     """
 
     def __init__(self, observers: Iterable[Observer]) -> None:
-        self._observers = tuple(observers)
+        handled = [(observer, getattr(observer, "handles", _OTHERS)) for observer in observers]
+        self._observers: dict[type, tuple[Observer, ...]] = {
+            kind: tuple(observer for observer, kinds in handled if kind in kinds)
+            for kind in _MEASUREMENTS | _OTHERS
+        }
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Return whether an observer handles events of this class. If not, do not make them."""
+        return bool(self._observers[kind])
 
     def dispatch(self, event: Event) -> None:
-        """Call every observer. An exception that an observer raises is logged, not propagated."""
-        for observer in self._observers:
+        """Call each observer that handles the event.
+
+        An exception that an observer raises is logged, not propagated.
+        """
+        for observer in self._observers[type(event)]:
             try:
                 observer(event)
             except Exception:

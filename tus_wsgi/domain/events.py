@@ -1,6 +1,7 @@
 """The events that observers receive after something has happened. An observer changes nothing.
 
-Sizes and offsets are in bytes, times in seconds.
+Sizes and offsets are in bytes, times in seconds. A *measurement* is an event for metrics and
+traces. It names no upload, and is made only if an observer asks for it: see `Observer`.
 """
 
 from __future__ import annotations
@@ -128,8 +129,92 @@ class LeaseLost:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class RequestServed:
+    """A request for uploads was answered. The bytes of a download may still follow.
+
+    Attributes:
+        method: the method, after X-HTTP-Method-Override was applied. It may be any text.
+        protocol: `tus1`, or `rufh` and the interop version, such as `rufh8`.
+        status: the status of the response.
+        error: the name of the error's class; None if the request has succeeded.
+        seconds: time from the head of the request to the head of the response.
+    """
+
+    method: str
+    protocol: str
+    status: int
+    error: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class S3Called:
+    """A call of S3 has ended, for the data of an upload or for a lock.
+
+    Attributes:
+        operation: the name of the operation, such as `UploadPart`.
+        seconds: time that the call took, with all its attempts.
+        outcome: `ok`, `no_response`, `invalid_response`, or the kind of S3's error response in
+            lower case, such as `not_found` or `throttled`. See `tus_wsgi.domain.aws_errors`.
+        is_failure: whether S3 has not done what a working service does. An object that does not
+            exist and a condition that does not hold are no failures.
+    """
+
+    operation: str
+    seconds: float
+    outcome: str
+    is_failure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HookCalled:
+    """A hook of the application has returned or raised.
+
+    Attributes:
+        hook: the name of the hook, such as `on_finish`.
+        seconds: time that the hook took.
+        error: the name of the class of the exception; None if the hook has decided something, also
+            by raising `Denied`, `Stop` or `Rejected`.
+    """
+
+    hook: str
+    seconds: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BodyOpened:
+    """The server begins to receive the body of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyClosed:
+    """The server receives no more bytes of a body.
+
+    Attributes:
+        cut_short: why the body ended early; None if it is complete, or was not read to its end
+            because the request was refused.
+    """
+
+    cut_short: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUsed:
+    """The memory for parts in transfer has changed by a sixteenth of its budget or more.
+
+    Attributes:
+        size: bytes in use.
+    """
+
+    size: int
+
+
 LockEvent = LockAcquired | LockReleased | LockTimedOut | LockTakenOver | LeaseLost
 
 UploadEvent = UploadCreated | BytesStored | UploadFinished | UploadRejected | UploadTerminated
 
-Event = UploadEvent | RequestFailed | LockEvent
+Measurement = RequestServed | S3Called | HookCalled | BodyOpened | BodyClosed | MemoryUsed
+
+Event = UploadEvent | RequestFailed | LockEvent | Measurement

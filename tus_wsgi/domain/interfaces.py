@@ -328,7 +328,11 @@ class Locker(Protocol):
 
 
 class Observer(Protocol):
-    """Receives events after the fact, for logs, metrics and traces."""
+    """Receives events after the fact, for logs, metrics and traces.
+
+    An observer receives every event but the measurements. With an attribute `handles`, a collection
+    of classes of `tus_wsgi.domain.events`, it receives the events of these classes instead.
+    """
 
     def __call__(self, event: Event, /) -> None:
         """Handle an event. The request waits for this call. An exception is logged and ignored."""

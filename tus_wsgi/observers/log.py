@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, assert_never
+from typing import Any, assert_never, get_args
 from urllib.parse import quote
 
 from tus_wsgi.domain.errors import StoreUnavailable
@@ -29,7 +29,9 @@ from tus_wsgi.domain.events import (
     LockTakenOver,
     LockTimedOut,
     RequestFailed,
+    S3Called,
     UploadCreated,
+    UploadEvent,
     UploadFinished,
     UploadRejected,
     UploadTerminated,
@@ -44,6 +46,8 @@ MIN_SECRET_LENGTH = 16
 request for an upload called `e` must not replace every `e` in the log."""
 
 FieldValue = str | int | float
+
+LoggedEvent = UploadEvent | RequestFailed | LockEvent | S3Called
 
 
 class LogFormat(StrEnum):
@@ -66,6 +70,7 @@ _LEVELS = {
     LeaseLost: logging.WARNING,
     LockAcquired: logging.DEBUG,
     LockReleased: logging.DEBUG,
+    S3Called: logging.DEBUG,
 }
 
 
@@ -74,19 +79,23 @@ class LogObserver:
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger or logging.getLogger(LOGGER)
+        # Calls of S3 are measured only if the log contains them when the observer is created.
+        self.handles = frozenset(get_args(LoggedEvent))
+        if not self._logger.isEnabledFor(logging.DEBUG):
+            self.handles -= {S3Called}
 
     def __call__(self, event: Event, /) -> None:
         """Log an event.
 
         A failed request is an ERROR with its traceback. A lock that was taken over or lost is a
-        WARNING. A lock that was acquired or released is DEBUG, because this happens in nearly every
-        request. All other events are INFO.
+        WARNING. A lock that was acquired or released, and a call of S3, is DEBUG, because this
+        happens in nearly every request. All other events are INFO.
         """
         level = _LEVELS.get(type(event), logging.INFO)
-        if not self._logger.isEnabledFor(level):
+        if not self._logger.isEnabledFor(level) or not isinstance(event, LoggedEvent):
             return
         name, fields = _fields(event)
-        if event.id is not None:
+        if not isinstance(event, S3Called) and event.id is not None:
             fields = {"upload": fingerprint(event.id), **fields}
         self._log(level, name, fields, event if isinstance(event, RequestFailed) else None)
 
@@ -128,7 +137,7 @@ def configure_logging(format: LogFormat, *, level: int = logging.INFO) -> None:
     logger.propagate = False
 
 
-def _fields(event: Event) -> tuple[str, dict[str, FieldValue]]:
+def _fields(event: LoggedEvent) -> tuple[str, dict[str, FieldValue]]:
     match event:
         case UploadCreated(length=length):
             return "upload_created", {"length": "deferred" if length is None else length}
@@ -140,6 +149,9 @@ def _fields(event: Event) -> tuple[str, dict[str, FieldValue]]:
             return _end_fields(event)
         case RequestFailed(error=error):
             return "request_failed", {"error": type(error).__name__}
+        case S3Called(operation=operation, seconds=seconds, outcome=outcome):
+            fields = {"operation": operation, "seconds": round(seconds, 3)}
+            return "s3_called", fields | {"outcome": outcome}
         case _:
             return _lock_fields(event)
 

@@ -104,7 +104,13 @@ Interim = Callable[[UploadInfo], Reply | None]
 
 
 class Dialect(Protocol):
-    """A protocol, or one version of a protocol."""
+    """A protocol, or one version of a protocol.
+
+    Attributes:
+        name: the name in metrics.
+    """
+
+    name: str
 
     def speaks(self, head: RequestHead) -> bool:
         """Return whether this dialect handles the request."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
 from tus_wsgi.domain.model import KIB
 
@@ -18,6 +19,10 @@ MIN_REUSED_BUFFER = 256 * KIB
 
 MAX_RELEASE_GAP = 0.25
 """Seconds without a release after which callers stop waiting for memory."""
+
+REPORT_STEPS = 16
+"""Changes of memory use are reported in steps of the budget divided by this number, because most
+parts acquire and release a few KiB in each request."""
 
 MAX_MEMORY_WAIT = 1.0
 """Seconds that a caller waits for memory. An upload must release its lock within two seconds."""
@@ -31,10 +36,15 @@ class MemoryBudget:
 
     Args:
         size: bytes that all buffers may take together.
+        on_change: called with the bytes in use when they have changed by a sixteenth of `size`;
+            None to report nothing.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, on_change: Callable[[int], None] | None = None) -> None:
         self.available = size
+        self._on_change = on_change
+        self._reported_step = 0
+        self._reporting = threading.Lock()
         self._size = size
         self._reusable: defaultdict[int, list[bytearray]] = defaultdict(list)
         self._reusable_size = 0
@@ -58,10 +68,11 @@ class MemoryBudget:
                     return None
                 self._changed.wait(wait)
             self.available -= size
-            if size in self._reusable:
-                return self._pop_reusable(size)
-            self._evict()
-        return bytearray(size)
+            buffer = self._pop_reusable(size) if size in self._reusable else None
+            if buffer is None:
+                self._evict()
+        self._report()
+        return bytearray(size) if buffer is None else buffer
 
     def release(self, buffer: bytearray, size: int, *, is_replaced: bool = False) -> None:
         """Return a buffer to the budget. The caller must not use it again.
@@ -81,6 +92,18 @@ class MemoryBudget:
             if size and not is_replaced:
                 self._last_release = time.monotonic()
                 self._changed.notify_all()
+        self._report()
+
+    def _report(self) -> None:
+        if self._on_change is None or self._step() == self._reported_step:
+            return
+        # One report at a time, so that the last one is about the newest state.
+        with self._reporting:
+            self._reported_step = self._step()
+            self._on_change(self._size - self.available)
+
+    def _step(self) -> int:
+        return (self._size - self.available) * REPORT_STEPS // max(self._size, 1)
 
     def _evict(self) -> None:
         """Free reusable buffers until they and the buffers in use are within the budget."""

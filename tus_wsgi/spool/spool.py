@@ -10,7 +10,7 @@ for stalled clients, the part continues in an unlinked temporary file.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import IO
 
 from tus_wsgi.spool.disk import disk_error
@@ -27,10 +27,17 @@ class Spool:
     Args:
         budget: bytes of memory that all parts may take together; 0 puts every part on disk.
         directory: for temporary files; None for the system's default.
+        on_memory: see `MemoryBudget.on_change`.
     """
 
-    def __init__(self, budget: int, directory: str | None = None) -> None:
-        self.memory = MemoryBudget(budget)
+    def __init__(
+        self,
+        budget: int,
+        directory: str | None = None,
+        *,
+        on_memory: Callable[[int], None] | None = None,
+    ) -> None:
+        self.memory = MemoryBudget(budget, on_memory)
         self._directory = directory
 
     def part(

@@ -23,7 +23,7 @@ from typing import Any
 
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB, MIB
-from tus_wsgi.wsgi.draining import LiveBodies
+from tus_wsgi.wsgi.draining import BodyRegistry
 from tus_wsgi.wsgi.framing import content_length, is_end_known
 from tus_wsgi.wsgi.input import BodySource, source_of
 
@@ -41,6 +41,9 @@ connection. Beyond this, a new connection is cheaper; `connection.py` describes 
 connection is closed."""
 
 
+_NOT_CUT = frozenset({None, BodyEnd.COMPLETE, BodyEnd.TOO_LONG})
+
+
 class WsgiBody:
     """The body of a WSGI request. It implements `tus_wsgi.domain.interfaces.Body`.
 
@@ -50,7 +53,7 @@ class WsgiBody:
         live: registers the body while it is read, so that it can be interrupted.
     """
 
-    def __init__(self, environ: Mapping[str, Any], *, timeout: float, live: LiveBodies) -> None:
+    def __init__(self, environ: Mapping[str, Any], *, timeout: float, live: BodyRegistry) -> None:
         self.content_length = content_length(environ)
         self._environ = environ
         self._source: BodySource | None = None
@@ -74,6 +77,11 @@ class WsgiBody:
         """
         assert self._end is not None, "asked before the body had ended"
         return self._end
+
+    @property
+    def cut_short(self) -> BodyEnd | None:
+        """Why the body ended early; None if it is complete, was refused, or has not ended."""
+        return None if self._end in _NOT_CUT else self._end
 
     @property
     def is_complete(self) -> bool:

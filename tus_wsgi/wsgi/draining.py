@@ -26,6 +26,24 @@ class LiveBody(Protocol):
         """End the body at once. Called from any thread."""
 
 
+class RequestBody(LiveBody, Protocol):
+    """The body of a request."""
+
+    @property
+    def cut_short(self) -> BodyEnd | None:
+        """Why the body ended early; None if it did not."""
+
+
+class BodyRegistry(Protocol):
+    """Registers the bodies of requests while they are received."""
+
+    def add(self, body: RequestBody) -> None:
+        """Register a body."""
+
+    def remove(self, body: RequestBody) -> None:
+        """Unregister a body that has ended."""
+
+
 class LiveBodies:
     """The bodies that are being received in this process. `drain` interrupts them all."""
 
@@ -46,6 +64,11 @@ class LiveBodies:
         """Unregister a body that has ended."""
         with self._mutex:
             self._bodies.discard(body)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the process is about to stop."""
+        return self._draining
 
     def drain(self) -> None:
         """Interrupt every body, including later ones: this process is about to stop."""

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tus_wsgi.domain.commands import Downloadable, Outcome
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import TusError, Unavailable, UploadNotFound
-from tus_wsgi.domain.events import RequestFailed
+from tus_wsgi.domain.events import BodyClosed, RequestFailed, RequestServed
 from tus_wsgi.domain.interfaces import Observer
 from tus_wsgi.domain.model import UploadId, parse_upload_id
 from tus_wsgi.protocol.cors import CorsPolicy
@@ -21,16 +21,31 @@ from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.wsgi.app_uploads import AppUploads
 from tus_wsgi.wsgi.body import WsgiBody
 from tus_wsgi.wsgi.connection import close_after_response, with_write_timeout
-from tus_wsgi.wsgi.draining import LIVE_BODIES
+from tus_wsgi.wsgi.draining import LIVE_BODIES, BodyRegistry
 from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.framing import check_end_is_known
 from tus_wsgi.wsgi.hook_request import hook_request
 from tus_wsgi.wsgi.interim import interim_sender
+from tus_wsgi.wsgi.observed_bodies import ObservedBodies
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
+
+
+class _Served(NamedTuple):
+    """The result of a request.
+
+    Attributes:
+        reply: the reply.
+        content: the chunks of its body if the body is not in the reply.
+        error: why the request failed; None if it has succeeded.
+    """
+
+    reply: Reply
+    content: Iterator[bytes] | None
+    error: TusError | None
 
 
 class UploadMiddleware(AppUploads):
@@ -44,7 +59,7 @@ class UploadMiddleware(AppUploads):
         cors: the policy for browsers of other origins; None sends no CORS fields.
         network_timeout: seconds after which a client is considered gone if it neither sends the
             next bytes of a body nor accepts the next bytes of a response.
-        observers: receive events of failed requests.
+        observers: receive events of requests and their bodies.
     """
 
     def __init__(
@@ -63,7 +78,10 @@ class UploadMiddleware(AppUploads):
         self._dialects = tuple(dialects)
         self._cors = cors
         self._network_timeout = network_timeout
-        self._events = EventDispatcher(observers)
+        self._events = events = EventDispatcher(observers)
+        self._live: BodyRegistry = LIVE_BODIES
+        if events.wants(BodyClosed):
+            self._live = ObservedBodies(LIVE_BODIES, events.dispatch)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -71,16 +89,23 @@ class UploadMiddleware(AppUploads):
         time.sleep(0)
         if not self._routes.covers(environ):
             return self._app(environ, start_response)
+        started = time.monotonic()
         head = self._routes.head(environ)
-        body = WsgiBody(environ, timeout=self._network_timeout, live=LIVE_BODIES)
+        body = WsgiBody(environ, timeout=self._network_timeout, live=self._live)
         try:
             if head.has_unsized_body and body.is_empty():
                 head = replace(head, has_body=False, has_unsized_body=False)
-            reply, content = self._serve(environ, head, body)
+            dialect = self._dialect(head)
+            reply, content, error = self._serve(environ, dialect, head, body)
             if head.has_body:
                 body.discard()
         finally:
             body.close()
+        if self._events.wants(RequestServed):
+            name = None if error is None else type(error).__name__
+            seconds = time.monotonic() - started
+            served = RequestServed(head.method, dialect.name, reply.status, name, seconds)
+            self._events.dispatch(served)
         cors = [] if self._cors is None else self._cors.fields_for(head, reply.exposed)
         start_response(status_line(reply.status), [*reply.fields, *cors])
         response_body: Iterable[bytes] = [reply.body] if content is None else content
@@ -93,10 +118,9 @@ class UploadMiddleware(AppUploads):
         return with_write_timeout(self._network_timeout, response_body, environ)
 
     def _serve(
-        self, environ: WSGIEnvironment, head: RequestHead, body: WsgiBody
-    ) -> tuple[Reply, Iterator[bytes] | None]:
-        """Return the reply, and the chunks of its body if the body is not in the reply."""
-        dialect = self._dialect(head)
+        self, environ: WSGIEnvironment, dialect: Dialect, head: RequestHead, body: WsgiBody
+    ) -> _Served:
+        """Execute the command of a request, and render its outcome."""
         try:
             self._routes.check_host(environ)
             check_end_is_known(environ)
@@ -105,14 +129,15 @@ class UploadMiddleware(AppUploads):
             request = hook_request(environ, head) if self._service.needs_request else None
             outcome = self._service.execute(command, body, interim, request)
             reply = dialect.render(head, outcome, head.url_of)
-            return reply, _content(reply, outcome)
+            return _Served(reply, _content(reply, outcome), None)
         except TusError as error:
             if isinstance(error, Unavailable):
                 self._events.dispatch(RequestFailed(_upload_of(head), error))
-            return dialect.render_error(head, error), None
+            return _Served(dialect.render_error(head, error), None, error)
         except Exception as error:  # noqa: BLE001 - the details of a bug must not leak
             self._events.dispatch(RequestFailed(_upload_of(head), error))
-            return dialect.render_error(head, Unavailable()), None
+            hidden = Unavailable()
+            return _Served(dialect.render_error(head, hidden), None, hidden)
 
     def _dialect(self, head: RequestHead) -> Dialect:
         spoken = (dialect for dialect in self._dialects if dialect.speaks(head))

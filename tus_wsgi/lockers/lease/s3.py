@@ -25,8 +25,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
 from tus_wsgi.domain.errors import LockerUnavailable
 from tus_wsgi.domain.etags import strip_weakness
+from tus_wsgi.domain.events import S3Called
+from tus_wsgi.domain.s3_calls import s3_called
 from tus_wsgi.lockers.lease.records import Claim, LeaseRecord, LockerUnsupported, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -83,6 +86,7 @@ class S3Records:
         prefix: the prefix of the keys of all records; no other objects may have this prefix.
         endpoint: the service's URL; None for AWS, or for the value of AWS_ENDPOINT_URL.
         write_parameters: more parameters of boto3's `put_object`, such as the encryption.
+        on_call: called after each call of S3; None to measure nothing.
     """
 
     def __init__(
@@ -92,8 +96,10 @@ class S3Records:
         *,
         endpoint: str | None,
         write_parameters: Mapping[str, Any] | None = None,
+        on_call: Callable[[S3Called], None] | None = None,
     ) -> None:
         self._bucket = bucket
+        self._on_call = on_call
         self._write_parameters = write_parameters or {}
         self._prefix = prefix
         self._deletes_conditionally = True
@@ -218,7 +224,8 @@ class S3Records:
 
     def _get(self, name: str) -> LeaseRecord:
         try:
-            response = self.client.head_object(Bucket=self._bucket, Key=self._prefix + name)
+            with self._measured("HeadObject"):
+                response = self.client.head_object(Bucket=self._bucket, Key=self._prefix + name)
         except ClientError as error:
             if classify_error(error).kind in _NO_RECORD:
                 return LeaseRecord()
@@ -237,15 +244,16 @@ class S3Records:
         etag = current.etag if current else ""
         condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         try:
-            response = self.client.put_object(
-                Bucket=self._bucket,
-                Key=self._prefix + name,
-                Body=text.encode("ascii"),
-                ContentType="application/json",
-                Metadata={_METADATA_KEY: text},
-                **condition,
-                **self._write_parameters,
-            )
+            with self._measured("PutObject"):
+                response = self.client.put_object(
+                    Bucket=self._bucket,
+                    Key=self._prefix + name,
+                    Body=text.encode("ascii"),
+                    ContentType="application/json",
+                    Metadata={_METADATA_KEY: text},
+                    **condition,
+                    **self._write_parameters,
+                )
         except ClientError as error:
             raise _translated("PutObject", error) from error
         except (BotoCoreError, OSError) as error:
@@ -254,13 +262,27 @@ class S3Records:
 
     def _delete(self, name: str, current: LeaseRecord) -> None:
         try:
-            self.client.delete_object(
-                Bucket=self._bucket, Key=self._prefix + name, IfMatch=current.etag
-            )
+            with self._measured("DeleteObject"):
+                self.client.delete_object(
+                    Bucket=self._bucket, Key=self._prefix + name, IfMatch=current.etag
+                )
         except ClientError as error:
             raise _translated("DeleteObject", error) from error
         except (BotoCoreError, OSError) as error:
             raise OutcomeUnknown("DeleteObject") from error
+
+    @contextmanager
+    def _measured(self, operation: str) -> Iterator[None]:
+        started = time.monotonic()
+        failure: Exception | None = None
+        try:
+            yield
+        except (ClientError, BotoCoreError, OSError) as error:
+            failure = error
+            raise
+        finally:
+            if self._on_call is not None:
+                self._on_call(s3_called(operation, time.monotonic() - started, failure))
 
 
 class _ConditionFailed(Exception):

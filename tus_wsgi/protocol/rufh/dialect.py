@@ -80,6 +80,7 @@ class Rufh:
         deferred_lengths: bool = True,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self.name = f"rufh{draft.interop}"
         self._draft = draft
         self._is_newest = is_newest
         self._max_size = max_size

@@ -102,6 +102,8 @@ class Tus1:
         ValueError: An extension is offered without the extension that it builds on.
     """
 
+    name = "tus1"
+
     def __init__(
         self,
         *,

@@ -31,8 +31,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tus_wsgi.domain.crc import build_crc32
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.etags import strip_weakness
+from tus_wsgi.domain.events import S3Called
 from tus_wsgi.domain.model import MIB
 from tus_wsgi.domain.parts import Part
+from tus_wsgi.domain.s3_calls import s3_called
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.absence import HiddenAbsence, Sightings
 from tus_wsgi.stores.s3.conditions import Conditions
@@ -142,6 +144,7 @@ class Bucket:
         name: the bucket's name.
         has_checksums: whether to send the CRC-32 of each object and part, for S3 to verify.
         write_parameters: more parameters of writes that do not pass their own `parameters`.
+        on_call: called after each call of S3; None to measure nothing.
     """
 
     def __init__(
@@ -151,8 +154,10 @@ class Bucket:
         *,
         has_checksums: bool = True,
         write_parameters: Mapping[str, Any] | None = None,
+        on_call: Callable[[S3Called], None] | None = None,
     ) -> None:
         self.name = name
+        self._on_call = on_call
         self._write_parameters = write_parameters or {}
         self.has_checksums = has_checksums
         self._client = client
@@ -275,10 +280,12 @@ class Bucket:
             "ResponseContentType": type,
             "ResponseContentDisposition": disposition,
         }
-        with self._translate_errors("GetObject", key):
+        try:
             return self._client.generate_presigned_url(
                 "get_object", Params=params, ExpiresIn=math.ceil(lifetime)
             )
+        except (BotoCoreError, ClientError) as error:  # there are no credentials
+            raise StoreUnavailable("GetObject", key=key) from error
 
     def put_data(
         self,
@@ -595,13 +602,21 @@ class Bucket:
 
     @contextmanager
     def _translate_errors(self, operation: str, key: str) -> Iterator[None]:
+        """Raise the store's error for an error of the call in the block, and measure the call."""
+        started = time.monotonic()
+        failure: Exception | None = None
         try:
             yield
         except ClientError as error:
+            failure = error
             raise translate_error(operation, error, key) from error
         except (BotoCoreError, OSError, KeyError) as error:
             # KeyError: a 200 without its required fields is a failure, not an absence (D-07).
+            failure = error
             raise StoreUnavailable(operation, key=key) from error
+        finally:
+            if self._on_call is not None:
+                self._on_call(s3_called(operation, time.monotonic() - started, failure))
 
 
 class ObjectStream:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tus_wsgi.domain.errors import InvalidPlan, UploadNotFound
+from tus_wsgi.domain.events import S3Called
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import MIB, Final, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartLimits, plan_for
@@ -56,6 +57,7 @@ class S3Store:
             encryption applies to all other objects too.
         copies: whether the service copies parts.
         completion_timeout: seconds to wait for the object of a completion of unknown outcome.
+        on_call: called after each call of S3; None to measure nothing.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class S3Store:
         object_options: ObjectOptions = NO_OPTIONS,
         copies: CopySupport | None = None,
         completion_timeout: float = COMPLETION_TIMEOUT,
+        on_call: Callable[[S3Called], None] | None = None,
     ) -> None:
         self._keys = keys or Keys()
         self._limits = limits or PartLimits()
@@ -81,6 +84,7 @@ class S3Store:
                 bucket,
                 has_checksums=has_checksums,
                 write_parameters=side_object_parameters(object_options),
+                on_call=on_call,
             ),
             keys=self._keys,
             limits=self._limits,
