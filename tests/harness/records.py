@@ -45,9 +45,13 @@ class MemoryRecords:
             name, replace(current, next_waiter=waiter_id, unchanged_for=unchanged_for)
         )
 
-    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
+    def release(
+        self, name: str, held: LeaseRecord, *, heartbeat_id: str, is_needed: bool = True
+    ) -> None:
         current = self._read(name)
-        if current.holder == held.holder:
+        if current.holder == held.holder and not is_needed:
+            del self.records[name]
+        elif current.holder == held.holder:
             free = replace(current, holder="", heartbeat_id=heartbeat_id, unchanged_for=0.0)
             self._write(name, free)
 

@@ -308,7 +308,8 @@ class Locker(Protocol):
     ) -> AbstractContextManager[Lock]:
         """Acquire the upload's lock, and release it when the context is left.
 
-        If another request holds the lock, that request is asked to release it.
+        If another request holds the lock, that request is asked to release it. If the context is
+        left with `UploadNotFound`, the locker keeps nothing for this id.
 
         Args:
             id: the upload.

@@ -150,8 +150,12 @@ class Network:
             )
         )
 
-    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
-        self._call(lambda: self.store.release(name, held, heartbeat_id=heartbeat_id))
+    def release(
+        self, name: str, held: LeaseRecord, *, heartbeat_id: str, is_needed: bool = True
+    ) -> None:
+        self._call(
+            lambda: self.store.release(name, held, heartbeat_id=heartbeat_id, is_needed=is_needed)
+        )
 
     def _call(self, operation: Callable[[], T]) -> T:
         rng, simulation = self._rng, self._simulation
@@ -227,8 +231,10 @@ class Request:
         hold: float = 0.0,
         releases_on_request: bool = True,
         timeout: float = 5.0,
+        finds_nothing: bool = False,
     ) -> None:
         self.host = host
+        self.finds_nothing = finds_nothing
         self.releases_on_request = releases_on_request
         self.hold = hold
         self.timeout = timeout
@@ -263,6 +269,8 @@ class Request:
             while simulation.now < end and not (self.releases_on_request and self.requested_at):
                 host.sleep(0.1)
                 lease.assert_held()
+            if self.finds_nothing:
+                lease.mark_unused()
         except (UploadLocked, LockerUnavailable, LockLost) as error:
             self.error = error
         finally:
@@ -569,6 +577,7 @@ def test_two_leases_are_never_valid_at_the_same_time(seed: int) -> None:
                     hold=rng.choice([0.1, 1.0, 10.0]),
                     releases_on_request=rng.random() < 0.7,
                     timeout=rng.choice([1.0, 5.0, 20.0]),
+                    finds_nothing=rng.random() < 0.5,
                 )
                 requests.append(request.start(at=rng.uniform(0, 60)))
             for _ in range(rng.randrange(3)):

@@ -306,6 +306,8 @@ def use_all_methods(records: LeaseRecords, name: str) -> None:
     held = records.try_acquire(name, claim("b", held))
     held = records.try_acquire(name, claim("c", held, expired=True))
     records.release(name, held, heartbeat_id="c.end")
+    held = records.try_acquire(f"{name}-unused", claim("a"))
+    records.release(f"{name}-unused", held, heartbeat_id="a.end", is_needed=False)
 
 
 def allowed_actions(service: str) -> set[str]:
@@ -320,7 +322,39 @@ def test_dynamodb_needs_exactly_the_action_of_its_policy(spec: LockerSpec, name:
     records = DynamoDBRecords(spec.location)
     operations = recorded_operations(records.client)
     use_all_methods(records, name)
-    assert operations == allowed_actions("dynamodb") == {"UpdateItem"}
+    assert operations == allowed_actions("dynamodb") == {"DeleteItem", "UpdateItem"}
+
+
+@every_kind
+def test_a_record_that_is_not_needed_is_removed(records: LeaseRecords, name: str) -> None:
+    """B13."""
+    held = records.try_acquire(name, claim("a"))
+    records.request_release(name, held, waiter_id="waiter b", unchanged_for=0.0)
+    records.release(name, replace(held, holder="x"), heartbeat_id="x.end", is_needed=False)
+    assert records.try_acquire(name, claim("b", held)).holder == "a"
+    records.release(name, held, heartbeat_id="a.end", is_needed=False)
+    records.release(name, held, heartbeat_id="a.end", is_needed=False)
+    again = records.try_acquire(name, claim("b"))
+    assert (again.holder, again.fence) == ("b", 1)
+
+
+@pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
+def test_a_record_expires_if_the_policy_does_not_allow_to_delete_it(
+    spec: LockerSpec, name: str, dynamodb: DynamoDB
+) -> None:
+    """B13: policies of earlier versions allow only UpdateItem."""
+    records = DynamoDBRecords(spec.location)
+
+    def refuse(**_: Any) -> None:
+        response: Any = {"Error": {"Code": "AccessDeniedException", "Message": "refused"}}
+        raise ClientError(response, "DeleteItem")
+
+    records.client.meta.events.register("before-call.dynamodb.DeleteItem", refuse)
+    held = records.try_acquire(name, claim("a"))
+    records.release(name, held, heartbeat_id="a.end", is_needed=False)
+    (item,) = dynamodb.items(spec.location)
+    assert "holder" not in item
+    assert int(item["expires"]["N"]) <= time.time()
 
 
 @pytest.mark.parametrize("spec", ["s3"], indirect=True)

@@ -1,4 +1,4 @@
-"""Lease records in a DynamoDB table: an item for each lock, written by `UpdateItem` only.
+"""Lease records in a DynamoDB table: an item for each lock.
 
 | attribute | type | content                                                     | `LeaseRecord`   |
 |-----------|------|-------------------------------------------------------------|-----------------|
@@ -10,9 +10,9 @@
 | `stood`   | N    | seconds for which `beat` has not changed                    | `unchanged_for` |
 | `expires` | N    | Unix time after which DynamoDB may remove the item          |                 |
 
-Permissions: `dynamodb:UpdateItem` on the table. The response to a failed condition contains the
-item, so no separate reads are needed. Costs: one write request unit per call, including failed
-conditions.
+Permissions: `dynamodb:UpdateItem` on the table, and `dynamodb:DeleteItem` for the locks of uploads
+that turn out not to exist. The response to a failed condition contains the item, so no separate
+reads are needed. Costs: one write request unit per call, including failed conditions.
 """
 
 from __future__ import annotations
@@ -137,14 +137,43 @@ class DynamoDBRecords:
             },
         )
 
-    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
-        """Make the lock free. See `LeaseRecords`."""
+    def release(
+        self, name: str, held: LeaseRecord, *, heartbeat_id: str, is_needed: bool = True
+    ) -> None:
+        """Make the lock free. See `LeaseRecords`.
+
+        If `dynamodb:DeleteItem` is not allowed, DynamoDB soon removes the record as expired.
+        """
+        if not is_needed:
+            try:
+                self._delete(name, held.holder)
+            except LockerUnavailable:
+                pass
+            else:
+                return
         self._update(
             name,
             "SET beat = :beat, expires = :expires REMOVE holder, stood",
             "holder = :holder",
-            {":beat": heartbeat_id, ":expires": _expiry(), ":holder": held.holder},
+            {
+                ":beat": heartbeat_id,
+                ":expires": _expiry() if is_needed else int(time.time()),
+                ":holder": held.holder,
+            },
         )
+
+    def _delete(self, name: str, holder: str) -> None:
+        try:
+            self.client.delete_item(
+                TableName=self._table,
+                Key={KEY: {"S": name}},
+                ConditionExpression="holder = :holder",
+                ExpressionAttributeValues={":holder": _typed(holder)},
+            )
+        except ClientError as error:
+            _item_of(error, "DeleteItem")
+        except (BotoCoreError, OSError) as error:
+            raise OutcomeUnknown("DeleteItem") from error
 
     def _update(self, name: str, change: str, condition: str, values: _Values) -> LeaseRecord:
         """Change the item if the condition holds, and return the item as it is afterwards."""
@@ -164,7 +193,7 @@ class DynamoDBRecords:
                 **options,
             )
         except ClientError as error:
-            return _record(_item_of(error))
+            return _record(_item_of(error, "UpdateItem"))
         except (BotoCoreError, OSError) as error:
             raise OutcomeUnknown("UpdateItem") from error
         return _record(response.get("Attributes", {}))
@@ -198,7 +227,7 @@ def create_table(name: str) -> bool:
     return True
 
 
-def _item_of(error: ClientError) -> dict[str, Any]:
+def _item_of(error: ClientError, operation: str) -> dict[str, Any]:
     """Return the item that the response to a failed condition contains.
 
     Raises:
@@ -210,8 +239,8 @@ def _item_of(error: ClientError) -> dict[str, Any]:
         item: dict[str, Any] = error.response.get("Item", {})  # type: ignore[assignment]
         return item
     if response.kind in _OUTCOME_UNKNOWN or response.is_server_error:
-        raise OutcomeUnknown("UpdateItem") from error
-    raise LockerUnavailable("UpdateItem") from error
+        raise OutcomeUnknown(operation) from error
+    raise LockerUnavailable(operation) from error
 
 
 def _expiry() -> int:

@@ -85,6 +85,7 @@ class Lease:
         self._unknown_since: float | None = None
         self._valid_until = 0.0  # on the clock of `uptime`
         self._has_ended = False
+        self._is_unused = False
         self._lost: str | None = None
 
     # -- while the lock is held ------------------------------------------------------------------
@@ -235,6 +236,14 @@ class Lease:
 
     # -- release ---------------------------------------------------------------------------------
 
+    def mark_unused(self) -> None:
+        """Do not keep the record: the upload does not exist.
+
+        A client can name any number of uploads that do not exist. If this is the first holder, the
+        upload cannot be in the cache of any process, so no process needs the fence.
+        """
+        self._is_unused = self.fence == 1
+
     def release(self) -> bool:
         """Release the lock if this request holds it or may hold it.
 
@@ -251,7 +260,12 @@ class Lease:
             return True
         held = self._record or LeaseRecord(holder=self._token)
         try:
-            self._records.release(self._name, held, heartbeat_id=f"{self._token}.end")
+            self._records.release(
+                self._name,
+                held,
+                heartbeat_id=f"{self._token}.end",
+                is_needed=not self._is_unused,
+            )
         except LockerUnavailable:
             return True
         except OutcomeUnknown as error:

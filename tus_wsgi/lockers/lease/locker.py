@@ -32,7 +32,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tus_wsgi.domain.errors import LockerUnavailable
+from tus_wsgi.domain.errors import LockerUnavailable, UploadNotFound
 from tus_wsgi.domain.interfaces import Lock
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.lockers.lease.lease import Lease, OnEvent
@@ -103,7 +103,11 @@ class LeaseLocker:
                     lease.acquire(deadline, monitor)
                 process.scheduler.schedule(lease.renew, after=lease.next_renewal())
                 with process.queue.hold(id, entry):
-                    yield lease
+                    try:
+                        yield lease
+                    except UploadNotFound:
+                        lease.mark_unused()
+                        raise
             finally:
                 if not lease.release():
                     process.scheduler.schedule(lease.release_again, after=self._timing.poll)

@@ -138,8 +138,16 @@ class LeaseRecords(Protocol):
             The record that the service has now.
         """
 
-    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
+    def release(
+        self, name: str, held: LeaseRecord, *, heartbeat_id: str, is_needed: bool = True
+    ) -> None:
         """Make the lock free, if the holder is still that of `held`.
 
         If there is a next waiter, the record keeps it, under a new `heartbeat_id`.
+
+        Args:
+            name: the lock's name.
+            held: the record of the holder.
+            heartbeat_id: the new heartbeat.
+            is_needed: whether the fence must outlive the release. If not, the record is removed.
         """

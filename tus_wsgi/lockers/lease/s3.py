@@ -202,7 +202,14 @@ class S3Records:
         except _ConditionFailed:
             return self._get(name)
 
-    def release(self, name: str, held: LeaseRecord, *, heartbeat_id: str) -> None:
+    def release(
+        self,
+        name: str,
+        held: LeaseRecord,
+        *,
+        heartbeat_id: str,
+        is_needed: bool = True,  # noqa: ARG002 - a free lock has no object anyway
+    ) -> None:
         """Make the lock free. See `LeaseRecords`."""
         current = held if held.etag else self._get(name)
         for _ in range(MAX_ATTEMPTS):
