@@ -124,7 +124,9 @@ class TusMiddleware(UploadMiddleware):
             app,
             service=service,
             dialects=_dialects(settings, service),
-            routes=UploadRoutes(settings.base_path.rstrip("/"), settings.public_url),
+            routes=UploadRoutes(
+                settings.base_path.rstrip("/"), settings.public_url, settings.method_override
+            ),
             cors=None if settings.disable_cors else _cors(settings),
             network_timeout=settings.network_timeout,
             observers=all_observers,
@@ -408,5 +410,6 @@ def _cors(settings: Settings) -> CorsPolicy:
 def _not_found(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     text = b"There is nothing here but uploads.\n"
     fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
+    fields.append(("Cache-Control", "no-store"))
     start_response("404 Not Found", fields)
     return close_after_response([text], environ, start_response)

@@ -50,7 +50,11 @@ def test_post_can_be_overridden_to_head(upload: Upload) -> None:
 @rule("C-10")
 @pytest.mark.parametrize("by", ["GET", "PUT", "DELETE"])
 def test_every_method_can_be_overridden_to_patch(upload: Upload, by: str) -> None:
-    """ "The actual method of the request MUST be ignored.\""""
+    """ "The actual method of the request MUST be ignored."
+
+    A server may have reasons to refuse this for GET: its proxies and caches treat a GET as a
+    request that changes nothing (RFC 9110, section 9.2.1). It is a deviation nevertheless.
+    """
     response = override(upload, "PATCH", by, upload.patch_fields(2), b"llo")
     assert response.status == 204
     upload.assert_content(b"hello")

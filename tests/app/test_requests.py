@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 
 from tests.wsgi.linting import LintedClient
 from tus_wsgi import Settings, TusMiddleware
-from tus_wsgi.app import make_store
+from tus_wsgi.app import create_app, make_store
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.hooks import FinishedUpload, OnFinish
 from tus_wsgi.lockers.memory import MemoryLocker
@@ -147,6 +147,103 @@ def test_disable_termination_rejects_delete(new_app: NewApp, fields: dict[str, s
     assert rejected.status_code == 405
     assert "DELETE" not in rejected.headers["Allow"]
     assert app.request("HEAD", path, TUS).status_code == 200
+
+
+@pytest.mark.parametrize("interop", [8, 9])
+@pytest.mark.parametrize("setting", ["true", "false"])
+def test_disable_termination_keeps_an_upload_whose_length_is_exceeded(
+    new_app: NewApp, interop: int, setting: str
+) -> None:
+    """B12, R-40: an append beyond the length ends the upload, unless nothing may end it."""
+    app = new_app(TUS_DISABLE_TERMINATION=setting)
+    path = app.create(DATA[:4])
+    append = {**version_field(interop), "Content-Type": "application/partial-upload"}
+    append |= {"Upload-Offset": "4", "Upload-Complete": "?1"}
+    assert app.request("PATCH", path, append, DATA).status_code == 400
+    head = app.request("HEAD", path, TUS)
+    if setting == "true":
+        assert (head.status_code, head.headers["Upload-Offset"]) == (200, "4")
+        assert app.request("PATCH", path, append, DATA[4:]).status_code < 300
+        assert app.request("GET", path, TUS).data == DATA
+    else:
+        assert head.status_code in (404, 410)
+
+
+# -- method overrides ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fields", [TUS, {}, *map(version_field, INTEROPS)], ids=str)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_no_safe_method_changes_an_upload(
+    new_app: NewApp, fields: dict[str, str], method: str
+) -> None:
+    """B4: proxies that let only safe methods pass, and caches, rely on the method."""
+    app = new_app()
+    path = app.create(DATA[:4])
+    rest = {**OCTETS, "Upload-Offset": "4", "Upload-Length": "10", "Upload-Complete": "?1"}
+    for override, target in [("DELETE", path), ("PATCH", path), ("POST", "/files")]:
+        sent = {**fields, **rest, "X-HTTP-Method-Override": override, "Origin": "https://a.example"}
+        refused = app.request(method, target, sent)
+        assert refused.status_code == 405
+        assert override in refused.headers["Allow"]
+        assert refused.headers["Cache-Control"] == "no-store"
+        assert refused.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Location" not in refused.headers
+        if method != "HEAD":
+            assert b"X-HTTP-Method-Override" in refused.data
+    assert app.request("HEAD", path, TUS).headers["Upload-Offset"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("setting", "statuses"),
+    [
+        ("unsafe", {"GET": 405, "POST": 204, "PUT": 204}),
+        ("post", {"GET": 405, "POST": 204, "PUT": 405}),
+        ("any", {"GET": 204, "POST": 204, "PUT": 204}),
+        ("off", {"GET": 405, "POST": 405, "PUT": 405}),
+    ],
+)
+def test_a_setting_says_which_methods_can_be_overridden(
+    new_app: NewApp, setting: str, statuses: dict[str, int]
+) -> None:
+    """B4."""
+    app = new_app(TUS_METHOD_OVERRIDE=setting)
+    override = {**TUS, **OCTETS, "Upload-Offset": "0", "X-HTTP-Method-Override": "PATCH"}
+    found = {
+        method: app.request(method, app.create(), override, DATA).status_code for method in statuses
+    }
+    assert found == statuses
+
+
+@pytest.mark.parametrize("fields", [TUS, *map(version_field, INTEROPS)], ids=str)
+def test_only_downloads_may_be_cached(new_app: NewApp, fields: dict[str, str]) -> None:
+    """B4: a cache must not serve the response to an overridden method for a GET."""
+    app = new_app()
+    path = app.create(DATA)
+    creation = {**fields, "Upload-Length": "10", "Upload-Complete": "?1", "Upload-Incomplete": "?0"}
+    responses = [
+        app.request("OPTIONS", "/files", fields),
+        app.request("GET", path, {**fields, "X-HTTP-Method-Override": "OPTIONS"}),
+        app.request("POST", "/files", creation, DATA if fields != TUS else b""),
+        app.request("HEAD", path, fields),
+        app.request("GET", app.create(), fields),
+        app.request("GET", "/files", fields),
+        app.request("DELETE", app.create(), fields),
+        app.request("GET", path + "x", fields),
+    ]
+    for response in responses:
+        assert response.headers.get_all("Cache-Control") == ["no-store"], response.status
+    download = app.request("GET", path, fields)
+    assert download.headers.get_all("Cache-Control") == ["private, no-cache, no-transform"]
+
+
+def test_the_server_without_an_app_says_that_nothing_else_is_cacheable(tmp_path: Path) -> None:
+    environ = {"TUS_S3_BUCKET": "bucket", "TUS_LOCK_DIR": str(tmp_path / "locks")}
+    _, status, fields = run_wsgi_app(create_app(environ), create_environ("/other"))
+    assert (status, fields["Cache-Control"]) == ("404 Not Found", "no-store")
+
+
+# -- disabled downloads ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fields", [TUS, {}, *map(version_field, [3, 5, 6, 8])], ids=str)

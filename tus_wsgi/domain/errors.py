@@ -10,7 +10,8 @@ protocols answer the same error differently: with a bare 409, or with a 409 and 
     │   ├── UnsupportedVersion         the server does not support the protocol version
     │   ├── UnsupportedMediaType       the body has the wrong Content-Type
     │   ├── MethodNotAllowed           the resource does not support the method
-    │   │   └── CreationDisabled           only the application creates uploads
+    │   │   ├── CreationDisabled           only the application creates uploads
+    │   │   └── OverrideRefused            the method must not be overridden by another
     │   ├── UploadNotFound             no upload has the id
     │   ├── UploadGone                 the upload has expired or was removed
     │   ├── UploadIncomplete           the file of an unfinished upload was requested
@@ -124,6 +125,14 @@ class CreationDisabled(MethodNotAllowed):
     def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
         super().__init__(method, allowed)
         self.args = ("clients cannot create uploads here; the application creates them",)
+
+
+class OverrideRefused(MethodNotAllowed):
+    """X-HTTP-Method-Override must not replace the request's method."""
+
+    def __init__(self, method: str, override: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(method, allowed)
+        self.args = (f"X-HTTP-Method-Override: {override[:20]!r} must not replace {method!r} here",)
 
 
 class UploadNotFound(RequestError):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Protocol
 
 from tus_wsgi.domain.commands import Command, Outcome
-from tus_wsgi.domain.errors import TusError
+from tus_wsgi.domain.errors import OverrideRefused, TusError
 from tus_wsgi.domain.model import UploadId, UploadInfo
 
 
@@ -31,6 +32,7 @@ class RequestHead:
             HTTP/2 allows.
         base_url: the absolute URL of the base path as the client sees it, without a trailing slash.
         can_have_trailers: whether the server exposes the trailer fields of a chunked body.
+        refused_override: the value of X-HTTP-Method-Override if it must not replace `method`.
     """
 
     method: str
@@ -40,6 +42,7 @@ class RequestHead:
     base_url: str = ""
     can_have_trailers: bool = False
     has_unsized_body: bool = False
+    refused_override: str | None = None
 
     def url_of(self, id: str) -> str:
         """Return the absolute URL of an upload, as the client of this request sees it.
@@ -85,9 +88,15 @@ def status_line(status: int) -> str:
 
 
 def with_common_fields(head: RequestHead, reply: Reply, *version: tuple[str, str]) -> Reply:
-    """Add the fields that every reply has: `version`, and Content-Length if there is a body."""
+    """Add the fields that every reply has: `version`, and Content-Length if there is a body.
+
+    Only downloads and the application set a Cache-Control of their own. All other replies must not
+    be stored: the offset changes, and a cache must not answer a GET with the reply to an override.
+    """
     # Uploads come from untrusted clients, so browsers must not guess the type of the content.
     fields = [*version, ("X-Content-Type-Options", "nosniff"), *reply.fields]
+    if all(name.lower() != "cache-control" for name, _ in reply.fields):
+        fields.append(("Cache-Control", "no-store"))
     # The Content-Length of a HEAD would have to be that of the GET (RFC 9110, section 8.6). And if
     # the HEAD is the override of a POST, the client would wait for that many bytes.
     has_no_body = reply.status in (204, 304) or head.method == "HEAD"
@@ -136,14 +145,65 @@ class Dialect(Protocol):
         """Render the reply to a request that failed, without internal details."""
 
 
-def effective_method(method: str, override: str | None) -> str:
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
+
+
+class MethodOverride(StrEnum):
+    """Which methods X-HTTP-Method-Override may replace."""
+
+    UNSAFE = "unsafe"
+    """All, but a safe method only by another safe method."""
+    POST = "post"
+    """POST, the only method that clients with this need send."""
+    ANY = "any"
+    """All, as tus 1.0.0 demands."""
+    OFF = "off"
+    """None."""
+
+    def permits(self, method: str, override: str) -> bool:
+        """Return whether `override` may replace `method`."""
+        match self:
+            case MethodOverride.UNSAFE:
+                return method not in SAFE_METHODS or override in SAFE_METHODS
+            case MethodOverride.POST:
+                return method == "POST"
+            case MethodOverride.ANY:
+                return True
+            case MethodOverride.OFF:
+                return False
+
+
+def effective_method(method: str, override: str | None, policy: MethodOverride) -> str | None:
     """Return the method of a request, after the `X-HTTP-Method-Override` field was applied.
 
-    "The actual method of the request MUST be ignored" (tus 1.0.0, X-HTTP-Method-Override) applies
-    to every method except OPTIONS: browsers send OPTIONS as a preflight, which never contains the
-    field. The value is used as it is, because methods are case-sensitive; an unknown method is
-    rejected later. An empty field is ignored.
+    "The actual method of the request MUST be ignored" (tus 1.0.0, X-HTTP-Method-Override). By
+    default, this deviates for safe methods: proxies that let only GET pass, caches and browsers
+    rely on the actual method, so a GET must never delete an upload.
+
+    An OPTIONS is never overridden: browsers send it as a preflight, which never contains the field.
+    The value is used as it is, because methods are case-sensitive; an unknown method is rejected
+    later. An empty field is ignored.
+
+    Returns:
+        the method; None if the override must be refused.
     """
-    if method == "OPTIONS" or not override:
+    if not override or override == method:
         return method
-    return override
+    if not policy.permits(method, override):
+        return None
+    return method if method == "OPTIONS" else override
+
+
+def check_override(head: RequestHead, allowed: tuple[str, ...]) -> None:
+    """Refuse a request whose method must not be overridden.
+
+    Args:
+        head: the request.
+        allowed: the methods that its target supports.
+
+    Raises:
+        OverrideRefused: see `MethodOverride`.
+    """
+    if head.refused_override is not None:
+        raise OverrideRefused(head.method, head.refused_override, allowed)

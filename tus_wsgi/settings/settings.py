@@ -29,6 +29,7 @@ from tus_wsgi.domain.model import GIB, MIB, TIB
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.observers.log import LogFormat
 from tus_wsgi.protocol.cors import parse_allow_origin, parse_expose_headers
+from tus_wsgi.protocol.http import MethodOverride
 from tus_wsgi.settings.values import (
     build_duration,
     build_size,
@@ -240,6 +241,11 @@ class Settings:
     protocols: Protocols = _setting(
         "protocols of the uploads: `tus`, `ietf` or `both`", default=Protocols.BOTH
     )
+    method_override: MethodOverride = _setting(
+        "methods that `X-HTTP-Method-Override` may replace: `unsafe` (a safe method only by another"
+        " safe one), `post`, `any`, `off`",
+        default=MethodOverride.UNSAFE,
+    )
     max_size: _Bytes = _setting("largest upload; 0 for the maximum of the service", default=0, ge=0)
     expires: _Seconds = _setting(
         "lifetime of an unfinished upload, extended by each request; 0 for no limit",
@@ -268,7 +274,9 @@ class Settings:
         ge=0,
         le=7 * 24 * 60 * 60,
     )
-    disable_termination: bool = _setting("reject DELETE", default=False)
+    disable_termination: bool = _setting(
+        "reject DELETE; no request of a client removes an upload", default=False
+    )
     disable_concatenation: bool = _setting("reject partial and final uploads", default=False)
     delete_partials: bool = _setting(
         "delete partial uploads after their concatenation", default=False

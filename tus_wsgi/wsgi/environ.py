@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tus_wsgi.domain.errors import MalformedField
-from tus_wsgi.protocol.http import RequestHead, effective_method
+from tus_wsgi.protocol.http import MethodOverride, RequestHead, effective_method
 from tus_wsgi.wsgi.connection import supports_trailers
 from tus_wsgi.wsgi.framing import has_body, is_unsized
 from tus_wsgi.wsgi.host import find_host
@@ -54,10 +54,12 @@ class UploadRoutes:
             the URL from each request. Set it if a proxy changes scheme, host or path: forwarded
             header fields are never trusted here (configure werkzeug's ProxyFix to trust some of
             them).
+        method_override: which methods X-HTTP-Method-Override may replace.
     """
 
     base_path: str
     public_url: str | None = None
+    method_override: MethodOverride = MethodOverride.UNSAFE
 
     def covers(self, environ: WSGIEnvironment) -> bool:
         """Return whether a request is for the base path or below it (not `/files-x` for `/files`).
@@ -72,16 +74,17 @@ class UploadRoutes:
     def head(self, environ: WSGIEnvironment) -> RequestHead:
         """Return the head of a request."""
         fields = Fields(environ)
+        actual, override = environ["REQUEST_METHOD"], environ.get("HTTP_X_HTTP_METHOD_OVERRIDE")
+        method = effective_method(actual, override, self.method_override)
         return RequestHead(
-            method=effective_method(
-                environ["REQUEST_METHOD"], environ.get("HTTP_X_HTTP_METHOD_OVERRIDE")
-            ),
+            method=actual if method is None else method,
             target=environ.get("PATH_INFO", "")[len(self.base_path) + 1 :] or None,
             fields=fields,
             has_body=has_body(environ),
             base_url=self._base_url(environ),
             can_have_trailers=supports_trailers(environ),
             has_unsized_body=is_unsized(environ),
+            refused_override=override if method is None else None,
         )
 
     def check_host(self, environ: WSGIEnvironment) -> None:

@@ -20,6 +20,7 @@ SAMPLES: list[tuple[TusError, int]] = [
     (errors.UnsupportedVersion("0.2.2"), 412),
     (errors.UnsupportedMediaType("application/offset+octet-stream", None), 415),
     (errors.MethodNotAllowed("PUT", ("OPTIONS", "POST")), 405),
+    (errors.OverrideRefused("GET", "DELETE", ("OPTIONS", "POST")), 405),
     (errors.CreationDisabled("POST", ("OPTIONS",)), 403),
     (errors.UploadNotFound(), 404),
     (errors.UploadGone("the upload was removed"), 410),

@@ -41,7 +41,7 @@ from tus_wsgi.protocol.fields import (
     check_transfer_coding,
     parse_metadata,
 )
-from tus_wsgi.protocol.http import Interim, Reply, RequestHead, UrlOf
+from tus_wsgi.protocol.http import Interim, Reply, RequestHead, UrlOf, check_override
 from tus_wsgi.protocol.rufh.drafts import DRAFTS, Draft, requested_interop
 from tus_wsgi.protocol.rufh.render import Renderer
 from tus_wsgi.protocol.structured import parse_boolean, parse_integer
@@ -62,7 +62,7 @@ class Rufh:
         is_newest: whether requests that name no known version are handled by this dialect.
         max_size: bytes of the largest upload.
         downloads: whether GET returns the content of finished uploads.
-        terminations: whether DELETE terminates uploads.
+        terminations: whether clients may terminate uploads, with DELETE or by an overrun.
         creations: whether clients may create uploads.
         deferred_lengths: whether clients may create uploads without declaring the length.
         now: returns the current time, in UTC.
@@ -87,6 +87,7 @@ class Rufh:
         self._downloads = downloads
         self._base_methods = ("OPTIONS", *(CREATION_METHODS if creations else ()))
         self._deferred_lengths = deferred_lengths
+        self._overrun_is_fatal = draft.overrun_is_fatal and terminations
         self._upload_methods = (
             *("OPTIONS", "HEAD", "PATCH"),
             *(("DELETE",) if terminations else ()),
@@ -122,9 +123,10 @@ class Rufh:
         Raises:
             RequestError: The request is malformed or uses a feature that is not offered.
         """
+        allowed = self._base_methods if head.target is None else self._upload_methods
+        check_override(head, allowed)
         if head.method == "OPTIONS":
             return Discover()
-        allowed = self._base_methods if head.target is None else self._upload_methods
         if head.method not in allowed:
             is_creation = head.target is None and head.method in CREATION_METHODS
             raise (CreationDisabled if is_creation else MethodNotAllowed)(head.method, allowed)
@@ -185,7 +187,7 @@ class Rufh:
             length,
             completes=completes,
             ends_at_length=False,
-            overrun_is_fatal=self._draft.overrun_is_fatal,
+            overrun_is_fatal=self._overrun_is_fatal,
         )
 
     def _parse_completeness(self, head: RequestHead, *, default: bool | None) -> bool:

@@ -2,7 +2,7 @@
 
 Checks run in this order, and the first failure determines the reply:
 
-1. OPTIONS always succeeds.
+1. The method's override: 405. Then OPTIONS always succeeds.
 2. The version: 412, before the rest of the request is parsed.
 3. The resource and the method: 405; a creation if clients cannot create uploads: 403.
 4. The syntax of the fields: 400.
@@ -65,7 +65,13 @@ from tus_wsgi.protocol.fields import (
     parse_integer,
     parse_metadata,
 )
-from tus_wsgi.protocol.http import Reply, RequestHead, UrlOf, with_common_fields
+from tus_wsgi.protocol.http import (
+    Reply,
+    RequestHead,
+    UrlOf,
+    check_override,
+    with_common_fields,
+)
 from tus_wsgi.protocol.tus1.concat import FIELD as CONCAT
 from tus_wsgi.protocol.tus1.concat import parse_concat
 from tus_wsgi.protocol.tus1.errors import VERSION, render_error
@@ -142,10 +148,11 @@ class Tus1:
         Raises:
             RequestError: The request is malformed or uses a feature that is not offered.
         """
+        allowed = self._base_methods if head.target is None else self._upload_methods
+        check_override(head, allowed)
         if head.method == "OPTIONS":
             return Discover()
         _check_version(head)
-        allowed = self._base_methods if head.target is None else self._upload_methods
         if head.method not in allowed:
             is_creation = head.target is None and head.method == "POST"
             raise (CreationDisabled if is_creation else MethodNotAllowed)(head.method, allowed)
