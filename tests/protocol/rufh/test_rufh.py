@@ -527,13 +527,18 @@ def test_an_append_beyond_the_length_is_inconsistent() -> None:
         reply = rufh(9).render_error(append(9, complete=True), error)
         assert reply.status == 400
         assert json.loads(reply.body)["type"].endswith("#inconsistent-upload-length")
+        # The error does not say the limit of the upload's plan, and no limit is exceeded.
+        assert field(reply, "Upload-Limit") is None
 
 
-def test_an_append_beyond_the_limit_of_the_server_is_too_large() -> None:
-    """R-16, R-44: it does not contradict the length, so the client may append fewer bytes."""
+def test_an_append_beyond_the_limit_of_the_upload_is_too_large() -> None:
+    """R-16, R-44: it does not contradict the length, so the client may append fewer bytes.
+
+    The plan of the upload may have a smaller limit than the server.
+    """
     reply = rufh(9).render_error(append(9, complete=False), UploadTooLarge(5, 6))
     assert reply.status == 413
-    assert field(reply, "Upload-Limit") == f"max-size={MAX_SIZE}"
+    assert field(reply, "Upload-Limit") == "max-size=5"
     assert field(reply, "Content-Type") == "text/plain; charset=utf-8"
 
 
@@ -556,7 +561,14 @@ def test_the_status_of_a_deleted_upload(interop: int, status: int) -> None:
 
 def test_the_reply_to_a_too_large_creation_has_the_limit() -> None:
     """R-16"""
-    reply = rufh(9).render_error(creation(9, complete=False), UploadTooLarge(MAX_SIZE, 2000))
+    for limit in (MAX_SIZE, 7):
+        reply = rufh(9).render_error(creation(9, complete=False), UploadTooLarge(limit, 2000))
+        assert (reply.status, field(reply, "Upload-Limit")) == (413, f"max-size={limit}")
+
+
+def test_the_reply_to_a_creation_beyond_its_own_length_has_the_limit_of_the_server() -> None:
+    """R-16: no plan exists yet."""
+    reply = rufh(9).render_error(creation(9, complete=False), LengthExceeded(5, 6))
     assert (reply.status, field(reply, "Upload-Limit")) == (413, f"max-size={MAX_SIZE}")
 
 

@@ -27,18 +27,25 @@ def render_error(draft: Draft, head: RequestHead, error: TusError, max_size: int
     """Render the status, the fields that let a client resume, and a problem document.
 
     If the draft has no problem document for the error, the body is a sentence.
+
+    Args:
+        draft: the interop version.
+        head: the request.
+        error: what went wrong.
+        max_size: the limit for a creation whose body exceeds the length that it declares.
     """
     reply = shared.render_error(head, error)
     if isinstance(error, UploadGone) and not draft.has_gone_status:
         reply = replace(reply, status=404)
     if isinstance(error, UploadTooLarge):
-        # A body beyond the upload's length contradicts that length. A body beyond the server's
-        # limit is too large.
+        # A body beyond the upload's length contradicts that length. A body beyond the limit of the
+        # server, or of the upload's plan, is too large.
         contradicts = isinstance(error, LengthExceeded) and head.target is not None
-        status = 400 if contradicts else 413
-        limit = [("Upload-Limit", build_dictionary([("max-size", max_size)]))]
-        fields = [*reply.fields, *(limit if draft.has_limits else [])]
-        reply = replace(reply, status=status, fields=fields)
+        reply = replace(reply, status=400 if contradicts else 413)
+        if draft.has_limits and not contradicts:
+            size = max_size if isinstance(error, LengthExceeded) else error.limit
+            limit = ("Upload-Limit", build_dictionary([("max-size", size)]))
+            reply = replace(reply, fields=[*reply.fields, limit])
     problem = _problem_of(draft, head, error) if draft.has_problems else None
     if problem is None or head.method == "HEAD":
         return reply
