@@ -255,6 +255,24 @@ def delete_record_first(patch: Patch) -> None:
     patch.setattr(S3Upload, "terminate", delete_record_and_terminate)
 
 
+def delete_records_of_terminated_uploads(patch: Patch) -> None:
+    """Delete the record of a terminated upload instead of replacing it by a tombstone."""
+    write = InfoObject.write
+
+    def write_or_delete(self: InfoObject, record: UploadRecord, held: Any) -> None:
+        if record.is_terminated:
+            self._bucket.delete(self._key)
+        else:
+            write(self, record, held)
+
+    patch.setattr(InfoObject, "write", write_or_delete)
+
+
+def delete_tails_of_terminated_uploads(patch: Patch) -> None:
+    """Delete the tail of a terminated upload instead of replacing it by a tombstone."""
+    patch.setattr(tails.TailObject, "write_tombstone", tails.TailObject.delete)
+
+
 def treat_timeout_as_not_written(patch: Patch) -> None:
     """Take a write without a response for a write that S3 did not execute."""
 

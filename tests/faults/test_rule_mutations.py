@@ -21,6 +21,8 @@
 | the record says finished only after on_finish      | D-06 | the app never learns of the file     |
 | a failed creation aborts its multipart upload      | D-13 | parts that no record names           |
 | a termination replaces the record by a tombstone   | D-13 | parts that no record names           |
+| a terminated upload leaves a tombstone             | D-09 | a late record brings it back         |
+| the tail of a terminated upload leaves one too     | D-09 | the same, if conditions are ignored  |
 | a write of a record without a response is repeated | D-09 | the record names an aborted upload   |
 | a 5xx does not prove that a record was not written | D-09 | the record names an aborted upload   |
 | the first record is written with a condition       | D-11 | a late one overwrites all later ones |
@@ -47,8 +49,12 @@ from tests.harness.bodies import ScriptedBody
 from tests.harness.clients.transport import in_process
 from tests.harness.clients.uploader import TusUploader, UploadScript
 from tests.harness.proxies.faults import Call, Fault, FaultStep
-from tus_wsgi.domain.errors import LockLost, UploadGone
-from tus_wsgi.domain.model import UploadId
+from tests.stores.s3.late_calls import ignoring_conditions, late, puts
+from tus_wsgi.domain.errors import LockLost, UploadGone, UploadNotFound
+from tus_wsgi.domain.model import UploadId, UploadInfo
+from tus_wsgi.stores.s3 import S3Store
+from tus_wsgi.stores.s3.context import no_lock_needed
+from tus_wsgi.stores.s3.keys import Keys
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -154,6 +160,24 @@ def check_writes_without_a_lock(faulty_s3: FaultyS3) -> list[str]:
     return problems
 
 
+def check_late_record_without_conditions(faulty_s3: FaultyS3) -> list[str]:
+    """Let a service that ignores conditions write the record after the termination."""
+    faulty_s3.proxy.start()
+    client = faulty_s3.client(timeout=30, retries=False)
+    keys, id = Keys(f"{secrets.token_hex(6)}/"), UploadId(secrets.token_urlsafe(16))
+    store = S3Store(client, faulty_s3.service.bucket, keys=keys)
+    with ignoring_conditions(client):
+        with late(client, puts(".info")) as calls:
+            store.create(UploadInfo(id, 10), record_now=True)
+        store.terminate(id, no_lock_needed)
+        calls.arrive()
+    try:
+        store.open(id).load_offset()
+    except (UploadNotFound, UploadGone):
+        return []
+    return ["the upload came back"]
+
+
 WRITES = {"CreateMultipartUpload", "PutObject", "UploadPart", "DeleteObject"}
 
 
@@ -247,6 +271,14 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[FaultyS3]
     "a termination replaces the record by a tombstone": (
         mutations.delete_record_first,
         Check("terminated midway", Fault.INTERNAL_ERROR, "AbortMultipartUpload"),
+    ),
+    "a terminated upload leaves a tombstone": (
+        mutations.delete_records_of_terminated_uploads,
+        Check("terminated, one part midway", Fault.LATE_AFTER_9, "PutObject", ".info"),
+    ),
+    "the tail of a terminated upload leaves one too": (
+        mutations.delete_tails_of_terminated_uploads,
+        check_late_record_without_conditions,
     ),
     "a write of a record without a response is repeated": (
         mutations.treat_timeout_as_not_written,
