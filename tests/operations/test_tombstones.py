@@ -12,6 +12,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
 from tests.harness.bodies import ScriptedBody
+from tests.harness.clients.service import ServiceClient
 from tests.harness.stores import PART, S3Sandbox
 from tests.operations.answers import Answer, answering, error_document
 from tests.operations.sweeper import LATER, LENGTH, PAST, Sweeper, held
@@ -191,6 +192,29 @@ def test_a_late_final_upload_does_not_come_back(sweeper: Sweeper, conditions: st
     assert_stays_gone(sweeper.sandbox, id)
     store.terminate(partial, held)
     assert_sweeps_leave_nothing(sweeper)
+
+
+@pytest.mark.parametrize("length", [6, LENGTH], ids=["one part", "two parts"])
+def test_a_late_object_of_a_failed_concatenation_is_removed(sweeper: Sweeper, length: int) -> None:
+    """D-09: the client gets an error and no URL, and creates another final upload."""
+    sandbox, uploads = sweeper.sandbox, ServiceClient(sweeper.sandbox.store())
+    partial = uploads.create_partial(bytes(length))
+    before = set(sandbox.list_keys())
+
+    def makes_object(request: AWSPreparedRequest) -> bool:
+        is_completion = request.method == "POST" and "uploadId=" in request.url
+        return is_completion or puts("-1")(request)  # the second id that the client uses
+
+    with late(sandbox.client, makes_object, attempts=9), pytest.raises(StoreUnavailable):
+        uploads.concatenate(partial)
+    (info,) = (name for name in set(sandbox.list_keys()) - before if name.endswith(".info"))
+    id = UploadId(info.removesuffix(".info"))
+    sandbox.put(sandbox.keys.data(id), bytes(length))
+    assert_stays_gone(sandbox, id)
+    assert uploads.content(uploads.concatenate(partial).id) == bytes(length)
+    assert sweeper.kinds() == {}
+    assert sweeper.kinds(now=LATER) == {id: ActionKind.REMOVED}
+    assert id not in sandbox.list_keys()
 
 
 def test_a_late_record_of_an_expired_upload_is_removed(sweeper: Sweeper) -> None:
