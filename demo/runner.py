@@ -218,7 +218,7 @@ def _start_gunicorn(
         sys.executable,
         "-m",
         "gunicorn",
-        f"--config={Path(__file__).with_name('gunicorn_conf.py')}",
+        "--config=python:tus_wsgi.gunicorn",
         f"--bind=fd://{listener.fileno()}",
         f"--workers={workers}",
         f"--graceful-timeout={GRACE_SECONDS}",

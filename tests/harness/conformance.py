@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.harness.servers import gunicorn_gthread
 from tests.harness.servers.deployment import Deployment
 from tests.harness.servers.gunicorn import Gunicorn
 from tests.harness.servers.peers import EXPIRES, MAX_SIZE, STALL, SuiteTarget
@@ -23,7 +22,7 @@ COMMAND = [sys.executable, "-m", "tus_conformance"]
 
 WORKERS = {
     "gevent": [],
-    "gthread": ["--config", str(Path(gunicorn_gthread.__file__))],
+    "gthread": ["--worker-class", "gthread", "--threads", "16"],
 }
 """gunicorn's arguments for each worker class; the project's own configuration is gevent's."""
 

@@ -21,7 +21,7 @@ FILE = some_bytes(PART_SIZE + 70_000)
 CRC32 = f"{zlib.crc32(FILE):08x}"
 
 APP = "tests.live.apps.deciding:application"
-GTHREAD = ["--config", str(Path(__file__).parent / "apps" / "gthread_conf.py")]
+GTHREAD = ["--worker-class", "gthread", "--threads", "8"]
 ERRORS = r"Traceback|\bERROR\b|ValueError|HookFailed|OnFinishFailed|was sent SIGKILL"
 
 every_worker = pytest.mark.parametrize("arguments", [[], GTHREAD], ids=["gevent", "gthread"])

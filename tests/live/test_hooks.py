@@ -23,7 +23,7 @@ FILE = some_bytes(PART_SIZE + 70_000)
 HALF = len(FILE) // 2
 
 APP = "tests.live.apps.authorizing:application"
-GTHREAD = ["--config", str(Path(__file__).parent / "apps" / "gthread_conf.py")]
+GTHREAD = ["--worker-class", "gthread", "--threads", "8"]
 
 ADA, EVE = {"X-User": "ada"}, {"X-User": "eve"}
 IETF = {"Upload-Draft-Interop-Version": "8"}

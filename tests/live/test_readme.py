@@ -27,7 +27,7 @@ FILE = some_bytes(6 * MIB)
 _, _, AFTER_HEADING = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## In an app\n")
 SECTION = AFTER_HEADING.partition("\n## ")[0]
 BLOCKS = [block.partition("\n")[::2] for block in SECTION.split("```")[1::2]]
-(APP, CONFIGURATION) = [text for kind, text in BLOCKS if kind == "python"]
+(APP,) = [text for kind, text in BLOCKS if kind == "python"]
 (COMMAND,) = [text for _, text in BLOCKS if "app:app" in text]
 VARIABLES = dict(
     word.split("=", 1) for word in shlex.split(COMMAND) if re.match(r"[A-Z][A-Z0-9_]+=", word)
@@ -89,10 +89,8 @@ def test_the_app_serves_uploads_and_its_hook_is_called(
     assert stored["Body"].read() == FILE
 
 
-def test_the_configuration_logs_no_errors_and_a_restart_loses_no_bytes(
-    environ: Mapping[str, str], tmp_path: Path
-) -> None:
-    (tmp_path / "gunicorn.conf.py").write_text(CONFIGURATION)
+def test_a_restart_loses_no_bytes(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """C4: without a configuration that users have to copy."""
     with start_gunicorn(environ, tmp_path, "first") as server:
         path = TusClient(server.port).create(len(FILE))
         with Connection(server.port) as connection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.live
 
 FILE = some_bytes(2 * PART_SIZE + 50_000)
 
-GTHREAD_ARGUMENTS = ["--config", str(Path(__file__).parent / "apps" / "gthread_conf.py")]
+GTHREAD_ARGUMENTS = ["--worker-class", "gthread", "--threads", "8"]
 
 
 def test_uploads_cuts_takeovers_and_stops_work_with_gthread(

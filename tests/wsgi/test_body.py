@@ -517,6 +517,16 @@ def test_live_bodies_do_not_keep_a_body_alive() -> None:
     assert len(live._bodies) == 0
 
 
+def test_a_worker_that_is_told_to_exit_stores_what_has_arrived() -> None:
+    """C2: gunicorn's handler of SIGABRT raises SystemExit in a read of a sync worker."""
+    body = scripted([b"abc", SystemExit(1), b"de"], length=9)
+    assert read(body) == b"abc"
+    assert body.end is BodyEnd.DRAINING
+    with pytest.raises(SystemExit):
+        body.close()
+    body.close()
+
+
 # -- fairness --------------------------------------------------------------------------------------
 
 
@@ -552,7 +562,7 @@ def test_a_client_that_always_has_data_yields_after_each_mib(
 class Script:
     """A `wsgi.input` that returns or raises one step after the other."""
 
-    def __init__(self, steps: list[bytes | Exception]) -> None:
+    def __init__(self, steps: list[bytes | BaseException]) -> None:
         self._steps = steps
         self.sizes: list[int] = []
 
@@ -562,7 +572,7 @@ class Script:
         if not self._steps:
             return b""
         step = self._steps.pop(0)
-        if isinstance(step, Exception):
+        if isinstance(step, BaseException):
             raise step
         if len(step) > size:
             self._steps.insert(0, step[size:])
@@ -582,7 +592,7 @@ class ChunkMissingTerminator(OSError):
 
 
 def scripted(
-    steps: list[bytes | Exception], *, length: int | None, live: LiveBodies | None = None
+    steps: list[bytes | BaseException], *, length: int | None, live: LiveBodies | None = None
 ) -> WsgiBody:
     environ: dict[str, Any] = {"wsgi.input": Script(steps)}
     if length is None:
@@ -596,7 +606,7 @@ class HTTP2StreamError(Exception):
     """Has the name of gunicorn's error for a stream that the client has reset."""
 
 
-def unsized(steps: list[bytes | Exception]) -> WsgiBody:
+def unsized(steps: list[bytes | BaseException]) -> WsgiBody:
     """Return a body of HTTP/2 without a Content-Length."""
     environ = {
         "REQUEST_METHOD": "PATCH",
@@ -708,7 +718,7 @@ def test_without_gunicorn_an_interruption_takes_effect_at_the_next_read() -> Non
 def test_the_bytes_do_not_depend_on_the_sizes_of_reads(
     data: bytes, sizes: list[int], step: int, limit: int | None, has_length: bool
 ) -> None:
-    steps: list[bytes | Exception] = []
+    steps: list[bytes | BaseException] = []
     rest = data
     for size in sizes:
         steps.append(rest[:size])

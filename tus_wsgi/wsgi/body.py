@@ -26,6 +26,7 @@ from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.draining import BodyRegistry
 from tus_wsgi.wsgi.framing import content_length, is_end_known
 from tus_wsgi.wsgi.input import BodySource, source_of
+from tus_wsgi.wsgi.worker import is_worker_stopping
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class WsgiBody:
         self._live = live
         self._timeout = timeout
         self._is_discarding = False
+        self._exit: SystemExit | None = None
 
     @property
     def end(self) -> BodyEnd:
@@ -144,11 +146,19 @@ class WsgiBody:
         return self._source.trailers()
 
     def close(self) -> None:
-        """Restore the connection."""
+        """Restore the connection.
+
+        Raises:
+            SystemExit: a signal handler raised it while the body was read. If gunicorn's worker
+                ends after this request anyway, the client gets its response instead.
+        """
         source, self._source = self._source, None
         if source is not None:
             self._live.remove(self)
             source.close()
+        exit, self._exit = self._exit, None
+        if exit is not None and not is_worker_stopping():
+            raise exit
 
     def discard(self) -> None:
         """Read the rest of the body if it is small, so that the connection can be kept."""
@@ -189,6 +199,11 @@ class WsgiBody:
         source = self._open()
         try:
             return source.readinto(buffer)
+        except SystemExit as error:
+            # gunicorn tells a sync worker that does not respond to exit. Store what has arrived.
+            self._exit = error
+            self.interrupt(BodyEnd.DRAINING)
+            return self._receive(buffer)
         except Exception as error:  # servers raise anything here
             log.debug("reading the request body failed", exc_info=error)
             is_first = self._failed is None

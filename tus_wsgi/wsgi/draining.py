@@ -7,6 +7,7 @@ worker.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -83,6 +84,10 @@ LIVE_BODIES = LiveBodies()
 """The bodies of all middlewares in this process, since a process stops as a whole."""
 
 
+_watched_processes: set[int] = set()
+"""The ids of this process and its parents, if a watcher was started in them."""
+
+
 def start_drain_watcher(is_alive: Callable[[], bool]) -> None:
     """Interrupt all request bodies as soon as `is_alive` returns False.
 
@@ -100,4 +105,10 @@ def start_drain_watcher(is_alive: Callable[[], bool]) -> None:
             time.sleep(CHECK_INTERVAL)
         LIVE_BODIES.drain()
 
+    _watched_processes.add(os.getpid())
     threading.Thread(target=watch, name="tus-drain", daemon=True).start()
+
+
+def is_drain_watched() -> bool:
+    """Return whether `start_drain_watcher` was called in this process, not in its parents."""
+    return os.getpid() in _watched_processes

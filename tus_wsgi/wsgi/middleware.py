@@ -27,6 +27,7 @@ from tus_wsgi.wsgi.framing import check_end_is_known
 from tus_wsgi.wsgi.hook_request import hook_request
 from tus_wsgi.wsgi.interim import interim_sender
 from tus_wsgi.wsgi.observed_bodies import ObservedBodies
+from tus_wsgi.wsgi.worker import WORKER_GUARD, check_patched
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -60,6 +61,9 @@ class UploadMiddleware(AppUploads):
         network_timeout: seconds after which a client is considered gone if it neither sends the
             next bytes of a body nor accepts the next bytes of a response.
         observers: receive events of requests and their bodies.
+
+    Raises:
+        ServerUnsupported: gevent has not patched the standard library, or too late.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class UploadMiddleware(AppUploads):
         network_timeout: float = 60.0,
         observers: Sequence[Observer] = (),
     ) -> None:
+        check_patched()
+        WORKER_GUARD.report()
         super().__init__(service, routes)
         self._app = app
         self._dialects = tuple(dialects)
@@ -89,6 +95,7 @@ class UploadMiddleware(AppUploads):
         time.sleep(0)
         if not self._routes.covers(environ):
             return self._app(environ, start_response)
+        WORKER_GUARD.on_request(environ)
         started = time.monotonic()
         head = self._routes.head(environ)
         body = WsgiBody(environ, timeout=self._network_timeout, live=self._live)

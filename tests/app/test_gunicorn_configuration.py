@@ -1,0 +1,128 @@
+"""`tus_wsgi.gunicorn`: what gunicorn reads, and what the hooks refuse."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gunicorn.config
+import pytest
+from gunicorn.workers.sync import SyncWorker
+
+from tus_wsgi import gunicorn as configuration
+
+ROOT = Path(__file__).parents[2]
+
+
+def server(worker_class: type[object] = object, **settings: Any) -> Any:
+    cfg = SimpleNamespace(workers=2, **settings)
+    log = logging.getLogger("gunicorn.error")
+    return SimpleNamespace(worker_class=worker_class, cfg=cfg, log=log)
+
+
+def test_gunicorn_accepts_each_name_of_the_configuration() -> None:
+    config = gunicorn.config.Config()
+    for name in configuration.__all__:
+        config.set(name, getattr(configuration, name))
+
+
+def test_loading_the_configuration_imports_neither_gevent_nor_a_user_of_ssl() -> None:
+    """C3: gevent patches when the worker class is known, before anything keeps its own `ssl`."""
+    code = (
+        "import sys, tus_wsgi.gunicorn;"
+        "bad = {'gevent', 'boto3', 'urllib3', 'tus_wsgi.app'} & set(sys.modules);"
+        "assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
+
+
+LOAD = """
+import sys
+import gunicorn.app.base
+{before}
+import tus_wsgi.gunicorn as configuration
+monkey = sys.modules.get("gevent.monkey")
+print(monkey is not None and monkey.is_module_patched("socket"))
+"""
+
+
+def load(*arguments: str, before: str = "", environ: str = "") -> subprocess.CompletedProcess[str]:
+    """Load the configuration as gunicorn does, and print whether gevent has patched."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", LOAD.format(before=before), *arguments],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GUNICORN_CMD_ARGS": environ},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "is_patched"),
+    [
+        (["-w", "4", "--worker-tmp-dir", "/tmp"], "--threads 3", True),
+        (["-k", "gthread", "app:app"], "-k gevent", False),
+        (["app:app"], "--worker-class=gthread --threads 8", False),
+    ],
+)
+def test_gevent_patches_only_for_its_own_workers(
+    arguments: list[str], environ: str, *, is_patched: bool
+) -> None:
+    done = load(*arguments, environ=environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{is_patched}\n", "")
+
+
+def test_a_configuration_that_imports_boto3_before_gevent_patches_is_refused() -> None:
+    """C3."""
+    done = load(before="import warnings, urllib3; warnings.simplefilter('ignore')")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "Begin the configuration with: from tus_wsgi.gunicorn import *" in line
+
+
+@pytest.mark.parametrize("is_patched", [True, False])
+def test_a_worker_class_that_does_not_fit_the_patch_is_refused(
+    monkeypatch: pytest.MonkeyPatch, *, is_patched: bool
+) -> None:
+    """C3: the worker class is set in a configuration that begins with this one."""
+    gevent_worker = type("GeventWorker", (), {})
+    monkeypatch.setattr(configuration, "is_patched", lambda: is_patched)
+    configuration.on_starting(server(gevent_worker if is_patched else SyncWorker))
+    with pytest.raises(SystemExit, match="Choose the workers with"):
+        configuration.on_starting(server(SyncWorker if is_patched else gevent_worker))
+
+
+def test_memory_locks_with_several_workers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration.on_starting(server())
+    monkeypatch.setenv("TUS_LOCKER", "memory")
+    with pytest.raises(SystemExit, match="memory is for one process"):
+        configuration.on_starting(server())
+
+
+def test_http2_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    configuration.on_starting(server(http_protocols=["h1"]))
+    assert caplog.messages == []
+    configuration.on_starting(server(http_protocols=["h2", "h1"]))
+    (message,) = caplog.messages
+    assert "HTTP/2" in message
+
+
+def test_the_configuration_in_the_documentation_can_be_loaded() -> None:
+    page = (ROOT / "docs" / "servers.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert set(configuration.__all__) <= names.keys()
+    config = gunicorn.config.Config()
+    for name in set(names) & set(config.settings):
+        config.set(name, names[name])
+    assert config.post_worker_init is names["post_worker_init"]
+    hooks = set(re.findall(r"`(\w+)`", page.partition("If you replace one of the hooks")[2][:120]))
+    assert hooks <= set(configuration.__all__)

@@ -1,0 +1,144 @@
+"""The configuration of gunicorn for uploads: `gunicorn -c python:tus_wsgi.gunicorn app:app`.
+
+Arguments of the command line and `GUNICORN_CMD_ARGS` override these settings, also the worker class
+(`-k gthread --threads 32`). To change more, begin a configuration of your own with
+`from tus_wsgi.gunicorn import *`; docs/servers.md has an example.
+
+This is the only module of the package that imports gevent or gunicorn. When gunicorn loads it,
+gevent patches the standard library at once, unless an argument chooses other workers: gunicorn's
+master creates its own queues before it calls the first hook, and modules that import `ssl` before
+the patch block all greenlets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import ssl
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tus_wsgi.wsgi.worker import is_patched, is_patched_late
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.config import Config
+    from gunicorn.workers.base import Worker
+
+__all__ = [
+    "control_socket_disable",
+    "forwarder_headers",
+    "graceful_timeout",
+    "keepalive",
+    "on_starting",
+    "post_worker_init",
+    "ssl_context",
+    "threads",
+    "timeout",
+    "worker_class",
+]
+
+worker_class = "gevent"
+
+threads = 16
+"""Only for `-k gthread`: how many requests a worker serves at the same time."""
+
+timeout = 60
+"""gunicorn kills a worker that sends no heartbeat for this many seconds. gevent and gthread workers
+send heartbeats while their requests wait for clients and S3, so only a worker that hangs is killed.
+"""
+
+graceful_timeout = 30
+"""After SIGTERM, requests stop reading, store the bytes that have arrived, and end. This takes
+seconds, however many bytes are missing. Completing a large upload in S3 takes longest."""
+
+keepalive = 5
+"""Seconds until an idle connection is closed. Most proxies close idle connections earlier."""
+
+forwarder_headers = ""
+"""By default gunicorn takes the path of a request from its fields SCRIPT_NAME and PATH_INFO if a
+proxy on this host sends them. A client could use them to evade rules of the proxy for paths."""
+
+control_socket_disable = True
+"""gunicorn 27 opens a control socket in the home directory, which this server does not need."""
+
+
+def on_starting(server: Arbiter) -> None:
+    """Refuse or report settings that do not fit uploads, and import the package before the fork.
+
+    The workers share the memory of the import, and a new worker starts quickly. Connections to S3
+    are made after the fork. For another version of the package, start a new master (SIGUSR2)
+    instead of reloading this one (SIGHUP).
+    """
+    config = server.cfg
+    _check_patched(server.worker_class)
+    # Only gunicorn knows its `--workers`.
+    if os.environ.get("TUS_LOCKER") == "memory" and config.workers > 1:
+        sys.exit("TUS_LOCKER: memory is for one process, and gunicorn starts several workers")
+    if "h2" in getattr(config, "http_protocols", ()):
+        server.log.warning(
+            "gunicorn speaks HTTP/2: an upload delays all other requests of its connection, and "
+            "clients get no interim responses. Let a proxy speak HTTP/2 instead"
+        )
+    import tus_wsgi.app  # noqa: F401, PLC0415 - after gevent has patched
+
+
+def ssl_context(_config: Config, default_factory: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Accept connections that end without a TLS close_notify.
+
+    To interrupt a body, the server shuts down the reading side of the connection, and must still be
+    able to send the response. A truncated body is detected all the same, by its Content-Length or
+    its chunks.
+    """
+    context = default_factory()
+    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Reduce the worker's memory, and interrupt running uploads cleanly when the worker stops."""
+    from tus_wsgi import start_drain_watcher, tune_malloc  # noqa: PLC0415 - as above
+
+    tune_malloc()
+    start_drain_watcher(lambda: worker.alive)
+
+
+def _chosen_worker() -> str:
+    """Return the worker class of gunicorn's arguments; without one, this configuration's."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-k", "--worker-class", default=worker_class)
+    arguments = [*shlex.split(os.environ.get("GUNICORN_CMD_ARGS", "")), *sys.argv[1:]]
+    return str(parser.parse_known_args(arguments)[0].worker_class)
+
+
+def _patch() -> None:
+    from gevent import monkey  # noqa: PLC0415 - other workers do not need gevent
+
+    monkey.patch_all()
+    if is_patched_late():
+        sys.exit(
+            "gunicorn's configuration imports modules that use ssl before gevent can patch it. "
+            "Begin the configuration with: from tus_wsgi.gunicorn import *"
+        )
+
+
+def _check_patched(worker_class: type[Any]) -> None:
+    is_gevent = any(base.__name__ == "GeventWorker" for base in worker_class.__mro__)
+    if is_gevent and not is_patched():
+        sys.exit(
+            "gunicorn runs gevent workers, but gevent has not patched the standard library. Choose "
+            "the workers with the argument -k gevent"
+        )
+    if is_patched() and not is_gevent:
+        sys.exit(
+            f"gunicorn runs workers of the class {worker_class.__name__}, but gevent has patched "
+            "the standard library. Choose the workers with an argument, such as -k gthread, "
+            "instead of worker_class in the configuration"
+        )
+
+
+# Not if something else imports this module.
+if "gunicorn.app.base" in sys.modules and "gevent" in _chosen_worker().lower():
+    _patch()
