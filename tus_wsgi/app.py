@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack, assert_never
 
@@ -51,6 +51,7 @@ from tus_wsgi.stores.s3.options import NO_OPTIONS, side_object_parameters
 from tus_wsgi.wsgi.connection import close_after_response
 from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.middleware import UploadMiddleware
+from tus_wsgi.wsgi.pages import MetricsPage, Page, serve_page
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -109,7 +110,7 @@ class TusMiddleware(UploadMiddleware):
         locker: Locker | None = None,
         **hooks: Unpack[HookOptions],
     ) -> None:
-        all_observers = (LogObserver(), *observers)
+        pages, all_observers = make_pages(settings, (LogObserver(), *observers))
         events = EventDispatcher(all_observers)
         spool = make_spool(settings, events)
         all_hooks = Hooks(progress_interval=settings.progress_hooks_interval, **hooks)
@@ -131,6 +132,7 @@ class TusMiddleware(UploadMiddleware):
             network_timeout=settings.network_timeout,
             observers=all_observers,
         )
+        self._pages = pages
         self._is_for_one_process = locker is None and settings.locker is LockerKind.MEMORY
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -139,6 +141,8 @@ class TusMiddleware(UploadMiddleware):
         Raises:
             SettingsError: TUS_LOCKER is `memory`, and the server has several processes.
         """
+        if self._pages and (page := self._pages.get(environ.get("PATH_INFO", ""))):
+            return serve_page(page, environ, start_response)
         if self._is_for_one_process and environ.get("wsgi.multiprocess"):
             mistake = "TUS_LOCKER: memory is for one process, and this server has several"
             raise SettingsError([mistake])
@@ -179,6 +183,28 @@ def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
     settings = Settings.from_environ(os.environ if environ is None else environ)
     configure_logging(settings.log_format)
     return TusMiddleware(_not_found, settings=settings)
+
+
+def make_pages(
+    settings: Settings, observers: Sequence[Observer]
+) -> tuple[dict[str, Page], Sequence[Observer]]:
+    """Return the pages of the settings by path, and the observers with those that the pages need.
+
+    Raises:
+        SettingsError: a package is missing.
+    """
+    if not settings.metrics_path:
+        return {}, observers
+    try:
+        from tus_wsgi.observers import prometheus  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        mistake = "TUS_METRICS_PATH: needs the package tus-wsgi-s3[prometheus]"
+        raise SettingsError([mistake]) from error
+    own = [item for item in observers if isinstance(item, prometheus.PrometheusObserver)]
+    metrics = own[0] if own else prometheus.page_observer()
+    token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
+    page = MetricsPage(metrics.page, prometheus.CONTENT_TYPE, token, metrics.is_shared)
+    return {settings.metrics_path: page}, [*observers, *([] if own else [metrics])]
 
 
 _NO_EVENTS = EventDispatcher(())

@@ -355,3 +355,28 @@ def test_invalid_options_of_objects_are_refused(name: str, value: str, problem: 
     (mistake,) = mistakes(**{name: value})
     assert mistake.startswith(f"{name}: ")
     assert problem in mistake
+
+
+@pytest.mark.parametrize("path", ["/files", "/files/metrics", "files/"])
+def test_a_page_within_the_uploads_is_refused(path: str) -> None:
+    (mistake,) = mistakes(TUS_METRICS_PATH=path)
+    assert mistake.startswith("TUS_METRICS_PATH: expected a path outside of TUS_BASE_PATH")
+
+
+def test_a_page_may_be_beside_uploads_at_the_root() -> None:
+    environ = REQUIRED | {"TUS_BASE_PATH": "/", "TUS_METRICS_PATH": "metrics/"}
+    assert Settings.from_environ(environ).metrics_path == "/metrics"
+    assert mistakes(TUS_METRICS_PATH="/") == (
+        "TUS_METRICS_PATH: expected a path such as /metrics, got '/'",
+    )
+
+
+def test_a_token_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    token = "x7f3a9"
+    settings = Settings.from_environ(REQUIRED | {"TUS_METRICS_TOKEN": token})
+    assert settings.metrics_token is not None
+    assert settings.metrics_token.get_secret_value() == token
+    assert token not in repr(settings)
+    assert not any(token in row.value for row in table(settings))
+    (mistake,) = mistakes(TUS_METRICS_TOKEN=f"{token} {token}")
+    assert token not in mistake

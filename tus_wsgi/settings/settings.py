@@ -19,7 +19,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 from pydantic.dataclasses import dataclass as validated
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -36,6 +43,7 @@ from tus_wsgi.settings.values import (
     check_tags,
     parse_base_path,
     parse_duration,
+    parse_page_path,
     parse_size,
     parse_url,
 )
@@ -300,6 +308,14 @@ class Settings:
         "log format of `gunicorn.conf.py` and `create_app`: `text` or `json`",
         default=LogFormat.TEXT,
     )
+    metrics_path: Annotated[str, _parser(parse_page_path)] = _setting(
+        "URL path of the metrics for Prometheus, such as `/metrics`", default="", unset="off"
+    )
+    metrics_token: SecretStr | None = _setting(
+        "token that requests for metrics must contain: `Authorization: Bearer <token>`",
+        default=None,
+        unset="no token",
+    )
 
     @field_validator("s3_bucket")
     @classmethod
@@ -314,6 +330,22 @@ class Settings:
         if value and info.data.get("s3_sse") not in (Encryption.KMS, Encryption.KMS_DSSE):
             raise ValueError(f"is for KMS, so set {variable_of('s3_sse')}=aws:kms as well")
         return value
+
+    @field_validator("metrics_path")
+    @classmethod
+    def _check_page_path(cls, path: str, info: ValidationInfo) -> str:
+        base = info.data.get("base_path", "").rstrip("/")
+        if path and base and f"{path}/".startswith(f"{base}/"):
+            raise ValueError(f"expected a path outside of {variable_of('base_path')}, got {path!r}")
+        return path
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
+        text = "" if token is None else token.get_secret_value()
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("expected printable ASCII characters without spaces")
+        return token
 
     @field_validator("s3_storage_class", "s3_acl", "s3_cache_control")
     @classmethod

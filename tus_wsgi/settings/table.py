@@ -67,7 +67,7 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 # Defaults that are descriptions, not values.
-_WORDS = {"required", "empty", "boto3's"}
+_WORDS = {"required", "empty", "off", "boto3's"}
 
 
 def _format_value(field: FieldInfo, value: object) -> str:

@@ -124,6 +124,18 @@ def parse_base_path(text: str) -> str:
     return path
 
 
+def parse_page_path(text: str) -> str:
+    """Parse the path of a page beside the uploads; empty for none.
+
+    Raises:
+        ValueError: See `parse_base_path`; or the path is the root.
+    """
+    path = parse_base_path(text) if text else ""
+    if path == "/":
+        raise ValueError("expected a path such as /metrics, got '/'")
+    return path
+
+
 def parse_url(text: str) -> str:
     """Parse an absolute HTTP URL and strip its trailing slash.
 
