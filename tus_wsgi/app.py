@@ -224,7 +224,12 @@ def make_spool(settings: Settings, events: EventDispatcher = _NO_EVENTS) -> Spoo
         def on_memory(size: int) -> None:
             events.dispatch(MemoryUsed(size))
 
-    return Spool(settings.memory_budget - _tail_budget(settings), directory, on_memory=on_memory)
+    return Spool(
+        settings.memory_budget - _tail_budget(settings),
+        directory,
+        disk_budget=settings.disk_budget,
+        on_memory=on_memory,
+    )
 
 
 def _on_call(events: EventDispatcher) -> Callable[[S3Called], None] | None:

@@ -81,6 +81,14 @@ def test_exposed_fields_that_browsers_would_ignore_are_refused(names: str, mista
         Settings.from_environ({**REQUIRED, "TUS_CORS_EXPOSE_HEADERS": names})
 
 
+def test_the_disk_budget_holds_a_part_or_has_no_limit() -> None:
+    """B11: otherwise no upload would ever get beyond its first part."""
+    (found,) = mistakes(TUS_DISK_BUDGET="15MiB")
+    assert found == "TUS_DISK_BUDGET: is 15MiB, less than a part: TUS_S3_PART_SIZE (16MiB)"
+    for value in ("0", "16MiB"):
+        Settings.from_environ({**REQUIRED, "TUS_DISK_BUDGET": value})
+
+
 def test_the_environment_of_this_process_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUS_S3_PART_SIZE", "7MiB")
     monkeypatch.setenv("S3_BUCKET", "another")

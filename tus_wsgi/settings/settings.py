@@ -220,6 +220,12 @@ class Settings:
         default=256 * MIB,
         ge=0,
     )
+    disk_budget: _Bytes = _setting(
+        "disk space for parts that exceed the memory, per process; beyond it requests get a 503;"
+        " 0 for no limit",
+        default=16 * GIB,
+        ge=0,
+    )
     spool_dir: Path | None = _setting(
         "directory for parts buffered on disk", default=None, unset="system temporary directory"
     )
@@ -362,6 +368,15 @@ class Settings:
         if size < info.data.get(other, 0):
             least = build_size(info.data[other])
             raise ValueError(f"is {build_size(size)}, less than {variable_of(other)} ({least})")
+        return size
+
+    @field_validator("disk_budget")
+    @classmethod
+    def _check_disk_budget(cls, size: int, info: ValidationInfo) -> int:
+        part_size = info.data.get("s3_part_size", 0)
+        if 0 < size < part_size:
+            least = f"{variable_of('s3_part_size')} ({build_size(part_size)})"
+            raise ValueError(f"is {build_size(size)}, less than a part: {least}")
         return size
 
     @field_validator("lock_table")

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from tus_wsgi.domain.checksums import Algorithm, digest
+from tus_wsgi.domain.errors import UploadTooLarge
 from tus_wsgi.domain.interfaces import Body, BodyEnd
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.spool.part import SpooledPart, read_end
@@ -55,16 +56,21 @@ class SpooledBody:
 
     def limit(self, size: int) -> None:
         """Receive at most `size` bytes."""
-        self._allowed = size
-        self._body.limit(size)
+        room = self._spool.max_part_size
+        self._allowed = size if room is None else min(size, room)
+        self._body.limit(self._allowed)
 
     def receive(self) -> BodyEnd:
         """Receive the whole body, and return why it ended.
 
         Raises:
-            StoreUnavailable: the disk is full.
+            UploadTooLarge: the body can never be buffered, because it exceeds both budgets.
+            StoreUnavailable: the disk is full, or other bodies use up the budget.
         """
         content_length = self._body.content_length
+        room = self._spool.max_part_size
+        if room is not None and (content_length or 0) > room:
+            raise UploadTooLarge(room, content_length)
         capacity = self._allowed if content_length is None else min(content_length, self._allowed)
         # `expected` is None, so that memory grows with the bytes: a client may announce any length.
         self._part = self._spool.part(capacity, None)
@@ -72,6 +78,8 @@ class SpooledBody:
         if self._part.error is not None:
             raise self._part.error
         read_end(self._body)
+        if self._body.end is BodyEnd.TOO_LONG and self._allowed == room:
+            raise UploadTooLarge(room, None)
         return self._body.end
 
     def digest(self, algorithm: Algorithm) -> bytes:

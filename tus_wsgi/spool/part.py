@@ -12,6 +12,7 @@ from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.interfaces import Body
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.spool.disk import disk_error, write
+from tus_wsgi.spool.disk_budget import DiskBudget
 from tus_wsgi.spool.memory import MemoryBudget
 from tus_wsgi.spool.payload import Payload
 
@@ -52,6 +53,7 @@ class SpooledPart:
 
     Args:
         memory: the budget for buffers.
+        disk: the budget for the temporary file.
         open_file: creates a temporary file.
         capacity: the largest size in bytes.
         expected: total bytes that the client has announced; None if unknown.
@@ -61,9 +63,11 @@ class SpooledPart:
     def __init__(
         self,
         memory: MemoryBudget,
+        disk: DiskBudget,
         open_file: Callable[[], IO[bytes]],
         capacity: int,
         expected: int | None,
+        *,
         first: int,
     ) -> None:
         self.capacity = capacity
@@ -71,6 +75,8 @@ class SpooledPart:
         self.crc32 = 0
         self.error: StoreUnavailable | None = None
         self._memory = memory
+        self._disk = disk
+        self._on_disk = 0  # bytes of the disk budget
         self._open_file = open_file
         self._first = first
         self._expected = capacity if expected is None else min(capacity, expected)
@@ -106,7 +112,8 @@ class SpooledPart:
     def fill(self, body: Body) -> None:
         """Append the body until the part is full, the body has ended, or the disk is full.
 
-        After an error of the disk, `error` is set, and the bytes received so far can be stored.
+        After an error of the disk or its budget, `error` is set, and the bytes received so far can
+        be stored.
         """
         try:
             while not self.is_full:
@@ -160,6 +167,8 @@ class SpooledPart:
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._disk.release(self._on_disk)
+        self._on_disk = 0
 
     def __enter__(self) -> Self:
         return self
@@ -185,7 +194,10 @@ class SpooledPart:
         """Copy the body to the file. The buffer's size follows the client's rate."""
         buffer = memoryview(bytearray(FIRST_BUFFER))
         while not self.is_full:
-            count = body.readinto(buffer[: self.capacity - self.size])
+            room = buffer[: self.capacity - self.size]
+            # Before the read: bytes that the disk budget does not hold stay in the socket.
+            self._reserve_disk(self.size + len(room))
+            count = body.readinto(room)
             if not count:
                 return
             self._write_file(buffer[:count], file)
@@ -225,8 +237,14 @@ class SpooledPart:
         self._memory.release(self._buffer, self._acquired)
         self._buffer, self._acquired = bytearray(), 0
 
+    def _reserve_disk(self, size: int) -> None:
+        if size > self._on_disk:
+            self._disk.acquire(size - self._on_disk)
+            self._on_disk = size
+
     def _move_to_file(self) -> None:
         """Continue in a temporary file. If that fails, the bytes so far stay in memory."""
+        self._reserve_disk(self.size)
         file = self._open_file()
         try:
             with memoryview(self._buffer)[: self.size] as data:
@@ -239,6 +257,7 @@ class SpooledPart:
         self._release()
 
     def _write_file(self, data: memoryview, file: IO[bytes]) -> None:
+        self._reserve_disk(self.size + len(data))
         for written in write(data, file):
             self._count(written)
 

@@ -4,7 +4,8 @@ One `Spool` serves a whole process. A part acquires memory as its bytes arrive, 
 announced, so a client that sends nothing takes almost none. Callers block while the memory budget
 is exhausted and other parts release memory. That is the only back-pressure: the server does not
 read from the client meanwhile. If no memory is released, because the parts that hold it wait
-for stalled clients, the part continues in an unlinked temporary file.
+for stalled clients, the part continues in an unlinked temporary file. If the disk budget is
+exhausted too, callers block for a second, then the request ends and stores what it has received.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from collections.abc import Callable, Iterable
 from typing import IO
 
 from tus_wsgi.spool.disk import disk_error
+from tus_wsgi.spool.disk_budget import DiskBudget
 from tus_wsgi.spool.memory import MemoryBudget
 from tus_wsgi.spool.part import FAST_FIRST_BUFFER, FIRST_BUFFER, SpooledPart
 
 
 class Spool:
-    """The memory budget of a process, and the directory for parts that exceed it.
+    """The budgets of a process, and the directory for parts that exceed the memory.
 
     Attributes:
-        memory: the budget.
+        memory: the memory budget.
+        disk: the disk budget.
+        max_part_size: bytes of the largest part that the budgets can hold; None for no limit.
 
     Args:
         budget: bytes of memory that all parts may take together; 0 puts every part on disk.
         directory: for temporary files; None for the system's default.
+        disk_budget: bytes that all temporary files may have together; 0 for no limit.
         on_memory: see `MemoryBudget.on_change`.
     """
 
@@ -35,9 +40,12 @@ class Spool:
         budget: int,
         directory: str | None = None,
         *,
+        disk_budget: int = 0,
         on_memory: Callable[[int], None] | None = None,
     ) -> None:
         self.memory = MemoryBudget(budget, on_memory)
+        self.disk = DiskBudget(disk_budget)
+        self.max_part_size = max(budget, disk_budget) if disk_budget else None
         self._directory = directory
 
     def part(
@@ -58,10 +66,10 @@ class Spool:
                 bytes, the first buffer is large.
 
         Raises:
-            StoreUnavailable: `initial` could not be read, or the disk is full.
+            StoreUnavailable: `initial` could not be read, or the disk or its budget is full.
         """
         first = FAST_FIRST_BUFFER if is_fast and expected != 0 else FIRST_BUFFER
-        part = SpooledPart(self.memory, self.file, capacity, expected, first)
+        part = SpooledPart(self.memory, self.disk, self.file, capacity, expected, first=first)
         try:
             for data in initial:
                 part.write(data)

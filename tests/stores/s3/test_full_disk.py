@@ -11,6 +11,7 @@ from tests.harness.stores import PART, S3Sandbox
 from tests.stores.s3.upload_client import UploadClient
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.spool.part import FIRST_BUFFER
+from tus_wsgi.spool.spool import Spool
 
 DATA = random.Random(8).randbytes(3 * PART + 777)
 
@@ -41,6 +42,30 @@ def test_bytes_received_before_the_disk_was_full_are_stored(
     assert spool.memory.available == budget
     UploadClient(sandbox).append(id, DATA[stored:], offset=stored, length=len(DATA))
     assert sandbox.data(id) == DATA
+
+
+@pytest.mark.parametrize("length", [len(DATA), None], ids=["known", "deferred"])
+def test_bytes_received_before_the_disk_budget_was_used_up_are_stored(
+    sandbox: S3Sandbox, length: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B11: the client gets a 503, and later requests continue from there."""
+    monkeypatch.setattr("tus_wsgi.spool.disk_budget.MAX_DISK_WAIT", 0.0)
+    spool = Spool(0, disk_budget=2 * PART)
+    client = UploadClient(sandbox, store=sandbox.store(spool=spool))
+    id = client.create(length).id
+    spool.disk.acquire(PART + 1000)
+    with pytest.raises(StoreUnavailable) as caught:
+        client.append(id, DATA)
+    assert not caught.value.full
+    stored = client.inspect(id).offset
+    assert 0 < stored < PART
+    spool.disk.release(PART + 1000)
+    assert spool.disk.used == 0
+    for offset in range(stored, len(DATA), PART // 2):
+        data = DATA[offset : offset + PART // 2]
+        client.append(id, data, offset=offset, length=len(DATA))
+    assert sandbox.data(id) == DATA
+    assert spool.disk.used == 0
 
 
 def test_a_tail_survives_if_the_disk_has_no_space_to_read_it(sandbox: S3Sandbox) -> None:
