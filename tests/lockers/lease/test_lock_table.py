@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests.harness.servers.dynamodb import DynamoDB
@@ -40,14 +41,13 @@ def test_the_command_reports_a_missing_region(dynamodb: DynamoDB) -> None:
 
 
 def test_the_template_describes_the_table_that_the_command_creates(dynamodb: DynamoDB) -> None:
-    template = json.loads((DEPLOY / "dynamodb-table.json").read_text(encoding="utf-8"))
-    (resource,) = template["Resources"].values()
+    template = yaml.safe_load((DEPLOY / "template.yaml").read_text(encoding="utf-8"))
+    resource = template["Resources"]["LockTable"]
     assert resource["Type"] == "AWS::DynamoDB::Table"
     table, client = dynamodb.new_table(), dynamodb.client()
     description: dict[str, Any] = dict(client.describe_table(TableName=table)["Table"])
     ttl = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     assert resource["Properties"] == {
-        "TableName": {"Ref": "TableName"},
         "BillingMode": description["BillingModeSummary"]["BillingMode"],
         "AttributeDefinitions": description["AttributeDefinitions"],
         "KeySchema": description["KeySchema"],
