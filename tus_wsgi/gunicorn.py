@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tus_wsgi.observers import workers as metrics
 from tus_wsgi.wsgi.worker import is_patched, is_patched_late
 
 if TYPE_CHECKING:
@@ -28,15 +29,19 @@ if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
 __all__ = [
+    "child_exit",
     "control_socket_disable",
     "forwarder_headers",
     "graceful_timeout",
     "keepalive",
+    "on_exit",
     "on_starting",
     "post_worker_init",
+    "pre_exec",
     "ssl_context",
     "threads",
     "timeout",
+    "when_ready",
     "worker_class",
 ]
 
@@ -105,6 +110,29 @@ def post_worker_init(worker: Worker) -> None:
     start_drain_watcher(lambda: worker.alive)
 
 
+def when_ready(server: Arbiter) -> None:
+    """Let workers of another user write their metrics."""
+    metrics.change_owner(server.cfg.uid, server.cfg.gid)
+
+
+def child_exit(_server: Arbiter, worker: Worker) -> None:
+    """Keep the counts of a worker that has ended, and remove its gauges."""
+    metrics.add_ended_worker(worker.pid)
+
+
+def pre_exec(server: Arbiter) -> None:
+    """Let a new master (SIGUSR2) continue the counts, while the workers of both serve."""
+    metrics.keep_for_successor(server.cfg.env_orig)
+
+
+def on_exit(server: Arbiter) -> None:
+    """Remove the metrics of the workers, unless another master continues them."""
+    has_successor = server.reexec_pid != 0
+    has_predecessor = server.master_pid != 0 and server.master_pid == os.getppid()
+    if not has_successor and not has_predecessor:
+        metrics.remove_directory()
+
+
 def _chosen_worker() -> str:
     """Return the worker class of gunicorn's arguments; without one, this configuration's."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -140,5 +168,8 @@ def _check_patched(worker_class: type[Any]) -> None:
 
 
 # Not if something else imports this module.
-if "gunicorn.app.base" in sys.modules and "gevent" in _chosen_worker().lower():
-    _patch()
+if "gunicorn.app.base" in sys.modules:
+    if "gevent" in _chosen_worker().lower():
+        _patch()
+    # Before the app is imported, because prometheus_client reads the variable when it is imported.
+    metrics.create_directory(os.environ)

@@ -2,16 +2,7 @@
 
 prometheus_client keeps the values of each process in files of the directory that
 `PROMETHEUS_MULTIPROC_DIR` names, and adds them up for the page. It reads the variable when it is
-imported. The functions here are for the hooks of a gunicorn configuration, which run in gunicorn's
-master process:
-
-| hook | call |
-|---|---|
-| top of the file, before the application is imported | `create_directory(os.environ)` |
-| `on_starting(server)` | `change_owner(server.cfg.uid, server.cfg.gid)` |
-| `child_exit(server, worker)` | `add_ended_worker(worker.pid)` |
-| `pre_exec(server)` | `keep_for_successor(server.cfg.env_orig)` |
-| `on_exit(server)` | `remove_directory()`, if no other master uses it |
+imported. `tus_wsgi.gunicorn` calls the functions here in gunicorn's master process.
 
 A counter must not decrease when a worker ends, so the files of an ended worker are added to one
 file. Otherwise each restart of a worker would leave files that every page has to read.
