@@ -62,7 +62,9 @@ def configurations(server: SeaweedFS) -> Mapping[str, Call]:
     return {
         **calls,
         "+ bytearray body, so no `Expect: 100-continue`": as_bytearray,
-        "tus_wsgi: all of these, and its own CRC-32": partial(_put_tus_wsgi, _bucket(server)),
+        "tus_wsgi: all of these, its own CRC-32, sent directly": partial(
+            _put_tus_wsgi, _bucket(server)
+        ),
     }
 
 

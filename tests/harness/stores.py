@@ -18,6 +18,7 @@ from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
+from tus_wsgi.stores.s3.direct import direct_calls
 from tus_wsgi.stores.s3.keys import Keys
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ ALLOWED = frozenset(
     )
 )
 """Every operation that a store may use: those that its identity's five permissions cover."""
+
+DIRECT = frozenset(("GetObject", "HeadObject", "PutObject", "UploadPart"))
+"""The operations that `Bucket` sends directly, past most of boto3's events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +117,25 @@ class RecordedClient:
                 if name.startswith("AWS_"):
                     patch.setenv(name, value)
             self.client: S3Client = make_client(endpoint=server.endpoint, parallel_parts=4)
+        # `Bucket` sends the frequent calls past most of boto3's events.
+        direct: Any = direct_calls(self.client)
+        self._call_without_log = direct.call
+        direct.call = self._call_directly
         events = self.client.meta.events
-        events.register("provide-client-params.s3", self._note)
-        events.register("before-call.s3", self._begin)
-        events.register("after-call.s3", self._finish)
-        events.register("after-call-error.s3", self._finish)
+        for operation in set(self.client.meta.service_model.operation_names) - DIRECT:
+            events.register(f"provide-client-params.s3.{operation}", self._note)
+            events.register(f"before-call.s3.{operation}", self._begin)
+            events.register(f"after-call.s3.{operation}", self._finish)
+            events.register(f"after-call-error.s3.{operation}", self._finish)
+
+    def _call_directly(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        call = Call(operation, parameters["Key"], parameters.get("PartNumber", 0))
+        self._begin({"call": call})
+        try:
+            response: dict[str, Any] = self._call_without_log(operation, parameters)
+        finally:
+            self._finish({"call": call})
+        return response
 
     def _note(self, params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
         number = params.get("PartNumber", 0)

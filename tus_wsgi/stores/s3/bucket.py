@@ -38,6 +38,7 @@ from tus_wsgi.domain.s3_calls import s3_called
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.absence import HiddenAbsence, Sightings
 from tus_wsgi.stores.s3.conditions import Conditions
+from tus_wsgi.stores.s3.direct import direct_calls
 from tus_wsgi.stores.s3.errors import (
     ConditionFailed,
     CopyRefused,
@@ -161,6 +162,7 @@ class Bucket:
         self._write_parameters = write_parameters or {}
         self.has_checksums = has_checksums
         self._client = client
+        self._direct = direct_calls(client)
         self.conditions = Conditions()
         self._checksum_mode: dict[str, Any] = {"ChecksumMode": "ENABLED"} if has_checksums else {}
         self._sightings = Sightings()
@@ -177,7 +179,7 @@ class Bucket:
 
     def _get(self, key: str) -> tuple[bytes, ObjectFacts]:
         with self._translate_errors("GetObject", key):
-            response = self._client.get_object(Bucket=self.name, Key=key)
+            response = self._direct.get_object(Bucket=self.name, Key=key)
             with _closed_on_error(response):
                 facts = _object_facts(response, response["ContentLength"])
                 return _read_small(response["Body"], key), facts
@@ -221,7 +223,7 @@ class Bucket:
 
     def _head(self, key: str) -> ObjectFacts:
         with self._translate_errors("HeadObject", key):
-            response = self._client.head_object(Bucket=self.name, Key=key, **self._checksum_mode)
+            response = self._direct.head_object(Bucket=self.name, Key=key, **self._checksum_mode)
             return _object_facts(response, response["ContentLength"])
 
     def _ask_for_document(self, key: str) -> ObjectFacts:
@@ -241,7 +243,7 @@ class Bucket:
         """
         try:
             with self._translate_errors("GetObject", key):
-                response = self._client.get_object(Bucket=self.name, Key=key, Range=_FIRST_BYTE)
+                response = self._direct.get_object(Bucket=self.name, Key=key, Range=_FIRST_BYTE)
                 with _closed_on_error(response):
                     facts = _object_facts(response, _total_size(response))
                     _release(response)
@@ -257,7 +259,7 @@ class Bucket:
         """
         try:
             with self._translate_errors("GetObject", key):
-                response = self._client.get_object(
+                response = self._direct.get_object(
                     Bucket=self.name, Key=key, Range=f"bytes={start}-{stop - 1}", IfMatch=etag
                 )
                 with _closed_on_error(response):
@@ -400,7 +402,7 @@ class Bucket:
         parameters: dict[str, Any],
     ) -> WrittenObject:
         with self._translate_errors("PutObject", key):
-            response = self._client.put_object(
+            response = self._direct.put_object(
                 Bucket=self.name,
                 Key=key,
                 Body=_request_body(payload),
@@ -461,7 +463,7 @@ class Bucket:
             NotFound: the multipart upload does not exist.
         """
         with self._translate_errors("UploadPart", key):
-            response = self._client.upload_part(
+            response = self._direct.upload_part(
                 Bucket=self.name,
                 Key=key,
                 UploadId=multipart,

@@ -1,0 +1,21 @@
+"""Send the frequent S3 calls with a third of boto3's CPU time.
+
+boto3 makes the first call of each operation. `template.py` learns from the request that boto3
+signs: the URL of the bucket, the fixed header fields, region and signer. Following calls change
+only the key, the parameters and the body, are signed by botocore's signer, and are sent over the
+connection pool of the client. So endpoints, credentials that expire, proxies, certificates and
+timeouts are those of the client.
+
+Only a success is read here. Every other outcome, also of the connection, is handed to boto3 as the
+outcome of its first attempt (`events.py`). boto3 then decides about retries, redirects and errors,
+so a failure has the same number of attempts as a call that boto3 makes alone (D-09).
+
+boto3 makes the whole call if this package does not understand the client or the parameters: see
+`DirectCalls`.
+"""
+
+from __future__ import annotations
+
+from tus_wsgi.stores.s3.direct.calls import DirectCalls, direct_calls
+
+__all__ = ["DirectCalls", "direct_calls"]

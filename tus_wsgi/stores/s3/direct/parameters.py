@@ -1,0 +1,86 @@
+"""Serialize boto3's parameters of an operation, as botocore's model of S3 describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
+
+
+@dataclass(frozen=True, slots=True)
+class RequestParts:
+    """The parts of a request that depend on the parameters.
+
+    Attributes:
+        target: the quoted key, and the query after a `?`.
+        headers: the header fields.
+        body: the body; None for a request without a body.
+    """
+
+    target: str
+    headers: dict[str, str]
+    body: bytearray | None
+
+
+class Serializer:
+    """Serializes the parameters of an operation.
+
+    Args:
+        model: botocore's model of the operation.
+    """
+
+    def __init__(self, model: OperationModel) -> None:
+        shape: Any = model.input_shape
+        self._body = shape.serialization.get("payload")
+        self._query: dict[str, str] = {}
+        self._headers: dict[str, tuple[str, Callable[[Any], str]]] = {}
+        self._prefixes: dict[str, str] = {}
+        for name, member in shape.members.items():
+            field = member.serialization.get("name", name)
+            match member.serialization.get("location"):
+                case "header" if member.type_name in _FORMATS:
+                    self._headers[name] = (field, _FORMATS[member.type_name])
+                case "headers":
+                    self._prefixes[name] = field
+                case "querystring" if member.type_name in _FORMATS:
+                    self._query[name] = field
+
+    def serialize(self, parameters: Mapping[str, Any]) -> RequestParts | None:
+        """Return the parts of the request; None if a parameter has an unknown kind."""
+        headers: dict[str, str] = {}
+        query: list[str] = []
+        body: bytearray | None = None
+        for name, value in parameters.items():
+            if value is None:
+                return None
+            if name in self._headers:
+                field, to_text = self._headers[name]
+                headers[field] = to_text(value)
+            elif name in self._query:
+                query.append(f"{self._query[name]}={quote(str(value), safe='-._~')}")
+            elif name in self._prefixes:
+                prefix = self._prefixes[name]
+                headers |= {f"{prefix}{field}": text for field, text in value.items()}
+            elif name == self._body and isinstance(value, bytearray):
+                # boto3 sends other bodies, such as files, with `Expect: 100-continue`.
+                body = value
+            elif name not in _IN_URL:
+                return None
+        target = quote(parameters["Key"], safe="/~")
+        if not all(map(str.isascii, headers.values())):
+            return None  # boto3 decides which of these fields are valid
+        return RequestParts(f"{target}?{'&'.join(query)}" if query else target, headers, body)
+
+
+_IN_URL = ("Bucket", "Key")
+
+_FORMATS: dict[str, Callable[[Any], str]] = {
+    "string": str,
+    "boolean": lambda value: str(value).lower(),
+    "integer": str,
+}
+"""The text of a value, by the type of its parameter."""

@@ -1,0 +1,64 @@
+"""Read the successful responses of the frequent calls, with the fields that `Bucket` uses."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore.response import StreamingBody
+
+from tus_wsgi.stores.s3.direct.connection import Attempt
+
+_METADATA = "x-amz-meta-"
+
+_OPTIONAL = {
+    "VersionId": "x-amz-version-id",
+    "ChecksumCRC32": "x-amz-checksum-crc32",
+    "ContentRange": "content-range",
+}
+
+_OF_OBJECTS = ("GetObject", "HeadObject")
+
+
+def read_success(operation: str, attempt: Attempt) -> dict[str, Any] | None:
+    """Return the response as boto3 does; None for everything but a clear success.
+
+    A response without a required field, or with a document where a success has none, is unclear.
+    """
+    if attempt.status not in {200, 206} or attempt.content:
+        return None
+    headers = attempt.headers
+    etag = headers.get("etag")
+    if etag is None:
+        return None
+    response: dict[str, Any] = {
+        "ETag": etag,
+        "ResponseMetadata": {"HTTPStatusCode": attempt.status, "RetryAttempts": 0},
+    }
+    for name, field in _OPTIONAL.items():
+        text = headers.get(field)
+        if text is not None:
+            response[name] = text
+    if operation in _OF_OBJECTS:
+        try:
+            _add_object_fields(response, headers)
+        except (TypeError, ValueError):
+            return None
+    if operation == "GetObject":
+        response["Body"] = StreamingBody(attempt.raw, response["ContentLength"])
+    return response
+
+
+def _add_object_fields(response: dict[str, Any], headers: Any) -> None:
+    """Add what describes an object.
+
+    Raises:
+        TypeError, ValueError: a required field is missing or unusual.
+    """
+    response["ContentLength"] = int(headers.get("content-length"))
+    response["LastModified"] = parsedate_to_datetime(headers.get("last-modified"))
+    response["Metadata"] = {
+        name[len(_METADATA) :]: text
+        for name, text in headers.items()
+        if name.lower().startswith(_METADATA)
+    }

@@ -1,0 +1,109 @@
+"""Make requests like one that boto3 has made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from botocore import UNSIGNED
+from botocore.awsrequest import AWSRequest
+
+from tus_wsgi.stores.s3.direct.parameters import RequestParts
+
+if TYPE_CHECKING:
+    from botocore.signers import RequestSigner
+
+_FIXED_HEADERS = frozenset(("user-agent",))
+"""The header fields that may depend on the client, apart from the signature."""
+
+_SIGNING_CONTEXT = frozenset(("region", "signing_name", "disableDoubleEncoding"))
+"""What an endpoint may say about the signature. Access points of several regions and directory
+buckets (S3 Express) say more."""
+
+_SIGNER_CONTEXT = ("client_config", "has_streaming_input", "payload_signing_enabled")
+"""What botocore's `S3SigV4Auth` reads, in addition to the checksum of a trailer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTemplate:
+    """What all requests of an operation on a bucket have in common.
+
+    Attributes:
+        method: the HTTP method.
+        base: the URL before the key.
+        headers: the fixed header fields.
+        context: the client's settings that the signature depends on.
+        signer: the client's signer; None if its requests are not signed.
+        signature: the region, the service and the version of the signature.
+    """
+
+    method: str
+    base: str
+    headers: Mapping[str, str]
+    context: Mapping[str, Any]
+    signer: RequestSigner | None
+    signature: Mapping[str, Any]
+
+    @classmethod
+    def from_request(
+        cls, request: AWSRequest, parts: RequestParts, signer: RequestSigner, version: object
+    ) -> Self | None:
+        """Return the template of a request that boto3 is about to sign.
+
+        Args:
+            request: the request.
+            parts: what the request should contain for its parameters.
+            signer: the client's signer.
+            version: the version of the signature.
+
+        Returns:
+            None if the request contains anything else.
+        """
+        context: dict[str, Any] = request.context
+        signing: dict[str, Any] = context.get("signing") or {}
+        headers = {name: str(value) for name, value in request.headers.items()}
+        fixed = {k: v for k, v in headers.items() if k.lower() in _FIXED_HEADERS}
+        is_known = {**fixed, **parts.headers} == headers and _is_known(request, parts, version)
+        if not is_known:
+            return None
+        return cls(
+            method=str(request.method),
+            base=str(request.url).removesuffix(parts.target),
+            headers=fixed,
+            context={name: context[name] for name in _SIGNER_CONTEXT if name in context},
+            signer=None if version is UNSIGNED else signer,
+            signature={
+                "signing_name": signing.get("signing_name") or signer.signing_name,
+                "region_name": signing.get("region") or signer.region_name,
+                "signature_version": version,
+            },
+        )
+
+    def sign(self, parts: RequestParts) -> AWSRequest:
+        """Return the signed request.
+
+        Raises:
+            BotoCoreError: there are no credentials, or they cannot be renewed.
+        """
+        url = self.base + parts.target
+        request = AWSRequest(self.method, url, {**self.headers, **parts.headers}, parts.body)
+        request.context = dict(self.context)
+        if self.signer is not None:
+            # It asks for the credentials each time, and so renews those that expire.
+            self.signer.get_auth_instance(**self.signature).add_auth(request)
+        return request
+
+
+def _is_known(request: AWSRequest, parts: RequestParts, version: object) -> bool:
+    """Return whether this package makes the same request, apart from the header fields."""
+    context: dict[str, Any] = request.context
+    has_body = request.data is parts.body or (parts.body is None and not request.data)
+    return (
+        has_body
+        and str(request.url).endswith(f"/{parts.target}")
+        and not request.params
+        and (version == "s3v4" or version is UNSIGNED)
+        and (context.get("signing") or {}).keys() <= _SIGNING_CONTEXT
+        and not context.get("checksum", {}).get("request_algorithm")
+    )
