@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack, assert_never
 
+from boto3.session import Session as AwsSession
+
 from tus_wsgi.domain.commands import Content, UrlPresigner
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.events import MemoryUsed, S3Called
@@ -24,6 +26,7 @@ from tus_wsgi.domain.interfaces import BodyBuffer, Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadId, UploadInfo, new_upload_id
 from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.lockers.file.locker import FileLocker
+from tus_wsgi.lockers.health import LockerCheck
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
 from tus_wsgi.lockers.lease.locker import LeaseLocker
 from tus_wsgi.lockers.lease.s3 import S3Records
@@ -46,10 +49,12 @@ from tus_wsgi.spool.body import SpooledBody
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
+from tus_wsgi.stores.s3.health import S3Check
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.options import NO_OPTIONS, side_object_parameters
 from tus_wsgi.wsgi.connection import close_after_response
 from tus_wsgi.wsgi.environ import UploadRoutes
+from tus_wsgi.wsgi.health import CHECK_TIMEOUT, Check, health_pages
 from tus_wsgi.wsgi.middleware import UploadMiddleware
 from tus_wsgi.wsgi.pages import MetricsPage, Page, serve_page
 
@@ -114,9 +119,12 @@ class TusMiddleware(UploadMiddleware):
         events = EventDispatcher(all_observers)
         spool = make_spool(settings, events)
         all_hooks = Hooks(progress_interval=settings.progress_hooks_interval, **hooks)
+        session = AwsSession() if store is None else None
+        used_locker = locker or make_locker(settings, all_observers)
+        pages |= make_health_pages(settings, session, used_locker)
         service = UploadService(
-            store or make_store(settings, spool, events),
-            locker or make_locker(settings, all_observers),
+            store or make_store(settings, spool, events, session),
+            used_locker,
             hooks=measure_hooks(all_hooks, events),
             observers=all_observers,
             **_service_options(settings, spool),
@@ -242,7 +250,10 @@ def _tail_budget(settings: Settings) -> int:
 
 
 def make_store(
-    settings: Settings, spool: Spool | None = None, events: EventDispatcher = _NO_EVENTS
+    settings: Settings,
+    spool: Spool | None = None,
+    events: EventDispatcher = _NO_EVENTS,
+    session: AwsSession | None = None,
 ) -> S3Store:
     """Create the S3 store that the settings describe.
 
@@ -250,12 +261,14 @@ def make_store(
         settings: the settings.
         spool: buffers the parts of the store; None creates a new spool.
         events: receives the events of S3 calls.
+        session: see `make_client`.
     """
     return S3Store(
         make_client(
             endpoint=settings.s3_endpoint,
             parallel_parts=settings.s3_concurrent_part_uploads,
             checksum=settings.s3_checksum,
+            session=session,
         ),
         settings.s3_bucket,
         keys=make_keys(settings),
@@ -267,6 +280,36 @@ def make_store(
         object_options=make_object_options(settings),
         on_call=_on_call(events),
     )
+
+
+def make_health_pages(
+    settings: Settings, session: AwsSession | None, locker: Locker
+) -> dict[str, Page]:
+    """Return the pages of the health by path; none if the settings ask for none.
+
+    Args:
+        settings: the settings.
+        session: see `make_client`; None if the store is the application's.
+        locker: the locker.
+    """
+    if not settings.health_path:
+        return {}
+    checks: dict[str, Check] = {}
+    if session is not None:
+        # Short timeouts and no retries, so that an answer soon tells that S3 is back.
+        client = make_client(
+            endpoint=settings.s3_endpoint, parallel_parts=1, session=session, timeout=CHECK_TIMEOUT
+        )
+        prefix = make_keys(settings).info_prefix
+        checks["s3"] = S3Check(client, settings.s3_bucket, prefix)
+    # A check must not be counted as the lock of an upload.
+    inner = locker.locker if isinstance(locker, ObservedLocker) else locker
+    if not isinstance(inner, LeaseLocker):
+        checks["locks"] = LockerCheck(inner)
+    elif settings.locker is not LockerKind.S3:
+        # Locks in the bucket are covered by the check of S3, which costs less than a lock.
+        checks["locks"] = inner.check
+    return health_pages(settings.health_path, checks)
 
 
 def make_keys(settings: Settings) -> Keys:
@@ -305,25 +348,26 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
         LockerUnsupported: The service that TUS_LOCKER names cannot be used for locks.
     """
     events = EventDispatcher(observers)
-    dispatch = events.dispatch
+    if settings.locker is LockerKind.FILE and settings.hosts is Hosts.MANY:
+        log.warning("TUS_HOSTS is many, but TUS_LOCKER=file works on a single host only")
+    return ObservedLocker(_new_locker(settings, events), events.dispatch)
+
+
+def _new_locker(settings: Settings, events: EventDispatcher) -> Locker:
     timeout = settings.acquire_lock_timeout
-    locker: Locker
     match settings.locker:
         case LockerKind.MEMORY:
-            locker = MemoryLocker(timeout=timeout)
+            return MemoryLocker(timeout=timeout)
         case LockerKind.FILE:
-            if settings.hosts is Hosts.MANY:
-                log.warning("TUS_HOSTS is many, but TUS_LOCKER=file works on a single host only")
-            locker = FileLocker(settings.lock_dir or default_lock_dir(), timeout=timeout)
+            return FileLocker(settings.lock_dir or default_lock_dir(), timeout=timeout)
         case LockerKind.DYNAMODB:
             open_table = functools.partial(DynamoDBRecords, settings.lock_table)
-            locker = LeaseLocker(open_table, timeout=timeout, on_event=dispatch)
+            return LeaseLocker(open_table, timeout=timeout, on_event=events.dispatch)
         case LockerKind.S3:
             open_records = _lease_records_in_s3(settings, events)
-            locker = LeaseLocker(open_records, timeout=timeout, on_event=dispatch)
+            return LeaseLocker(open_records, timeout=timeout, on_event=events.dispatch)
         case _:
             assert_never(settings.locker)
-    return ObservedLocker(locker, dispatch)
 
 
 def _lease_records_in_s3(settings: Settings, events: EventDispatcher) -> Callable[[], S3Records]:

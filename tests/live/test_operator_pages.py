@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,10 @@ def test_every_worker_serves_the_counts_of_all_workers_also_of_ended_ones(
     new_deployment: Callable[..., Deployment], tmp_path: Path
 ) -> None:
     deployment = new_deployment(
-        TUS_METRICS_PATH="/metrics", TUS_METRICS_TOKEN=TOKEN, TMPDIR=str(tmp_path)
+        TUS_METRICS_PATH="/metrics",
+        TUS_METRICS_TOKEN=TOKEN,
+        TUS_HEALTH_PATH="/health",
+        TMPDIR=str(tmp_path),
     )
     deployment.expected_errors = EXPECTED
     server = deployment.start(workers=2)
@@ -71,5 +75,29 @@ def test_every_worker_serves_the_counts_of_all_workers_also_of_ended_ones(
         kill_worker(server, server.workers()[0])
     (directory,) = tmp_path.glob("tus-wsgi-metrics-*")
     assert len(list(directory.glob("counter_*.db"))) <= 3, "two workers, and those that ended"
+    assert_ready_until_sigterm(server)
     server.stop()
     assert not directory.exists()
+
+
+def ready(connection: Connection) -> int:
+    connection.request("GET", "/health/ready")
+    return connection.read_response().status
+
+
+def assert_ready_until_sigterm(server: Gunicorn) -> None:
+    """An open connection of a load balancer learns that its process is about to stop."""
+    with Connection(server.port) as connection:
+        # A check may exceed its second on a busy machine; the next one is due in five.
+        wait_until(lambda: ready(connection) == 200, seconds=60)
+    path = TusClient(server.port).create(len(FILE))
+    with Connection(server.port) as upload, ExitStack() as connections:
+        upload.send_head("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
+        upload.send(FILE[:9])
+        worker = server.worker_of(upload.socket)
+        connection = connections.enter_context(Connection(server.port))
+        while server.worker_of(connection.socket) != worker:
+            connection = connections.enter_context(Connection(server.port))
+        os.kill(worker, signal.SIGTERM)
+        upload.read_response()
+        assert ready(connection) == 503

@@ -15,13 +15,16 @@ from tus_wsgi.domain.model import UploadId
 class ObservedLocker:
     """Report each lock that is acquired or released, and each timeout.
 
-    Args:
+    Attributes:
         locker: the locker that does the work.
+
+    Args:
+        locker: see above.
         on_event: called with each event. See `tus_wsgi.domain.events`.
     """
 
     def __init__(self, locker: Locker, on_event: Callable[[LockEvent], None]) -> None:
-        self._locker = locker
+        self.locker = locker
         self._on_event = on_event
 
     @contextmanager
@@ -30,7 +33,7 @@ class ObservedLocker:
         started = time.monotonic()
         acquired: float | None = None
         try:
-            with self._locker.lock(id, on_release_request=on_release_request) as lock:
+            with self.locker.lock(id, on_release_request=on_release_request) as lock:
                 acquired = time.monotonic()
                 self._on_event(LockAcquired(id, acquired - started))
                 yield lock
@@ -43,4 +46,4 @@ class ObservedLocker:
 
     def last_holder(self, id: UploadId) -> Hashable | None:
         """Return what the next holder gets as `previous_holder`."""
-        return self._locker.last_holder(id)
+        return self.locker.last_holder(id)

@@ -322,6 +322,11 @@ class Settings:
         default=None,
         unset="no token",
     )
+    health_path: Annotated[str, _parser(parse_page_path)] = _setting(
+        "URL path of the health, such as `/health`, with `/live` and `/ready` below it",
+        default="",
+        unset="off",
+    )
 
     @field_validator("s3_bucket")
     @classmethod
@@ -337,12 +342,14 @@ class Settings:
             raise ValueError(f"is for KMS, so set {variable_of('s3_sse')}=aws:kms as well")
         return value
 
-    @field_validator("metrics_path")
+    @field_validator("metrics_path", "health_path")
     @classmethod
     def _check_page_path(cls, path: str, info: ValidationInfo) -> str:
         base = info.data.get("base_path", "").rstrip("/")
         if path and base and f"{path}/".startswith(f"{base}/"):
             raise ValueError(f"expected a path outside of {variable_of('base_path')}, got {path!r}")
+        if path and path == info.data.get("metrics_path"):
+            raise ValueError(f"is the same as {variable_of('metrics_path')}, {path!r}")
         return path
 
     @field_validator("metrics_token")

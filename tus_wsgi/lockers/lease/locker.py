@@ -118,6 +118,14 @@ class LeaseLocker:
         """Return what the first holder of a new upload's lock gets as `previous_holder`."""
         return self._process.last_holder()
 
+    def check(self) -> None:
+        """Check that the service answers, see `LeaseRecords.check`.
+
+        Raises:
+            LockerUnsupported, LockerUnavailable, OutcomeUnknown: it does not.
+        """
+        self._process.records().check()
+
     def reset(self) -> None:
         """Replace the state of the parent process in the child of a fork."""
         self._process = self._process.new()

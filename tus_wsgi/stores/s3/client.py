@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore
+from boto3.session import Session
 from botocore.config import Config
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ class ChecksumMode(StrEnum):
 
 
 def make_client(
-    *, endpoint: str | None, parallel_parts: int, checksum: ChecksumMode = ChecksumMode.AUTO
+    *,
+    endpoint: str | None,
+    parallel_parts: int,
+    checksum: ChecksumMode = ChecksumMode.AUTO,
+    session: Session | None = None,
+    timeout: float | None = None,
 ) -> S3Client:
     """Return a client with a pool of `parallel_parts` + `SPARE_CONNECTIONS` connections.
 
@@ -50,12 +56,23 @@ def make_client(
             path-style addressing, since few services have a host name for each bucket.
         parallel_parts: the maximum number of concurrent part uploads.
         checksum: how S3 verifies bytes. Pass `has_checksums` to `Bucket` accordingly.
+        session: shares the description of S3 (12 MB) with other clients; None for a new session.
+        timeout: seconds after which a call fails, without a second attempt; None for long timeouts.
     """
-    session = boto3.session.Session()
+    session = session or Session()
     endpoint = endpoint or _configured_endpoint(session)
+    config = _config(endpoint, parallel_parts, checksum)
+    if timeout is not None:
+        config = config.merge(_impatient(timeout))
+    client = session.client("s3", endpoint_url=endpoint, config=config)
+    client.meta.events.register("choose-signer.s3.GetObject", _presigned_url_signer)  # type: ignore[arg-type]
+    return client
+
+
+def _config(endpoint: str | None, parallel_parts: int, checksum: ChecksumMode) -> Config:
     is_plain = endpoint is not None and endpoint.startswith("http:")
     signs_bytes = checksum is ChecksumMode.REQUIRED or (checksum is ChecksumMode.OFF and is_plain)
-    config = Config(
+    return Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
         # Three attempts of each call, unless AWS_MAX_ATTEMPTS is set.
@@ -76,12 +93,13 @@ def make_client(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    client = session.client("s3", endpoint_url=endpoint, config=config)
-    client.meta.events.register("choose-signer.s3.GetObject", _presigned_url_signer)  # type: ignore[arg-type]
-    return client
 
 
-def _configured_endpoint(session: boto3.session.Session) -> str | None:
+def _impatient(timeout: float) -> Config:
+    return Config(connect_timeout=timeout, read_timeout=timeout, retries={"total_max_attempts": 1})
+
+
+def _configured_endpoint(session: Session) -> str | None:
     """Return the endpoint from AWS_ENDPOINT_URL or a profile; None if neither sets it."""
     configured = session.client("s3").meta.endpoint_url
     unconfigured: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
