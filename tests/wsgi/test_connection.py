@@ -8,8 +8,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,8 +19,9 @@ import pytest
 
 import tus_wsgi
 from tests.wsgi.gunicorn_connection import GunicornConnection
-from tus_wsgi.domain.model import MIB
+from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.connection import (
+    LastResponse,
     LingeringConnection,
     TimeoutResponse,
     close_after_response,
@@ -285,6 +287,87 @@ def test_close_after_response_announces_the_close_and_lingers(
     response_body.close()  # type: ignore[attr-defined]
     assert connection.socket.recv(1) == b""
     assert_no_more_bytes(connection)
+
+
+def collect_and_close(response_body: Iterable[bytes]) -> list[bytes]:
+    """Do what werkzeug's ProfilerMiddleware does."""
+    chunks = list(response_body)
+    response_body.close()  # type: ignore[attr-defined]
+    return chunks
+
+
+Collect = Callable[[Iterable[bytes]], list[bytes]]
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+@pytest.mark.parametrize("collect", [collect_and_close, list])
+def test_the_response_arrives_if_a_middleware_collects_it(
+    connection: GunicornConnection, collect: Collect, *, is_wrapped: bool
+) -> None:
+    """C1: the middleware closes the response before the server writes it, or never."""
+    connection.begin(length=3 * MIB)
+    environ, response = connection.call()
+    start_response = response.start_response
+    sender = threading.Thread(target=connection.send, args=[bytes(3 * MIB)])
+    sender.start()
+    wrapped = partial(start_response) if is_wrapped else start_response
+    chunks = collect(close_after_response([b"why"], environ, wrapped))
+    start_response("404 NOT FOUND", [("Content-Length", "3")])
+    for data in chunks:
+        response.write(data)
+    response.close()
+    connection.server.close()
+    sender.join(MAX_SECONDS)
+    connection.socket.settimeout(MAX_SECONDS)
+    text = b""
+    while more := connection.socket.recv(1000):
+        text += more
+    assert text.endswith(b"\r\n\r\nwhy")
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_a_response_that_was_written_is_not_taken_for_a_collected_one(
+    connection: GunicornConnection, *, is_wrapped: bool
+) -> None:
+    """C1: the client learns at once that the response has ended."""
+    connection.begin(length=100 * MIB)
+    environ, response = connection.call()
+    start_response = response.start_response
+    wrapped = partial(start_response) if is_wrapped else start_response
+    response_body = close_after_response([b"why"], environ, wrapped)
+    assert isinstance(response_body, LastResponse)
+    assert not response_body._is_written()
+    start_response("404 NOT FOUND", [("Content-Length", "3")])
+    for data in response_body:
+        response.write(data)
+    assert response_body._is_written()
+    connection.half_close()
+    response_body.close()
+
+
+def test_discarding_ends_when_the_client_pauses_and_keeps_the_timeout(
+    connection: GunicornConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tus_wsgi.wsgi.connection.INTERRUPTED_SECONDS", 0.1)
+    connection.server.settimeout(77)
+    connection.send(bytes(KIB))
+    LingeringConnection(connection.server, live=connection.live).discard()
+    assert connection.server.gettimeout() == 77
+    assert_no_more_bytes(connection)
+    connection.server.sendall(b"why")
+    assert connection.socket.recv(100) == b"why"
+
+
+def test_discarding_the_body_of_a_unix_socket_works_without_its_count_of_bytes() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        environ = {"CONTENT_LENGTH": "9", "gunicorn.socket": ours, "SERVER_PROTOCOL": "HTTP/1.1"}
+        theirs.sendall(b"abc")
+        theirs.shutdown(socket.SHUT_WR)
+        response_body = close_after_response([b"why"], environ, lambda *_: print)
+        collect_and_close(response_body)
+        ours.sendall(b"why")
+        assert theirs.recv(9) == b"why"
 
 
 @pytest.mark.parametrize("length", ["", "0", None])

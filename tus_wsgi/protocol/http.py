@@ -75,6 +75,7 @@ class Reply:
 
 # Statuses that only the upload protocols define.
 _REASONS = {460: "Checksum Mismatch"}
+_WITHOUT_CONTENT = (204, 304)
 _STANDARD_REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -88,18 +89,23 @@ def status_line(status: int) -> str:
 
 
 def with_common_fields(head: RequestHead, reply: Reply, *version: tuple[str, str]) -> Reply:
-    """Add the fields that every reply has: `version`, and Content-Length if there is a body.
+    """Add the fields that every reply has: `version`, and those about the body if there may be one.
+
+    `wsgiref.validate` and some middlewares require a Content-Type of empty bodies too.
 
     Only downloads and the application set a Cache-Control of their own. All other replies must not
     be stored: the offset changes, and a cache must not answer a GET with the reply to an override.
     """
     # Uploads come from untrusted clients, so browsers must not guess the type of the content.
     fields = [*version, ("X-Content-Type-Options", "nosniff"), *reply.fields]
-    if all(name.lower() != "cache-control" for name, _ in reply.fields):
+    names = {name.lower() for name, _ in reply.fields}
+    if "cache-control" not in names:
         fields.append(("Cache-Control", "no-store"))
+    if "content-type" not in names and reply.status not in _WITHOUT_CONTENT:
+        fields.append(("Content-Type", "text/plain; charset=utf-8"))
     # The Content-Length of a HEAD would have to be that of the GET (RFC 9110, section 8.6). And if
     # the HEAD is the override of a POST, the client would wait for that many bytes.
-    has_no_body = reply.status in (204, 304) or head.method == "HEAD"
+    has_no_body = reply.status in _WITHOUT_CONTENT or head.method == "HEAD"
     if not has_no_body and reply.content is None:
         fields.append(("Content-Length", str(len(reply.body))))
     return replace(reply, fields=fields)

@@ -36,8 +36,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from werkzeug.wsgi import ClosingIterator
-
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.wsgi.draining import LIVE_BODIES, LiveBodies
@@ -75,6 +73,10 @@ _RESET = struct.pack("ii", 1, 0)
 _STILL_OPEN = frozenset({1, 4, 5})
 """`tcpi_state` while the other side may still send: ESTABLISHED, FIN_WAIT1, FIN_WAIT2
 (linux/tcp_states.h)."""
+
+_NOTSENT_BYTES, _BYTES_SENT, _TCP_INFO_SIZE = 144, 200, 216
+"""Offsets of `tcpi_notsent_bytes` and of `tcpi_bytes_sent` with `tcpi_bytes_retrans` behind it, and
+the end of the latter (linux/tcp.h since Linux 4.19)."""
 
 
 class Connection:
@@ -394,11 +396,59 @@ def close_after_response(
     if callable(force_close):
         force_close()
     sock = _socket_of(environ)
-    return (
-        response_body
-        if sock is None
-        else ClosingIterator(response_body, LingeringConnection(sock).close)
-    )
+    return response_body if sock is None else LastResponse(response_body, sock, start_response)
+
+
+class LastResponse:
+    """The body of a connection's last response. `close` ends the connection in stages.
+
+    The server calls `close` when it has written the response. But a middleware that collects the
+    chunks calls it before the server has written anything, or never. Then the rest of the request's
+    body is discarded at once, because the server itself will close the connection.
+
+    Args:
+        response_body: the chunks.
+        sock: the connection's socket.
+        start_response: gunicorn's own, or that of a middleware.
+    """
+
+    def __init__(
+        self, response_body: Iterable[bytes], sock: socket.socket, start_response: StartResponse
+    ) -> None:
+        self._response_body = response_body
+        self._socket = sock
+        self._response = getattr(start_response, "__self__", None)
+        self._written_before = _written_bytes(sock)
+        self._is_closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._response_body)
+
+    def close(self) -> None:
+        """End the connection if the response was written; else prepare its end."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            if close := getattr(self._response_body, "close", None):
+                close()
+        finally:
+            connection = LingeringConnection(self._socket)
+            if self._is_written():
+                connection.close()
+            else:
+                connection.discard()
+
+    def __del__(self) -> None:
+        """Close it for a middleware that does not, as soon as it drops the chunks."""
+        self.close()
+
+    def _is_written(self) -> bool:
+        is_written = getattr(self._response, "headers_sent", None)
+        if isinstance(is_written, bool):
+            return is_written
+        before, now = self._written_before, _written_bytes(self._socket)
+        return before is not None and now is not None and now > before
 
 
 class LingeringConnection:
@@ -435,6 +485,25 @@ class LingeringConnection:
             # Empty the buffer, so that a server that continues to read finds no bytes.
             while self._receive(scratch):
                 pass
+
+    def discard(self) -> None:
+        """Discard what arrives until the client pauses, and keep the writing side open."""
+        scratch = bytearray(LINGER_STEP)
+        self._deadline = time.monotonic() + LINGER_SECONDS
+        self._live.add(self)
+        with suppress(OSError):  # The client pauses, or the connection is gone.
+            timeout = self._socket.gettimeout()
+            try:
+                self._socket.settimeout(INTERRUPTED_SECONDS)
+                while time.monotonic() < self._deadline and self._receive(scratch):
+                    time.sleep(0)
+            finally:
+                self._socket.settimeout(timeout)
+        self._live.remove(self)
+        with suppress(OSError):
+            # A server that continues to read must find the end: it is unknown where the next
+            # request begins.
+            _shutdown(self._socket, socket.SHUT_RD)
 
     def interrupt(self, _end: BodyEnd, /) -> None:
         """Wait only as long as a response takes to reach the client. Callable from any thread."""
@@ -477,6 +546,19 @@ class LingeringConnection:
 def _socket_of(environ: Mapping[str, Any]) -> socket.socket | None:
     sock = environ.get("gunicorn.socket")
     return sock if isinstance(sock, socket.socket) else None
+
+
+def _written_bytes(sock: socket.socket) -> int | None:
+    """Return how many bytes were written to a TCP connection; None if the system does not tell."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+    except (AttributeError, OSError):
+        return None
+    if len(info) < _TCP_INFO_SIZE:
+        return None
+    sent, sent_again = struct.unpack_from("=QQ", info, _BYTES_SENT)
+    (waiting,) = struct.unpack_from("=I", info, _NOTSENT_BYTES)
+    return int(sent - sent_again + waiting)
 
 
 def _shutdown(sock: socket.socket, how: int) -> None:
