@@ -122,8 +122,8 @@ class ServiceSandbox:
 
     def multipart_id(self, upload: S3Upload) -> str:
         """Return the UploadId of the upload's multipart upload."""
-        assert upload._record.multipart is not None
-        return upload._record.multipart
+        assert upload._state.record.multipart is not None
+        return upload._state.record.multipart
 
     def sweep_tombstones(self) -> None:
         """Sweep as if every termination was long ago, which must leave nothing of the uploads."""

@@ -282,7 +282,7 @@ def test_a_multipart_upload_gets_the_same_metadata(
     """Use one small part, to save time."""
     upload = sandbox.create(5, Metadata(pairs))
     bucket, key = upload._context.bucket, sandbox.keys.data(upload.info.id)
-    headers = upload._headers
+    headers = upload._state.headers
     multipart = bucket.create_multipart(
         key, content_type=headers.content_type, metadata=headers.metadata
     )
@@ -298,7 +298,7 @@ def stored_headers(sandbox: ServiceSandbox, key: str) -> tuple[str, dict[str, st
 
 def expected_headers(upload: S3Upload) -> tuple[str, dict[str, str]]:
     """Return the type and the metadata that the upload should have."""
-    headers = upload._headers
+    headers = upload._state.headers
     return headers.content_type or "application/octet-stream", normalize(headers.metadata)
 
 

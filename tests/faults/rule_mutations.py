@@ -21,25 +21,27 @@ from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.spool.payload import Payload
-from tus_wsgi.stores.s3 import bucket, info, tails, transfers, upload
+from tus_wsgi.stores.s3 import bucket, info, tails, transfers, upload_state
+from tus_wsgi.stores.s3.appender import Appender
 from tus_wsgi.stores.s3.bucket import Condition
 from tus_wsgi.stores.s3.context import no_lock_needed
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.upload import S3Upload
+from tus_wsgi.stores.s3.upload_state import UploadState
 
 Patch = pytest.MonkeyPatch
 
 
 def change_part_size_on_resume(patch: Patch) -> None:
     """Halve the parts, from the second request on that appends to an upload."""
-    receive, expected_size = S3Upload._receive_parts, PartPlan.expected_size
+    receive, expected_size = Appender._receive_parts, PartPlan.expected_size
     resumed: set[str] = set()
 
-    def receive_with_half_parts(self: S3Upload, *more: Any) -> Any:
-        is_first, half = self.info.id not in resumed, self._plan.part_size // 2
-        resumed.add(self.info.id)
+    def receive_with_half_parts(self: Appender, *more: Any) -> Any:
+        is_first, half = self._state.info.id not in resumed, self._state.plan.part_size // 2
+        resumed.add(self._state.info.id)
         patch.setattr(PartPlan, "expected_size", expected_size if is_first else lambda *_: half)
         return receive(self, *more)
 
@@ -48,8 +50,8 @@ def change_part_size_on_resume(patch: Patch) -> None:
         present = itertools.takewhile(by_number.__contains__, itertools.count(1))
         return [by_number[number] for number in present]
 
-    patch.setattr(S3Upload, "_receive_parts", receive_with_half_parts)
-    patch.setattr(upload, "contiguous", contiguous)
+    patch.setattr(Appender, "_receive_parts", receive_with_half_parts)
+    patch.setattr(upload_state, "contiguous", contiguous)
 
 
 def count_parts_after_a_gap(patch: Patch) -> None:
@@ -58,7 +60,7 @@ def count_parts_after_a_gap(patch: Patch) -> None:
     def contiguous(_plan: object, _length: object, listed: Iterable[Part]) -> list[Part]:
         return sorted({part.number: part for part in listed}.values(), key=lambda part: part.number)
 
-    patch.setattr(upload, "contiguous", contiguous)
+    patch.setattr(upload_state, "contiguous", contiguous)
 
 
 def ignore_start_of_tail(patch: Patch) -> None:
@@ -72,27 +74,27 @@ def ignore_start_of_tail(patch: Patch) -> None:
 
 def delete_tail_before_part(patch: Patch) -> None:
     """Delete the tail when the part that replaces it begins."""
-    create_part = S3Upload._new_part
+    create_part = Appender._new_part
 
-    def new_part(self: S3Upload, number: int, body: Body, **more: Any) -> SpooledPart:
+    def new_part(self: Appender, number: int, body: Body, **more: Any) -> SpooledPart:
         part = create_part(self, number, body, **more)
         if part.size:
-            self._tail.delete()
+            self._state.tail.delete()
         return part
 
-    patch.setattr(S3Upload, "_new_part", new_part)
+    patch.setattr(Appender, "_new_part", new_part)
 
 
 def delete_tail_early(patch: Patch) -> None:
     """Delete the tail as soon as the parts cover its bytes."""
-    write = S3Upload._write_tail
+    write = Appender._write_tail
 
-    def write_tail(self: S3Upload, number: int, part: SpooledPart, held: Any) -> None:
-        if part.size == 0 and self._tail.exists and self._parts:
-            self._tail.delete()
+    def write_tail(self: Appender, number: int, part: SpooledPart, held: Any) -> None:
+        if part.size == 0 and self._state.tail.exists and self._state.parts:
+            self._state.tail.delete()
         write(self, number, part, held)
 
-    patch.setattr(S3Upload, "_write_tail", write_tail)
+    patch.setattr(Appender, "_write_tail", write_tail)
 
 
 def write_tails_unconditionally(patch: Patch) -> None:
@@ -195,23 +197,23 @@ def send_parts_after_a_failure(patch: Patch) -> None:
 
 def never_find_object(patch: Patch) -> None:
     """Never look for the object when a Complete has failed."""
-    patch.setattr(S3Upload, "_verify_object", lambda _self, **_: False)
+    patch.setattr(UploadState, "verify_object", lambda _self, **_: False)
 
 
 def assume_object_exists(patch: Patch) -> None:
     """Believe that the object exists whenever the multipart upload does not."""
-    patch.setattr(S3Upload, "_verify_object", lambda _self, **_: True)
+    patch.setattr(UploadState, "verify_object", lambda _self, **_: True)
 
 
 def skip_finishing_state(patch: Patch) -> None:
     """Do not record that the object is about to exist."""
-    write = S3Upload._write_record
+    write = UploadState.write_record
 
-    def write_other_states(self: S3Upload, record: UploadRecord, *more: Any) -> None:
+    def write_other_states(self: UploadState, record: UploadRecord, *more: Any) -> None:
         if record.info.state is not State.FINISHING:
             write(self, record, *more)
 
-    patch.setattr(S3Upload, "_write_record", write_other_states)
+    patch.setattr(UploadState, "write_record", write_other_states)
     patch.setattr(UploadRecord, "with_expected_state", lambda self: self)
 
 
@@ -233,7 +235,7 @@ def record_finished_before_object(patch: Patch) -> None:
     assemble = S3Upload.assemble
 
     def record_and_assemble(self: S3Upload, held: Any) -> bool:
-        self._write_record(self._record.with_state(State.FINISHED), held)
+        self._state.write_record(self._state.record.with_state(State.FINISHED), held)
         return assemble(self, held)
 
     patch.setattr(S3Upload, "assemble", record_and_assemble)

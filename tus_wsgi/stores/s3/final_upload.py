@@ -39,7 +39,7 @@ class S3FinalUpload(S3Upload):
     def create(self, *, record_now: bool) -> None:
         """Write the record if `record_now`; otherwise `assemble` writes it."""
         if record_now:
-            self._info_object.write(self._record, no_lock_needed)
+            self._state.info_object.write(self._state.record, no_lock_needed)
 
     def load_offset(self, assert_held: AssertHeld | None = None) -> None:
         """Add up the lengths of the finished partial uploads. One concurrent S3 call for each.
@@ -49,19 +49,20 @@ class S3FinalUpload(S3Upload):
             UploadGone: another program deleted the parts of the object.
             StoreUnavailable: S3 did not answer, or a completion may be in progress.
         """
-        if self._is_assembled:
+        state = self._state
+        if state.is_assembled:
             return
-        if self._load_parts(assert_held):
-            self._mark_assembled()
+        if state.load_parts(assert_held):
+            state.mark_assembled()
             return
         self._partials = self._load_partials()
         infos = [partial.info for partial in self._partials]
-        self._offset = sum(info.offset for info in infos if info.is_finished)
-        if self._record.multipart is None:
+        state.offset = sum(info.offset for info in infos if info.is_finished)
+        if state.record.multipart is None:
             lengths = [info.length for info in infos if info.length is not None]
             length = sum(lengths) if len(lengths) == len(infos) else None
-            info = replace(self._record.info, length=length)
-            self._record = replace(self._record, info=info)
+            info = replace(state.record.info, length=length)
+            state.record = replace(state.record, info=info)
 
     def assemble(self, assert_held: AssertHeld) -> bool:
         """Make the data object; return whether this instance made it.
@@ -70,23 +71,24 @@ class S3FinalUpload(S3Upload):
             InvalidPartial: a partial upload was deleted meanwhile.
             LockLost, UploadGone, StoreUnavailable: see `S3Upload.assemble`.
         """
+        state = self._state
         assert self.info.is_full
-        if not self._is_assembled:
+        if not state.is_assembled:
             sources = ConcatSources(self._context, self._copy_sources())
-            if self._record.multipart is None:
-                plan = plan_for(self._record.info.length, self._context.limits)
-                self._record = replace(self._record, plan=plan)
-            if self._record.is_one_part:
+            if state.record.multipart is None:
+                plan = plan_for(state.record.info.length, self._context.limits)
+                state.record = replace(state.record, plan=plan)
+            if state.record.is_one_part:
                 self._put_concatenated(sources, assert_held)
             else:
                 self._complete_concatenated(sources, assert_held)
-        return self._has_made_object
+        return self._assembler.has_made_object
 
     # -- the partial uploads ---------------------------------------------------------------------
 
     def _load_partials(self) -> list[S3Upload]:
         """Return the partial uploads in order; look up each id once, even if it is listed twice."""
-        final = self._record.info.concat
+        final = self._state.record.info.concat
         assert isinstance(final, Final)
         unique_ids = dict.fromkeys(final.partials)
         with map_concurrently(
@@ -134,28 +136,29 @@ class S3FinalUpload(S3Upload):
     # -- the object ------------------------------------------------------------------------------
 
     def _put_concatenated(self, sources: ConcatSources, assert_held: AssertHeld) -> None:
-        whole = next(concat_parts(sources.lengths, self._plan), ConcatPart(1, ()))
+        whole = next(concat_parts(sources.lengths, self._state.plan), ConcatPart(1, ()))
         with sources.read(whole) as part:
-            self._put_object(part.payload(), assert_held)
+            self._assembler.put_object(part.payload(), assert_held)
 
     def _complete_concatenated(self, sources: ConcatSources, assert_held: AssertHeld) -> None:
         """Store the missing parts in the multipart upload, and complete it."""
-        if self._record.multipart is None:
-            self._create_multipart(assert_held)
+        state = self._state
+        if state.record.multipart is None:
+            state.create_multipart(assert_held)
 
         def store_part(concat_part: ConcatPart) -> Part:
-            return sources.store(self._record, concat_part, assert_held)
+            return sources.store(state.record, concat_part, assert_held)
 
-        stored = len(self._parts)
-        parts = concat_parts(sources.lengths, self._plan)
+        stored = len(state.parts)
+        parts = concat_parts(sources.lengths, state.plan)
         missing = (part for part in parts if part.number > stored)
         with map_concurrently(self._context.part_executor, store_part, missing) as stored_parts:
-            self._parts += stored_parts
+            state.parts += stored_parts
         try:
-            self._complete(None, assert_held)
+            self._assembler.complete(None, assert_held)
         except Refused:
-            replaced = sources.replace_copies(self._record, self._plan, self._parts, assert_held)
-            if replaced == self._parts:
+            replaced = sources.replace_copies(state.record, state.plan, state.parts, assert_held)
+            if replaced == state.parts:
                 raise
-            self._parts = replaced
-            self._complete(None, assert_held)
+            state.parts = replaced
+            self._assembler.complete(None, assert_held)

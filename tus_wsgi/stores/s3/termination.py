@@ -6,7 +6,7 @@ instead of deleting it.
 
 - A late write of the record is conditional, so the tombstone makes it fail (D-11).
 - A service that ignores conditions overwrites the tombstone. Therefore the object at the key of the
-  tail becomes a tombstone too, and `S3Upload.load_offset` finds it.
+  tail becomes a tombstone too, and `UploadState.load_offset` finds it.
 - A late object, tail or multipart upload belongs to this deployment, because the tombstone names it
   (D-12). `tus-wsgi sweep` removes it after `TOMBSTONE_LIFETIME`, and then the tombstones (D-13).
 
@@ -86,7 +86,7 @@ def plan_removal(
         if not record.info.rejection.keep:  # D-08: else the application has taken it over
             steps.append(lambda: bucket.delete(key))
     elif state is State.FINISHED or (state is State.FINISHING and is_own_key):
-        # `_put_object` writes an object only after a record in state `FINISHING`.
+        # `Assembler.put_object` writes an object only after a record in state `FINISHING`.
         steps.append(lambda: bucket.delete(key))
     elif not is_own_key:
         # tusd's hooks may choose the key, so an older, unrelated object may exist there.

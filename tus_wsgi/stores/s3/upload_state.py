@@ -1,0 +1,216 @@
+"""What is known of an upload, and how it is looked up in S3.
+
+- D-02: the offset is the sum of the parts 1, 2, ... without a gap, plus the tail if it starts where
+  these parts end. Parts after a gap and tails with another start do not count.
+- D-05: an object counts as complete only if it has the size of the upload.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import wait
+from dataclasses import replace
+from typing import NoReturn
+
+from tus_wsgi.domain.errors import UploadGone
+from tus_wsgi.domain.interfaces import AssertHeld
+from tus_wsgi.domain.model import State, UploadInfo
+from tus_wsgi.domain.parts import Part, PartPlan, contiguous, plan_after
+from tus_wsgi.stores.s3.bucket import ObjectFacts
+from tus_wsgi.stores.s3.completion import CompletionPending
+from tus_wsgi.stores.s3.context import TERMINATED, StoreContext
+from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.headers import object_headers
+from tus_wsgi.stores.s3.info import InfoObject
+from tus_wsgi.stores.s3.multipart import create_recorded_multipart
+from tus_wsgi.stores.s3.numbered_tails import NumberedTails
+from tus_wsgi.stores.s3.record import UploadRecord
+from tus_wsgi.stores.s3.tails import TailObject
+
+
+class UploadState:
+    """What is known of an upload in S3. The modules that change the upload share it.
+
+    Args:
+        context: the clients, limits and executors that all uploads share.
+        record: the content of the info object, which may not be written yet.
+        info_object: the info object.
+
+    Attributes:
+        context, record, info_object: see above.
+        headers: the headers and parameters with which the data object is written.
+        tail: the newest bytes, which do not fill a part yet.
+        parts: the contiguous parts 1 to k, which S3 has confirmed.
+        listed_parts: every part that S3 listed.
+        offset: the number of stored bytes. `load_offset` sets it, unless the upload is finished.
+        is_assembled: whether the data object is complete.
+        object_facts: the headers of the data object; known after `verify_object`.
+    """
+
+    def __init__(
+        self, context: StoreContext, record: UploadRecord, info_object: InfoObject
+    ) -> None:
+        self.context = context
+        self.record = record
+        self.info_object = info_object
+        self.headers = object_headers(record.info.metadata, context.options_of(record.info))
+        self.tail = self._new_tail()
+        self.parts: list[Part] = []
+        self.listed_parts: list[Part] = []
+        self.offset = record.info.offset if record.info.is_finished else 0
+        self.is_assembled = record.info.is_finished
+        self.object_facts: ObjectFacts | None = None
+
+    def _new_tail(self) -> TailObject | NumberedTails:
+        kind = NumberedTails if self.record.has_numbered_tails else TailObject
+        context = self.context
+        return kind(context.bucket, context.keys.tail(self.record.info.id), context.tails)
+
+    # -- the record ------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> UploadInfo:
+        """The upload's info with the current offset."""
+        return replace(self.record.info, offset=self.offset)
+
+    def write_record(self, record: UploadRecord, assert_held: AssertHeld) -> None:
+        """Write the record, and keep it. See `InfoObject.write`."""
+        self.info_object.write(record, assert_held)
+        self.record = record
+
+    def create_multipart(self, assert_held: AssertHeld) -> None:
+        """Create the multipart upload and record it. See `create_recorded_multipart`."""
+        self.record = create_recorded_multipart(
+            self.context.bucket, self.info_object, self.record, self.headers, assert_held
+        )
+
+    @property
+    def plan(self) -> PartPlan:
+        """The size of each part (D-01)."""
+        assert self.record.plan is not None
+        return self.record.plan
+
+    def assign_plan(self, assert_held: AssertHeld) -> None:
+        """If tusd created the upload, record a plan for the parts after the existing ones."""
+        if self.record.plan is None:
+            plan = plan_after(
+                self.parts, self.record.info.length, self.context.limits, self.listed_parts
+            )
+            self.write_record(replace(self.record, plan=plan), assert_held)
+
+    @property
+    def final_length(self) -> int | None:
+        """The length if it cannot change any more, else None."""
+        return None if self.record.info.is_open else self.record.info.length
+
+    # -- the offset ------------------------------------------------------------------------------
+
+    def load_offset(self, assert_held: AssertHeld | None = None) -> None:
+        """Find how many bytes are stored. Two S3 calls, plus one for each 1,000 parts.
+
+        Raises:
+            UploadGone: neither the multipart upload nor an object of the right size exists, or the
+                upload was terminated, and S3 has written its record late.
+            CompletionPending: neither of them exists, but a completion may be in progress. With the
+                lock, the record says so afterwards.
+            StoreUnavailable: S3 did not answer.
+        """
+        if self.is_assembled:
+            return
+        # The two calls do not depend on each other, so they run concurrently.
+        load_tail = self.context.call_executor.submit(self.tail.load)
+        try:
+            is_complete = self.load_parts(assert_held)
+        finally:
+            wait([load_tail])
+        load_tail.result()
+        if self.tail.is_terminated:
+            raise UploadGone(TERMINATED)
+        self._load_numbers()
+        if is_complete:
+            self.mark_assembled()
+        else:
+            self.offset = self.parts_end + self.tail_size
+
+    @property
+    def parts_end(self) -> int:
+        """The offset after the confirmed parts, where a tail must start (D-02)."""
+        return sum(part.size for part in self.parts)
+
+    @property
+    def tail_size(self) -> int:
+        """The size of the tail; 0 if the tail does not start where the parts end (D-02)."""
+        plan = self.record.plan
+        default_start = self.parts_end if plan is None else plan.bytes_before
+        return self.tail.size_at(self.parts_end, default_start=default_start)
+
+    def load_parts(self, assert_held: AssertHeld | None = None) -> bool:
+        """Load the parts that count (D-02); return True if the data object is already complete."""
+        record = self.record
+        if record.multipart is None:
+            # `Assembler.put_object` writes the object only after a record in this state.
+            return record.info.state is State.FINISHING and self.verify_object()
+        try:
+            listed = self.context.bucket.list_parts(record.key, record.multipart)
+        except NotFound:
+            if not self.verify_object(is_likely=True):
+                self.await_object(assert_held)
+            if record.plan is None:
+                # tusd completed the upload and called its own hooks, but does not record that.
+                self.record = record.with_state(State.FINISHED)
+            return True
+        self.listed_parts = listed
+        self.parts = contiguous(record.plan, self.final_length, listed)
+        return False
+
+    def verify_object(self, *, is_likely: bool = False) -> bool:
+        """Return whether the data object exists and has the upload's length (D-05)."""
+        bucket, key = self.context.bucket, self.record.key
+        facts = self.object_facts = bucket.find(key, is_likely=is_likely)
+        return facts is not None and facts.size == self.record.info.length
+
+    def await_object(self, assert_held: AssertHeld | None) -> NoReturn:
+        """Raise the error for an upload whose parts and object are both missing.
+
+        D-09: a completion may be in progress. With the lock, record since when the object is
+        awaited, unless the record is a late one of a terminated upload.
+        """
+        self.tail.load()
+        if self.tail.is_terminated:
+            raise UploadGone(TERMINATED)
+        record = self.context.completion_wait.begin_if_missing(self.record)
+        if assert_held is not None and record != self.record:
+            self.write_record(record, assert_held)
+        raise CompletionPending
+
+    def mark_assembled(self) -> None:
+        """Note that the data object is complete."""
+        self.is_assembled = True
+        self.offset = self.record.info.length or 0
+
+    def number_tails_if_needed(self, assert_held: AssertHeld) -> None:
+        """Let the upload have numbered tails if the service ignores conditional writes (D-11).
+
+        The record says so before the first of them is written, so every reader looks for them. The
+        test costs one S3 call for each process.
+        """
+        conditions = self.context.bucket.conditions
+        numbered = replace(self.record, has_numbered_tails=True)
+        if conditions.is_test_due:
+            if not self.info_object.test_conditions(numbered, assert_held):
+                return
+        elif conditions.are_ignored:
+            self.info_object.write(numbered, assert_held)
+        else:
+            return
+        self.record = numbered
+        self.tail = self._new_tail()
+        self.tail.load()
+        self._load_numbers()
+
+    def _load_numbers(self) -> None:
+        if isinstance(self.tail, NumberedTails):
+            start = self.parts_end
+            if self.parts and start == self.record.info.length:
+                # A request may have failed to delete the tails of the last part.
+                start -= self.parts[-1].size
+            self.tail.load_numbers(start)
