@@ -6,6 +6,7 @@ import enum
 import itertools
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,14 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.faults.app_decisions import (
+    decide_finish,
+    decide_terminate,
+    hooks_of,
+    wrong_options,
+)
 from tests.faults.faulty_s3 import FaultyS3, Rights, limits_for
 from tests.faults.scenarios import Scenario
 from tests.faults.takeover import ModelLocker, ModelLocks, Servers
 from tests.faults.wrapped_app import not_found
-from tests.harness.clients.uploader import REJECTED
 from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi.app import TusMiddleware
-from tus_wsgi.domain.answer import Rejected
+from tus_wsgi.domain.answer import Answer
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Locker, Upload
@@ -106,7 +112,7 @@ class Application:
 
     Attributes:
         clock: the current time.
-        finished: the uploads that `on_finish` accepted.
+        finished: the uploads that `on_finish` accepted or rejected.
         terminated: the ids of the uploads whose removal `on_terminate` accepted.
         problems: what was wrong when a hook was called.
         servers: of two servers, which one is frozen.
@@ -121,8 +127,7 @@ class Application:
         self.terminated: set[str] = set()
         self.problems: list[str] = []
         self._options = options
-        self._hook_failures = options.scenario.hook_failures
-        self._terminate_failures = options.scenario.terminate_failures or 0
+        self._hook_calls: Counter[tuple[str, str]] = Counter()
         self._mutex = threading.Lock()
         self._stack = ExitStack()
         self._real_lockers = None if options.locks == MODEL else faulty_s3.lockers(options.locks)
@@ -245,10 +250,9 @@ class Application:
                 base_path="/files",
                 expires=EXPIRY if can_expire else 0,
             ),
-            on_finish=self._on_finish if scenario.has_hook else None,
-            on_terminate=None if scenario.terminate_failures is None else self._on_terminate,
             store=self._new_store(server),
             locker=self._new_locker(server),
+            **hooks_of(scenario, on_finish=self._on_finish, on_terminate=self._on_terminate),
         )
         app._service._now = lambda: self.clock
         return app
@@ -285,25 +289,23 @@ class Application:
             ),
         )
 
-    def _on_finish(self, upload: FinishedUpload) -> None:
+    def _on_finish(self, upload: FinishedUpload) -> Answer | None:
         """Record the call, and check that the whole object exists."""
-        admin = self.faulty_s3.admin
+        admin, bucket = self.faulty_s3.admin, self.faulty_s3.service.bucket
+        scenario, key = self._options.scenario, upload.storage["Key"]
         try:
-            found = admin.head_object(
-                Bucket=self.faulty_s3.service.bucket, Key=self.keys.data(upload.id)
-            )
+            found = admin.head_object(Bucket=bucket, Key=key)
         except admin.exceptions.ClientError:
             self.problems.append("on_finish ran before the object existed")
         else:
             if found["ContentLength"] != upload.length:
                 self.problems.append(f"on_finish ran with {found['ContentLength']} bytes stored")
-        with self._mutex:
-            self._hook_failures -= 1
-            if self._hook_failures >= 0:
-                raise RuntimeError("the app is not ready")
-        self.finished.append(upload)
-        if self._options.scenario.is_rejected:
-            raise Rejected(REJECTED)
+        if scenario.has_plan:
+            self.problems += wrong_options(admin, bucket, key)
+        calls = self._count_call("on_finish", upload.id)
+        if calls > scenario.hook_failures:
+            self.finished.append(upload)
+        return decide_finish(scenario, upload, calls)
 
     def _on_terminate(self, gone: GoneUpload) -> None:
         """Record the call, and check that the record still exists (D-13)."""
@@ -312,8 +314,11 @@ class Application:
             admin.head_object(Bucket=self.faulty_s3.service.bucket, Key=self.keys.info(gone.id))
         except admin.exceptions.ClientError:
             self.problems.append("on_terminate ran after the record was removed")
-        with self._mutex:
-            self._terminate_failures -= 1
-            if self._terminate_failures >= 0:
-                raise RuntimeError("the app is not ready")
+        decide_terminate(self._options.scenario, self._count_call("on_terminate", gone.id))
         self.terminated.add(gone.id)
+
+    def _count_call(self, hook: str, id: str) -> int:
+        """Count a call of a hook, and return how many there were for the upload."""
+        with self._mutex:
+            self._hook_calls[hook, id] += 1
+            return self._hook_calls[hook, id]

@@ -160,7 +160,12 @@ def _carry_out(
         store = S3Store(admin, bucket, keys=app.keys)
         sweep_tombstones(store, admin, bucket, app.keys)
     leftovers = Leftovers(
-        faulty_s3.admin, faulty_s3.service.bucket, app.prefix, uploader=uploader, calls=calls
+        faulty_s3.admin,
+        faulty_s3.service.bucket,
+        app.prefix,
+        uploader=uploader,
+        calls=calls,
+        data_name=scenario.data_name,
     )
     if scenario.expires:
         problems += leftovers.anything()
@@ -228,4 +233,6 @@ def _check_hook(app: Application, scenario: Scenario, uploader: Uploader) -> lis
         return ["on_finish never ran"]
     if scenario.terminate_failures is not None and uploader.id not in app.terminated:
         return ["on_terminate never ran"]
+    if scenario.has_answer and isinstance(uploader, TusUploader) and uploader.answer is None:
+        return ["the client never got the answer"]
     return []

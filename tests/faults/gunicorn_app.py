@@ -1,5 +1,8 @@
 """The app that gunicorn serves in the fault tests: the middleware, with notes for the tests.
 
+Environment variables name its files: `BODIES` and, with hooks, `FINISHED` and `TERMINATED` get its
+notes. With `HOOKS=all`, the hooks decide as a scenario demands; the file `SCENARIO` has its name.
+
 Interim responses are not throttled, since each one is an acknowledgement to verify.
 """
 
@@ -11,8 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.faults.app_decisions import decide_finish, decide_terminate, plan
+from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.wrapped_app import not_found
-from tus_wsgi import FinishedUpload, TusMiddleware
+from tus_wsgi import Answer, FinishedUpload, GoneUpload, NewUpload, TusMiddleware, UploadPlan
+from tus_wsgi.domain.hook_set import HookOptions
 from tus_wsgi.wsgi import interim
 from tus_wsgi.wsgi.input import source_of
 
@@ -37,15 +43,38 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
 
 @functools.cache
 def _middleware() -> TusMiddleware:
-    on_finish = _on_finish if os.environ["HOOK"] else None
-    return TusMiddleware.from_env(not_found, on_finish=on_finish)
+    hooks: dict[str, HookOptions] = {
+        "none": {},
+        "on_finish": {"on_finish": _on_finish},
+        "all": {"on_create": _on_create, "on_finish": _on_finish, "on_terminate": _on_terminate},
+    }
+    return TusMiddleware.from_env(not_found, **hooks[os.environ["HOOKS"]])
 
 
-def _on_finish(upload: FinishedUpload) -> None:
-    _note("FINISHED", upload.id)
+def _on_create(upload: NewUpload) -> UploadPlan | None:
+    return plan(upload) if _scenario().has_plan else None
 
 
-def _note(variable: str, line: str) -> None:
-    """Append a line to the file that an environment variable names."""
-    with Path(os.environ[variable]).open("a", encoding="ascii") as file:
+def _on_finish(upload: FinishedUpload) -> Answer | None:
+    calls = _note("FINISHED", upload.id)
+    return decide_finish(_scenario(), upload, calls) if os.environ["HOOKS"] == "all" else None
+
+
+def _on_terminate(gone: GoneUpload) -> None:
+    decide_terminate(_scenario(), _note("TERMINATED", gone.id))
+
+
+def _scenario() -> Scenario:
+    return SCENARIOS[Path(os.environ["SCENARIO"]).read_text(encoding="utf-8")]
+
+
+def _note(variable: str, line: str) -> int:
+    """Append a line to the file that an environment variable names.
+
+    Returns:
+        how often the file has this line now.
+    """
+    path = Path(os.environ[variable])
+    with path.open("a", encoding="ascii") as file:
         file.write(f"{line}\n")
+    return path.read_text(encoding="ascii").split("\n").count(line)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Container, Sequence
+import re
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 from tests.faults.scenarios import Uploader
@@ -23,12 +24,21 @@ class Leftovers:
         prefix: the prefix of the case.
         uploader: the client that sent the files.
         calls: the calls of the case.
+        data_name: returns the key of an upload's object, without the prefix.
     """
 
     def __init__(
-        self, s3: S3Client, bucket: str, prefix: str, *, uploader: Uploader, calls: Sequence[Call]
+        self,
+        s3: S3Client,
+        bucket: str,
+        prefix: str,
+        *,
+        uploader: Uploader,
+        calls: Sequence[Call],
+        data_name: Callable[[str], str],
     ) -> None:
         self._s3 = s3
+        self._data_name = data_name
         self._bucket = bucket
         self._prefix = prefix
         self._uploader = uploader
@@ -51,19 +61,20 @@ class Leftovers:
         expected = self._uploader.expected_objects
         late = self._written_late(expected)
         if is_removed:  # a sweep removes what S3 wrote after the termination
-            late = {key for key in late if key.partition(".")[0] not in expected}
+            late = {key for key in late if _id_of(key) not in expected}
         keys = self._keys - late - self._tombstones()
-        own = {key for key in keys if key.partition(".")[0] in expected}
+        own = {key for key in keys if _id_of(key) in expected}
         problems = self._failed_creations(keys - own)
         if is_removed:
             return problems + [f"{key} is left" for key in sorted(own)]
-        needed = {f"{id}.info" for id in expected} | (set() if is_rejected else set(expected))
+        objects = set() if is_rejected else set(map(self._data_name, expected))
+        needed = {f"{id}.info" for id in expected} | objects
         problems += [f"{key} is missing" for key in sorted(needed - own)]
         problems += [f"{key} is left" for key in sorted(own - needed)]
         problems += [
             f"the object {id} differs from the file"
             for id, file in expected.items()
-            if id in own and self._read(id) != file
+            if (key := self._data_name(id)) in own and self._read(key) != file
         ]
         return problems
 
@@ -92,7 +103,11 @@ class Leftovers:
             for call in self._calls
             if call.operation == "PutObject" and call.fault is not None and call.fault.may_be_late
         }
-        return {key for key in late if ".part" in key or ("." not in key and key not in expected)}
+        return {
+            key
+            for key in late
+            if ".part" in key or ("." not in key and _id_of(key) not in expected)
+        }
 
     def _tombstones(self) -> set[str]:
         """Return the keys of the tombstones of terminated uploads."""
@@ -104,7 +119,7 @@ class Leftovers:
         """Check what failed creations left: infos, and only what an info names (D-12, D-13)."""
         infos = {key.removesuffix(".info") for key in keys if key.endswith(".info")}
         named = {key.removesuffix(".info") for key in self._keys if key.endswith(".info")}
-        problems = [f"{key} has no info" for key in keys if key.partition(".")[0] not in named]
+        problems = [f"{key} has no info" for key in keys if _id_of(key) not in named]
         if len(infos) > self._uploader.creations - len(self._uploader.expected_objects):
             problems.append(f"{len(infos)} infos of {self._uploader.creations} creations")
         recorded = {self._recorded_multipart(id) for id in named}
@@ -139,3 +154,8 @@ class Leftovers:
 
     def _read(self, key: str) -> bytes:
         return self._s3.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+
+
+def _id_of(key: str) -> str:
+    """Return the id of the upload to which a key belongs."""
+    return re.split("[./]", key, maxsplit=1)[0]

@@ -42,6 +42,8 @@ class Scenario:
         hook_failures: how often `on_finish` raises before it succeeds.
         is_rejected: whether `on_finish` rejects the file for good.
         terminate_failures: how often `on_terminate` raises; None for no such hook.
+        has_plan: whether the app has an `on_create` that chooses the key and object options.
+        has_answer: whether `on_finish` returns an answer.
         extra_bytes: added to `length`, for sizes that are no multiple of anything.
         is_core: whether it also runs with parts of 5 MiB, where each case moves many bytes.
     """
@@ -63,6 +65,8 @@ class Scenario:
     hook_failures: int = 0
     is_rejected: bool = False
     terminate_failures: int | None = None
+    has_plan: bool = False
+    has_answer: bool = False
     extra_bytes: int = 0
     is_core: bool = False
 
@@ -96,6 +100,19 @@ class Scenario:
             )
         kind = RufhUploader if self.is_rufh else TusUploader
         return kind(send=send, file=file, script=script)
+
+    @property
+    def hook_set(self) -> str:
+        """Which hooks a server needs: `none`, `on_finish`, which accepts every file, or `all`."""
+        is_plain = self.terminate_failures is None and not self.hook_failures
+        decides = self.is_rejected or self.has_plan or self.has_answer or not is_plain
+        if decides:
+            return "all"
+        return "on_finish" if self.has_hook else "none"
+
+    def data_name(self, id: str) -> str:
+        """Return the key of an upload's object, without the prefix."""
+        return f"{id}/file" if self.has_plan else id
 
     def goal(self, part_size: int) -> int | None:
         """Return the bytes to send before the termination; None for the whole file."""
@@ -238,8 +255,16 @@ _TERMINATED = [
         patch_ends=[12],
         terminate_at=12,
         terminate_failures=0,
+        is_core=True,
     ),
     Scenario(name="terminated, hook fails once", length=8, terminate_at=8, terminate_failures=1),
+    Scenario(
+        name="terminated as planned",
+        length=13,
+        terminate_at=13,
+        terminate_failures=0,
+        has_plan=True,
+    ),
 ]
 
 _REJECTED = [
@@ -252,6 +277,21 @@ _REJECTED = [
         is_rejected=True,
         hook_failures=1,
     ),
+    Scenario(name="rejected as planned", length=13, is_rejected=True, has_plan=True),
+]
+
+_DECIDED = [
+    Scenario(
+        name="planned and answered",
+        length=13,
+        patch_ends=[4, 13],
+        has_plan=True,
+        has_answer=True,
+        is_core=True,
+    ),
+    Scenario(name="one part, planned", length=6, first=6, has_plan=True, has_answer=True),
+    Scenario(name="answered, hook fails once", length=7, has_answer=True, hook_failures=1),
+    Scenario(name="RUFH, answered", length=13, first=13, has_answer=True, is_rufh=True),
 ]
 
 SCENARIOS = {
@@ -264,6 +304,7 @@ SCENARIOS = {
         *_RUFH,
         *_TERMINATED,
         *_REJECTED,
+        *_DECIDED,
     ]
 }
 

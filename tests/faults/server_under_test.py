@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from tests.faults.app_decisions import wrong_options
 from tests.faults.scenarios import SCENARIOS, Scenario, Uploader
 from tests.harness.clients.transport import over_http
-from tests.harness.clients.uploader import ProtocolError
+from tests.harness.clients.uploader import ProtocolError, TusUploader
 from tests.harness.proxies.fault_proxy import FaultProxy
 from tests.harness.proxies.faults import Call, Fault, FaultScript, FaultStep
 from tests.harness.servers.gunicorn import Gunicorn
@@ -57,28 +58,28 @@ class ServerUnderTest:
         service: the S3 service behind the proxy.
         directory: for logs and locks.
         workers: how many processes serve.
-        has_hook: whether the app has an `on_finish`.
+        hooks: which hooks the app has, see `Scenario.hook_set`.
 
     Attributes:
         bodies: a file with a line for each request: the class that read its body.
     """
 
-    def __init__(
-        self, service: S3Service, directory: Path, *, workers: int, has_hook: bool
-    ) -> None:
+    def __init__(self, service: S3Service, directory: Path, *, workers: int, hooks: str) -> None:
         directory.mkdir(parents=True)
         self.service = service
         self._admin: S3Client = service.client()
         self._finished = directory / "finished"
+        self._terminated = directory / "terminated"
+        self._scenario = directory / "scenario"
         self.bodies = directory / "bodies"
-        for file in (self._finished, self.bodies):
+        for file in (self._finished, self._terminated, self._scenario, self.bodies):
             file.touch()
         self._stack = contextlib.ExitStack()
         self._proxy = self._stack.enter_context(
             FaultProxy(urlsplit(service.endpoint).port or 80, kill_client=self._kill_worker)
         )
         self._server = Gunicorn(
-            self._environ(directory, has_hook=has_hook),
+            self._environ(directory, hooks),
             directory=directory / "server",
             workers=workers,
             app="tests.faults.gunicorn_app:app",
@@ -86,7 +87,7 @@ class ServerUnderTest:
         )
         self._stack.push(self._server)
 
-    def _environ(self, directory: Path, *, has_hook: bool) -> dict[str, str]:
+    def _environ(self, directory: Path, hooks: str) -> dict[str, str]:
         return {
             **self.service.environ(),
             "TUS_S3_ENDPOINT": self._proxy.endpoint,
@@ -96,8 +97,10 @@ class ServerUnderTest:
             "TUS_S3_MAX_OBJECT_SIZE": f"{10_000 * PART_SIZE}B",
             "TUS_LOCK_DIR": str(directory / "locks"),
             "AWS_MAX_ATTEMPTS": "1",
-            "HOOK": "yes" if has_hook else "",
+            "HOOKS": hooks,
+            "SCENARIO": str(self._scenario),
             "FINISHED": str(self._finished),
+            "TERMINATED": str(self._terminated),
             "BODIES": str(self.bodies),
         }
 
@@ -116,14 +119,12 @@ class ServerUnderTest:
         return result
 
     def _run(self, scenario: Scenario, steps: tuple[FaultStep, ...]) -> ServerCaseResult:
+        self._scenario.write_text(scenario.name, encoding="utf-8")
         self._proxy.start(FaultScript(steps))
         uploader = scenario.uploader(over_http(self._server.port), PART_SIZE)
         problems: list[str] = []
         try:
-            uploader.upload(scenario.goal(PART_SIZE))
-            if scenario.terminate_at is not None:
-                uploader.terminate()
-                uploader.assert_gone()
+            _carry_out(uploader, scenario)
         except ProtocolError as error:
             problems.append(str(error))
         calls = self._proxy.calls
@@ -139,26 +140,45 @@ class ServerUnderTest:
     ) -> Iterable[str]:
         """Yield what is wrong with what the client's uploads left."""
         bucket, s3 = self.service.bucket, self._admin
+        is_terminated = scenario.terminate_at is not None
         may_leak = _may_leak_multipart(calls)
-        if scenario.terminate_at is not None:
+        if is_terminated:
             keys = Keys(PREFIX)
             sweep_tombstones(S3Store(s3, bucket, keys=keys), s3, bucket, keys)
         for id, file in uploader.expected_objects.items():
-            left = {suffix for suffix in ("", ".info", ".part") if self._exists(id + suffix)}
-            expected = {"", ".info"} if scenario.terminate_at is None else set()
+            data = scenario.data_name(id)
+            left = {key for key in (data, f"{id}.info", f"{id}.part") if self._exists(key)}
+            expected = set() if is_terminated else {f"{id}.info"}
+            if not is_terminated and not scenario.is_rejected:
+                expected.add(data)
             if left != expected:
                 yield f"{sorted(left)} are left instead of {sorted(expected)}"
                 return
             uploads = s3.list_multipart_uploads(Bucket=bucket, Prefix=PREFIX + id)
             if uploads.get("Uploads") and not may_leak:
                 yield "a multipart upload is left"
-            if scenario.terminate_at is None:
-                stored = s3.get_object(Bucket=bucket, Key=PREFIX + id)["Body"].read()
-                if stored != file:
-                    yield "the object differs from the file"
+            if data in expected:
+                yield from self._check_object(scenario, PREFIX + data, file)
+        yield from self._check_hooks(uploader, scenario)
+
+    def _check_object(self, scenario: Scenario, key: str, file: bytes) -> Iterable[str]:
+        bucket = self.service.bucket
+        if self._admin.get_object(Bucket=bucket, Key=key)["Body"].read() != file:
+            yield "the object differs from the file"
+        if scenario.has_plan:
+            yield from wrong_options(self._admin, bucket, key)
+
+    def _check_hooks(self, uploader: Uploader, scenario: Scenario) -> Iterable[str]:
+        """Yield which hooks did not run (D-06, D-13)."""
         finished = self._finished.read_text(encoding="ascii").split()
-        if scenario.has_hook and scenario.terminate_at is None and uploader.id not in finished:
+        is_finished = scenario.terminate_at in {None, scenario.length}
+        if scenario.has_hook and is_finished and uploader.id not in finished:
             yield "on_finish never ran"
+        terminated = self._terminated.read_text(encoding="ascii").split()
+        if scenario.terminate_failures is not None and uploader.id not in terminated:
+            yield "on_terminate never ran"
+        if scenario.has_answer and isinstance(uploader, TusUploader) and uploader.answer is None:
+            yield "the client never got the answer"
 
     def _exists(self, key: str) -> bool:
         listing = self._admin.list_objects_v2(Bucket=self.service.bucket, Prefix=PREFIX + key)
@@ -177,7 +197,7 @@ class ServerUnderTest:
 
 
 class ServersUnderTest:
-    """One server with a hook and one without; each starts when a scenario first needs it.
+    """A server for each set of hooks; each starts when a scenario first needs it.
 
     Args:
         service: the S3 service behind the proxies.
@@ -189,24 +209,38 @@ class ServersUnderTest:
         self._service = service
         self._directory = directory
         self._workers = workers
-        self._servers: dict[bool, ServerUnderTest] = {}
+        self._servers: dict[str, ServerUnderTest] = {}
 
     def for_scenario(self, scenario: str) -> ServerUnderTest:
         """Return the server for the scenario of this name."""
-        has_hook = SCENARIOS[scenario].has_hook
-        if has_hook not in self._servers:
-            self._servers[has_hook] = ServerUnderTest(
-                self._service,
-                self._directory / ("hook" if has_hook else "no-hook"),
-                workers=self._workers,
-                has_hook=has_hook,
+        hooks = SCENARIOS[scenario].hook_set
+        if hooks not in self._servers:
+            self._servers[hooks] = ServerUnderTest(
+                self._service, self._directory / hooks, workers=self._workers, hooks=hooks
             )
-        return self._servers[has_hook]
+        return self._servers[hooks]
 
     def close(self) -> None:
         """Stop the servers."""
         for server in self._servers.values():
             server.close()
+
+
+def _carry_out(uploader: Uploader, scenario: Scenario) -> None:
+    """Do what the client of the scenario does.
+
+    Raises:
+        ProtocolError: The server contradicted itself, or the client cannot resume.
+    """
+    if scenario.is_rejected:
+        assert isinstance(uploader, TusUploader)
+        uploader.upload_until_rejected()
+        uploader.assert_gone()
+        return
+    uploader.upload(scenario.goal(PART_SIZE))
+    if scenario.terminate_at is not None:
+        uploader.terminate()
+        uploader.assert_gone()
 
 
 def _may_leak_multipart(calls: Iterable[Call]) -> bool:

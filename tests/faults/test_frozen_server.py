@@ -66,7 +66,7 @@ class TwoServers:
             "TUS_S3_PART_SIZE": f"{PART_SIZE}B",
             "TUS_S3_MAX_OBJECT_SIZE": f"{10_000 * PART_SIZE}B",
             "AWS_MAX_ATTEMPTS": "1",
-            "HOOK": "yes",
+            "HOOKS": "on_finish",
             "FINISHED": str(directory / "finished"),
             "BODIES": str(directory / "bodies"),
             **environ,

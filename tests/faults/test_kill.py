@@ -28,6 +28,10 @@ SCENARIOS = (
     "concat, within parts",
     "RUFH, parts",
     "RUFH, appended",
+    *("rejected, one part", "rejected, parts", "rejected after a failure", "rejected as planned"),
+    *("terminated with a hook", "terminated, hook fails once", "terminated as planned"),
+    *("planned and answered", "one part, planned", "answered, hook fails once"),
+    *("hook fails once", "RUFH, answered"),
 )
 
 
@@ -45,6 +49,7 @@ NOT_LONG = (
     ("three appends", Fault.KILL_AFTER),
     ("terminated midway", Fault.KILL_AFTER),
     ("no hook, one part", Fault.KILL_BEFORE),
+    ("rejected, one part", Fault.KILL_AFTER),
 )
 """Every run: a process that dies before a call leaves the same as one that loses the call."""
 

@@ -228,7 +228,7 @@ class Turn:
             "TUS_EXPIRES": "6h",
             # Both servers name an upload by the same URL.
             "TUS_PUBLIC_URL": "http://uploads.test/files",
-            "HOOK": "yes",
+            "HOOKS": "on_finish",
             "FINISHED": str(self._directory / "finished"),
             "BODIES": str(self._directory / "bodies"),
         }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tests.harness.clients.http import Response
-from tests.harness.clients.uploader import BASE_PATH, ProtocolError, TusUploader
+from tests.harness.clients.uploader import APPENDED, BASE_PATH, ProtocolError, TusUploader
 
 UPLOAD_RESUMPTION_SUPPORTED = 104
 
@@ -95,7 +95,7 @@ class RufhUploader(TusUploader):
             "Upload-Complete": COMPLETE if is_all_sent else self._completeness(stop),
         }
         response = self._send_bytes("PATCH", self.url or "", fields, (offset, stop), cuts)
-        if response is None or response.status != 204:
+        if response is None or response.status not in APPENDED:
             self._count_failure(response, "PATCH")
             return None
         confirmed = self._acknowledge(response)

@@ -25,6 +25,12 @@ BASE_PATH = "/files"
 REJECTED = 422
 """The status with which the application rejects a file."""
 
+ANSWER_FIELD = "X-Answer"
+"""The field of the application's answer to a finished upload."""
+
+APPENDED = {200, 204}
+"""The statuses of a successful PATCH: with the body of an answer, and without a body."""
+
 
 class ProtocolError(AssertionError):
     """The server contradicted itself, or the client cannot resume."""
@@ -66,6 +72,7 @@ class TusUploader:
         creations: how many creation requests were sent.
         max_failures: failures in a row after which the client gives up.
         last_status: the status of the last failure.
+        answer: the application's answer, once the server has sent it.
     """
 
     send: Transport
@@ -78,6 +85,7 @@ class TusUploader:
     creations: int = 0
     max_failures: int = MAX_FAILURES
     last_status: int | None = None
+    answer: str | None = None
     _failures: int = 0
 
     version_fields: ClassVar[Mapping[str, str]] = {"Tus-Resumable": "1.0.0"}
@@ -239,7 +247,7 @@ class TusUploader:
         ):
             fields["Upload-Length"] = str(len(self.file))
         response = self._send_bytes("PATCH", self.url or "", fields, (offset, stop), cuts)
-        if response is not None and response.status == 204:
+        if response is not None and response.status in APPENDED:
             confirmed = self._acknowledge(response)
             if confirmed != stop:
                 raise ProtocolError(f"PATCH up to {stop} was answered with {confirmed}")
@@ -293,6 +301,8 @@ class TusUploader:
         if not response.is_success and response.offset is not None:
             self._acknowledge(response)
         self._note_expiry(response)
+        if response.is_success and method != "DELETE":
+            self._note_answer(response)
         return response
 
     def _on_interim(self, response: Response) -> None:
@@ -308,6 +318,13 @@ class TusUploader:
         if self.expires is not None and expires < self.expires:
             raise ProtocolError(f"the upload expired at {self.expires}, and now at {expires}")
         self.expires = expires
+
+    def _note_answer(self, response: Response) -> None:
+        """Check that the application's answer is repeated, and stays the same."""
+        answer = response.get(ANSWER_FIELD)
+        if self.answer not in {None, answer}:
+            raise ProtocolError(f"the answer was {self.answer}, and now it is {answer}")
+        self.answer = answer
 
     def _acknowledge(self, response: Response) -> int | None:
         """Note the offset that a response confirms, and check it against the earlier ones."""
