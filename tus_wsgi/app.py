@@ -25,6 +25,8 @@ from tus_wsgi.domain.hook_set import HookOptions, Hooks
 from tus_wsgi.domain.interfaces import BodyBuffer, Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadId, UploadInfo, new_upload_id
 from tus_wsgi.domain.plan import ObjectOptions
+from tus_wsgi.hooks.remote import RemoteHookOptions, RemoteHooks
+from tus_wsgi.hooks.wsgi import WsgiCarrier, is_hook_path
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.health import LockerCheck
 from tus_wsgi.lockers.lease.dynamodb import DynamoDBRecords
@@ -43,6 +45,7 @@ from tus_wsgi.service.file_access import Presign
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.service.wrapped_hooks import measure_hooks, wrap_hooks
 from tus_wsgi.settings import Settings, SettingsError
+from tus_wsgi.settings.hook_values import parse_events
 from tus_wsgi.settings.settings import Hosts, LockerKind, Protocols
 from tus_wsgi.settings.values import parse_tags
 from tus_wsgi.spool.body import SpooledBody
@@ -129,14 +132,12 @@ class TusMiddleware(UploadMiddleware):
         service = UploadService(
             store or make_store(settings, spool, events, session),
             used_locker,
-            hooks=_observed_hooks(
-                Hooks(progress_interval=settings.progress_hooks_interval, **hooks), events, tracer
-            ),
+            hooks=_observed_hooks(_hooks(settings, app, hooks), events, tracer),
             observers=all_observers,
             **_service_options(settings, spool),
         )
         super().__init__(
-            app,
+            _hide_route(app, settings.hooks_wsgi),
             service=service,
             dialects=_dialects(settings, service),
             routes=_routes(settings),
@@ -197,8 +198,54 @@ def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
         SettingsError: The environment is invalid; the message lists every mistake.
     """
     settings = Settings.from_environ(os.environ if environ is None else environ)
+    if settings.hooks_wsgi:
+        mistake = "TUS_HOOKS_WSGI: there is no application that could answer; use TUS_HOOKS_HTTP"
+        raise SettingsError([mistake])
     configure_logging(settings.log_format)
     return TusMiddleware(_not_found, settings=settings)
+
+
+def _hide_route(app: WSGIApplication, path: str) -> WSGIApplication:
+    """Return the application for the requests of clients, which must not call its route of hooks.
+
+    Args:
+        app: the wrapped application.
+        path: the path of the route; empty for none.
+    """
+
+    def hiding(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        hidden = is_hook_path(environ.get("PATH_INFO", ""), path)
+        return (_not_found if hidden else app)(environ, start_response)
+
+    return hiding if path else app
+
+
+def _hooks(settings: Settings, app: WSGIApplication, given: HookOptions) -> Hooks:
+    """Return the hooks that are Python functions, and those outside of the process.
+
+    Raises:
+        SettingsError: a hook is both.
+    """
+    remote = make_remote_hooks(settings, app)
+    twice = [name for name in remote if given.get(name) is not None]
+    if twice:
+        mistake = f"TUS_HOOKS_ENABLED_EVENTS: the application has the hooks {', '.join(twice)} too"
+        raise SettingsError([f"{mistake}; leave out their events"])
+    options: HookOptions = {**given, **remote}  # type: ignore[typeddict-unknown-key]
+    return Hooks(progress_interval=settings.progress_hooks_interval, **options)
+
+
+def make_remote_hooks(settings: Settings, app: WSGIApplication | None = None) -> RemoteHookOptions:
+    """Create the hooks outside of the process that the settings describe.
+
+    Args:
+        settings: the settings.
+        app: the wrapped application; None if there is none, as in a sweep.
+    """
+    events = parse_events(settings.hooks_enabled_events)
+    if settings.hooks_wsgi and app is not None:
+        return RemoteHooks(WsgiCarrier(app, settings.hooks_wsgi), events).hooks()
+    return {}
 
 
 def make_tracer(settings: Settings) -> TracingObserver | None:

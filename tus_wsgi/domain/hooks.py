@@ -152,6 +152,7 @@ class FinishedUpload:
         created: the time of the creation; None if another server created the upload.
         stored: the ETag, the version and the CRC-32 of the object.
         request: the request that finishes the upload; None if `tus-wsgi sweep` finishes it.
+        partials: the partial uploads of a final upload; empty for other uploads.
     """
 
     id: UploadId
@@ -164,6 +165,7 @@ class FinishedUpload:
     stored: StoredObject = StoredObject(etag="")
     request: Request | None = None
     access: FileAccess | None = field(default=None, repr=False, compare=False)
+    partials: tuple[UploadId, ...] = ()
 
     @property
     def filename(self) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tus_wsgi.domain.errors import Denied
 from tus_wsgi.domain.hooks import Request
-from tus_wsgi.domain.model import UploadId
+from tus_wsgi.domain.model import Metadata, UploadId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,9 @@ class Progress:
         seconds: the time since the request began to send bytes.
         private: the private values of the plan of `on_create`.
         request: the request.
+        metadata: the metadata of the upload. Do not trust it.
+        is_partial: whether the upload is a partial upload of a concatenation.
+        storage: the location of the object, as in `FinishedUpload`.
     """
 
     id: UploadId
@@ -31,6 +34,9 @@ class Progress:
     seconds: float
     private: Mapping[str, str]
     request: Request
+    metadata: Metadata = field(default_factory=Metadata)
+    is_partial: bool = False
+    storage: Mapping[str, str] = field(default_factory=dict)
 
 
 class Stop(Denied):

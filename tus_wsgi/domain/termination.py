@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.model import Metadata, TerminationReason, UploadId
 
 
@@ -18,6 +19,12 @@ class GoneUpload:
         metadata: the metadata of the upload. Do not trust it.
         private: the private values of the plan of `on_create`.
         reason: why the upload was removed.
+        length: the length of the file in bytes; None if the client did not declare it.
+        is_partial: whether the upload was a partial upload of a concatenation.
+        partials: the partial uploads of a final upload; empty for other uploads.
+        storage: the former location of the object, as in `FinishedUpload`.
+        request: the request that removes the upload; None if the application or
+            `tus-wsgi sweep` does.
     """
 
     id: UploadId
@@ -25,6 +32,11 @@ class GoneUpload:
     metadata: Metadata
     private: Mapping[str, str]
     reason: TerminationReason
+    length: int | None = None
+    is_partial: bool = False
+    partials: tuple[UploadId, ...] = ()
+    storage: Mapping[str, str] = field(default_factory=dict)
+    request: Request | None = None
 
 
 OnTerminate = Callable[[GoneUpload], None]

@@ -103,7 +103,11 @@ def _with_fields_of(denied: Denied, reply: Reply) -> Reply:
     chosen = {name.lower() for name in denied.fields}
     ours = [field for field in reply.fields if field[0].lower() not in chosen]
     exposed = tuple(denied.fields)
-    return replace(reply, fields=[*ours, *denied.fields.items()], exposed=exposed)
+    # With a type, the body is for programs too: it is sent exactly as the application made it.
+    body = str(denied).encode(errors="backslashreplace") if "content-type" in chosen else reply.body
+    body = body if reply.body else b""
+    fields = [*ours, *denied.fields.items()]
+    return replace(reply, fields=fields, exposed=exposed, body=body)
 
 
 def text_body(text: str) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tus_wsgi.domain.commands import Append, Create, Verification
 from tus_wsgi.domain.dispatch import EventDispatcher
@@ -78,10 +79,10 @@ class AppendOperation:
         # TUS_MAX_SIZE may have been lowered since the upload began.
         body.limit(max(0, limit - before.offset))
         began = time.monotonic()
-        upload.append(body, self.lock.assert_held, self._on_stored(before))
+        upload.append(body, self.lock.assert_held, self._on_stored(before, upload.storage))
         self._dispatch_bytes_stored(before, upload.info, time.monotonic() - began)
         if self.reporter is not None:
-            self.reporter.finish(upload.info)
+            self.reporter.finish(upload.info, upload.storage)
         if body.end is BodyEnd.TOO_LONG:
             raise (UploadTooLarge if before.length is None else LengthExceeded)(limit, None)
         if body.end is BodyEnd.COMPLETE and self._completes(upload.info):
@@ -115,12 +116,14 @@ class AppendOperation:
         was_full = replace(info, offset=self.command.offset).is_full
         return is_longer and not was_full
 
-    def _on_stored(self, before: UploadInfo) -> Callable[[int], None] | None:
+    def _on_stored(
+        self, before: UploadInfo, storage: Mapping[str, str]
+    ) -> Callable[[int], None] | None:
         receivers: list[OnProgress] = []
         if self.on_progress is not None:
             receivers.append(self.on_progress)
         if self.reporter is not None:
-            receivers.append(self.reporter.report)
+            receivers.append(partial(self.reporter.report, storage=storage))
         if not receivers:
             return None
 

@@ -42,9 +42,7 @@ class Concatenator:
         self._may_wait = may_wait
         self._max_size = max_size
 
-    def create_final(
-        self, info: UploadInfo, lock: Lock, request: Request | None = None
-    ) -> UploadInfo:
+    def create_final(self, info: UploadInfo, lock: Lock, request: Request | None = None) -> Upload:
         """Create the final upload `info`, and its object if all partial uploads are finished.
 
         If the object cannot be made, the final upload is removed, because the client does not learn
@@ -62,10 +60,10 @@ class Concatenator:
         check_fits(0, None, length, info.plan.cap(self._max_size))
         if upload.info.is_full:
             self._assemble(upload, lock)
-            return self._finish(upload, lock, request).info
+            return self._finish(upload, lock, request)
         if not self._may_wait:
             raise InvalidPartial("not every partial upload is finished")
-        return self._store.create(replace(info, length=length), record_now=True).info
+        return self._store.create(replace(info, length=length), record_now=True)
 
     def _assemble(self, upload: Upload, lock: Lock) -> None:
         """Make the object, or remove the upload if that fails."""

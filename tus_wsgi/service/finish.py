@@ -19,6 +19,7 @@ from tus_wsgi.domain.events import UploadRejected as UploadRejectedEvent
 from tus_wsgi.domain.hooks import FinishedUpload, OnFinish, Request
 from tus_wsgi.domain.interfaces import Lock, Upload
 from tus_wsgi.domain.model import Final, Partial, UploadId, UploadInfo
+from tus_wsgi.domain.snapshot import partials_of
 from tus_wsgi.service.file_access import FileAccess, Presign
 
 log = logging.getLogger(__name__)
@@ -134,6 +135,7 @@ class Finisher:
             stored=upload.stored_object,
             request=request,
             access=FileAccess(upload, self._presign),
+            partials=partials_of(info),
         )
         try:
             answer = on_finish(finished)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 
 from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.interfaces import Body, BodyEnd
-from tus_wsgi.domain.model import UploadInfo
+from tus_wsgi.domain.model import Partial, UploadInfo
 from tus_wsgi.domain.progress import OnProgress, Progress, Stop
 
 log = logging.getLogger(__name__)
@@ -31,25 +32,25 @@ class ProgressReporter:
         self._began = self._last = time.monotonic()
         self._stop: Stop | None = None
 
-    def report(self, info: UploadInfo) -> None:
+    def report(self, info: UploadInfo, storage: Mapping[str, str]) -> None:
         """Call the hook if the interval has passed. `info.offset` is confirmed by the store."""
         if self._stop is None and time.monotonic() - self._last >= self._interval:
-            self._call(info)
+            self._call(info, storage)
             if self._stop is not None:
                 self._body.interrupt(BodyEnd.INTERRUPTED)
 
-    def finish(self, info: UploadInfo) -> None:
+    def finish(self, info: UploadInfo, storage: Mapping[str, str]) -> None:
         """Call the hook at the end of the bytes.
 
         Raises:
             Stop: the application stops the upload, now or in an earlier call.
         """
         if self._stop is None:
-            self._call(info)
+            self._call(info, storage)
         if self._stop is not None:
             raise self._stop
 
-    def _call(self, info: UploadInfo) -> None:
+    def _call(self, info: UploadInfo, storage: Mapping[str, str]) -> None:
         progress = Progress(
             id=info.id,
             owner=info.owner,
@@ -58,6 +59,9 @@ class ProgressReporter:
             seconds=time.monotonic() - self._began,
             private=info.plan.private,
             request=self._request,
+            metadata=info.metadata,
+            is_partial=isinstance(info.concat, Partial),
+            storage=storage,
         )
         try:
             self._hook(progress)

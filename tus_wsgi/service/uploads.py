@@ -74,6 +74,7 @@ from tus_wsgi.domain.model import (
 )
 from tus_wsgi.domain.progress import Stop
 from tus_wsgi.domain.rules import check_declared, check_fits
+from tus_wsgi.domain.snapshot import UploadSnapshot
 from tus_wsgi.service.append import (
     AppendOperation,
     OnProgress,
@@ -145,7 +146,7 @@ class UploadService:
         self._presign_url = presign_url
         self._events = EventDispatcher(observers)
         discard = store.discard if delete_partials else None
-        self._terminator = Terminator(hooks.on_terminate, self._events)
+        self._terminator = Terminator(hooks.on_terminate, self._events, hooks.before_terminate)
         self._finisher = Finisher(hooks.on_finish, self._events, discard=discard, presign=presign)
         self._concatenator = Concatenator(
             store,
@@ -198,7 +199,7 @@ class UploadService:
             case Append():
                 return self.append(command, body, on_progress, caller)
             case Terminate():
-                return self.terminate(command)
+                return self._terminate_if_allowed(command, request)
             case Download():
                 return self.download(command, caller)
             case _:
@@ -249,7 +250,7 @@ class UploadService:
                 upload = self._store.create(info, record_now=True)
                 if upload.is_cacheable:
                     self._cache.put(self._locker.last_holder(info.id), upload)
-                self._events.dispatch(UploadCreated(info.id, info.length))
+                self._announce(upload, caller.request)
         self._remember(info)
         return Created(info, command.has_data, fields)
 
@@ -261,10 +262,10 @@ class UploadService:
             self._locked(info.id, body=None) as (lock, _),
             self._events.created_if_hook_fails(info.id),
         ):
-            info = self._concatenator.create_final(info, lock, caller.request)
-        self._events.dispatch(UploadCreated(info.id, info.length))
-        self._remember(info)
-        return Created(info, has_data=False, fields=fields)
+            upload = self._concatenator.create_final(info, lock, caller.request)
+        self._announce(upload, caller.request)
+        self._remember(upload.info)
+        return Created(upload.info, has_data=False, fields=fields)
 
     def append(
         self,
@@ -286,32 +287,43 @@ class UploadService:
                 self._terminate_if_too_long(upload, append, error)
                 raise
             except Stop:
-                self._terminator.terminate(upload, lock, TerminationReason.STOPPED)
+                reason = TerminationReason.STOPPED
+                self._terminator.terminate(upload, lock, reason, caller.request)
                 raise
             check_complete(end, upload.info.offset)
             self._cache_for_next(upload, lock)
             return Appended(upload.info)
 
     def terminate(
-        self, command: Terminate, reason: TerminationReason = TerminationReason.CLIENT
+        self,
+        command: Terminate,
+        reason: TerminationReason = TerminationReason.CLIENT,
+        request: Request | None = None,
     ) -> Terminated:
         """Remove the upload, finished or not."""
         with self._locked(command.id, body=None) as (lock, _):
             if self._terminator.has_hook:
-                self._terminate_with_hook(command.id, lock, reason)
+                self._terminate_with_hook(command.id, lock, reason, request)
             else:
                 self._store.terminate(command.id, lock.assert_held)
                 self._events.dispatch(UploadTerminated(command.id))
         return Terminated()
 
-    def _terminate_with_hook(self, id: UploadId, lock: Lock, reason: TerminationReason) -> None:
+    def _terminate_if_allowed(self, command: Terminate, request: Request | None) -> Terminated:
+        # Before the lock is requested: a client that is refused must not interrupt another one.
+        self._terminator.check_allowed(self._store, command.id, request)
+        return self.terminate(command, request=request)
+
+    def _terminate_with_hook(
+        self, id: UploadId, lock: Lock, reason: TerminationReason, request: Request | None
+    ) -> None:
         try:
             upload = self._store.open(id)
         except UploadNotFound:
             # If the last termination has failed after the hook, this continues it.
             self._store.terminate(id, lock.assert_held)
             raise
-        self._terminator.terminate(upload, lock, reason)
+        self._terminator.terminate(upload, lock, reason, request)
 
     def download(self, command: Download, caller: Caller = NO_CALLER) -> Downloadable | Inspected:
         """Return the finished file. Takes no lock, so any number of clients may read at once."""
@@ -330,6 +342,13 @@ class UploadService:
             return Caller(request=request)
         assert request is not None, "authorize needs the request"
         return Caller(self._authorizer.identify(command, request), request)
+
+    def _announce(self, upload: Upload, request: Request | None) -> None:
+        """Tell the observers, and hooks outside of the process, that an upload was created."""
+        info = upload.info
+        self._events.dispatch(UploadCreated(info.id, info.length))
+        if self._hooks.on_created is not None and request is not None:
+            self._hooks.on_created(UploadSnapshot.of(info, upload.storage, request))
 
     def _remember(self, info: UploadInfo) -> None:
         """Save the next request of a new upload from reading the record to authorize it."""
@@ -464,7 +483,8 @@ class UploadService:
         self, upload: Upload, append: AppendOperation, error: TusError
     ) -> None:
         if append.terminates(upload.info, error):
-            self._terminator.terminate(upload, append.lock, TerminationReason.CLIENT)
+            reason = TerminationReason.CLIENT
+            self._terminator.terminate(upload, append.lock, reason, append.request)
 
     # -- creating --------------------------------------------------------------------------------
 
@@ -505,13 +525,13 @@ class UploadService:
             upload.terminate(lock.assert_held)
             raise
         except Stop:
-            self._events.dispatch(UploadCreated(info.id, info.length))
-            self._terminator.terminate(upload, lock, TerminationReason.STOPPED)
+            self._announce(upload, append.request)
+            self._terminator.terminate(upload, lock, TerminationReason.STOPPED, append.request)
             raise
         if end is BodyEnd.MALFORMED:
             upload.terminate(lock.assert_held)
             raise BodyMalformed(0)
-        self._events.dispatch(UploadCreated(info.id, info.length))
+        self._announce(upload, append.request)
         self._cache_for_next(upload, lock)
         return upload.info
 

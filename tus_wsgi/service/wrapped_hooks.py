@@ -42,8 +42,10 @@ def wrap_hooks(hooks: Hooks, new_context: NewContext) -> Hooks:
         hooks,
         authorize=wrapped("authorize", hooks.authorize),
         on_create=wrapped("on_create", hooks.on_create),
+        on_created=wrapped("on_created", hooks.on_created),
         on_progress=wrapped("on_progress", hooks.on_progress),
         on_finish=wrapped("on_finish", hooks.on_finish),
+        before_terminate=wrapped("before_terminate", hooks.before_terminate),
         on_terminate=wrapped("on_terminate", hooks.on_terminate),
     )
 

@@ -34,9 +34,11 @@ from pydantic_core.core_schema import ValidationInfo
 
 from tus_wsgi.domain.model import GIB, MIB, TIB
 from tus_wsgi.domain.parts import PartLimits
+from tus_wsgi.hooks.tusd_json import DEFAULT_EVENTS
 from tus_wsgi.observers.log import LogFormat
 from tus_wsgi.protocol.cors import parse_allow_origin, parse_expose_headers
 from tus_wsgi.protocol.http import MethodOverride
+from tus_wsgi.settings.hook_values import check_events, parse_hook_path
 from tus_wsgi.settings.values import (
     build_duration,
     build_size,
@@ -280,6 +282,12 @@ class Settings:
     disable_defer_length: bool = _setting("reject creations without a length", default=False)
     progress_hooks_interval: _Seconds = _setting(
         "time between two calls of `on_progress` in one request, at least", default=1.0, ge=0
+    )
+    hooks_wsgi: Annotated[str, _parser(parse_hook_path)] = _setting(
+        "path of the application's route that answers hooks in the format of tusd", default=""
+    )
+    hooks_enabled_events: Annotated[str, _parser(check_events)] = _setting(
+        "comma-separated events of these hooks", default=",".join(DEFAULT_EVENTS)
     )
     disable_download: bool = _setting("reject GET", default=False)
     download_redirect: _Seconds = _setting(

@@ -1,0 +1,110 @@
+"""Documents and responses recorded from tusd, and those of this server for the same requests.
+
+To record them again, run the test of tusd with `RECORD_TUSD=1`: it writes the file.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from demo.seaweedfs import SeaweedFS
+from tests.harness.servers.tusd import running_tusd
+from tests.hooks.handler import Handler, serving
+from tests.hooks.remote_app import EVENTS, remote_app, send_in_process
+from tests.hooks.scenario import Response, Scenario
+from tus_wsgi.stores.s3.record import UploadRecord
+
+RECORDED = Path(__file__).with_name("tusd_recorded.json")
+
+
+def send_to(url: str) -> Any:
+    """Return the function that sends requests to a server, without fields that nothing asks for."""
+    netloc = urlsplit(url).netloc
+
+    def send(method: str, path: str, fields: dict[str, str], data: bytes) -> Response:
+        connection = http.client.HTTPConnection(netloc, timeout=60)
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            for name, value in {**fields, "Content-Length": str(len(data))}.items():
+                connection.putheader(name, value)
+            connection.endheaders(data)
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Response(response.status, found, response.read())
+        finally:
+            connection.close()
+
+    return send
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)  # the first run builds tusd
+def test_the_recorded_documents_are_those_of_tusd(s3: SeaweedFS, tmp_path: Path) -> None:
+    handler = Handler()
+    with serving(handler) as hooks:
+        options = [f"-hooks-http={hooks}", f"-hooks-enabled-events={EVENTS}"]
+        with running_tusd(tmp_path, s3, options) as url:
+            recorded = Scenario(send_to(url), handler).run()
+    if os.environ.get("RECORD_TUSD"):
+        text = json.dumps(recorded, indent=1, sort_keys=False, ensure_ascii=False)
+        RECORDED.write_text(text + "\n", encoding="utf-8")
+    assert recorded == json.loads(RECORDED.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def recorded() -> Any:
+    return json.loads(RECORDED.read_text(encoding="utf-8"))
+
+
+def test_every_document_and_response_is_as_from_tusd(carrier: str, recorded: Any) -> None:
+    handler = Handler()
+    with remote_app(carrier, handler) as app:
+        ours = Scenario(send_in_process(app), handler).run()
+    assert list(ours) == list(recorded)
+    for name, case in ours.items():
+        expected = as_documented(name, recorded[name])
+        assert case["responses"] == expected["responses"], name
+        assert case["documents"] == expected["documents"], name
+
+
+def as_documented(name: str, case: Any) -> Any:
+    """Return what this server does in a case, by the differences in docs/moving-from-tusd.md."""
+    responses, documents = case["responses"], case["documents"]
+    for document in (each for same in documents.values() for each in same):
+        if document["Event"]["Upload"]["Storage"]:
+            # `test_the_storage_has_the_keys_of_tusd` compares it.
+            document["Event"]["Upload"]["Storage"] = {"Type": "memory"}
+    if name == "own id":
+        # The id cannot be chosen.
+        responses[0] = {"status": 503, "fields": {"Content-Type": PLAIN}, "body": TRY_AGAIN}
+    if name == "concatenated":
+        for response in responses[1:4:2]:
+            # Only the final upload is a file, which is finished.
+            response.update(status=204, body="")
+            response["fields"] = {"Upload-Offset": response["fields"]["Upload-Offset"]}
+        for event in ("pre-finish", "post-finish"):
+            finals = [each for each in documents[event] if each["Event"]["Upload"]["IsFinal"]]
+            documents[event] = finals
+        responses[-1]["status"] = 201  # of a creation
+        # The partial uploads are not looked up before the hook was asked.
+        final = documents["pre-create"][-1]["Event"]["Upload"]
+        final.update(Size=0, SizeIsDeferred=True)
+    return case
+
+
+PLAIN = "text/plain; charset=utf-8"
+TRY_AGAIN = "the server cannot do this now; nothing that it acknowledged is lost, so try again\n"
+
+
+def test_the_storage_has_the_keys_of_tusd(recorded: Any) -> None:
+    upload = recorded["accepted"]["documents"]["post-finish"][0]["Event"]["Upload"]
+    record = UploadRecord.__dict__["storage"].fget
+    ours = record(type("Record", (), {"bucket": "uploads", "key": "<key>"}))
+    assert ours == upload["Storage"]

@@ -1,0 +1,74 @@
+"""The interface of carriers, which deliver the documents of hooks to another program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tus_wsgi.domain.hooks import Request
+from tus_wsgi.domain.model import UploadId
+from tus_wsgi.hooks.tusd_json import HookEvent, HookResponse
+
+MAX_RESPONSE_SIZE = 5 * 1024
+"""Bytes of a response unless the settings name another size, as in tusd."""
+
+
+class HookCallFailed(Exception):
+    """A document could not be delivered, or the response cannot be used.
+
+    The message contains neither the document nor the response, which may contain ids.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class HookCall:
+    """A document to deliver.
+
+    Attributes:
+        event: the event.
+        upload: the upload; None for a request to create one.
+        id: identifies the event in all attempts to deliver it, see `webhook_id`.
+        document: the JSON document.
+        request: the request of the client; None if there is none.
+    """
+
+    event: HookEvent
+    upload: UploadId | None
+    id: str
+    document: bytes
+    request: Request | None
+
+
+class Carrier(Protocol):
+    """Delivers documents."""
+
+    def ask(self, call: HookCall) -> HookResponse:
+        """Deliver a document and return the response.
+
+        Raises:
+            HookCallFailed: there is no response, or it is not a success with a JSON object.
+            InvalidHookResponse: a value in the response has the wrong type.
+        """
+
+    def tell(self, call: HookCall) -> None:
+        """Deliver a document. The body of the response does not matter.
+
+        Raises:
+            HookCallFailed: there is no response, or it is not a success.
+        """
+
+    def post(
+        self, call: HookCall, on_response: Callable[[HookResponse], None] | None = None
+    ) -> None:
+        """Deliver a document if possible, now or later. A failure is logged.
+
+        Args:
+            call: the document. If it replaces an older one, the older one may be dropped.
+            on_response: called with the response, from any thread, if the response is useful.
+        """
+
+
+def is_json(content_type: str) -> bool:
+    """Return whether a Content-Type is that of JSON."""
+    return content_type.partition(";")[0].strip().lower() == "application/json"
