@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks`. See docs/performance.md."""
+"""Run the benchmarks: `python -m benchmarks [compare REV]`. See docs/performance.md."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--part-size", type=parse_size, default=defaults.part_size, help="for all targets")
     add("--parallel", type=int, default=defaults.parallel, help="concurrent parts; tus_wsgi: max 4")
     add("--workers", type=int, default=defaults.workers, help="workers of tus_wsgi")
-    add("--no-peers", action="store_true", help="do not measure @tus/server")
+    add("--no-peers", action="store_true", help="do not measure @tus/server and tusd")
+    add("--no-node", action="store_true", help="do not measure @tus/server")
+    add("--compare", metavar="REV", help="measure another commit of this project as well")
     add(
         "--target",
         type=ExternalTarget.parse,
@@ -120,6 +122,8 @@ def _options(arguments: argparse.Namespace, directory: Path) -> Options:
         parallel=arguments.parallel,
         workers=arguments.workers,
         has_peers=not arguments.no_peers,
+        has_node=not arguments.no_node,
+        compared=arguments.compare,
         external=tuple(arguments.target),
         s3=(endpoint, bucket) if arguments.s3 else None,
     )
@@ -127,7 +131,10 @@ def _options(arguments: argparse.Namespace, directory: Path) -> Options:
 
 def main() -> None:
     """Run the command line."""
-    arguments = _parser().parse_args()
+    given = sys.argv[1:]
+    if given[:1] == ["compare"]:  # python -m benchmarks compare REV [SCENARIO ...]
+        given[0] = "--compare"
+    arguments = _parser().parse_args(given)
     with tempfile.TemporaryDirectory(prefix="tus-bench-") as scratch:
         results: list[Result] = []
         command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])

@@ -54,7 +54,9 @@ class Options:
         workers: the number of tus_wsgi's workers.
         delay: the seconds that the link to a far S3 adds to each call.
         rate: the bytes per second of each connection to a far S3.
-        has_peers: whether to measure @tus/server.
+        has_peers: whether to measure @tus/server, and tusd if Go is installed.
+        has_node: whether @tus/server is one of them.
+        compared: another commit of this project to measure.
         external: further targets.
         direct: the kinds of uploads with boto3 alone, from `direct.KINDS`. Empty means all.
         s3: URL and bucket of a running S3 to use, with the credentials of the environment. None
@@ -74,6 +76,8 @@ class Options:
     delay: float = 0.04
     rate: float = 40_000_000
     has_peers: bool = True
+    has_node: bool = True
+    compared: str | None = None
     external: tuple[ExternalTarget, ...] = ()
     direct: tuple[str, ...] = ()
     s3: tuple[str, str] | None = None

@@ -8,22 +8,25 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from gunicorn.config import KNOWN_SETTINGS
 
 from benchmarks.client import Client
 from benchmarks.options import Options
 from benchmarks.proxy import ProxyClient
+from benchmarks.tusd import TUSD, TUSD_DEFAULTS, has_go, tusd_command
 from demo.npm import find_npm
 from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import start_seaweedfs
@@ -94,6 +97,7 @@ class Testbed:
         self._readme_node: list[Target] = []
         self._written = 0
         self._started = 0
+        self._worktree: Path | None = None
 
     @property
     def s3(self) -> S3:
@@ -115,10 +119,12 @@ class Testbed:
         """Return all targets, warmed up. With `proxied`, they reach S3 through the proxy."""
         if proxied not in self._targets:
             endpoint = self.proxy.url if proxied else self.s3.endpoint
-            targets = [self._start_tus_wsgi(endpoint, proxied=proxied)]
+            targets = [self._start_tus_wsgi(ROOT, endpoint, proxied=proxied)]
+            if self.options.compared:
+                other = self._start_tus_wsgi(self._checkout(), endpoint, proxied=proxied)
+                targets.append(replace(other, name=f"{TUS_WSGI} {self.options.compared}"))
             if self.options.has_peers:
-                same = (self.options.part_size, self.options.parallel)
-                targets.append(self._start_node(NODE, endpoint, *same, proxied=proxied))
+                targets += self._start_peers(endpoint, proxied=proxied)
             for external in self.options.external:
                 if not proxied or external.proxy:
                     proxy = ProxyClient(external.proxy) if proxied and external.proxy else None
@@ -128,9 +134,20 @@ class Testbed:
             self._targets[proxied] = targets
         return self._targets[proxied]
 
+    def _start_peers(self, endpoint: str, *, proxied: bool) -> list[Target]:
+        """Start the other servers, with the same part size and number of concurrent parts."""
+        same = (self.options.part_size, self.options.parallel)
+        peers = []
+        if has_go():
+            peers.append(self._start_tusd(TUSD, endpoint, alike=same, proxied=proxied))
+            peers.append(self._start_tusd(TUSD_DEFAULTS, endpoint, alike=None, proxied=proxied))
+        if self.options.has_node:
+            peers.append(self._start_node(NODE, endpoint, *same, proxied=proxied))
+        return peers
+
     def readme_node(self) -> list[Target]:
         """Return @tus/server as its README starts it, warmed up, if peers are measured."""
-        if self.options.has_peers and not self._readme_node:
+        if self.options.has_peers and self.options.has_node and not self._readme_node:
             settings = (README_PART_SIZE, None)
             target = self._start_node(NODE_README, self.s3.endpoint, *settings, proxied=False)
             self._warm_up(target)
@@ -171,6 +188,8 @@ class Testbed:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        if self._worktree is not None:
+            _run_git("worktree", "remove", "--force", str(self._worktree))
 
     def _start_s3(self) -> S3:
         disk = tempfile.mkdtemp(prefix="s3-", dir=self.options.directory)
@@ -185,11 +204,21 @@ class Testbed:
         variables = {name: text for name, text in os.environ.items() if name.startswith("AWS_")}
         return S3(endpoint, bucket, variables)
 
-    def _start_tus_wsgi(self, endpoint: str, *, proxied: bool) -> Target:
+    def _checkout(self) -> Path:
+        """Return a directory with the compared commit of this project."""
+        revision = self.options.compared
+        assert revision is not None
+        if self._worktree is None:
+            worktree = self.options.directory / "compared"
+            _run_git("worktree", "add", "--detach", "--force", str(worktree), revision)
+            self._worktree = worktree
+        return self._worktree
+
+    def _start_tus_wsgi(self, root: Path, endpoint: str, *, proxied: bool) -> Target:
         known = {flag for setting in KNOWN_SETTINGS for flag in setting.cli or ()}
         command = [
-            *(sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")),
-            *("--chdir", str(ROOT), "--bind", "127.0.0.1:0"),
+            *(sys.executable, "-m", "gunicorn", "--config", str(root / "gunicorn.conf.py")),
+            *("--chdir", str(root), "--bind", "127.0.0.1:0"),
             *("--workers", str(self.options.workers)),
             *(["--no-control-socket"] if "--no-control-socket" in known else []),
         ]
@@ -198,11 +227,12 @@ class Testbed:
             "TUS_S3_BUCKET": self.s3.bucket,
             "TUS_S3_OBJECT_PREFIX": f"{secrets.token_hex(4)}/",
             "TUS_S3_PART_SIZE": str(self.options.part_size),
-            "TUS_LOCK_DIR": str(self.options.directory / "locks"),
+            "TUS_LOCK_DIR": str(self.options.directory / f"locks-{root.name}"),
         }
         if self.options.parallel < MAX_PARTS_IN_FLIGHT:
             environ["TUS_S3_CONCURRENT_PART_UPLOADS"] = str(self.options.parallel)
-        url, pid, temporary = self._start(command, environ)
+        # Python and gunicorn import the package from the working directory.
+        url, pid, temporary = self._start(command, environ, directory=root)
         proxy = self.proxy if proxied else None
         return Target(TUS_WSGI, f"{url}/files", pid, proxy, temporary)
 
@@ -221,27 +251,77 @@ class Testbed:
         proxy = self.proxy if proxied else None
         return Target(name, f"{url}/files", pid, proxy, temporary)
 
-    def _start(self, command: Sequence[str], environ: Mapping[str, str]) -> tuple[str, int, Path]:
-        """Start a server and return its URL, process id and directory for temporary files."""
+    def _start_tusd(
+        self, name: str, endpoint: str, *, alike: tuple[int, int] | None, proxied: bool
+    ) -> Target:
+        command, url = tusd_command(endpoint, self.s3.bucket, alike=alike)
+        _, pid, temporary = self._start(command, {}, url=url)
+        return Target(name, url, pid, self.proxy if proxied else None, temporary)
+
+    def _start(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        url: str | None = None,
+        directory: Path | None = None,
+    ) -> tuple[str, int, Path]:
+        """Start a server and return its URL, process id and directory for temporary files.
+
+        Args:
+            command: the command.
+            environ: variables for the server.
+            url: the server's URL; None if the server logs it.
+            directory: its working directory; None for that of this process.
+        """
         self._started += 1
-        directory = self.options.directory / f"server-{self._started}"
-        temporary = directory / "tmp"
+        own = self.options.directory / f"server-{self._started}"
+        temporary = own / "tmp"
         temporary.mkdir(parents=True)
         variables = {**self.environ(), "TMPDIR": str(temporary), **environ}
-        process = ChildProcess(command, environ=variables, log=directory / "log")
+        process = ChildProcess(command, environ=variables, log=own / "log", directory=directory)
         self._running.callback(process.stop, grace=STOP_SECONDS)
         deadline = time.monotonic() + START_SECONDS
-        while not (found := _LISTENING.search(process.log.read_text("utf-8", errors="replace"))):
+        while not (found := _ready_url(process.log, url)):
             if not process.running() or time.monotonic() > deadline:
                 raise SetupError(f"{command[:3]} did not start:\n{process.log_tail()}")
             time.sleep(0.02)
-        return found[1], process.pid, temporary
+        return found, process.pid, temporary
 
     def _warm_up(self, target: Target) -> None:
         """Upload once, so that loading code and opening connections is not measured."""
         with Client(target.url) as client:
             client.upload(1)
             client.upload(self.options.part_size + 1)
+
+
+def _ready_url(log: Path, url: str | None) -> str | None:
+    """Return the URL of a server; None if it is not ready.
+
+    Args:
+        log: the server's log.
+        url: the URL; None if the log contains it.
+    """
+    if url is not None:
+        return url if _accepts(url) else None
+    found = _LISTENING.search(log.read_text("utf-8", errors="replace"))
+    return found[1] if found else None
+
+
+def _accepts(url: str) -> bool:
+    address = urlsplit(url)
+    with contextlib.suppress(OSError):
+        socket.create_connection((address.hostname or "", address.port or 80), 1).close()
+        return True
+    return False
+
+
+def _run_git(*arguments: str) -> None:
+    completed = subprocess.run(
+        ["git", *arguments], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    if completed.returncode:
+        raise SetupError(f"git {arguments[0]} failed: {completed.stderr[-1000:]}")
 
 
 def node_modules(*packages: str) -> Path:

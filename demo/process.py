@@ -27,6 +27,7 @@ class ChildProcess:
         environ: its complete environment.
         log: the file for both of its output streams. An existing file is replaced.
         pass_fds: file descriptors to inherit.
+        directory: its working directory; None for that of this process.
 
     Raises:
         OSError: the program cannot be executed.
@@ -39,6 +40,7 @@ class ChildProcess:
         environ: Mapping[str, str],
         log: Path,
         pass_fds: Sequence[int] = (),
+        directory: Path | None = None,
     ) -> None:
         self.log = log
         self._group_ended = False
@@ -51,6 +53,7 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=pass_fds,
                 start_new_session=True,
+                cwd=directory,
             )
 
     @property
