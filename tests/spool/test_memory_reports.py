@@ -9,15 +9,17 @@ from tus_wsgi.spool.memory import MemoryBudget
 def test_changes_are_reported_in_sixteenths_of_the_budget() -> None:
     reports: list[int] = []
     budget = MemoryBudget(16 * MIB, reports.append)
-    small = budget.acquire(MIB // 2)
+    buffers = [budget.acquire(MIB // 4) for _ in range(5)]
+    assert reports == [MIB // 4, 5 * MIB // 4]
     large = budget.acquire(4 * MIB)
-    assert small is not None
     assert large is not None
-    assert reports == [9 * MIB // 2]
-    budget.release(small, MIB // 2)
-    assert reports == [9 * MIB // 2]
+    assert reports[2:] == [21 * MIB // 4]
     budget.release(large, 4 * MIB)
-    assert reports == [9 * MIB // 2, 0]
+    assert reports[3:] == [5 * MIB // 4]
+    for buffer in buffers:
+        assert buffer is not None
+        budget.release(buffer, MIB // 4)
+    assert reports[4:] == [MIB, 0], "an unused budget is reported as such"
 
 
 def test_a_budget_of_zero_reports_nothing() -> None:

@@ -21,8 +21,8 @@ MAX_RELEASE_GAP = 0.25
 """Seconds without a release after which callers stop waiting for memory."""
 
 REPORT_STEPS = 16
-"""Changes of memory use are reported in steps of the budget divided by this number, because most
-parts acquire and release a few KiB in each request."""
+"""Changes of memory use are reported in steps of the budget divided by this number, because large
+parts acquire and release memory many times."""
 
 MAX_MEMORY_WAIT = 1.0
 """Seconds that a caller waits for memory. An upload must release its lock within two seconds."""
@@ -103,7 +103,9 @@ class MemoryBudget:
             self._on_change(self._size - self.available)
 
     def _step(self) -> int:
-        return (self._size - self.available) * REPORT_STEPS // max(self._size, 1)
+        """Return the sixteenths in use, rounded up, so that only an unused budget is at zero."""
+        used = self._size - self.available
+        return -(-used * REPORT_STEPS // max(self._size, 1))
 
     def _evict(self) -> None:
         """Free reusable buffers until they and the buffers in use are within the budget."""
