@@ -35,6 +35,10 @@ _ACTIONS = {
 }
 
 
+ClientIsGone = Callable[[], bool]
+"""Returns whether the client has closed the connection. Any thread may call it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The origin of a command.
@@ -44,11 +48,13 @@ class Caller:
         request: the request; None if the application itself gives the command, or no hook needs it.
         plan: the application's plan for the new upload with this id, if the application itself
             creates it. Then `on_create` is not asked.
+        client_is_gone: see `ClientIsGone`.
     """
 
     identity: str | None = None
     request: Request | None = None
     plan: Callable[[UploadId], UploadPlan] | None = None
+    client_is_gone: ClientIsGone = lambda: False
 
 
 NO_CALLER = Caller()

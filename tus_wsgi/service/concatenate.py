@@ -16,11 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from tus_wsgi.domain.errors import InvalidPartial, StoreUnavailable, UploadGone
+from tus_wsgi.domain.errors import (
+    ClientDisconnected,
+    InvalidPartial,
+    StoreUnavailable,
+    UploadGone,
+)
 from tus_wsgi.domain.hooks import Request
-from tus_wsgi.domain.interfaces import Lock, Store, Upload
+from tus_wsgi.domain.interfaces import AssertHeld, Lock, Store, Upload
 from tus_wsgi.domain.model import UploadInfo
 from tus_wsgi.domain.rules import check_fits
+from tus_wsgi.service.authorize import NO_CALLER, Caller, ClientIsGone
 from tus_wsgi.service.finish import Finisher
 
 log = logging.getLogger(__name__)
@@ -42,7 +48,7 @@ class Concatenator:
         self._may_wait = may_wait
         self._max_size = max_size
 
-    def create_final(self, info: UploadInfo, lock: Lock, request: Request | None = None) -> Upload:
+    def create_final(self, info: UploadInfo, lock: Lock, caller: Caller = NO_CALLER) -> Upload:
         """Create the final upload `info`, and its object if all partial uploads are finished.
 
         If the object cannot be made, the final upload is removed, because the client does not learn
@@ -52,6 +58,7 @@ class Concatenator:
             InvalidPartial: the upload cannot be made of these partial uploads.
             UploadTooLarge: the partial uploads are too long together.
             OnFinishFailed: the application's hook raised.
+            ClientDisconnected: the client is gone, so nothing is made.
             LockLost, StoreUnavailable: the object could not be made. The client may try again.
         """
         upload = self._store.create(info, record_now=False)
@@ -59,17 +66,17 @@ class Concatenator:
         length = upload.info.length
         check_fits(0, None, length, info.plan.cap(self._max_size))
         if upload.info.is_full:
-            self._assemble(upload, lock)
-            return self._finish(upload, lock, request)
+            self._assemble(upload, lock, caller.client_is_gone)
+            return self._finish(upload, lock, caller.request)
         if not self._may_wait:
             raise InvalidPartial("not every partial upload is finished")
         return self._store.create(replace(info, length=length), record_now=True)
 
-    def _assemble(self, upload: Upload, lock: Lock) -> None:
+    def _assemble(self, upload: Upload, lock: Lock, client_is_gone: ClientIsGone) -> None:
         """Make the object, or remove the upload if that fails."""
         try:
-            upload.assemble(lock.assert_held)
-        except (InvalidPartial, StoreUnavailable, UploadGone):
+            upload.assemble(assert_wanted(lock, client_is_gone))
+        except (InvalidPartial, StoreUnavailable, UploadGone, ClientDisconnected):
             try:
                 upload.terminate(lock.assert_held)
             except StoreUnavailable as error:
@@ -86,6 +93,24 @@ class Concatenator:
             upload.load_offset(lock.assert_held)
             self._finisher.finish_if_full(upload, lock, request)
         return upload
+
+
+def assert_wanted(lock: Lock, client_is_gone: ClientIsGone) -> AssertHeld:
+    """Return a function that checks the lock, and that the client still waits for the response.
+
+    A concatenation may take minutes. A client that gave up must not occupy the server.
+
+    The function raises:
+        LockLost: another request holds the lock.
+        ClientDisconnected: the client is gone.
+    """
+
+    def check() -> None:
+        lock.assert_held()
+        if client_is_gone():
+            raise ClientDisconnected(0)
+
+    return check
 
 
 @contextmanager

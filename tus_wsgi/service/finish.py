@@ -17,7 +17,7 @@ from tus_wsgi.domain.errors import (
 from tus_wsgi.domain.events import UploadFinished
 from tus_wsgi.domain.events import UploadRejected as UploadRejectedEvent
 from tus_wsgi.domain.hooks import FinishedUpload, OnFinish, Request
-from tus_wsgi.domain.interfaces import Lock, Upload
+from tus_wsgi.domain.interfaces import AssertHeld, Lock, Upload
 from tus_wsgi.domain.model import Final, Partial, UploadId, UploadInfo
 from tus_wsgi.domain.snapshot import partials_of
 from tus_wsgi.service.file_access import FileAccess, Presign
@@ -69,6 +69,7 @@ class Finisher:
         request: Request | None = None,
         *,
         may_defer: bool = False,
+        assert_wanted: AssertHeld | None = None,
     ) -> None:
         """Make the object, call the hook, and then record that the upload is finished.
 
@@ -78,8 +79,9 @@ class Finisher:
             upload: its offset is loaded.
             lock: the upload's lock.
             request: the request, for the hook; None if there is none.
-            may_defer: the request has sent the last byte, so another request is unlikely, and the
-                record need not be written if the object alone shows that the upload is finished.
+            may_defer: no other request is expected, so the record need not be written if the object
+                alone shows that the upload is finished.
+            assert_wanted: called before each write of `assemble`; None to check the lock.
 
         Raises:
             OnFinishFailed: the application's hook raised.
@@ -90,12 +92,11 @@ class Finisher:
         """
         if not upload.info.is_full or upload.info.is_finished:
             return
-        concat = upload.info.concat
+        concat, may_defer = upload.info.concat, may_defer and self.may_defer_record(upload.info)
         # The hook is called for the final upload, not for its partial uploads.
         on_finish = None if isinstance(concat, Partial) else self._on_finish
-        made = upload.assemble(lock.assert_held)
+        made = upload.assemble(assert_wanted or lock.assert_held)
         answer = None if on_finish is None else self._ask(on_finish, upload, lock, request)
-        may_defer = may_defer and self.may_defer_record(upload.info)
         upload.finish(lock.assert_held, may_defer=may_defer, answer=answer)
         if (made or on_finish is not None) and not isinstance(concat, Partial):
             self._events.dispatch(UploadFinished(upload.info.id, upload.info.offset))

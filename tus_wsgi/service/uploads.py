@@ -81,9 +81,13 @@ from tus_wsgi.service.append import (
     check_complete,
     verify_buffered_body,
 )
-from tus_wsgi.service.authorize import NO_CALLER, Authorizer, Caller
+from tus_wsgi.service.authorize import NO_CALLER, Authorizer, Caller, ClientIsGone
 from tus_wsgi.service.cache import UploadCache
-from tus_wsgi.service.concatenate import Concatenator, missing_partials_are_final
+from tus_wsgi.service.concatenate import (
+    Concatenator,
+    assert_wanted,
+    missing_partials_are_final,
+)
 from tus_wsgi.service.file_access import Presign
 from tus_wsgi.service.finish import Finisher, check_not_ended, rejected_is_gone
 from tus_wsgi.service.planning import Planner
@@ -170,23 +174,23 @@ class UploadService:
         body: Body,
         on_progress: OnProgress | None = None,
         request: Request | None = None,
+        client_is_gone: ClientIsGone = lambda: False,
     ) -> Outcome:
         """Carry out `command`.
 
         Args:
-            command: what to do.
-            body: the request's body. It is read only by commands that need it.
-            on_progress: called with the info of a new upload before its first byte is read, and
-                then repeatedly while bytes are stored.
+            command, body: the request; only some commands read the body.
+            on_progress: called with the info before the first byte, and while bytes are stored.
             request: the request of the command; required if `needs_request`.
+            client_is_gone: a concatenation ends if it returns True. Called by any thread.
 
         Raises:
             RequestError: the request is refused, and nothing was changed.
             UploadLocked: another request did not release the upload's lock in time.
-            BodyIncomplete: the body ended early. What was received is stored.
-            Unavailable: the server failed. Acknowledged bytes are safe, and a retry may succeed.
+            BodyIncomplete: the body or its client ended early. What was received is stored.
+            Unavailable: the server failed. A retry may succeed.
         """
-        caller = self._caller(command, request)
+        caller = replace(self._caller(command, request), client_is_gone=client_is_gone)
         match command:
             case Discover():
                 return Discovered(self.max_size, self.extensions)
@@ -206,7 +210,10 @@ class UploadService:
                 assert_never(command)
 
     def inspect(self, command: Inspect, caller: Caller = NO_CALLER) -> Inspected:
-        """Return the upload's offset. An upload that is full is finished first."""
+        """Return the upload's offset. An upload that is full is finished first.
+
+        If the client of a final upload is gone before it is finished, the next request goes on.
+        """
         with (
             self._locked(command.id, body=None) as (lock, _),
             missing_partials_are_final(),
@@ -215,8 +222,10 @@ class UploadService:
             upload = self._store.open(command.id)
             check_not_ended(upload, lock)
             self._load_offset(upload, lock)
-            self._finisher.finish_if_full(upload, lock, caller.request)
-            if isinstance(upload.info.concat, Final):
+            is_final = isinstance(upload.info.concat, Final)
+            wanted = assert_wanted(lock, caller.client_is_gone) if is_final else None
+            self._finisher.finish_if_full(upload, lock, caller.request, assert_wanted=wanted)
+            if is_final:
                 # No request writes to a final upload, so HEAD keeps it from expiring while its
                 # partial uploads are sent.
                 self._extend_expiry(upload, lock)
@@ -255,14 +264,17 @@ class UploadService:
         return Created(info, command.has_data, fields)
 
     def concatenate(self, command: Concatenate, caller: Caller = NO_CALLER) -> Created:
-        """Create a final upload, and make its object if all its partial uploads are finished."""
+        """Create a final upload, and make its object if all its partial uploads are finished.
+
+        If the client is gone before the object is complete, the final upload is removed.
+        """
         info = UploadInfo(self._new_id(), None, concat=command.final)
         info, fields = self._plan(info, command, caller)
         with (
             self._locked(info.id, body=None) as (lock, _),
             self._events.created_if_hook_fails(info.id),
         ):
-            upload = self._concatenator.create_final(info, lock, caller.request)
+            upload = self._concatenator.create_final(info, lock, caller)
         self._announce(upload, caller.request)
         self._remember(upload.info)
         return Created(upload.info, has_data=False, fields=fields)

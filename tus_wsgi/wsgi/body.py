@@ -23,8 +23,9 @@ from typing import Any
 
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.wsgi.connection import Connection
 from tus_wsgi.wsgi.draining import BodyRegistry
-from tus_wsgi.wsgi.framing import content_length, is_end_known
+from tus_wsgi.wsgi.framing import content_length, is_end_known, is_http1
 from tus_wsgi.wsgi.input import BodySource, source_of
 from tus_wsgi.wsgi.worker import is_worker_stopping
 
@@ -134,6 +135,11 @@ class WsgiBody:
             self._interrupted = end
             if (source := self._source) is not None:
                 source.interrupt()
+
+    def client_is_gone(self) -> bool:
+        """Return whether the client has closed the connection; False if that is unknown."""
+        connection = Connection.of(self._environ)
+        return connection is not None and is_http1(self._environ) and connection.is_closed()
 
     def trailers(self) -> Mapping[str, str]:
         """Return the fields that followed a complete body, by lower-case names.

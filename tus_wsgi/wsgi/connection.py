@@ -140,6 +140,21 @@ class Connection:
         self._limit = limit - count
         return count
 
+    def is_closed(self) -> bool:
+        """Return whether the client has closed its side of the connection.
+
+        Like nginx, this takes a client that only ends its sending for gone.
+        """
+        state = _tcp_state(self._socket)
+        if state is not None:
+            return state not in _STILL_OPEN
+        try:  # a Unix socket, or a platform that does not tell the state
+            return not socket.socket.recv(self._socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def stop_receiving(self) -> None:
         """Shut down the reading side. Bytes that have arrived can still be read."""
         with suppress(OSError):  # The connection may be gone already.
@@ -532,11 +547,7 @@ class LingeringConnection:
 
     def _client_has_closed(self) -> bool:
         """Return whether the client has closed its side. Known only on Linux, and only for TCP."""
-        try:
-            (state,) = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-        except (AttributeError, OSError):
-            return True
-        return state not in _STILL_OPEN
+        return _tcp_state(self._socket) not in _STILL_OPEN
 
     def _receive(self, scratch: bytearray) -> int:
         """Receive without TLS, as the bytes are discarded; 0 if there are no more."""
@@ -559,6 +570,15 @@ def _written_bytes(sock: socket.socket) -> int | None:
     sent, sent_again = struct.unpack_from("=QQ", info, _BYTES_SENT)
     (waiting,) = struct.unpack_from("=I", info, _NOTSENT_BYTES)
     return int(sent - sent_again + waiting)
+
+
+def _tcp_state(sock: socket.socket) -> int | None:
+    """Return `tcpi_state` of a connection; None if it is unknown, or not a TCP connection."""
+    try:
+        (state,) = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except (AttributeError, OSError):
+        return None
+    return state
 
 
 def _shutdown(sock: socket.socket, how: int) -> None:

@@ -134,7 +134,9 @@ class UploadMiddleware(AppUploads):
             interim = interim_sender(environ, dialect.interim(head, head.url_of))
             command = dialect.parse(head)
             request = hook_request(environ, head) if self._service.needs_request else None
-            outcome = self._service.execute(command, body, interim, request)
+            outcome = self._service.execute(
+                command, body, interim, request, client_is_gone=body.client_is_gone
+            )
             reply = dialect.render(head, outcome, head.url_of)
             return _Served(reply, _content(reply, outcome), None)
         except TusError as error:

@@ -108,7 +108,7 @@ class ConcatSources:
         if copies:
             self._context.copies.disable()
         with map_concurrently(
-            self._context.part_executor,
+            self._context.concatenation.executor,
             lambda concat_part: self._send(record, concat_part, assert_held),
             copies,
         ) as sent:
@@ -116,7 +116,8 @@ class ConcatSources:
         return [by_number.get(part.number, part) for part in parts]
 
     def _send(self, record: UploadRecord, concat_part: ConcatPart, assert_held: AssertHeld) -> Part:
-        with self.read(concat_part) as part:
+        assert_held()
+        with self._context.concatenation.sending, self.read(concat_part, assert_held) as part:
             assert_held()
             return upload_part(self._context.bucket, record, concat_part.number, part.payload())
 
@@ -133,10 +134,11 @@ class ConcatSources:
             raise UploadGone(PARTS_GONE) from error
         return Part(number, slice.size, etag, crc32)
 
-    def read(self, concat_part: ConcatPart) -> SpooledPart:
+    def read(self, concat_part: ConcatPart, assert_held: AssertHeld) -> SpooledPart:
         """Read the bytes of a part from S3 into a buffer, which the caller closes.
 
         Raises:
+            LockLost: another request holds the lock.
             InvalidPartial: a source was deleted or replaced.
             StoreUnavailable: S3 did not answer, or sent too few bytes.
         """
@@ -149,9 +151,10 @@ class ConcatSources:
 
         try:
             with map_concurrently(
-                self._context.call_executor, fetch, concat_part.slices
+                self._context.concatenation.reads, fetch, concat_part.slices
             ) as fetched:
                 for chunks in fetched:
+                    assert_held()
                     for chunk in chunks:
                         part.write(chunk)
         except BaseException:

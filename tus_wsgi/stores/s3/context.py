@@ -12,6 +12,7 @@ from tus_wsgi.domain.plan import NO_PLAN, ObjectOptions
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.completion import CompletionWait
+from tus_wsgi.stores.s3.concat_share import ConcatShare
 from tus_wsgi.stores.s3.copy_support import CopySupport
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject
@@ -48,6 +49,7 @@ class StoreContext:
         spool: buffers parts.
         part_executor: uploads parts. Its size limits the concurrent part uploads of the process.
         call_executor: makes small calls concurrently with another call of the same request.
+        concatenation: the share of concatenations.
         tails: caches tails that this process wrote.
         object_options: the options of data objects whose plan does not say otherwise.
         copies: whether the service copies parts.
@@ -60,6 +62,7 @@ class StoreContext:
     spool: Spool
     part_executor: Executor
     call_executor: Executor
+    concatenation: ConcatShare
     tails: TailCache
     completion_wait: CompletionWait
     object_options: ObjectOptions = NO_OPTIONS

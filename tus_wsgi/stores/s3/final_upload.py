@@ -92,7 +92,7 @@ class S3FinalUpload(S3Upload):
         assert isinstance(final, Final)
         unique_ids = dict.fromkeys(final.partials)
         with map_concurrently(
-            self._context.part_executor, self._load_partial, unique_ids
+            self._context.concatenation.executor, self._load_partial, unique_ids
         ) as loaded:
             by_id = dict(zip(unique_ids, loaded, strict=True))
         return [by_id[id] for id in final.partials]
@@ -116,7 +116,7 @@ class S3FinalUpload(S3Upload):
         """Look up the object of each partial upload. An empty partial upload needs no object."""
         unique = {partial.info.id: partial for partial in self._partials}
         with map_concurrently(
-            self._context.part_executor, self._copy_source, unique.values()
+            self._context.concatenation.executor, self._copy_source, unique.values()
         ) as sources:
             by_id = dict(zip(unique, sources, strict=True))
         return [by_id[partial.info.id] for partial in self._partials]
@@ -137,7 +137,7 @@ class S3FinalUpload(S3Upload):
 
     def _put_concatenated(self, sources: ConcatSources, assert_held: AssertHeld) -> None:
         whole = next(concat_parts(sources.lengths, self._state.plan), ConcatPart(1, ()))
-        with sources.read(whole) as part:
+        with self._context.concatenation.sending, sources.read(whole, assert_held) as part:
             self._assembler.put_object(part.payload(), assert_held)
 
     def _complete_concatenated(self, sources: ConcatSources, assert_held: AssertHeld) -> None:
@@ -152,7 +152,9 @@ class S3FinalUpload(S3Upload):
         stored = len(state.parts)
         parts = concat_parts(sources.lengths, state.plan)
         missing = (part for part in parts if part.number > stored)
-        with map_concurrently(self._context.part_executor, store_part, missing) as stored_parts:
+        with map_concurrently(
+            self._context.concatenation.executor, store_part, missing
+        ) as stored_parts:
             state.parts += stored_parts
         try:
             self._assembler.complete(None, assert_held)

@@ -17,6 +17,7 @@ from tus_wsgi.domain.plan import ObjectOptions
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT, CompletionWait
+from tus_wsgi.stores.s3.concat_share import ConcatShare
 from tus_wsgi.stores.s3.context import StoreContext, no_lock_needed
 from tus_wsgi.stores.s3.copy_support import CopySupport
 from tus_wsgi.stores.s3.errors import NotFound
@@ -91,6 +92,7 @@ class S3Store:
             spool=spool or Spool(DEFAULT_BUDGET),
             part_executor=ContextExecutor(parallel_parts, thread_name_prefix="tus-part"),
             call_executor=ContextExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="tus-call"),
+            concatenation=ConcatShare(parallel_parts),
             tails=TailCache(tail_budget),
             object_options=object_options,
             copies=copies or CopySupport(),
@@ -179,7 +181,7 @@ class S3Store:
             StoreUnavailable: S3 did not answer; some of the uploads are left.
         """
         with map_concurrently(
-            self._context.part_executor, self._discard, dict.fromkeys(ids)
+            self._context.concatenation.executor, self._discard, dict.fromkeys(ids)
         ) as results:
             for _ in results:
                 pass
