@@ -43,6 +43,7 @@ TEST = [
     "cheroot>=11",
     "cryptography>=42",
     "django>=5.2,<6",
+    "fastapi>=0.115",
     "flask>=3.1",
     "granian>=2.8",
     "h2>=4.3",

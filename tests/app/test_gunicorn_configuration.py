@@ -116,7 +116,7 @@ def test_http2_is_reported(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_the_configuration_in_the_documentation_can_be_loaded() -> None:
     page = (ROOT / "docs" / "servers.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (example, *_) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {}
     exec(example, names)
     assert set(configuration.__all__) <= names.keys()

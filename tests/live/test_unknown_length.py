@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -37,6 +38,8 @@ APP = "tests.live.apps.in_memory:application"
 
 START_SECONDS = 60.0
 """A start takes about a second; this is for a machine that does much else."""
+
+HEADING = "Bodies of unknown length"
 
 DATA = random.Random(14).randbytes(1500)
 CHUNKS = [DATA[:1], DATA[1:900], DATA[900:]]
@@ -79,17 +82,18 @@ def script(name: str, *arguments: str, module: str, speaks_http2: bool = False) 
     return Server(command, module, speaks_http2)
 
 
+HTTP2 = ("--http-protocols", "h2,h1", "--http2-cleartext", "both")
+
+
 def gunicorn(worker: str, *arguments: str) -> Server:
     options = ["--worker-class", worker, "--bind", "ADDRESS", "--no-control-socket", *arguments]
-    return script("gunicorn", *options, APP, module="gunicorn", speaks_http2=bool(arguments))
+    return script("gunicorn", *options, APP, module="gunicorn", speaks_http2=arguments == HTTP2)
 
-
-HTTP2 = ("--http-protocols", "h2,h1", "--http2-cleartext", "both")
 
 SERVERS = {
     "gunicorn, gevent": gunicorn("gevent", *HTTP2),
     "gunicorn, gthread": gunicorn("gthread", *HTTP2),
-    "gunicorn, sync": gunicorn("sync"),
+    "gunicorn, sync": gunicorn("sync", "--threads", "1"),
     "waitress": script("waitress-serve", "--listen", "ADDRESS", APP, module="waitress"),
     "cheroot": from_python("cheroot", "cheroot"),
     "pywsgi (gevent)": from_python("pywsgi", "gevent"),
@@ -120,21 +124,28 @@ def name(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture
-def port(name: str, tmp_path: Path) -> Iterator[int]:
-    """The port of the running server."""
+@contextmanager
+def running_server(name: str, directory: Path) -> Iterator[tuple[int, ChildProcess]]:
+    """Run a server. Yield its port and its process; the process is killed in the end."""
     port = free_ports({"http": ()})["http"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = ChildProcess(SERVERS[name].command(port), environ=environ, log=tmp_path / "log")
+    process = ChildProcess(SERVERS[name].command(port), environ=environ, log=directory / "log")
     try:
         deadline = time.monotonic() + START_SECONDS
         while not listens(port):
             assert process.running(), process.log_tail()
             assert time.monotonic() < deadline, process.log_tail()
             time.sleep(0.02)
-        yield port
+        yield port, process
     finally:
         process.stop(grace=0)
+
+
+@pytest.fixture
+def port(name: str, tmp_path: Path) -> Iterator[int]:
+    """The port of the running server."""
+    with running_server(name, tmp_path) as (port, _):
+        yield port
 
 
 def listens(port: int) -> bool:
@@ -145,9 +156,10 @@ def listens(port: int) -> bool:
     return True
 
 
-def table() -> dict[str, list[str]]:
-    """Return the cells of the table in the documentation, by the names of the servers."""
-    rows = re.findall(r"^\| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+def table(heading: str) -> dict[str, list[str]]:
+    """Return the cells of the table below a heading of the documentation, by server."""
+    section = PAGE.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    rows = re.findall(r"^\| (.+) \|$", section.partition("\n## ")[0], re.MULTILINE)
     cells = [row.split(" | ") for row in rows]
     return {row[0]: row[1:] for row in cells if row[0] in SERVERS}
 
@@ -198,10 +210,27 @@ def test_a_body_of_unknown_length_is_stored_whole_or_refused(name: str, port: in
     """D-14: the outcome is the one in the documentation."""
     chunked = outcome_of(port, send_chunked)
     unsized = outcome_of(port, send_http2) if SERVERS[name].speaks_http2 else "no body"
-    assert [chunked, unsized] == table()[name]
+    assert [chunked, unsized] == table(HEADING)[name]
+    check_that_uploads_work(port)
     check_that_requests_without_a_body_work(port)
     if chunked == "stored":
         check_that_a_cut_body_is_not_complete(port)
+
+
+def check_that_uploads_work(port: int) -> None:
+    """A file is uploaded in two requests, read, and deleted."""
+    tus = TusClient(port)
+    path = tus.create(len(DATA), {"Upload-Metadata": "filename YS50eHQ="})
+    tus.append(path, 0, DATA[:1000])
+    assert tus.offset(path) == 1000
+    assert tus.patch(path, 0, DATA).status == 409
+    tus.append(path, 1000, DATA[1000:])
+    assert tus.request("GET", path).body == DATA
+    part = tus.request("GET", path, {"Range": "bytes=5-9"})
+    assert (part.status, part.body) == (206, DATA[5:10])
+    assert tus.delete(path).status == 204
+    assert tus.head(path).status == 404
+    assert tus.request("GET", "/elsewhere").status == 404
 
 
 def check_that_requests_without_a_body_work(port: int) -> None:
@@ -258,4 +287,4 @@ def test_requests_of_http2_without_content_length(name: str, port: int) -> None:
 
 
 def test_the_documentation_lists_all_servers() -> None:
-    assert list(table()) == list(SERVERS)
+    assert list(table(HEADING)) == list(SERVERS)

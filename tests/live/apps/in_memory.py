@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ def not_found(_environ: WSGIEnvironment, start_response: StartResponse) -> Itera
     start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
     return [b""]
 
+
+logging.basicConfig(level=logging.INFO)
 
 application = TusMiddleware(
     not_found,
