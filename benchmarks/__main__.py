@@ -20,6 +20,7 @@ from benchmarks.costs import costs
 from benchmarks.options import ExternalTarget, Options
 from benchmarks.results import Result, as_json, as_markdown
 from benchmarks.scenarios import far, large, many, small
+from benchmarks.silent import silent
 from benchmarks.slow import slow
 from benchmarks.testbed import NODE_PACKAGES, ROOT, Testbed
 from tus_wsgi.settings.values import parse_size
@@ -30,6 +31,7 @@ SCENARIOS: dict[str, Callable[[Testbed], Result]] = {
     "small": small,
     "far": far,
     "slow": slow,
+    "silent": silent,
     "costs": costs,
 }
 
@@ -90,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--small", type=int, default=defaults.small[0], help="small uploads of each kind")
     add("--small-size", type=parse_size, default=defaults.small[1], help="size of each of them")
     add("--slow", type=int, default=defaults.slow[0], help="slow clients")
+    add("--silent", type=int, default=defaults.silent[0], help="silent clients")
     add("--part-size", type=parse_size, default=defaults.part_size, help="for all targets")
     add("--parallel", type=int, default=defaults.parallel, help="concurrent parts; tus_wsgi: max 4")
     add("--workers", type=int, default=defaults.workers, help="workers of tus_wsgi")
@@ -118,6 +121,7 @@ def _options(arguments: argparse.Namespace, directory: Path) -> Options:
         many=(arguments.many, arguments.many_size),
         small=(arguments.small, arguments.small_size),
         slow=(arguments.slow, Options(directory=directory).slow[1]),
+        silent=(arguments.silent, Options(directory=directory).silent[1]),
         part_size=arguments.part_size,
         parallel=arguments.parallel,
         workers=arguments.workers,

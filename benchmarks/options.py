@@ -49,6 +49,7 @@ class Options:
         small: the number of small uploads, and the size of each.
         connections: the number of connections for the small uploads.
         slow: the number of slow clients, and the bytes per second of each.
+        silent: the number of silent clients, and of requests of each kind by another client.
         part_size: the part size of every target.
         parallel: the number of concurrent parts of an upload, for every target.
         workers: the number of tus_wsgi's workers.
@@ -70,6 +71,7 @@ class Options:
     small: tuple[int, int] = (2000, 100 * KIB)
     connections: int = 8
     slow: tuple[int, int] = (500, 64 * KIB)
+    silent: tuple[int, int] = (1000, 300)
     part_size: int = 16 * MIB
     parallel: int = 4
     workers: int = 1

@@ -31,7 +31,7 @@ def slow(testbed: Testbed) -> Result:
     count, rate = testbed.options.slow
     # Each client is a connection here. The servers inherit the limit, and may need a temporary file
     # for each client as well.
-    _raise_file_limit(2 * count + 500)
+    raise_file_limit(2 * count + 500)
 
     def measures() -> Mapping[str, Measure]:
         testbed.begin_round(testbed.options.size * 6)
@@ -85,7 +85,7 @@ def _slow_clients(testbed: Testbed, target: Target) -> Iterator[set[Client]]:
             stop.set()
             sender.join()
     # The server still stores the last bytes of each client. Do not measure that.
-    _wait_until_idle(target)
+    wait_until_idle(target)
 
 
 def _open(target: Target, _number: int) -> Client:
@@ -114,7 +114,8 @@ def _send_slowly(
         stop.wait(max(0.0, next_send - time.monotonic()))
 
 
-def _wait_until_idle(target: Target, seconds: float = 30.0) -> None:
+def wait_until_idle(target: Target, seconds: float = 30.0) -> None:
+    """Wait until the server uses almost no CPU."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         meter = Meter(target.pid)
@@ -123,7 +124,8 @@ def _wait_until_idle(target: Target, seconds: float = 30.0) -> None:
             return
 
 
-def _raise_file_limit(count: int) -> None:
+def raise_file_limit(count: int) -> None:
+    """Let this process and its children open at least `count` files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))

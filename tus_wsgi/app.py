@@ -143,6 +143,7 @@ class TusMiddleware(UploadMiddleware):
             routes=_routes(settings),
             cors=None if settings.disable_cors else _cors(settings),
             network_timeout=settings.network_timeout,
+            min_rate=settings.min_rate,
             observers=all_observers,
         )
         self._pages = pages

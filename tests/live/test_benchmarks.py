@@ -34,6 +34,7 @@ def options(s3: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> O
         small=(4, KIB),
         connections=2,
         slow=(3, 64 * KIB),
+        silent=(3, 5),
         part_size=5 * MIB,
         has_peers=False,
         direct=("boto3, CRC-32",),
@@ -54,6 +55,7 @@ def test_every_scenario_yields_figures(options: Options, tmp_path: Path) -> None
     assert by_name["large"].median("boto3, CRC-32", "CPU s/GiB") > 0
     assert by_name["many"].median("tus_wsgi", "failed") == 0
     assert by_name["many"].median("tus_wsgi", "temporary files left") == 0
+    assert by_name["silent clients"].median("tus_wsgi", "OPTIONS: failed") == 0
     assert by_name["far S3"].median("tus_wsgi", "x of the link's limit") > 1
     assert by_name["S3 calls"].median("tus_wsgi", "100KiB, POST with data") == 2
     write(results, tmp_path / "out", "a command")

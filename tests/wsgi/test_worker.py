@@ -95,6 +95,9 @@ def test_a_stopping_worker_interrupts_its_uploads_without_any_configuration(
     interrupted = threading.Event()
 
     class Body:
+        def rate(self) -> float:
+            return float("inf")
+
         def interrupt(self, _end: object, /) -> None:
             interrupted.set()
 

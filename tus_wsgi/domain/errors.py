@@ -309,9 +309,9 @@ class ClientDisconnected(BodyIncomplete):
 
 
 class BodyTimedOut(BodyIncomplete):
-    """The client sent nothing for `TUS_NETWORK_TIMEOUT`."""
+    """The client sent nothing for `TUS_NETWORK_TIMEOUT`, or was slower than `TUS_MIN_RATE`."""
 
-    reason = "no data arrived for too long"
+    reason = "no data or too little data arrived for too long"
 
 
 class BodyInterrupted(BodyIncomplete):

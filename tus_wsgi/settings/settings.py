@@ -273,6 +273,12 @@ class Settings:
         default=60.0,
         gt=0,
     )
+    min_rate: _Bytes = _setting(
+        "bytes per second of the slowest client, over `TUS_NETWORK_TIMEOUT`; slower requests end,"
+        " and received bytes are kept; 0 for no limit",
+        default=500,
+        ge=0,
+    )
     acquire_lock_timeout: _Seconds = _setting(
         "time to wait for the lock of an upload before the response is 423", default=5.0, ge=0
     )

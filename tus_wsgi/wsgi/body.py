@@ -52,10 +52,18 @@ class WsgiBody:
     Args:
         environ: the request's environ.
         timeout: seconds without a byte after which the body ends as stalled.
+        min_rate: bytes per second below which it ends as stalled too, measured over `timeout`.
         live: registers the body while it is read, so that it can be interrupted.
     """
 
-    def __init__(self, environ: Mapping[str, Any], *, timeout: float, live: BodyRegistry) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, Any],
+        *,
+        timeout: float,
+        min_rate: float = 0.0,
+        live: BodyRegistry,
+    ) -> None:
         self.content_length = content_length(environ)
         self._environ = environ
         self._source: BodySource | None = None
@@ -68,6 +76,7 @@ class WsgiBody:
         self._failed: BodyEnd | None = None
         self._live = live
         self._timeout = timeout
+        self._min_rate = min_rate
         self._is_discarding = False
         self._exit: SystemExit | None = None
 
@@ -136,6 +145,16 @@ class WsgiBody:
             if (source := self._source) is not None:
                 source.interrupt()
 
+    def rate(self) -> float | None:
+        """Return the client's bytes per second; infinity if it is unknown; None if the body ends.
+
+        Callable from any thread.
+        """
+        source = self._source
+        if self._interrupted is not None:
+            return None
+        return float("inf") if source is None or self._end is not None else source.rate()
+
     def client_is_gone(self) -> bool:
         """Return whether the client has closed the connection; False if that is unknown."""
         connection = Connection.of(self._environ)
@@ -187,7 +206,7 @@ class WsgiBody:
         """Return the source of the body, and begin to read from it at the first call."""
         if self._source is None:
             self._source = source_of(self._environ, self.content_length)
-            self._source.set_timeout(self._timeout)
+            self._source.set_timeout(self._timeout, min_rate=self._min_rate)
             self._live.add(self)
             if self._interrupted is not None:
                 self._source.interrupt()

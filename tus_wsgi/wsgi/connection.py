@@ -40,6 +40,7 @@ from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.wsgi.draining import LIVE_BODIES, LiveBodies
 from tus_wsgi.wsgi.framing import has_body, is_http1
+from tus_wsgi.wsgi.rate import MIN_WAIT, RateMeter
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -92,6 +93,7 @@ class Connection:
         self._unreader: Any = None
         self._limit: int | None = None
         self._deadline = float("inf")
+        self._meter = RateMeter()
 
     @classmethod
     def of(cls, environ: Mapping[str, Any]) -> Self | None:
@@ -103,14 +105,18 @@ class Connection:
         sock = _socket_of(environ)
         return None if sock is None else cls(sock)
 
-    def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
+    def set_timeout(
+        self, seconds: float, *, deadline: float = float("inf"), min_rate: float = 0.0
+    ) -> None:
         """Limit how long receiving and sending may block.
 
         Args:
             seconds: raise `TimeoutError` if nothing can be received or sent for this long.
             deadline: an instant of `time.monotonic` after which `receive` returns no more bytes.
+            min_rate: raise `TimeoutError` too if fewer bytes per second are received in `seconds`.
         """
         self._deadline = deadline
+        self._meter = RateMeter(min_rate, seconds)
         self._socket.settimeout(seconds)
 
     def send(self, data: bytes) -> None:
@@ -125,20 +131,31 @@ class Connection:
         """Receive at most `size` bytes; no bytes at the end of the connection."""
         if time.monotonic() > self._deadline:
             return b""
-        if self._limit is None:
-            return self._socket.recv(size)
-        data = self._socket.recv(min(size, self._limit)) if self._limit > 0 else b""
-        self._limit -= len(data)
+        limit = self._limit
+        if limit == 0:
+            return b""
+        self._meter.begin()
+        data = self._socket.recv(size if limit is None else min(size, limit))
+        self._meter.end(len(data))
+        if limit is not None:
+            self._limit = limit - len(data)
         return data
 
     def receive_into(self, buffer: memoryview) -> int:
         """Receive into the start of a buffer; 0 at the end of the connection."""
         limit = self._limit
-        if limit is None:
-            return self._socket.recv_into(buffer)
-        count = self._socket.recv_into(buffer[:limit]) if limit > 0 else 0
-        self._limit = limit - count
+        if limit == 0:
+            return 0
+        self._meter.begin()
+        count = self._socket.recv_into(buffer if limit is None else buffer[:limit])
+        self._meter.end(count)
+        if limit is not None:
+            self._limit = limit - count
         return count
+
+    def rate(self) -> float:
+        """Return the bytes per second that the client sends."""
+        return self._meter.rate()
 
     def is_closed(self) -> bool:
         """Return whether the client has closed its side of the connection.
@@ -275,9 +292,15 @@ class SocketSource:
         """Return no fields: only a chunked body has trailers."""
         return {}
 
-    def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
+    def set_timeout(
+        self, seconds: float, *, deadline: float = float("inf"), min_rate: float = 0.0
+    ) -> None:
         """Limit each read. A read is a single `recv`; the caller has to check the deadline."""
-        self._connection.set_timeout(seconds, deadline=deadline)
+        self._connection.set_timeout(seconds, deadline=deadline, min_rate=min_rate)
+
+    def rate(self) -> float:
+        """Return the bytes per second that the client sends."""
+        return self._connection.rate()
 
     def stop_receiving(self) -> None:
         """End the body after what can be read without waiting."""
@@ -478,6 +501,8 @@ class LingeringConnection:
         self._socket = sock
         self._live = live
         self._deadline = float("inf")
+        self._began = time.monotonic()
+        self._is_interrupted = False
 
     def close(self) -> None:
         """Wait until the client closes its side, for at most little more than `LINGER_SECONDS`."""
@@ -520,8 +545,18 @@ class LingeringConnection:
             # request begins.
             _shutdown(self._socket, socket.SHUT_RD)
 
+    def rate(self) -> float | None:
+        """Return 0 after a while: the client of a refused request does not need its connection.
+
+        None if the wait ends already.
+        """
+        if self._is_interrupted:
+            return None
+        return 0.0 if time.monotonic() - self._began >= MIN_WAIT else float("inf")
+
     def interrupt(self, _end: BodyEnd, /) -> None:
         """Wait only as long as a response takes to reach the client. Callable from any thread."""
+        self._is_interrupted = True
         self._deadline = min(self._deadline, time.monotonic() + INTERRUPTED_SECONDS)
         with suppress(OSError):
             _shutdown(self._socket, socket.SHUT_RD)

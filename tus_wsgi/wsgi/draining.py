@@ -15,16 +15,14 @@ from typing import Protocol
 from weakref import WeakSet
 
 from tus_wsgi.domain.interfaces import BodyEnd
+from tus_wsgi.wsgi.slow_bodies import Endable, SlowBodyLimit
 
 CHECK_INTERVAL = 0.2
 """Seconds between two checks: short compared with any graceful timeout, and cheap."""
 
 
-class LiveBody(Protocol):
+class LiveBody(Endable, Protocol):
     """A body that is being received, to be stored or to be discarded."""
-
-    def interrupt(self, end: BodyEnd, /) -> None:
-        """End the body at once. Called from any thread."""
 
 
 class RequestBody(LiveBody, Protocol):
@@ -52,14 +50,31 @@ class LiveBodies:
         self._bodies: WeakSet[LiveBody] = WeakSet()
         self._mutex = threading.Lock()
         self._draining = False
+        self._slow = SlowBodyLimit(None, self.snapshot)
+
+    def limit_slow(self, connections: int | None) -> None:
+        """Keep slow bodies from taking all connections of this process.
+
+        Args:
+            connections: how many requests the process serves at the same time; None if unknown.
+        """
+        self._slow = SlowBodyLimit(connections, self.snapshot)
+
+    def snapshot(self) -> list[LiveBody]:
+        """Return the bodies that are being received now."""
+        with self._mutex:
+            return list(self._bodies)
 
     def add(self, body: LiveBody) -> None:
         """Register a body. While the process drains, the body is interrupted at once."""
         with self._mutex:
             self._bodies.add(body)
+            count = len(self._bodies)
             draining = self._draining
         if draining:
             body.interrupt(BodyEnd.DRAINING)
+        else:
+            self._slow.check(count)
 
     def remove(self, body: LiveBody) -> None:
         """Unregister a body that has ended."""
@@ -75,8 +90,7 @@ class LiveBodies:
         """Interrupt every body, including later ones: this process is about to stop."""
         with self._mutex:
             self._draining = True
-            bodies = list(self._bodies)
-        for body in bodies:
+        for body in self.snapshot():
             body.interrupt(BodyEnd.DRAINING)
 
 

@@ -25,14 +25,21 @@ class BodySource(Protocol):
     def trailers(self) -> dict[str, str]:
         """Return the fields that followed the body, by lower-case names."""
 
-    def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
+    def set_timeout(
+        self, seconds: float, *, deadline: float = float("inf"), min_rate: float = 0.0
+    ) -> None:
         """Limit how long reads may block.
 
         Args:
             seconds: `readinto` raises `TimeoutError` if no byte arrives for this long.
             deadline: an instant of `time.monotonic` after which a `readinto` that receives
                 repeatedly stops.
+            min_rate: `readinto` raises `TimeoutError` too if fewer bytes per second arrive in
+                `seconds`.
         """
+
+    def rate(self) -> float:
+        """Return the bytes per second that the client sends; infinity if that is unknown."""
 
     def stop_receiving(self) -> None:
         """End the body as soon as no bytes are waiting. Bytes that have arrived can be read."""
@@ -88,10 +95,16 @@ class InputSource:
         """Return the fields that followed the body."""
         return trailers_of(self._input)
 
-    def set_timeout(self, seconds: float, *, deadline: float = float("inf")) -> None:
+    def set_timeout(
+        self, seconds: float, *, deadline: float = float("inf"), min_rate: float = 0.0
+    ) -> None:
         """Limit how long reads may block."""
         if self._connection is not None:
-            self._connection.set_timeout(seconds, deadline=deadline)
+            self._connection.set_timeout(seconds, deadline=deadline, min_rate=min_rate)
+
+    def rate(self) -> float:
+        """Return the bytes per second that the client sends; infinity if that is unknown."""
+        return float("inf") if self._connection is None else self._connection.rate()
 
     def stop_receiving(self) -> None:
         """End the body after what can be read without waiting."""

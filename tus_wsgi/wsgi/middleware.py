@@ -60,6 +60,7 @@ class UploadMiddleware(AppUploads):
         cors: the policy for browsers of other origins; None sends no CORS fields.
         network_timeout: seconds after which a client is considered gone if it neither sends the
             next bytes of a body nor accepts the next bytes of a response.
+        min_rate: bytes per second that a body must bring, measured over `network_timeout`.
         observers: receive events of requests and their bodies.
 
     Raises:
@@ -75,6 +76,7 @@ class UploadMiddleware(AppUploads):
         routes: UploadRoutes,
         cors: CorsPolicy | None,
         network_timeout: float = 60.0,
+        min_rate: float = 0.0,
         observers: Sequence[Observer] = (),
     ) -> None:
         check_patched()
@@ -84,6 +86,7 @@ class UploadMiddleware(AppUploads):
         self._dialects = tuple(dialects)
         self._cors = cors
         self._network_timeout = network_timeout
+        self._min_rate = min_rate
         self._events = events = EventDispatcher(observers)
         self._live: BodyRegistry = LIVE_BODIES
         if events.wants(BodyClosed):
@@ -98,7 +101,9 @@ class UploadMiddleware(AppUploads):
         WORKER_GUARD.on_request(environ)
         started = time.monotonic()
         head = self._routes.head(environ)
-        body = WsgiBody(environ, timeout=self._network_timeout, live=self._live)
+        body = WsgiBody(
+            environ, timeout=self._network_timeout, min_rate=self._min_rate, live=self._live
+        )
         try:
             if head.has_unsized_body and body.is_empty():
                 head = replace(head, has_body=False, has_unsized_body=False)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from tus_wsgi.wsgi.draining import is_drain_watched, start_drain_watcher
+from tus_wsgi.wsgi.draining import LIVE_BODIES, is_drain_watched, start_drain_watcher
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ class Worker(Protocol):
 
     alive: bool
     """Whether the worker serves requests; False as soon as it was told to stop."""
+    cfg: Any
+    """gunicorn's settings."""
 
 
 class WorkerGuard:
@@ -65,6 +67,7 @@ class WorkerGuard:
             return
         self._guarded_in = os.getpid()
         self.report()
+        LIVE_BODIES.limit_slow(_connections_of(current_worker()))
         if is_drain_watched():
             return
         worker = current_worker()
@@ -89,6 +92,16 @@ def current_worker() -> Worker | None:
         if any(base.__module__ == _BASE for base in type(owner).__mro__):
             worker: Worker = owner
             return worker
+    return None
+
+
+def _connections_of(worker: Worker | None) -> int | None:
+    """Return how many requests a worker serves at the same time; None if that is unknown."""
+    kinds = {base.__name__ for base in type(worker).__mro__}
+    if worker is not None and "GeventWorker" in kinds:
+        return int(worker.cfg.worker_connections)
+    if worker is not None and "ThreadWorker" in kinds:
+        return int(worker.cfg.threads)
     return None
 
 
