@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
-from tests.faults.scenarios import Uploader
+from tests.faults.scenarios import Scenario, Uploader
 from tests.harness.proxies.faults import Call, Fault
 
 if TYPE_CHECKING:
@@ -51,7 +51,15 @@ class Leftovers:
             for item in multiparts.get("Uploads", [])
         }
 
-    def problems(self, *, is_removed: bool, is_rejected: bool = False) -> list[str]:
+    def of(self, scenario: Scenario) -> list[str]:
+        """Return what is wrong after the scenario."""
+        if scenario.expires:
+            return self._anything()
+        return self._problems(
+            is_removed=scenario.terminate_at is not None, is_rejected=scenario.is_rejected
+        )
+
+    def _problems(self, *, is_removed: bool, is_rejected: bool) -> list[str]:
         """Return what is wrong with the uploads of the client.
 
         Args:
@@ -78,7 +86,7 @@ class Leftovers:
         ]
         return problems
 
-    def anything(self) -> list[str]:
+    def _anything(self) -> list[str]:
         """Return everything that is left, where nothing may be left."""
         objects = [f"{key} is left" for key in sorted(self._keys)]
         multiparts = [f"a multipart upload of {key} is left" for key in self._multiparts.values()]

@@ -50,12 +50,14 @@ Report = Callable[[str], None]
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Report:
     """Write a line to the terminal, past pytest's capture."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
 
     def report(line: str) -> None:
-        if reporter is not None:
-            reporter.write_line(line)
-            reporter.flush()
+        if reporter is not None and capture is not None:
+            with capture.global_and_fixture_disabled():
+                reporter.write_line(line)
+                reporter.flush()
 
     return report
 

@@ -140,6 +140,7 @@ class TusUploader:
             send()
         except ProtocolError:
             if self.last_status in {REJECTED, 410}:
+                self._failures = 0
                 return True
             raise
         return False
@@ -335,6 +336,8 @@ class TusUploader:
             raise ProtocolError(f"the offset decreased from {self.acknowledged} to {offset}")
         if offset > len(self.file):
             raise ProtocolError(f"the offset {offset} is beyond the length {len(self.file)}")
+        if offset > self.acknowledged:
+            self._failures = 0  # progress, as each cut of the connection makes some
         self.acknowledged = offset
         return offset
 
