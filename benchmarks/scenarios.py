@@ -164,10 +164,10 @@ def _small(testbed: Testbed, target: Target) -> dict[str, float]:
     for mode, with_data in MODES.items():
         meter = Meter(target.pid)
         began = time.perf_counter()
-        seconds = _run_workers(
+        seconds = run_workers(
             testbed.options.connections,
             count,
-            partial(_upload_repeatedly, target, size, with_data=with_data),
+            partial(upload_repeatedly, target, size, with_data=with_data),
         )
         wall = time.perf_counter() - began
         time.sleep(SETTLE_SECONDS)
@@ -181,7 +181,7 @@ def _small(testbed: Testbed, target: Target) -> dict[str, float]:
     return figures
 
 
-def _upload_repeatedly(
+def upload_repeatedly(
     target: Target, size: int, next_upload: Callable[[], bool], *, with_data: bool
 ) -> list[float]:
     """Upload while `next_upload` returns True. Return the seconds of each upload."""
@@ -194,7 +194,7 @@ def _upload_repeatedly(
     return seconds
 
 
-def _run_workers(
+def run_workers(
     workers: int, count: int, work: Callable[[Callable[[], bool]], list[float]]
 ) -> list[float]:
     """Distribute `count` uploads over threads. Return the seconds of each upload."""

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -267,7 +266,7 @@ def test_cfn_lint_accepts_the_template() -> None:
     packages = python_package("cfn-lint==1.58.0")
     files = [str(AWS / "template.yaml")]
     ran = subprocess.run(
-        [sys.executable, "-m", "cfnlint", "--non-zero-exit-code", "informational", *files],
+        [str(packages / "bin" / "cfn-lint"), "--non-zero-exit-code", "informational", *files],
         env={**os.environ, "PYTHONPATH": str(packages)},
         check=False,
         capture_output=True,
