@@ -17,10 +17,15 @@ import os
 import shlex
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from gunicorn.glogging import Logger
+
 from tus_wsgi.observers import workers as metrics
+from tus_wsgi.observers.hide_ids import HidingFormatter
+from tus_wsgi.observers.log import LogFormat, json_formatter
 from tus_wsgi.wsgi.worker import is_patched, is_patched_late
 
 if TYPE_CHECKING:
@@ -34,6 +39,7 @@ __all__ = [
     "forwarder_headers",
     "graceful_timeout",
     "keepalive",
+    "logger_class",
     "on_exit",
     "on_starting",
     "post_worker_init",
@@ -68,6 +74,47 @@ proxy on this host sends them. A client could use them to evade rules of the pro
 
 control_socket_disable = True
 """gunicorn 27 opens a control socket in the home directory, which this server does not need."""
+
+
+class IdHidingLogger(Logger):  # type: ignore[misc]
+    """gunicorn's log without the ids of uploads, in JSON if `TUS_LOG_FORMAT` says so.
+
+    Handlers of a `logconfig` of the operator stay as they are.
+    """
+
+    def setup(self, cfg: Config) -> None:
+        """Configure the handlers."""
+        super().setup(cfg)
+        self._is_json = os.environ.get("TUS_LOG_FORMAT", "").lower() == LogFormat.JSON
+        for handler in (*self.error_log.handlers, *self.access_log.handlers):
+            if getattr(handler, "_gunicorn", False):
+                formatter = json_formatter() if self._is_json else handler.formatter
+                handler.setFormatter(HidingFormatter(formatter))
+
+    def access(
+        self,
+        resp: Any,  # noqa: ANN401 - gunicorn is untyped
+        req: Any,  # noqa: ANN401 - as above
+        environ: Mapping[str, Any],
+        request_time: timedelta,
+    ) -> None:
+        """Log a request, in JSON with a field for each value."""
+        if not self._is_json or not self.access_log.handlers:
+            super().access(resp, req, environ, request_time)
+            return
+        fields = {
+            "event": "request",
+            "remote": environ.get("REMOTE_ADDR"),
+            "method": environ.get("REQUEST_METHOD"),
+            "path": environ.get("RAW_URI"),
+            "status": int(str(resp.status).split(" ", 1)[0]),
+            "bytes": getattr(resp, "sent", None),
+            "seconds": round(request_time.total_seconds(), 3),
+        }
+        self.access_log.info("request", extra=fields)
+
+
+logger_class = IdHidingLogger
 
 
 def on_starting(server: Arbiter) -> None:

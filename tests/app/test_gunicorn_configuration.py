@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,8 @@ import pytest
 from gunicorn.workers.sync import SyncWorker
 
 from tus_wsgi import gunicorn as configuration
+from tus_wsgi.domain.model import UploadId
+from tus_wsgi.observers.log import fingerprint
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,3 +130,60 @@ def test_the_configuration_in_the_documentation_can_be_loaded() -> None:
     assert config.post_worker_init is names["post_worker_init"]
     hooks = set(re.findall(r"`(\w+)`", page.partition("If you replace one of the hooks")[2][:120]))
     assert hooks <= set(configuration.__all__)
+
+
+ID = UploadId("QTzW1Qy0m2mLw0b0nXq3fA")
+
+ENVIRON = {
+    "REMOTE_ADDR": "192.0.2.1",
+    "REQUEST_METHOD": "PATCH",
+    "RAW_URI": f"/files/{ID}",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+}
+
+RESPONSE = SimpleNamespace(status="204 No Content", sent=0, headers=[("Location", f"/files/{ID}")])
+
+
+def log_lines(tmp_path: Path) -> list[str]:
+    """Return the lines of a request and of an error with gunicorn's logger."""
+    config = gunicorn.config.Config()
+    config.set("errorlog", str(tmp_path / "error.log"))
+    config.set("accesslog", str(tmp_path / "access.log"))
+    logger = configuration.logger_class(config)
+    request = SimpleNamespace(headers=[("REFERER", f"http://example.com/files/{ID}")])
+    logger.access(RESPONSE, request, ENVIRON, timedelta(seconds=0.25))
+    logger.error("Error handling request %s %s", "PATCH", f"/files/{ID}")
+    for log in (logger.error_log, logger.access_log):
+        for handler in log.handlers[:]:
+            log.removeHandler(handler)
+            handler.close()
+    names = ("access.log", "error.log")
+    lines = [(tmp_path / name).read_text(encoding="utf-8") for name in names]
+    assert not any(ID in line for line in lines)
+    assert all(line.count("\n") == 1 for line in lines)
+    return lines
+
+
+def test_gunicorn_s_log_has_fingerprints_instead_of_ids(tmp_path: Path) -> None:
+    access, error = log_lines(tmp_path)
+    assert f'"PATCH /files/{fingerprint(ID)} HTTP/1.1" 204 0' in access
+    assert f"[ERROR] Error handling request PATCH /files/{fingerprint(ID)}" in error
+
+
+def test_gunicorn_s_log_is_json_if_the_log_of_uploads_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUS_LOG_FORMAT", "json")
+    access, error = map(json.loads, log_lines(tmp_path))
+    assert access.pop("time")
+    assert access == {
+        "level": "INFO",
+        "event": "request",
+        "remote": "192.0.2.1",
+        "method": "PATCH",
+        "path": f"/files/{fingerprint(ID)}",
+        "status": 204,
+        "bytes": 0,
+        "seconds": 0.25,
+    }
+    assert (error["level"], error["message"].split()[0]) == ("ERROR", "Error")

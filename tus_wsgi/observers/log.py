@@ -127,7 +127,7 @@ def configure_logging(format: LogFormat, *, level: int = logging.INFO) -> None:
     itself.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_json_formatter() if format is LogFormat.JSON else _text_formatter())
+    handler.setFormatter(json_formatter() if format is LogFormat.JSON else _text_formatter())
     handler.set_name(LOGGER)
     logger = logging.getLogger(LOGGER)
     for previous in [other for other in logger.handlers if other.get_name() == LOGGER]:
@@ -225,7 +225,8 @@ def _text_formatter() -> logging.Formatter:
     return logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
 
-def _json_formatter() -> logging.Formatter:
+def json_formatter() -> logging.Formatter:
+    """Return a formatter of JSON objects with the fields of a record."""
     # Imported here, so that only JSON logs need the memory and the time.
     from pythonjsonlogger.core import LogData  # noqa: PLC0415
     from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415

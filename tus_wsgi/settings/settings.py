@@ -325,7 +325,7 @@ class Settings:
         "time for which browsers may cache a preflight", default=86400.0, ge=0
     )
     log_format: LogFormat = _setting(
-        "log format of `gunicorn.conf.py` and `create_app`: `text` or `json`",
+        "log format of `tus_wsgi.gunicorn` and `create_app`: `text` or `json`",
         default=LogFormat.TEXT,
     )
     metrics_path: Annotated[str, _parser(parse_page_path)] = _setting(
