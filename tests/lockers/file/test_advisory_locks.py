@@ -17,15 +17,14 @@ from hypothesis import strategies as st
 
 from tests.harness.lockers import ADVISORY_LOCKS
 from tus_wsgi.lockers.file import ofd
+from tus_wsgi.lockers.file.directory import InvalidLockDirectory, open_directory
 from tus_wsgi.lockers.file.flock import FlockLocks
 from tus_wsgi.lockers.file.ofd import (
     FILE_COUNT,
     ID_LIMIT,
     AdvisoryLocks,
-    InvalidLockDirectory,
     OfdLocks,
     OpenLocks,
-    open_directory,
     probe,
 )
 

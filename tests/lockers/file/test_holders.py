@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tus_wsgi.lockers.file.directory import InvalidLockDirectory
 from tus_wsgi.lockers.file.holders import HOLDER_SIZE, SLOTS, HolderFile
 from tus_wsgi.lockers.file.locker import FileLocker
-from tus_wsgi.lockers.file.ofd import InvalidLockDirectory
 
 
 @pytest.fixture

@@ -26,8 +26,9 @@ from tests.lockers.locking import (
 )
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file import locker as module
+from tus_wsgi.lockers.file.directory import InvalidLockDirectory
 from tus_wsgi.lockers.file.locker import FileLocker, lock_id_of, waiter_id_of
-from tus_wsgi.lockers.file.ofd import ID_LIMIT, InvalidLockDirectory
+from tus_wsgi.lockers.file.ofd import ID_LIMIT
 
 StartProcess = Callable[..., LockerProcess]
 

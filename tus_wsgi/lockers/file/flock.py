@@ -9,7 +9,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from tus_wsgi.lockers.file.ofd import open_directory
+from tus_wsgi.lockers.file.directory import open_directory, open_file
 
 
 class FlockLocks:
@@ -26,6 +26,7 @@ class FlockLocks:
     """
 
     def __init__(self, directory: Path) -> None:
+        self._path = directory
         self._directory = open_directory(directory)
         self._held: dict[int, int] = {}  # descriptors by lock id
         self._finalizer = weakref.finalize(self, _close, self._directory, self._held)
@@ -41,8 +42,7 @@ class FlockLocks:
 
     def _try_once(self, lock_id: int) -> bool | None:
         """Return whether the lock was acquired; None if its file was removed meanwhile."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(_file_name(lock_id), flags, 0o600, dir_fd=self._directory)
+        fd = open_file(self._path, _file_name(lock_id), self._directory)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not self._is_current(lock_id, fd):

@@ -14,7 +14,7 @@ import secrets
 import weakref
 from pathlib import Path
 
-from tus_wsgi.lockers.file.ofd import InvalidLockDirectory, open_directory
+from tus_wsgi.lockers.file.directory import InvalidLockDirectory, open_directory, open_file
 
 HOLDER_SIZE = 8
 """Random bytes that identify a holder."""
@@ -27,15 +27,14 @@ class HolderFile:
     """The last holders of the locks in a directory.
 
     Raises:
-        InvalidLockDirectory: see `open_directory`; or the disk is full.
+        InvalidLockDirectory: see `open_directory` and `open_file`; or the disk is full.
         OSError: the file cannot be created.
     """
 
     def __init__(self, directory: Path) -> None:
         directory_fd = open_directory(directory)
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open("uploads.marks", flags, 0o600, dir_fd=directory_fd)
+            self._fd = open_file(directory, "uploads.marks", directory_fd)
         finally:
             os.close(directory_fd)
         self._finalizer = weakref.finalize(self, os.close, self._fd)

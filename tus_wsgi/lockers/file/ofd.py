@@ -10,14 +10,14 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import stat
 import struct
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+
+from tus_wsgi.lockers.file.directory import InvalidLockDirectory, open_directory, open_file
 
 ID_LIMIT = 2**62
 """Ids of locks are integers from 0 to this, exclusive."""
@@ -25,15 +25,6 @@ ID_LIMIT = 2**62
 FILE_COUNT = 16
 """Number of lock files. The kernel walks through all locks of a file in each call, so one file
 would only suffice for a few thousand uploads at a time; see the table in docs/locks.md."""
-
-
-class InvalidLockDirectory(ValueError):
-    """`TUS_LOCK_DIR` names a directory where locks would not work or would not be safe."""
-
-    def __init__(self, directory: Path, reason: str) -> None:
-        super().__init__(f"TUS_LOCK_DIR: {reason}, got {str(directory)!r}")
-        self.directory = directory
-        self.reason = reason
 
 
 class AdvisoryLocks(Protocol):
@@ -57,46 +48,6 @@ class AdvisoryLocks(Protocol):
 
 
 OpenLocks = Callable[[Path], AdvisoryLocks]
-
-
-def open_directory(directory: Path) -> int:
-    """Return a descriptor of `directory`, which is created for this user alone if it is missing.
-
-    A user who can write to the directory could replace a lock file, and so let two requests hold
-    the same lock.
-
-    Raises:
-        InvalidLockDirectory: it is not a directory of this user, or other users can write to it.
-    """
-    try:
-        with suppress(FileExistsError):
-            directory.mkdir(mode=0o700)
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        reason = f"expected a directory that is not a symbolic link ({error.strerror})"
-        raise InvalidLockDirectory(directory, reason) from error
-    try:
-        _check_directory(directory, os.fstat(fd))
-    except InvalidLockDirectory:
-        os.close(fd)
-        raise
-    # systemd removes files from temporary directories that were not touched for ten days, and lock
-    # files are never touched. It skips directories with a BSD lock on them:
-    # https://systemd.io/TEMPORARY_DIRECTORIES/. If a lock file were removed, workers that start
-    # later would create a new one, and not see the locks of the earlier workers.
-    with suppress(OSError):
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return fd
-
-
-def _check_directory(directory: Path, status: os.stat_result) -> None:
-    if status.st_uid != os.geteuid():
-        reason = f"expected a directory of user {os.geteuid()}, not of {status.st_uid}"
-        raise InvalidLockDirectory(directory, reason)
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        mode = stat.S_IMODE(status.st_mode)
-        reason = f"expected a directory that only its owner can write to, not one of mode {mode:o}"
-        raise InvalidLockDirectory(directory, reason)
 
 
 def probe(open_locks: OpenLocks, directory: Path) -> None:
@@ -141,17 +92,16 @@ class OfdLocks:
     The bytes need not exist: the files stay empty.
 
     Raises:
-        InvalidLockDirectory: see `open_directory`.
+        InvalidLockDirectory: see `open_directory` and `open_file`.
         OSError: a lock file cannot be opened.
     """
 
     def __init__(self, directory: Path) -> None:
         fds = [open_directory(directory)]
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             for number in range(FILE_COUNT):
-                fds.append(os.open(f"uploads-{number:x}.lock", flags, 0o600, dir_fd=fds[0]))
-        except OSError:
+                fds.append(open_file(directory, f"uploads-{number:x}.lock", fds[0]))
+        except (OSError, InvalidLockDirectory):
             _close(*fds)
             raise
         self._fds = fds[1:]
