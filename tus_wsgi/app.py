@@ -51,6 +51,7 @@ from tus_wsgi.settings.values import parse_tags
 from tus_wsgi.spool.body import SpooledBody
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
+from tus_wsgi.stores.s3.aws_session import new_session
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.health import S3Check
 from tus_wsgi.stores.s3.keys import Keys
@@ -126,7 +127,7 @@ class TusMiddleware(UploadMiddleware):
         )
         events = EventDispatcher(all_observers)
         spool = make_spool(settings, events)
-        session = AwsSession() if store is None else None
+        session = new_session() if store is None else None
         used_locker = locker or make_locker(settings, all_observers)
         pages |= make_health_pages(settings, session, used_locker)
         service = UploadService(

@@ -13,6 +13,7 @@ the patch block all greenlets.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shlex
 import ssl
@@ -120,9 +121,9 @@ logger_class = IdHidingLogger
 def on_starting(server: Arbiter) -> None:
     """Refuse or report settings that do not fit uploads, and import the package before the fork.
 
-    The workers share the memory of the import, and a new worker starts quickly. Connections to S3
-    are made after the fork. For another version of the package, start a new master (SIGUSR2)
-    instead of reloading this one (SIGHUP).
+    The workers share the memory of the import and of the description of S3, and start quickly.
+    Connections to S3 are made after the fork. For another version of the package, start a new
+    master (SIGUSR2) instead of reloading this one (SIGHUP).
     """
     config = server.cfg
     _check_patched(server.worker_class)
@@ -134,7 +135,19 @@ def on_starting(server: Arbiter) -> None:
             "gunicorn speaks HTTP/2: an upload delays all other requests of its connection, and "
             "clients get no interim responses. Let a proxy speak HTTP/2 instead"
         )
-    import tus_wsgi.app  # noqa: F401, PLC0415 - after gevent has patched
+    _import_for_workers()
+
+
+def _import_for_workers() -> None:
+    """Load what every worker needs, after gevent has patched, so that the workers share it."""
+
+    import tus_wsgi.app  # noqa: PLC0415
+    import tus_wsgi.wsgi.malloc  # noqa: F401, PLC0415
+    from tus_wsgi.stores.s3.aws_session import load_description  # noqa: PLC0415
+
+    load_description()
+    # OpenSSL allocates 2 MiB for its first context.
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def ssl_context(_config: Config, default_factory: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
@@ -158,8 +171,11 @@ def post_worker_init(worker: Worker) -> None:
 
 
 def when_ready(server: Arbiter) -> None:
-    """Let workers of another user write their metrics."""
+    """Let workers of another user write their metrics, and share the master's memory with them."""
     metrics.change_owner(server.cfg.uid, server.cfg.gid)
+    # A worker's garbage collection would otherwise write to all shared objects, which copies them.
+    gc.collect()
+    gc.freeze()
 
 
 def child_exit(_server: Arbiter, worker: Worker) -> None:

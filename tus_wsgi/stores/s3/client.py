@@ -13,6 +13,8 @@ import botocore
 from boto3.session import Session
 from botocore.config import Config
 
+from tus_wsgi.stores.s3.aws_session import new_session
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -56,10 +58,10 @@ def make_client(
             path-style addressing, since few services have a host name for each bucket.
         parallel_parts: the maximum number of concurrent part uploads.
         checksum: how S3 verifies bytes. Pass `has_checksums` to `Bucket` accordingly.
-        session: shares the description of S3 (12 MB) with other clients; None for a new session.
+        session: shares the credentials with other clients; None for a new session.
         timeout: seconds after which a call fails, without a second attempt; None for long timeouts.
     """
-    session = session or Session()
+    session = session or new_session()
     endpoint = endpoint or _configured_endpoint(session)
     config = _config(endpoint, parallel_parts, checksum)
     if timeout is not None:

@@ -1,0 +1,50 @@
+"""Create boto3 sessions that share botocore's description of S3, which takes 11 MiB.
+
+gunicorn's master loads the description before it forks the workers, which then share its memory.
+A description has no state and no connections.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import suppress
+
+import boto3.s3.inject  # noqa: F401 - boto3 imports it for the first client
+import botocore.session
+from boto3.session import Session
+from botocore.exceptions import BotoCoreError
+from botocore.loaders import Loader, create_loader
+
+
+def new_session() -> Session:
+    """Return a new session.
+
+    Raises:
+        BotoCoreError: the configuration of AWS is invalid.
+    """
+    core = botocore.session.get_session()
+    loader = _loader(core.get_config_variable("data_path"))
+    core.register_component("data_loader", loader)
+    session = Session(botocore_session=core)
+    # Each session adds boto3's directory.
+    loader.search_paths[:] = dict.fromkeys(loader.search_paths)
+    return session
+
+
+def load_description() -> None:
+    """Load the description of S3 that sessions of this process and its children use.
+
+    Best effort: if the configuration of AWS is invalid, the first session reports it.
+    """
+    with suppress(BotoCoreError):
+        loader = _loader(botocore.session.get_session().get_config_variable("data_path"))
+        for kind in ("service-2", "endpoint-rule-set-1"):
+            loader.load_service_model("s3", kind)
+        for name in ("endpoints", "partitions", "sdk-default-configuration"):
+            loader.load_data_with_path(name)
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Loader:
+    """Return the loader for a path of further descriptions (AWS_DATA_PATH)."""
+    return create_loader(data_path)
