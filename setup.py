@@ -111,6 +111,7 @@ setup(
         "click>=8.1",
         "pydantic>=2.11",
         "python-json-logger>=3.3",
+        "urllib3>=2.2",
         "werkzeug>=3.1",
         "zlib-ng>=1.0",
     ],

@@ -25,7 +25,9 @@ from tus_wsgi.domain.hook_set import HookOptions, Hooks
 from tus_wsgi.domain.interfaces import BodyBuffer, Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadId, UploadInfo, new_upload_id
 from tus_wsgi.domain.plan import ObjectOptions
+from tus_wsgi.hooks.http import HttpCarrier, HttpOptions
 from tus_wsgi.hooks.remote import RemoteHookOptions, RemoteHooks
+from tus_wsgi.hooks.signature import parse_secret
 from tus_wsgi.hooks.wsgi import WsgiCarrier, is_hook_path
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.lockers.health import LockerCheck
@@ -45,7 +47,11 @@ from tus_wsgi.service.file_access import Presign
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.service.wrapped_hooks import measure_hooks, wrap_hooks
 from tus_wsgi.settings import Settings, SettingsError
-from tus_wsgi.settings.hook_values import parse_events
+from tus_wsgi.settings.hook_values import (
+    is_encrypted_or_local,
+    parse_events,
+    parse_forward_headers,
+)
 from tus_wsgi.settings.settings import Hosts, LockerKind, Protocols
 from tus_wsgi.settings.values import parse_tags
 from tus_wsgi.spool.body import SpooledBody
@@ -247,7 +253,24 @@ def make_remote_hooks(settings: Settings, app: WSGIApplication | None = None) ->
     events = parse_events(settings.hooks_enabled_events)
     if settings.hooks_wsgi and app is not None:
         return RemoteHooks(WsgiCarrier(app, settings.hooks_wsgi), events).hooks()
+    if settings.hooks_http is not None:
+        if settings.hooks_http_insecure and not is_encrypted_or_local(settings.hooks_http):
+            log.warning("TUS_HOOKS_HTTP is not encrypted: the network can read ids of uploads")
+        carrier = HttpCarrier(settings.hooks_http, _http_options(settings))
+        return RemoteHooks(carrier, events).hooks()
     return {}
+
+
+def _http_options(settings: Settings) -> HttpOptions:
+    secret = settings.hooks_http_secret
+    return HttpOptions(
+        timeout=settings.hooks_http_timeout,
+        tries=settings.hooks_http_retry,
+        backoff=settings.hooks_http_backoff,
+        size_limit=settings.hooks_http_size_limit,
+        forward=parse_forward_headers(settings.hooks_http_forward_headers),
+        secret=None if secret is None else parse_secret(secret.get_secret_value()),
+    )
 
 
 def make_tracer(settings: Settings) -> TracingObserver | None:

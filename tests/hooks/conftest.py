@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.fixture(params=["wsgi"])
+@pytest.fixture(params=["wsgi", "http"])
 def carrier(request: pytest.FixtureRequest) -> str:
     """Each carrier in turn."""
     param: str = request.param

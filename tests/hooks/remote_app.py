@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from werkzeug.exceptions import NotFound
 from werkzeug.test import Client
 
-from tests.hooks.handler import Handler
+from tests.hooks.handler import Handler, serving
 from tests.hooks.scenario import Response
 from tus_wsgi import Settings, TusMiddleware
 from tus_wsgi.domain.events import Event
@@ -48,9 +49,14 @@ def new_middleware(
 def remote_app(
     carrier: str, handler: Handler, environ: dict[str, str] | None = None, **options: Any
 ) -> Iterator[TusMiddleware]:
-    """Yield a middleware whose hooks the handler answers, over `wsgi`."""
-    assert carrier == "wsgi"
-    yield new_middleware(handler, {"TUS_HOOKS_WSGI": PATH, **(environ or {})}, **options)
+    """Yield a middleware whose hooks the handler answers, over `wsgi` or `http`."""
+    given = environ or {}
+    if carrier == "wsgi":
+        yield new_middleware(handler, {"TUS_HOOKS_WSGI": PATH, **given}, **options)
+        return
+    with serving(handler) as url:
+        settings = {"TUS_HOOKS_HTTP": url, "TUS_HOOKS_HTTP_BACKOFF": "1ms", **given}
+        yield new_middleware(NotFound(), settings, **options)
 
 
 def send_in_process(app: Any) -> Send:

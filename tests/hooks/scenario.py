@@ -108,7 +108,16 @@ class Scenario:
     def _accepted(self) -> None:
         path = self.post("a.txt", more="note ,")
         self.patch(path, 0, DATA[:5])
+        # Progress that waits while newer progress comes is not delivered.
+        deadline = time.monotonic() + self._seconds
+        while not self._progress(self._ids[0]):
+            assert time.monotonic() < deadline, self._handler.events()
+            time.sleep(0.02)
         self.patch(path, 5, DATA[5:])
+
+    def _progress(self, id: str) -> list[dict[str, Any]]:
+        documents = self._handler.of("post-receive")
+        return [document for document in documents if document["Event"]["Upload"]["ID"] == id]
 
     def _deferred(self) -> None:
         fields = {"Upload-Defer-Length": "1", "Upload-Metadata": metadata("a.txt")}

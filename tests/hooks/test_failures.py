@@ -31,14 +31,6 @@ def responding(event: str, status: str, fields: list[tuple[str, str]], body: byt
     return respond
 
 
-def raising(event: str) -> Respond:
-    def respond(document: dict[str, Any], _start_response: Any) -> None:
-        if document["Type"] == event:
-            raise LookupError("the secret of the application")
-
-    return respond
-
-
 WRONG = {
     "500": ("500 Internal Server Error", JSON, b"{}"),
     "redirect": ("302 Found", [*JSON, ("Location", "/login")], b"{}"),
@@ -100,9 +92,6 @@ def uploads(carrier: str, handler: Handler, events: list[Event]) -> Any:
         yield Uploads(app, store)
 
 
-wrong = pytest.mark.parametrize("kind", WRONG)
-
-
 def test_a_wrong_response_to_a_question_changes_nothing(
     uploads: Uploads, handler: Handler, events: list[Event]
 ) -> None:
@@ -160,6 +149,32 @@ def test_post_finish_arrives_at_least_once_with_the_same_id(
     count = len(handler.of("post-finish"))
     assert uploads.request("HEAD", path).fields["x-row"] == "7"
     assert len(handler.of("post-finish")) == count
+
+
+def test_a_process_that_is_killed_in_a_hook_tells_it_again(
+    uploads: Uploads, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D-06: what the endpoint was told is not recorded yet."""
+    path = uploads.create()
+    with monkeypatch.context() as killing:
+        killing.setattr("tus_wsgi.stores.memory.MemoryUpload.finish", killed)
+        with pytest.raises(SystemExit):
+            uploads.patch(path)
+    assert uploads.request("HEAD", path).status == 200
+    first, second = handler.ids("post-finish")
+    assert first == second
+    with monkeypatch.context() as killing:
+        killing.setattr("tus_wsgi.stores.memory.MemoryUpload.terminate", killed)
+        with pytest.raises(SystemExit):
+            uploads.request("DELETE", path)
+    assert uploads.request("HEAD", path).status == 410
+    assert uploads.request("DELETE", path).status == 204
+    first, second = handler.ids("post-terminate")
+    assert first == second
+
+
+def killed(*_arguments: object, **_options: object) -> None:
+    raise SystemExit
 
 
 def test_post_terminate_arrives_at_least_once_with_the_same_id(
@@ -220,7 +235,7 @@ def test_a_finished_upload_is_reported_complete_before_its_removal(
 
 
 def test_post_create_is_told_before_the_end_of_an_upload_of_one_request(
-    uploads: Uploads, handler: Handler
+    carrier: str, uploads: Uploads, handler: Handler
 ) -> None:
     data = {"Content-Type": "application/offset+octet-stream"}
     created = uploads._send(
@@ -230,8 +245,11 @@ def test_post_create_is_told_before_the_end_of_an_upload_of_one_request(
         b"abc",
     )
     assert created.status == 201
-    assert [event for event in handler.events() if event != "post-receive"] == [
-        *("authorize", "pre-create", "post-create", "pre-finish", "post-finish")
-    ]
+    expected = ["authorize", "pre-create", "post-create", "pre-finish", "post-finish"]
+    while len(handler.events()) < len(expected) + 1:
+        assert handler.answered.acquire(timeout=20)
+    events = [event for event in handler.events() if event != "post-receive"]
+    # Over HTTP, a thread delivers it.
+    assert events == expected if carrier == "wsgi" else sorted(events) == sorted(expected)
     (document,) = handler.of("post-create")
     assert document["Event"]["Upload"]["Offset"] == 0

@@ -15,11 +15,19 @@ from typing import Any, NamedTuple, cast
 import click
 from botocore.exceptions import BotoCoreError
 
-from tus_wsgi.app import make_keys, make_locker, make_object_options, make_store, presign
+from tus_wsgi.app import (
+    make_keys,
+    make_locker,
+    make_object_options,
+    make_remote_hooks,
+    make_store,
+    presign,
+)
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Locker
 from tus_wsgi.domain.termination import OnTerminate
+from tus_wsgi.hooks.tusd_json import HookEvent
 from tus_wsgi.operations.diagnostics import BucketAddress, diagnose
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.partials import PartialRemover
@@ -28,6 +36,7 @@ from tus_wsgi.operations.sweep import MAX_WORKERS, ActionKind, Sweep, SweepPolic
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.service.termination import Terminator
 from tus_wsgi.settings import Settings, SettingsError
+from tus_wsgi.settings.hook_values import parse_events
 from tus_wsgi.settings.settings import LockerKind
 from tus_wsgi.settings.values import parse_duration
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
@@ -108,12 +117,10 @@ def make_sweep(
 
     Args:
         settings: the settings of the server.
-        min_age: see `SweepPolicy`.
+        min_age, is_dry, abort_unknown: see `SweepPolicy`.
         hook: the `on_finish` hook of the application.
         server_has_hook: whether the server calls an `on_finish` hook. If it does and `hook` is
             None, the sweep leaves it to the server to finish the full uploads.
-        is_dry: see `SweepPolicy`.
-        abort_unknown: see `SweepPolicy`.
         on_terminate: the `on_terminate` hook of the application.
 
     Raises:
@@ -121,6 +128,8 @@ def make_sweep(
         SettingsError: `TUS_LOCKER` is `memory`, so the sweep cannot see the server's locks.
         InvalidLockDirectory, LockerUnsupported: the locker cannot be used.
     """
+    hook, on_terminate, tells = with_remote_hooks(settings, hook, on_terminate)
+    server_has_hook |= tells
     _check(settings, hook, server_has_hook=server_has_hook, is_dry=is_dry)
     tools = _make_tools(settings)
     policy = SweepPolicy(
@@ -133,6 +142,27 @@ def make_sweep(
         terminator=_make_terminator(on_terminate, server_has_hook=server_has_hook),
     )
     return _build(settings, tools, policy)
+
+
+_ENDS = {HookEvent.PRE_FINISH, HookEvent.POST_FINISH, HookEvent.POST_TERMINATE}
+
+
+def with_remote_hooks(
+    settings: Settings, on_finish: OnFinish | None, on_terminate: OnTerminate | None
+) -> tuple[OnFinish | None, OnTerminate | None, bool]:
+    """Return the hooks with those that the endpoint in the settings answers.
+
+    Also return whether the server tells another program of the end of uploads. A route of the
+    application answers hooks in the server only, so the sweep leaves these uploads to the server.
+    """
+    remote = make_remote_hooks(settings)
+    is_remote = bool(settings.hooks_wsgi or settings.hooks_http)
+    tells = is_remote and not _ENDS.isdisjoint(parse_events(settings.hooks_enabled_events))
+    return (
+        on_finish or remote.get("on_finish"),
+        on_terminate or remote.get("on_terminate"),
+        tells,
+    )
 
 
 def _check(

@@ -32,13 +32,21 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 
-from tus_wsgi.domain.model import GIB, MIB, TIB
+from tus_wsgi.domain.model import GIB, KIB, MIB, TIB
 from tus_wsgi.domain.parts import PartLimits
+from tus_wsgi.hooks.signature import parse_secret
 from tus_wsgi.hooks.tusd_json import DEFAULT_EVENTS
 from tus_wsgi.observers.log import LogFormat
 from tus_wsgi.protocol.cors import parse_allow_origin, parse_expose_headers
 from tus_wsgi.protocol.http import MethodOverride
-from tus_wsgi.settings.hook_values import check_events, parse_hook_path
+from tus_wsgi.settings.hook_values import (
+    build_hook_url,
+    check_events,
+    check_forward_headers,
+    is_encrypted_or_local,
+    parse_hook_path,
+    parse_hook_url,
+)
 from tus_wsgi.settings.values import (
     build_duration,
     build_size,
@@ -292,6 +300,30 @@ class Settings:
     hooks_wsgi: Annotated[str, _parser(parse_hook_path)] = _setting(
         "path of the application's route that answers hooks in the format of tusd", default=""
     )
+    hooks_http_insecure: bool = _setting(
+        "whether `TUS_HOOKS_HTTP` may be plain HTTP to another host", default=False
+    )
+    hooks_http: Annotated[str | None, _parser(parse_hook_url), Formatter(build_hook_url)] = (
+        _setting("URL of the endpoint that answers hooks in the format of tusd", default=None)
+    )
+    hooks_http_timeout: _Seconds = _setting("timeout of each attempt", default=15.0, gt=0)
+    hooks_http_retry: int = _setting(
+        "attempts in total, if the endpoint fails with a network error or 5xx", default=3, gt=0
+    )
+    hooks_http_backoff: _Seconds = _setting(
+        "time before the second attempt, doubled for each further one, with jitter",
+        default=1.0,
+        ge=0,
+    )
+    hooks_http_size_limit: _Bytes = _setting("largest response", default=5 * KIB, gt=0)
+    hooks_http_forward_headers: Annotated[str, _parser(check_forward_headers)] = _setting(
+        "comma-separated header fields of the client that the endpoint gets", default=""
+    )
+    hooks_http_secret: SecretStr | None = _setting(
+        "secret of the signature of Standard Webhooks: `whsec_...`",
+        default=None,
+        unset="no signature",
+    )
     hooks_enabled_events: Annotated[str, _parser(check_events)] = _setting(
         "comma-separated events of these hooks", default=",".join(DEFAULT_EVENTS)
     )
@@ -344,6 +376,26 @@ class Settings:
         default="",
         unset="off",
     )
+
+    @field_validator("hooks_http")
+    @classmethod
+    def _check_hooks_http(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is not None and info.data.get("hooks_wsgi"):
+            raise ValueError(f"{variable_of('hooks_wsgi')} is set too; use one of them")
+        insecure = info.data.get("hooks_http_insecure")
+        if url is not None and not insecure and not is_encrypted_or_local(url):
+            raise ValueError(
+                "expected https, because documents contain ids of uploads;"
+                f" if the network is safe, set {variable_of('hooks_http_insecure')}=true"
+            )
+        return url
+
+    @field_validator("hooks_http_secret")
+    @classmethod
+    def _check_hooks_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            parse_secret(secret.get_secret_value())
+        return secret
 
     @field_validator("s3_bucket")
     @classmethod
