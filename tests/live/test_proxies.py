@@ -112,6 +112,11 @@ def test_a_cut_upload_of_the_ietf_protocol_resumes(proxy: Proxy, deployment: Dep
     assert deployment.read_object(path) == FILE
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/health/ready"])
+def test_the_pages_of_operators_are_not_for_other_networks(proxy: Proxy, path: str) -> None:
+    assert proxy.request("GET", path, {}).status == 403
+
+
 def test_http_1_clients_get_a_final_response_and_keep_their_connection(proxy: Proxy) -> None:
     """nginx would take a 104 for the final response, and the next request would get none."""
     interim: list[Response] = []

@@ -21,6 +21,11 @@ CHECK_INTERVAL = 0.2
 """Seconds between two checks: short compared with any graceful timeout, and cheap."""
 
 
+ACCEPT_SECONDS = 1.2
+"""How long a worker may still accept connections while it drains: gunicorn's gevent worker notices
+only once in a second that it has to stop."""
+
+
 class LiveBody(Endable, Protocol):
     """A body that is being received, to be stored or to be discarded."""
 
@@ -50,6 +55,7 @@ class LiveBodies:
         self._bodies: WeakSet[LiveBody] = WeakSet()
         self._mutex = threading.Lock()
         self._draining = False
+        self._drained_at = float("-inf")
         self._slow = SlowBodyLimit(None, self.snapshot)
 
     def limit_slow(self, connections: int | None) -> None:
@@ -89,9 +95,20 @@ class LiveBodies:
     def drain(self) -> None:
         """Interrupt every body, including later ones: this process is about to stop."""
         with self._mutex:
-            self._draining = True
+            if not self._draining:
+                self._draining, self._drained_at = True, time.monotonic()
         for body in self.snapshot():
             body.interrupt(BodyEnd.DRAINING)
+
+    def wait_until_unreachable(self) -> None:
+        """Wait until the process that drains accepts no more connections.
+
+        A client retries at once. Before that, it could reach the same process again, and its next
+        body would be interrupted too.
+        """
+        left = self._drained_at + ACCEPT_SECONDS - time.monotonic()
+        if left > 0:
+            time.sleep(left)
 
 
 LIVE_BODIES = LiveBodies()

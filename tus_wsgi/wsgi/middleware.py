@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tus_wsgi.domain.commands import Downloadable, Outcome
 from tus_wsgi.domain.dispatch import EventDispatcher
-from tus_wsgi.domain.errors import TusError, Unavailable, UploadNotFound
+from tus_wsgi.domain.errors import BodyDraining, TusError, Unavailable, UploadNotFound
 from tus_wsgi.domain.events import BodyClosed, RequestFailed, RequestServed
 from tus_wsgi.domain.interfaces import Observer
 from tus_wsgi.domain.model import UploadId, parse_upload_id
@@ -113,6 +113,8 @@ class UploadMiddleware(AppUploads):
                 body.discard()
         finally:
             body.close()
+        if isinstance(error, BodyDraining):
+            LIVE_BODIES.wait_until_unreachable()
         if self._events.wants(RequestServed):
             name = None if error is None else type(error).__name__
             seconds = time.monotonic() - started
