@@ -25,9 +25,9 @@ from tests.operations.answers import (
 from tests.operations.sweeper import FUTURE, LATER, LENGTH, PAST, RecordingLocker, Sweeper, held
 from tus_wsgi.cli import main
 from tus_wsgi.domain.dispatch import EventDispatcher
-from tus_wsgi.operations.diagnostics import BucketAddress, diagnose
 from tus_wsgi.operations.sweep import ActionKind
 from tus_wsgi.service.finish import Finisher
+from tus_wsgi.stores.s3.diagnostics import BucketAddress, diagnose
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.upload import S3Upload
 

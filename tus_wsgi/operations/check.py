@@ -21,11 +21,11 @@ from botocore.exceptions import BotoCoreError
 from tus_wsgi.app import default_lock_dir, make_keys, make_locker, make_object_options
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.operations.diagnostics import BucketAddress, diagnose
 from tus_wsgi.operations.probe import ID_PREFIX, CheckResult, Probe, Status
 from tus_wsgi.settings.settings import LockerKind, Settings, SettingsError, variable_of
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
+from tus_wsgi.stores.s3.diagnostics import BucketAddress, diagnose
 from tus_wsgi.stores.s3.options import side_object_parameters, write_parameters
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from typing import Any
 from tus_wsgi.domain.errors import LockLost, StoreUnavailable
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.domain.parts import Part
-from tus_wsgi.operations.diagnostics import (
+from tus_wsgi.spool.payload import Payload
+from tus_wsgi.stores.s3.bucket import Bucket, Condition, CopyRange
+from tus_wsgi.stores.s3.diagnostics import (
     BucketAddress,
     diagnose,
     is_denied,
     may_have_succeeded,
 )
-from tus_wsgi.spool.payload import Payload
-from tus_wsgi.stores.s3.bucket import Bucket, Condition, CopyRange
 from tus_wsgi.stores.s3.errors import CopyRefused, NotFound, Refused, SourceGone
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.multipart import with_listed_checksums

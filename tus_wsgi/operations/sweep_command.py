@@ -28,7 +28,6 @@ from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.interfaces import Locker
 from tus_wsgi.domain.termination import OnTerminate
 from tus_wsgi.hooks.tusd_json import HookEvent
-from tus_wsgi.operations.diagnostics import BucketAddress, diagnose
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.partials import PartialRemover
 from tus_wsgi.operations.strict_bucket import StrictBucket
@@ -40,6 +39,7 @@ from tus_wsgi.settings.hook_values import parse_events
 from tus_wsgi.settings.settings import LockerKind
 from tus_wsgi.settings.values import parse_duration
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
+from tus_wsgi.stores.s3.diagnostics import BucketAddress, diagnose
 from tus_wsgi.stores.s3.options import side_object_parameters
 from tus_wsgi.stores.s3.store import S3Store
 
