@@ -59,6 +59,7 @@ from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.aws_session import new_session
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
+from tus_wsgi.stores.s3.diagnostics import BucketAddress, explain_failure
 from tus_wsgi.stores.s3.health import S3Check
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.options import NO_OPTIONS, side_object_parameters
@@ -129,7 +130,7 @@ class TusMiddleware(UploadMiddleware):
     ) -> None:
         tracer = make_tracer(settings)
         pages, all_observers = make_pages(
-            settings, (LogObserver(), *observers, *([] if tracer is None else [tracer]))
+            settings, (_log_observer(settings), *observers, *([] if tracer is None else [tracer]))
         )
         events = EventDispatcher(all_observers)
         spool = make_spool(settings, events)
@@ -317,6 +318,11 @@ def make_pages(
 
 
 _NO_EVENTS = EventDispatcher(())
+
+
+def _log_observer(settings: Settings) -> LogObserver:
+    address = BucketAddress(settings.s3_bucket, settings.s3_endpoint)
+    return LogObserver(explain=functools.partial(explain_failure, address=address))
 
 
 def make_spool(settings: Settings, events: EventDispatcher = _NO_EVENTS) -> Spool:

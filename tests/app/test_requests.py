@@ -458,4 +458,6 @@ def test_the_log_contains_no_id_if_s3_is_unreachable(
     response = client.open(**request_)
     assert response.status_code == (423 if request_["method"] == "HEAD" else 503)
     assert "Could not connect" in caplog.text
+    assert "http://127.0.0.1:9 cannot be reached: check TUS_S3_ENDPOINT" in caplog.text
+    assert "Traceback" not in caplog.text
     assert not re.search(r"aVerySecretId|9/uploads/[A-Za-z0-9_-]", caplog.text)

@@ -133,6 +133,33 @@ def test_tracebacks_contain_no_id_of_the_upload(
         assert secret not in output
 
 
+def explain(error: BaseException) -> str | None:
+    return f"it's http://s3/{ID}" if isinstance(error, StoreUnavailable) else None
+
+
+def test_a_known_failure_is_one_line_without_a_traceback(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C10: a wrong key of S3 had 54 lines for each request."""
+    configure_logging(LogFormat.TEXT)
+    observer = LogObserver(explain=explain)
+    observer(failed(ID, ID))
+    (line,) = capsys.readouterr().err.splitlines()
+    sentence = f"it's http://s3/{fingerprint(ID)}"
+    expected = (
+        f'event=request_failed upload={fingerprint(ID)} error=StoreUnavailable reason="{sentence}"'
+    )
+    assert line.endswith(f"ERROR {expected}")
+    observer(RequestFailed(ID, KeyError("x")))
+    assert "KeyError" in capsys.readouterr().err.splitlines()[-1]
+    logger.setLevel(logging.DEBUG)
+    observer(failed(ID, ID))
+    output = capsys.readouterr().err
+    assert "StoreUnavailable: the store failed" in output
+    assert sentence in output
+    assert ID not in output
+
+
 @pytest.mark.parametrize("format", LogFormat)
 @pytest.mark.parametrize("key", [ID, f"2026/ä {ID}.info"])
 def test_tracebacks_contain_no_key_of_another_upload(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, assert_never, get_args
@@ -75,10 +75,22 @@ _LEVELS = {
 
 
 class LogObserver:
-    """Logs each event: its name as `event=`, and its data as fields, in bytes and seconds."""
+    """Logs each event: its name as `event=`, and its data as fields, in bytes and seconds.
 
-    def __init__(self, logger: logging.Logger | None = None) -> None:
+    Args:
+        logger: where the lines go.
+        explain: returns one sentence for a known failure, which is logged instead of the traceback;
+            None for other failures.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger | None = None,
+        *,
+        explain: Callable[[BaseException], str | None] = lambda _error: None,
+    ) -> None:
         self._logger = logger or logging.getLogger(LOGGER)
+        self._explain = explain
         # Calls of S3 are measured only if the log contains them when the observer is created.
         self.handles = frozenset(get_args(LoggedEvent))
         if not self._logger.isEnabledFor(logging.DEBUG):
@@ -87,7 +99,8 @@ class LogObserver:
     def __call__(self, event: Event, /) -> None:
         """Log an event.
 
-        A failed request is an ERROR with its traceback. A lock that was taken over or lost is a
+        A failed request is an ERROR with its traceback, or with a sentence if the failure is known
+        (at level DEBUG with both). A lock that was taken over or lost is a
         WARNING. A lock that was acquired or released, and a call of S3, is DEBUG, because this
         happens in nearly every request. All other events are INFO.
         """
@@ -108,15 +121,19 @@ class LogObserver:
     ) -> None:
         logger = self._logger
         fields = {"event": name, **fields}
-        message = " ".join(f"{key}={value}" for key, value in fields.items())
         error = failed.error if failed else None
+        if failed and (reason := self._explain(failed.error)):
+            fields["reason"] = repr(_hide_ids(reason, failed))
+            error = error if logger.isEnabledFor(logging.DEBUG) else None
+        message = " ".join(f"{key}={value}" for key, value in fields.items())
         exc_info = (type(error), error, error.__traceback__) if error else None
         record = logger.makeRecord(
             logger.name, level, __file__, 0, message, (), exc_info, name, dict(fields)
         )
-        if failed:
+        if failed and error:
             # Formatters use this text instead of formatting the traceback.
-            record.exc_text = _without_ids(failed)
+            text = "".join(traceback.format_exception(error)).rstrip()
+            record.exc_text = _hide_ids(text, failed)
         logger.handle(record)
 
 
@@ -187,9 +204,8 @@ def _lock_fields(event: LockEvent) -> tuple[str, dict[str, FieldValue]]:
             assert_never(event)
 
 
-def _without_ids(failed: RequestFailed) -> str:
-    """Format the traceback, without keys and ids that messages of boto3 may contain in URLs."""
-    text = "".join(traceback.format_exception(failed.error)).rstrip()
+def _hide_ids(text: str, failed: RequestFailed) -> str:
+    """Replace the keys and ids that messages of boto3 may contain in URLs."""
     for key in _keys_in(failed.error):
         text = _replace(text, key, "<key>")
     if failed.id is not None:

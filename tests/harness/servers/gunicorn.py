@@ -155,7 +155,10 @@ class Gunicorn:
 
     def logged_errors(self) -> list[str]:
         """Return the lines of its log that are tracebacks, Python warnings or errors."""
-        bad = re.compile(r"Traceback|Warning:|\[(ERROR|CRITICAL)\]|WORKER TIMEOUT|graceful timeout")
+        bad = re.compile(
+            r"Traceback|Warning:|\[(ERROR|CRITICAL)\]|event=request_failed|WORKER TIMEOUT"
+            r"|graceful timeout"
+        )
         return [line for line in self.read_log().splitlines() if bad.search(line)]
 
     def __enter__(self) -> Self:

@@ -25,6 +25,7 @@ from botocore.exceptions import (
 )
 
 from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
+from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.stores.s3.errors import CopyRefused, UnprovenAbsence
 
 PERMISSIONS = {
@@ -147,6 +148,18 @@ def diagnose(error: BaseException, address: BucketAddress) -> str:
         if isinstance(cause, kind):
             return f"{advice.format(service=address.service)} ({_one_line(cause)})"
     return _one_line(cause)
+
+
+def explain_failure(error: BaseException, address: BucketAddress) -> str | None:
+    """Return the sentence of `diagnose` for a call of the store that boto3 reports as failed.
+
+    Returns:
+        None for other errors, which only a traceback explains.
+    """
+    if not isinstance(error, StoreUnavailable):
+        return None
+    is_known = isinstance(_find_cause(error), ClientError | BotoCoreError)
+    return diagnose(error, address) if is_known or isinstance(error, UnprovenAbsence) else None
 
 
 def is_denied(error: BaseException) -> bool:

@@ -1,0 +1,44 @@
+"""Failures of a running server that a sentence explains; `tests/operations` has the sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import ClientError, NoCredentialsError
+
+from tus_wsgi.domain.errors import LockerUnavailable, StoreUnavailable
+from tus_wsgi.stores.s3.diagnostics import BucketAddress, explain_failure
+from tus_wsgi.stores.s3.errors import UnprovenAbsence
+
+ADDRESS = BucketAddress("uploads", "https://s3.example.com")
+
+
+def caused_by(cause: Exception, error: Exception | None = None) -> Exception:
+    error = error or StoreUnavailable("PutObject", key="a-key")
+    error.__cause__ = cause
+    return error
+
+
+def test_a_wrong_secret_key_is_one_sentence() -> None:
+    """C10."""
+    response: Any = {"Error": {"Code": "SignatureDoesNotMatch", "Message": "it differs"}}
+    error = caused_by(ClientError(response, "PutObject"))
+    sentence = explain_failure(error, ADDRESS)
+    assert sentence is not None
+    assert "check AWS_SECRET_ACCESS_KEY (PutObject: SignatureDoesNotMatch it differs)" in sentence
+    assert "\n" not in sentence
+
+
+def test_failures_of_boto3_and_of_a_proxy_are_sentences() -> None:
+    assert "there are no credentials" in str(
+        explain_failure(caused_by(NoCredentialsError()), ADDRESS)
+    )
+    absence = UnprovenAbsence("GetObject", "a 404", key="a-key")
+    assert explain_failure(absence, ADDRESS) == f"{ADDRESS.service} answered GetObject: a 404"
+
+
+def test_other_failures_need_a_traceback() -> None:
+    assert explain_failure(ValueError("x"), ADDRESS) is None
+    assert explain_failure(caused_by(OSError("disk")), ADDRESS) is None
+    locker = caused_by(NoCredentialsError(), LockerUnavailable("GetItem"))
+    assert explain_failure(locker, ADDRESS) is None, "it is another service"
