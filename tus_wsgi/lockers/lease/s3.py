@@ -208,16 +208,17 @@ class S3Records:
         held: LeaseRecord,
         *,
         heartbeat_id: str,
-        is_needed: bool = True,  # noqa: ARG002 - a free lock has no object anyway
+        is_needed: bool = True,
     ) -> None:
         """Make the lock free. See `LeaseRecords`."""
         current = held if held.etag else self._get(name)
         for _ in range(MAX_ATTEMPTS):
             if current.holder != held.holder:
                 return
+            keeps_object = (is_needed and current.next_waiter) or not self._deletes_conditionally
             free = replace(current, holder="", heartbeat_id=heartbeat_id, unchanged_for=0.0)
             try:
-                if current.next_waiter or not self._deletes_conditionally:
+                if keeps_object:
                     self._put(name, free, current)
                 else:
                     self._delete(name, current)
