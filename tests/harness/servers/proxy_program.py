@@ -22,7 +22,7 @@ from demo.process import ChildProcess, SetupError
 
 CONFIGURATIONS = Path(__file__).parents[3] / "deploy" / "proxies"
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 
 UPSTREAM = "127.0.0.1:8000"
 
