@@ -137,8 +137,9 @@ class Sandbox:
         self.direct: Any = direct_calls(self.client)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sandbox(environ: pytest.MonkeyPatch) -> Sandbox:
+    """A new client, because boto3 limits the retries of a client."""
     return Sandbox(make_client(endpoint=ENDPOINT, parallel_parts=1))
 
 

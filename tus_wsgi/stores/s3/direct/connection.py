@@ -16,6 +16,8 @@ from urllib3 import Retry
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
 
+from tus_wsgi.stores.s3.direct.liveness import check_quickly
+
 _NO_RETRIES = Retry(total=False)
 
 _EXPERIMENT = "BOTO_EXPERIMENTAL__ADD_PROXY_HOST_HEADER"
@@ -83,6 +85,7 @@ class Route:
         manager = session._get_connection_manager(url, proxy)
         self._pool: HTTPConnectionPool = manager.connection_from_url(url)
         session._setup_ssl_cert(self._pool, url, session._verify)
+        check_quickly(self._pool)
         self._proxy = proxy
         target: str = session._get_request_target(url, proxy)
         self._start = len(url) - len(target)
