@@ -12,6 +12,7 @@ from tus_wsgi import __version__
 from tus_wsgi.lockers.lease.dynamodb import create_table
 from tus_wsgi.operations import check as checks
 from tus_wsgi.operations import sweep_command
+from tus_wsgi.operations.tusd_flags import translate
 from tus_wsgi.settings import Settings, SettingsError
 from tus_wsgi.settings.table import markdown, plain_text, table
 
@@ -44,6 +45,24 @@ def show_settings(*, as_markdown: bool) -> None:
         click.echo(f"\n{error}", err=True)
         sys.exit(2)
     click.echo(plain_text(table(settings)))
+
+
+# `-host` is a flag of tusd, and not `-h` with a value.
+_TUSD_FLAGS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+
+@main.command("from-tusd", context_settings=_TUSD_FLAGS)
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
+def from_tusd(*, flags: tuple[str, ...]) -> None:
+    """Print the settings for the FLAGS of a tusd server.
+
+    A line for each flag that needs a thought is a comment. docs/moving-from-tusd.md says more.
+    """
+    try:
+        for line in translate(flags):
+            click.echo(line)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @main.command("create-lock-table")
