@@ -28,6 +28,7 @@ from tests.faults.wrapped_app import not_found
 from tests.stores.s3.upload_client import UncachedLocker
 from tus_wsgi.app import TusMiddleware
 from tus_wsgi.domain.answer import Answer
+from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.hooks import FinishedUpload
 from tus_wsgi.domain.interfaces import Locker, Upload
@@ -38,6 +39,7 @@ from tus_wsgi.lockers.memory import MemoryLocker
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import ActionKind, Sweep, SweepPolicy
+from tus_wsgi.service.termination import Terminator
 from tus_wsgi.settings.settings import Settings
 from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
@@ -273,6 +275,8 @@ class Application:
         abort_unknown: bool,
     ) -> Sweep:
         bucket = self.faulty_s3.service.bucket
+        has_hook = self._options.scenario.terminate_failures is not None
+        terminator = Terminator(self._on_terminate, EventDispatcher(())) if has_hook else None
         return Sweep(
             store,
             self._new_locker(server),
@@ -286,6 +290,7 @@ class Application:
                 max_size=TIB,
                 is_dry=False,
                 abort_unknown=abort_unknown,
+                terminator=terminator,
             ),
         )
 

@@ -114,7 +114,12 @@ TINY_PARTS = tuple(
 )
 """The cells with tiny parts. All of them take long."""
 
-_MANY_CALLS = ("concat, within parts", "expiry extended")
+_MANY_CALLS = (
+    "concat, within parts",
+    "expiry extended",
+    "terminated with a hook",
+    "planned and answered",
+)
 
 TINY_PARTS_DEFAULT = {
     (scenario, fault.value)

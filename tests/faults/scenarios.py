@@ -212,6 +212,15 @@ _EXPIRING = [
         seconds_per_request=60.0,
         expires=True,
     ),
+    Scenario(
+        name="expired and swept, hook fails",
+        length=24,
+        patch_ends=[12],
+        terminate_at=12,
+        terminate_failures=1,
+        seconds_per_request=60.0,
+        expires=True,
+    ),
 ]
 
 _RUFH = [
