@@ -40,6 +40,7 @@ BUILD, IMAGE = read_stages(DOCKER / "Dockerfile")
 FILE = some_bytes(70_001)
 
 START_SECONDS = 60
+STOP_SECONDS = configuration.graceful_timeout + 10
 
 
 def instruction(name: str) -> Instruction:
@@ -96,6 +97,7 @@ def new_container(directory: Path, s3: SeaweedFS, programs: Path, port: int) -> 
         "TUS_LOCK_DIR": str(directory / "run"),
         "TUS_SPOOL_DIR": str(directory / "tmp"),
         "TUS_S3_OBJECT_PREFIX": f"{directory.name}/",
+        "TUS_METRICS_PATH": "/metrics",
         # It is /tmp in the image.
         "TMPDIR": str(directory / "tmp"),
     }
@@ -131,8 +133,9 @@ def assert_serves_uploads(container: Container, port: int) -> None:
         tus = TusClient(port)
         path = tus.upload(FILE)
         assert tus.request("GET", path).body == FILE
+        assert b"tus_uploads_finished_total 1.0" in tus.request("GET", "/metrics").body
         os.kill(process.pid, signal.SIGTERM)
-        wait_until(lambda: not process.running(), seconds=configuration.graceful_timeout)
+        wait_until(lambda: not process.running(), seconds=STOP_SECONDS)
         assert process.exit_code() == 0, process.log_tail()
     swept = container.run(*compose()["services"]["sweep"]["command"])
     assert swept.returncode == 0, swept.stdout + swept.stderr

