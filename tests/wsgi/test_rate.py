@@ -145,8 +145,9 @@ def dribbling(
 
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_dribbling_body_ends_and_keeps_the_bytes_that_arrived(
-    connection: GunicornConnection, *, is_chunked: bool
+    connection: GunicornConnection, monkeypatch: pytest.MonkeyPatch, *, is_chunked: bool
 ) -> None:
+    monkeypatch.setattr("tus_wsgi.wsgi.connection.WINDOW", 0.3)
     connection.begin(length=None if is_chunked else 1000)
     body = body_of(connection, min_rate=500, timeout=0.3)
     with dribbling(connection, 1000, is_chunked=is_chunked) as sent:

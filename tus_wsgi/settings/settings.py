@@ -282,8 +282,8 @@ class Settings:
         gt=0,
     )
     min_rate: _Bytes = _setting(
-        "bytes per second of the slowest client, over `TUS_NETWORK_TIMEOUT`; slower requests end,"
-        " and received bytes are kept; 0 for no limit",
+        "bytes per second of the slowest client, measured over a minute; slower requests end, and"
+        " received bytes are kept; 0 for no limit",
         default=500,
         ge=0,
     )

@@ -52,7 +52,7 @@ class WsgiBody:
     Args:
         environ: the request's environ.
         timeout: seconds without a byte after which the body ends as stalled.
-        min_rate: bytes per second below which it ends as stalled too, measured over `timeout`.
+        min_rate: bytes per second below which it ends as stalled too, measured over a minute.
         live: registers the body while it is read, so that it can be interrupted.
     """
 

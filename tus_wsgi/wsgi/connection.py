@@ -40,7 +40,7 @@ from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.wsgi.draining import LIVE_BODIES, LiveBodies
 from tus_wsgi.wsgi.framing import has_body, is_http1
-from tus_wsgi.wsgi.rate import MIN_WAIT, RateMeter
+from tus_wsgi.wsgi.rate import MIN_WAIT, WINDOW, RateMeter
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -113,10 +113,11 @@ class Connection:
         Args:
             seconds: raise `TimeoutError` if nothing can be received or sent for this long.
             deadline: an instant of `time.monotonic` after which `receive` returns no more bytes.
-            min_rate: raise `TimeoutError` too if fewer bytes per second are received in `seconds`.
+            min_rate: raise `TimeoutError` too if fewer bytes per second are received in a minute,
+                or in `seconds` if that is longer.
         """
         self._deadline = deadline
-        self._meter = RateMeter(min_rate, seconds)
+        self._meter = RateMeter(min_rate, max(WINDOW, seconds))
         self._socket.settimeout(seconds)
 
     def send(self, data: bytes) -> None:

@@ -34,8 +34,8 @@ class BodySource(Protocol):
             seconds: `readinto` raises `TimeoutError` if no byte arrives for this long.
             deadline: an instant of `time.monotonic` after which a `readinto` that receives
                 repeatedly stops.
-            min_rate: `readinto` raises `TimeoutError` too if fewer bytes per second arrive in
-                `seconds`.
+            min_rate: `readinto` raises `TimeoutError` too if fewer bytes per second arrive in a
+                minute, or in `seconds` if that is longer.
         """
 
     def rate(self) -> float:

@@ -60,7 +60,7 @@ class UploadMiddleware(AppUploads):
         cors: the policy for browsers of other origins; None sends no CORS fields.
         network_timeout: seconds after which a client is considered gone if it neither sends the
             next bytes of a body nor accepts the next bytes of a response.
-        min_rate: bytes per second that a body must bring, measured over `network_timeout`.
+        min_rate: bytes per second that a body must bring, measured over a minute.
         observers: receive events of requests and their bodies.
 
     Raises:

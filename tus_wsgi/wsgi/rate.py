@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 
+WINDOW = 60.0
+"""Seconds of waiting after which the rate of a body is compared with the minimum. A client may
+pause for most of them."""
+
 MIN_WAIT = 0.5
 """Seconds of waiting after which a rate means something. Less may be the time of a round trip."""
 
@@ -16,10 +20,11 @@ class RateMeter:
 
     Args:
         min_rate: bytes per second that the client must send; 0 to accept any rate.
-        window: seconds of waiting after which the rate is compared with `min_rate`.
+        window: seconds of waiting after which the rate is compared with `min_rate`, and measured
+            anew.
     """
 
-    def __init__(self, min_rate: float = 0.0, window: float = float("inf")) -> None:
+    def __init__(self, min_rate: float = 0.0, window: float = WINDOW) -> None:
         self._min_rate = min_rate
         self._window = window
         self._received = 0
