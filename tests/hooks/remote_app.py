@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +12,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.test import Client
 
 from tests.hooks.handler import Handler, serving
-from tests.hooks.scenario import Response
+from tests.hooks.scenario import Response, Send, SendSlowly
 from tus_wsgi import Settings, TusMiddleware
 from tus_wsgi.domain.events import Event
 from tus_wsgi.domain.interfaces import Store
@@ -23,7 +25,7 @@ EVENTS = ",".join(event for event in HookEvent if event is not HookEvent.AUTHORI
 
 PATH = "/internal/tus"
 
-Send = Callable[[str, str, dict[str, str], bytes], Response]
+ADDRESS = {"REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "5000"}
 
 
 def new_middleware(
@@ -59,16 +61,49 @@ def remote_app(
         yield new_middleware(NotFound(), settings, **options)
 
 
+class SlowBody(io.RawIOBase):
+    """A body that comes byte by byte."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._left or not size:
+            return b""
+        time.sleep(0.01)
+        self._left -= 1
+        return b"x"
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+def send_slowly_in_process(app: Any) -> SendSlowly:
+    """Return the function that sends a PATCH byte by byte to an application."""
+    client = Client(app)
+
+    def send_slowly(path: str, fields: dict[str, str], length: int) -> Response:
+        body = {"CONTENT_LENGTH": str(length), "wsgi.input": SlowBody(length)}
+        response = client.patch(
+            path, headers=fields, environ_overrides={**ADDRESS, **body}, buffered=True
+        )
+        found = {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status_code, found, response.data)
+
+    return send_slowly
+
+
 def send_in_process(app: Any) -> Send:
     """Return the function that sends requests to an application, with no field but the given."""
     client = Client(app)
 
     def send(method: str, path: str, fields: dict[str, str], data: bytes) -> Response:
-        overrides = {
-            "REMOTE_ADDR": "127.0.0.1",
-            "REMOTE_PORT": "5000",
-            "CONTENT_LENGTH": str(len(data)),
-        }
+        overrides = {**ADDRESS, "CONTENT_LENGTH": str(len(data))}
         response = client.open(
             path,
             method=method,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.hooks.handler import JSON, Handler
-from tests.hooks.remote_app import EVENTS, Send, remote_app, send_in_process
-from tests.hooks.scenario import DATA, Response, metadata
+from tests.hooks.remote_app import EVENTS, remote_app, send_in_process
+from tests.hooks.scenario import DATA, Response, Send, metadata
 from tus_wsgi.domain.events import Event, RequestFailed
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.stores.memory import MemoryStore
@@ -232,6 +232,21 @@ def test_a_finished_upload_is_reported_complete_before_its_removal(
     assert uploads.request("DELETE", path).status == 204
     (document,) = handler.of("pre-terminate")
     assert document["Event"]["Upload"]["Offset"] == len(DATA)
+
+
+def test_post_create_is_told_of_an_upload_that_is_full_but_open(
+    uploads: Uploads, handler: Handler
+) -> None:
+    fields = {
+        "Upload-Draft-Interop-Version": "8",
+        "Upload-Length": "3",
+        "Upload-Complete": "?0",
+        "Content-Disposition": 'attachment; filename="a.txt"',
+    }
+    assert uploads._send("POST", "/files", fields, b"abc").status == 201
+    while "post-create" not in handler.events():
+        assert handler.answered.acquire(timeout=20)
+    assert "pre-finish" not in handler.events()
 
 
 def test_post_create_is_told_before_the_end_of_an_upload_of_one_request(

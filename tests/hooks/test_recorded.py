@@ -5,9 +5,11 @@ To record them again, run the test of tusd with `RECORD_TUSD=1`: it writes the f
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import os
+import select
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +19,13 @@ import pytest
 from demo.seaweedfs import SeaweedFS
 from tests.harness.servers.tusd import running_tusd
 from tests.hooks.handler import Handler, serving
-from tests.hooks.remote_app import EVENTS, remote_app, send_in_process
-from tests.hooks.scenario import Response, Scenario
+from tests.hooks.remote_app import (
+    EVENTS,
+    remote_app,
+    send_in_process,
+    send_slowly_in_process,
+)
+from tests.hooks.scenario import Response, Scenario, SendSlowly
 from tus_wsgi.stores.s3.record import UploadRecord
 
 RECORDED = Path(__file__).with_name("tusd_recorded.json")
@@ -44,14 +51,39 @@ def send_to(url: str) -> Any:
     return send
 
 
+def send_slowly_to(url: str) -> SendSlowly:
+    """Return the function that sends a PATCH byte by byte to a server."""
+    address = urlsplit(url)
+
+    def send_slowly(path: str, fields: dict[str, str], length: int) -> Response:
+        connection = http.client.HTTPConnection(address.netloc, timeout=60)
+        connection.putrequest("PATCH", path, skip_accept_encoding=True)
+        for name, value in {**fields, "Content-Length": str(length)}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        with connection.sock:
+            for _ in range(length):
+                if select.select([connection.sock], [], [], 0.01)[0]:
+                    break
+                connection.sock.send(b"x")
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Response(response.status, found, response.read())
+
+    return send_slowly
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)  # the first run builds tusd
-def test_the_recorded_documents_are_those_of_tusd(s3: SeaweedFS, tmp_path: Path) -> None:
+def test_one_handler_serves_tusd_and_this_server(s3: SeaweedFS, tmp_path: Path) -> None:
+    """The recorded documents and responses are those of tusd, and those of both carriers."""
     handler = Handler()
     with serving(handler) as hooks:
         options = [f"-hooks-http={hooks}", f"-hooks-enabled-events={EVENTS}"]
-        with running_tusd(tmp_path, s3, options) as url:
-            recorded = Scenario(send_to(url), handler).run()
+        with running_tusd(tmp_path, s3, [*options, "-progress-hooks-interval=100ms"]) as url:
+            recorded = Scenario(send_to(url), send_slowly_to(url), handler).run()
+        for carrier in ("http", "wsgi"):
+            compare(run(carrier, handler), copy.deepcopy(recorded))
     if os.environ.get("RECORD_TUSD"):
         text = json.dumps(recorded, indent=1, sort_keys=False, ensure_ascii=False)
         RECORDED.write_text(text + "\n", encoding="utf-8")
@@ -64,9 +96,16 @@ def recorded() -> Any:
 
 
 def test_every_document_and_response_is_as_from_tusd(carrier: str, recorded: Any) -> None:
-    handler = Handler()
-    with remote_app(carrier, handler) as app:
-        ours = Scenario(send_in_process(app), handler).run()
+    compare(run(carrier, Handler()), recorded)
+
+
+def run(carrier: str, handler: Handler) -> Any:
+    """Return what this server does in each case."""
+    with remote_app(carrier, handler, {"TUS_PROGRESS_HOOKS_INTERVAL": "0"}) as app:
+        return Scenario(send_in_process(app), send_slowly_in_process(app), handler).run()
+
+
+def compare(ours: Any, recorded: Any) -> None:
     assert list(ours) == list(recorded)
     for name, case in ours.items():
         expected = as_documented(name, recorded[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -316,6 +317,13 @@ def test_a_file_is_rejected_for_good(response: Any, status: int, keeps: bool) ->
         answer_of(parsed(**response))
     rejection = caught.value.rejection
     assert (rejection.status, rejection.sentence, rejection.keep) == (status, "no", keeps)
+
+
+def test_a_rejection_that_cannot_be_stored_is_refused_without_its_values() -> None:
+    for http in ({"Header": {"Upload-Offset": "an-id"}}, {"Body": "an-id" * 1000}):
+        with pytest.raises(InvalidHookResponse, match="stored") as caught:
+            answer_of(parsed(RejectUpload=True, HTTPResponse=http))
+        assert "an-id" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("status", [100, 302, 500, 503])

@@ -123,7 +123,7 @@ class RemoteHooks:
 
     def _on_created(self, known: UploadSnapshot) -> None:
         # If this request has finished the upload as well, `_on_finish` has told of the creation.
-        is_told = known.offset == known.length and not known.is_partial and self._has_finish
+        is_told = known.is_finished and not known.is_partial and self._has_finish
         if not is_told:
             self._carrier.post(_call(HookEvent.POST_CREATE, known))
 

@@ -343,19 +343,25 @@ def answer_of(response: HookResponse) -> Answer | None:
     """
     if response.reject_upload or _is_error(response):
         denied = _denied(response, "RejectUpload", "the file was rejected")
-        # A rejection is stored without a type: its body is plain text.
-        raise Rejected(
-            denied.status,
-            str(denied),
-            fields=_without_type(denied.fields),
-            keep=not response.reject_upload,
-        )
+        raise _rejected(denied, keep=not response.reject_upload)
     if response.status is not None and not 200 <= response.status <= 299:
         raise InvalidHookResponse("HTTPResponse.StatusCode: expected a status from 200 to 299")
     fields = _without_type(response.fields)
     if not fields and not response.body:
         return None
     return Answer(fields=fields, body=response.body.encode(), content_type=_type(response))
+
+
+def _rejected(denied: Denied, *, keep: bool) -> Rejected:
+    """Return the rejection, which is stored without a type: its body is plain text.
+
+    Raises:
+        InvalidHookResponse: it cannot be stored.
+    """
+    try:
+        return Rejected(denied.status, str(denied), fields=_without_type(denied.fields), keep=keep)
+    except ValueError:
+        raise InvalidHookResponse("HTTPResponse: the rejection cannot be stored") from None
 
 
 def _is_error(response: HookResponse) -> bool:
@@ -377,8 +383,9 @@ def _denied(response: HookResponse, key: str, sentence: str) -> Denied:
         fields["Content-Type"] = _type(response)
     try:
         return Denied(status, response.body or sentence, fields=fields)
-    except ValueError as error:
-        raise InvalidHookResponse("HTTPResponse.Header: a field cannot be sent") from error
+    except ValueError:
+        # The message of the cause contains the value.
+        raise InvalidHookResponse("HTTPResponse.Header: a field cannot be sent") from None
 
 
 def _type(response: HookResponse) -> str:
