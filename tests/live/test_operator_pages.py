@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sysconfig
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import Deployment
-from tests.harness.servers.gunicorn import Gunicorn, wait_until
+from tests.harness.servers.gunicorn import ROOT, Gunicorn, wait_until
 from tests.observers.test_prometheus import samples
 
 pytestmark = pytest.mark.live
@@ -78,6 +80,42 @@ def test_every_worker_serves_the_counts_of_all_workers_also_of_ended_ones(
     assert_ready_until_sigterm(server)
     server.stop()
     assert not directory.exists()
+
+
+@pytest.mark.long
+def test_a_new_master_continues_the_counts(
+    new_deployment: Callable[..., Deployment], tmp_path: Path
+) -> None:
+    """SIGUSR2 starts a new version of the server beside the old one."""
+    environ = new_deployment(
+        TUS_METRICS_PATH="/metrics",
+        TUS_METRICS_TOKEN=TOKEN,
+        TMPDIR=str(tmp_path),
+        WEB_CONCURRENCY="2",
+    ).environ
+    program = Path(sysconfig.get_path("scripts"), "gunicorn")
+    # A master that was started with `python -m gunicorn` cannot start another one.
+    command = ["env", f"--chdir={ROOT}", str(program)]
+    with Gunicorn(environ, directory=tmp_path, command=command) as server:
+        server.wait_for_workers(2)
+        tus = TusClient(server.port)
+        tus.upload(FILE)
+        old, workers = psutil.Process(server.pid), set(server.workers())
+        server.signal(signal.SIGUSR2)
+        wait_until(lambda: len(old.children(recursive=True)) >= 5, seconds=60)
+        (new,) = (child for child in old.children() if child.pid not in workers)
+        try:
+            for _ in range(8):
+                assert scrape(server.port)["tus_uploads_created_total"] == 1, "of either master"
+            server.signal(signal.SIGTERM)
+            # The harness would kill the new master as soon as it asks for the exit code.
+            wait_until(lambda: old.status() == psutil.STATUS_ZOMBIE, seconds=60)
+            tus.upload(FILE)
+            assert scrape(server.port)["tus_uploads_created_total"] == 2
+            (directory,) = tmp_path.glob("tus-wsgi-metrics-*")
+        finally:
+            new.terminate()
+        wait_until(lambda: not directory.exists(), seconds=60)
 
 
 def ready(connection: Connection) -> int:

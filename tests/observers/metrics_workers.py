@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from tus_wsgi.observers import workers
@@ -23,6 +24,10 @@ def main() -> None:
     from tus_wsgi.observers.prometheus import page_observer
 
     observer = page_observer()
+    # A worker that starts has an empty file for a moment.
+    empty = directory / "counter_1.db"
+    empty.touch()
+    threading.Timer(0.1, empty.unlink).start()
     sys.stdout.write(observer.page().decode())
     sys.stdout.write(f"# files: {' '.join(sorted(path.name for path in directory.iterdir()))}\n")
     successor: dict[str, str] = {}

@@ -52,6 +52,24 @@ def test_no_directory_is_created_without_need(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_workers_of_another_user_may_write_their_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    environ = {workers.METRICS_PATH: "/metrics"}
+    workers.create_directory(environ)
+    directory = Path(environ[workers.DIRECTORY])
+    assert directory.stat().st_mode & 0o777 == 0o700
+    owners: list[object] = []
+    monkeypatch.setattr(os, "chown", lambda *owner: owners.append(owner))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    workers.change_owner(33, 44)
+    assert owners == [], "the directory is not that of this process"
+    monkeypatch.setenv(workers.DIRECTORY, str(directory))
+    workers.change_owner(33, 44)
+    assert owners == [(directory, 33, 44)]
+
+
 def test_a_directory_of_the_user_is_neither_removed_nor_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

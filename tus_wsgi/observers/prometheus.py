@@ -12,6 +12,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,6 +53,10 @@ log = logging.getLogger(__name__)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The media type of the page."""
+
+READ_ATTEMPTS = 50
+READ_PAUSE = 0.02
+"""How often, and after how many seconds, files that cannot be read yet are read again."""
 
 _METHODS = frozenset({"OPTIONS", "HEAD", "GET", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -148,7 +154,7 @@ class PrometheusObserver:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, directory)
         with reading(directory):
-            return generate_latest(registry)
+            return _read(registry)
 
     def _count_request(self, event: RequestServed) -> None:
         method = event.method if event.method in _METHODS else "other"
@@ -180,6 +186,20 @@ class PrometheusObserver:
                 metrics.locks_lost.inc()
             case _:
                 pass
+
+
+def _read(registry: CollectorRegistry) -> bytes:
+    """Return the metrics in the files of all workers.
+
+    A worker that starts has a file without content for a moment, which prometheus_client cannot
+    read.
+    """
+    for _ in range(READ_ATTEMPTS):
+        try:
+            return generate_latest(registry)
+        except (struct.error, FileNotFoundError):
+            time.sleep(READ_PAUSE)
+    return generate_latest(registry)
 
 
 @functools.cache
