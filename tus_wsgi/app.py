@@ -68,6 +68,7 @@ from tus_wsgi.wsgi.environ import UploadRoutes
 from tus_wsgi.wsgi.health import CHECK_TIMEOUT, Check, health_pages
 from tus_wsgi.wsgi.middleware import UploadMiddleware
 from tus_wsgi.wsgi.pages import MetricsPage, Page, serve_page
+from tus_wsgi.wsgi.request_id import RequestIds
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -153,6 +154,7 @@ class TusMiddleware(UploadMiddleware):
             network_timeout=settings.network_timeout,
             min_rate=settings.min_rate,
             observers=all_observers,
+            request_ids=RequestIds(settings.request_id_header),
         )
         self._pages = pages
         self._tracer = tracer

@@ -27,6 +27,7 @@ from gunicorn.glogging import Logger
 from tus_wsgi.observers import workers as metrics
 from tus_wsgi.observers.hide_ids import HidingFormatter
 from tus_wsgi.observers.log import LogFormat, json_formatter
+from tus_wsgi.wsgi.request_id import ENVIRON_KEY as REQUEST_ID_KEY
 from tus_wsgi.wsgi.worker import is_patched, is_patched_late
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class IdHidingLogger(Logger):  # type: ignore[misc]
             "bytes": getattr(resp, "sent", None),
             "seconds": round(request_time.total_seconds(), 3),
         }
+        if REQUEST_ID_KEY in environ:
+            fields["request"] = environ[REQUEST_ID_KEY]
         self.access_log.info("request", extra=fields)
 
 

@@ -139,6 +139,7 @@ ENVIRON = {
     "REQUEST_METHOD": "PATCH",
     "RAW_URI": f"/files/{ID}",
     "SERVER_PROTOCOL": "HTTP/1.1",
+    "tus_wsgi.request_id": "7f3a",
 }
 
 RESPONSE = SimpleNamespace(status="204 No Content", sent=0, headers=[("Location", f"/files/{ID}")])
@@ -185,5 +186,6 @@ def test_gunicorn_s_log_is_json_if_the_log_of_uploads_is(
         "status": 204,
         "bytes": 0,
         "seconds": 0.25,
+        "request": "7f3a",
     }
     assert (error["level"], error["message"].split()[0]) == ("ERROR", "Error")

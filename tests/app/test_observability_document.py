@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 VARYING = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "<time>"),
     (r"upload=[0-9a-f]{8}", "upload=<fingerprint>"),
+    (r"request=[0-9a-f]{16}", "request=<id>"),
     (r"seconds=\d+\.\d+", "seconds=<seconds>"),
     (r" +\d+\.\d ms", " <duration>"),
     (r"(_sum(?:\{.*\})?) \S+", r"\1 <seconds>"),

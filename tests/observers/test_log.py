@@ -23,6 +23,7 @@ from tus_wsgi.domain.events import (
     UploadTerminated,
 )
 from tus_wsgi.domain.model import UploadId
+from tus_wsgi.domain.request_id import REQUEST_ID
 from tus_wsgi.observers.log import LOGGER, LogFormat, LogObserver, configure_logging, fingerprint
 
 ID = UploadId("QTzW1Qy0m2mLw0b0nXq3fA")
@@ -69,7 +70,8 @@ LEVELS: dict[type[Event], int] = {
 
 @pytest.fixture(autouse=True)
 def logger() -> Iterator[logging.Logger]:
-    """The logger of the package, restored after the test."""
+    """The logger of the package, restored after the test. No request is running."""
+    REQUEST_ID.set("")
     logger = logging.getLogger(LOGGER)
     before = (logger.handlers[:], logger.level, logger.propagate)
     logger.handlers, logger.propagate = [], True
@@ -94,6 +96,12 @@ def test_an_event_is_logged_as_a_line_of_fields(
     (record,) = caplog.records
     assert record.getMessage() == line.replace("#", fingerprint(ID))
     assert record.name == "tus_wsgi"
+
+
+def test_the_lines_of_a_request_have_its_id(caplog: pytest.LogCaptureFixture) -> None:
+    REQUEST_ID.set("7f3a")
+    LogObserver()(UploadTerminated(ID))
+    assert caplog.messages == [f"event=upload_terminated upload={fingerprint(ID)} request=7f3a"]
 
 
 @pytest.mark.parametrize(("event", "_line"), EVENTS)

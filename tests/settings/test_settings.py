@@ -65,6 +65,14 @@ def test_every_kind_of_value_is_parsed() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["X Request", "X-Request-Id:", "ä"])
+def test_the_field_of_the_request_id_must_be_the_name_of_a_field(name: str) -> None:
+    (mistake,) = mistakes(TUS_REQUEST_ID_HEADER=name)
+    assert "TUS_REQUEST_ID_HEADER: expected the name of a field" in mistake
+    settings = Settings.from_environ(REQUIRED | {"TUS_REQUEST_ID_HEADER": "X-Request-Id"})
+    assert settings.request_id_header == "X-Request-Id"
+
+
 @pytest.mark.parametrize(
     ("names", "mistake"),
     [

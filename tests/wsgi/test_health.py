@@ -111,6 +111,8 @@ def test_a_failure_is_logged_once_with_its_cause(
         answer(page)
     service.error = None
     answer(page)
+    # The check is logged after its result can be seen.
+    wait_until(lambda: len(caplog.records) >= 2, seconds=30)
     assert [record.getMessage() for record in caplog.records] == [
         "not ready: the check of S3 failed: no route to host",
         "ready again: the check of S3 has passed",

@@ -37,6 +37,7 @@ from tus_wsgi.domain.events import (
     UploadTerminated,
 )
 from tus_wsgi.domain.model import UploadId
+from tus_wsgi.domain.request_id import REQUEST_ID
 
 LOGGER = "tus_wsgi"
 """The logger of this package. All lines go to it or to its children."""
@@ -121,6 +122,8 @@ class LogObserver:
     ) -> None:
         logger = self._logger
         fields = {"event": name, **fields}
+        if request := REQUEST_ID.get():
+            fields["request"] = request
         error = failed.error if failed else None
         if failed and (reason := self._explain(failed.error)):
             fields["reason"] = repr(_hide_ids(reason, failed))

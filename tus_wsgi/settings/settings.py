@@ -53,6 +53,7 @@ from tus_wsgi.settings.values import (
     check_tags,
     parse_base_path,
     parse_duration,
+    parse_field_name,
     parse_page_path,
     parse_size,
     parse_url,
@@ -359,6 +360,11 @@ class Settings:
     log_format: LogFormat = _setting(
         "log format of `tus_wsgi.gunicorn` and `create_app`: `text` or `json`",
         default=LogFormat.TEXT,
+    )
+    request_id_header: Annotated[str, _parser(parse_field_name)] = _setting(
+        "request field with the id of the request for the log; clients must not be able to set it",
+        default="",
+        unset="made by the server",
     )
     metrics_path: Annotated[str, _parser(parse_page_path)] = _setting(
         "URL path of the metrics for Prometheus, such as `/metrics`", default="", unset="off"

@@ -136,6 +136,17 @@ def parse_page_path(text: str) -> str:
     return path
 
 
+def parse_field_name(text: str) -> str:
+    """Parse the name of a header field; empty for none.
+
+    Raises:
+        ValueError: The text is not a token (RFC 9110, section 5.1).
+    """
+    if text and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text):
+        raise ValueError(f"expected the name of a field such as X-Request-Id, got {text!r}")
+    return text
+
+
 def parse_url(text: str) -> str:
     """Parse an absolute HTTP URL and strip its trailing slash.
 

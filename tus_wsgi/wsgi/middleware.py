@@ -15,6 +15,7 @@ from tus_wsgi.domain.errors import BodyDraining, TusError, Unavailable, UploadNo
 from tus_wsgi.domain.events import BodyClosed, RequestFailed, RequestServed
 from tus_wsgi.domain.interfaces import Observer
 from tus_wsgi.domain.model import UploadId, parse_upload_id
+from tus_wsgi.domain.request_id import REQUEST_ID
 from tus_wsgi.protocol.cors import CorsPolicy
 from tus_wsgi.protocol.http import Dialect, Reply, RequestHead, status_line
 from tus_wsgi.service.uploads import UploadService
@@ -27,12 +28,15 @@ from tus_wsgi.wsgi.framing import check_end_is_known
 from tus_wsgi.wsgi.hook_request import hook_request
 from tus_wsgi.wsgi.interim import interim_sender
 from tus_wsgi.wsgi.observed_bodies import ObservedBodies
+from tus_wsgi.wsgi.request_id import ENVIRON_KEY, RequestIds
 from tus_wsgi.wsgi.worker import WORKER_GUARD, check_patched
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
+
+_REQUEST_ID = "X-Request-Id"
 
 
 class _Served(NamedTuple):
@@ -62,6 +66,7 @@ class UploadMiddleware(AppUploads):
             next bytes of a body nor accepts the next bytes of a response.
         min_rate: bytes per second that a body must bring, measured over a minute.
         observers: receive events of requests and their bodies.
+        request_ids: assigns the ids of requests; None makes all ids here.
 
     Raises:
         ServerUnsupported: gevent has not patched the standard library, or too late.
@@ -78,6 +83,7 @@ class UploadMiddleware(AppUploads):
         network_timeout: float = 60.0,
         min_rate: float = 0.0,
         observers: Sequence[Observer] = (),
+        request_ids: RequestIds | None = None,
     ) -> None:
         check_patched()
         WORKER_GUARD.report()
@@ -86,6 +92,7 @@ class UploadMiddleware(AppUploads):
         self._dialects = tuple(dialects)
         self._cors = cors
         self._network_timeout = network_timeout
+        self._request_ids = request_ids or RequestIds()
         self._min_rate = min_rate
         self._events = events = EventDispatcher(observers)
         self._live: BodyRegistry = LIVE_BODIES
@@ -96,8 +103,10 @@ class UploadMiddleware(AppUploads):
         """Serve one request."""
         # Pipelined requests are parsed and answered without blocking: let other requests run.
         time.sleep(0)
+        request_id = self._request_ids.assign(environ)
         if not self._routes.covers(environ):
             return self._app(environ, start_response)
+        environ[ENVIRON_KEY] = request_id
         WORKER_GUARD.on_request(environ)
         started = time.monotonic()
         head = self._routes.head(environ)
@@ -147,17 +156,25 @@ class UploadMiddleware(AppUploads):
             reply = dialect.render(head, outcome, head.url_of)
             return _Served(reply, _content(reply, outcome), None)
         except TusError as error:
+            reply = dialect.render_error(head, error)
             if isinstance(error, Unavailable):
                 self._events.dispatch(RequestFailed(_upload_of(head), error))
-            return _Served(dialect.render_error(head, error), None, error)
+                reply = _with_request_id(reply)
+            return _Served(reply, None, error)
         except Exception as error:  # noqa: BLE001 - the details of a bug must not leak
             self._events.dispatch(RequestFailed(_upload_of(head), error))
             hidden = Unavailable()
-            return _Served(dialect.render_error(head, hidden), None, hidden)
+            return _Served(_with_request_id(dialect.render_error(head, hidden)), None, hidden)
 
     def _dialect(self, head: RequestHead) -> Dialect:
         spoken = (dialect for dialect in self._dialects if dialect.speaks(head))
         return next(spoken, self._dialects[-1])
+
+
+def _with_request_id(reply: Reply) -> Reply:
+    """Add the request's id to the reply to a failed request, so that the log can be searched."""
+    fields = [*reply.fields, (_REQUEST_ID, REQUEST_ID.get())]
+    return replace(reply, fields=fields, exposed=(*reply.exposed, _REQUEST_ID))
 
 
 def _upload_of(head: RequestHead) -> UploadId | None:
