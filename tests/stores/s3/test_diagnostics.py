@@ -42,3 +42,8 @@ def test_other_failures_need_a_traceback() -> None:
     assert explain_failure(caused_by(OSError("disk")), ADDRESS) is None
     locker = caused_by(NoCredentialsError(), LockerUnavailable("GetItem"))
     assert explain_failure(locker, ADDRESS) is None, "it is another service"
+
+
+def test_an_error_that_is_its_own_cause_is_not_followed_for_ever() -> None:
+    error = StoreUnavailable("PutObject")
+    assert explain_failure(caused_by(error, error), ADDRESS) is None

@@ -179,9 +179,11 @@ def may_have_succeeded(error: BaseException) -> bool:
 def _find_cause(error: BaseException) -> BaseException:
     """Return boto3's error, or the KeyError of a missing field, in the chain of causes."""
     current: BaseException | None = error
-    while current is not None:
+    seen: set[int] = set()  # An error that is raised from itself is its own cause.
+    while current is not None and id(current) not in seen:
         if isinstance(current, ClientError | BotoCoreError | KeyError):
             return current
+        seen.add(id(current))
         current = current.__cause__
     return error
 
