@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -21,13 +22,14 @@ from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.spool.payload import Payload
-from tus_wsgi.stores.s3 import bucket, info, tails, transfers, upload_state
+from tus_wsgi.stores.s3 import bucket, info, tail_chain, tails, transfers, upload_state
 from tus_wsgi.stores.s3.appender import Appender
 from tus_wsgi.stores.s3.bucket import Condition
 from tus_wsgi.stores.s3.context import no_lock_needed
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.info import InfoObject, NotWritten
 from tus_wsgi.stores.s3.record import UploadRecord
+from tus_wsgi.stores.s3.tail_chain import TailChain, TailLayout
 from tus_wsgi.stores.s3.upload import S3Upload
 from tus_wsgi.stores.s3.upload_state import UploadState
 
@@ -72,27 +74,56 @@ def ignore_start_of_tail(patch: Patch) -> None:
     patch.setattr(tails.TailObject, "size_at", size_at)
 
 
+def count_stale_segments(patch: Patch) -> None:
+    """Count every segment of a tail, also behind one that does not start at the end of the last."""
+
+    def load_rest(self: TailChain, layout: TailLayout) -> None:
+        start = layout.start
+        self._begin_at(start)
+        if self._slots and self._slots[0].size_at(start, default_start=start):
+            self._find_all()
+            self._count = len(self._slots)
+            self._end += sum(slot.size for slot in self._slots)
+
+    patch.setattr(TailChain, "load_rest", load_rest)
+
+
+def drop_merged_segments(patch: Patch) -> None:
+    """Write only the new bytes, although the segment replaces others."""
+
+    @contextmanager
+    def content(
+        self: TailChain, number: int, stored: int, part: SpooledPart
+    ) -> Iterator[SpooledPart]:
+        del self, number
+        part.drop_front(max(0, stored))
+        yield part
+
+    patch.setattr(tail_chain, "MAX_SEGMENTS", 1)
+    patch.setattr(TailChain, "_content", content)
+
+
 def delete_tail_before_part(patch: Patch) -> None:
     """Delete the tail when the part that replaces it begins."""
-    create_part = Appender._new_part
+    create_buffer = Appender._new_buffer
 
-    def new_part(self: Appender, number: int, body: Body, **more: Any) -> SpooledPart:
-        part = create_part(self, number, body, **more)
-        if part.size:
+    def new_buffer(self: Appender, number: int, body: Body, **more: Any) -> Any:
+        buffer = create_buffer(self, number, body, **more)
+        if buffer.part.size:
             self._state.tail.delete()
-        return part
+        return buffer
 
-    patch.setattr(Appender, "_new_part", new_part)
+    patch.setattr(Appender, "_new_buffer", new_buffer)
 
 
 def delete_tail_early(patch: Patch) -> None:
     """Delete the tail as soon as the parts cover its bytes."""
     write = Appender._write_tail
 
-    def write_tail(self: Appender, number: int, part: SpooledPart, held: Any) -> None:
-        if part.size == 0 and self._state.tail.exists and self._state.parts:
+    def write_tail(self: Appender, rest: Any, held: Any) -> None:
+        if rest.part.size == 0 and self._state.tail.exists and self._state.parts:
             self._state.tail.delete()
-        write(self, number, part, held)
+        write(self, rest, held)
 
     patch.setattr(Appender, "_write_tail", write_tail)
 
@@ -102,8 +133,8 @@ def write_tails_unconditionally(patch: Patch) -> None:
     put = bucket.Bucket.put
 
     def put_unconditionally(self: bucket.Bucket, key: str, payload: Payload, **more: Any) -> str:
-        if key.endswith(".part"):
-            del more["condition"]
+        if ".part" in key:
+            more.pop("condition", None)
         return put(self, key, payload, **more)
 
     patch.setattr(bucket.Bucket, "put", put_unconditionally)

@@ -127,6 +127,7 @@ _WHOLE = [
     Scenario(name="whole parts", length=20),
     Scenario(name="three appends", length=11, patch_ends=[4, 8, 11], is_core=True),
     Scenario(name="six appends", length=24, patch_ends=[4, 8, 12, 16, 20, 24], extra_bytes=1),
+    Scenario(name="nine tails in a part", length=13, patch_ends=[*range(1, 14)]),
     Scenario(name="tail filled exactly", length=25, patch_ends=[5, 10, 13, 20, 25]),
     Scenario(name="created with one part", length=6, first=6, is_core=True),
     Scenario(name="created with one part, no hook", length=6, first=6, has_hook=False),

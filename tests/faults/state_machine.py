@@ -34,7 +34,8 @@ from tus_wsgi.domain.model import Metadata, UploadId
 from tus_wsgi.lockers.file.locker import FileLocker
 from tus_wsgi.service.uploads import UploadService
 from tus_wsgi.stores.s3 import S3Store
-from tus_wsgi.stores.s3.keys import Keys
+from tus_wsgi.stores.s3.keys import Keys, segment_key
+from tus_wsgi.stores.s3.tail_chain import MAX_SEGMENTS
 
 PART_SIZE = 100
 """A few dozen bytes are a tail, a few hundred several parts."""
@@ -342,8 +343,11 @@ class UploadMachine(RuleBasedStateMachine):
         assert self.read_object(self.id) == FILE[: self.length]
 
     def late_tail(self) -> set[str]:
-        """Return the key that a late write may leave; it does not count for anything."""
-        return {self.keys.tail(self.id)} if self.may_have_late_tail else set()
+        """Return the keys that a late write may leave; they do not count for anything."""
+        if not self.may_have_late_tail:
+            return set()
+        tail = self.keys.tail(self.id)
+        return {tail, *(segment_key(tail, number) for number in range(1, MAX_SEGMENTS))}
 
     def sweep_tombstones(self) -> None:
         """Sweep as if the termination was long ago."""

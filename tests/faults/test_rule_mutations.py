@@ -5,6 +5,8 @@
 | part k always has the same bytes                   | D-01 | a late part overwrites other bytes   |
 | only contiguous parts count                        | D-02 | the file has a hole                  |
 | a tail counts only at its recorded start           | D-02 | bytes of a part count twice          |
+| a segment counts where the last one ends           | D-02 | bytes of a part count twice          |
+| a segment has the bytes of those that it replaces  | D-04 | acknowledged bytes are lost          |
 | a tail is deleted after its bytes are in a part    | D-04 | acknowledged bytes are lost          |
 | a tail is deleted only at the end                  | D-04 | a late DELETE removes the next tail  |
 | a tail is written with a condition                 | D-11 | a late PUT overwrites the next tail  |
@@ -208,6 +210,14 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[FaultyS3]
         mutations.ignore_start_of_tail,
         Check("tail filled exactly"),
     ),
+    "a segment counts where the last one ends": (
+        mutations.count_stale_segments,
+        Check("expiry extended"),
+    ),
+    "a segment has the bytes of those that it replaces": (
+        mutations.drop_merged_segments,
+        Check("three appends"),
+    ),
     "a tail is deleted after its bytes are in a part": (
         mutations.delete_tail_before_part,
         Check("three appends", Fault.CUT_BEFORE, "UploadPart"),
@@ -290,7 +300,7 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[FaultyS3]
     ),
     "the first record is written with a condition": (
         mutations.write_first_record_unconditionally,
-        Check("deferred, short", Fault.LATE_AFTER_9, "PutObject", ".info"),
+        Check("deferred, created with data", Fault.LATE_AFTER_9, "PutObject", ".info"),
     ),
     "later records are written with a condition": (
         mutations.write_later_records_unconditionally,

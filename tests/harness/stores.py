@@ -62,6 +62,8 @@ class Call:
 
     def __str__(self) -> str:
         suffix = {"info": "info", "part": "tail"}.get(self.key.rpartition(".")[2], "data")
+        if ".part.segment." in self.key:
+            suffix = f"segment {self.key.rpartition('.')[2]}"
         return f"{self.operation} {self.number or suffix}"
 
 

@@ -354,7 +354,7 @@ def test_an_object_at_the_chosen_key_of_an_expired_upload_stays(sweeper: Sweeper
     assert sweeper.snapshot() == before
 
 
-@pytest.mark.parametrize("suffix", ["", ".10.2"], ids=["one tail", "numbered tails"])
+@pytest.mark.parametrize("suffix", ["", ".segment.1", ".10.2"])
 def test_a_tail_without_a_record_is_reported_and_not_touched(sweeper: Sweeper, suffix: str) -> None:
     """D-12: it may belong to a deployment whose object prefix is another one."""
     key = f"{sweeper.sandbox.prefix}{secrets.token_urlsafe(16)}.part{suffix}"
@@ -366,13 +366,26 @@ def test_a_tail_without_a_record_is_reported_and_not_touched(sweeper: Sweeper, s
     assert sweeper.snapshot() == before
 
 
-@pytest.mark.parametrize("suffix", ["", ".0.1"], ids=["one tail", "numbered tails"])
+@pytest.mark.parametrize("suffix", ["", ".segment.1", ".0.1"])
 def test_the_tail_of_a_finished_upload_is_removed(sweeper: Sweeper, suffix: str) -> None:
     upload = sweeper.create_finished(LENGTH)
     key = sweeper.sandbox.keys.tail(upload.info.id) + suffix
     sweeper.sandbox.put(key, b"late", Metadata={"start": str(PART)})
     assert sweeper.kinds() == {key: ActionKind.REMOVED}
     assert sweeper.sandbox.data(upload.info.id) == bytes(LENGTH)
+
+
+def test_an_expired_upload_leaves_no_segment_of_its_tail(sweeper: Sweeper) -> None:
+    upload = sweeper.create(LENGTH, stored=100_000, expires=PAST)
+    for _ in range(2):
+        upload.append(ScriptedBody(bytes(100_000)), held)
+    id = upload.info.id
+    tails = [f"{id}.part", f"{id}.part.segment.1", f"{id}.part.segment.2"]
+    assert sweeper.sandbox.list_keys() == [f"{id}.info", *tails]
+    assert sweeper.kinds() == {id: ActionKind.EXPIRED}
+    assert sweeper.sandbox.list_keys() == [f"{id}.info", tails[0]]
+    assert sweeper.kinds(now=LATER) == {}
+    assert sweeper.sandbox.list_keys() == []
 
 
 EXPIRED_INFO = (

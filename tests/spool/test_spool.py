@@ -326,6 +326,28 @@ def test_the_checksum_is_right_in_memory_and_on_disk(
     assert spool.memory.available == 40
 
 
+@pytest.mark.parametrize("budget", [0, 10**7], ids=["on disk", "in memory"])
+@pytest.mark.parametrize("count", [0, 1, 5, MAX_DISK_READ, 2 * MAX_DISK_READ + 4])
+def test_the_first_bytes_of_a_part_are_dropped(budget: int, count: int) -> None:
+    data = random.Random(1).randbytes(3 * MAX_DISK_READ + 5)
+    spool = Spool(budget)
+    with spool.part(10**7, None) as part:
+        part.fill(ScriptedBody(data))
+        part.drop_front(count)
+        payload = part.payload()
+        assert content_of(part) == data[count:]
+        assert (payload.size, payload.crc32) == (len(data) - count, zlib.crc32(data[count:]))
+    assert (spool.memory.available, spool.disk.used) == (budget, 0)
+
+
+def test_the_first_bytes_are_dropped_while_another_view_of_the_buffer_exists() -> None:
+    with Spool(100).part(100, 10) as part:
+        part.write(b"0123456789")
+        with memoryview(part._buffer):
+            part.drop_front(3)
+        assert content_of(part) == b"3456789"
+
+
 # -- reused buffers --------------------------------------------------------------------------------
 
 

@@ -144,6 +144,25 @@ class SpooledPart:
         buffer[: len(data)] = data
         return len(data)
 
+    def drop_front(self, count: int) -> None:
+        """Remove the first `count` bytes, which are stored elsewhere. No bytes may follow.
+
+        Raises:
+            StoreUnavailable: the temporary file cannot be read or written.
+        """
+        if not count:
+            return
+        end, self.size, self.crc32 = self.size, 0, 0
+        if self._file is not None:
+            self._shift_file(count, end, self._file)
+            return
+        try:
+            del self._buffer[:count]  # Python moves the beginning; it copies nothing
+        except BufferError:  # a stored traceback still has a view of the buffer
+            self._buffer = self._buffer[count:]
+        with memoryview(self._buffer)[: end - count] as data:
+            self._count(data)
+
     def payload(self) -> Payload:
         """Return the content with its size and checksum."""
         return Payload(self.content(), self.size, self.crc32)
@@ -205,6 +224,20 @@ class SpooledPart:
                 buffer = memoryview(bytearray(GROWTH * len(buffer)))
             elif count <= len(buffer) // GROWTH and len(buffer) > FIRST_BUFFER:
                 buffer = memoryview(bytearray(len(buffer) // GROWTH))
+
+    def _shift_file(self, count: int, end: int, file: IO[bytes]) -> None:
+        try:
+            while self.size < end - count:
+                file.seek(count + self.size)
+                data = file.read(min(MAX_DISK_READ, end - count - self.size))
+                if not data:
+                    raise StoreUnavailable("spool")
+                file.seek(self.size)
+                self._write_file(memoryview(data), file)
+                time.sleep(0)  # file I/O does not switch greenlets
+            file.truncate(self.size)
+        except OSError as error:
+            raise disk_error(error) from error
 
     def _count(self, data: memoryview) -> None:
         # Computed here, while the bytes are still in the processor's cache.

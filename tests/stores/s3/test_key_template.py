@@ -103,6 +103,7 @@ def test_every_key_of_a_template_is_one_that_an_application_could_choose(
     keys = Keys("files", template=template)
     key = keys.new_data(upload(filename, owner))
     assert keys.is_own(key, ID)
+    assert keys.is_data_key(key)
     planned = replace(upload(), plan=Plan(key=key.removeprefix("files/")))
     assert keys.new_data(planned) == key
 
@@ -130,6 +131,8 @@ def test_the_key_of_a_plan_is_below_the_object_prefix() -> None:
         (f"a/./{ID}", "segments"),
         (f"{ID}.info", "'.info'"),
         (f"{ID}.part", "'.part'"),
+        (f"{ID}.part.0.1", "'.part'"),
+        (f"{ID}/a.part.segment.7", "'.part'"),
         (f"{ID}.info/a", "'.info'"),
         (f"{ID}\n", "control"),
         (f"{ID}\ud800", "control"),

@@ -19,51 +19,70 @@ from tus_wsgi.stores.s3.tails import TailCache, TailObject
 ID = UploadId("a")
 
 
-def test_a_cached_tail_is_returned_once() -> None:
+def test_a_cached_tail_is_returned_until_it_is_not_needed_any_more() -> None:
     cache = TailCache(100)
     cache.put("a.part", '"1"', b"abc")
-    assert cache.pop("a.part", '"1"') == b"abc"
-    assert cache.pop("a.part", '"1"') is None
+    assert [cache.get("a.part", '"1"') for _ in range(2)] == [b"abc"] * 2
+    cache.discard("a.part")
+    assert cache.get("a.part", '"1"') is None
 
 
 def test_another_version_of_a_tail_is_a_cache_miss() -> None:
     cache = TailCache(100)
     cache.put("a.part", '"1"', b"abc")
-    assert cache.pop("a.part", '"2"') is None
-    assert cache.pop("b.part", '"1"') is None
+    assert cache.get("a.part", '"2"') is None
+    assert cache.get("b.part", '"1"') is None
+
+
+def test_a_new_version_of_a_tail_replaces_the_old_one() -> None:
+    cache = TailCache(10)
+    cache.put("a.part", '"1"', b"abc")
+    cache.put("a.part", '"2"', b"defg")
+    assert cache.get("a.part", '"1"') is None
+    assert (cache.get("a.part", '"2"'), cache._size) == (b"defg", 4)
+    cache.put("a.part", '"3"', b"x" * 11)
+    assert (cache.get("a.part", '"2"'), cache._size) == (None, 0)
 
 
 def test_the_least_recently_used_tails_are_evicted() -> None:
     cache = TailCache(10)
-    for name in ("a", "b", "c"):
+    for name in ("a", "b"):
         cache.put(name, "", b"x" * 4)
-    assert [cache.pop(name, "") is None for name in ("a", "b", "c")] == [True, False, False]
+    cache.get("a", "")
+    cache.put("c", "", b"x" * 4)
+    assert [cache.get(name, "") is None for name in ("a", "b", "c")] == [False, True, False]
 
 
 def test_a_tail_above_the_budget_is_not_cached_and_evicts_nothing() -> None:
     cache = TailCache(10)
     cache.put("a", "", b"x" * 10)
     cache.put("b", "", b"x" * 11)
-    assert cache.pop("b", "") is None
-    assert cache.pop("a", "") == b"x" * 10
+    assert cache.get("b", "") is None
+    assert cache.get("a", "") == b"x" * 10
 
 
 @pytest.mark.property
 @given(
     st.lists(
-        st.tuples(st.sampled_from("abc"), st.sampled_from("12"), st.integers(0, 12), st.booleans())
+        st.tuples(
+            st.sampled_from("abc"),
+            st.sampled_from("12"),
+            st.integers(0, 12),
+            st.sampled_from(["put", "get", "discard"]),
+        )
     )
 )
-def test_the_size_of_the_cache_is_bounded(
-    steps: list[tuple[str, str, int, bool]],
-) -> None:
+def test_the_size_of_the_cache_is_bounded(steps: list[tuple[str, str, int, str]]) -> None:
     cache = TailCache(20)
-    for key, etag, size, is_put in steps:
-        if is_put:
+    for key, etag, size, step in steps:
+        if step == "put":
             cache.put(key, etag, bytes(size))
+        elif step == "get":
+            cache.get(key, etag)
         else:
-            cache.pop(key, etag)
-        assert cache._size == sum(map(len, cache._bytes.values())) <= 20
+            cache.discard(key)
+        sizes = [len(content) for _etag, content in cache._entries.values()]
+        assert cache._size == sum(sizes) <= 20
 
 
 # -- in the bucket ---------------------------------------------------------------------------------
@@ -123,15 +142,14 @@ def test_a_tail_without_a_start_gets_the_default_start(sandbox: S3Sandbox, start
     assert b"".join(tail.read()) == b"tusd"
 
 
-def test_a_process_reads_its_own_tail_from_the_cache_once(
-    sandbox: S3Sandbox, part: SpooledPart
-) -> None:
+def test_a_process_reads_its_own_tail_from_the_cache(sandbox: S3Sandbox, part: SpooledPart) -> None:
     cache = TailCache(1000)
     new_tail(sandbox, cache).write(0, part)
     tail = loaded_tail(sandbox, cache)
     sandbox.calls.clear()
     assert b"".join(tail.read()) == b"0123456789"
     assert sandbox.calls.begun == []
+    tail.discard_cached()
     assert b"".join(tail.read()) == b"0123456789"
     assert sandbox.calls.begun == ["GetObject tail"]
 

@@ -2,12 +2,16 @@
 
 - D-01: part k always has the same bytes: those that the plan says.
 - D-03: the offset advances only after S3 has confirmed the bytes.
-- D-04: a tail is replaced only after the part that contains its bytes is confirmed.
+- D-04: a tail is replaced only by one that contains its bytes, or after the part that contains them
+  is confirmed.
 
 Every write checks the lock first (D-10).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.parts import Part
@@ -17,6 +21,21 @@ from tus_wsgi.stores.s3.context import OnStored
 from tus_wsgi.stores.s3.multipart import upload_part
 from tus_wsgi.stores.s3.transfers import PartPipeline
 from tus_wsgi.stores.s3.upload_state import UploadState
+
+
+@dataclass(frozen=True, slots=True)
+class _Buffer:
+    """The newest bytes of a part.
+
+    Attributes:
+        number: the number of the part.
+        skipped: how many bytes of the tail come before the buffer; 0 if the buffer begins with it.
+        part: the bytes.
+    """
+
+    number: int
+    skipped: int
+    part: SpooledPart
 
 
 class Appender:
@@ -57,56 +76,69 @@ class Appender:
                 on_stored(state.parts_end + sum(part.size for part in parts))
 
         with PartPipeline(state.context.part_executor, upload, report) as pipeline:
-            number, part = self._receive_parts(body, pipeline, assert_held)
-            with part:
-                state.parts += pipeline.wait()
+            rest = self._receive_parts(body, pipeline, assert_held)
+            with rest.part:
+                if parts := pipeline.wait():
+                    state.parts += parts
+                    state.tail.discard_cached()
                 if not state.is_assembled:
-                    self._write_tail(number, part, assert_held)
-                if part.error is not None:
-                    raise part.error
+                    self._write_tail(rest, assert_held)
+                if rest.part.error is not None:
+                    raise rest.part.error
         if not state.info_object.exists:
             state.info_object.write(state.record, assert_held)
 
     def _receive_parts(
         self, body: Body, pipeline: PartPipeline, assert_held: AssertHeld
-    ) -> tuple[int, SpooledPart]:
-        """Read the body to its end and store each full part; return the rest and its part number.
+    ) -> _Buffer:
+        """Read the body to its end and store each full part; return the rest.
 
         If the disk is full, reading ends early: the returned part has the bytes that fitted, and
         its `error` is set.
         """
-        number = len(self._state.parts) + 1
-        part = self._new_part(number, body)
+        buffer = self._new_buffer(len(self._state.parts) + 1, body)
         try:
             while True:
+                part = buffer.part
                 part.fill(body)
                 if not part.is_full or part.capacity == 0:
                     break
                 is_fast = part.is_fast
-                self._store_full_part(number, part, pipeline, assert_held)
-                number += 1
-                part = self._new_part(number, body, is_fast=is_fast)
+                self._store_full_part(buffer, pipeline, assert_held)
+                buffer = self._new_buffer(buffer.number + 1, body, is_fast=is_fast)
         except BaseException:
-            part.close()
+            buffer.part.close()
             raise
         if part.error is None:
             read_end(body)
-        return number, part
+        return buffer
 
-    def _new_part(self, number: int, body: Body, *, is_fast: bool = False) -> SpooledPart:
-        """Return a buffer for part `number`. The first buffer of a request starts with the tail."""
+    def _new_buffer(self, number: int, body: Body, *, is_fast: bool = False) -> _Buffer:
+        """Return a buffer for part `number`.
+
+        If the body may complete the part, the first buffer of a request begins with the tail.
+        """
         state = self._state
+        start, skipped = state.plan.start(number), 0
         capacity = state.plan.expected_size(number, state.final_length)
-        has_tail = state.tail_size and number == len(state.parts) + 1
-        first_bytes = state.tail.read() if has_tail else ()
         end = None if body.content_length is None else state.offset + body.content_length
-        expected = None if end is None else end - state.plan.start(number)
-        return state.context.spool.part(capacity, expected, first_bytes, is_fast=is_fast)
+        first_bytes: Iterable[bytes] = ()
+        if number == len(state.parts) + 1 and (tail_size := state.tail_size):
+            if end is None or end >= start + capacity:
+                first_bytes = state.tail.read()
+            else:
+                skipped = tail_size
+        expected = None if end is None else end - start - skipped
+        part = state.context.spool.part(capacity - skipped, expected, first_bytes, is_fast=is_fast)
+        return _Buffer(number, skipped, part)
 
     def _store_full_part(
-        self, number: int, part: SpooledPart, pipeline: PartPipeline, assert_held: AssertHeld
+        self, buffer: _Buffer, pipeline: PartPipeline, assert_held: AssertHeld
     ) -> None:
         """Store a full part: with PutObject if it is the only part, else with UploadPart."""
+        number, part = buffer.number, buffer.part
+        if buffer.skipped:
+            raise AssertionError("the tail is missing")  # not `assert`, which -O removes
         if self._state.record.is_one_part:
             with part:
                 self._assembler.put_object(part.payload(), assert_held)
@@ -116,7 +148,7 @@ class Appender:
             self._state.create_multipart(assert_held)
         pipeline.submit(number, part)
 
-    def _write_tail(self, number: int, part: SpooledPart, assert_held: AssertHeld) -> None:
+    def _write_tail(self, rest: _Buffer, assert_held: AssertHeld) -> None:
         """Write the rest of the body as the tail, after all parts before it are confirmed (D-04).
 
         A tail whose bytes are now in a part is not deleted here: if S3 carried out the DELETE late,
@@ -124,11 +156,14 @@ class Appender:
         next tail replaces it or the upload is complete.
         """
         state = self._state
-        if part.size > state.tail_size:
+        start = state.parts_end
+        position = start + rest.skipped
+        end = position + rest.part.size
+        if end > start + state.tail_size:
             if not state.info_object.exists:
                 state.info_object.write(state.record, assert_held)
             if not state.record.has_numbered_tails:
                 state.number_tails_if_needed(assert_held)
             assert_held()
-            state.tail.write(state.plan.start(number), part)
-        state.offset = state.parts_end + part.size
+            state.tail.write(state.tail_layout, position, rest.part)
+        state.offset = end

@@ -39,7 +39,10 @@ _NAMES = ("id", "filename", "owner", "year", "month", "day")
 _MAX_SIZES = {"id": 32, "filename": MAX_VALUE_SIZE, "owner": MAX_VALUE_SIZE}
 _LITERAL = re.compile(r"[A-Za-z0-9!_.*'()=@+,/-]*")
 _UNSAFE = re.compile(r"[^\w.-]")
-_RESERVED_SUFFIXES = (".info", ".part")
+TAIL_SUFFIX = r"\.part(?:\.(?:\d+|segment)\.\d+)?"
+"""How the keys of tails end: also of segments (`tail_chain.py`) and of `numbered_tails.py`."""
+
+_RESERVED = re.compile(rf".*(?:\.info|{TAIL_SUFFIX})", re.DOTALL | re.IGNORECASE)
 
 
 def check_template(text: str) -> str:
@@ -89,7 +92,7 @@ def render_key(template: str, info: UploadInfo, id: str) -> str:
 
 def is_reserved(segment: str) -> bool:
     """Return whether a segment of a key has the form of an info object or a tail."""
-    return segment.lower().endswith(_RESERVED_SUFFIXES)
+    return _RESERVED.fullmatch(segment) is not None
 
 
 def _value(text: str, missing: str) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tus_wsgi.domain.model import UploadId, UploadInfo
-from tus_wsgi.stores.s3.key_template import DEFAULT_TEMPLATE, is_reserved, render_key
+from tus_wsgi.stores.s3.key_template import DEFAULT_TEMPLATE, TAIL_SUFFIX, is_reserved, render_key
 
 MAX_KEY_SIZE = 1024
 """Bytes of a key in UTF-8: the limit of S3."""
@@ -21,7 +21,17 @@ class InvalidKey(ValueError):
     """An application chose a key that an upload cannot have. The message contains no id."""
 
 
-_TAIL_KEY = re.compile(r"(.*)\.part(?:\.\d+\.\d+)?", re.DOTALL)
+_TAIL_KEY = re.compile(f"(.*){TAIL_SUFFIX}", re.DOTALL)
+
+
+def segment_key(tail_key: str, number: int) -> str:
+    """Return the key of segment `number` of the tail at `tail_key`. Numbers begin at 1."""
+    return f"{tail_key}.segment.{number}"
+
+
+def numbered_key(tail_key: str, start: int, number: int) -> str:
+    """Return the key of the numbered tail that starts at the offset `start`."""
+    return f"{tail_key}.{start}.{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ class Keys:
         return self._info_base(id) + ".part"
 
     def object_id_of_tail(self, key: str) -> str | None:
-        """Return the object id in the key of a tail, numbered or not; None for other keys."""
+        """Return the object id in the key of a tail of any kind; None for other keys."""
         match = _TAIL_KEY.fullmatch(key.removeprefix(self.info_prefix))
         return match and match[1]
 

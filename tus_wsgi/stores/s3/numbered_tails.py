@@ -12,7 +12,9 @@ keys of the tails that start at one offset end with the numbers 1, 2, ...:
 So the numbers have no gap, every reader finds the last one, and the tail with the highest number
 has all acknowledged bytes: its writer began with the bytes of the tails before it.
 
-The `.part` object, which tusd writes too, counts if there is no numbered tail.
+The tail of `tail_chain.py`, which tusd and processes that honour conditions write, counts if there
+is no numbered tail. A numbered tail has all bytes from the end of the parts on: without conditions,
+no write can depend on what other holders have written.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ from tus_wsgi.domain.crc import crc32
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.spool.part import SpooledPart
 from tus_wsgi.spool.payload import Payload
+from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3.bucket import Bucket
+from tus_wsgi.stores.s3.keys import numbered_key
+from tus_wsgi.stores.s3.tail_chain import TailChain, TailLayout, prepend
 from tus_wsgi.stores.s3.tails import START_KEY, TailCache, TailObject
 
 MARKER = "marker"
@@ -38,13 +43,16 @@ class NumberedTails:
         bucket: the bucket of the objects.
         key: the key of the `.part` object.
         cache: the process's cache of tails.
+        spool: buffers the tail that a request continues.
     """
 
-    def __init__(self, bucket: Bucket, key: str, cache: TailCache) -> None:
+    def __init__(self, bucket: Bucket, key: str, cache: TailCache, spool: Spool) -> None:
         self._bucket = bucket
         self._key = key
         self._cache = cache
-        self._unnumbered = self._current = TailObject(bucket, key, cache)
+        self._spool = spool
+        self._unnumbered = TailChain(bucket, key, cache, spool)
+        self._numbered: TailObject | None = None  # the tail with the highest number
         self._start = 0
         self._numbers = 0
         self._is_own = False  # whether only this instance writes to the last number
@@ -59,36 +67,59 @@ class NumberedTails:
         """Whether the `.part` object is the tombstone of a terminated upload."""
         return self._unnumbered.is_terminated
 
+    def note_absent(self) -> None:
+        """Note that the upload is new, so none of the objects exists."""
+        self._unnumbered.note_absent()
+
     def load(self) -> None:
-        """Look up the `.part` object. One S3 call. `load_numbers` must follow."""
+        """Look up the `.part` object. One S3 call. `load_rest` and `load_numbers` must follow."""
         self._unnumbered.load()
+
+    def load_rest(self, layout: TailLayout) -> None:
+        """Look up the tail without a number; see `TailChain.load_rest`."""
+        self._unnumbered.load_rest(layout)
 
     def load_numbers(self, start: int) -> None:
         """Look up the tails that start at the offset `start`. One S3 call for each, and one."""
         self._start, self._numbers, self._is_own = start, 0, False
-        self._current = self._unnumbered
+        self._numbered = None
         while (tail := self._load_number(self._numbers + 1)).exists:
             self._numbers += 1
             if tail.has_start:
-                self._current = tail
+                self._numbered = tail
 
-    def size_at(self, offset: int, *, default_start: int) -> int:
+    def size_at(self, offset: int) -> int:
         """Return the size of the tail that counts if it starts exactly at `offset`, else 0."""
-        return self._current.size_at(offset, default_start=default_start)
+        if self._numbered is None:
+            return self._unnumbered.size_at(offset)
+        return self._numbered.size_at(offset, default_start=offset)
 
     def read(self) -> Iterator[bytes]:
         """Yield the bytes of the tail that counts; see `TailObject.read`."""
-        return self._current.read()
+        return (self._numbered or self._unnumbered).read()
 
-    def write(self, start: int, part: SpooledPart) -> None:
-        """Write the bytes of `part` as the tail that starts at the offset `start`.
+    def write(self, layout: TailLayout, position: int, part: SpooledPart) -> None:
+        """Write the tail: its bytes so far, and those of `part`.
+
+        Args:
+            layout: where the tail is.
+            position: the offset of the first byte of `part`: the start, or the end of the tail.
+            part: the bytes from `position`.
 
         One S3 call. The first time, or after a write of unknown outcome, two; at a new start,
         one more for each object at the old one, and one to look up the first number.
 
         Raises:
-            StoreUnavailable: S3 did not answer.
+            StoreUnavailable: S3 did not answer, or the spool is full.
         """
+        start = layout.start
+        if position > start:
+            with prepend(self._spool, position - start, self.read(), part) as whole:
+                self._write(start, whole)
+        else:
+            self._write(start, part)
+
+    def _write(self, start: int, part: SpooledPart) -> None:
         old = [] if start == self._start else self._numbered_keys()
         if start != self._start:
             self.load_numbers(start)
@@ -97,28 +128,36 @@ class NumberedTails:
         self._is_own = False
         tail = TailObject(self._bucket, self._numbered_key(self._numbers), self._cache)
         self._is_own = tail.write_unconditionally(start, part)
-        self._current = tail
+        self._numbered = tail
         for key in old:
             # The bytes of these tails are in a part, so no tail can follow at their keys (D-04).
             with suppress(StoreUnavailable):
                 self._bucket.delete(key)
 
+    def discard_cached(self) -> None:
+        """Free the memory of the tail, whose bytes are in a confirmed part or in the object."""
+        self._unnumbered.discard_cached()
+        if self._numbered is not None:
+            self._numbered.discard_cached()
+
     def delete(self) -> None:
         """Delete the objects, the last number first, so that a retry finds the others."""
-        for key in (*self._numbered_keys(), self._key):
-            self._bucket.delete(key)
-        self._numbers = 0
-        self._is_own = False
-        self._unnumbered = self._current = TailObject(self._bucket, self._key, self._cache)
+        self._delete_numbers()
+        self._unnumbered.delete()
 
     def write_tombstone(self) -> None:
-        """Replace the `.part` object by a tombstone, and delete the numbered objects.
+        """Replace the `.part` object by a tombstone, and delete all other objects.
 
-        A sweep deletes those that this instance has not found.
+        A sweep deletes the numbered ones that this instance has not found.
         """
         self._unnumbered.write_tombstone()
+        self._delete_numbers()
+
+    def _delete_numbers(self) -> None:
+        self.discard_cached()
         for key in self._numbered_keys():
             self._bucket.delete(key)
+        self._numbered = None
         self._numbers = 0
         self._is_own = False
 
@@ -138,4 +177,4 @@ class NumberedTails:
         return [self._numbered_key(number) for number in range(self._numbers, 0, -1)]
 
     def _numbered_key(self, number: int) -> str:
-        return f"{self._key}.{self._start}.{number}"
+        return numbered_key(self._key, self._start, number)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from tus_wsgi.domain.errors import UploadGone
 from tus_wsgi.domain.interfaces import AssertHeld
-from tus_wsgi.domain.model import TerminationReason
+from tus_wsgi.domain.model import Final, TerminationReason
 from tus_wsgi.stores.s3.completion import CompletionPending
 from tus_wsgi.stores.s3.termination import plan_removal, write_tombstone
 from tus_wsgi.stores.s3.upload_state import UploadState
@@ -50,6 +50,8 @@ def remove_upload(state: UploadState, assert_held: AssertHeld) -> None:
     if state.record.has_numbered_tails and not state.record.is_terminated:
         with suppress(UploadGone, CompletionPending):
             state.load_offset()  # it finds the numbers
+    if state.record.info.is_finished or isinstance(state.record.info.concat, Final):
+        state.tail.note_absent()  # they have no tail any more
     steps = _removal_steps(state)
     if not state.record.is_terminated:
         state.record = write_tombstone(state.info_object, state.record, assert_held)

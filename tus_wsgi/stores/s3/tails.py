@@ -1,7 +1,8 @@
-"""Read, write and cache tails: the newest bytes of an upload that do not fill a part yet.
+"""Read, write and cache the objects of tails: the newest bytes, which do not fill a part yet.
 
 S3 accepts no part below 5 MiB except the last one, so bytes that do not fill a part are stored in
-an object of their own until a later request completes the part.
+objects of their own until a later request completes the part. `tail_chain.py` says which objects
+are the tail of an upload, and `numbered_tails.py` does so for services that ignore conditions.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Tail:
 class TailCache:
     """Cache of the tails that this process wrote, to save reading them from S3.
 
-    The ETag is part of the cache key, so a tail that another process has replaced is a miss.
+    Each key has one entry. It has the ETag of its version, so a tail that another process has
+    replaced is a miss.
 
     Args:
         budget: bytes of memory for all tails; the least recently used are evicted first.
@@ -58,29 +60,41 @@ class TailCache:
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._size = 0
-        self._bytes: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._mutex = threading.Lock()
 
     def put(self, key: str, etag: str, content: bytes) -> None:
         """Cache the content of the object `key` in version `etag`, unless it exceeds the budget."""
-        if len(content) > self._budget:
-            return
         with self._mutex:
-            self._size += len(content) - len(self._bytes.pop((key, etag), b""))
-            self._bytes[key, etag] = content
+            self._discard(key)
+            if len(content) > self._budget:
+                return
+            self._size += len(content)
+            self._entries[key] = (etag, content)
             while self._size > self._budget:
-                self._size -= len(self._bytes.popitem(last=False)[1])
+                self._discard(next(iter(self._entries)))
 
-    def pop(self, key: str, etag: str) -> bytes | None:
-        """Remove the content from the cache and return it; None on a miss."""
+    def get(self, key: str, etag: str) -> bytes | None:
+        """Return the content; None on a miss."""
         with self._mutex:
-            content = self._bytes.pop((key, etag), None)
-            self._size -= len(content or b"")
-        return content
+            entry = self._entries.get(key)
+            if entry is None or entry[0] != etag:
+                return None
+            self._entries.move_to_end(key)
+            return entry[1]
+
+    def discard(self, key: str) -> None:
+        """Remove the content of the object `key`, which is not needed any more."""
+        with self._mutex:
+            self._discard(key)
+
+    def _discard(self, key: str) -> None:
+        _etag, content = self._entries.pop(key, ("", b""))
+        self._size -= len(content)
 
 
 class TailObject:
-    """The tail object of one upload.
+    """An object that holds a tail, or a segment of a tail.
 
     Args:
         bucket: the bucket of the object.
@@ -99,6 +113,11 @@ class TailObject:
     def exists(self) -> bool:
         """Whether the object existed when it was last loaded or written, whatever its start."""
         return self._tail is not None
+
+    @property
+    def size(self) -> int:
+        """The number of the upload's bytes in the object; 0 if it does not exist."""
+        return 0 if self._tail is None else self._tail.size
 
     @property
     def is_terminated(self) -> bool:
@@ -137,7 +156,7 @@ class TailObject:
             StoreUnavailable: S3 did not answer, or the tail has changed.
         """
         assert self._tail is not None
-        cached = self._cache.pop(self._key, self._tail.etag)
+        cached = self._cache.get(self._key, self._tail.etag)
         if cached is not None:
             yield cached
             return
@@ -191,11 +210,18 @@ class TailObject:
         if isinstance(payload.content, bytes | bytearray):
             with memoryview(payload.content) as content:
                 self._cache.put(self._key, etag, bytes(content[: part.size]))
+        else:
+            self.discard_cached()
         self._tail = Tail(start, part.size, etag)
+
+    def discard_cached(self) -> None:
+        """Free the memory of the content, which is in a confirmed part or in the object."""
+        self._cache.discard(self._key)
 
     def delete(self) -> None:
         """Delete the object if it exists."""
         self._bucket.delete(self._key)
+        self.discard_cached()
         self._tail = None
 
     def write_tombstone(self) -> None:
@@ -204,6 +230,7 @@ class TailObject:
         It is empty, which no tail is, so its ETag makes a late conditional write of a tail fail.
         """
         self._bucket.put(self._key, Payload.of(b""), metadata={TERMINATED_KEY: "true"})
+        self.discard_cached()
         self._tail = None
 
 

@@ -81,6 +81,7 @@ class S3Upload:
             StoreUnavailable: S3 did not answer; the upload was not created.
         """
         state = self._state
+        state.tail.note_absent()
         length = state.record.info.length
         if length is not None and length > state.plan.part_size:
             state.create_multipart(no_lock_needed)

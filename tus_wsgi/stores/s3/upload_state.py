@@ -24,7 +24,7 @@ from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.multipart import create_recorded_multipart
 from tus_wsgi.stores.s3.numbered_tails import NumberedTails
 from tus_wsgi.stores.s3.record import UploadRecord
-from tus_wsgi.stores.s3.tails import TailObject
+from tus_wsgi.stores.s3.tail_chain import TailChain, TailLayout
 
 
 class UploadState:
@@ -60,10 +60,11 @@ class UploadState:
         self.is_assembled = record.info.is_finished
         self.object_facts: ObjectFacts | None = None
 
-    def _new_tail(self) -> TailObject | NumberedTails:
-        kind = NumberedTails if self.record.has_numbered_tails else TailObject
+    def _new_tail(self) -> TailChain | NumberedTails:
+        kind = NumberedTails if self.record.has_numbered_tails else TailChain
         context = self.context
-        return kind(context.bucket, context.keys.tail(self.record.info.id), context.tails)
+        key = context.keys.tail(self.record.info.id)
+        return kind(context.bucket, key, context.tails, context.spool)
 
     # -- the record ------------------------------------------------------------------------------
 
@@ -105,7 +106,9 @@ class UploadState:
     # -- the offset ------------------------------------------------------------------------------
 
     def load_offset(self, assert_held: AssertHeld | None = None) -> None:
-        """Find how many bytes are stored. Two S3 calls, plus one for each 1,000 parts.
+        """Find how many bytes are stored.
+
+        Two S3 calls, plus one for each 1,000 parts and for each segment of the tail.
 
         Raises:
             UploadGone: neither the multipart upload nor an object of the right size exists, or the
@@ -125,7 +128,7 @@ class UploadState:
         load_tail.result()
         if self.tail.is_terminated:
             raise UploadGone(TERMINATED)
-        self._load_numbers()
+        self._load_rest_of_tail()
         if is_complete:
             self.mark_assembled()
         else:
@@ -139,9 +142,7 @@ class UploadState:
     @property
     def tail_size(self) -> int:
         """The size of the tail; 0 if the tail does not start where the parts end (D-02)."""
-        plan = self.record.plan
-        default_start = self.parts_end if plan is None else plan.bytes_before
-        return self.tail.size_at(self.parts_end, default_start=default_start)
+        return self.tail.size_at(self.parts_end)
 
     def load_parts(self, assert_held: AssertHeld | None = None) -> bool:
         """Load the parts that count (D-02); return True if the data object is already complete."""
@@ -205,11 +206,17 @@ class UploadState:
         self.record = numbered
         self.tail = self._new_tail()
         self.tail.load()
-        self._load_numbers()
+        self._load_rest_of_tail()
 
-    def _load_numbers(self) -> None:
+    @property
+    def tail_layout(self) -> TailLayout:
+        """Where the tail of the upload is (D-02)."""
+        return TailLayout.of(self.record.plan, self.parts_end)
+
+    def _load_rest_of_tail(self) -> None:
+        self.tail.load_rest(self.tail_layout)
+        start = self.parts_end
         if isinstance(self.tail, NumberedTails):
-            start = self.parts_end
             if self.parts and start == self.record.info.length:
                 # A request may have failed to delete the tails of the last part.
                 start -= self.parts[-1].size
