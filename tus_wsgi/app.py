@@ -457,9 +457,30 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
         LockerUnsupported: The service that TUS_LOCKER names cannot be used for locks.
     """
     events = EventDispatcher(observers)
-    if settings.locker is LockerKind.FILE and settings.hosts is Hosts.MANY:
-        log.warning("TUS_HOSTS is many, but TUS_LOCKER=file works on a single host only")
+    doubt = doubt_about_locker(settings, os.environ)
+    if doubt is not None:
+        log.warning(doubt)
     return ObservedLocker(_new_locker(settings, events), events.dispatch)
+
+
+def doubt_about_locker(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """Return why locks may not exclude all processes; None if there is no doubt.
+
+    Args:
+        settings: the settings.
+        environ: the environment. In Kubernetes, each pod is a host of its own.
+    """
+    if settings.locker not in {LockerKind.FILE, LockerKind.MEMORY}:
+        return None
+    problem = f"TUS_LOCKER={settings.locker} works on a single host only"
+    if settings.hosts is Hosts.MANY:
+        return f"TUS_HOSTS is many, but {problem}: set TUS_LOCKER=dynamodb or s3"
+    if environ.get("KUBERNETES_SERVICE_HOST") and not environ.get("TUS_HOSTS"):
+        return (
+            f"each pod of Kubernetes is a host of its own, and {problem}: set TUS_LOCKER=dynamodb"
+            " or s3, or TUS_HOSTS=one if there is never more than one pod"
+        )
+    return None
 
 
 def _new_locker(settings: Settings, events: EventDispatcher) -> Locker:

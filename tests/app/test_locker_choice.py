@@ -81,6 +81,20 @@ def test_file_locks_with_many_hosts_log_a_warning(
     assert "TUS_LOCKER=file works on a single host only" in caplog.text
 
 
+def test_file_locks_in_kubernetes_log_a_warning_unless_the_hosts_are_set(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C11."""
+    environ = {"TUS_S3_BUCKET": "uploads", "TUS_LOCK_DIR": str(tmp_path / "locks")}
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("TUS_HOSTS", "one")
+    make_locker(Settings.from_environ(environ))
+    assert not caplog.records
+    monkeypatch.delenv("TUS_HOSTS")
+    make_locker(Settings.from_environ(environ))
+    assert "each pod of Kubernetes is a host of its own" in caplog.text
+
+
 def test_locker_setting_selects_dynamodb(
     dynamodb: DynamoDB, lock_table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

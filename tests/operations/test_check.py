@@ -118,6 +118,26 @@ def deployment(s3: SeaweedFS, tmp_path: Path) -> Deployment:
     return Deployment(s3, prefix, environ)
 
 
+def test_locks_of_one_host_fail_if_there_are_many_hosts(deployment: Deployment) -> None:
+    """C11."""
+    report = deployment.check(TUS_HOSTS="many")
+    assert report.failed == {
+        "locker": "TUS_HOSTS is many, but TUS_LOCKER=file works on a single host only: set"
+        " TUS_LOCKER=dynamodb or s3"
+    }
+    assert report.code == 1
+
+
+def test_locks_of_one_host_are_a_warning_in_kubernetes(deployment: Deployment) -> None:
+    """C11: each pod is a host of its own."""
+    report = deployment.check(KUBERNETES_SERVICE_HOST="10.0.0.1")
+    assert report.statuses["locker"] == "warning"
+    assert report.details["locker"].startswith("each pod of Kubernetes is a host of its own")
+    assert (report.failed, report.code) == ({}, 0)
+    certain = deployment.check(KUBERNETES_SERVICE_HOST="10.0.0.1", TUS_HOSTS="one")
+    assert certain.statuses["locker"] == "ok"
+
+
 def test_five_permissions_are_enough_and_no_object_remains(deployment: Deployment) -> None:
     report = deployment.check()
     assert report.statuses == dict.fromkeys(CHECKS, "ok")

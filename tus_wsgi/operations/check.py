@@ -18,11 +18,17 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError
 
-from tus_wsgi.app import default_lock_dir, make_keys, make_locker, make_object_options
+from tus_wsgi.app import (
+    default_lock_dir,
+    doubt_about_locker,
+    make_keys,
+    make_locker,
+    make_object_options,
+)
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.operations.probe import ID_PREFIX, CheckResult, Probe, Status
-from tus_wsgi.settings.settings import LockerKind, Settings, SettingsError, variable_of
+from tus_wsgi.settings.settings import Hosts, LockerKind, Settings, SettingsError, variable_of
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.diagnostics import BucketAddress, diagnose
@@ -44,14 +50,14 @@ def run_checks(environ: Mapping[str, str]) -> list[CheckResult]:
     return [
         CheckResult("settings", Status.OK),
         _check_spool_directory(settings),
-        _check_locker(settings),
+        _check_locker(settings, environ),
         *_check_bucket(settings),
     ]
 
 
 def all_passed(results: Iterable[CheckResult]) -> bool:
-    """Return whether every check passed."""
-    return all(result.status is Status.OK for result in results)
+    """Return whether every check passed, possibly with a warning."""
+    return all(result.status in {Status.OK, Status.WARNING} for result in results)
 
 
 def format_lines(results: Iterable[CheckResult]) -> Iterator[str]:
@@ -80,7 +86,7 @@ def _check_spool_directory(settings: Settings) -> CheckResult:
     return CheckResult(name, Status.OK, str(directory))
 
 
-def _check_locker(settings: Settings) -> CheckResult:
+def _check_locker(settings: Settings, environ: Mapping[str, str]) -> CheckResult:
     id = UploadId(ID_PREFIX + secrets.token_urlsafe(16))
     try:
         locker = make_locker(settings)
@@ -90,7 +96,11 @@ def _check_locker(settings: Settings) -> CheckResult:
         return CheckResult("locker", Status.FAILED, " ".join(str(error).split()))
     is_file = settings.locker is LockerKind.FILE
     directory = f" in {settings.lock_dir or default_lock_dir()}" if is_file else ""
-    return CheckResult("locker", Status.OK, settings.locker.value + directory)
+    doubt = doubt_about_locker(settings, environ)
+    if doubt is None:
+        return CheckResult("locker", Status.OK, settings.locker.value + directory)
+    is_wrong = settings.hosts is Hosts.MANY
+    return CheckResult("locker", Status.FAILED if is_wrong else Status.WARNING, doubt)
 
 
 def _check_bucket(settings: Settings) -> list[CheckResult]:

@@ -41,6 +41,8 @@ class Status(StrEnum):
     """The status of a check."""
 
     OK = "ok"
+    WARNING = "warning"
+    """It works, but may be a mistake."""
     FAILED = "FAILED"
     SKIPPED = "skipped"
     """An earlier failure made the check impossible."""
