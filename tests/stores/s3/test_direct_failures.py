@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from boto3.session import Session
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.exceptions import (
     BotoCoreError,
@@ -25,6 +26,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from tests.operations.answers import error_document
+from tus_wsgi.stores.s3.aws_session import new_session
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.direct import direct_calls
 from tus_wsgi.stores.s3.direct.connection import Route
@@ -137,10 +139,15 @@ class Sandbox:
         self.direct: Any = direct_calls(self.client)
 
 
+@pytest.fixture(scope="module")
+def session(environ: pytest.MonkeyPatch) -> Session:
+    return new_session()
+
+
 @pytest.fixture
-def sandbox(environ: pytest.MonkeyPatch) -> Sandbox:
+def sandbox(session: Session) -> Sandbox:
     """A new client, because boto3 limits the retries of a client."""
-    return Sandbox(make_client(endpoint=ENDPOINT, parallel_parts=1))
+    return Sandbox(make_client(endpoint=ENDPOINT, parallel_parts=1, session=session))
 
 
 CALLS: dict[str, dict[str, Any]] = {
