@@ -29,7 +29,7 @@ CUT = PART_SIZE + 30_000
 
 INTEROP = {"Upload-Draft-Interop-Version": "8"}
 
-PASSES_INTERIM = {"nginx": False, "new nginx": False, "caddy": True, "haproxy": True}
+PASSES_INTERIM = {"nginx": False, "nginx-1.31": False, "caddy": True, "haproxy": True}
 """Whether clients get the server's interim responses."""
 
 
@@ -69,7 +69,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(kind, marks=[pytest.mark.long] if kind == "new nginx" else [])
+        pytest.param(kind, marks=[pytest.mark.long] if kind == "nginx-1.31" else [])
         for kind in PROXIES
     ],
 )

@@ -184,7 +184,7 @@ def running_new_nginx(
 
 PROXIES: dict[str, Callable[..., contextlib.AbstractContextManager[int]]] = {
     "nginx": running_nginx,
-    "new nginx": running_new_nginx,
+    "nginx-1.31": running_new_nginx,
     "caddy": running_caddy,
     "haproxy": running_haproxy,
 }
