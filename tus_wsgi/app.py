@@ -57,7 +57,7 @@ from tus_wsgi.settings.values import parse_tags
 from tus_wsgi.spool.body import SpooledBody
 from tus_wsgi.spool.spool import Spool
 from tus_wsgi.stores.s3 import S3Store
-from tus_wsgi.stores.s3.aws_session import new_session
+from tus_wsgi.stores.s3.aws_session import configured_addressing_style, new_session
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.diagnostics import BucketAddress, explain_failure
 from tus_wsgi.stores.s3.health import S3Check
@@ -377,6 +377,7 @@ def make_store(
             endpoint=settings.s3_endpoint,
             parallel_parts=settings.s3_concurrent_part_uploads,
             checksum=settings.s3_checksum,
+            addressing=settings.s3_addressing_style,
             session=session,
         ),
         settings.s3_bucket,
@@ -407,7 +408,11 @@ def make_health_pages(
     if session is not None:
         # Short timeouts and no retries, so that an answer soon tells that S3 is back.
         client = make_client(
-            endpoint=settings.s3_endpoint, parallel_parts=1, session=session, timeout=CHECK_TIMEOUT
+            endpoint=settings.s3_endpoint,
+            parallel_parts=1,
+            addressing=settings.s3_addressing_style,
+            session=session,
+            timeout=CHECK_TIMEOUT,
         )
         prefix = make_keys(settings).info_prefix
         checks["s3"] = S3Check(client, settings.s3_bucket, prefix)
@@ -506,6 +511,7 @@ def _lease_records_in_s3(settings: Settings, events: EventDispatcher) -> Callabl
         settings.s3_bucket,
         make_keys(settings).lock_prefix,
         endpoint=settings.s3_endpoint,
+        addressing=settings.s3_addressing_style or configured_addressing_style(),
         write_parameters=side_object_parameters(make_object_options(settings)),
         on_call=_on_call(events),
     )

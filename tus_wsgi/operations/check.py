@@ -107,7 +107,10 @@ def _check_bucket(settings: Settings) -> list[CheckResult]:
     address = BucketAddress(settings.s3_bucket, settings.s3_endpoint)
     try:
         client = make_client(
-            endpoint=settings.s3_endpoint, parallel_parts=1, checksum=settings.s3_checksum
+            endpoint=settings.s3_endpoint,
+            parallel_parts=1,
+            checksum=settings.s3_checksum,
+            addressing=settings.s3_addressing_style,
         )
     except BotoCoreError as error:
         return [CheckResult("credentials", Status.FAILED, diagnose(error, address))]

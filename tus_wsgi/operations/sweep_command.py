@@ -183,7 +183,12 @@ class _Tools(NamedTuple):
 
 def _make_tools(settings: Settings) -> _Tools:
     mode = settings.s3_checksum
-    client = make_client(endpoint=settings.s3_endpoint, parallel_parts=MAX_WORKERS, checksum=mode)
+    client = make_client(
+        endpoint=settings.s3_endpoint,
+        parallel_parts=MAX_WORKERS,
+        checksum=mode,
+        addressing=settings.s3_addressing_style,
+    )
     bucket = StrictBucket(
         client,
         settings.s3_bucket,

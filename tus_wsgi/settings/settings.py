@@ -32,6 +32,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 
+from tus_wsgi.domain.addressing import AddressingStyle
 from tus_wsgi.domain.model import GIB, KIB, MIB, TIB
 from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.hooks.signature import parse_secret
@@ -183,9 +184,14 @@ class Settings:
         unset="the object prefix",
     )
     s3_endpoint: _Url | None = _setting(
-        "URL of the S3 service, with path-style bucket addresses",
+        "URL of the S3 service",
         default=None,
         unset="boto3's",
+    )
+    s3_addressing_style: AddressingStyle | None = _setting(
+        "where requests name the bucket: `path` or `virtual` (in the host)",
+        default=None,
+        unset="boto3's configuration, or `path` if there is a URL",
     )
     s3_min_part_size: _Bytes = _setting(
         "smallest part that the service accepts, except the last part", default=5 * MIB, gt=0

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,10 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from urllib3 import HTTPResponse
 
+from tus_wsgi.app import _lease_records_in_s3
+from tus_wsgi.domain.addressing import AddressingStyle
+from tus_wsgi.domain.dispatch import EventDispatcher
+from tus_wsgi.settings.settings import LockerKind, Settings
 from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket
 from tus_wsgi.stores.s3.client import SPARE_CONNECTIONS, ChecksumMode, make_client
@@ -124,6 +129,42 @@ def test_a_presigned_url_has_the_host_of_the_bucket(
 
 
 # -- connections -----------------------------------------------------------------------------------
+
+STYLES = [
+    (None, "", f"{TLS}/uploads/a"),
+    (None, "path", f"{TLS}/uploads/a"),
+    (None, "auto", f"{TLS}/uploads/a"),
+    (None, "virtual", "https://uploads.s3.example.com/a"),
+    (AddressingStyle.VIRTUAL, "", "https://uploads.s3.example.com/a"),
+    (AddressingStyle.VIRTUAL, "path", "https://uploads.s3.example.com/a"),
+    (AddressingStyle.PATH, "virtual", f"{TLS}/uploads/a"),
+]
+
+
+@pytest.mark.parametrize(("setting", "configured", "url"), STYLES)
+def test_requests_name_the_bucket_where_the_setting_or_the_configuration_says(
+    setting: AddressingStyle | None,
+    configured: str,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """C9: some services take the bucket in the host name only."""
+    file = tmp_path / "config"
+    style = f"s3 =\n    addressing_style = {configured}\n" if configured else ""
+    file.write_text(f"[default]\n{style}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    client = make_client(endpoint=TLS, parallel_parts=1, addressing=setting)
+    assert put_request(client, ChecksumMode.AUTO).url == url
+    settings = Settings(
+        s3_bucket="uploads", s3_endpoint=TLS, s3_addressing_style=setting, locker=LockerKind.S3
+    )
+    records = _lease_records_in_s3(settings, EventDispatcher([]))()
+    signed = records.client.generate_presigned_url(
+        "get_object", Params={"Bucket": "uploads", "Key": "a"}
+    )
+    assert signed.partition("?")[0] == url
+
 
 CONCURRENT_CALLS = 100
 """Concurrent calls."""

@@ -29,6 +29,17 @@ def test_a_wrong_secret_key_is_one_sentence() -> None:
     assert "\n" not in sentence
 
 
+def test_a_service_that_takes_the_bucket_in_the_host_only_names_the_setting() -> None:
+    """C9: Alibaba's code."""
+    response: Any = {
+        "Error": {"Code": "SecondLevelDomainForbidden", "Message": "use virtual hosted style"},
+        "ResponseMetadata": {"HTTPStatusCode": 403},
+    }
+    sentence = explain_failure(caused_by(ClientError(response, "PutObject")), ADDRESS)
+    assert sentence is not None
+    assert "set TUS_S3_ADDRESSING_STYLE=virtual (PutObject: SecondLevelDomain" in sentence
+
+
 def test_failures_of_boto3_and_of_a_proxy_are_sentences() -> None:
     assert "there are no credentials" in str(
         explain_failure(caused_by(NoCredentialsError()), ADDRESS)

@@ -35,6 +35,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tus_wsgi.domain.addressing import AddressingStyle
 from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
 from tus_wsgi.domain.errors import LockerUnavailable
 from tus_wsgi.domain.etags import strip_weakness
@@ -85,6 +86,8 @@ class S3Records:
         bucket: the name of the bucket.
         prefix: the prefix of the keys of all records; no other objects may have this prefix.
         endpoint: the service's URL; None for AWS, or for the value of AWS_ENDPOINT_URL.
+        addressing: where requests name the bucket; None for boto3's choice, or the path if there is
+            an endpoint.
         write_parameters: more parameters of boto3's `put_object`, such as the encryption.
         on_call: called after each call of S3; None to measure nothing.
     """
@@ -95,6 +98,7 @@ class S3Records:
         prefix: str,
         *,
         endpoint: str | None,
+        addressing: AddressingStyle | None = None,
         write_parameters: Mapping[str, Any] | None = None,
         on_call: Callable[[S3Called], None] | None = None,
     ) -> None:
@@ -103,6 +107,8 @@ class S3Records:
         self._write_parameters = write_parameters or {}
         self._prefix = prefix
         self._deletes_conditionally = True
+        by_default = AddressingStyle.PATH if endpoint else None
+        style = addressing or by_default
         config = Config(
             connect_timeout=CALL_TIMEOUT,
             read_timeout=CALL_TIMEOUT,
@@ -110,7 +116,7 @@ class S3Records:
             retries={"total_max_attempts": 1},
             max_pool_connections=CONNECTIONS,
             parameter_validation=False,
-            s3={"addressing_style": "auto" if endpoint is None else "path"},
+            s3={"addressing_style": style.value if style else "auto"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )

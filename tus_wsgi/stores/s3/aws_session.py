@@ -15,6 +15,8 @@ from boto3.session import Session
 from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
 
+from tus_wsgi.domain.addressing import AddressingStyle
+
 
 def new_session() -> Session:
     """Return a new session.
@@ -42,6 +44,19 @@ def load_description() -> None:
             loader.load_service_model("s3", kind)
         for name in ("endpoints", "partitions", "sdk-default-configuration"):
             loader.load_data_with_path(name)
+
+
+def configured_addressing_style() -> AddressingStyle | None:
+    """Return the `addressing_style` of the AWS configuration file; None for `auto` or nothing.
+
+    https://docs.aws.amazon.com/cli/latest/topic/s3-config.html
+
+    Raises:
+        BotoCoreError: the configuration of AWS is invalid.
+    """
+    configured = botocore.session.get_session().get_config_variable("s3")
+    style = configured.get("addressing_style") if isinstance(configured, dict) else None
+    return AddressingStyle(style) if style in set(AddressingStyle) else None
 
 
 @functools.cache

@@ -13,7 +13,8 @@ import botocore
 from boto3.session import Session
 from botocore.config import Config
 
-from tus_wsgi.stores.s3.aws_session import new_session
+from tus_wsgi.domain.addressing import AddressingStyle
+from tus_wsgi.stores.s3.aws_session import configured_addressing_style, new_session
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -48,22 +49,27 @@ def make_client(
     endpoint: str | None,
     parallel_parts: int,
     checksum: ChecksumMode = ChecksumMode.AUTO,
+    addressing: AddressingStyle | None = None,
     session: Session | None = None,
     timeout: float | None = None,
 ) -> S3Client:
     """Return a client with a pool of `parallel_parts` + `SPARE_CONNECTIONS` connections.
 
     Args:
-        endpoint: the service's URL. If None, AWS_ENDPOINT_URL is used, or else AWS. A URL implies
-            path-style addressing, since few services have a host name for each bucket.
+        endpoint: the service's URL. If None, AWS_ENDPOINT_URL is used, or else AWS.
         parallel_parts: the maximum number of concurrent part uploads.
         checksum: how S3 verifies bytes. Pass `has_checksums` to `Bucket` accordingly.
+        addressing: where requests name the bucket. If None, the configuration of AWS says so
+            (`addressing_style`), or else it is the path for a URL, since few services have a host
+            name for each bucket, and the host for AWS.
         session: shares the credentials with other clients; None for a new session.
         timeout: seconds after which a call fails, without a second attempt; None for long timeouts.
     """
     session = session or new_session()
     endpoint = endpoint or _configured_endpoint(session)
-    config = _config(endpoint, parallel_parts, checksum)
+    by_default = AddressingStyle.VIRTUAL if endpoint is None else AddressingStyle.PATH
+    style = addressing or configured_addressing_style() or by_default
+    config = _config(endpoint, style, parallel_parts, checksum)
     if timeout is not None:
         config = config.merge(_impatient(timeout))
     client = session.client("s3", endpoint_url=endpoint, config=config)
@@ -71,7 +77,9 @@ def make_client(
     return client
 
 
-def _config(endpoint: str | None, parallel_parts: int, checksum: ChecksumMode) -> Config:
+def _config(
+    endpoint: str | None, style: AddressingStyle, parallel_parts: int, checksum: ChecksumMode
+) -> Config:
     is_plain = endpoint is not None and endpoint.startswith("http:")
     signs_bytes = checksum is ChecksumMode.REQUIRED or (checksum is ChecksumMode.OFF and is_plain)
     return Config(
@@ -87,7 +95,7 @@ def _config(endpoint: str | None, parallel_parts: int, checksum: ChecksumMode) -
         user_agent=f"tus-wsgi-s3 Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
         s3={
             # "auto" would presign URLs for us-east-1, whatever the bucket's region is.
-            "addressing_style": "virtual" if endpoint is None else "path",
+            "addressing_style": style.value,
             "payload_signing_enabled": signs_bytes,
         },
         # `Bucket` sends checksums itself. Over TLS, boto3 would send them as a trailer, which

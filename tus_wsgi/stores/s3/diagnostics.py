@@ -98,6 +98,9 @@ _ADVICE_BY_TYPE: tuple[tuple[type[BotoCoreError], str], ...] = (
     (ParamValidationError, "the bucket name is invalid: check TUS_S3_BUCKET"),
 )
 
+_PATH_REFUSED = frozenset({"PathStyleDomainForbidden", "SecondLevelDomainForbidden"})
+"""Codes of services that refuse the bucket in the path (Tencent COS, Alibaba OSS)."""
+
 _NEVER_SENT = (
     ConnectTimeoutError,
     CredentialRetrievalError,
@@ -196,6 +199,11 @@ def _diagnose_response(error: ClientError, address: BucketAddress) -> str:
         return f"{address.service} is not an S3 service: {got}"
     if response.kind is AwsErrorKind.CONTAINER_NOT_FOUND:
         return f"there is no bucket {address.bucket!r} at {address.service}: check TUS_S3_BUCKET"
+    if response.code in _PATH_REFUSED:
+        return (
+            "the service takes the bucket in the host name only: set "
+            f"TUS_S3_ADDRESSING_STYLE=virtual {original}"
+        )
     if response.kind in _DENIED:
         return f"{_missing_permission(operation, response.message, address)} {original}"
     if response.kind is AwsErrorKind.WRONG_REGION:
