@@ -142,9 +142,11 @@ class Leftovers:
         Nothing can name a multipart upload whose UploadId never arrived. Another one is left if two
         calls in a row fail: the write of the record, and then its verification or the abort. After
         a 412 to that write, another request may use the multipart upload (D-10); so it may after
-        the holder was frozen in that write.
+        the holder was frozen in that write. If the write is late and its repetition fails too, the
+        next request gets that 412.
         """
         leaks = 0
+        is_only_fault = sum(call.fault is not None for call in self._calls) == 1
         for call, following in itertools.pairwise([*self._calls, Call(0, "", "")]):
             if call.fault is None:
                 continue
@@ -152,6 +154,7 @@ class Leftovers:
                 leaks += call.fault.is_executed
             elif call.operation == "PutObject" and call.key.endswith(".info"):
                 may_be_used = call.fault in {Fault.CONDITION_FAILED, Fault.FREEZE_BEFORE}
+                may_be_used |= call.fault.is_delayed and not is_only_fault
                 leaks += following.fault is not None or may_be_used
         return leaks
 
