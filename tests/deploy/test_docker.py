@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,12 +18,15 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from demo.ports import HOST, free_ports
 from demo.process import ChildProcess
-from demo.seaweedfs import SeaweedFS
+from demo.seaweedfs import SeaweedFS, _choose_ports, find_weed
 from tests.deploy.dockerfile import Instruction, read_stages
 from tests.harness import read_only
 from tests.harness.clients.tus import TusClient
@@ -225,6 +230,55 @@ def copy_into(words: list[str], working: Path) -> None:
             )
         else:
             shutil.copy(ROOT / source, working / target)
+
+
+@pytest.mark.live
+@pytest.mark.long
+def test_seaweedfs_of_compose_has_the_bucket_and_checks_the_keys(tmp_path: Path) -> None:
+    """The program runs with the arguments and variables of the service, on other ports."""
+    services = compose()["services"]
+    ports = _choose_ports()
+    arguments = [
+        word.replace("/data", str(tmp_path))
+        for word in services["seaweedfs"]["command"]
+        if not word.startswith("-s3.port=")
+    ]
+    command = [
+        *(str(find_weed()), *arguments, f"-ip={HOST}"),
+        *(f"-{name}={port}" for name, port in ports.items()),
+        *(f"-{name}.localSocket={tmp_path / name}" for name in ("s3", "filer")),
+    ]
+    keys = {"TUS_ACCESS_KEY": "tus", "TUS_SECRET_KEY": "a secret"}
+    environ = {
+        name: keys[re.sub(r"\W", "", value)]
+        for name, value in services["seaweedfs"]["environment"].items()
+    }
+    bucket = compose()["x-tus"]["environment"]["TUS_S3_BUCKET"]
+    process = ChildProcess(command, environ={**os.environ, **environ}, log=tmp_path / "log")
+
+    def put(secret: str) -> None:
+        client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=f"http://{HOST}:{ports['s3.port']}",
+            region_name="us-east-1",
+            aws_access_key_id="tus",
+            aws_secret_access_key=secret,
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+        )
+        client.put_object(Bucket=bucket, Key="a", Body=b"x")
+
+    def accepts() -> bool:
+        with contextlib.suppress(ClientError, BotoCoreError):
+            put("a secret")
+            return True
+        return False
+
+    try:
+        wait_until(accepts, seconds=START_SECONDS)
+        with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+            put("another one")
+    finally:
+        process.stop(grace=0)
 
 
 def test_compose_gives_the_server_the_directories_that_it_writes_to() -> None:
