@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks import goals, plot
 from benchmarks.costs import costs
 from benchmarks.options import ExternalTarget, Options
+from benchmarks.parts import parts
 from benchmarks.results import Result, as_json, as_markdown
 from benchmarks.scenarios import far, large, many, small
 from benchmarks.silent import silent
@@ -35,6 +36,9 @@ SCENARIOS: dict[str, Callable[[Testbed], Result]] = {
     "costs": costs,
 }
 
+WITH_TINY_PARTS = {"parts": parts}
+"""Scenarios for `--part-size 1KiB`, which run only if they are named."""
+
 _PACKAGES = ("boto3", "gunicorn", "gevent", "zlib-ng")
 
 
@@ -43,7 +47,7 @@ def run(options: Options, names: Iterable[str] = SCENARIOS) -> Iterator[Result]:
     with Testbed(options) as testbed:
         for name in names:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            result = SCENARIOS[name](testbed)
+            result = (SCENARIOS | WITH_TINY_PARTS)[name](testbed)
             print(as_markdown(result), flush=True)
             yield result
 
@@ -84,7 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     defaults = Options(directory=Path())
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("scenario", nargs="*", choices=[*SCENARIOS, []], help="scenarios to run; default: all")
+    add(
+        "scenario",
+        nargs="*",
+        choices=[*SCENARIOS, *WITH_TINY_PARTS, []],
+        help="scenarios to run; default: all",
+    )
     add("--rounds", type=int, default=defaults.rounds, help="measurements of each target")
     add("--size", type=parse_size, default=defaults.size, help="size of a large upload: 1GiB")
     add("--many", type=int, default=defaults.many[0], help="concurrent uploads")

@@ -31,6 +31,7 @@ from demo.npm import find_npm
 from demo.process import ChildProcess, SetupError
 from demo.seaweedfs import start_seaweedfs
 from tus_wsgi.domain.model import GIB, MIB
+from tus_wsgi.domain.parts import PartLimits
 from tus_wsgi.stores.s3.transfers import MAX_PARTS_IN_FLIGHT
 
 ROOT = Path(__file__).parents[1]
@@ -229,6 +230,8 @@ class Testbed:
             "TUS_S3_PART_SIZE": str(self.options.part_size),
             "TUS_LOCK_DIR": str(self.options.directory / f"locks-{root.name}"),
         }
+        if self.options.part_size < PartLimits().min_part_size:
+            environ["TUS_S3_MIN_PART_SIZE"] = str(self.options.part_size)
         if self.options.parallel < MAX_PARTS_IN_FLIGHT:
             environ["TUS_S3_CONCURRENT_PART_UPLOADS"] = str(self.options.parallel)
         # Python and gunicorn import the package from the working directory.
@@ -292,7 +295,8 @@ class Testbed:
         """Upload once, so that loading code and opening connections is not measured."""
         with Client(target.url) as client:
             client.upload(1)
-            client.upload(self.options.part_size + 1)
+            if self.options.part_size >= PartLimits().min_part_size:
+                client.upload(self.options.part_size + 1)
 
 
 def _ready_url(log: Path, url: str | None) -> str | None:

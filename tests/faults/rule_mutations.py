@@ -47,9 +47,11 @@ def change_part_size_on_resume(patch: Patch) -> None:
         patch.setattr(PartPlan, "expected_size", expected_size if is_first else lambda *_: half)
         return receive(self, *more)
 
-    def contiguous(_plan: object, _length: object, listed: Iterable[Part]) -> list[Part]:
+    def contiguous(
+        _plan: object, _length: object, listed: Iterable[Part], *, first: int = 1
+    ) -> list[Part]:
         by_number = {part.number: part for part in listed}
-        present = itertools.takewhile(by_number.__contains__, itertools.count(1))
+        present = itertools.takewhile(by_number.__contains__, itertools.count(first))
         return [by_number[number] for number in present]
 
     patch.setattr(Appender, "_receive_parts", receive_with_half_parts)
@@ -59,7 +61,9 @@ def change_part_size_on_resume(patch: Patch) -> None:
 def count_parts_after_a_gap(patch: Patch) -> None:
     """Count all parts that S3 lists."""
 
-    def contiguous(_plan: object, _length: object, listed: Iterable[Part]) -> list[Part]:
+    def contiguous(
+        _plan: object, _length: object, listed: Iterable[Part], **_: object
+    ) -> list[Part]:
         return sorted({part.number: part for part in listed}.values(), key=lambda part: part.number)
 
     patch.setattr(upload_state, "contiguous", contiguous)
@@ -121,7 +125,7 @@ def delete_tail_early(patch: Patch) -> None:
     write = Appender._write_tail
 
     def write_tail(self: Appender, rest: Any, held: Any) -> None:
-        if rest.part.size == 0 and self._state.tail.exists and self._state.parts:
+        if rest.part.size == 0 and self._state.tail.exists and self._state.parts.count:
             self._state.tail.delete()
         write(self, rest, held)
 

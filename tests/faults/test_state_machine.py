@@ -17,6 +17,13 @@ EXAMPLES = [20, pytest.param(100, marks=pytest.mark.long)]
 """Each example is some hundred requests."""
 
 
+@pytest.fixture(autouse=True)
+def _few_parts_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the record say after each second part how many are stored, and forget their ETags."""
+    monkeypatch.setattr("tus_wsgi.stores.s3.appender.RECORD_INTERVAL", 2)
+    monkeypatch.setattr("tus_wsgi.stores.s3.confirmed_parts.MAX_KEPT_PARTS", 1)
+
+
 def run(machine: type[UploadMachine], examples: int) -> None:
     run_state_machine_as_test(
         machine,

@@ -177,8 +177,10 @@ def plan_after(
     return plan
 
 
-def contiguous(plan: PartPlan | None, length: int | None, listed: Iterable[Part]) -> list[Part]:
-    """Return the parts 1, 2, ... up to the first missing one, of the parts that S3 lists (D-02).
+def contiguous(
+    plan: PartPlan | None, length: int | None, listed: Iterable[Part], *, first: int = 1
+) -> list[Part]:
+    """Return the parts from `first` up to the first missing one, of the parts that S3 lists (D-02).
 
     Parts behind a gap hold the right bytes, but are ignored and uploaded again. If several entries
     have the same number (SeaweedFS lists a part twice after a lost response), the entry that has
@@ -192,7 +194,7 @@ def contiguous(plan: PartPlan | None, length: int | None, listed: Iterable[Part]
 
     fitting = {part.number: part for part in listed if fits(part)}
     run: list[Part] = []
-    while (part := fitting.get(len(run) + 1)) is not None:
+    while (part := fitting.get(first + len(run))) is not None:
         run.append(part)
     return run
 

@@ -71,15 +71,15 @@ class StrictBucket(Bucket):
             self._client.delete_object(Bucket=self.name, Key=key)
         self._sightings.discard(key)
 
-    def list_parts(self, key: str, multipart: str) -> list[Part]:
-        """Return all uploaded parts, in any order; a part may be listed twice.
+    def list_parts(self, key: str, multipart: str, *, after: int = 0) -> list[Part]:
+        """Return the uploaded parts after part `after`, in any order; see `Bucket.list_parts`.
 
         Raises:
             NotFound: the multipart upload does not exist.
             StoreUnavailable: S3 did not answer, or did not prove that the upload does not exist.
         """
         with self._require_proof("ListParts", key):
-            return super().list_parts(key, multipart)
+            return super().list_parts(key, multipart, after=after)
 
     def _find(self, key: str, *, is_likely: bool) -> ObjectFacts:
         with self._require_proof("GetObject", key):

@@ -48,6 +48,15 @@ GOLDEN_TEXT = (
 )
 
 
+@pytest.mark.parametrize("length", [None, 10, 11])
+def test_the_number_of_confirmed_parts_is_recorded(length: int | None) -> None:
+    info = replace(GOLDEN.info, length=length)
+    record = replace(GOLDEN, info=info, plan=PartPlan(5), confirmed_parts=2)
+    assert b'"ConfirmedParts":2' in encode(record)
+    assert decode(encode(record)) == record
+    assert record.as_tombstone().confirmed_parts == 0
+
+
 def test_a_record_is_compact_json_with_tusds_fields_first() -> None:
     assert encode(GOLDEN).decode() == GOLDEN_TEXT
     assert list(json.loads(encode(GOLDEN)))[:9] == [
@@ -347,6 +356,11 @@ def test_the_upload_id_follows_the_last_plus_of_a_tusd_id() -> None:
         b'{"ID":"a","Storage":"s3store"}',
         b'{"ID":"a","Storage":{"Key":5}}',
         b'{"ID":"a","PartPlan":[0]}',
+        b'{"ID":"a","ConfirmedParts":1}',
+        b'{"ID":"a","Size":9,"PartPlan":[5,0,0,0,0],"ConfirmedParts":2}',
+        b'{"ID":"a","Size":90,"PartPlan":[5,0,0,3,15],"ConfirmedParts":3}',
+        b'{"ID":"a","Size":90,"PartPlan":[5,0,0,0,0],"ConfirmedParts":-1}',
+        b'{"ID":"a","Size":90,"PartPlan":[5,0,0,0,0],"ConfirmedParts":1.0}',
         b'{"ID":"a","PartPlan":[5,0,0,0,0,0]}',
         b'{"ID":"a","State":"rejected"}',
         b'{"ID":"a","Rejection":{"Status":422,"Sentence":"no","Fields":{}}}',

@@ -11,7 +11,7 @@ Every write checks the lock first (D-10).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tus_wsgi.domain.interfaces import AssertHeld, Body
 from tus_wsgi.domain.parts import Part
@@ -21,6 +21,10 @@ from tus_wsgi.stores.s3.context import OnStored
 from tus_wsgi.stores.s3.multipart import upload_part
 from tus_wsgi.stores.s3.transfers import PartPipeline
 from tus_wsgi.stores.s3.upload_state import UploadState
+
+RECORD_INTERVAL = 250
+"""Parts after which the record is written again. A request that has not cached the upload lists at
+most about as many parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Appender:
             rest = self._receive_parts(body, pipeline, assert_held)
             with rest.part:
                 if parts := pipeline.wait():
-                    state.parts += parts
+                    state.parts.add(parts)
                     state.tail.discard_cached()
                 if not state.is_assembled:
                     self._write_tail(rest, assert_held)
@@ -87,6 +91,7 @@ class Appender:
                     raise rest.part.error
         if not state.info_object.exists:
             state.info_object.write(state.record, assert_held)
+        self._record_parts(assert_held)
 
     def _receive_parts(
         self, body: Body, pipeline: PartPipeline, assert_held: AssertHeld
@@ -96,7 +101,7 @@ class Appender:
         If the disk is full, reading ends early: the returned part has the bytes that fitted, and
         its `error` is set.
         """
-        buffer = self._new_buffer(len(self._state.parts) + 1, body)
+        buffer = self._new_buffer(self._state.parts.count + 1, body)
         try:
             while True:
                 part = buffer.part
@@ -123,7 +128,7 @@ class Appender:
         capacity = state.plan.expected_size(number, state.final_length)
         end = None if body.content_length is None else state.offset + body.content_length
         first_bytes: Iterable[bytes] = ()
-        if number == len(state.parts) + 1 and (tail_size := state.tail_size):
+        if number == state.parts.count + 1 and (tail_size := state.tail_size):
             if end is None or end >= start + capacity:
                 first_bytes = state.tail.read()
             else:
@@ -142,7 +147,7 @@ class Appender:
         if self._state.record.is_one_part:
             with part:
                 self._assembler.put_object(part.payload(), assert_held)
-            self._state.parts = [Part(number, part.size, "")]
+            self._state.parts.add([Part(number, part.size, "")])
             return
         if self._state.record.multipart is None:
             self._state.create_multipart(assert_held)
@@ -167,3 +172,17 @@ class Appender:
             assert_held()
             state.tail.write(state.tail_layout, position, rest.part)
         state.offset = end
+
+    def _record_parts(self, assert_held: AssertHeld) -> None:
+        """Record how many parts are stored, from time to time, so that no request lists all parts.
+
+        The parts are confirmed and never change (D-01), so a record that S3 writes late is true
+        too. One S3 call for each `RECORD_INTERVAL` parts.
+        """
+        state = self._state
+        if state.is_assembled or state.offset == state.record.info.length:
+            return  # the completion is next
+        state.parts.trim()
+        count = state.parts.count
+        if count - state.record.confirmed_parts >= RECORD_INTERVAL:
+            state.write_record(replace(state.record, confirmed_parts=count), assert_held)

@@ -87,10 +87,8 @@ class Assembler:
         state = self._state
         if last_part is not None and last_part.size:
             assert_held()
-            number = len(state.parts) + 1
-            state.parts.append(
-                upload_part(state.context.bucket, state.record, number, last_part.payload())
-            )
+            number, payload = state.parts.count + 1, last_part.payload()
+            state.parts.add([upload_part(state.context.bucket, state.record, number, payload)])
         if state.tail.exists:
             assert_held()
             state.tail.delete()
@@ -110,11 +108,15 @@ class Assembler:
         state = self._state
         record, wait = state.record, state.context.completion_wait
         assert record.multipart is not None
+        try:
+            state.load_known_parts()
+        except NotFound:
+            return  # D-05: see below
         if record.completing_since is not None:
             state.write_record(wait.begin(record), assert_held)
         assert_held()
         try:
-            state.context.bucket.complete(record.key, record.multipart, state.parts)
+            state.context.bucket.complete(record.key, record.multipart, state.parts.known)
         except NotFound:
             return  # D-05: an earlier completion may have succeeded, and its response was lost
         except StoreUnavailable as failure:
@@ -134,7 +136,8 @@ class Assembler:
         if self._stored_object is None:
             facts, bucket = state.object_facts, state.context.bucket
             assert facts is not None
-            if facts.crc32 is None and not state.parts and bucket.has_checksums:
+            if facts.crc32 is None and not state.parts.count and bucket.has_checksums:
                 facts = bucket.head(state.record.key)  # only a HEAD says the CRC-32
-            self._stored_object = object_of_facts(facts, state.parts)
+            parts = state.parts.known if state.parts.are_known else []
+            self._stored_object = object_of_facts(facts, parts)
         return self._stored_object

@@ -516,14 +516,19 @@ class Bucket:
         except NotFound:
             return False
 
-    def list_parts(self, key: str, multipart: str) -> list[Part]:
-        """Return all uploaded parts, in any order; a part may be listed twice.
+    def list_parts(self, key: str, multipart: str, *, after: int = 0) -> list[Part]:
+        """Return the uploaded parts, in any order; a part may be listed twice.
+
+        Args:
+            key: the key of the data object.
+            multipart: the UploadId.
+            after: a part number; the parts up to it need not be listed, but may be.
 
         Raises:
             NotFound: the multipart upload does not exist.
         """
         parts: list[Part] = []
-        marker = 0
+        marker = after
         while True:
             with self._translate_errors("ListParts", key):
                 page = self._client.list_parts(

@@ -24,9 +24,6 @@ from tus_wsgi.stores.s3.tails import TailCache
 TERMINATED = "this upload was terminated"
 """The reason of `UploadGone` if S3 has written the record again after a termination."""
 
-MAX_CACHED_PARTS = 250
-"""Maximum parts of an upload that is cached between requests; 250 take about 60 KB."""
-
 OnStored = Callable[[int], None]
 """Called with the durable offset while a body is received."""
 

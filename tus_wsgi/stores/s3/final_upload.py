@@ -20,6 +20,7 @@ from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import Final, Partial, UploadId
 from tus_wsgi.domain.parts import Part, plan_for
 from tus_wsgi.stores.s3.concat_sources import ConcatSources, CopySource, invalid_partial
+from tus_wsgi.stores.s3.confirmed_parts import ConfirmedParts
 from tus_wsgi.stores.s3.context import no_lock_needed
 from tus_wsgi.stores.s3.errors import NotFound, Refused
 from tus_wsgi.stores.s3.transfers import map_concurrently
@@ -149,18 +150,20 @@ class S3FinalUpload(S3Upload):
         def store_part(concat_part: ConcatPart) -> Part:
             return sources.store(state.record, concat_part, assert_held)
 
-        stored = len(state.parts)
+        stored = state.parts.count
         parts = concat_parts(sources.lengths, state.plan)
         missing = (part for part in parts if part.number > stored)
         with map_concurrently(
             self._context.concatenation.executor, store_part, missing
         ) as stored_parts:
-            state.parts += stored_parts
+            state.parts.add(stored_parts)
         try:
             self._assembler.complete(None, assert_held)
         except Refused:
-            replaced = sources.replace_copies(state.record, state.plan, state.parts, assert_held)
-            if replaced == state.parts:
+            known = state.parts.known
+            replaced = sources.replace_copies(state.record, state.plan, known, assert_held)
+            if replaced == known:
                 raise
-            state.parts = replaced
+            state.parts = ConfirmedParts()
+            state.parts.add(replaced)
             self._assembler.complete(None, assert_held)

@@ -42,7 +42,7 @@ def create_recorded_multipart(
         metadata=headers.metadata,
         parameters=headers.parameters,
     )
-    recorded = replace(record, multipart=multipart)
+    recorded = replace(record, multipart=multipart, confirmed_parts=0)
     try:
         assert_held()
     except LockLost:
@@ -86,7 +86,7 @@ def abort_empty_multipart(
             longer name it.
     """
     assert record.multipart is not None
-    without = replace(record, multipart=None).with_expected_state()
+    without = replace(record, multipart=None, confirmed_parts=0).with_expected_state()
     info_object.write(without, assert_held)
     bucket.abort(record.key, record.multipart)
     return without

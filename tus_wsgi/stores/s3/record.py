@@ -22,6 +22,7 @@ It is tusd's JSON with new fields:
 | NumberedTails      | new  | whether the tails are numbered; missing if not (`numbered_tails`)  |
 | CompletingSince    | new  | since when a completion may be in progress (D-09); ISO 8601, UTC   |
 | Answer, Rejection  | new  | the result of `on_finish`, see `tus_wsgi.stores.s3.answer_json`    |
+| ConfirmedParts     | new  | the parts 1 to this number are stored; missing if unknown          |
 | Terminating        | new  | why the upload is being removed, while `on_terminate` is due       |
 
 Decoding ignores unknown fields and has defaults for missing ones, so it also reads tusd's objects.
@@ -74,6 +75,8 @@ class UploadRecord:
         plan: the size of each part (D-01); None for tusd's uploads, whose parts have any size.
         completing_since: since when the data object is awaited, because a CompleteMultipartUpload
             may be in progress (D-09); None if there was no doubt.
+        confirmed_parts: a number k, so that no request has to list the parts 1 to k: they are
+            stored. There may be more.
         has_numbered_tails: whether the upload's tails are numbered, because the service ignores
             conditional writes (D-11).
     """
@@ -85,6 +88,7 @@ class UploadRecord:
     plan: PartPlan | None
     completing_since: datetime | None = None
     has_numbered_tails: bool = False
+    confirmed_parts: int = 0
 
     @property
     def is_one_part(self) -> bool:
@@ -119,7 +123,9 @@ class UploadRecord:
         length = None if rejection is not None and rejection.keep else self.info.length
         info = UploadInfo(self.info.id, length, state=State.TERMINATED)
         multipart = None if self.info.is_finished else self.multipart
-        return replace(self, info=info, multipart=multipart, completing_since=None)
+        return replace(
+            self, info=info, multipart=multipart, completing_since=None, confirmed_parts=0
+        )
 
     def with_expected_state(self) -> UploadRecord:
         """Return the record in state `FINISHING` if the upload has one part, else unchanged.
@@ -193,6 +199,8 @@ def _encode_optional(record: UploadRecord) -> dict[str, object]:
         fields["CompletingSince"] = record.completing_since.isoformat()
     if record.has_numbered_tails:
         fields["NumberedTails"] = True
+    if record.confirmed_parts:
+        fields["ConfirmedParts"] = record.confirmed_parts
     return fields
 
 
@@ -232,6 +240,7 @@ def decode(content: bytes) -> UploadRecord:
         plan=_plan(fields.get("PartPlan")),
         completing_since=_instant(fields, "CompletingSince"),
         has_numbered_tails=fields.get("NumberedTails") is True,
+        confirmed_parts=_confirmed_parts(fields, info),
     )
 
 
@@ -325,6 +334,18 @@ def _plan(numbers: object) -> PartPlan | None:
     if not numbers[0]:
         raise ValueError("PartPlan has parts of no bytes")
     return PartPlan(*numbers)
+
+
+def _confirmed_parts(fields: Mapping[str, object], info: UploadInfo) -> int:
+    """Return the number of stored parts. The offset depends on it, so a wrong one is an error."""
+    count, plan = _number(fields, "ConfirmedParts"), _plan(fields.get("PartPlan"))
+    if not count:
+        return 0
+    if plan is None or count <= plan.parts_before:
+        raise ValueError("ConfirmedParts has no part of the plan")
+    if info.length is not None and plan.start(count + 1) > info.length:
+        raise ValueError("ConfirmedParts has more bytes than the upload")
+    return count
 
 
 def _instant(fields: Mapping[str, object], name: str) -> datetime | None:

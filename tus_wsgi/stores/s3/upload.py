@@ -26,12 +26,7 @@ from tus_wsgi.domain.model import State, TerminationReason, UploadInfo
 from tus_wsgi.stores.s3.appender import Appender
 from tus_wsgi.stores.s3.assembler import Assembler
 from tus_wsgi.stores.s3.content import S3Content
-from tus_wsgi.stores.s3.context import (
-    MAX_CACHED_PARTS,
-    OnStored,
-    StoreContext,
-    no_lock_needed,
-)
+from tus_wsgi.stores.s3.context import OnStored, StoreContext, no_lock_needed
 from tus_wsgi.stores.s3.info import InfoObject
 from tus_wsgi.stores.s3.record import UploadRecord
 from tus_wsgi.stores.s3.removal import remove_data, remove_upload
@@ -69,8 +64,7 @@ class S3Upload:
     def is_cacheable(self) -> bool:
         """Whether the next request may use this instance without loading the offset."""
         state = self._state
-        is_in_progress = state.record.plan is not None and not state.is_assembled
-        return is_in_progress and len(state.parts) <= MAX_CACHED_PARTS
+        return state.record.plan is not None and not state.is_assembled
 
     # -- the record ------------------------------------------------------------------------------
 

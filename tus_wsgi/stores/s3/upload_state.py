@@ -11,12 +11,13 @@ from concurrent.futures import wait
 from dataclasses import replace
 from typing import NoReturn
 
-from tus_wsgi.domain.errors import UploadGone
+from tus_wsgi.domain.errors import StoreUnavailable, UploadGone
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import State, UploadInfo
 from tus_wsgi.domain.parts import Part, PartPlan, contiguous, plan_after
 from tus_wsgi.stores.s3.bucket import ObjectFacts
 from tus_wsgi.stores.s3.completion import CompletionPending
+from tus_wsgi.stores.s3.confirmed_parts import ConfirmedParts
 from tus_wsgi.stores.s3.context import TERMINATED, StoreContext
 from tus_wsgi.stores.s3.errors import NotFound
 from tus_wsgi.stores.s3.headers import object_headers
@@ -54,7 +55,7 @@ class UploadState:
         self.info_object = info_object
         self.headers = object_headers(record.info.metadata, context.options_of(record.info))
         self.tail = self._new_tail()
-        self.parts: list[Part] = []
+        self.parts = ConfirmedParts()
         self.listed_parts: list[Part] = []
         self.offset = record.info.offset if record.info.is_finished else 0
         self.is_assembled = record.info.is_finished
@@ -94,7 +95,7 @@ class UploadState:
         """If tusd created the upload, record a plan for the parts after the existing ones."""
         if self.record.plan is None:
             plan = plan_after(
-                self.parts, self.record.info.length, self.context.limits, self.listed_parts
+                self.parts.known, self.record.info.length, self.context.limits, self.listed_parts
             )
             self.write_record(replace(self.record, plan=plan), assert_held)
 
@@ -108,7 +109,8 @@ class UploadState:
     def load_offset(self, assert_held: AssertHeld | None = None) -> None:
         """Find how many bytes are stored.
 
-        Two S3 calls, plus one for each 1,000 parts and for each segment of the tail.
+        Two S3 calls, plus one for each segment of the tail, and for each 1,000 parts after those
+        that the record says are stored.
 
         Raises:
             UploadGone: neither the multipart upload nor an object of the right size exists, or the
@@ -131,13 +133,15 @@ class UploadState:
         self._load_rest_of_tail()
         if is_complete:
             self.mark_assembled()
-        else:
-            self.offset = self.parts_end + self.tail_size
+            return
+        self.offset = self.parts_end + self.tail_size
+        if self.record.plan is not None and self.offset != self.record.info.length:
+            self.parts.trim()
 
     @property
     def parts_end(self) -> int:
         """The offset after the confirmed parts, where a tail must start (D-02)."""
-        return sum(part.size for part in self.parts)
+        return self.parts.end
 
     @property
     def tail_size(self) -> int:
@@ -150,8 +154,9 @@ class UploadState:
         if record.multipart is None:
             # `Assembler.put_object` writes the object only after a record in this state.
             return record.info.state is State.FINISHING and self.verify_object()
+        confirmed = record.confirmed_parts
         try:
-            listed = self.context.bucket.list_parts(record.key, record.multipart)
+            listed = self.context.bucket.list_parts(record.key, record.multipart, after=confirmed)
         except NotFound:
             if not self.verify_object(is_likely=True):
                 self.await_object(assert_held)
@@ -160,8 +165,26 @@ class UploadState:
                 self.record = record.with_state(State.FINISHED)
             return True
         self.listed_parts = listed
-        self.parts = contiguous(record.plan, self.final_length, listed)
+        self.parts = ConfirmedParts(confirmed, self.plan.start(confirmed + 1) if confirmed else 0)
+        self.parts.add(contiguous(record.plan, self.final_length, listed, first=confirmed + 1))
         return False
+
+    def load_known_parts(self) -> None:
+        """Look up the ETags of all parts, unless they are known. One S3 call per 1,000 parts.
+
+        Raises:
+            NotFound: the multipart upload does not exist.
+            StoreUnavailable: S3 did not answer, or does not list all parts.
+        """
+        if self.parts.are_known:
+            return
+        assert self.record.multipart is not None
+        listed = self.context.bucket.list_parts(self.record.key, self.record.multipart)
+        parts = ConfirmedParts()
+        parts.add(contiguous(self.record.plan, self.final_length, listed))
+        if parts.count < self.parts.count:
+            raise StoreUnavailable("ListParts")
+        self.parts = parts
 
     def verify_object(self, *, is_likely: bool = False) -> bool:
         """Return whether the data object exists and has the upload's length (D-05)."""
@@ -217,7 +240,8 @@ class UploadState:
         self.tail.load_rest(self.tail_layout)
         start = self.parts_end
         if isinstance(self.tail, NumberedTails):
-            if self.parts and start == self.record.info.length:
+            if self.parts.count and start == self.record.info.length:
                 # A request may have failed to delete the tails of the last part.
-                start -= self.parts[-1].size
+                known, count = self.parts.known, self.parts.count
+                start -= known[-1].size if known else self.plan.size(count)
             self.tail.load_numbers(start)
