@@ -335,6 +335,19 @@ def test_another_error_does_not_tell_whether_the_service_honours_conditions(
     assert not stubbed.bucket.conditions.are_ignored
 
 
+@pytest.mark.parametrize("marker", [5, 3])
+def test_a_list_of_parts_that_does_not_advance_is_a_failure(
+    stubbed: StubbedBucket, marker: int
+) -> None:
+    """D-07: the service ignores the marker; so the list would have no end."""
+    parts = [{"PartNumber": 1, "Size": 1, "ETag": "e"}]
+    stubbed.add_response(
+        "list_parts", UploadId="m", Parts=parts, IsTruncated=True, NextPartNumberMarker=marker
+    )
+    with pytest.raises(StoreUnavailable):
+        stubbed.bucket.list_parts(KEY, "m", after=5)
+
+
 def test_all_pages_of_list_parts_are_read(stubbed: StubbedBucket) -> None:
     """With a marker, without one, and without `IsTruncated` (rclone)."""
 

@@ -547,7 +547,10 @@ class Bucket:
             ]
             if not page.get("IsTruncated") or not listed:
                 return parts
-            marker = page.get("NextPartNumberMarker") or max(part["PartNumber"] for part in listed)
+            last = page.get("NextPartNumberMarker") or max(part["PartNumber"] for part in listed)
+            if last <= marker:  # the service would list the same parts for ever
+                raise StoreUnavailable("ListParts", key=key)
+            marker = last
 
     def complete(self, key: str, multipart: str, parts: list[Part]) -> None:
         """Complete the multipart upload: make the object from `parts`.
