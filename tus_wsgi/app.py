@@ -25,6 +25,7 @@ from tus_wsgi.domain.hook_set import HookOptions, Hooks
 from tus_wsgi.domain.interfaces import BodyBuffer, Locker, Observer, Store
 from tus_wsgi.domain.model import Extension, UploadId, UploadInfo, new_upload_id
 from tus_wsgi.domain.plan import ObjectOptions
+from tus_wsgi.hooks.carrier import Carrier
 from tus_wsgi.hooks.http import HttpCarrier, HttpOptions
 from tus_wsgi.hooks.remote import RemoteHookOptions, RemoteHooks
 from tus_wsgi.hooks.signature import parse_secret
@@ -141,7 +142,7 @@ class TusMiddleware(UploadMiddleware):
         service = UploadService(
             store or make_store(settings, spool, events, session),
             used_locker,
-            hooks=_observed_hooks(_hooks(settings, app, hooks), events, tracer),
+            hooks=_observed_hooks(_hooks(settings, app, hooks, events), events, tracer),
             observers=all_observers,
             **_service_options(settings, spool),
         )
@@ -231,13 +232,15 @@ def _hide_route(app: WSGIApplication, path: str) -> WSGIApplication:
     return hiding if path else app
 
 
-def _hooks(settings: Settings, app: WSGIApplication, given: HookOptions) -> Hooks:
+def _hooks(
+    settings: Settings, app: WSGIApplication, given: HookOptions, events: EventDispatcher
+) -> Hooks:
     """Return the hooks that are Python functions, and those outside of the process.
 
     Raises:
         SettingsError: a hook is both.
     """
-    remote = make_remote_hooks(settings, app)
+    remote = make_remote_hooks(settings, app, events)
     twice = [name for name in remote if given.get(name) is not None]
     if twice:
         mistake = f"TUS_HOOKS_ENABLED_EVENTS: the application has the hooks {', '.join(twice)} too"
@@ -246,21 +249,30 @@ def _hooks(settings: Settings, app: WSGIApplication, given: HookOptions) -> Hook
     return Hooks(progress_interval=settings.progress_hooks_interval, **options)
 
 
-def make_remote_hooks(settings: Settings, app: WSGIApplication | None = None) -> RemoteHookOptions:
+_NO_EVENTS = EventDispatcher(())
+
+
+def make_remote_hooks(
+    settings: Settings, app: WSGIApplication | None = None, events: EventDispatcher = _NO_EVENTS
+) -> RemoteHookOptions:
     """Create the hooks outside of the process that the settings describe.
 
     Args:
         settings: the settings.
         app: the wrapped application; None if there is none, as in a sweep.
+        events: receives the outcome of each delivery that no request depends on.
     """
-    events = parse_events(settings.hooks_enabled_events)
+    enabled = parse_events(settings.hooks_enabled_events)
+    on_event = events.dispatch
     if settings.hooks_wsgi and app is not None:
-        return RemoteHooks(WsgiCarrier(app, settings.hooks_wsgi), events).hooks()
+        carrier: Carrier = WsgiCarrier(app, settings.hooks_wsgi, on_event=on_event)
+        return RemoteHooks(carrier, enabled).hooks()
     if settings.hooks_http is not None:
         if settings.hooks_http_insecure and not is_encrypted_or_local(settings.hooks_http):
             log.warning("TUS_HOOKS_HTTP is not encrypted: the network can read ids of uploads")
-        carrier = HttpCarrier(settings.hooks_http, _http_options(settings))
-        return RemoteHooks(carrier, events).hooks()
+        options = _http_options(settings)
+        carrier = HttpCarrier(settings.hooks_http, options, on_event=on_event)
+        return RemoteHooks(carrier, enabled).hooks()
     return {}
 
 
@@ -317,9 +329,6 @@ def make_pages(
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     page = MetricsPage(metrics.page, prometheus.CONTENT_TYPE, token, metrics.is_shared)
     return {settings.metrics_path: page}, [*observers, *([] if own else [metrics])]
-
-
-_NO_EVENTS = EventDispatcher(())
 
 
 def _log_observer(settings: Settings) -> LogObserver:

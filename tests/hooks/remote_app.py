@@ -14,7 +14,7 @@ from werkzeug.test import Client
 from tests.hooks.handler import Handler, serving
 from tests.hooks.scenario import Response, Send, SendSlowly
 from tus_wsgi import Settings, TusMiddleware
-from tus_wsgi.domain.events import Event
+from tus_wsgi.domain.events import Event, HookCalled, RequestFailed
 from tus_wsgi.domain.interfaces import Store
 from tus_wsgi.hooks.tusd_json import HookEvent
 from tus_wsgi.lockers.memory import MemoryLocker
@@ -26,6 +26,18 @@ EVENTS = ",".join(event for event in HookEvent if event is not HookEvent.AUTHORI
 PATH = "/internal/tus"
 
 ADDRESS = {"REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "5000"}
+
+
+class Recorder:
+    """An observer that records failed requests, and the outcomes of hooks."""
+
+    handles = frozenset((HookCalled, RequestFailed))
+
+    def __init__(self, events: list[Event]) -> None:
+        self._events = events
+
+    def __call__(self, event: Event, /) -> None:
+        self._events.append(event)
 
 
 def new_middleware(
@@ -42,7 +54,7 @@ def new_middleware(
         settings=Settings.from_environ(settings),
         store=MemoryStore() if store is None else store,
         locker=MemoryLocker(timeout=1),
-        observers=[] if events is None else [events.append],
+        observers=[] if events is None else [Recorder(events)],
         **options,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tests.hooks.handler import JSON, Handler
 from tests.hooks.remote_app import EVENTS, remote_app, send_in_process
 from tests.hooks.scenario import DATA, Response, Send, metadata
-from tus_wsgi.domain.events import Event, RequestFailed
+from tus_wsgi.domain.events import Event, HookCalled, RequestFailed
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.stores.memory import MemoryStore
 
@@ -191,11 +192,22 @@ def test_post_terminate_arrives_at_least_once_with_the_same_id(
     assert len(handler.of("pre-terminate")) == questions, "the application has agreed before"
 
 
-def test_wrong_responses_to_advice_disturb_no_upload(uploads: Uploads, handler: Handler) -> None:
+def test_wrong_responses_to_advice_disturb_no_upload_and_are_counted(
+    uploads: Uploads, handler: Handler, events: list[Event]
+) -> None:
     for kind, given in WRONG.items():
         for event in ("post-create", "post-receive"):
             handler.respond = responding(event, *given)
             assert uploads.patch(uploads.create()).status == 200, (kind, event)
+    deadline = time.monotonic() + 20
+    while not failures(events) >= {("post-create", "HookCallFailed")}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def failures(events: list[Event]) -> set[tuple[str, str]]:
+    called = [event for event in events if isinstance(event, HookCalled)]
+    return {(event.hook, event.error) for event in called if event.error}
 
 
 def test_the_owner_is_the_identity_in_the_response(uploads: Uploads, handler: Handler) -> None:

@@ -18,6 +18,7 @@ from tests.hooks.handler import JSON, Handler, serving
 from tests.hooks.remote_app import remote_app, send_in_process
 from tests.hooks.scenario import metadata
 from tus_wsgi import Settings, SettingsError
+from tus_wsgi.domain.events import HookCalled
 from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.hooks.carrier import HookCall, HookCallFailed
@@ -251,7 +252,8 @@ def test_only_the_newest_progress_of_an_upload_waits() -> None:
 
 def test_a_full_queue_drops_documents_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     deliveries = Deliveries()
-    queue = DeliveryQueue(deliveries, max_waiting=2)
+    events: list[HookCalled] = []
+    queue = DeliveryQueue(deliveries, max_waiting=2, on_event=events.append)
     queue.put(call(HookEvent.POST_CREATE, "first"), None)
     assert deliveries.began.acquire(timeout=WAIT)
     for number in range(100):
@@ -259,6 +261,8 @@ def test_a_full_queue_drops_documents_with_a_warning(caplog: pytest.LogCaptureFi
     deliveries.may_go_on.release(20)
     assert queue.wait(WAIT)
     assert (deliveries.ids, queue.dropped) == (["first", "0", "1"], 98)
+    assert [event.error for event in events].count("Dropped") == 98
+    assert {event.hook for event in events} == {"post-create"}
     assert 1 <= len(caplog.records) <= 8
     assert ID not in caplog.text
 

@@ -85,6 +85,12 @@ def test_flags_become_variables_and_remarks(arguments: list[str], lines: list[st
     assert list(translate(arguments)) == lines
 
 
+def test_the_example_in_the_guide_is_what_the_command_prints() -> None:
+    example = GUIDE.read_text(encoding="utf-8").partition("$ tus-wsgi from-tusd ")[2]
+    arguments, *lines = example.partition("```")[0].strip().splitlines()
+    assert list(translate(arguments.split())) == [line.strip() for line in lines]
+
+
 def test_a_value_that_is_refused_here_is_said() -> None:
     (_, _, mistake) = translate(["-s3-bucket=m", "-hooks-http", "http://hooks.example.com/"])
     assert mistake.startswith("# TUS_HOOKS_HTTP: expected https")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from tus_wsgi.domain.events import HookCalled
 from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.hooks.tusd_json import HookEvent, HookResponse
+from tus_wsgi.hooks.tusd_json import HookEvent, HookResponse, InvalidHookResponse
+
+log = logging.getLogger(__name__)
 
 MAX_RESPONSE_SIZE = 5 * 1024
 """Bytes of a response unless the settings name another size, as in tusd."""
@@ -67,6 +72,35 @@ class Carrier(Protocol):
             call: the document. If it replaces an older one, the older one may be dropped.
             on_response: called with the response, from any thread, if the response is useful.
         """
+
+
+OnEvent = Callable[[HookCalled], None]
+
+
+def ignore_event(_event: HookCalled) -> None:
+    """Do nothing with an event."""
+
+
+def try_to_deliver(call: HookCall, deliver: Callable[[], None], on_event: OnEvent) -> None:
+    """Deliver a document that nothing depends on: log a failure, and report the outcome.
+
+    Args:
+        call: the document.
+        deliver: delivers it.
+        on_event: receives the outcome.
+    """
+    started = time.monotonic()
+    failed: str | None = None
+    try:
+        deliver()
+    except (HookCallFailed, InvalidHookResponse) as error:
+        failed = type(error).__name__
+        log.warning("the hook %s failed: %s", call.event, error)
+    except Exception as error:  # noqa: BLE001 - nothing may depend on it
+        # Without the message, which may contain an id.
+        failed = type(error).__name__
+        log.warning("the hook %s failed: %s", call.event, failed)
+    on_event(HookCalled(call.event.value, time.monotonic() - started, failed))
 
 
 def is_json(content_type: str) -> bool:

@@ -11,7 +11,14 @@ from typing import NamedTuple
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from tus_wsgi.hooks.carrier import MAX_RESPONSE_SIZE, HookCall, HookCallFailed, is_json
+from tus_wsgi.hooks.carrier import (
+    MAX_RESPONSE_SIZE,
+    HookCall,
+    HookCallFailed,
+    OnEvent,
+    ignore_event,
+    is_json,
+)
 from tus_wsgi.hooks.queue import DeliveryQueue, OnResponse
 from tus_wsgi.hooks.signature import sign
 from tus_wsgi.hooks.tusd_json import HookResponse, parse_response
@@ -53,17 +60,23 @@ class HttpCarrier:
     Args:
         url: the URL of the endpoint, from the settings only.
         options: how it is called.
+        on_event: receives the outcome of each delivery that no request waits for.
         sleep: waits between attempts.
     """
 
     def __init__(
-        self, url: str, options: HttpOptions, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        url: str,
+        options: HttpOptions,
+        *,
+        on_event: OnEvent = ignore_event,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url = url
         self._options = options
         self._sleep = sleep
         self._pool = urllib3.PoolManager(maxsize=MAX_CONNECTIONS, retries=False)
-        self.queue = DeliveryQueue(self._deliver)
+        self._queue = DeliveryQueue(self._deliver, on_event=on_event)
 
     def ask(self, call: HookCall) -> HookResponse:
         """See `Carrier`."""
@@ -81,7 +94,7 @@ class HttpCarrier:
 
     def post(self, call: HookCall, on_response: OnResponse | None = None) -> None:
         """See `Carrier`. The document is delivered by a thread."""
-        self.queue.put(call, on_response)
+        self._queue.put(call, on_response)
 
     def _deliver(self, call: HookCall, on_response: OnResponse | None) -> None:
         if on_response is None:

@@ -7,10 +7,12 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
+from tus_wsgi.domain.events import HookCalled
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.hooks.carrier import HookCall, HookCallFailed
-from tus_wsgi.hooks.tusd_json import HookEvent, HookResponse, InvalidHookResponse
+from tus_wsgi.hooks.carrier import HookCall, OnEvent, ignore_event, try_to_deliver
+from tus_wsgi.hooks.tusd_json import HookEvent, HookResponse
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +36,18 @@ class DeliveryQueue:
     Args:
         deliver: delivers a document; called in the thread.
         max_waiting: documents that may wait.
+        on_event: receives the outcome for each document, also for one that was dropped.
     """
 
-    def __init__(self, deliver: Deliver, *, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        deliver: Deliver,
+        *,
+        max_waiting: int = MAX_WAITING,
+        on_event: OnEvent = ignore_event,
+    ) -> None:
         self._deliver = deliver
+        self._on_event = on_event
         self._max_waiting = max_waiting
         self._waiting: OrderedDict[object, tuple[HookCall, OnResponse | None]] = OrderedDict()
         self._idle = threading.Event()
@@ -49,23 +59,31 @@ class DeliveryQueue:
 
     def put(self, call: HookCall, on_response: OnResponse | None) -> None:
         """Deliver a document later. Of the progress of an upload, only the newest one waits."""
-        key = _key(call)
         with self._mutex:
-            if key not in self._waiting and len(self._waiting) >= self._max_waiting:
-                self._drop(call)
-                return
-            self._waiting[key] = (call, on_response)
-            if not self._is_registered:
-                self._is_registered = True
-                atexit.register(self.wait, EXIT_SECONDS)
-            if not self._idle.is_set():
-                return
-            self._idle.clear()
-        threading.Thread(target=self._run, name="tus-hooks", daemon=True).start()
+            is_accepted = self._add(call, on_response)
+            starts = is_accepted and self._idle.is_set()
+            if starts:
+                self._idle.clear()
+        if not is_accepted:
+            self._on_event(HookCalled(call.event.value, 0.0, "Dropped"))
+        if starts:
+            threading.Thread(target=self._run, name="tus-hooks", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Wait until nothing is left, for at most some seconds. Return whether nothing is left."""
         return self._idle.wait(seconds)
+
+    def _add(self, call: HookCall, on_response: OnResponse | None) -> bool:
+        """Add a document, and return whether there was room for it."""
+        key = _key(call)
+        if key not in self._waiting and len(self._waiting) >= self._max_waiting:
+            self._drop(call)
+            return False
+        self._waiting[key] = (call, on_response)
+        if not self._is_registered:
+            self._is_registered = True
+            atexit.register(self.wait, EXIT_SECONDS)
+        return True
 
     def _drop(self, call: HookCall) -> None:
         self.dropped += 1
@@ -84,12 +102,7 @@ class DeliveryQueue:
                     self._idle.set()
                     return
                 _, (call, on_response) = self._waiting.popitem(last=False)
-            try:
-                self._deliver(call, on_response)
-            except (HookCallFailed, InvalidHookResponse) as error:
-                log.warning("the hook %s failed: %s", call.event, error)
-            except Exception as error:  # noqa: BLE001 - the thread must go on
-                log.warning("the hook %s failed: %s", call.event, type(error).__name__)
+            try_to_deliver(call, partial(self._deliver, call, on_response), self._on_event)
 
 
 def _key(call: HookCall) -> tuple[HookEvent, UploadId | str | None]:

@@ -7,19 +7,24 @@ header fields, so that sessions and logins work as in every view.
 from __future__ import annotations
 
 import contextvars
-import logging
 import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from tus_wsgi.hooks.carrier import MAX_RESPONSE_SIZE, HookCall, HookCallFailed, is_json
-from tus_wsgi.hooks.tusd_json import HookResponse, InvalidHookResponse, parse_response
+from tus_wsgi.hooks.carrier import (
+    MAX_RESPONSE_SIZE,
+    HookCall,
+    HookCallFailed,
+    OnEvent,
+    ignore_event,
+    is_json,
+    try_to_deliver,
+)
+from tus_wsgi.hooks.tusd_json import HookResponse, parse_response
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
-
-log = logging.getLogger(__name__)
 
 MARK = "tus.hook"
 """The key of an environ that says that the request is a call of a hook. Its value is True."""
@@ -65,10 +70,14 @@ class WsgiCarrier:
     Args:
         app: the wrapped application.
         path: the path of the route.
+        on_event: receives the outcome of each delivery that no request depends on.
     """
 
-    def __init__(self, app: WSGIApplication, path: str) -> None:
+    def __init__(
+        self, app: WSGIApplication, path: str, *, on_event: OnEvent = ignore_event
+    ) -> None:
         self._app = app
+        self._on_event = on_event
         self._path = path
 
     def ask(self, call: HookCall) -> HookResponse:
@@ -86,16 +95,13 @@ class WsgiCarrier:
         self, call: HookCall, on_response: Callable[[HookResponse], None] | None = None
     ) -> None:
         """See `Carrier`. The document is delivered before this returns."""
-        try:
+
+        def deliver() -> None:
             content_type, content = self._call(call)
             if on_response is not None and is_json(content_type):
                 on_response(parse_response(content))
-        except (HookCallFailed, InvalidHookResponse) as error:
-            log.warning("the hook %s failed: %s", call.event, error)
-        except Exception as error:  # noqa: BLE001 - the client must not notice
-            # Without the message, which may contain an id.
-            name = type(error).__name__
-            log.warning("the application raised %s in the hook %s", name, call.event)
+
+        try_to_deliver(call, deliver, self._on_event)
 
     def _call(self, call: HookCall) -> tuple[str, bytes]:
         """Call the application, and return the type and the content of a successful response."""
