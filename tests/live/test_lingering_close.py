@@ -110,9 +110,11 @@ def test_a_rejected_body_behind_a_middleware_costs_little_cpu(
 def test_a_client_behind_nginx_gets_the_response(
     plain: Gunicorn, tmp_path: Path, *, chunked: bool
 ) -> None:
-    """nginx receives the response while it still sends the body."""
+    """nginx receives the response while it still sends the body. With HTTP/1.0, it would wait for
+    the end of a chunked body, which does not come here."""
+    changes = {"proxy_http_version 1.0;": "proxy_http_version 1.1;"} if chunked else {}
     with (
-        running_nginx(tmp_path, [plain.port]) as port,
+        running_nginx(tmp_path, [plain.port], changes=changes) as port,
         Connection(port, timeout=60) as connection,
     ):
         send_large_body(connection, chunked=chunked)
