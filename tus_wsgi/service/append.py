@@ -28,8 +28,11 @@ from tus_wsgi.domain.interfaces import Body, BodyEnd, BufferedBody, Lock, Upload
 from tus_wsgi.domain.model import UploadInfo
 from tus_wsgi.service.progress import ProgressReporter
 
-OnProgress = Callable[[UploadInfo], None]
-"""Receives the upload's info, with its current offset, while a body is received."""
+SendInterim = Callable[[UploadInfo], None]
+"""Sends the client an interim response (1xx) with the upload's current offset.
+
+The response may have the upload's URL, so the record of a new upload must exist before it is sent.
+"""
 
 _ERRORS: dict[BodyEnd, type[BodyIncomplete]] = {
     BodyEnd.DISCONNECTED: ClientDisconnected,
@@ -50,7 +53,7 @@ class AppendOperation:
         lock: the upload's lock, held by this request.
         max_size: bytes of the largest upload.
         events: receives `BytesStored`.
-        on_progress: see `OnProgress`; None if the client does not expect progress.
+        send_interim: see `SendInterim`; None if the client gets no interim responses.
         request: the request, for the hooks of the application; None if no hook needs it.
         reporter: calls the application's `on_progress` hook; None if there is none.
     """
@@ -60,7 +63,7 @@ class AppendOperation:
     lock: Lock
     max_size: int
     events: EventDispatcher
-    on_progress: OnProgress | None
+    send_interim: SendInterim | None
     request: Request | None = None
     reporter: ProgressReporter | None = None
 
@@ -119,9 +122,9 @@ class AppendOperation:
     def _on_stored(
         self, before: UploadInfo, storage: Mapping[str, str]
     ) -> Callable[[int], None] | None:
-        receivers: list[OnProgress] = []
-        if self.on_progress is not None:
-            receivers.append(self.on_progress)
+        receivers: list[Callable[[UploadInfo], None]] = []
+        if self.send_interim is not None:
+            receivers.append(self.send_interim)
         if self.reporter is not None:
             receivers.append(partial(self.reporter.report, storage=storage))
         if not receivers:

@@ -77,7 +77,7 @@ from tus_wsgi.domain.rules import check_declared, check_fits
 from tus_wsgi.domain.snapshot import UploadSnapshot
 from tus_wsgi.service.append import (
     AppendOperation,
-    OnProgress,
+    SendInterim,
     check_complete,
     verify_buffered_body,
 )
@@ -172,7 +172,7 @@ class UploadService:
         self,
         command: Command,
         body: Body,
-        on_progress: OnProgress | None = None,
+        send_interim: SendInterim | None = None,
         request: Request | None = None,
         client_is_gone: ClientIsGone = lambda: False,
     ) -> Outcome:
@@ -180,7 +180,7 @@ class UploadService:
 
         Args:
             command, body: the request; only some commands read the body.
-            on_progress: called with the info before the first byte, and while bytes are stored.
+            send_interim: called when an upload was created, and while bytes are stored.
             request: the request of the command; required if `needs_request`.
             client_is_gone: a concatenation ends if it returns True. Called by any thread.
 
@@ -197,11 +197,11 @@ class UploadService:
             case Inspect():
                 return self.inspect(command, caller)
             case Create():
-                return self.create(command, body, on_progress, caller)
+                return self.create(command, body, send_interim, caller)
             case Concatenate():
                 return self.concatenate(command, caller)
             case Append():
-                return self.append(command, body, on_progress, caller)
+                return self.append(command, body, send_interim, caller)
             case Terminate():
                 return self._terminate_if_allowed(command, request)
             case Download():
@@ -212,7 +212,8 @@ class UploadService:
     def inspect(self, command: Inspect, caller: Caller = NO_CALLER) -> Inspected:
         """Return the upload's offset. An upload that is full is finished first.
 
-        If the client of a final upload is gone before it is finished, the next request goes on.
+        If the client disconnects before a final upload is finished, the next request continues
+        the concatenation.
         """
         with (
             self._locked(command.id, body=None) as (lock, _),
@@ -236,7 +237,7 @@ class UploadService:
         self,
         command: Create,
         body: Body,
-        on_progress: OnProgress | None = None,
+        send_interim: SendInterim | None = None,
         caller: Caller = NO_CALLER,
     ) -> Created:
         """Create an upload, and store its first bytes if they are in the request."""
@@ -253,7 +254,7 @@ class UploadService:
                     self._locked(info.id, content) as (lock, _),
                     self._events.created_if_hook_fails(info.id),
                 ):
-                    append = self._append_operation(command, content, lock, on_progress, caller)
+                    append = self._append_operation(command, content, lock, send_interim, caller)
                     info = self._create_with_data(info, append)
             else:
                 upload = self._store.create(info, record_now=True)
@@ -283,14 +284,14 @@ class UploadService:
         self,
         command: Append,
         body: Body,
-        on_progress: OnProgress | None = None,
+        send_interim: SendInterim | None = None,
         caller: Caller = NO_CALLER,
     ) -> Appended:
         """Store the body at the end of the upload, and finish the upload with its last byte."""
         verifiable = self._verifiable(command.verification, body)
         with verifiable as (content, verify), self._locked(command.id, content) as (lock, cached):
             upload = self._load(command.id, lock, cached)
-            append = self._append_operation(command, content, lock, on_progress, caller)
+            append = self._append_operation(command, content, lock, send_interim, caller)
             try:
                 length = self._check_append(command, upload.info, content)
                 verify(upload.info.offset, self._max_length(upload.info, length))
@@ -449,7 +450,7 @@ class UploadService:
         command: Create | Append,
         body: Body,
         lock: Lock,
-        on_progress: OnProgress | None,
+        send_interim: SendInterim | None,
         caller: Caller,
     ) -> AppendOperation:
         hook, request = self._hooks.on_progress, caller.request
@@ -457,7 +458,7 @@ class UploadService:
         if hook is not None and request is not None:
             reporter = ProgressReporter(hook, self._hooks.progress_interval, body, request)
         return AppendOperation(
-            command, body, lock, self.max_size, self._events, on_progress, request, reporter
+            command, body, lock, self.max_size, self._events, send_interim, request, reporter
         )
 
     def _check_append(self, command: Append, info: UploadInfo, body: Body) -> int | None:
@@ -503,7 +504,7 @@ class UploadService:
     def _plan(
         self, info: UploadInfo, command: Create | Concatenate, caller: Caller
     ) -> tuple[UploadInfo, Mapping[str, str]]:
-        """Return the new upload with all its facts, and fields that the application adds."""
+        """Return the info of a new upload, and the response fields that the application adds."""
         now = self._now()
         info = replace(info, metadata=command.metadata, created=now, owner=caller.identity)
         if caller.plan is not None:
@@ -516,10 +517,10 @@ class UploadService:
         If the store fails after the upload exists, the request succeeds nevertheless: the client
         gets the upload's URL and its offset, and resumes from there.
         """
-        lock, on_progress = append.lock, append.on_progress
-        upload = self._store.create(info, record_now=on_progress is not None)
-        if on_progress is not None:
-            on_progress(info)
+        lock, send_interim = append.lock, append.send_interim
+        upload = self._store.create(info, record_now=send_interim is not None)
+        if send_interim is not None:
+            send_interim(info)
         end = BodyEnd.COMPLETE
         try:
             if append.has_data:
