@@ -122,8 +122,8 @@ def calls(load: Load) -> Calls:
 
     `python -m benchmarks costs` counts them for one process: 2 PutObject for a file of one part,
     otherwise CreateMultipartUpload, UploadPart of each part, CompleteMultipartUpload, a HeadObject
-    and 2 PutObject. Another process reads the record and the tail, and lists the parts. A resume
-    does so twice, and the interrupted request has written a tail.
+    and 2 PutObject. Another process reads the record and the tail, and lists the parts. The HEAD
+    and the PATCH of a resume both do so, and the interrupted request has written a tail.
     """
     plan = plan_for(load.size, PartLimits())
     is_one_part = plan.is_one_part(load.size)
