@@ -1,4 +1,4 @@
-"""B5: silent clients on every connection of a worker do not keep others from it."""
+"""B5: clients that send nothing cannot occupy all connections of a worker."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.live
 
 CONNECTIONS = 8
 SECONDS = 30.0
-"""Half of `TUS_NETWORK_TIMEOUT`, after which silent clients end in any case."""
+"""Half of `TUS_NETWORK_TIMEOUT`, after which silent clients are disconnected in any case."""
 
 
 def test_silent_clients_cannot_take_the_last_connections(
     new_deployment: Callable[..., Deployment],
 ) -> None:
-    """The bytes of those that end are stored."""
+    """The server disconnects silent clients to free connections, and stores their bytes."""
     server = new_deployment().start(workers=1, arguments=["--worker-connections", str(CONNECTIONS)])
     tus = TusClient(server.port)
     paths = [tus.create(1000) for _ in range(CONNECTIONS)]
