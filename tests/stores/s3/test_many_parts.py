@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.harness.stores import PART, TINY, S3Sandbox
+from tests.stores.s3.tusd_upload import TusdUpload
 from tests.stores.s3.upload_client import UploadClient
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.model import UploadId
@@ -159,4 +160,19 @@ def test_parts_of_tusd_are_not_forgotten_before_there_is_a_plan(sandbox: S3Sandb
     tusd_id = UploadId(f"{id}+{multipart}")
     assert client.inspect(tusd_id).offset == 2 * PART
     client.append(tusd_id, LARGE[2 * PART :], offset=2 * PART)
+    assert sandbox.data(id) == LARGE
+
+
+def test_the_parts_of_tusd_alone_are_recorded(
+    sandbox: S3Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D-02: tusd stored all parts so far, and this server only a tail."""
+    monkeypatch.setattr("tus_wsgi.stores.s3.appender.RECORD_INTERVAL", 1)
+    parts = {1: LARGE[:PART], 2: LARGE[PART : 2 * PART]}
+    id = TusdUpload(sandbox, len(LARGE), parts).id
+    offset = 2 * PART
+    for _ in range(2):
+        UploadClient(sandbox).append(id, LARGE[offset : offset + 3], offset=offset)
+        offset += 3
+    assert UploadClient(sandbox).append(id, LARGE[offset:], offset=offset).is_finished
     assert sandbox.data(id) == LARGE

@@ -358,7 +358,7 @@ def test_the_upload_id_follows_the_last_plus_of_a_tusd_id() -> None:
         b'{"ID":"a","PartPlan":[0]}',
         b'{"ID":"a","ConfirmedParts":1}',
         b'{"ID":"a","Size":9,"PartPlan":[5,0,0,0,0],"ConfirmedParts":2}',
-        b'{"ID":"a","Size":90,"PartPlan":[5,0,0,3,15],"ConfirmedParts":3}',
+        b'{"ID":"a","Size":90,"PartPlan":[5,0,0,3,15],"ConfirmedParts":2}',
         b'{"ID":"a","Size":90,"PartPlan":[5,0,0,0,0],"ConfirmedParts":-1}',
         b'{"ID":"a","Size":90,"PartPlan":[5,0,0,0,0],"ConfirmedParts":1.0}',
         b'{"ID":"a","PartPlan":[5,0,0,0,0,0]}',

@@ -341,8 +341,8 @@ def _confirmed_parts(fields: Mapping[str, object], info: UploadInfo) -> int:
     count, plan = _number(fields, "ConfirmedParts"), _plan(fields.get("PartPlan"))
     if not count:
         return 0
-    if plan is None or count <= plan.parts_before:
-        raise ValueError("ConfirmedParts has no part of the plan")
+    if plan is None or count < plan.parts_before:
+        raise ValueError("ConfirmedParts has fewer parts than came before the plan")
     if info.length is not None and plan.start(count + 1) > info.length:
         raise ValueError("ConfirmedParts has more bytes than the upload")
     return count
