@@ -490,3 +490,23 @@ class ChainMachine(RuleBasedStateMachine):
 
 ChainMachine.TestCase.settings = settings(max_examples=60)
 TestChain = pytest.mark.property(ChainMachine.TestCase)
+
+
+def test_a_stale_segment_after_a_small_one_is_found(bucket: MemoryBucket) -> None:
+    """After a merge, the last slots are stale. They neither block a write nor outlive the tail."""
+    writer = Writer(bucket, min_segment=10, is_new=True)
+    for size in [10] * (MAX_SEGMENTS + 3) + [1]:
+        writer.append(size)
+    assert sizes(bucket)[-3:] == [60, 1, 10]
+    reader = Writer(bucket, min_segment=10)
+    for _ in range(2):
+        reader.append(10)
+    assert Writer(bucket, min_segment=10).offset == writer.offset + 20
+
+
+def test_a_stale_segment_after_a_small_one_is_deleted(bucket: MemoryBucket) -> None:
+    writer = Writer(bucket, min_segment=10, is_new=True)
+    for size in [10] * (MAX_SEGMENTS + 3) + [1]:
+        writer.append(size)
+    Writer(bucket, min_segment=10).tail.delete()
+    assert bucket.objects == {}

@@ -155,9 +155,16 @@ class TailChain:
             self._count += 1
             self._end += size
             if size < layout.min_segment:
-                # At the start of the upload, no earlier part can have used the next slot either.
-                self._may_have_more = self._may_have_more and layout.start > 0
+                self._may_have_more = self._may_have_more and self._may_be_stale_after(layout)
                 return
+
+    def _may_be_stale_after(self, layout: TailLayout) -> bool:
+        """Return whether slots after a last small segment may be in use.
+
+        An earlier part may have used them, or a tail whose segments were merged. Segments are only
+        merged if all slots are in use, and the first part's tail then has at least this size.
+        """
+        return layout.start > 0 or self._end >= MAX_SEGMENTS * layout.min_segment
 
     def size_at(self, offset: int) -> int:
         """Return the size of the tail if it starts exactly at `offset`, else 0 (D-02)."""
