@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -284,6 +286,17 @@ def test_metadata_and_fields_of_a_new_upload_are_its_plan() -> None:
 def test_a_client_that_gets_an_error_has_created_nothing() -> None:
     """tusd creates the upload and tells the client that it failed."""
     assert refusal(plan_of, parsed(HTTPResponse={"StatusCode": 403})).status == 403
+
+
+@pytest.mark.parametrize("status", [100, 302, 500, 503])
+@pytest.mark.parametrize(
+    "decide", [plan_of, check_termination, partial(identity_of, action=Action.INSPECT)]
+)
+def test_a_status_of_neither_success_nor_refusal_permits_nothing(
+    decide: Callable[[HookResponse], object], status: int
+) -> None:
+    with pytest.raises(InvalidHookResponse, match="StatusCode"):
+        decide(parsed(HTTPResponse={"StatusCode": status}))
 
 
 def test_storage_is_ignored_as_tusd_does_on_s3() -> None:

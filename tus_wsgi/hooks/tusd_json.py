@@ -344,8 +344,6 @@ def answer_of(response: HookResponse) -> Answer | None:
     if response.reject_upload or _is_error(response):
         denied = _denied(response, "RejectUpload", "the file was rejected")
         raise _rejected(denied, keep=not response.reject_upload)
-    if response.status is not None and not 200 <= response.status <= 299:
-        raise InvalidHookResponse("HTTPResponse.StatusCode: expected a status from 200 to 299")
     fields = _without_type(response.fields)
     if not fields and not response.body:
         return None
@@ -365,8 +363,17 @@ def _rejected(denied: Denied, *, keep: bool) -> Rejected:
 
 
 def _is_error(response: HookResponse) -> bool:
-    """Return whether the client shall get an error. Then the request must not succeed either."""
-    return response.status is not None and 400 <= response.status <= 499
+    """Return whether the client shall get an error. Then the request must not succeed either.
+
+    Raises:
+        InvalidHookResponse: the status is neither a success nor a refusal, so it permits nothing.
+    """
+    status = response.status
+    if status is not None and not (200 <= status <= 299 or 400 <= status <= 499):
+        raise InvalidHookResponse(
+            "HTTPResponse.StatusCode: expected a status from 200 to 299 or 400 to 499"
+        )
+    return status is not None and status >= 400
 
 
 def _denied(response: HookResponse, key: str, sentence: str) -> Denied:
