@@ -72,12 +72,14 @@ class DirectCalls:
             "GetObject": client.get_object,
             "HeadObject": client.head_object,
         }
+        # By operation and bucket; None if boto3 makes these calls.
         self._targets: dict[tuple[str, str], _Target | None] = {}
-        self._events: CallEvents | None = None
+        self._events: CallEvents | None = None  # None if boto3 makes all calls
+        # A tool that traces calls replaces the method by another kind of object.
         if type(BaseClient.__dict__.get("_make_api_call")) is FunctionType:
             try:
                 self._attach(client)
-            except AttributeError:
+            except AttributeError:  # this version of botocore has other internals
                 self._events = None
 
     def _attach(self, client: Any) -> None:
