@@ -75,7 +75,7 @@ class Concatenator:
     def _assemble(self, upload: Upload, lock: Lock, client_is_gone: ClientIsGone) -> None:
         """Make the object, or remove the upload if that fails."""
         try:
-            upload.assemble(assert_wanted(lock, client_is_gone))
+            upload.assemble(wanted_check(lock, client_is_gone))
         except (InvalidPartial, StoreUnavailable, UploadGone, ClientDisconnected):
             try:
                 upload.terminate(lock.assert_held)
@@ -95,7 +95,7 @@ class Concatenator:
         return upload
 
 
-def assert_wanted(lock: Lock, client_is_gone: ClientIsGone) -> AssertHeld:
+def wanted_check(lock: Lock, client_is_gone: ClientIsGone) -> AssertHeld:
     """Return a function that checks the lock, and that the client still waits for the response.
 
     A concatenation may take minutes. A client that gave up must not occupy the server.
@@ -114,7 +114,7 @@ def assert_wanted(lock: Lock, client_is_gone: ClientIsGone) -> AssertHeld:
 
 
 @contextmanager
-def missing_partials_are_final() -> Iterator[None]:
+def missing_partial_means_gone() -> Iterator[None]:
     """Treat an existing final upload without one of its partial uploads as gone for good.
 
     Raises:

@@ -174,7 +174,7 @@ def check_not_ended(upload: Upload, lock: Lock | None = None) -> None:
 
 
 @contextmanager
-def rejected_is_gone() -> Iterator[None]:
+def rejected_means_gone() -> Iterator[None]:
     """Treat a rejected upload as gone, for requests that do not send the file.
 
     Raises:

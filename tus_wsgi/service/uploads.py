@@ -85,11 +85,11 @@ from tus_wsgi.service.authorize import NO_CALLER, Authorizer, Caller, ClientIsGo
 from tus_wsgi.service.cache import UploadCache
 from tus_wsgi.service.concatenate import (
     Concatenator,
-    assert_wanted,
-    missing_partials_are_final,
+    missing_partial_means_gone,
+    wanted_check,
 )
 from tus_wsgi.service.file_access import Presign
-from tus_wsgi.service.finish import Finisher, check_not_ended, rejected_is_gone
+from tus_wsgi.service.finish import Finisher, check_not_ended, rejected_means_gone
 from tus_wsgi.service.planning import Planner
 from tus_wsgi.service.progress import ProgressReporter
 from tus_wsgi.service.termination import Terminator
@@ -217,15 +217,15 @@ class UploadService:
         """
         with (
             self._locked(command.id, body=None) as (lock, _),
-            missing_partials_are_final(),
-            rejected_is_gone(),
+            missing_partial_means_gone(),
+            rejected_means_gone(),
         ):
             upload = self._store.open(command.id)
             check_not_ended(upload, lock)
             self._load_offset(upload, lock)
             is_final = isinstance(upload.info.concat, Final)
-            wanted = assert_wanted(lock, caller.client_is_gone) if is_final else None
-            self._finisher.finish_if_full(upload, lock, caller.request, assert_wanted=wanted)
+            check = wanted_check(lock, caller.client_is_gone) if is_final else None
+            self._finisher.finish_if_full(upload, lock, caller.request, assert_wanted=check)
             if is_final:
                 # No request writes to a final upload, so HEAD keeps it from expiring while its
                 # partial uploads are sent.
@@ -403,7 +403,7 @@ class UploadService:
 
     def _load_offset(self, upload: Upload, lock: Lock | None) -> None:
         """Load the upload's offset, and check that the upload has not expired."""
-        with missing_partials_are_final():
+        with missing_partial_means_gone():
             upload.load_offset(None if lock is None else lock.assert_held)
         if isinstance(upload.info.concat, Final) and not upload.info.is_finished:
             check_fits(0, None, upload.info.length, self._max_size_of(upload.info))
@@ -564,7 +564,7 @@ class UploadService:
 
     def _downloadable(self, command: Download) -> Downloadable:
         upload = self._store.open(command.id)
-        with rejected_is_gone():
+        with rejected_means_gone():
             check_not_ended(upload)
         if not upload.info.is_finished:
             self._load_offset(upload, lock=None)
