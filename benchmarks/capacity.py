@@ -166,7 +166,7 @@ class Capacity:
         writes: calls per second that change the bucket.
         reads: calls per second that read it.
         lock_writes: writes of DynamoDB per second.
-        prefixes: how many parts S3 has to split the keys into.
+        prefixes: partitions that S3 has to split the keys into, by their prefixes.
         dollars: per month, by what they pay for.
     """
 
@@ -237,7 +237,7 @@ def report(load: Load) -> str:
         "S3 calls of an upload": f"{one.writes:.1f} writes, {one.reads:.1f} reads, "
         f"{one.deletes:.1f} deletions",
         "S3 calls": f"{found.writes:,.0f}/s that write, {found.reads:,.0f}/s that read: "
-        f"{found.prefixes} part(s) of the keys",
+        f"{found.prefixes} key partition(s)",
         "writes of DynamoDB": f"{found.lock_writes:,.0f}/s",
         **{f"USD a month, {name}": f"{value:,.0f}" for name, value in found.dollars.items()},
     }
@@ -261,7 +261,7 @@ def table() -> str:
     """Return the needs of the examples as a Markdown table."""
     head = (
         "| uploads a month | size | uploads/s | MiB/s | requests at a time | workers "
-        "| S3 writes/s (parts of the keys) | USD a month: S3 + locks + workers |"
+        "| S3 writes/s (key partitions) | USD a month: S3 + locks + workers |"
     )
     rows = [head, "|" + "---|" * (head.count("|") - 1)]
     for note, load in EXAMPLES:
