@@ -250,7 +250,7 @@ MISCONFIGURATIONS: list[tuple[str, Callable[[SeaweedFS], dict[str, str]], str]] 
     (
         "TLS",
         lambda server: {"TUS_S3_ENDPOINT": server.endpoint.replace("http:", "https:")},
-        "the TLS connection failed",
+        "does not speak TLS: use http",
     ),
 ]
 

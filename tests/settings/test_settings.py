@@ -194,6 +194,27 @@ def test_a_url_is_absolute_without_query(name: str, text: str) -> None:
     assert mistake.startswith(f"{name}: expected a URL")
 
 
+def test_an_endpoint_that_boto3_refuses_is_a_mistake() -> None:
+    """C10: boto3 takes no underscore in a host name."""
+    (mistake,) = mistakes(TUS_S3_ENDPOINT="http://my_minio:9000")
+    assert mistake.startswith("TUS_S3_ENDPOINT: boto3 refuses this host name")
+
+
+@pytest.mark.parametrize("separator", ["/", ":"])
+def test_the_arn_of_an_access_point_is_a_bucket(separator: str) -> None:
+    """C10."""
+    arn = f"arn:aws:s3:eu-central-1:123456789012:accesspoint{separator}uploads"
+    assert Settings.from_environ({"TUS_S3_BUCKET": arn}).s3_bucket == arn
+
+
+@pytest.mark.parametrize(
+    "bucket", ["a/b", "arn:aws:s3:::bucket/key", "arn:aws:sns:x:1:accesspoint/y"]
+)
+def test_a_bucket_with_a_slash_is_a_mistake(bucket: str) -> None:
+    (mistake,) = mistakes(TUS_S3_BUCKET=bucket)
+    assert mistake == f"TUS_S3_BUCKET: expected the name of a bucket, got {bucket!r}"
+
+
 @pytest.mark.parametrize("text", ["/a b", "/a//b", "/a?b", "/a#b", "/ä", "/%41", "/a\\b"])
 def test_a_base_path_with_quoted_characters_is_rejected(text: str) -> None:
     (mistake,) = mistakes(TUS_BASE_PATH=text)

@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+from botocore.utils import is_valid_endpoint_url
 from pydantic import (
     BeforeValidator,
     Field,
@@ -64,6 +65,10 @@ from tus_wsgi.stores.s3.key_template import DEFAULT_TEMPLATE, check_template
 
 PREFIX = "TUS_"
 """The prefix of all variables."""
+
+_ACCESS_POINT = re.compile(r"arn:[a-z0-9-]+:s3:[a-z0-9-]*:[0-9]*:accesspoint[/:][A-Za-z0-9.-]+")
+"""The ARN of an access point, which boto3 takes as the name of a bucket.
+See https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html."""
 
 
 class SettingsError(ValueError):
@@ -412,9 +417,19 @@ class Settings:
     @field_validator("s3_bucket")
     @classmethod
     def _check_bucket(cls, bucket: str) -> str:
-        if not bucket or "/" in bucket:
+        if not bucket or ("/" in bucket and not _ACCESS_POINT.fullmatch(bucket)):
             raise ValueError(f"expected the name of a bucket, got {bucket!r}")
         return bucket
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not is_valid_endpoint_url(endpoint):
+            raise ValueError(
+                "boto3 refuses this host name: use one of letters, digits, hyphens and dots, such "
+                "as an alias of the host"
+            )
+        return endpoint
 
     @field_validator("s3_sse_kms_key_id", "s3_bucket_key")
     @classmethod

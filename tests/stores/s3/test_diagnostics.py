@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from botocore.exceptions import ClientError, NoCredentialsError
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError, SSLError
 
 from tus_wsgi.domain.errors import LockerUnavailable, StoreUnavailable
 from tus_wsgi.stores.s3.diagnostics import BucketAddress, explain_failure
@@ -38,6 +39,24 @@ def test_a_service_that_takes_the_bucket_in_the_host_only_names_the_setting() ->
     sentence = explain_failure(caused_by(ClientError(response, "PutObject")), ADDRESS)
     assert sentence is not None
     assert "set TUS_S3_ADDRESSING_STYLE=virtual (PutObject: SecondLevelDomain" in sentence
+
+
+def test_a_certificate_that_is_not_trusted_names_the_variable_for_its_ca() -> None:
+    error = SSLError(endpoint_url=ADDRESS.service, error=OSError("certificate verify failed"))
+    assert "set AWS_CA_BUNDLE" in str(explain_failure(caused_by(error), ADDRESS))
+
+
+@pytest.mark.parametrize(
+    ("operation", "resource"), [("GetObject", "/object/*"), ("ListObjectsV2", "")]
+)
+def test_the_policy_of_an_access_point_names_its_arn(operation: str, resource: str) -> None:
+    """C10: AWS's example of a policy of an access point."""
+    arn = "arn:aws:s3:eu-central-1:123456789012:accesspoint/uploads"
+    response: Any = {"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}
+    error = caused_by(ClientError(response, operation))
+    sentence = explain_failure(error, BucketAddress(arn, None))
+    assert sentence is not None
+    assert f"allow it on {arn}{resource} (" in sentence
 
 
 def test_failures_of_boto3_and_of_a_proxy_are_sentences() -> None:

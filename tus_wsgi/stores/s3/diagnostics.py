@@ -98,6 +98,14 @@ _ADVICE_BY_TYPE: tuple[tuple[type[BotoCoreError], str], ...] = (
     (ParamValidationError, "the bucket name is invalid: check TUS_S3_BUCKET"),
 )
 
+_NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+)
+"""Reasons of OpenSSL for a response that is not TLS, by its version and the response."""
+
 _PATH_REFUSED = frozenset({"PathStyleDomainForbidden", "SecondLevelDomainForbidden"})
 """Codes of services that refuse the bucket in the path (Tencent COS, Alibaba OSS)."""
 
@@ -130,6 +138,15 @@ class BucketAddress:
         """The service as explanations name it: by the URL in the settings, if there is one."""
         return self.endpoint or "the endpoint of AWS"
 
+    def resource(self, *, is_bucket: bool) -> str:
+        """Return what a policy calls the bucket, or else all its objects.
+
+        The name of an access point is its ARN already.
+        """
+        if self.bucket.startswith("arn:"):
+            return self.bucket if is_bucket else f"{self.bucket}/object/*"
+        return f"arn:aws:s3:::{self.bucket}{'' if is_bucket else '/*'}"
+
 
 def diagnose(error: BaseException, address: BucketAddress) -> str:
     """Return one sentence that says what is wrong and what to do, with the original message.
@@ -147,10 +164,7 @@ def diagnose(error: BaseException, address: BucketAddress) -> str:
         return f"{address.service} answered UploadPartCopy without {cause}"
     if isinstance(cause, KeyError):
         return f"{address.service} is not an S3 service: a response has no {cause}"
-    for kind, advice in _ADVICE_BY_TYPE:
-        if isinstance(cause, kind):
-            return f"{advice.format(service=address.service)} ({_one_line(cause)})"
-    return _one_line(cause)
+    return _diagnose_boto(cause, address)
 
 
 def explain_failure(error: BaseException, address: BucketAddress) -> str | None:
@@ -191,6 +205,16 @@ def _find_cause(error: BaseException) -> BaseException:
     return error
 
 
+def _diagnose_boto(error: BaseException, address: BucketAddress) -> str:
+    """Explain an error that is no response."""
+    if isinstance(error, SSLError) and any(reason in str(error) for reason in _NOT_TLS):
+        return f"{address.service} does not speak TLS: use http, or its port for https"
+    for kind, advice in _ADVICE_BY_TYPE:
+        if isinstance(error, kind):
+            return f"{advice.format(service=address.service)} ({_one_line(error)})"
+    return _one_line(error)
+
+
 def _diagnose_response(error: ClientError, address: BucketAddress) -> str:
     response, operation = classify_error(error), error.operation_name
     original = f"({operation}: {response.code} {response.message}".rstrip() + ")"
@@ -220,8 +244,7 @@ def _missing_permission(operation: str, message: str, address: BucketAddress) ->
     permission = named[1] if named else PERMISSIONS.get(operation, "something")
     if not permission.startswith("s3:"):
         return f"{permission} is not allowed: allow it too"
-    suffix = "" if permission in _BUCKET_PERMISSIONS else "/*"
-    resource = f"arn:aws:s3:::{address.bucket}{suffix}"
+    resource = address.resource(is_bucket=permission in _BUCKET_PERMISSIONS)
     # A policy that requires encryption denies a write that does not ask for it.
     policy = _ENCRYPTION_ADVICE if operation in _WRITES else ""
     return f"{permission} is not allowed: allow it on {resource}{policy}"
