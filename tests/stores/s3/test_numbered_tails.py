@@ -18,7 +18,7 @@ from tests.harness.late_tails import LateTails
 from tests.harness.stores import PART, S3Sandbox
 from tests.stores.s3.test_unknown_outcome import held, response
 from tests.stores.s3.upload_client import UploadClient
-from tus_wsgi.domain.errors import StoreUnavailable, Unavailable
+from tus_wsgi.domain.errors import LockLost, StoreUnavailable, Unavailable
 from tus_wsgi.domain.model import UploadId, UploadInfo
 from tus_wsgi.stores.s3.conditions import RETEST_INTERVAL, Conditions
 
@@ -133,6 +133,36 @@ def test_a_holder_that_lost_its_lock_does_not_make_the_offset_smaller(ignoring: 
     append(new_client(ignoring), UploadId("a"), 10_000, 60_000)
     upload.append(ScriptedBody(FILE[10_000:20_000]), held)
     assert_tail_counts(ignoring, UploadId("a"), 60_000)
+
+
+def test_a_holder_without_its_lock_does_not_replace_numbered_tails(ignoring: S3Sandbox) -> None:
+    """The holder was paused before its first tail, and its successor has numbered the tails."""
+    id = UploadId("a")
+    upload = ignoring.store(has_tested=False).create(UploadInfo(id, LENGTH), record_now=True)
+    append(new_client(ignoring), id, 0, 60_000)
+    with pytest.raises(LockLost):
+        upload.append(ScriptedBody(FILE[:20_000]), held)
+    assert_tail_counts(ignoring, id, 60_000)
+
+
+def test_segments_are_part_of_a_numbered_tail(sandbox: S3Sandbox) -> None:
+    """D-04: the service honoured conditions when the first tails were written."""
+    data = FILE * 110
+    client = new_client(sandbox)
+    id = client.create(len(data)).id
+    for start in (0, 300_000):
+        client.append(id, data[start : start + 300_000], offset=start)
+
+    def strip(params: dict[str, Any], **_: Any) -> None:
+        params.pop("IfMatch", None)
+
+    with handling(sandbox, "provide-client-params.s3.PutObject", strip):
+        new_client(sandbox).append(id, data[600_000:600_009], offset=600_000)
+        client = new_client(sandbox)
+        assert client.inspect(id).offset == 600_009
+        client.append(id, data[600_009:], offset=600_009)
+    assert sandbox.data(id) == data
+    assert sandbox.list_keys() == [id, f"{id}.info"]
 
 
 def test_the_bytes_in_a_part_need_no_tail_any_more(ignoring: S3Sandbox) -> None:

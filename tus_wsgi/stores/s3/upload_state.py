@@ -11,7 +11,7 @@ from concurrent.futures import wait
 from dataclasses import replace
 from typing import NoReturn
 
-from tus_wsgi.domain.errors import StoreUnavailable, UploadGone
+from tus_wsgi.domain.errors import LockLost, StoreUnavailable, UploadGone
 from tus_wsgi.domain.interfaces import AssertHeld
 from tus_wsgi.domain.model import State, UploadInfo
 from tus_wsgi.domain.parts import Part, PartPlan, contiguous, plan_after
@@ -216,6 +216,10 @@ class UploadState:
 
         The record says so before the first of them is written, so every reader looks for them. The
         test costs one S3 call for each process.
+
+        Raises:
+            LockLost: another request has written a tail meanwhile. The bytes of this request may
+                not follow it.
         """
         conditions = self.context.bucket.conditions
         numbered = replace(self.record, has_numbered_tails=True)
@@ -226,10 +230,12 @@ class UploadState:
             self.info_object.write(numbered, assert_held)
         else:
             return
-        self.record = numbered
+        self.record, known_size = numbered, self.tail_size
         self.tail = self._new_tail()
         self.tail.load()
         self._load_rest_of_tail()
+        if self.tail_size != known_size:
+            raise LockLost("another request has written to this upload")
 
     @property
     def tail_layout(self) -> TailLayout:
