@@ -90,6 +90,11 @@ def gunicorn(worker: str, *arguments: str) -> Server:
     return script("gunicorn", *options, APP, module="gunicorn", speaks_http2=arguments == HTTP2)
 
 
+APACHE = "Apache with mod_wsgi"
+
+MOD_WSGI = Path(f"/usr/lib/apache2/modules/mod_wsgi.so-{sys.version_info[0]}.{sys.version_info[1]}")
+"""Debian's package `libapache2-mod-wsgi-py3` for this version of Python."""
+
 SERVERS = {
     "gunicorn, gevent": gunicorn("gevent", *HTTP2),
     "gunicorn, gthread": gunicorn("gthread", *HTTP2),
@@ -109,6 +114,7 @@ SERVERS = {
     "uWSGI, `--http-socket`": script(
         "uwsgi", "--http-socket", "ADDRESS", "--need-app", "--module", APP, module="pyuwsgi"
     ),
+    APACHE: from_python("apache", "werkzeug"),
     "Werkzeug (Flask) development server": from_python("werkzeug", "werkzeug"),
     "Django development server": from_python("django", "django"),
     "bottle": from_python("bottle", "bottle"),
@@ -116,9 +122,17 @@ SERVERS = {
 }
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(
+    # .ci/run does not install Apache.
+    params=[
+        *(name for name in SERVERS if name != APACHE),
+        pytest.param(APACHE, marks=pytest.mark.long),
+    ]
+)
 def name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
+    if name == APACHE and not MOD_WSGI.exists():
+        pytest.skip(f"{MOD_WSGI} is missing: install libapache2-mod-wsgi-py3")
     if importlib.util.find_spec(SERVERS[name].module) is None:
         pytest.skip(f"{SERVERS[name].module} is not installed")
     return name

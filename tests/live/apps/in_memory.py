@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import sysconfig
+import tempfile
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tus_wsgi import Settings, TusMiddleware
@@ -73,6 +77,49 @@ def run_uvicorn(port: int) -> None:
     from a2wsgi import WSGIMiddleware
 
     uvicorn.run(WSGIMiddleware(application), host=HOST, port=port)  # type: ignore[arg-type]
+
+
+_APACHE = """
+ServerRoot {directory}
+ServerName localhost
+Listen {host}:{port}
+PidFile {directory}/pid
+ErrorLog /dev/stderr
+DefaultRuntimeDir {directory}
+Mutex file:{directory} default
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule wsgi_module {modules}/mod_wsgi.so
+User www-data
+Group www-data
+WSGISocketPrefix {directory}/wsgi
+WSGIDaemonProcess uploads threads=15 python-path={path}
+WSGIProcessGroup uploads
+WSGIApplicationGroup %{{GLOBAL}}
+WSGIChunkedRequest On
+WSGIScriptAlias / {script}
+<Directory {script.parent}>
+    Require all granted
+</Directory>
+"""
+
+
+def run_apache(port: int) -> None:
+    """Become Apache. Debian's mod_wsgi runs the application with the packages of this process."""
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)  # Apache changes to another user if it is started by root
+    script = Path(__file__).resolve()
+    config = directory / "apache.conf"
+    text = _APACHE.format(
+        directory=directory,
+        host=HOST,
+        port=port,
+        modules="/usr/lib/apache2/modules",
+        path=f"{script.parents[3]}:{sysconfig.get_path('purelib')}",
+        script=script,
+    )
+    config.write_text(text, encoding="utf-8")
+    os.execv("/usr/sbin/apache2", ["apache2", "-DFOREGROUND", "-f", str(config)])
 
 
 RUNNERS: dict[str, Callable[[int], None]] = {
