@@ -186,10 +186,10 @@ def test_a_stopping_server_stores_received_bytes_and_exits_soon(
         assert deployment.read_object(path) == FILE
 
 
-def test_a_stopping_server_finishes_requests_that_it_received_completely(
+def test_a_stopping_server_responds_to_requests_that_it_received_completely(
     new_deployment: Callable[..., Deployment],
 ) -> None:
-    """The response is 204 with all bytes, or 503 with the offset that is stored."""
+    """The response is 204 if all bytes are stored, otherwise 503 with the stored offset."""
     deployment = new_deployment()
     server = deployment.start(workers=1)
     tus = TusClient(server.port)

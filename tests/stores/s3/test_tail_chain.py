@@ -387,6 +387,7 @@ class ChainMachine(RuleBasedStateMachine):
         self.bucket = MemoryBucket()
         self.acknowledged = 0
         self.parts_end = 0
+        # The process of the last request, which knows the tail without a look-up.
         self.warm: Writer | None = self._writer(is_new=True)
         self.frozen: list[Writer] = []
         self.has_woken = False  # since the offset was last looked up
@@ -430,8 +431,12 @@ class ChainMachine(RuleBasedStateMachine):
         if mode == "lost" and self.bucket.late:
             self._arrive(len(self.bucket.late) - 1)
 
-    @rule(is_warm=st.booleans(), size=st.integers(1, 9), ends_there=st.booleans())
-    def complete_part(self, size: int, *, is_warm: bool, ends_there: bool) -> None:
+    @rule(is_warm=st.booleans(), size=st.integers(1, 9), ends_with_part=st.booleans())
+    def complete_part(self, size: int, *, is_warm: bool, ends_with_part: bool) -> None:
+        """Complete a part, and write `size` more bytes unless the body ends with the part.
+
+        The part itself is not written, because only its end matters to the tail.
+        """
         writer = self._next_writer(is_warm=is_warm)
         end = writer.start + PART
         try:
@@ -440,7 +445,7 @@ class ChainMachine(RuleBasedStateMachine):
             return  # a late write has replaced a segment since the look-up
         self.parts_end = max(self.parts_end, end)
         self.acknowledged = max(self.acknowledged, end)
-        if not ends_there:
+        if not ends_with_part:
             writer.start = end
             with suppress(LockLost, StoreUnavailable):
                 writer.append(size)

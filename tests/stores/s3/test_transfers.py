@@ -277,6 +277,7 @@ def test_queued_parts_do_not_start_after_the_request_failed(uploader: FakeUpload
             pipeline.submit(1, uploader.part())
             pipeline.submit(2, uploader.part())
             uploader.wait_for(lambda: uploader.started == [1])
+            # The exit of the pipeline waits for part 1, so another thread has to open the gate.
             threading.Timer(0.05, gate.set).start()
             raise ValueError
         assert uploader.started == [1]

@@ -126,7 +126,7 @@ class S3Records:
 
     @property
     def keeps_fences(self) -> bool:
-        """False: a released lock has no object, and so no fence."""
+        """False: a released lock usually has no object, and so no fence."""
         return False
 
     def check(self) -> None:
@@ -171,7 +171,7 @@ class S3Records:
         """Make `claim` the holder, if it may acquire the record. See `LeaseRecords`."""
         claimed = LeaseRecord(holder=claim.token, heartbeat_id=claim.heartbeat_id, fence=1)
         if claim.seen is None:
-            # A free lock has no object, and is acquired with a single call.
+            # A free lock usually has no object. Then a single call acquires it.
             try:
                 return self._put(name, claimed, None)
             except _ConditionFailed:

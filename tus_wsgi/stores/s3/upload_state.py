@@ -109,14 +109,18 @@ class UploadState:
     def load_offset(self, assert_held: AssertHeld | None = None) -> None:
         """Find how many bytes are stored.
 
-        Two S3 calls, plus one for each segment of the tail, and for each 1,000 parts after those
-        that the record says are stored.
+        This takes two S3 calls, one more for each segment of the tail, and one more for each
+        further 1,000 parts. The parts that the record confirms are not listed.
+
+        Args:
+            assert_held: checks the lock; None if the caller does not hold it.
 
         Raises:
-            UploadGone: neither the multipart upload nor an object of the right size exists, or the
-                upload was terminated, and S3 has written its record late.
-            CompletionPending: neither of them exists, but a completion may be in progress. With the
-                lock, the record says so afterwards.
+            UploadGone: neither the multipart upload nor an object of the right size exists. Or the
+                upload was terminated, and a late write has restored its record.
+            CompletionPending: neither the multipart upload nor the object exists, but a completion
+                may be in progress. If the caller holds the lock, the wait for the object is
+                recorded.
             StoreUnavailable: S3 did not answer.
         """
         if self.is_assembled:
@@ -149,7 +153,7 @@ class UploadState:
         return self.tail.size_at(self.parts_end)
 
     def load_parts(self, assert_held: AssertHeld | None = None) -> bool:
-        """Load the parts that count (D-02); return True if the data object is already complete."""
+        """Load the parts that count (D-02), or return True if the data object is complete."""
         record = self.record
         if record.multipart is None:
             # `Assembler.put_object` writes the object only after a record in this state.
