@@ -116,9 +116,9 @@ def test_a_signal_stops_the_demo_and_all_its_processes(
     uppy: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     with running_demo(tmp_path, uppy=uppy) as demo:
+        # The demo, SeaweedFS, gunicorn and its two workers. One may serve before the other starts.
+        wait_until(lambda: len(demo.processes()) >= 5, seconds=60)
         processes = demo.processes()
-        # The demo, SeaweedFS, gunicorn and its two workers.
-        assert len(processes) >= 5
         assert demo.stop(number) == 0
         assert have_ended(processes)
         assert "Stopped." in demo.process.log_tail()

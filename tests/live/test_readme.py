@@ -74,7 +74,7 @@ def test_the_app_serves_uploads_and_its_hook_is_called(
     bucket: SeaweedFS, environ: Mapping[str, str], tmp_path: Path
 ) -> None:
     with start_gunicorn(environ, tmp_path, "first") as server:
-        assert len(server.workers()) == 4
+        server.wait_for_workers(4)
         tus = TusClient(server.port)
         path = tus.create(len(FILE), {"Upload-Metadata": "filename YS50eHQ="})
         tus.append(path, 0, FILE)
