@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
-import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 
@@ -118,10 +117,7 @@ class FaultyS3:
         """Return the lockers of two servers."""
         if kind not in self._lockers:
             spec = file_spec() if kind == "file" else self.lock_specs[kind]
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in spec.environ.items():
-                    patch.setenv(name, value)
-                self._lockers[kind] = RealLockers(spec, self.attach)
+            self._lockers[kind] = RealLockers(spec, self.attach)
         return self._lockers[kind]
 
     def sweep_client(self, rights: Rights, *, timeout: float) -> S3Client:
