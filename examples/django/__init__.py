@@ -1,4 +1,4 @@
-"""A file box: each user uploads files, sees the own files, and deletes them.
+"""A file box: each user uploads files, sees its own files, and deletes them.
 
 `files/uploads.py` is the part that concerns uploads. The rest is an ordinary Django project.
 """

@@ -24,7 +24,7 @@ tus = Tus()
 
 @tus.authorize
 def user(_access):
-    """Identify the client by its login. Each user has access to the own uploads only."""
+    """Identify the client by its login. Each user has access to its own uploads only."""
     return session.get("user") or abort(401, "Log in first.")
 
 

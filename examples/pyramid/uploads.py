@@ -21,7 +21,7 @@ TYPES = {
 
 
 def user(_access):
-    """Identify the client by its login. Each user has access to the own uploads only."""
+    """Identify the client by its login. Each user has access to its own uploads only."""
     user = get_current_request().authenticated_userid
     if user is None:
         raise HTTPUnauthorized("Log in first.")
