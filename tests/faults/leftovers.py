@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Callable, Container, Sequence
@@ -140,14 +139,14 @@ class Leftovers:
         """Return how many multipart uploads may be left for a sweep to find.
 
         Nothing can name a multipart upload whose UploadId never arrived. Another one is left if two
-        calls in a row fail: the write of the record, and then its verification or the abort. After
-        a 412 to that write, another request may use the multipart upload (D-10); so it may after
-        the holder was frozen in that write. If the write is late and its repetition fails too, the
-        next request gets that 412.
+        calls of a request fail: the write of the record, and then its verification or the abort.
+        After a 412 to that write, another request may use the multipart upload (D-10); so it may
+        after the holder was frozen in that write. If the write is late and its repetition fails
+        too, the next request gets that 412.
         """
         leaks = 0
         is_only_fault = sum(call.fault is not None for call in self._calls) == 1
-        for call, following in itertools.pairwise([*self._calls, Call(0, "", "")]):
+        for index, call in enumerate(self._calls):
             if call.fault is None:
                 continue
             if call.operation == "CreateMultipartUpload":
@@ -155,8 +154,19 @@ class Leftovers:
             elif call.operation == "PutObject" and call.key.endswith(".info"):
                 may_be_used = call.fault in {Fault.CONDITION_FAILED, Fault.FREEZE_BEFORE}
                 may_be_used |= call.fault.is_delayed and not is_only_fault
-                leaks += following.fault is not None or may_be_used
+                leaks += self._fails_after(index) or may_be_used
         return leaks
+
+    def _fails_after(self, index: int) -> bool:
+        """Return whether the call after this one fails, or the next abort in its request."""
+        following = self._calls[index + 1 :]
+        aborts = [
+            call
+            for call in following
+            if call.operation == "AbortMultipartUpload"
+            and call.request == self._calls[index].request
+        ]
+        return any(call.fault is not None for call in (*following[:1], *aborts[:1]))
 
     def _recorded_multipart(self, id: str) -> str | None:
         storage = json.loads(self._read(f"{id}.info"))["Storage"]
