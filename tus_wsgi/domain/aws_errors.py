@@ -126,6 +126,14 @@ class AwsError:
     retries: int = 0
 
     @property
+    def has_document(self) -> bool:
+        """Whether the body of the response has an error code of the service.
+
+        Without one, only a part of the response may have arrived, or a proxy may have answered.
+        """
+        return bool(self.code) and not self.code.isdigit()
+
+    @property
     def is_server_error(self) -> bool:
         """Whether the status is 500 or more. The service may have carried out the call."""
         return self.status >= 500

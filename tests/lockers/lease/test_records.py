@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from demo.seaweedfs import SeaweedFS
 from tests.harness.lockers import LockerSpec, new_locker_spec
 from tests.harness.proxies.fault_proxy import FaultProxy
+from tests.harness.proxies.faults import Fault, no_fault
 from tests.harness.records import MemoryRecords
 from tests.harness.servers.dynamodb import DynamoDB
 from tests.harness.servers.s3_service import S3Service
@@ -404,6 +405,37 @@ def test_a_missing_table_is_rejected_at_the_start(spec: LockerSpec) -> None:
         LockerUnsupported, match="there is no table 'nowhere'; `tus-wsgi create-lock"
     ):
         LeaseLocker(functools.partial(DynamoDBRecords, "nowhere"), timeout=1.0)
+
+
+@pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
+def test_an_error_response_of_which_a_part_arrives_is_of_unknown_outcome(
+    spec: LockerSpec, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D-09: DynamoDB answers 400 to a condition that fails; only the document says so."""
+    endpoint = urlsplit(spec.environ["AWS_ENDPOINT_URL_DYNAMODB"])
+    with FaultProxy(endpoint.port or 0) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", proxy.endpoint)
+        records = DynamoDBRecords(spec.location)
+        held = records.try_acquire(name, claim("a"))
+        proxy.set_plan(lambda _: Fault.CUT_WITHIN)
+        with pytest.raises(OutcomeUnknown):
+            records.try_acquire(name, claim("b"))
+        # The worker starts nevertheless, and checks the table again at the first request.
+        LeaseLocker(functools.partial(DynamoDBRecords, spec.location), timeout=1.0)
+        proxy.set_plan(no_fault)
+        assert records.renew(name, held, heartbeat_id="a.2").holder == "a"
+
+
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_an_answer_of_a_router_is_of_unknown_outcome(spec: LockerSpec, name: str) -> None:
+    """D-07, D-09: a 404 without S3's document says nothing about a lock."""
+    with FaultProxy(urlsplit(spec.endpoint or "").port or 0) as proxy:
+        records = S3Records(spec.bucket, spec.location, endpoint=proxy.endpoint)
+        proxy.set_plan(lambda _: Fault.HTML_404)
+        with pytest.raises(OutcomeUnknown):
+            records.try_acquire(name, claim("a"))
+        proxy.set_plan(no_fault)
+        assert records.try_acquire(name, claim("a")).holder == "a"
 
 
 @pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)

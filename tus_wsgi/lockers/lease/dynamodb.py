@@ -238,7 +238,8 @@ def _item_of(error: ClientError, operation: str) -> dict[str, Any]:
     if response.kind is AwsErrorKind.CONDITION_FAILED:
         item: dict[str, Any] = error.response.get("Item", {})  # type: ignore[assignment]
         return item
-    if response.kind in _OUTCOME_UNKNOWN or response.is_server_error:
+    is_known = response.has_document and not response.is_server_error
+    if response.kind in _OUTCOME_UNKNOWN or not is_known:
         raise OutcomeUnknown(operation) from error
     raise LockerUnavailable(operation) from error
 

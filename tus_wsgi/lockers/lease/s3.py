@@ -323,6 +323,8 @@ def _translated(operation: str, error: ClientError) -> Exception:
         return _ConditionFailed(operation)
     if response.kind is AwsErrorKind.NOT_SUPPORTED:
         return _Unsupported(f"the service has no conditional {operation}")
-    if response.kind in _OUTCOME_UNKNOWN or response.is_server_error:
+    # No response to HEAD has a document.
+    is_known = response.has_document or operation == "HeadObject"
+    if response.kind in _OUTCOME_UNKNOWN or response.is_server_error or not is_known:
         return OutcomeUnknown(operation)
     return LockerUnavailable(operation)
