@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tus_wsgi.domain.answer import Answer
 from tus_wsgi.domain.errors import StoreUnavailable
-from tus_wsgi.domain.hooks import OnFinish, Request
+from tus_wsgi.domain.hooks import FinishedUpload, Request
 from tus_wsgi.domain.interfaces import Body, Upload
 from tus_wsgi.domain.model import State, UploadId
 from tus_wsgi.domain.parts import Part, PartPlan
@@ -254,15 +253,15 @@ def skip_finishing_state(patch: Patch) -> None:
 
 def record_finished_before_hook(patch: Patch) -> None:
     """Record the upload as finished before `on_finish` has returned."""
-    call = Finisher._call
+    describe = Finisher._describe
 
-    def finish_and_call(
-        self: Finisher, on_finish: OnFinish, upload: Upload, request: Request | None
-    ) -> Answer | None:
+    def finish_and_describe(
+        self: Finisher, upload: Upload, request: Request | None
+    ) -> FinishedUpload:
         upload.finish(no_lock_needed, may_defer=False)
-        return call(self, on_finish, upload, request)
+        return describe(self, upload, request)
 
-    patch.setattr(Finisher, "_call", finish_and_call)
+    patch.setattr(Finisher, "_describe", finish_and_describe)
 
 
 def record_finished_before_object(patch: Patch) -> None:

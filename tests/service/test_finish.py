@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,9 +11,11 @@ from tests.service.service_fixtures import Call, FailingServiceClient
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import LockLost, OnFinishFailed, StoreUnavailable, UploadIncomplete
 from tus_wsgi.domain.events import UploadFinished
-from tus_wsgi.domain.hooks import FinishedUpload
-from tus_wsgi.domain.model import UploadId, UploadInfo
+from tus_wsgi.domain.hooks import FinishedUpload, StoredObject
+from tus_wsgi.domain.model import TerminationReason, UploadId, UploadInfo
+from tus_wsgi.domain.termination import GoneUpload
 from tus_wsgi.service.finish import Finisher
+from tus_wsgi.service.termination import Terminator
 
 DATA = b"0123456789"
 
@@ -72,24 +73,58 @@ def test_the_hook_is_not_called_if_the_lock_is_lost(hooked_uploads: FailingServi
     assert hooked_uploads.finished == []
 
 
-def test_the_hook_is_not_called_if_the_lock_is_lost_while_the_object_is_made() -> None:
-    """D-10: a successor may have called the hook, which may have rejected the file."""
-    is_held = True
-    calls: list[FinishedUpload] = []
+class LosingUpload:
+    """A full upload whose lock is lost in one of its calls, while the process is stopped.
 
-    def assemble(_assert_held: object) -> bool:
-        nonlocal is_held
-        is_held = False
-        return True
+    Args:
+        lost_in: the name of the call.
+    """
 
-    def assert_held() -> None:
-        if not is_held:
+    info = UploadInfo(UploadId("a"), 5, 5)
+    storage: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, lost_in: str) -> None:
+        self._lost_in = lost_in
+        self.is_held = True
+
+    def assert_held(self) -> None:
+        if not self.is_held:
             raise LockLost("the holder was stopped for longer than its lease")
 
-    upload: Any = SimpleNamespace(info=UploadInfo(UploadId("a"), 5, 5), assemble=assemble)
-    lock: Any = SimpleNamespace(assert_held=assert_held)
+    def assemble(self, _assert_held: object) -> bool:
+        self._call("assemble")
+        return True
+
+    @property
+    def stored_object(self) -> StoredObject:
+        self._call("stored_object")
+        return StoredObject(etag="etag")
+
+    def begin_termination(self, _reason: object, _assert_held: object) -> None:
+        self._call("begin_termination")
+
+    def _call(self, name: str) -> None:
+        if name == self._lost_in:
+            self.is_held = False
+
+
+@pytest.mark.parametrize("call", ["assemble", "stored_object"])
+def test_the_hook_is_not_called_if_the_lock_is_lost_in_the_call_before_it(call: str) -> None:
+    """D-10: a successor may have called the hook, which may have rejected the file."""
+    calls: list[FinishedUpload] = []
+    upload: Any = LosingUpload(call)
     with pytest.raises(LockLost):
-        Finisher(calls.append, EventDispatcher(())).finish_if_full(upload, lock)
+        Finisher(calls.append, EventDispatcher(())).finish_if_full(upload, upload)
+    assert calls == []
+
+
+def test_on_terminate_is_not_called_if_the_lock_is_lost_in_the_call_before_it() -> None:
+    """D-10: a successor may have called the hook, and removed the record."""
+    calls: list[GoneUpload] = []
+    upload: Any = LosingUpload("begin_termination")
+    terminator = Terminator(calls.append, EventDispatcher(()))
+    with pytest.raises(LockLost):
+        terminator.terminate(upload, upload, TerminationReason.CLIENT)
     assert calls == []
 
 

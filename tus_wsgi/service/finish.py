@@ -115,17 +115,22 @@ class Finisher:
     def _ask(
         self, on_finish: OnFinish, upload: Upload, lock: Lock, request: Request | None
     ) -> Answer | None:
+        finished = self._describe(upload, request)
         # D-10: if this holder was frozen, a successor may have had the file rejected and removed.
+        # No call to S3 comes between this check and the hook.
         lock.assert_held()
         try:
-            return self._call(on_finish, upload, request)
+            answer = on_finish(finished)
+            return None if answer is None else checked_answer(answer)
         except Rejected as rejected:
             self._reject(upload, lock, rejected.rejection)
             raise _error_of(rejected.rejection, upload) from None
+        except Exception as error:
+            raise OnFinishFailed(upload.info.id, upload.info.offset) from error
 
-    def _call(self, on_finish: OnFinish, upload: Upload, request: Request | None) -> Answer | None:
+    def _describe(self, upload: Upload, request: Request | None) -> FinishedUpload:
         info = upload.info
-        finished = FinishedUpload(
+        return FinishedUpload(
             info.id,
             info.offset,
             info.metadata,
@@ -138,13 +143,6 @@ class Finisher:
             access=FileAccess(upload, self._presign),
             partials=partials_of(info),
         )
-        try:
-            answer = on_finish(finished)
-            return None if answer is None else checked_answer(answer)
-        except Rejected:
-            raise
-        except Exception as error:
-            raise OnFinishFailed(info.id, info.offset) from error
 
     def _reject(self, upload: Upload, lock: Lock, rejection: Rejection) -> None:
         """Record the rejection, and then remove the object (D-13)."""

@@ -78,6 +78,8 @@ class Terminator:
         """
         if self._on_terminate is not None:
             upload.begin_termination(reason, lock.assert_held)
+            # D-10: if this holder was frozen, a successor may have removed everything.
+            lock.assert_held()
             _call(self._on_terminate, upload, upload.info.terminating or reason, request)
         upload.terminate(lock.assert_held)
         self._events.dispatch(UploadTerminated(upload.info.id))
