@@ -8,8 +8,10 @@ Interim responses are not throttled, since each one is an acknowledgement to ver
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +21,18 @@ from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.wrapped_app import not_found
 from tus_wsgi import Answer, FinishedUpload, GoneUpload, NewUpload, TusMiddleware, UploadPlan
 from tus_wsgi.domain.hook_set import HookOptions
+from tus_wsgi.lockers.lease.records import LockerUnsupported
 from tus_wsgi.wsgi import interim
 from tus_wsgi.wsgi.input import source_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+
+START_ATTEMPTS = 100
+START_INTERVAL = 0.2
+"""How often, and after how many seconds, a worker checks its locks again. A fault of the check
+looks like a wrong setting, with which a server does not start."""
 
 interim.EVERY_SECONDS = 0.0
 interim.EVERY_BYTES = 0
@@ -48,7 +56,11 @@ def _middleware() -> TusMiddleware:
         "on_finish": {"on_finish": _on_finish},
         "all": {"on_create": _on_create, "on_finish": _on_finish, "on_terminate": _on_terminate},
     }
-    return TusMiddleware.from_env(not_found, **hooks[os.environ["HOOKS"]])
+    for _ in range(START_ATTEMPTS):
+        with contextlib.suppress(LockerUnsupported):
+            return TusMiddleware.from_env(not_found, **hooks[os.environ["HOOKS"]])
+        time.sleep(START_INTERVAL)
+    raise AssertionError("the locks cannot be used")
 
 
 def _on_create(upload: NewUpload) -> UploadPlan | None:
