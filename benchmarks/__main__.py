@@ -1,29 +1,24 @@
-"""Run the benchmarks: `python -m benchmarks [compare REV]`. See docs/performance.md."""
+"""Run the benchmarks: `python -m benchmarks [compare REV | growth]`. See docs/performance.md."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime as dt
-import json
-import os
-import platform
 import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import goals, plot
+from benchmarks import goals, growth, plot
 from benchmarks.costs import costs
 from benchmarks.options import ExternalTarget, Options
-from benchmarks.parts import parts
-from benchmarks.results import Result, as_json, as_markdown
+from benchmarks.report import write_report
+from benchmarks.results import Result, as_markdown
 from benchmarks.scenarios import far, large, many, small
 from benchmarks.silent import silent
 from benchmarks.slow import slow
-from benchmarks.testbed import NODE_PACKAGES, ROOT, Testbed
+from benchmarks.testbed import ROOT, Testbed
 from tus_wsgi.settings.values import parse_size
 
 SCENARIOS: dict[str, Callable[[Testbed], Result]] = {
@@ -36,52 +31,31 @@ SCENARIOS: dict[str, Callable[[Testbed], Result]] = {
     "costs": costs,
 }
 
-WITH_TINY_PARTS = {"parts": parts}
-"""Scenarios for `--part-size 1KiB`, which run only if they are named."""
-
-_PACKAGES = ("boto3", "gunicorn", "gevent", "zlib-ng")
-
 
 def run(options: Options, names: Iterable[str] = SCENARIOS) -> Iterator[Result]:
     """Run the named scenarios in order and yield their results."""
     with Testbed(options) as testbed:
         for name in names:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            result = (SCENARIOS | WITH_TINY_PARTS)[name](testbed)
+            result = SCENARIOS[name](testbed)
             print(as_markdown(result), flush=True)
             yield result
 
 
 def write(results: list[Result], directory: Path, command: str) -> None:
     """Write `results.json`, `results.md` and `results.svg`."""
-    directory.mkdir(parents=True, exist_ok=True)
     checked = goals.goals({result.name: result for result in results})
-    about = {"command": command, **_conditions()}
-    content = {
-        "about": about,
-        "results": [as_json(result) for result in results],
-        "goals": [{**dataclasses.asdict(goal), "is_met": goal.is_met} for goal in checked],
-    }
-    (directory / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    head = "".join(f"- {name}: {text}\n" for name, text in about.items())
-    tables = [as_markdown(result) for result in results]
-    if checked:
-        tables.append(goals.as_markdown(checked))
-    text = "\n".join([f"# Benchmarks\n\n{head}", *tables])
-    (directory / "results.md").write_text(text, encoding="utf-8")
-    (directory / "results.svg").write_text(plot.as_svg(results), encoding="utf-8")
-
-
-def _conditions() -> dict[str, str]:
-    load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
-    return {
-        "at": dt.datetime.now(dt.UTC).isoformat(timespec="minutes"),
-        "processors": str(os.cpu_count()),
-        "load average over 1, 5 and 15 minutes at the end": load,
-        "Python": platform.python_version(),
-        "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
-        "npm packages": ", ".join(NODE_PACKAGES),
-    }
+    write_report(
+        directory / "results",
+        command,
+        results,
+        title="Benchmarks",
+        conclusions={
+            "goals": [{**dataclasses.asdict(goal), "is_met": goal.is_met} for goal in checked]
+        },
+        conclusion_table=goals.as_markdown(checked) if checked else "",
+        plot=plot.as_svg(results),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "scenario",
         nargs="*",
-        choices=[*SCENARIOS, *WITH_TINY_PARTS, []],
+        choices=[*SCENARIOS, []],
         help="scenarios to run; default: all",
     )
     add("--rounds", type=int, default=defaults.rounds, help="measurements of each target")
@@ -145,6 +119,9 @@ def _options(arguments: argparse.Namespace, directory: Path) -> Options:
 def main() -> None:
     """Run the command line."""
     given = sys.argv[1:]
+    if given[:1] == ["growth"]:
+        growth.main(given[1:])
+        return
     if given[:1] == ["compare"]:  # python -m benchmarks compare REV [SCENARIO ...]
         given[0] = "--compare"
     arguments = _parser().parse_args(given)

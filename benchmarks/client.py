@@ -98,6 +98,13 @@ class Client:
             self.patch(path, size)
         return path
 
+    def upload_in_steps(self, size: int, step: int) -> str:
+        """Upload a file in a POST and a PATCH for each `step` bytes, and return its path."""
+        path = self.create(size)
+        for offset in range(0, size, step):
+            self.patch(path, min(step, size - offset), offset=offset)
+        return path
+
     def head(self, path: str) -> None:
         """Request the offset."""
         self.send_head("HEAD", path, {}, 0)

@@ -63,11 +63,6 @@ def upload_kinds(
     def upload(size: int, *, with_data: bool) -> Callable[[Client, str], object]:
         return lambda client, _path: client.upload(size, with_data=with_data)
 
-    def in_several_patches(client: Client, _path: str) -> None:
-        path = client.create(large_size)
-        for offset in range(0, large_size, step):
-            client.patch(path, min(step, large_size - offset), offset=offset)
-
     def prepare_first_part(client: Client) -> str:
         path = client.create(large_size)
         client.patch(path, part, offset=0)
@@ -80,7 +75,10 @@ def upload_kinds(
         f"{small}, POST and PATCH": (prepare_nothing, upload(small_size, with_data=False)),
         f"{large}, POST with data": (prepare_nothing, upload(large_size, with_data=True)),
         f"{large}, POST and PATCH": (prepare_nothing, upload(large_size, with_data=False)),
-        f"{large}, PATCHes of {build_size(step)}": (prepare_nothing, in_several_patches),
+        f"{large}, PATCHes of {build_size(step)}": (
+            prepare_nothing,
+            lambda client, _path: client.upload_in_steps(large_size, step),
+        ),
         "HEAD of an unfinished upload": (
             prepare_first_part,
             lambda client, path: client.head(path),

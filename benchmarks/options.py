@@ -50,9 +50,12 @@ class Options:
         connections: the number of connections for the small uploads.
         slow: the number of slow clients, and the bytes per second of each.
         silent: the number of silent clients, and of requests of each kind by another client.
+        requests: the number of equal requests of which `growth` measures the mean.
+        idle_seconds: how long `growth` measures a worker while its clients send nothing.
         part_size: the part size of every target.
         parallel: the number of concurrent parts of an upload, for every target.
         workers: the number of tus_wsgi's workers.
+        worker_connections: the connections of each of them; None for gunicorn's default.
         delay: the seconds that the link to a far S3 adds to each call.
         rate: the bytes per second of each connection to a far S3.
         has_peers: whether to measure @tus/server, and tusd if Go is installed.
@@ -72,9 +75,12 @@ class Options:
     connections: int = 8
     slow: tuple[int, int] = (500, 64 * KIB)
     silent: tuple[int, int] = (1000, 300)
+    requests: int = 100
+    idle_seconds: float = 15.0
     part_size: int = 16 * MIB
     parallel: int = 4
     workers: int = 1
+    worker_connections: int | None = None
     delay: float = 0.04
     rate: float = 40_000_000
     has_peers: bool = True

@@ -29,12 +29,17 @@ def as_svg(results: Iterable[Result]) -> str:
     colors: dict[str, str] = {}
     for result in results:
         top += 2 * LINE_HEIGHT
-        drawn.append(_text(10, top - LINE_HEIGHT // 2, result.name, weight="bold"))
+        drawn.append(text_at(10, top - LINE_HEIGHT // 2, result.name, weight="bold"))
         for figure in SHOWN.get(result.name) or result.figures():
             top = _group(drawn, top, result, figure, colors)
-    body = "\n".join(drawn)
+    return document(WIDTH, top + 10, drawn)
+
+
+def document(width: int, height: int, elements: Iterable[str]) -> str:
+    """Return an SVG document with a white background."""
+    body = "\n".join(elements)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top + 10}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'font-family="sans-serif" font-size="12">\n'
         f'<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n'
     )
@@ -47,17 +52,18 @@ def _group(drawn: list[str], top: int, result: Result, figure: str, colors: dict
     for target, value in measured.items():
         color = colors.setdefault(target, COLORS[len(colors) % len(COLORS)])
         length = max(1, round(value / largest * BAR_WIDTH))
-        drawn.append(_text(LABEL_WIDTH - 8, top + 13, f"{figure} - {target}", anchor="end"))
+        drawn.append(text_at(LABEL_WIDTH - 8, top + 13, f"{figure} - {target}", anchor="end"))
         drawn.append(
             f'<rect x="{LABEL_WIDTH}" y="{top + 2}" width="{length}" '
             f'height="{LINE_HEIGHT - 4}" fill="{color}"/>'
         )
-        drawn.append(_text(LABEL_WIDTH + length + 6, top + 13, number(value)))
+        drawn.append(text_at(LABEL_WIDTH + length + 6, top + 13, number(value)))
         top += LINE_HEIGHT
     return top + LINE_HEIGHT // 2
 
 
-def _text(x: int, y: int, text: str, *, anchor: str = "start", weight: str = "normal") -> str:
+def text_at(x: int, y: int, text: str, *, anchor: str = "start", weight: str = "normal") -> str:
+    """Return an SVG element with a text."""
     return (
         f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-weight="{weight}" fill="#111">'
         f"{html.escape(text)}</text>"

@@ -7,12 +7,11 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from benchmarks.client import Client, UnexpectedResponse
+from benchmarks.crowd import open_clients, raise_file_limit, wait_until_idle
 from benchmarks.results import Measure, Result, alternate
-from benchmarks.slow import OPENING_THREADS, raise_file_limit, wait_until_idle
 from benchmarks.testbed import Target, Testbed
 from benchmarks.usage import Meter
 from tus_wsgi.domain.model import KIB, MIB
@@ -95,11 +94,7 @@ def _measure(target: Target, count: int, request: Callable[[Client], object]) ->
 @contextlib.contextmanager
 def _silent_clients(target: Target, count: int) -> Iterator[list[Client]]:
     stop = threading.Event()
-    with contextlib.ExitStack() as stack:
-        with ThreadPoolExecutor(OPENING_THREADS) as threads:
-            clients = list(threads.map(partial(_open, target), range(count)))
-        for client in clients:
-            stack.callback(client.close)
+    with open_clients(target, count, begin_and_pause) as clients:
         dribbler = threading.Thread(target=_dribble, args=(clients[::2], stop))
         dribbler.start()
         try:
@@ -109,11 +104,10 @@ def _silent_clients(target: Target, count: int) -> Iterator[list[Client]]:
             dribbler.join()
 
 
-def _open(target: Target, _number: int) -> Client:
-    client = Client(target.url)
+def begin_and_pause(client: Client) -> None:
+    """Create an upload, begin a PATCH, and send nothing after the first `HEAD_BYTES`."""
     client.begin_patch(client.create(MIB), MIB)
     client.send_body(HEAD_BYTES)
-    return client
 
 
 def _dribble(clients: list[Client], stop: threading.Event) -> None:

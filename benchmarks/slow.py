@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from benchmarks.client import Client, block, time_upload
+from benchmarks.crowd import open_clients, raise_file_limit, wait_until_idle
 from benchmarks.results import Measure, Result, alternate
 from benchmarks.testbed import Target, Testbed
 from benchmarks.usage import Meter
@@ -19,8 +18,6 @@ from tus_wsgi.settings.values import build_size
 
 SENDS_PER_SECOND = 8
 """The number of times per second that each slow client sends."""
-
-OPENING_THREADS = 16
 
 RAMP_SECONDS = 1.0
 """The time that the slow clients send before the fast client starts."""
@@ -67,11 +64,7 @@ def _slow_clients(testbed: Testbed, target: Target) -> Iterator[set[Client]]:
         The clients that the server has disconnected, which no longer cause load.
     """
     count, rate = testbed.options.slow
-    with contextlib.ExitStack() as stack:
-        with ThreadPoolExecutor(OPENING_THREADS) as threads:
-            clients = list(threads.map(partial(_open, target), range(count)))
-        for client in clients:
-            stack.callback(client.close)
+    with open_clients(target, count, _begin) as clients:
         stop = threading.Event()
         disconnected: set[Client] = set()
         sender = threading.Thread(
@@ -88,11 +81,8 @@ def _slow_clients(testbed: Testbed, target: Target) -> Iterator[set[Client]]:
     wait_until_idle(target)
 
 
-def _open(target: Target, _number: int) -> Client:
-    client = Client(target.url)
-    path = client.create(GIB)
-    client.begin_patch(path, GIB)
-    return client
+def _begin(client: Client) -> None:
+    client.begin_patch(client.create(GIB), GIB)
 
 
 def _send_slowly(
@@ -112,20 +102,3 @@ def _send_slowly(
                 disconnected.add(client)
         next_send += 1 / SENDS_PER_SECOND
         stop.wait(max(0.0, next_send - time.monotonic()))
-
-
-def wait_until_idle(target: Target, seconds: float = 30.0) -> None:
-    """Wait until the server uses almost no CPU."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        meter = Meter(target.pid)
-        time.sleep(0.5)
-        if meter.read().cpu <= 0.02:
-            return
-
-
-def raise_file_limit(count: int) -> None:
-    """Let this process and its children open at least `count` files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))

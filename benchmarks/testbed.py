@@ -217,11 +217,13 @@ class Testbed:
 
     def _start_tus_wsgi(self, root: Path, endpoint: str, *, proxied: bool) -> Target:
         known = {flag for setting in KNOWN_SETTINGS for flag in setting.cli or ()}
+        connections = self.options.worker_connections
         command = [
             *(sys.executable, "-m", "gunicorn", "--config", str(root / "gunicorn.conf.py")),
             *("--chdir", str(root), "--bind", "127.0.0.1:0"),
             *("--workers", str(self.options.workers)),
             *(["--no-control-socket"] if "--no-control-socket" in known else []),
+            *(["--worker-connections", str(connections)] if connections else []),
         ]
         environ = {
             "TUS_S3_ENDPOINT": endpoint,

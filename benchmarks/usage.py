@@ -54,6 +54,12 @@ class Meter:
         return seconds
 
 
+def resident_memory(pid: int) -> int:
+    """Return the resident bytes of a process and its children, as a sum."""
+    root = psutil.Process(pid)
+    return sum(process.memory_info().rss for process in [root, *root.children(recursive=True)])
+
+
 def open_temporary_files(pid: int) -> int:
     """Count the unlinked files with content that a process and its children have open."""
     root = psutil.Process(pid)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks import testbed
 from benchmarks.__main__ import SCENARIOS, run, write
 from benchmarks.goals import BOTO3, as_markdown, goals
+from benchmarks.growth_rows import ROWS
 from benchmarks.options import Options
 from benchmarks.proxy import operation
 from benchmarks.results import Result, Sample
@@ -64,6 +67,17 @@ def test_every_scenario_yields_figures(options: Options, tmp_path: Path) -> None
     assert {"text", "value", "bound", "is_met"} <= set(content["goals"][0])
     assert "a command" in (tmp_path / "out" / "results.md").read_text()
     assert (tmp_path / "out" / "results.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.timeout(300)
+def test_every_row_of_growth_yields_its_costs(options: Options) -> None:
+    smallest = replace(options, size=MIB, requests=2, idle_seconds=0.1)
+    with testbed.Testbed(smallest) as servers:
+        for row in ROWS.values():
+            figures = row.measure(servers, row.amounts[0] or 1)
+            assert set(row.cpu) | set(row.calls) <= set(figures), row.name
+            assert all(math.isfinite(value) for value in figures.values())
+            assert all(figures[name] > 0 for name in row.calls)
 
 
 def result_of(**figures_by_target: dict[str, float]) -> Result:
