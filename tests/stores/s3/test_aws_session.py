@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.loaders import JSONFileLoader
+from botocore.utils import parse_timestamp
 
 from tus_wsgi.stores.s3 import aws_session
 from tus_wsgi.stores.s3.aws_session import load_description, new_session
@@ -81,3 +82,35 @@ def test_an_invalid_configuration_is_reported_by_the_first_session(
     load_description()
     with pytest.raises(Exception, match="missing"):
         make_client(endpoint=None, parallel_parts=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-29T04:00:00Z",
+        "2026-11-29T04:00:00.123Z",
+        "2026-11-29T04:00:00.123456789Z",
+        "2026-11-29T04:00:00+01:00",
+        "2026-11-29T04:00:00",
+        "2026-11-29",
+        "20261129",
+        "Sun, 29 Nov 2026 04:00:00 GMT",
+        "1795924800",
+        1795924800.5,
+    ],
+)
+def test_times_are_those_of_botocore(text: str) -> None:
+    time, expected = parser_of(new_session())(text), parse_timestamp(text)
+    assert (time, time.utcoffset()) == (expected, expected.utcoffset())
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01T00:00:00Z"])
+def test_a_text_that_is_no_time_is_a_value_error(text: str) -> None:
+    """D-07: botocore reports the response as one that it cannot read."""
+    with pytest.raises(ValueError, match="timestamp"):
+        parser_of(new_session())(text)
+
+
+def parser_of(session: Any) -> Any:
+    factory = session._session.get_component("response_parser_factory")
+    return factory.create_parser("rest-xml")._timestamp_parser
