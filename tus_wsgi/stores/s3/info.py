@@ -8,6 +8,7 @@ from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.errors import NotFound, TooLarge, is_refusal
 from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
+from tus_wsgi.stores.s3.record_size import with_size_of
 
 _CONTENT_TYPE = "application/json"
 
@@ -70,7 +71,7 @@ class InfoObject:
             NotWritten: S3 refused the write. Nothing is written.
             StoreUnavailable: the outcome is unknown; S3 may still write the record.
         """
-        content = encode(record)
+        content = _encode(record)
         assert_held()
         self._is_untouched = False
         try:
@@ -91,7 +92,7 @@ class InfoObject:
         """
         assert_held()
         self._is_untouched = False
-        payload = Payload.of(encode(record))
+        payload = Payload.of(_encode(record))
         etag = self._bucket.test_conditions(self._key, payload, content_type=_CONTENT_TYPE)
         self._etag = etag or self._etag
         return etag is not None
@@ -139,3 +140,7 @@ class InfoObject:
             if etag is None:
                 raise second from failure
             return etag
+
+
+def _encode(record: UploadRecord) -> bytes:
+    return with_size_of(record, encode(record))

@@ -1,0 +1,66 @@
+"""Let the size of an info object show whether its upload is finished. No I/O.
+
+A listing of the bucket shows the size of each object, but nothing of its content. So the size of an
+info object says what a sweep would otherwise have to read: spaces after the JSON give a record that
+says so a size of its own (`ListedState`), and no other record gets such a size.
+
+The size is part of the content. So one PutObject changes both, and a copy of the bucket keeps both.
+The time of the last write would prove less: S3 rounds it to a second, a copy of a bucket changes
+it, and that of an object from a multipart upload is the time of its creation, not of its completion
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html).
+
+Records of tusd and of earlier versions have any size: one in 1,024 has that of a state by accident.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from tus_wsgi.domain.model import State
+from tus_wsgi.stores.s3.record import UploadRecord
+
+MODULUS = 1024
+"""The size of an info object in bytes, divided by this number, leaves the `ListedState` as the
+remainder. Most records have less than 1,000 bytes, so they are padded once."""
+
+
+class ListedState(IntEnum):
+    """What the size of an info object says about the record."""
+
+    FINISHED = 1021
+    """The upload is finished, and nothing is due: the application has been asked, and the upload is
+    not being removed."""
+    ANNOUNCED = 1022
+    """The upload has one part and is not concatenated. If its data object exists, the upload is
+    finished, except that an `on_finish` hook may still be due."""
+
+
+def listed_state(size: int) -> ListedState | None:
+    """Return what an info object of `size` bytes says; None if it has to be read."""
+    remainder = size % MODULUS
+    return ListedState(remainder) if remainder in _REMAINDERS else None
+
+
+def with_size_of(record: UploadRecord, content: bytes) -> bytes:
+    """Return the encoded record with as many spaces as its state needs."""
+    state = _state_to_list(record)
+    if state is not None:
+        return content + b" " * ((state - len(content)) % MODULUS)
+    while len(content) % MODULUS in _REMAINDERS:
+        content += b" "
+    return content
+
+
+_REMAINDERS = frozenset(ListedState)
+
+
+def _state_to_list(record: UploadRecord) -> ListedState | None:
+    info = record.info
+    if info.terminating is not None or info.rejection is not None:
+        return None
+    if info.state is State.FINISHED:
+        return ListedState.FINISHED
+    # The finish of a partial or final upload is always recorded, because concatenations need it.
+    if info.state is State.FINISHING and info.concat is None and record.multipart is None:
+        return ListedState.ANNOUNCED
+    return None
