@@ -114,6 +114,12 @@ def check(*, is_json: bool) -> None:
     is_flag=True,
     help="Abort old multipart uploads without a record. Use only if nothing else uses the prefix.",
 )
+@click.option(
+    "--read-all",
+    "reads_all",
+    is_flag=True,
+    help="Also read the records of uploads that look finished.",
+)
 @click.option("--json", "is_json", is_flag=True, help="Print a report as JSON.")
 def sweep(
     *,
@@ -123,6 +129,7 @@ def sweep(
     on_terminate: str | None,
     no_hook: bool,
     abort_unknown: bool,
+    reads_all: bool,
     is_json: bool,
 ) -> None:
     """Finish full uploads, and remove expired ones.
@@ -140,6 +147,7 @@ def sweep(
         on_terminate=on_terminate,
         server_has_hook=not no_hook,
         abort_unknown=abort_unknown,
+        reads_all=reads_all,
         is_json=is_json,
     )
     sys.exit(exit_code)

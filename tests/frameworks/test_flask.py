@@ -212,3 +212,5 @@ def test_the_command_sweeps_with_the_hooks_of_the_app(
     run = app.test_cli_runner().invoke(args=["tus-sweep"])
     assert "1 examined, 1 finished" in run.stdout
     assert calls == [(app.name, "a.txt", True), (app.name, "a.txt", False)]
+    run = app.test_cli_runner().invoke(args=["tus-sweep", "--read-all"])
+    assert "1 examined, nothing to do" in run.stdout

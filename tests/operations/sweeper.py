@@ -100,6 +100,7 @@ class Sweeper:
         is_dry: bool = False,
         abort_unknown: bool = False,
         terminator: Terminator | None = None,
+        reads_all: bool = False,
         now: datetime | None = None,
         client: S3Client | None = None,
         page: int = 1000,
@@ -121,6 +122,7 @@ class Sweeper:
                 is_dry=is_dry,
                 abort_unknown=abort_unknown,
                 terminator=terminator,
+                reads_all=reads_all,
             ),
         )
         return sorted(sweep.run(), key=lambda result: result.name)

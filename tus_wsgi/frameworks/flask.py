@@ -117,11 +117,13 @@ class Tus:
     def _sweep_command(self, app: Flask, settings: Settings) -> click.Command:
         @click.option("--dry-run", is_flag=True, help="Print the actions without taking them.")
         @click.option("--min-age", default=DEFAULT_MIN_AGE, show_default=True)
-        def command(*, dry_run: bool, min_age: str) -> None:
+        @click.option("--read-all", is_flag=True, help="Also read records that look finished.")
+        def command(*, dry_run: bool, min_age: str, read_all: bool) -> None:
             """Finish full uploads, and remove expired ones."""
             given = (self._hooks.get(name) for name in ("on_finish", "on_terminate"))
             hooks = [hook and _in_context(app, hook) for hook in given]
-            sys.exit(sweep(settings, *hooks, is_dry=dry_run, min_age=min_age))
+            code = sweep(settings, *hooks, is_dry=dry_run, min_age=min_age, reads_all=read_all)
+            sys.exit(code)
 
         return click.command("tus-sweep")(command)
 

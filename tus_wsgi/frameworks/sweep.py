@@ -18,6 +18,7 @@ def sweep(
     *,
     is_dry: bool,
     min_age: str,
+    reads_all: bool = False,
 ) -> int:
     """Run and print a sweep like `tus-wsgi sweep`; return its exit code.
 
@@ -27,6 +28,7 @@ def sweep(
         on_terminate: the same, for uploads that are removed.
         is_dry: whether to print the actions without taking them.
         min_age: the minimum age of orphaned multipart uploads and tails, such as `1d`.
+        reads_all: whether to read the records of uploads that look finished too.
 
     Raises:
         ValueError: The settings or `min_age` do not allow a sweep.
@@ -40,5 +42,6 @@ def sweep(
         server_has_hook=on_finish is not None,
         is_dry=is_dry,
         abort_unknown=False,
+        reads_all=reads_all,
     )
     return report(work, settings, is_dry=is_dry, is_json=False)

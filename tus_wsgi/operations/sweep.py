@@ -25,12 +25,13 @@ Only a listing proves that an object does not exist (D-07, D-08; see `strict_buc
 proof is missing, the upload is reported as failed and not changed. Every change happens under the
 lock of the upload, after a second examination (D-10). An upload without a due action is not locked,
 because that would interrupt a client that is sending.
+
+Of a finished upload, a sweep reads nothing: the listing shows that nothing is due (see
+`candidates.py`).
 """
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -41,6 +42,7 @@ from functools import partial
 
 from tus_wsgi.domain.errors import (
     InvalidPartial,
+    LockLost,
     StoreUnavailable,
     TusError,
     UploadGone,
@@ -50,13 +52,15 @@ from tus_wsgi.domain.errors import (
 from tus_wsgi.domain.expiry import is_expired
 from tus_wsgi.domain.interfaces import AssertHeld, Lock, Locker
 from tus_wsgi.domain.model import (
-    ID_BITS,
     Final,
+    Partial,
     TerminationReason,
     UploadId,
     UploadInfo,
     parse_upload_id,
 )
+from tus_wsgi.operations.candidates import Candidates
+from tus_wsgi.operations.key_ids import candidate_ids, id_of_key
 from tus_wsgi.operations.listing import ListedMultipart, ListedObject, Listing
 from tus_wsgi.operations.strict_bucket import IS_LISTED, StrictBucket
 from tus_wsgi.operations.tombstones import LateWrites, TombstoneRemover
@@ -68,6 +72,7 @@ from tus_wsgi.stores.s3.errors import NotFound, TooLarge, UnprovenAbsence
 from tus_wsgi.stores.s3.info import InfoObject, InvalidInfo
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import UploadRecord
+from tus_wsgi.stores.s3.record_size import listed_state
 from tus_wsgi.stores.s3.store import S3Store
 from tus_wsgi.stores.s3.tails import START_KEY, TERMINATED_KEY
 from tus_wsgi.stores.s3.termination import TOMBSTONE_LIFETIME
@@ -77,20 +82,13 @@ REJECTED_LIFETIME = timedelta(days=1)
 """The age at which a sweep removes the record of an upload that the application has rejected."""
 
 MAX_WORKERS = 8
-"""Threads that process uploads. A million info objects take about an hour with them."""
+"""Threads that process uploads."""
 
-PROGRESS_INTERVAL = 1000
-"""Entries between two calls of `on_progress`."""
+BATCH = 1000
+"""Entries that are listed before the threads process them."""
 
 MAX_REASON = 200
 """Maximum characters of the reason why a record is invalid, which may quote the record."""
-
-# An id is the URL-safe Base64 of `ID_BITS` random bits. Uploads of tusd have other ids, and tusd
-# has to clean up after them.
-ID_LENGTH = -(-ID_BITS // 6)
-_UPLOAD_ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
-_WORD = re.compile(r"[A-Za-z0-9_-]+")
-_LAST_CHARACTERS = "AQgw"
 
 
 class ActionKind(StrEnum):
@@ -144,6 +142,8 @@ class SweepPolicy:
             the form of an upload's key. The operator knows that no other program creates them.
         terminator: removes uploads, and tells the application. If it is None, the sweep leaves
             uploads alone of whose removal the application has yet to learn.
+        reads_all: whether to read the record of every upload, also of those that are finished
+            according to the listing.
     """
 
     now: datetime
@@ -153,6 +153,7 @@ class SweepPolicy:
     is_dry: bool
     abort_unknown: bool = False
     terminator: Terminator | None = None
+    reads_all: bool = False
 
 
 class _View:
@@ -190,7 +191,6 @@ class Sweep:
         keys: the prefixes.
         listing: the listing of the same bucket.
         policy: what the sweep may do.
-        on_progress: called with `examined` from time to time.
 
     Attributes:
         examined: the number of info objects, tails and multipart uploads so far.
@@ -205,7 +205,6 @@ class Sweep:
         keys: Keys,
         listing: Listing,
         policy: SweepPolicy,
-        on_progress: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._locker = locker
         # Most uploads are in progress, so the first examination saves the cost of listing.
@@ -214,31 +213,48 @@ class Sweep:
         self._keys = keys
         self._listing = listing
         self._policy = policy
-        self._on_progress = on_progress
+        self._on_progress: Callable[[int], None] = lambda _examined: None
         self.examined = 0
 
-    def run(self) -> Iterator[SweepResult]:
-        """Run the sweep, and yield the result of each action."""
+    def run(self, on_progress: Callable[[int], None] | None = None) -> Iterator[SweepResult]:
+        """Run the sweep, and yield the result of each action.
+
+        Args:
+            on_progress: called with `examined` after each entry; None for nothing.
+        """
+        self._on_progress = on_progress or self._on_progress
         with ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="tus-sweep") as executor:
             # Uploads come first: removing an expired upload also aborts its multipart upload.
             for entries in (self._objects(), self._multiparts()):
                 try:
-                    while batch := list(itertools.islice(entries, PROGRESS_INTERVAL)):
-                        yield from filter(None, executor.map(self._process, batch))
-                        self.examined += len(batch)
-                        self._on_progress(self.examined)
+                    for batch in _batches(entries):
+                        for result in executor.map(self._process, batch):
+                            self._count()
+                            if result is not None:
+                                yield result
                 except StoreUnavailable as error:
                     yield SweepResult(ActionKind.FAILED, "listing", str(error), error)
 
+    def _count(self) -> None:
+        self.examined += 1
+        self._on_progress(self.examined)
+
     def _objects(self) -> Iterator[_Entry]:
-        for listed in self._listing.objects(self._keys.info_prefix):
+        policy = self._policy
+        candidates = Candidates(
+            self._keys,
+            self._listing,
+            may_have_hook=policy.finisher is not None and policy.finisher.has_hook,
+            reads_all=policy.reads_all,
+            on_skipped=self._count,
+        )
+        for listed in candidates:
             if listed.key.endswith(".info"):
                 yield listed.key, partial(self._process_upload, listed)
-            elif self._keys.object_id_of_tail(listed.key):
-                if listed.size == 0:  # no tail is empty, but the tombstone of a tail is
-                    yield listed.key, partial(self._remove_revived, listed.key)
-                elif self._is_old(listed.modified):
-                    yield listed.key, partial(self._remove_tail, listed.key)
+            elif listed.size == 0:  # no tail is empty, but the tombstone of a tail is
+                yield listed.key, partial(self._remove_revived, listed.key)
+            elif self._is_old(listed.modified):
+                yield listed.key, partial(self._remove_tail, listed.key)
 
     def _multiparts(self) -> Iterator[_Entry]:
         for listed in self._listing.multiparts(self._keys.data_prefix):
@@ -288,16 +304,20 @@ class Sweep:
         if record.is_terminated:
             is_due = self._policy.now - listed.modified >= TOMBSTONE_LIFETIME
             return self._remove_tombstone(id) if is_due else None
-        return self._finish_or_expire(record)
+        return self._finish_or_expire(record, listed)
 
     def _process_ended(self, record: UploadRecord, modified: datetime) -> SweepResult | None:
         if record.info.terminating is not None:
             return self._continue_termination(record.info.id)
         return self._remove_rejected(record, modified)
 
-    def _finish_or_expire(self, record: UploadRecord) -> SweepResult | None:
+    def _finish_or_expire(self, record: UploadRecord, listed: ListedObject) -> SweepResult | None:
         # An upload without a plan is tusd's, until a client continues it here (D-12).
-        if record.plan is None or record.info.is_finished:
+        if record.plan is None:
+            return None
+        if record.info.is_finished:
+            if listed_state(listed.size) is None:
+                self._update_size(record)
             return None
         id = record.info.id
         try:
@@ -308,6 +328,19 @@ class Sweep:
         if kind is None or kind is ActionKind.RECORDED:
             return None
         return SweepResult(kind, id, _detail(kind, record.info))
+
+    def _update_size(self, record: UploadRecord) -> None:
+        """Write the record of a finished upload again if its size does not say so.
+
+        An earlier version has written it. From now on, no sweep has to read it.
+        """
+        # Without a lock, `S3Store.discard` may remove a partial upload at the same time.
+        if self._policy.is_dry or isinstance(record.info.concat, Partial):
+            return
+        with self._locked(record.info.id) as lock, suppress(LockLost):
+            info_object = InfoObject(self._proof.bucket, self._keys.info(record.info.id))
+            if info_object.read() == record:
+                info_object.write(record, lock.assert_held)
 
     def _examine(self, id: UploadId) -> ActionKind | None:
         """Return the action that is due, if any, after taking it. A dry run only returns it."""
@@ -500,7 +533,7 @@ class Sweep:
         That requires a service that ignores conditions. The tombstone at the key of the tail is
         written after the one in the info object was confirmed, so the record is older (D-08).
         """
-        id = _parse_id(tail_key.removesuffix(".part"), self._keys.info_prefix)
+        id = id_of_key(tail_key.removesuffix(".part"), self._keys.info_prefix)
         if id is None or not self._is_revived(id):
             return None
         if not self._policy.is_dry:
@@ -524,7 +557,7 @@ class Sweep:
     def _remove_tail(self, key: str) -> SweepResult | None:
         """Remove a tail that a late request wrote after its upload was finished."""
         name = self._keys.object_id_of_tail(key) or ""
-        id = _parse_id(self._keys.info_prefix + name, self._keys.info_prefix)
+        id = id_of_key(self._keys.info_prefix + name, self._keys.info_prefix)
         if id is None:
             return None
         record = self._find_record(id)
@@ -550,7 +583,7 @@ class Sweep:
 
     def _abort(self, listed: ListedMultipart) -> SweepResult | None:
         """Abort a multipart upload that was created but never recorded."""
-        id = _parse_id(listed.key, self._keys.data_prefix) or self._find_id(listed.key)
+        id = id_of_key(listed.key, self._keys.data_prefix) or self._find_id(listed.key)
         if id is None:
             return None
         kind = self._orphan_action(listed, id)
@@ -606,27 +639,23 @@ class Sweep:
         return record
 
 
-def candidate_ids(name: str) -> Iterator[UploadId]:
-    """Yield every text in a key that can be an upload's id, whole words first.
+def _batches(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
+    """Yield lists of entries; those that were listed before a failure too.
 
-    The last character of an id encodes two bits only, so most other texts are no candidates.
+    Raises:
+        StoreUnavailable: S3 did not answer, or the credentials do not allow listing.
     """
-    words = _WORD.findall(name)
-    whole = [word for word in words if len(word) == ID_LENGTH]
-    longer = [word for word in words if len(word) > ID_LENGTH]
-    parts = (
-        word[start : start + ID_LENGTH]
-        for word in longer
-        for start in range(len(word) - ID_LENGTH + 1)
-    )
-    yield from (UploadId(id) for id in (*whole, *parts) if id[-1] in _LAST_CHARACTERS)
-
-
-def _parse_id(key: str, prefix: str) -> UploadId | None:
-    """Return the id of the upload with this key; None if the key has another form."""
-    name = key.removeprefix(prefix)
-    is_upload = key.startswith(prefix) and _UPLOAD_ID.fullmatch(name)
-    return UploadId(name) if is_upload else None
+    batch: list[_Entry] = []
+    try:
+        for entry in entries:
+            batch.append(entry)
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+    except StoreUnavailable:
+        yield batch
+        raise
+    yield batch
 
 
 def _late(late: LateWrites, id: UploadId) -> SweepResult | None:

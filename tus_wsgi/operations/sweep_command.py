@@ -30,6 +30,7 @@ from tus_wsgi.domain.termination import OnTerminate
 from tus_wsgi.hooks.tusd_json import HookEvent
 from tus_wsgi.operations.listing import Listing
 from tus_wsgi.operations.partials import PartialRemover
+from tus_wsgi.operations.progress import Progress
 from tus_wsgi.operations.strict_bucket import StrictBucket
 from tus_wsgi.operations.sweep import MAX_WORKERS, ActionKind, Sweep, SweepPolicy, SweepResult
 from tus_wsgi.service.finish import Finisher
@@ -63,6 +64,7 @@ def run(
     on_terminate: str | None,
     server_has_hook: bool,
     abort_unknown: bool,
+    reads_all: bool,
     is_json: bool,
 ) -> int:
     """Run the command. Print results as they come, and the progress if stderr is a terminal.
@@ -80,6 +82,7 @@ def run(
             server_has_hook=server_has_hook,
             is_dry=is_dry,
             abort_unknown=abort_unknown,
+            reads_all=reads_all,
         )
     except (ValueError, BotoCoreError) as error:
         click.echo(str(error), err=True)
@@ -90,10 +93,13 @@ def run(
 def report(sweep: Sweep, settings: Settings, *, is_dry: bool, is_json: bool) -> int:
     """Run the sweep and print its results; return the exit code."""
     results: list[SweepResult] = []
-    for result in sweep.run():
+    progress = Progress(sys.stderr)
+    for result in sweep.run(progress.show):
         results.append(result)
         if not is_json:
+            progress.clear()
             click.echo(format_line(result, settings))
+    progress.clear()
     if is_json:
         click.echo(format_json(results, sweep.examined, is_dry=is_dry, settings=settings))
     else:
@@ -112,16 +118,16 @@ def make_sweep(
     is_dry: bool,
     abort_unknown: bool,
     on_terminate: OnTerminate | None = None,
+    reads_all: bool = False,
 ) -> Sweep:
     """Create the sweep for the bucket in the settings.
 
     Args:
         settings: the settings of the server.
-        min_age, is_dry, abort_unknown: see `SweepPolicy`.
-        hook: the `on_finish` hook of the application.
+        min_age, is_dry, abort_unknown, reads_all: see `SweepPolicy`.
+        hook, on_terminate: the `on_finish` and `on_terminate` hooks of the application.
         server_has_hook: whether the server calls an `on_finish` hook. If it does and `hook` is
             None, the sweep leaves it to the server to finish the full uploads.
-        on_terminate: the `on_terminate` hook of the application.
 
     Raises:
         ValueError: `hook` is given, and `server_has_hook` is False.
@@ -140,6 +146,7 @@ def make_sweep(
         is_dry=is_dry,
         abort_unknown=abort_unknown,
         terminator=_make_terminator(on_terminate, server_has_hook=server_has_hook),
+        reads_all=reads_all,
     )
     return _build(settings, tools, policy)
 
@@ -207,7 +214,6 @@ def _build(settings: Settings, tools: _Tools, policy: SweepPolicy) -> Sweep:
         keys=make_keys(settings),
         listing=tools.listing,
         policy=policy,
-        on_progress=_show_progress,
     )
 
 
@@ -224,11 +230,6 @@ def _make_finisher(
     store = tools.store.with_bucket(tools.bucket.with_listing(tools.listing))
     discard = PartialRemover(store, tools.locker) if settings.delete_partials else None
     return Finisher(hook, EventDispatcher(()), discard=discard, presign=presign)
-
-
-def _show_progress(examined: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"{examined} examined\r", nl=False, err=True)
 
 
 def _load_hook(name: str) -> Callable[[Any], Any]:

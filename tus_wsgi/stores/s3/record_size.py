@@ -10,6 +10,7 @@ it, and that of an object from a multipart upload is the time of its creation, n
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html).
 
 Records of tusd and of earlier versions have any size: one in 1,024 has that of a state by accident.
+So a size proves that nothing has to be done, and never that something may be removed (D-08).
 """
 
 from __future__ import annotations

@@ -24,12 +24,25 @@ class Command(BaseCommand):  # type: ignore[misc]
             help="Minimum age of orphaned multipart uploads and tails. Default: %(default)s.",
         )
 
-    def handle(self, *_: object, dry_run: bool, min_age: str, **_options: object) -> None:
+        parser.add_argument(
+            "--read-all", action="store_true", help="Also read records that look finished."
+        )
+
+    def handle(
+        self, *_: object, dry_run: bool, min_age: str, read_all: bool, **_options: object
+    ) -> None:
         """Run the command."""
         config = read_config()
         on_finish, on_terminate = map(config.options.get, ("on_finish", "on_terminate"))
         try:
-            code = sweep(config.settings, on_finish, on_terminate, is_dry=dry_run, min_age=min_age)
+            code = sweep(
+                config.settings,
+                on_finish,
+                on_terminate,
+                is_dry=dry_run,
+                min_age=min_age,
+                reads_all=read_all,
+            )
         except ValueError as error:
             raise CommandError(str(error), returncode=2) from error
         if code:
