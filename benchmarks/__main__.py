@@ -18,6 +18,7 @@ from benchmarks.results import Result, as_markdown
 from benchmarks.scenarios import far, large, many, small
 from benchmarks.silent import silent
 from benchmarks.slow import slow
+from benchmarks.sweep import sweep
 from benchmarks.testbed import ROOT, Testbed
 from tus_wsgi.settings.values import parse_size
 
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, Callable[[Testbed], Result]] = {
     "slow": slow,
     "silent": silent,
     "costs": costs,
+    "sweep": sweep,
 }
 
 
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--small-size", type=parse_size, default=defaults.small[1], help="size of each of them")
     add("--slow", type=int, default=defaults.slow[0], help="slow clients")
     add("--silent", type=int, default=defaults.silent[0], help="silent clients")
+    add("--finished", type=int, default=defaults.finished, help="uploads in the bucket of a sweep")
     add("--part-size", type=parse_size, default=defaults.part_size, help="for all targets")
     add("--parallel", type=int, default=defaults.parallel, help="concurrent parts; tus_wsgi: max 4")
     add("--workers", type=int, default=defaults.workers, help="workers of tus_wsgi")
@@ -105,6 +108,7 @@ def _options(arguments: argparse.Namespace, directory: Path) -> Options:
         small=(arguments.small, arguments.small_size),
         slow=(arguments.slow, Options(directory=directory).slow[1]),
         silent=(arguments.silent, Options(directory=directory).silent[1]),
+        finished=arguments.finished,
         part_size=arguments.part_size,
         parallel=arguments.parallel,
         workers=arguments.workers,

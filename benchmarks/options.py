@@ -52,6 +52,7 @@ class Options:
         silent: the number of silent clients, and of requests of each kind by another client.
         requests: the number of equal requests of which `growth` measures the mean.
         idle_seconds: how long `growth` measures a worker while its clients send nothing.
+        finished: the largest number of finished uploads in the bucket of a sweep.
         part_size: the part size of every target.
         parallel: the number of concurrent parts of an upload, for every target.
         workers: the number of tus_wsgi's workers.
@@ -77,6 +78,7 @@ class Options:
     silent: tuple[int, int] = (1000, 300)
     requests: int = 100
     idle_seconds: float = 15.0
+    finished: int = 10_000
     part_size: int = 16 * MIB
     parallel: int = 4
     workers: int = 1

@@ -122,7 +122,7 @@ class Testbed:
             endpoint = self.proxy.url if proxied else self.s3.endpoint
             targets = [self._start_tus_wsgi(ROOT, endpoint, proxied=proxied)]
             if self.options.compared:
-                other = self._start_tus_wsgi(self._checkout(), endpoint, proxied=proxied)
+                other = self._start_tus_wsgi(self.checkout(), endpoint, proxied=proxied)
                 targets.append(replace(other, name=f"{TUS_WSGI} {self.options.compared}"))
             if self.options.has_peers:
                 targets += self._start_peers(endpoint, proxied=proxied)
@@ -205,7 +205,7 @@ class Testbed:
         variables = {name: text for name, text in os.environ.items() if name.startswith("AWS_")}
         return S3(endpoint, bucket, variables)
 
-    def _checkout(self) -> Path:
+    def checkout(self) -> Path:
         """Return a directory with the compared commit of this project."""
         revision = self.options.compared
         assert revision is not None
