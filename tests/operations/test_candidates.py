@@ -104,6 +104,7 @@ def test_a_hook_may_be_due_for_an_announced_object() -> None:
 @pytest.mark.parametrize("state", [FINISHED, ANNOUNCED])
 @pytest.mark.parametrize("tail", ["a.part", "a.part.segment.3", "a.part.100.2"])
 def test_a_record_with_a_tail_beside_it_is_read(state: int, tail: str) -> None:
+    """D-08: its bytes must be removed when it expires."""
     objects = {"a": 5, "a.info": state, "a.jpg": 5, tail: 5, "b": 5, "b.info": state}
     assert examined(objects) == ["a.info", tail]
 
