@@ -44,5 +44,6 @@ def connect(engine: Engine) -> None:
 
 
 def used_bytes(db: Session, user_id: int) -> int:
-    """Return the size of all files of a user."""
+    """Return the bytes of all files of a user together."""
+    # The sum of no rows is NULL.
     return db.scalar(select(func.sum(File.size)).where(File.user_id == user_id)) or 0

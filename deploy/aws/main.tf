@@ -173,7 +173,7 @@ data "aws_iam_policy_document" "bucket" {
   }
 }
 
-# The time to live removes old items only; it does not release locks.
+# DynamoDB removes items after their time to live. Locks are released without it.
 resource "aws_dynamodb_table" "locks" {
   count        = var.locks == "dynamodb" ? 1 : 0
   name         = "${var.bucket}-locks"
@@ -213,7 +213,7 @@ data "aws_iam_policy_document" "server" {
   }
 }
 
-# What the sweep needs in addition.
+# The sweep's policy: the server's, and permission to list the bucket.
 data "aws_iam_policy_document" "sweep" {
   source_policy_documents = [data.aws_iam_policy_document.server.json]
   statement {

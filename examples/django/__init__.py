@@ -1,6 +1,6 @@
 """A file box: each user uploads files, sees its own files, and deletes them.
 
-`files/uploads.py` is the part that concerns uploads. The rest is an ordinary Django project.
+`files/uploads.py` decides about uploads. The rest is an ordinary Django project.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ def create_app(uppy: str, data: str):
 
     Args:
         uppy: the directory of Uppy's files.
-        data: the directory of the database and of the key of the session.
+        data: the directory of the database and of the key that signs sessions.
     """
     os.environ |= {"EXAMPLE_UPPY": uppy, "EXAMPLE_DATA": data}
     os.environ["DJANGO_SETTINGS_MODULE"] = "examples.django.settings"
     app = get_wsgi_application()
     with Path(data, "migrations.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # each worker runs this
+        # Each worker runs this: the lock lets one after the other migrate.
+        fcntl.flock(file, fcntl.LOCK_EX)
         call_command("migrate", verbosity=0)
     return tus.application(app)

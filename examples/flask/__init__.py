@@ -1,6 +1,6 @@
 """A file box: each user uploads files, sees its own files, and deletes them.
 
-`uploads.py` is the part that concerns uploads. The rest is an ordinary Flask app.
+`uploads.py` decides about uploads. The rest is an ordinary Flask app.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def create_app(uppy: str, data: str) -> Flask:
 
     Args:
         uppy: the directory of Uppy's files.
-        data: the directory of the database and of the key of the session.
+        data: the directory of the database and of the key that signs sessions.
     """
     logging.basicConfig(level=logging.INFO)
     models.connect(create_engine(f"sqlite:///{data}/files.db"))

@@ -1,4 +1,4 @@
-"""What concerns uploads: who may upload, how much and what, and what the database knows.
+"""The hooks: who may upload, how much, which types, and the rows of the database.
 
 `TUS_S3_OBJECT_KEY` in `__init__.py` chooses the keys.
 """
@@ -19,6 +19,15 @@ TYPES = {
 }
 """The accepted types, by the first bytes of a file."""
 
+
+def type_of(start):
+    """Return the type of a file that begins with these bytes; None if it is not accepted."""
+    for first_bytes, type in TYPES.items():
+        if start.startswith(first_bytes):
+            return type
+    return None
+
+
 tus = Tus()
 
 
@@ -30,9 +39,10 @@ def user(_access):
 
 @tus.on_create
 def new_upload(upload):
-    """Refuse what exceeds the quota."""
+    """Refuse an upload that exceeds the quota."""
     with new_session() as db:
         left = QUOTA - used_bytes(db, int(upload.owner))
+    # A length of None is not known yet: the file needs at least one byte.
     if left < (upload.length or 1):
         abort(413, f"Your quota has {left} bytes left.")
     return UploadPlan(max_size=left)
@@ -40,17 +50,17 @@ def new_upload(upload):
 
 @tus.on_finish
 def uploaded(upload):
-    """Look at the first bytes, and add a row to the database."""
+    """Reject a file by its first bytes, or add a row to the database."""
     with upload.open() as file:
         start = file.read(8)
-    type = next((TYPES[bytes] for bytes in TYPES if start.startswith(bytes)), None)
+    type = type_of(start)
     if type is None:
         raise Rejected(415, "Only PDF, PNG and JPEG files are accepted.")
     owner, name = int(upload.owner), upload.filename or "file"
     with new_session.begin() as db:
         # `merge`, because the hook may run twice for one upload.
         db.merge(File(id=upload.id, user_id=owner, name=name, size=upload.length, type=type))
-        # Two uploads at the same time may have had the same bytes left.
+        # Uploads that ran at the same time may each have had the whole rest of the quota.
         if used_bytes(db, owner) > QUOTA:
             raise Rejected(413, "Your quota is used up.")
 

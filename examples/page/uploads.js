@@ -1,6 +1,6 @@
 import { Dashboard, Tus, Uppy } from "/uppy/uppy.min.mjs";
 
-// Milliseconds before each retry. After a byte has arrived, it starts again with the first.
+// Milliseconds before each retry. After bytes have arrived, the next retry is the first again.
 const retryDelays = [0, 1000, 3000, 5000, 10000, 20000];
 
 new Uppy({ autoProceed: true })
@@ -19,7 +19,7 @@ new Uppy({ autoProceed: true })
   })
   .on("upload", () => (document.querySelector("#refusal").textContent = ""));
 
-// Replace the list by the one of a new page.
+// Load the page again, and replace the list of files.
 async function showFiles() {
   const page = await (await fetch("/")).text();
   const files = new DOMParser().parseFromString(page, "text/html").querySelector("#files");

@@ -6,7 +6,7 @@ from pyramid.authentication import SessionAuthenticationHelper
 
 
 class SessionPolicy:
-    """Knows the user that is logged in by the session."""
+    """Identify users by their session."""
 
     def __init__(self):
         self._helper = SessionAuthenticationHelper()

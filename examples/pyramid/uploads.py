@@ -1,4 +1,4 @@
-"""What concerns uploads: who may upload, how much and what, and what the database knows.
+"""The hooks: who may upload, how much, which types, and the rows of the database.
 
 `TUS` in `__init__.py` names these hooks, and chooses the keys.
 """
@@ -20,6 +20,14 @@ TYPES = {
 """The accepted types, by the first bytes of a file."""
 
 
+def type_of(start):
+    """Return the type of a file that begins with these bytes; None if it is not accepted."""
+    for first_bytes, type in TYPES.items():
+        if start.startswith(first_bytes):
+            return type
+    return None
+
+
 def user(_access):
     """Identify the client by its login. Each user has access to its own uploads only."""
     user = get_current_request().authenticated_userid
@@ -29,26 +37,27 @@ def user(_access):
 
 
 def new_upload(upload):
-    """Refuse what exceeds the quota."""
+    """Refuse an upload that exceeds the quota."""
     with new_session() as db:
         left = QUOTA - used_bytes(db, int(upload.owner))
+    # A length of None is not known yet: the file needs at least one byte.
     if left < (upload.length or 1):
         raise Denied(413, f"Your quota has {left} bytes left.")
     return UploadPlan(max_size=left)
 
 
 def uploaded(upload):
-    """Look at the first bytes, and add a row to the database."""
+    """Reject a file by its first bytes, or add a row to the database."""
     with upload.open() as file:
         start = file.read(8)
-    type = next((TYPES[bytes] for bytes in TYPES if start.startswith(bytes)), None)
+    type = type_of(start)
     if type is None:
         raise Rejected(415, "Only PDF, PNG and JPEG files are accepted.")
     owner, name = int(upload.owner), upload.filename or "file"
     with new_session.begin() as db:
         # `merge`, because the hook may run twice for one upload.
         db.merge(File(id=upload.id, user_id=owner, name=name, size=upload.length, type=type))
-        # Two uploads at the same time may have had the same bytes left.
+        # Uploads that ran at the same time may each have had the whole rest of the quota.
         if used_bytes(db, owner) > QUOTA:
             raise Rejected(413, "Your quota is used up.")
 

@@ -17,18 +17,18 @@ class FileAdmin(admin.ModelAdmin):
     list_filter = ("user",)
 
     def has_add_permission(self, _request):
-        """Nothing can be added here."""
+        """Return False: only uploads add files."""
         return False
 
     def has_change_permission(self, _request, _file=None):
-        """Nothing can be changed here."""
+        """Return False: files do not change."""
         return False
 
     def delete_model(self, _request, file):
-        """Delete the object. The hook `on_terminate` deletes the row."""
+        """Terminate the upload. The hook `on_terminate` deletes the row."""
         tus.middleware().terminate_upload(file.id)
 
     def delete_queryset(self, request, files):
-        """Delete several files."""
+        """Terminate the uploads of several files."""
         for file in files:
             self.delete_model(request, file)

@@ -26,5 +26,5 @@ class File(models.Model):
 
 
 def used_bytes(user_id):
-    """Return the size of all files of a user."""
+    """Return the bytes of all files of a user together."""
     return File.objects.filter(user_id=user_id).aggregate(sum=models.Sum("size"))["sum"] or 0
