@@ -155,7 +155,7 @@ class FaultyS3:
         return client
 
 
-_METADATA = re.compile(r"\.(info|part[\d.]*)$")
+_METADATA = re.compile(r"\.(info|part(\.segment)?[\d.]*)$")
 """The end of the key of a record or a tail."""
 
 

@@ -360,8 +360,17 @@ def test_all_pages_of_list_parts_are_read(stubbed: StubbedBucket) -> None:
     page(4)
     listed = stubbed.bucket.list_parts(KEY, "m")
     assert [part.number for part in listed] == [1, 2, 3, 4]
+
+
+def test_an_empty_page_is_not_the_end_of_a_truncated_list_of_parts(stubbed: StubbedBucket) -> None:
+    """D-07: S3 says that there are more parts. Without them, the offset would decrease."""
+    parts = [{"PartNumber": 5, "Size": 10, "ETag": '"e"'}]
+    stubbed.add_response("list_parts", UploadId="m", IsTruncated=True, NextPartNumberMarker=4)
+    stubbed.add_response("list_parts", UploadId="m", Parts=parts)
+    assert [part.number for part in stubbed.bucket.list_parts(KEY, "m")] == [5]
     stubbed.add_response("list_parts", UploadId="m", IsTruncated=True)
-    assert stubbed.bucket.list_parts(KEY, "m") == []
+    with pytest.raises(StoreUnavailable):
+        stubbed.bucket.list_parts(KEY, "m")
 
 
 def test_a_list_without_an_upload_id_is_a_failure(stubbed: StubbedBucket) -> None:

@@ -545,9 +545,10 @@ class Bucket:
                 )
                 for part in listed
             ]
-            if not page.get("IsTruncated") or not listed:
+            if not page.get("IsTruncated"):
                 return parts
-            last = page.get("NextPartNumberMarker") or max(part["PartNumber"] for part in listed)
+            numbers = [part["PartNumber"] for part in listed]
+            last = page.get("NextPartNumberMarker") or max(numbers, default=0)
             if last <= marker:  # the service would list the same parts for ever
                 raise StoreUnavailable("ListParts", key=key)
             marker = last
