@@ -38,12 +38,13 @@ class Concatenator:
     Args:
         faulty_s3: the service.
         has_checksums: whether S3 gets checksums.
+        tiny: the bytes of a copy whose refusal says nothing about other copies.
 
     Attributes:
         now: the seconds of the clock that decides when copies are tried again.
     """
 
-    def __init__(self, faulty_s3: FaultyS3, *, has_checksums: bool = True) -> None:
+    def __init__(self, faulty_s3: FaultyS3, *, has_checksums: bool = True, tiny: int = 0) -> None:
         self.now = 0.0
         self._faulty_s3 = faulty_s3
         self._keys = Keys(secrets.token_hex(6))
@@ -55,7 +56,7 @@ class Concatenator:
             limits=limits_for(self._part),
             parallel_parts=1,  # so that the number of vain copies does not depend on luck
             has_checksums=has_checksums,
-            copies=CopySupport(lambda: self.now),
+            copies=CopySupport(lambda: self.now, tiny=tiny),
         )
         self._uploads = ServiceClient(self._store)
 
@@ -116,6 +117,15 @@ def test_a_process_remembers_that_copies_are_refused_and_tries_again_later(
     process.now += RETRY_AFTER - 1
     assert copies_in(process.concatenate()) == 0
     process.now += 1
+    assert copies_in(process.concatenate()) == 3
+
+
+def test_the_refusal_of_a_tiny_copy_says_nothing_about_the_next_copy(
+    faulty_s3: FaultyS3, deviating: Deviate
+) -> None:
+    """Garage does not copy objects of up to 3 KiB. It copies all others."""
+    deviating(answering(COPY, COPY_REFUSALS["501"]))
+    process = Concatenator(faulty_s3, tiny=faulty_s3.part_size)
     assert copies_in(process.concatenate()) == 3
 
 

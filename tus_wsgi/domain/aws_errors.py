@@ -78,7 +78,13 @@ _KINDS = {
         "TransactionConflictException",
     ),
     AwsErrorKind.NOT_SUPPORTED: ("NotImplemented", "501"),
-    AwsErrorKind.INVALID_REQUEST: ("BadDigest", "InvalidArgument", "InvalidPart", "InvalidRequest"),
+    AwsErrorKind.INVALID_REQUEST: (
+        "BadDigest",
+        "InvalidArgument",
+        "InvalidDigest",
+        "InvalidPart",
+        "InvalidRequest",
+    ),
     AwsErrorKind.INVALID_RANGE: ("InvalidRange", "416"),
     AwsErrorKind.THROTTLED: (
         "ProvisionedThroughputExceededException",

@@ -29,7 +29,8 @@ from tus_wsgi.stores.s3.multipart import with_listed_checksums
 ID_PREFIX = "tus-wsgi-check-"
 """The prefix of a probe's ids. They cannot collide with an upload's id, which has 22 characters."""
 
-_CONTENT = b"written by tus-wsgi check, and removed by it\n"
+_CONTENT = b"written by tus-wsgi check, and removed by it\n" * 100
+"""Larger than 3 KiB: Garage copies no smaller objects."""
 
 _NO_MULTIPART = "none"
 """An UploadId that does not exist. A call with it also shows whether the operation is allowed."""

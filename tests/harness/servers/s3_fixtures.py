@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from demo.seaweedfs import SeaweedFS
+from tests.harness.servers.garage import running_garage
 from tests.harness.servers.juicefs import running_juicefs
 from tests.harness.servers.minio import running_minio
 from tests.harness.servers.s3_service import S3Service, seaweedfs_service
@@ -16,6 +17,7 @@ from tests.harness.servers.versitygw import running_versitygw
 COMPILED = (
     pytest.param("minio", marks=pytest.mark.long),
     pytest.param("versitygw", marks=pytest.mark.long),
+    pytest.param("garage", marks=pytest.mark.long),
 )
 """The services that are built from source, which takes minutes the first time."""
 
@@ -57,6 +59,15 @@ def versitygw(
 ) -> Iterator[S3Service]:
     """The gateway of Versity for the whole run. Each test uses a prefix of its own."""
     with running_versitygw(tmp_path_factory.mktemp("versitygw")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def garage(
+    tmp_path_factory: pytest.TempPathFactory, clean_environment: None
+) -> Iterator[S3Service]:
+    """Garage for the whole run. Each test uses a prefix of its own."""
+    with running_garage(tmp_path_factory.mktemp("garage")) as service:
         yield service
 
 

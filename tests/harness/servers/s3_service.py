@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import shutil
@@ -137,7 +138,8 @@ def wait_until_writable(
         if (ended := ended_process()) is not None:
             raise SetupError(f"{service.name} ended; the end of its log:\n{ended.log_tail()}")
         try:
-            client.create_bucket(Bucket=service.bucket)
+            with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket=service.bucket)
             client.put_object(Bucket=service.bucket, Key="ready", Body=b"")
             client.delete_object(Bucket=service.bucket, Key="ready")
         except (BotoCoreError, ClientError) as error:

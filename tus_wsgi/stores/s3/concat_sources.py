@@ -74,7 +74,7 @@ class ConcatSources:
             try:
                 return self._copy(record, concat_part.number, slice)
             except CopyRefused:
-                self._context.copies.disable()
+                self._context.copies.note_refused(slice.size)
         return self._send(record, concat_part, assert_held)
 
     def replace_copies(

@@ -6,9 +6,15 @@ import math
 import time
 from collections.abc import Callable
 
+from tus_wsgi.domain.model import KIB
+
 RETRY_AFTER = 600.0
 """Seconds without copies after a refused one. A policy may change, and a proxy may lose the body of
 one response, so a refusal is not final; one vain call in ten minutes costs nothing."""
+
+TINY = 4 * KIB
+"""Bytes. Garage keeps objects of up to 3 KiB with their metadata, and does not copy them. So the
+refusal of a copy of at most so many bytes says nothing about other copies."""
 
 
 class CopySupport:
@@ -16,16 +22,23 @@ class CopySupport:
 
     Args:
         clock: returns seconds that only increase.
+        tiny: bytes; see `TINY`.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, tiny: int = TINY) -> None:
         self._clock = clock
+        self._tiny = tiny
         self._disabled_until = -math.inf
 
     @property
     def is_enabled(self) -> bool:
         """Whether no copy was refused in the last `RETRY_AFTER` seconds."""
         return self._clock() >= self._disabled_until
+
+    def note_refused(self, size: int) -> None:
+        """Note that the service refused to copy `size` bytes."""
+        if size > self._tiny:
+            self.disable()
 
     def disable(self) -> None:
         """Make no copies for `RETRY_AFTER` seconds."""
