@@ -313,9 +313,11 @@ class UploadService:
         reason: TerminationReason = TerminationReason.CLIENT,
         request: Request | None = None,
     ) -> Terminated:
-        """Remove the upload, finished or not."""
-        with self._locked(command.id, body=None) as (lock, _):
-            if self._terminator.has_hook:
+        """Remove the upload, finished or not. An upload in the cache is not loaded again."""
+        with self._locked(command.id, body=None) as (lock, cached):
+            if cached is not None:
+                self._terminator.terminate(cached, lock, reason, request)
+            elif self._terminator.has_hook:
                 self._terminate_with_hook(command.id, lock, reason, request)
             else:
                 self._store.terminate(command.id, lock.assert_held)

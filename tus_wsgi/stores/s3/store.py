@@ -154,7 +154,7 @@ class S3Store:
             raise UploadNotFound from error
 
     def terminate(self, id: UploadId, assert_held: AssertHeld) -> None:
-        """Remove the upload. Up to five S3 calls.
+        """Remove the upload. Up to six S3 calls, and two for each further segment of the tail.
 
         If it was terminated before, the removal is repeated, because it may have failed.
 
