@@ -438,6 +438,38 @@ def test_an_answer_of_a_router_is_of_unknown_outcome(spec: LockerSpec, name: str
         assert records.try_acquire(name, claim("a")).holder == "a"
 
 
+@pytest.mark.parametrize("fault", [Fault.EMPTY_200, Fault.LOST_BODY], ids=str)
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_a_200_without_an_etag_is_of_unknown_outcome(
+    spec: LockerSpec, name: str, fault: Fault
+) -> None:
+    """D-09: without the ETag, the holder could not renew its lock."""
+    with FaultProxy(urlsplit(spec.endpoint or "").port or 0) as proxy:
+        records = S3Records(spec.bucket, spec.location, endpoint=proxy.endpoint)
+        proxy.set_plan(lambda _: fault)
+        with pytest.raises(OutcomeUnknown):
+            records.try_acquire(name, claim("a"))
+        proxy.set_plan(no_fault)
+        assert records.try_acquire(name, claim("a")).holder == "a"
+
+
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_a_501_after_the_check_is_a_failure_of_the_service(spec: LockerSpec, name: str) -> None:
+    """A fault on our side is a 503, not a 500: a proxy may answer 501 for a moment."""
+    with FaultProxy(urlsplit(spec.endpoint or "").port or 0) as proxy:
+        records = S3Records(spec.bucket, spec.location, endpoint=proxy.endpoint)
+        records.check()
+        held = records.try_acquire(name, claim("a"))
+        proxy.set_plan(lambda _: Fault.NOT_IMPLEMENTED)
+        with pytest.raises(LockerUnavailable):
+            records.renew(name, held, heartbeat_id="a.2")
+        with pytest.raises(LockerUnavailable):
+            records.release(name, held, heartbeat_id="a.end")
+        proxy.set_plan(no_fault)
+        records.release(name, held, heartbeat_id="a.end")
+        assert records.try_acquire(name, claim("b")).holder == "b"
+
+
 @pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
 def test_a_missing_region_is_rejected_at_the_start(
     spec: LockerSpec, monkeypatch: pytest.MonkeyPatch

@@ -135,7 +135,7 @@ class S3Records:
         try:
             self._check(name)
         except _Unsupported as error:
-            raise LockerUnsupported(f"TUS_LOCKER: s3 cannot be used here: {error}") from error
+            raise LockerUnsupported(f"TUS_LOCKER: s3 cannot be used here: {error.lack}") from error
         except LockerUnavailable as error:
             message = f"TUS_LOCKER: the bucket {self._bucket!r} cannot be used ({error.__cause__})"
             raise LockerUnsupported(message) from error
@@ -152,10 +152,10 @@ class S3Records:
             except _ConditionFailed:
                 continue
             header = "If-None-Match" if condition is None else "If-Match"
-            raise _Unsupported(f"the service ignores the {header} header of a PUT")
+            raise _Unsupported("PutObject", f"the service ignores the {header} header of a PUT")
         second = self._put(name, LeaseRecord(heartbeat_id="2"), first)
         if self._get(name) != second:
-            raise _Unsupported("an object that was written cannot be read back")
+            raise _Unsupported("HeadObject", "an object that was written cannot be read back")
         # If the service ignores the condition of a DELETE, or has no such condition, a release
         # writes an object that says that the lock is free.
         try:
@@ -255,8 +255,8 @@ class S3Records:
     def _put(self, name: str, record: LeaseRecord, current: LeaseRecord | None) -> LeaseRecord:
         """Write the record if `current` is still stored, or, with None, if no record is stored."""
         text = _to_json(record)
-        etag = current.etag if current else ""
-        condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        expected = current.etag if current else ""
+        condition: dict[str, Any] = {"IfMatch": expected} if expected else {"IfNoneMatch": "*"}
         try:
             with self._measured("PutObject"):
                 response = self.client.put_object(
@@ -272,7 +272,10 @@ class S3Records:
             raise _translated("PutObject", error) from error
         except (BotoCoreError, OSError) as error:
             raise OutcomeUnknown("PutObject") from error
-        return replace(record, etag=strip_weakness(response["ETag"]))
+        etag = response.get("ETag")
+        if not etag:  # of a proxy, or the rest of the response was lost
+            raise OutcomeUnknown("PutObject")
+        return replace(record, etag=strip_weakness(etag))
 
     def _delete(self, name: str, current: LeaseRecord) -> None:
         try:
@@ -303,8 +306,17 @@ class _ConditionFailed(Exception):
     """Another process has changed the object."""
 
 
-class _Unsupported(Exception):
-    """The service lacks a feature that locks need."""
+class _Unsupported(LockerUnavailable):
+    """The service lacks a feature that locks need. After the check, this is a failure like others.
+
+    Args:
+        operation: the call.
+        lack: what is missing, for the operator.
+    """
+
+    def __init__(self, operation: str, lack: str) -> None:
+        super().__init__(operation)
+        self.lack = lack
 
 
 def _to_json(record: LeaseRecord) -> str:
@@ -322,7 +334,7 @@ def _translated(operation: str, error: ClientError) -> Exception:
     if response.kind in _CONDITION_FAILED:
         return _ConditionFailed(operation)
     if response.kind is AwsErrorKind.NOT_SUPPORTED:
-        return _Unsupported(f"the service has no conditional {operation}")
+        return _Unsupported(operation, f"the service has no conditional {operation}")
     # No response to HEAD has a document.
     is_known = response.has_document or operation == "HeadObject"
     if response.kind in _OUTCOME_UNKNOWN or response.is_server_error or not is_known:
