@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import median
 
 from benchmarks.client import Client
 from benchmarks.crowd import open_clients, raise_file_limit
 from benchmarks.options import Options
 from benchmarks.scenarios import SETTLE_SECONDS, run_workers, upload_repeatedly
 from benchmarks.silent import begin_and_pause
+from benchmarks.sweep import COUNTS, measure_sweep
 from benchmarks.testbed import Target, Testbed
 from benchmarks.usage import Meter, Usage, resident_memory
 from tus_wsgi.domain.model import GIB, KIB, MIB
@@ -118,6 +120,17 @@ def _parts(testbed: Testbed, stored: int) -> dict[str, float]:
         }
 
 
+def _sweep(testbed: Testbed, finished: int) -> dict[str, float]:
+    """Measure `tus-wsgi sweep` in a bucket with `finished` finished uploads."""
+    start = median(measure_sweep(testbed, 0).cpu_seconds for _ in range(3))
+    cost = measure_sweep(testbed, finished)
+    return {
+        "CPU ms/finished upload": (cost.cpu_seconds - start) * 1000 / finished,
+        "S3 calls/finished upload": cost.calls / finished,
+        "peak RSS MiB": cost.peak_rss / MIB,
+    }
+
+
 def _idle(testbed: Testbed, count: int) -> dict[str, float]:
     """Measure a worker while `count` clients send nothing in the middle of a PATCH."""
     raise_file_limit(4 * MAX_IDLE_CLIENTS)
@@ -191,6 +204,14 @@ ROWS = {
             cpu=("CPU ms/HEAD", "CPU ms/PATCH of a part"),
             calls=("S3 calls/HEAD", "S3 calls/PATCH of a part"),
             adapt=lambda options: replace(options, part_size=KIB),
+        ),
+        Row(
+            name="sweep",
+            description="Finished uploads in the bucket of `tus-wsgi sweep`, without its start.",
+            amounts=COUNTS,
+            measure=_sweep,
+            cpu=("CPU ms/finished upload",),
+            calls=("S3 calls/finished upload",),
         ),
         Row(
             name="idle",
