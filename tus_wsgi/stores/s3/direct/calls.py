@@ -16,6 +16,7 @@ from tus_wsgi.stores.s3.direct.connection import Attempt, Route, find_route
 from tus_wsgi.stores.s3.direct.events import CallEvents, EndpointEvents, first_attempt
 from tus_wsgi.stores.s3.direct.parameters import RequestParts, Serializer
 from tus_wsgi.stores.s3.direct.responses import read_success
+from tus_wsgi.stores.s3.direct.signing import SignedRequest
 from tus_wsgi.stores.s3.direct.template import RequestTemplate
 
 if TYPE_CHECKING:
@@ -178,19 +179,17 @@ class DirectCalls:
     def _send(self, operation: str, target: _Target, parts: RequestParts) -> Attempt:
         request = target.template.sign(parts)
         is_stream = operation in _STREAMS
-        url = str(request.url)
         assert self._events is not None
         if self._events.have_send_handlers(operation):
             attempt = self._ask_handlers(self._events, operation, request)
             if attempt is not None:
                 return attempt
-        headers = dict(request.headers.items())
         return target.route.send(
-            target.template.method, url, headers, parts.body, is_stream=is_stream
+            request.method, request.url, request.headers, request.body, is_stream=is_stream
         )
 
     def _ask_handlers(
-        self, events: CallEvents, operation: str, request: AWSRequest
+        self, events: CallEvents, operation: str, request: SignedRequest
     ) -> Attempt | None:
         is_stream = operation in _STREAMS
         prepared = request.prepare()
@@ -199,7 +198,7 @@ class DirectCalls:
             response = events.before_send(operation, prepared)
             return None if response is None else Attempt.of(response, is_stream=is_stream)
         except Exception as error:  # noqa: BLE001 - as botocore does
-            return Attempt(str(request.url), error=error)
+            return Attempt(request.url, error=error)
 
 
 def direct_calls(client: S3Client) -> DirectCalls:

@@ -10,6 +10,7 @@ from botocore import UNSIGNED
 from botocore.awsrequest import AWSRequest
 
 from tus_wsgi.stores.s3.direct.parameters import RequestParts
+from tus_wsgi.stores.s3.direct.signing import QuickSigner, SignedRequest, host_of
 
 if TYPE_CHECKING:
     from botocore.signers import RequestSigner
@@ -32,6 +33,7 @@ class RequestTemplate:
     Attributes:
         method: the HTTP method.
         base: the URL before the key.
+        host: the host that the requests name.
         headers: the fixed header fields.
         context: the client's settings that the signature depends on.
         signer: the client's signer; None if its requests are not signed.
@@ -40,6 +42,7 @@ class RequestTemplate:
 
     method: str
     base: str
+    host: str
     headers: Mapping[str, str]
     context: Mapping[str, Any]
     signer: RequestSigner | None
@@ -70,6 +73,7 @@ class RequestTemplate:
         return cls(
             method=str(request.method),
             base=str(request.url).removesuffix(parts.target),
+            host=host_of(request),
             headers=fixed,
             context={name: context[name] for name in _SIGNER_CONTEXT if name in context},
             signer=None if version is UNSIGNED else signer,
@@ -80,18 +84,20 @@ class RequestTemplate:
             },
         )
 
-    def sign(self, parts: RequestParts) -> AWSRequest:
+    def sign(self, parts: RequestParts) -> SignedRequest:
         """Return the signed request.
 
         Raises:
             BotoCoreError: there are no credentials, or they cannot be renewed.
         """
-        url = self.base + parts.target
-        request = AWSRequest(self.method, url, {**self.headers, **parts.headers}, parts.body)
-        request.context = dict(self.context)
+        url, headers = self.base + parts.target, {**self.headers, **parts.headers}
+        context = dict(self.context)
+        request = SignedRequest(self.method, url, self.host, headers, parts.body, context)
         if self.signer is not None:
             # It asks for the credentials each time, and so renews those that expire.
-            self.signer.get_auth_instance(**self.signature).add_auth(request)
+            auth = self.signer.get_auth_instance(**self.signature)
+            name, region = self.signature["signing_name"], self.signature["region_name"]
+            QuickSigner(auth.credentials, name, region).sign(request)
         return request
 
 
