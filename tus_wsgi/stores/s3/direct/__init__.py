@@ -1,10 +1,11 @@
-"""Send the frequent S3 calls with a third of boto3's CPU time.
+"""Send the frequent S3 calls with a fraction of boto3's CPU time.
 
 boto3 makes the first call of each operation. `template.py` learns from the request that boto3
 signs: the URL of the bucket, the fixed header fields, region and signer. Following calls change
-only the key, the parameters and the body, are signed by botocore's signer, and are sent over the
-connection pool of the client. So endpoints, credentials that expire, proxies, certificates and
-timeouts are those of the client.
+only the key, the parameters and the body, are signed by botocore's signer (`signing.py`), and are
+sent over the connection pool of the client; writes over an open connection without urllib3
+(`exchange.py`). So endpoints, credentials that expire, proxies, certificates and timeouts are those
+of the client.
 
 Only a success is read here. Every other outcome, also of the connection, is handed to boto3 as the
 outcome of its first attempt (`events.py`). boto3 then decides about retries, redirects and errors,

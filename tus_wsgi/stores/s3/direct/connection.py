@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import os
+import queue
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
 from botocore import exceptions
-from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.httpsession import mask_proxy_url
 from urllib3 import Retry
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
 
-from tus_wsgi.stores.s3.direct.liveness import check_quickly
+from tus_wsgi.stores.s3.direct import exchange
+from tus_wsgi.stores.s3.direct.liveness import check_quickly, is_usable
+from tus_wsgi.stores.s3.direct.signing import host_of
 
 _NO_RETRIES = Retry(total=False)
 
@@ -89,6 +95,8 @@ class Route:
         self._proxy = proxy
         target: str = session._get_request_target(url, proxy)
         self._start = len(url) - len(target)
+        self._host = host_of(AWSRequest("PUT", url))
+        self._is_open_usable = proxy is None and hasattr(socket, "TCP_INFO")
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: object, *, is_stream: bool
@@ -99,9 +107,13 @@ class Route:
             method: the HTTP method.
             url: the URL.
             headers: all header fields.
-            body: the body, which is sent without a copy.
+            body: the body, which is sent without a copy if it is large.
             is_stream: whether the caller reads the body of the response.
         """
+        if isinstance(body, bytearray):
+            attempt = self._send_over_open(method, url, headers, body)
+            if attempt is not None:
+                return attempt
         try:
             # The arguments are those of botocore's `URLLib3Session.send`.
             response = self._pool.urlopen(
@@ -121,6 +133,61 @@ class Route:
             return Attempt(url, error=self._translate(error, url))
         return Attempt(url, response.status, response.headers, content, response)
 
+    def _send_over_open(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytearray
+    ) -> Attempt | None:
+        """Send a request with a body over an open connection; None if there is none.
+
+        urllib3 opens connections, and talks to proxies.
+        """
+        head = exchange.build_head(method, url[self._start :], self._host, headers, len(body))
+        connection = None if head is None else self._take_open()
+        if connection is None or head is None:
+            return None
+        is_reusable = False
+        try:
+            response = self._exchange(connection.sock, method, url, head, body)
+            is_reusable = not response.is_last
+        except Exception as error:  # noqa: BLE001 - as botocore does
+            return Attempt(url, error=self._translate(_as_of_urllib3(error), url))
+        finally:
+            if not is_reusable:
+                connection.close()
+            self._pool._put_conn(connection if is_reusable else None)
+        return Attempt(url, response.status, response.headers, response.content)
+
+    def _take_open(self) -> Any:
+        """Take an open connection from the pool; return None if there is none."""
+        if not self._is_open_usable or self._pool.pool is None:
+            return None
+        try:
+            connection = self._pool.pool.get(block=False)
+        except queue.Empty:
+            return None
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError, AttributeError):  # not a TCP connection
+                if is_usable(connection.sock):
+                    return connection
+        self._pool._put_conn(connection)
+        return None
+
+    def _exchange(
+        self, sock: Any, method: str, url: str, head: bytes, body: bytearray
+    ) -> exchange.Response:
+        """Send a request and receive the response, with urllib3's timeouts.
+
+        Raises:
+            OSError, HTTPException, HTTPError: there is no response.
+        """
+        timeout = self._pool.timeout
+        sock.settimeout(timeout.connect_timeout)
+        exchange.send(sock, head, body)
+        sock.settimeout(timeout.read_timeout)
+        try:
+            return exchange.receive(sock, method)
+        except TimeoutError as error:
+            raise urllib3_errors.ReadTimeoutError(self._pool, url, "Read timed out.") from error
+
     def _translate(self, error: Exception, url: str) -> Exception:
         """Return the exception that `URLLib3Session.send` raises for one of urllib3."""
         for causes, result in _EXCEPTIONS.items():
@@ -129,6 +196,15 @@ class Route:
                 translated: Exception = result(endpoint_url=url, proxy_url=proxy, error=error)
                 return translated
         return exceptions.HTTPClientError(error=error)
+
+
+def _as_of_urllib3(error: Exception) -> Exception:
+    """Return the exception that `urlopen` raises for one of a socket or of http.client."""
+    if isinstance(error, ssl.SSLError):
+        return urllib3_errors.SSLError(error)
+    if isinstance(error, (OSError, http.client.HTTPException)):
+        return urllib3_errors.ProtocolError("Connection aborted.", error)
+    return error
 
 
 _EXCEPTIONS: dict[type[Exception] | tuple[type[Exception], ...], Any] = {

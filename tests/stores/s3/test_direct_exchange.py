@@ -1,0 +1,232 @@
+"""Over an open connection, a direct call sends and reads what urllib3 does, without urllib3."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.httpsession import URLLib3Session
+from urllib3 import Timeout
+from urllib3.connectionpool import HTTPConnectionPool
+
+from tus_wsgi.domain.model import KIB
+from tus_wsgi.stores.s3.direct.connection import Attempt, Route
+from tus_wsgi.stores.s3.direct.exchange import build_head, parse_success, receive, send
+from tus_wsgi.stores.s3.direct.liveness import is_usable
+
+SUCCESS = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nx-amz-version-id: v\r\nContent-Length: 0\r\n\r\n'
+
+DOCUMENT = b"<Error><Code>SlowDown</Code></Error>"
+
+HEADERS = {
+    "User-Agent": "test",
+    "Content-Type": "text/plain",
+    "x-amz-meta-write": "a  b ",
+    "X-Amz-Date": "20261129T010203Z",
+    "Authorization": "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=0",
+}
+
+
+@dataclass
+class Service:
+    """Answers requests with bytes, or pieces of bytes, and closes the connection after None."""
+
+    listener: socket.socket
+    script: list[list[bytes | None]] = field(default_factory=list)
+    requests: list[bytes] = field(default_factory=list)
+    connections: list[socket.socket] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}/uploads/a%20b"
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                connection, _ = self.listener.accept()
+                self.connections.append(connection)
+                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError), connection.makefile("rb") as stream:
+            while head := b"".join(iter(stream.readline, b"\r\n")):
+                size = next(int(x.split()[1]) for x in head.splitlines() if b"Length" in x)
+                self.requests.append(head + b"\r\n" + stream.read(size))
+                for number, piece in enumerate(self.script.pop(0)):
+                    if piece is None:
+                        return
+                    time.sleep(0.05 if number else 0)
+                    connection.sendall(piece)
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        service = Service(listener)
+        yield service
+        for connection in service.connections:
+            connection.close()
+
+
+@pytest.fixture
+def urlopens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The targets that urllib3 was asked for."""
+    targets = []
+    urlopen = HTTPConnectionPool.urlopen
+
+    def recorded(pool: Any, method: str, url: str, **options: Any) -> Any:
+        targets.append(url)
+        return urlopen(pool, method, url, **options)
+
+    monkeypatch.setattr(HTTPConnectionPool, "urlopen", recorded)
+    return targets
+
+
+def route_to(service: Service) -> Route:
+    """Return a route without open connections."""
+    return Route(URLLib3Session(), service.url)
+
+
+def put(route: Route, service: Service, body: bytes = b"data") -> Attempt:
+    return route.send("PUT", service.url, HEADERS, bytearray(body), is_stream=False)
+
+
+def facts(attempt: Attempt) -> tuple[object, ...]:
+    """Return what botocore learns of an attempt."""
+    headers = attempt.headers or {}
+    fields = {name.lower(): headers.get(name) for name in headers}
+    return type(attempt.error), attempt.status, fields, attempt.content
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"data", bytes(200 * KIB)], ids=["empty", "small", "200 KiB"]
+)
+def test_the_request_is_that_of_urllib3(body: bytes, service: Service, urlopens: list[str]) -> None:
+    route = route_to(service)
+    service.script = [[SUCCESS], [SUCCESS], [SUCCESS]]
+    attempts = [put(route, service, body) for _ in range(3)]
+    assert len(urlopens) == 1
+    assert len(service.connections) == 1
+    assert service.requests[1] == service.requests[2] == service.requests[0]
+    assert facts(attempts[1]) == facts(attempts[2]) == facts(attempts[0])
+    assert attempts[1].status == 200
+
+
+RESPONSES: dict[str, list[bytes | None]] = {
+    "success": [SUCCESS],
+    "document": [b"HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n" + DOCUMENT],
+    "document later": [b"HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n", DOCUMENT],
+    "refusal": [b"HTTP/1.1 503 Slow Down\r\nContent-Length: 36\r\n\r\n" + DOCUMENT],
+    "chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"],
+    "chunks and a length": [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ],
+    "no content": [b"HTTP/1.1 204 No Content\r\n\r\n"],
+    "until the end": [b"HTTP/1.1 200 OK\r\n\r\nabc", None],
+    "last response": [SUCCESS.replace(b"ETag", b"Connection: close\r\nETag"), None],
+    "HTTP/1.0": [SUCCESS.replace(b"HTTP/1.1", b"HTTP/1.0"), None],
+    "interim response": [b"HTTP/1.1 100 Continue\r\n\r\n" + SUCCESS],
+    "pieces": [SUCCESS[:5], SUCCESS[5:30], SUCCESS[30:]],
+    "no reason": [SUCCESS.replace(b"200 OK", b"200")],
+    "folded field": [SUCCESS.replace(b"-id: v", b"-id: v\r\n w")],
+    "repeated field": [SUCCESS.replace(b"ETag", b"A: 1\r\na: 2\r\nETag")],
+    "field without a colon": [SUCCESS.replace(b"ETag", b"A\r\nETag"), None],
+    "line feeds": [SUCCESS.replace(b"\r\n", b"\n")],
+    "field with a line feed": [SUCCESS.replace(b"-id: v", b"-id: v\nw: x")],
+    "not ASCII": [SUCCESS.replace(b"-id: v", b"-id: \xe4")],
+    "many fields": [SUCCESS.replace(b"ETag", b"".join(b"a%d: 1\r\n" % i for i in range(101)))],
+    "long field": [SUCCESS.replace(b"-id: v", b"-id: " + b"v" * 70000)],
+    "garbage": [b"garbage\r\n\r\n", None],
+    "no response": [None],
+    "cut in the head": [SUCCESS[:30], None],
+    "cut in the document": [b"HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n<Err", None],
+}
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+def test_the_response_is_that_of_urllib3(name: str, service: Service, urlopens: list[str]) -> None:
+    """D-09: also if there is none."""
+    by_urllib3 = route_to(service)
+    service.script = [RESPONSES[name]]
+    expected = put(by_urllib3, service)
+    route = route_to(service)
+    service.script = [[SUCCESS], RESPONSES[name], [SUCCESS]]
+    put(route, service)
+    urlopens.clear()
+    attempt = put(route, service)
+    assert urlopens == []
+    assert facts(attempt) == facts(expected)
+    assert put(route, service).status == 200
+    assert len(service.requests) == 4
+
+
+def test_no_response_in_time_is_a_timeout(service: Service, urlopens: list[str]) -> None:
+    route = route_to(service)
+    service.script = [[SUCCESS], []]
+    put(route, service)
+    route._pool.timeout = Timeout(connect=30, read=0.1)
+    attempt = put(route, service)
+    assert len(urlopens) == 1
+    assert type(attempt.error).__name__ == "ReadTimeoutError"
+
+
+def test_a_response_before_the_end_of_the_request_is_read() -> None:
+    """The service refuses the request, and closes the connection while the body is sent."""
+
+    class Refusing:
+        def sendall(self, _data: bytes) -> None:
+            raise BrokenPipeError(errno.EPIPE, "closed")
+
+        def recv(self, _size: int) -> bytes:
+            return b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+    send(Refusing(), b"head", bytearray(b"body"))
+    response = receive(Refusing(), "PUT")
+    assert (response.status, response.is_last) == (413, True)
+
+
+def test_a_request_that_cannot_be_sent_in_time_fails() -> None:
+    class Full:
+        def sendall(self, _data: bytes) -> None:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        send(Full(), b"head", bytearray())
+
+
+def test_a_closed_connection_is_not_used(service: Service, urlopens: list[str]) -> None:
+    """The request is sent once, over a new connection."""
+    route = route_to(service)
+    service.script = [[SUCCESS, None], [SUCCESS]]
+    put(route, service)
+    assert route._pool.pool is not None
+    while is_usable(route._pool.pool.queue[-1].sock):
+        pass
+    assert put(route, service).status == 200
+    assert len(urlopens) == 2
+    assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\rb", "ä"])
+def test_a_value_does_not_break_out_of_its_line(value: str) -> None:
+    assert build_head("PUT", "/a", "h", {"name": value}, 1) is None
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+def test_only_a_plain_success_is_parsed_at_once(name: str) -> None:
+    data = b"".join(piece for piece in RESPONSES[name] if piece is not None)
+    expected = {"etag": '"e"', "x-amz-version-id": "v", "content-length": "0"}
+    whole = {"success": expected, "pieces": expected}
+    if name in {"no reason", "not ASCII", "long field"}:
+        return
+    assert parse_success(data) == whole.get(name)
