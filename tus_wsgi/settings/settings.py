@@ -179,8 +179,8 @@ class Settings:
     s3_bucket: str = Field(description="bucket of the uploads")
     s3_object_prefix: str = _setting("prefix of the keys of uploaded objects", default="")
     s3_object_key: Annotated[str, _parser(check_template)] = _setting(
-        "key after the prefix, of `{id}` (required), `{filename}`, `{owner}`, `{year}`, `{month}`,"
-        " `{day}`",
+        "template of the key after the prefix: text with `{id}` (required), `{filename}`,"
+        " `{owner}`, `{year}`, `{month}`, `{day}`",
         default=DEFAULT_TEMPLATE,
     )
     s3_metadata_object_prefix: str = _setting(
@@ -196,7 +196,7 @@ class Settings:
     s3_addressing_style: AddressingStyle | None = _setting(
         "where requests name the bucket: `path` or `virtual` (in the host)",
         default=None,
-        unset="boto3's configuration, or `path` if there is a URL",
+        unset="boto3's configuration, or `path` if `TUS_S3_ENDPOINT` is set",
     )
     s3_min_part_size: _Bytes = _setting(
         "smallest part that the service accepts, except the last part", default=5 * MIB, gt=0
@@ -238,7 +238,7 @@ class Settings:
         "tags of uploaded objects, such as `team=media,kind=upload`", default=""
     )
     memory_budget: _Bytes = _setting(
-        "memory for parts in transfer, per process; beyond it they are buffered on disk",
+        "memory for parts in transfer, per process; parts beyond it are buffered on disk",
         default=256 * MIB,
         ge=0,
     )
@@ -266,7 +266,8 @@ class Settings:
         unset="required for `dynamodb`",
     )
     s3_lock_object_prefix: str = _setting(
-        "prefix of the keys of the locks of `s3`; the same for all hosts; only for locks",
+        "prefix of the keys of the locks of `s3`, which no other objects have; the same for"
+        " all hosts",
         default="",
         unset="`locks/` after the prefix of `.info` objects",
     )
@@ -294,8 +295,8 @@ class Settings:
         gt=0,
     )
     min_rate: _Bytes = _setting(
-        "bytes per second of the slowest client, measured over a minute; slower requests end, and"
-        " received bytes are kept; 0 for no limit",
+        "lowest rate of a client in bytes per second, measured over a minute; slower requests end,"
+        " and received bytes are kept; 0 for no limit",
         default=500,
         ge=0,
     )
@@ -303,11 +304,11 @@ class Settings:
         "time to wait for the lock of an upload before the response is 423", default=5.0, ge=0
     )
     disable_creation: bool = _setting(
-        "reject creations by clients; the application creates uploads", default=False
+        "reject creations by clients; only the application can create uploads", default=False
     )
     disable_defer_length: bool = _setting("reject creations without a length", default=False)
     progress_hooks_interval: _Seconds = _setting(
-        "time between two calls of `on_progress` in one request, at least", default=1.0, ge=0
+        "shortest time between two calls of `on_progress` in one request", default=1.0, ge=0
     )
     hooks_wsgi: Annotated[str, _parser(parse_hook_path)] = _setting(
         "path of the application's route that answers hooks in the format of tusd", default=""
@@ -318,26 +319,32 @@ class Settings:
     hooks_http: Annotated[str | None, _parser(parse_hook_url), Formatter(build_hook_url)] = (
         _setting("URL of the endpoint that answers hooks in the format of tusd", default=None)
     )
-    hooks_http_timeout: _Seconds = _setting("timeout of each attempt", default=15.0, gt=0)
+    hooks_http_timeout: _Seconds = _setting(
+        "timeout of each attempt to call `TUS_HOOKS_HTTP`", default=15.0, gt=0
+    )
     hooks_http_retry: int = _setting(
-        "attempts in total, if the endpoint fails with a network error or 5xx", default=3, gt=0
+        "attempts in total if `TUS_HOOKS_HTTP` fails with a network error or 5xx", default=3, gt=0
     )
     hooks_http_backoff: _Seconds = _setting(
-        "time before the second attempt, doubled for each further one, with jitter",
+        "time before the second attempt; doubled for each further attempt, with jitter",
         default=1.0,
         ge=0,
     )
-    hooks_http_size_limit: _Bytes = _setting("largest response", default=5 * KIB, gt=0)
+    hooks_http_size_limit: _Bytes = _setting(
+        "largest response of `TUS_HOOKS_HTTP`", default=5 * KIB, gt=0
+    )
     hooks_http_forward_headers: Annotated[str, _parser(check_forward_headers)] = _setting(
-        "comma-separated header fields of the client that the endpoint gets", default=""
+        "comma-separated header fields of the client that requests to `TUS_HOOKS_HTTP` contain",
+        default="",
     )
     hooks_http_secret: SecretStr | None = _setting(
-        "secret of the signature of Standard Webhooks: `whsec_...`",
+        "secret that signs requests to `TUS_HOOKS_HTTP` (Standard Webhooks): `whsec_...`",
         default=None,
         unset="no signature",
     )
     hooks_enabled_events: Annotated[str, _parser(check_events)] = _setting(
-        "comma-separated events of these hooks", default=",".join(DEFAULT_EVENTS)
+        "comma-separated events that `TUS_HOOKS_WSGI` or `TUS_HOOKS_HTTP` gets",
+        default=",".join(DEFAULT_EVENTS),
     )
     disable_download: bool = _setting("reject GET", default=False)
     download_redirect: _Seconds = _setting(
@@ -347,7 +354,7 @@ class Settings:
         le=7 * 24 * 60 * 60,
     )
     disable_termination: bool = _setting(
-        "reject DELETE; no request of a client removes an upload", default=False
+        "reject DELETE, so that no request of a client removes an upload", default=False
     )
     disable_concatenation: bool = _setting("reject partial and final uploads", default=False)
     delete_partials: bool = _setting(
@@ -362,7 +369,8 @@ class Settings:
         "let pages of other origins send cookies", default=False
     )
     cors_expose_headers: Annotated[str, _parser(_check_expose_headers)] = _setting(
-        "comma-separated fields that pages may read besides those of the protocols; `*` for all",
+        "comma-separated response fields that pages may read, besides those of the protocols; `*`"
+        " for all",
         default="",
     )
     cors_max_age: _Seconds = _setting(
@@ -373,7 +381,8 @@ class Settings:
         default=LogFormat.TEXT,
     )
     request_id_header: Annotated[str, _parser(parse_field_name)] = _setting(
-        "request field with the id of the request for the log; clients must not be able to set it",
+        "request field that contains an id of the request for the log; set by the proxy, never by"
+        " clients",
         default="",
         unset="made by the server",
     )
@@ -389,7 +398,7 @@ class Settings:
         "create OpenTelemetry spans, with the provider that the application sets up", default=False
     )
     health_path: Annotated[str, _parser(parse_page_path)] = _setting(
-        "URL path of the health, such as `/health`, with `/live` and `/ready` below it",
+        "URL path of the health checks, such as `/health`, with `/live` and `/ready` below it",
         default="",
         unset="off",
     )
