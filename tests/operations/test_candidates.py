@@ -33,12 +33,12 @@ class FakeListing:
     unlisted: tuple[str, ...] = ()
     prefixes: list[str] = field(default_factory=list)
 
-    def objects(self, prefix: str) -> Iterator[ListedObject]:
+    def objects(self, prefix: str, *, is_deep: bool = False) -> Iterator[ListedObject]:
         self.prefixes.append(prefix)
         if prefix in self.unlisted:
             raise StoreUnavailable("ListObjectsV2")
         for key, size in self.sizes.items():
-            if key.startswith(prefix) and "/" not in key.removeprefix(prefix):
+            if key.startswith(prefix) and (is_deep or "/" not in key.removeprefix(prefix)):
                 yield ListedObject(key, size, NOW)
 
     def multiparts(self, prefix: str) -> Iterator[ListedMultipart]:
@@ -168,3 +168,43 @@ def test_announced_records_are_read_if_the_service_does_not_sort_keys() -> None:
     """A tail may be listed anywhere."""
     objects = {"b": 5, "b.info": ANNOUNCED, "a": 5, "a.info": ANNOUNCED, "c.info": FINISHED}
     assert examined(objects) == ["a.info"]
+
+
+# -- keys of a template ----------------------------------------------------------------------------
+
+TEMPLATE = Keys("files/", template="{owner}/{id}/{filename}")
+DONE, MISSING, LATER = (f"{name * 21}A" for name in "abc")
+
+
+def test_announced_objects_are_looked_up_at_the_keys_of_the_template() -> None:
+    objects = {f"files/{id}.info": ANNOUNCED for id in (DONE, MISSING, LATER)}
+    objects |= {f"files/ada/{DONE}/a.txt": 5, f"files/_/{LATER}/file": 5, "files/readme": 5}
+    assert examined(objects, keys=TEMPLATE) == [f"files/{MISSING}.info"]
+    assert examined(objects, keys=TEMPLATE, may_have_hook=True) == sorted(
+        f"files/{id}.info" for id in (DONE, MISSING, LATER)
+    )
+
+
+@pytest.mark.parametrize("key", ["thumbs/{}.jpg", "{}/a.txt", "ada/{}", "ada/x/{}/a.txt"])
+def test_an_object_at_another_key_proves_nothing(key: str) -> None:
+    """D-12: an app may store derived files under a key with the id."""
+    objects = {f"files/{DONE}.info": ANNOUNCED, f"files/{key.format(DONE)}": 5}
+    assert examined(objects, keys=TEMPLATE) == [f"files/{DONE}.info"]
+
+
+def test_uploads_from_before_the_template_have_default_keys() -> None:
+    assert examined({f"files/{DONE}": 5, f"files/{DONE}.info": ANNOUNCED}, keys=TEMPLATE) == []
+
+
+def test_a_tail_counts_for_keys_of_a_template_too() -> None:
+    """D-08: its bytes must be removed when it expires."""
+    objects = {f"files/ada/{DONE}/a": 5, f"files/{DONE}.info": ANNOUNCED, f"files/{DONE}.part": 5}
+    assert examined(objects, keys=TEMPLATE) == [f"files/{DONE}.info", f"files/{DONE}.part"]
+
+
+def test_few_records_are_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tus_wsgi.operations.candidates.MAX_SOUGHT", 2)
+    ids = [f"{index:021}A" for index in range(5)]
+    objects = {f"files/{id}.info": ANNOUNCED for id in ids}
+    objects |= {f"files/ada/{id}/a.txt": 5 for id in ids[1:]}
+    assert examined(objects, keys=TEMPLATE) == [f"files/{ids[0]}.info"]

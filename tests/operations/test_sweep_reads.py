@@ -97,6 +97,17 @@ def test_a_chosen_key_is_looked_up_until_the_record_says_finished(
     assert reads(sweeper) == reads(sweeper, finisher=NO_HOOK) == []
 
 
+def test_an_object_at_a_key_of_the_template_is_found_in_the_listing(
+    sweeper: Sweeper, listings: list[str]
+) -> None:
+    sweeper.sandbox.keys = Keys(sweeper.sandbox.prefix, template="{year}/{id}/{filename}")
+    for _ in range(2):
+        create_deferred(sweeper)
+    listings.clear()
+    assert reads(sweeper) == reads(sweeper, finisher=NO_HOOK) == []
+    assert sorted(listings) == ["ListMultipartUploads"] * 4 + ["ListObjectsV2"] * 4
+
+
 def test_metadata_may_have_its_own_prefix(sweeper: Sweeper) -> None:
     root = sweeper.sandbox.prefix
     sweeper.sandbox.keys = Keys(f"{root}files/", f"{root}meta/")

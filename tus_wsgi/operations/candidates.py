@@ -5,8 +5,9 @@ listing alone, so its cost grows with the uploads that are not. The size of the 
 what the record says (`tus_wsgi.stores.s3.record_size`):
 
 - `FINISHED`: nothing is due;
-- `ANNOUNCED`, and an object with the default key: nothing is due, unless the sweep knows an
-  `on_finish` hook, which may have to be called.
+- `ANNOUNCED`, and an object with the default key or with a key of the template: nothing is due,
+  unless the sweep knows an `on_finish` hook, which may have to be called. If an application has
+  chosen another key, the record is read.
 
 If there is a tail beside the info object, or an open multipart upload with the id in its key, the
 record is read nevertheless. An earlier version may have written a record that has the size of a
@@ -19,20 +20,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from enum import Enum, auto
 
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.operations.key_ids import names_in_key
 from tus_wsgi.operations.listing import ListedObject, Listing
+from tus_wsgi.stores.s3.key_template import key_pattern
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record_size import ListedState, listed_state
 
+MAX_SOUGHT = 100_000
+"""Records whose objects are looked for in one more listing of all objects, in about 50 MB."""
+
 _INFO = ".info"
+
+
+class _Choice(Enum):
+    """What to do with an entry."""
+
+    EXAMINE = auto()
+    SKIP = auto()
+    SEEK = auto()
+    """Skip the record if there is an object at a key of the template."""
 
 
 class Candidates:
     """The info objects and tails that a sweep examines, in the order of the listing.
 
-    It keeps a page of the listing in memory, and the names in the keys of open multipart uploads.
+    It keeps in memory a page of the listing, the names in the keys of open multipart uploads, and
+    up to `MAX_SOUGHT` entries.
 
     Args:
         keys: the prefixes.
@@ -60,6 +76,7 @@ class Candidates:
         self._is_sorted = True
         self._preceding = _PrecedingKeys()
         self._data_keys = _SortedKeys(self._list_data_keys())
+        self._template = None if keys.has_default_template else key_pattern(keys.template)
 
     def __iter__(self) -> Iterator[ListedObject]:
         """Yield the entries.
@@ -67,27 +84,45 @@ class Candidates:
         Raises:
             StoreUnavailable: S3 did not answer, or the credentials do not allow listing.
         """
-        # A tail is listed after its info object, so the decision to skip one waits for that.
-        skipped: ListedObject | None = None
+        sought: dict[str, ListedObject] = {}
+        for listed, choice in self._choices():
+            if choice is _Choice.EXAMINE:
+                yield listed
+            elif choice is _Choice.SKIP:
+                self._on_skipped()
+            else:
+                sought[self._name(listed)] = listed
+                if len(sought) == MAX_SOUGHT:
+                    yield from self._without_object(sought)
+                    sought = {}
+        yield from self._without_object(sought)
+
+    def _choices(self) -> Iterator[tuple[ListedObject, _Choice]]:
+        """Yield each info object and each tail, and what to do with it.
+
+        A tail is listed after its info object, so a record waits until no tail of it can follow.
+        """
+        waiting: tuple[ListedObject, _Choice] | None = None
         for listed in self._listed():
             key, is_info = listed.key, listed.key.endswith(_INFO)
             is_tail = not is_info and self._is_tail(key)
-            if skipped is not None:
-                is_beside = key.startswith(skipped.key.removesuffix("info"))
+            if waiting is not None:
+                is_beside = key.startswith(waiting[0].key.removesuffix("info"))
                 if is_beside and is_tail:
-                    yield skipped
+                    yield waiting[0], _Choice.EXAMINE
                 elif not is_beside:
-                    self._on_skipped()
+                    yield waiting
                 if is_tail or not is_beside:
-                    skipped = None
-            if is_info and skipped is None and self._may_skip(listed):
-                skipped = listed
+                    waiting = None
+            choice = self._choose(listed) if is_info and waiting is None else _Choice.EXAMINE
+            if choice is not _Choice.EXAMINE:
+                waiting = listed, choice
             elif is_info or is_tail:
-                yield listed
+                yield listed, choice
             else:
                 self._preceding.add(key)
-        if skipped is not None:
-            self._on_skipped()
+        if waiting is not None:
+            yield waiting
 
     def _listed(self) -> Iterator[ListedObject]:
         """Yield all entries, and note whether they are in order."""
@@ -99,19 +134,24 @@ class Candidates:
             last = listed.key
             yield listed
 
+    def _name(self, info: ListedObject) -> str:
+        """Return the id in the key of an info object, as keys contain it."""
+        return info.key.removeprefix(self._keys.info_prefix).removesuffix(_INFO)
+
     def _is_tail(self, key: str) -> bool:
         return ".part" in key and self._keys.object_id_of_tail(key) is not None
 
-    def _may_skip(self, listed: ListedObject) -> bool:
-        state = listed_state(listed.size)
-        if state is None or self._names_with_parts is None:
-            return False
-        name = listed.key.removeprefix(self._keys.info_prefix).removesuffix(_INFO)
-        if name in self._names_with_parts:
-            return False
+    def _choose(self, info: ListedObject) -> _Choice:
+        state, name = listed_state(info.size), self._name(info)
+        if state is None or self._names_with_parts is None or name in self._names_with_parts:
+            return _Choice.EXAMINE
         if state is ListedState.FINISHED:
-            return True
-        return not self._may_have_hook and self._is_sorted and self._has_object(name)
+            return _Choice.SKIP
+        if self._may_have_hook or not self._is_sorted:
+            return _Choice.EXAMINE
+        if self._has_object(name):
+            return _Choice.SKIP
+        return _Choice.EXAMINE if self._template is None else _Choice.SEEK
 
     def _has_object(self, name: str) -> bool:
         """Return whether an object with the default key is listed. The names must be in order."""
@@ -119,6 +159,16 @@ class Candidates:
         if self._keys.data_prefix == self._keys.info_prefix:
             return self._preceding.has(key)
         return self._data_keys.has(key)
+
+    def _without_object(self, sought: dict[str, ListedObject]) -> Iterator[ListedObject]:
+        """Yield the info objects without an object at a key of the template, by its id."""
+        prefix, template = self._keys.data_prefix, self._template
+        with suppress(StoreUnavailable):  # what was not found is examined
+            for listed in self._listing.objects(prefix, is_deep=True) if sought else ():
+                match = template and template.fullmatch(listed.key, len(prefix))
+                if match and sought.pop(match["id"], None) is not None:
+                    self._on_skipped()
+        yield from sought.values()
 
     def _list_data_keys(self) -> Iterator[str]:
         with suppress(StoreUnavailable):  # without them, more records are read

@@ -64,18 +64,22 @@ class Listing:
         self._bucket = bucket
         self._page = page
 
-    def objects(self, prefix: str) -> Iterator[ListedObject]:
-        """Yield the objects whose keys start with `prefix` and have no slash after it.
+    def objects(self, prefix: str, *, is_deep: bool = False) -> Iterator[ListedObject]:
+        """Yield the objects whose keys start with `prefix`.
+
+        Args:
+            prefix: the beginning of the keys.
+            is_deep: whether keys with a slash after the prefix count too.
 
         Raises:
             StoreUnavailable: S3 did not answer, or the credentials do not allow listing.
         """
         seen: set[str] = set()
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {} if is_deep else {"Delimiter": "/"}
         while True:
             with _translate_errors("ListObjectsV2"):
                 page = self._client.list_objects_v2(
-                    Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=self._page, **more
+                    Bucket=self._bucket, Prefix=prefix, MaxKeys=self._page, **more
                 )
                 _require(page, "Name")
                 entries = [
@@ -89,7 +93,7 @@ class Listing:
             if token in seen:
                 raise StoreUnavailable("ListObjectsV2")  # the listing would never end
             seen.add(token)
-            more = {"ContinuationToken": token}
+            more["ContinuationToken"] = token
 
     def has_object(self, key: str) -> bool:
         """Return whether `key` exists. A listing proves absence; a 404 or 403 does not (D-07).

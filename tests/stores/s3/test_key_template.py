@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
 from tus_wsgi.domain.plan import Plan
-from tus_wsgi.stores.s3.key_template import check_template, render_key
+from tus_wsgi.stores.s3.key_template import check_template, key_pattern, render_key
 from tus_wsgi.stores.s3.keys import InvalidKey, Keys
 
 ID = UploadId("Q1Hf2sVtT0m3bYwXyZ_-0A")
@@ -35,6 +35,27 @@ def upload(filename: str | None = None, owner: str | None = None) -> UploadInfo:
 )
 def test_placeholders_are_replaced(template: str, key: str) -> None:
     assert render_key(check_template(template), upload("report.pdf", "ada"), ID) == key
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{id}",
+        "{year}/{month}/{day}/{id}",
+        "users/{owner}/{id}/{filename}",
+        "{id}-{filename}",
+        "{filename}.{id}/{id}",
+        "a(b)!'*=@+,-_.{id}",
+    ],
+)
+@pytest.mark.parametrize("filename", ["report.pdf", "Menü.pdf", None, "a.b-c_d"])
+def test_the_id_in_a_key_is_found(template: str, filename: str | None) -> None:
+    key = render_key(template, upload(filename, "ada"), ID)
+    match = key_pattern(template).fullmatch(f"files/{key}", len("files/"))
+    assert match is not None
+    assert match["id"] == ID
+    assert key_pattern(template).fullmatch(f"x/{key}") is None
+    assert key_pattern(template).fullmatch(f"{key}/x") is None
 
 
 @pytest.mark.parametrize(

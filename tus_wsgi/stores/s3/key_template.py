@@ -34,6 +34,10 @@ MAX_KEY_SIZE = 900
 MISSING_NAME = "file"
 MISSING_OWNER = "_"
 
+MIN_RANDOM_ID = 22
+"""Characters of an id that no other key contains by accident."""
+
+_VALUE = r"[\w.-]+"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NAMES = ("id", "filename", "owner", "year", "month", "day")
 _MAX_SIZES = {"id": 32, "filename": MAX_VALUE_SIZE, "owner": MAX_VALUE_SIZE}
@@ -88,6 +92,21 @@ def render_key(template: str, info: UploadInfo, id: str) -> str:
     }
     key = _PLACEHOLDER.sub(lambda match: values[match[1]], template)
     return "/".join(map(_segment, key.split("/")))
+
+
+def key_pattern(template: str) -> re.Pattern[str]:
+    """Return a pattern of the template's keys without the object prefix; its group `id` is the id.
+
+    It does not match the few keys that `render_key` changes because they look like other objects.
+    """
+    pattern, end = "", 0
+    for match in _PLACEHOLDER.finditer(template):
+        pattern += re.escape(template[end : match.start()])
+        is_first = "(?P<id>" not in pattern
+        of_id = rf"(?P<id>[A-Za-z0-9_-]{{{MIN_RANDOM_ID}}})" if is_first else "(?P=id)"
+        pattern += of_id if match[1] == "id" else _VALUE
+        end = match.end()
+    return re.compile(pattern + re.escape(template[end:]))
 
 
 def is_reserved(segment: str) -> bool:

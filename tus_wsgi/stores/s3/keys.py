@@ -6,13 +6,16 @@ import re
 from dataclasses import dataclass
 
 from tus_wsgi.domain.model import UploadId, UploadInfo
-from tus_wsgi.stores.s3.key_template import DEFAULT_TEMPLATE, TAIL_SUFFIX, is_reserved, render_key
+from tus_wsgi.stores.s3.key_template import (
+    DEFAULT_TEMPLATE,
+    MIN_RANDOM_ID,
+    TAIL_SUFFIX,
+    is_reserved,
+    render_key,
+)
 
 MAX_KEY_SIZE = 1024
 """Bytes of a key in UTF-8: the limit of S3."""
-
-MIN_RANDOM_ID = 22
-"""Characters of an id that no other key contains by accident."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
@@ -65,10 +68,15 @@ class Keys:
         if info.plan.key is not None:
             self._check(info.plan.key, id)
             return self.data_prefix + info.plan.key
-        if self.template == DEFAULT_TEMPLATE:
+        if self.has_default_template:
             return self.data(info.id)
         key = render_key(self.template, info, id)
         return self.data_prefix + (f"_{key}" if self._is_lock(key) else key)
+
+    @property
+    def has_default_template(self) -> bool:
+        """Whether new data objects have the default keys, unless a plan says otherwise."""
+        return self.template == DEFAULT_TEMPLATE
 
     def is_own(self, key: str, id: UploadId) -> bool:
         """Return whether a data key can only be this upload's: it contains the random id (D-12)."""
