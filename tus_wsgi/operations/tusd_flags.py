@@ -44,7 +44,7 @@ def _without(remark: str, *names: str, is_switch: bool = False) -> tuple[Flag, .
 
 
 _BIND = "set gunicorn's --bind, such as 0.0.0.0:8080 or unix:/run/tus/tus.sock"
-_TLS = "the proxy's, or gunicorn's --certfile, --keyfile and ssl_context"
+_TLS = "let the proxy speak TLS, or set gunicorn's --certfile, --keyfile and ssl_context"
 _CALLABLE = "write a Python function, see docs/hooks.md"
 _STORE = "uploads are stored in S3 or a compatible service only"
 
@@ -55,7 +55,7 @@ FLAGS: tuple[Flag, ...] = (
         is_switch=True,
         remark="set TUS_PUBLIC_URL, or gunicorn's forwarded_allow_ips for the scheme",
     ),
-    *_without("HTTP/2 is the proxy's", "enable-h2c", is_switch=True),
+    *_without("let the proxy in front speak HTTP/2", "enable-h2c", is_switch=True),
     *_without(_BIND, "host", "port", "unix-sock"),
     *_without(_TLS, "tls-certificate", "tls-key", "tls-mode"),
     *_same("disable-concatenation", "disable-download", "disable-termination", is_switch=True),
@@ -67,28 +67,28 @@ FLAGS: tuple[Flag, ...] = (
     *_same("max-size"),
     *_same("cors-allow-credentials", is_switch=True),
     *_without(
-        "not needed: the fields that the browser asks for are allowed to allowed origins",
+        "not needed: pages of allowed origins may send all fields",
         "cors-allow-headers",
     ),
     *_without("not needed: the methods of both protocols are allowed", "cors-allow-methods"),
     Flag(
         "cors-allow-origin",
         "TUS_CORS_ALLOW_ORIGIN",
-        "a list; a regex must match the whole origin, tusd's matches anywhere",
+        "a list of origins and regexes; a regex has to match the whole origin",
         values={".*": "*"},
     ),
     *_same("cors-expose-headers", "cors-max-age"),
     *_same("disable-cors", is_switch=True),
     *_without(_STORE, "upload-dir", "dir-perms", "file-perms"),
     *_without(
-        "not needed: the kernel's locks are handed over in tenths of a second",
+        "not needed: requests pass locks on within tenths of a second",
         *("filelock-acquirer-poll-interval", "filelock-holder-poll-interval"),
     ),
     *_same("s3-bucket"),
     Flag(
         "s3-concurrent-part-uploads",
         "TUS_S3_CONCURRENT_PART_UPLOADS",
-        "for each worker process; tusd's is for the server",
+        "limits each worker process instead of the whole server",
     ),
     Flag(
         "s3-disable-content-hashes",
@@ -103,7 +103,7 @@ FLAGS: tuple[Flag, ...] = (
         "s3-log-api-calls", is_switch=True, remark="set the level of the logger botocore to DEBUG"
     ),
     *_without(
-        "set TUS_MEMORY_BUDGET: bytes of a process instead of parts of an upload",
+        "set TUS_MEMORY_BUDGET, which limits the bytes of a process",
         "s3-max-buffered-parts",
     ),
     *_same("s3-min-part-size", "s3-object-prefix"),
@@ -121,20 +121,22 @@ FLAGS: tuple[Flag, ...] = (
     *_same("hooks-http", "hooks-http-backoff", "hooks-http-forward-headers"),
     *_same("hooks-http-retry", "hooks-http-size-limit"),
     *_without(
-        "not possible: let OpenSSL trust the certificate, with SSL_CERT_FILE",
+        "not possible: set SSL_CERT_FILE, so that OpenSSL trusts the certificate",
         "hooks-http-skip-verify",
         is_switch=True,
     ),
     Flag(
         "hooks-http-timeout",
         "TUS_HOOKS_HTTP_TIMEOUT",
-        "for each attempt; tusd's is for all of them",
+        "limits each attempt instead of all attempts together",
     ),
     *_without(_CALLABLE, "hooks-grpc", "hooks-grpc-backoff", "hooks-grpc-client-tls-certificate"),
     *_without(_CALLABLE, "hooks-grpc-client-tls-key", "hooks-grpc-forward-headers"),
     *_without(_CALLABLE, "hooks-grpc-retry", "hooks-grpc-server-tls-certificate", "hooks-plugin"),
     *_without(_CALLABLE, "hooks-grpc-secure", is_switch=True),
-    *_without("set TUS_METRICS_PATH: off by default", "expose-metrics", is_switch=True),
+    *_without(
+        "set TUS_METRICS_PATH; the metrics are off by default", "expose-metrics", is_switch=True
+    ),
     *_same("metrics-path"),
     *_without("use py-spy", "expose-pprof", is_switch=True),
     *_without("use py-spy", "pprof-block-profile-rate", "pprof-mutex-profile-rate", "pprof-path"),
@@ -149,7 +151,7 @@ FLAGS: tuple[Flag, ...] = (
     *_without("run `tus-wsgi --version`", "version", is_switch=True),
     Flag("acquire-lock-timeout", "TUS_ACQUIRE_LOCK_TIMEOUT", "the default is 5s instead of 20s"),
     *_same("network-timeout"),
-    *_without("not needed: what has arrived is always stored", "request-completion-timeout"),
+    *_without("not needed: received bytes are always stored", "request-completion-timeout"),
     *_without("set gunicorn's graceful_timeout", "shutdown-timeout"),
 )
 """Every flag of tusd, in its order."""
