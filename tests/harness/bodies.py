@@ -20,7 +20,7 @@ class ScriptedBody:
         content_length: bytes that the request announced; None for a chunked body. By default, the
             size of all chunks.
         ending: how the body ends after its last chunk.
-        stalls: whether it waits there until it is interrupted.
+        stalls: whether, after its last chunk, it waits until it is interrupted.
         on_read: called before each read.
         trailers: the trailer fields, by lower-case names.
 
@@ -30,6 +30,7 @@ class ScriptedBody:
     """
 
     SUM = -1
+    """A `content_length` that stands for the size of all chunks."""
 
     def __init__(
         self,
@@ -90,7 +91,8 @@ class ScriptedBody:
         return count
 
     def interrupt(self, end: BodyEnd, /) -> None:
-        self._interruption = self._interruption or end
+        if self._interruption is None:  # a second interruption changes nothing
+            self._interruption = end
         self._interrupted.set()
 
     def trailers(self) -> Mapping[str, str]:

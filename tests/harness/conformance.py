@@ -29,20 +29,20 @@ WORKERS = {
 
 @contextlib.contextmanager
 def own_target(deployment: Deployment, worker: str) -> Iterator[SuiteTarget]:
-    """Start this project: two servers with the same uploads, and one whose uploads expire soon."""
+    """Run this project: two servers with the same uploads, and one whose uploads expire soon."""
     # The suite kills workers, which gunicorn logs.
     deployment.expected_errors = r"was sent SIGKILL"
     limits = {"TUS_MAX_SIZE": str(MAX_SIZE), "TUS_NETWORK_TIMEOUT": f"{STALL}s"}
     first = deployment.start(arguments=WORKERS[worker], settings=limits)
     second = deployment.start(workers=1, arguments=WORKERS[worker], settings=limits)
-    brief = {**limits, "TUS_EXPIRES": f"{EXPIRES}s"}
-    expiring = deployment.start(workers=1, arguments=WORKERS[worker], settings=brief)
-    children = f"/proc/{first.pid}/task/{first.pid}/children"
+    short_lived = {**limits, "TUS_EXPIRES": f"{EXPIRES}s"}
+    expiring = deployment.start(workers=1, arguments=WORKERS[worker], settings=short_lived)
+    worker_pids = f"/proc/{first.pid}/task/{first.pid}/children"
     options = (
         *("--second-url", _url(second), "--stall", str(STALL)),
         *("--expiring-url", _url(expiring), "--expires", str(EXPIRES)),
         *("--interop", "3,5,6,8,9"),
-        *("--kill", f"kill -9 $(cat {children})"),
+        *("--kill", f"kill -9 $(cat {worker_pids})"),
     )
     name = f"tus-wsgi-s3 {version('tus-wsgi-s3')} ({worker})"
     yield SuiteTarget(name, _url(first), f"tus-wsgi-s3-{worker}", options)
@@ -60,15 +60,15 @@ def judge_server(
 ) -> subprocess.CompletedProcess[str]:
     """Run the suite against a server and write a JSON and a Markdown report into a folder.
 
-    The deviations file of the server has the server's name, without its worker class.
+    A server with worker classes has one file of deviations for all of them.
     """
-    known = server.slug.removesuffix("-gevent").removesuffix("-gthread")
-    has_deviations = (SUITE / "deviations" / f"{known}.toml").is_file()
+    deviations = server.slug.removesuffix("-gevent").removesuffix("-gthread")
+    has_deviations = (SUITE / "deviations" / f"{deviations}.toml").is_file()
     return run_suite(
         *(server.url, "--name", server.name, *arguments),
         *("--report", str(reports / f"{server.slug}.json")),
         *("--report", str(reports / f"{server.slug}.md")),
-        *(["--deviations", known] if has_deviations else []),
+        *(["--deviations", deviations] if has_deviations else []),
         *server.options,
         *("--", "--tb=short", "-q"),
     )

@@ -14,22 +14,23 @@ _BLOCK = random.Random(20).randbytes(_BLOCK_SIZE)
 
 
 def blocks(size: int, *, seed: int = 0) -> Iterator[bytes]:
-    """Yield the first `size` bytes of an endless file: a longer file begins with a shorter one.
+    """Yield the first `size` bytes of an endless file, which depends on `seed` only.
 
     Each block begins with bytes of its own, so tests notice bytes in the wrong place.
     """
-    for number in range(-(-size // _BLOCK_SIZE)):
-        mark = random.Random(f"{seed} {number}").randbytes(64)
-        yield (mark + _BLOCK[len(mark) :])[: size - number * _BLOCK_SIZE]
+    for start in range(0, size, _BLOCK_SIZE):
+        mark = random.Random(f"{seed} {start // _BLOCK_SIZE}").randbytes(64)
+        block = mark + _BLOCK[len(mark) :]
+        yield block[: size - start]
 
 
 def some_bytes(size: int, *, seed: int = 0) -> bytes:
-    """Return the same bytes at once."""
+    """Return the bytes of `blocks` in one piece."""
     return b"".join(blocks(size, seed=seed))
 
 
 def write_file(path: Path, size: int) -> str:
-    """Write the same bytes to a file; return their SHA-256."""
+    """Write the bytes of `blocks` to a file; return their SHA-256 in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("wb") as file:
         for block in blocks(size):

@@ -108,7 +108,8 @@ def read_response(stream: IO[bytes], method: str) -> Message:
     """
     head = read_head(stream)
     status = status_of(head)
-    if method == "HEAD" or status < 200 or status in _STATUSES_WITHOUT_BODY:
+    is_interim = status < 200
+    if method == "HEAD" or is_interim or status in _STATUSES_WITHOUT_BODY:
         return Message(head, b"")
     if is_chunked(head) or field(head, "content-length") is not None:
         return Message(head, read_body(stream, head))
@@ -136,7 +137,7 @@ def fields_of(head: bytes) -> dict[str, str]:
 def field(head: bytes, name: str) -> str | None:
     """Return the value of a field, or None if the head does not have it."""
     found = re.search(rb"(?im)^%s:[ \t]*(.*?)[ \t]*\r?\n" % re.escape(name.encode()), head)
-    return found and found[1].decode("latin-1")
+    return None if found is None else found[1].decode("latin-1")
 
 
 def is_chunked(head: bytes) -> bool:
@@ -158,13 +159,13 @@ def decode_chunks(body: bytes) -> bytes:
 
 def _read_chunks(stream: IO[bytes]) -> Iterator[bytes]:
     """Read the chunks with their framing, and the trailers."""
-    size = 1
-    while size:
+    while True:
         line = read_line(stream)
         yield line
         size = int(line.split(b";")[0], 16)
-        if size:
-            yield _read_exactly(stream, size + len(b"\r\n"))
+        if not size:
+            break
+        yield _read_exactly(stream, size + len(b"\r\n"))
     while (line := read_line(stream)) not in {b"\r\n", b"\n"}:
         yield line
     yield line

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LateTails:
-    """Delays attempts to write tails until `arrive` is called; the client gets no response.
+    """Delays attempts to write tails until `arrive` is called; the client sees a lost connection.
 
     Args:
         count: how many attempts are delayed.
@@ -27,7 +27,7 @@ class LateTails:
 
     @contextmanager
     def delayed(self, client: S3Client) -> Iterator[None]:
-        """Delay the next attempts of this client."""
+        """Delay the next attempts of this client, `count` in all, until the block ends."""
         events: Any = client.meta.events  # its stubs do not know handlers that raise
         events.register("before-send.s3", self._delay)
         try:

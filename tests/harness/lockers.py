@@ -40,14 +40,14 @@ FAST_TIMING = LeaseTiming(lease=3.0, heartbeat=0.75, margin=0.5, poll=0.15, rese
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockerSpec:
-    """The service and the place of locks.
+    """Where locks are kept, and how to reach them.
 
     Attributes:
         kind: one of `LOCKER_KINDS`.
         location: the directory, the table or the prefix.
         bucket: for `s3`.
-        endpoint: for `s3`; that of DynamoDB is in the environment.
-        environ: variables that a process needs to use them.
+        endpoint: for `s3`; the endpoint of DynamoDB is in `environ`.
+        environ: environment variables that a process needs to use the locks.
         timing: for leases.
     """
 
@@ -67,7 +67,7 @@ class LockerSpec:
         return cls(**{**fields, "timing": LeaseTiming(**fields["timing"])})
 
     def locker(self, timeout: float, on_event: Callable[[LockEvent], None] | None = None) -> Locker:
-        """Return a locker for this process. The caller sets the environment first."""
+        """Return a locker for this process. The caller sets the variables of `environ` first."""
         if self.kind == "memory":
             return MemoryLocker(timeout=timeout)
         if self.kind in ADVISORY_LOCKS:
@@ -94,7 +94,7 @@ def new_locker_spec(
     *,
     timing: LeaseTiming | None = None,
 ) -> LockerSpec:
-    """Return a new place for locks of a kind. Its server is started if needed."""
+    """Return the specification of a new, empty place for locks. Start its server if needed."""
     timing = timing or LeaseTiming()
     if kind == "dynamodb":
         database: DynamoDB = request.getfixturevalue("dynamodb")
@@ -106,7 +106,7 @@ def new_locker_spec(
 
 
 def s3_locker_spec(server: SeaweedFS, *, timing: LeaseTiming) -> LockerSpec:
-    """Return a new prefix, with the credentials of least privilege."""
+    """Return the specification of a new prefix, with the credentials of least privilege."""
     return LockerSpec(
         kind="s3",
         location=f"locks-{secrets.token_hex(4)}/",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from demo.seaweedfs import SeaweedFS
 
-# SeaweedFS's only account, and the name of its identity with the least privilege.
+# The identity of the tus server, in SeaweedFS's only account.
 _PRINCIPAL = "arn:aws:iam::000000000000:user/tus"
 
 

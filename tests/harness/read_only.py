@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     directories, command = arguments[:split], arguments[split + 1 :]
     os.chdir("/")
     if os.getuid() == 0:
-        # Some containers do not allow it. The capabilities are dropped there too.
+        # Some containers forbid user namespaces: then the program stays root, without capabilities.
         with contextlib.suppress(PermissionError):
             _become_user()
         for capability in range(_LAST_CAPABILITY + 1):
@@ -52,6 +52,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _become_user() -> None:
+    """Enter a user namespace in which root of the outside is `USER`."""
     _check(_libc.unshare(_CLONE_NEWUSER))
     for name, text in {
         "setgroups": "deny",
@@ -62,6 +63,7 @@ def _become_user() -> None:
 
 
 def _restrict_writes(directories: list[str]) -> None:
+    """Let this process write to nothing but the directories."""
     handled = struct.pack("Q", _WRITES)
     ruleset = _check(_libc.syscall(_CREATE_RULESET, handled, len(handled), 0))
     for directory in directories:
@@ -72,6 +74,7 @@ def _restrict_writes(directories: list[str]) -> None:
 
 
 def _check(result: int) -> int:
+    """Return the result of a system call; raise OSError if it failed."""
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result

@@ -54,7 +54,7 @@ DIRECT = frozenset(("GetObject", "HeadObject", "PutObject", "UploadPart"))
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An S3 call. `number` is the part's, or 0."""
+    """An S3 call. `number` is the number of the part, or 0 if the call has none."""
 
     operation: str
     key: str
@@ -72,8 +72,8 @@ class Calls:
     """The calls of a client, and the order of the responses.
 
     Attributes:
-        log: `("begin", call)`, and `("end", call)` when S3 has answered, with an error or without.
-        before: called before each call; the call fails with what it raises.
+        log: `("begin", call)` before each call; `("end", call)` after its response or its failure.
+        before: called before each call. If it raises an exception, the call fails with that.
     """
 
     log: list[tuple[str, Call]] = field(default_factory=list)
@@ -95,7 +95,13 @@ class Calls:
 
     @contextmanager
     def failing(self, error: Exception, *names: str) -> Iterator[None]:
-        """Let the calls with these names fail before they reach S3, until the block ends."""
+        """Let some calls fail before they reach S3, until the block ends.
+
+        Args:
+            error: what the calls raise.
+            names: their operations (`PutObject`), or calls as `begun` writes them (`PutObject
+                info`).
+        """
 
         def fail(call: Call) -> None:
             if str(call) in names or call.operation in names:
@@ -196,7 +202,7 @@ class S3Sandbox:
         return sorted(item["Key"].removeprefix(self.prefix) for item in listed.get("Contents", []))
 
     def sweep_tombstones(self) -> None:
-        """Sweep as if every termination was long ago, which must leave nothing of the uploads."""
+        """Sweep as if every termination was long ago: no tombstone may be left."""
         sweep_tombstones(self.store(), self.admin, self.bucket, self.keys)
 
     def list_multiparts(self) -> list[str]:

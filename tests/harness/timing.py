@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 TRIES = 3
-"""Enough to tell the two apart: code that waits for a timeout is late in every try, and code that
-other processes delay is not."""
+"""Code that waits for a timeout is late in every try. Code that other processes delay is not."""
 
 MANY_TRIES = 20
 """For limits so short that a busy machine meets them only now and then."""

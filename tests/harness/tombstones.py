@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def sweep_tombstones(
     store: S3Store, client: S3Client, bucket: str, keys: Keys
 ) -> list[SweepResult]:
-    """Run a sweep after the lifetime of the tombstones; return its results.
+    """Run a sweep after the lifetime of the tombstones; return its results, none of them FAILED.
 
     Args:
         store: a store of the uploads.
         client: a client that may list the bucket.
         bucket: the bucket's name.
-        keys: the prefixes.
+        keys: the keys of the uploads' objects.
     """
     now = datetime.now(UTC) + 2 * TOMBSTONE_LIFETIME
     sweep = Sweep(

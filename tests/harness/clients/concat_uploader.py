@@ -42,10 +42,10 @@ class FinalUploader(TusUploader):
             self._count_failure(response, "POST")
 
     def query_offset(self) -> tuple[int, bool]:
-        """Return the offset, which the server states once the file exists.
+        """Return the offset, and True: the server knows the length of every final upload.
 
         Raises:
-            ProtocolError: The file does not exist.
+            ProtocolError: The file does not exist, so the response has no offset.
         """
         while True:
             response = self._request("HEAD", self.url or "", {})
@@ -114,6 +114,9 @@ class ConcatUploader:
     def upload(self, upto: int | None = None) -> None:
         """Send the partial uploads, and create the final one.
 
+        Args:
+            upto: always None: this client sends whole files.
+
         Raises:
             ProtocolError: The server contradicted itself, or too many requests failed.
         """
@@ -143,7 +146,7 @@ class ConcatUploader:
             self._final.query_offset()
 
     def query_offset(self) -> tuple[int, bool]:
-        """Return the offset of the final upload.
+        """Return the offset of the final upload, and True.
 
         Raises:
             ProtocolError: The file does not exist.

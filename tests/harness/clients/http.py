@@ -171,9 +171,9 @@ class Connection:
     def wait_until_consumed(self, *, seconds: float = 10.0) -> None:
         """Wait until the server has read everything that was sent, and waits for more."""
         self.wait_until_delivered(seconds=seconds)
-        ends = [f":{end[1]:04X}" for end in (self.socket.getpeername(), self.socket.getsockname())]
+        server_port, client_port = self.socket.getpeername()[1], self.socket.getsockname()[1]
         deadline = time.monotonic() + seconds
-        while unread := _unread_bytes(*ends):
+        while unread := _unread_bytes(server_port, client_port):
             assert time.monotonic() < deadline, f"the server does not read the last {unread} bytes"
             time.sleep(0.005)
         time.sleep(SETTLE_SECONDS)
@@ -204,10 +204,11 @@ class Connection:
         self.close()
 
 
-def _unread_bytes(local: str, remote: str) -> int:
-    """Return the size of a local socket's receive queue, given the ends of its two addresses."""
+def _unread_bytes(local_port: int, remote_port: int) -> int:
+    """Return how many bytes the kernel has received that the owner of a socket has not read."""
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines():
-        _, here, there, _, queues, *_ = line.split()
-        if here.endswith(local) and there.endswith(remote):
+        _, local, remote, _, queues, *_ = line.split()
+        # The kernel writes `address:port` and `sent:received`, in hexadecimal.
+        if local.endswith(f":{local_port:04X}") and remote.endswith(f":{remote_port:04X}"):
             return int(queues.partition(":")[2], 16)
     return 0

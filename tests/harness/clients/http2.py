@@ -46,7 +46,7 @@ class Http2Connection:
             path: the target.
             fields: header fields.
             data: the payloads of the DATA frames. Together they fit the first window.
-            ends: whether the last frame ends the stream.
+            ends: whether the last frame ends the stream. Otherwise the body stays incomplete.
         """
         pseudo = {":method": method, ":scheme": "http", ":authority": self._authority}
         named = {name.lower(): value for name, value in (fields or {}).items()}
@@ -68,8 +68,8 @@ class Http2Connection:
         """Read the response to a request.
 
         Raises:
-            EOFError: the server closed the connection or reset the stream.
-            OSError: the connection broke, or nothing arrived in time.
+            EOFError: The server closed the connection or reset the stream.
+            OSError: The connection broke, or nothing arrived in time.
         """
         fields: dict[str, str] = {}
         body = b""

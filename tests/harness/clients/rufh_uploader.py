@@ -32,7 +32,10 @@ class RufhUploader(TusUploader):
     version_fields: ClassVar[Mapping[str, str]] = {"Upload-Draft-Interop-Version": "8"}
 
     def upload(self, upto: int | None = None) -> None:
-        """Send the file or its first bytes, and ask for the offset once more.
+        """Send the file, and check the offset that the server then states.
+
+        Args:
+            upto: the offset at which to stop; None for the whole file.
 
         Raises:
             ProtocolError: The server contradicted itself, or too many requests failed.
@@ -51,7 +54,10 @@ class RufhUploader(TusUploader):
             raise ProtocolError("there was no interim response")
 
     def create(self, cuts: list[int]) -> int | None:
-        """Create the upload; return the offset if the server states it.
+        """Create the upload; return the offset, or None if the caller has to ask for it.
+
+        Args:
+            cuts: offsets at which the connection breaks. Those that it reaches are removed.
 
         Raises:
             ProtocolError: The upload cannot be created.
@@ -68,7 +74,7 @@ class RufhUploader(TusUploader):
                 self._failures = 0
                 return self._acknowledge(response)
             self._count_failure(response, "POST")
-            if self.url is not None:
+            if self.url is not None:  # an interim response had a Location
                 return None
 
     def query_offset(self) -> tuple[int, bool]:
@@ -87,7 +93,12 @@ class RufhUploader(TusUploader):
             self._count_failure(response, "HEAD")
 
     def append(self, offset: int, goal: int, cuts: list[int]) -> int | None:
-        """Send the next bytes; return the new offset if the server confirms it."""
+        """Send the next bytes up to the end of a PATCH request.
+
+        Returns:
+            The offset that the server confirms. None if the caller has to ask for it: after a
+            failure, and before the empty request that ends a file.
+        """
         stop = min((end for end in self.script.patch_ends if end > offset), default=goal)
         is_all_sent = offset == len(self.file)
         fields = {
@@ -105,9 +116,11 @@ class RufhUploader(TusUploader):
         is_complete = response["Upload-Complete"] == COMPLETE
         if is_complete != (fields["Upload-Complete"] == COMPLETE):
             raise ProtocolError(f"PATCH with {fields} was answered with {dict(response.fields)}")
-        return confirmed if is_complete or confirmed < len(self.file) else None
+        is_empty_last_left = confirmed == len(self.file) and not is_complete
+        return None if is_empty_last_left else confirmed
 
     def _completeness(self, stop: int) -> str:
+        """Return the Upload-Complete of a request whose body ends at the offset `stop`."""
         is_last = stop == len(self.file) and not self.script.has_empty_last
         return COMPLETE if is_last else INCOMPLETE
 

@@ -42,7 +42,8 @@ class ServiceClient:
         store: where the uploads are.
         has_hook: whether the app has an `on_finish` hook.
         observers: called with every event before it is added to `events`.
-        options: `lock_timeout`, other hooks, and more arguments for the service.
+        options: `lock_timeout` in seconds, hooks by the names of their fields in `Hooks`, and
+            arguments of `UploadService`.
 
     Attributes:
         clock: the current time.
@@ -66,8 +67,8 @@ class ServiceClient:
         self.events: list[Event] = []
         prefix = secrets.token_hex(8)
         ids = (UploadId(f"{prefix}-{number}") for number in itertools.count())
-        names = [option.name for option in dataclasses.fields(Hooks)]
-        given = {name: options.pop(name) for name in names if name in options}
+        hook_names = [hook.name for hook in dataclasses.fields(Hooks)]
+        given = {name: options.pop(name) for name in hook_names if name in options}
         self.service = UploadService(
             store,
             MemoryLocker(timeout=options.pop("lock_timeout", 0.2)),
@@ -93,7 +94,7 @@ class ServiceClient:
     def create_upload(
         self, length: int | None, data: Body | bytes | None = None, **more: Any
     ) -> UploadInfo:
-        """Create an upload, with its first bytes if there are any."""
+        """Create an upload. Without `data`, the request has no body."""
         body = ScriptedBody(data or b"") if isinstance(data, bytes | None) else data
         command = Create(length, METADATA, has_data=data is not None, **more)
         outcome = self.service.execute(command, body)

@@ -36,10 +36,10 @@ class Transport(Protocol):
         *,
         on_interim: OnInterim = ignore,
     ) -> Response:
-        """Send a request that is cut after `body` if it announces more than that.
+        """Send a request. If it announces more than `body`, the connection is cut after `body`.
 
         Args:
-            content_length: bytes that the request announces; None for those of `body`.
+            content_length: bytes that the request announces; None for the size of `body`.
 
         Raises:
             OSError: There was no response.
@@ -47,7 +47,7 @@ class Transport(Protocol):
 
 
 def in_process(app: Callable[[], WSGIApplication]) -> Transport:
-    """Return a transport that calls a WSGI app; `app` chooses the app of each request."""
+    """Return a transport into WSGI apps: `app` returns the app for the next request."""
 
     def send(
         method: str,
@@ -84,9 +84,14 @@ def in_process(app: Callable[[], WSGIApplication]) -> Transport:
 def _interim_responses(
     *, is_cut: bool
 ) -> Iterator[tuple[socket.socket, Callable[[], list[Response]]]]:
-    """A connection as gunicorn passes it to apps, and a function that reads what was sent on it.
+    """Let an app send interim responses in the block, without a limit to their rate.
 
-    Interim responses are not throttled. If the body is cut, the client has closed its side.
+    Args:
+        is_cut: whether the client has closed its side of the connection.
+
+    Yields:
+        The connection as gunicorn passes it to apps; a function that ends the connection and
+        returns the interim responses that the app has sent.
     """
     client, server = socket.socketpair()
     with client, server, pytest.MonkeyPatch.context() as patch:
@@ -108,7 +113,10 @@ def _interim_responses(
 
 
 def over_http(port: int) -> Transport:
-    """Return a transport with a connection for each request: no request meets a dead worker."""
+    """Return a transport over HTTP.
+
+    Each request has a connection of its own. So no request goes to a worker that has died.
+    """
 
     def send(
         method: str,

@@ -50,10 +50,11 @@ class TusClient:
             return connection.read_response()
 
     def create(self, length: int | None, fields: Mapping[str, str] | None = None) -> str:
-        """Create an upload and return its path. A length of None is deferred."""
-        declared = (
-            {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
-        )
+        """Create an upload and return its path. With a `length` of None, the length is deferred."""
+        if length is None:
+            declared = {"Upload-Defer-Length": "1"}
+        else:
+            declared = {"Upload-Length": str(length)}
         response = self.request("POST", self.base, {**declared, **(fields or {})})
         assert response.status == 201, response
         return urlsplit(response["Location"]).path

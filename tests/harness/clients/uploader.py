@@ -103,7 +103,10 @@ class TusUploader:
         return self.url.rpartition("/")[2]
 
     def upload(self, upto: int | None = None) -> None:
-        """Send the file or its first bytes, and ask for the offset once more.
+        """Send the file, and check the offset that the server then states.
+
+        Args:
+            upto: the offset at which to stop; None for the whole file.
 
         Raises:
             ProtocolError: The server contradicted itself, or too many requests failed.
@@ -128,7 +131,7 @@ class TusUploader:
             raise ProtocolError("the file was accepted")
 
     def resume_until_rejected(self) -> None:
-        """Ask for the offset, and send the rest, if the upload exists and is not rejected yet.
+        """Ask for the offset, and send the rest, if the upload exists. A rejection is no error.
 
         Raises:
             ProtocolError: The server contradicted itself, or too many requests failed.
@@ -136,6 +139,7 @@ class TusUploader:
         self._is_rejected(self.resume)
 
     def _is_rejected(self, send: Callable[[], None]) -> bool:
+        """Send the file; return whether the application has rejected it."""
         try:
             send()
         except ProtocolError:
@@ -147,6 +151,9 @@ class TusUploader:
 
     def resume(self, upto: int | None = None) -> None:
         """Ask for the offset, and send the rest, if the upload exists.
+
+        Args:
+            upto: the offset at which to stop; None for the whole file.
 
         Raises:
             ProtocolError: The server contradicted itself, or too many requests failed.
@@ -172,6 +179,7 @@ class TusUploader:
             elif offset >= goal and (is_complete or goal < len(self.file)):
                 return
             else:
+                # At the end of the file, an empty request declares the length.
                 offset = self.append(offset, goal, cuts)
                 is_complete = is_complete or offset == len(self.file)
 
@@ -200,7 +208,10 @@ class TusUploader:
             self._count_failure(response, "HEAD")
 
     def create(self, cuts: list[int]) -> int | None:
-        """Create the upload; return the offset if the server states it.
+        """Create the upload; return the offset, or None if the response does not state it.
+
+        Args:
+            cuts: offsets at which the connection breaks. Those that it reaches are removed.
 
         Raises:
             ProtocolError: The upload cannot be created.
@@ -221,7 +232,7 @@ class TusUploader:
             if response is not None and response.status == 201:
                 self.url = response["Location"]
                 self._failures = 0
-                return self._acknowledge(response) if self.script.first is not None else 0
+                return 0 if self.script.first is None else self._acknowledge(response)
             self._count_failure(response, "POST")
 
     def query_offset(self) -> tuple[int, bool]:
@@ -240,23 +251,29 @@ class TusUploader:
             self._count_failure(response, "HEAD")
 
     def append(self, offset: int, goal: int, cuts: list[int]) -> int | None:
-        """Send the next bytes; return the new offset if the server confirms it."""
+        """Send the next bytes up to the end of a PATCH request.
+
+        Returns:
+            The offset that the server confirms. None if the caller has to ask for it: after a
+            failure, and before the empty request that ends a file.
+        """
         stop = min((end for end in self.script.patch_ends if end > offset), default=goal)
+        is_empty_last = offset == len(self.file)
+        is_last = is_empty_last or (stop == len(self.file) and not self.script.has_empty_last)
         fields = {"Upload-Offset": str(offset)}
-        if self.script.is_deferred and (
-            offset == len(self.file) or (stop == len(self.file) and not self.script.has_empty_last)
-        ):
+        if self.script.is_deferred and is_last:
             fields["Upload-Length"] = str(len(self.file))
         response = self._send_bytes("PATCH", self.url or "", fields, (offset, stop), cuts)
-        if response is not None and response.status in APPENDED:
-            confirmed = self._acknowledge(response)
-            if confirmed != stop:
-                raise ProtocolError(f"PATCH up to {stop} was answered with {confirmed}")
-            self._failures = 0
-            is_last_left = self.script.has_empty_last and stop == len(self.file)
-            return None if is_last_left else confirmed
-        self._count_failure(response, "PATCH")
-        return None
+        if response is None or response.status not in APPENDED:
+            self._count_failure(response, "PATCH")
+            return None
+        confirmed = self._acknowledge(response)
+        if confirmed != stop:
+            raise ProtocolError(f"PATCH up to {stop} was answered with {confirmed}")
+        self._failures = 0
+        if self.script.has_empty_last and stop == len(self.file):
+            return None
+        return confirmed
 
     def _send_bytes(
         self,
@@ -266,6 +283,7 @@ class TusUploader:
         span: tuple[int, int],
         cuts: list[int],
     ) -> Response | None:
+        """Send the bytes of the file in `span`, or fewer if the first of `cuts` is within it."""
         start, stop = span
         end = stop
         if cuts and start < cuts[0] < stop:
@@ -284,7 +302,18 @@ class TusUploader:
         body: bytes = b"",
         content_length: int = 0,
     ) -> Response | None:
-        """Return the response, or None if the connection broke."""
+        """Send a request, and check what its response says of the upload.
+
+        Args:
+            method: the method.
+            url: the target.
+            fields: header fields, without `version_fields`.
+            body: the bytes to send.
+            content_length: bytes to announce. If `body` is shorter, the connection breaks after it.
+
+        Returns:
+            The response, or None if the connection broke.
+        """
         request = f"{method} {fields.get('Upload-Offset', '')}+{len(body)}"
         try:
             response = self.send(
@@ -328,7 +357,10 @@ class TusUploader:
         self.answer = answer
 
     def _acknowledge(self, response: Response) -> int | None:
-        """Note the offset that a response confirms, and check it against the earlier ones."""
+        """Check the offset of a response against the earlier ones, note it, and return it.
+
+        Return None if the response has no offset.
+        """
         offset = response.offset
         if offset is None:
             return None
@@ -337,7 +369,7 @@ class TusUploader:
         if offset > len(self.file):
             raise ProtocolError(f"the offset {offset} is beyond the length {len(self.file)}")
         if offset > self.acknowledged:
-            self._failures = 0  # progress, as each cut of the connection makes some
+            self._failures = 0  # each cut of the connection lets some bytes pass
         self.acknowledged = offset
         return offset
 

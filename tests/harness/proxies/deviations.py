@@ -7,8 +7,8 @@ from collections.abc import Callable
 from tests.harness.proxies.faults import Call, CannedReply
 
 Deviation = Callable[[Call], CannedReply | None]
-"""The response of such a service to a call, which the service behind the proxy does not get; None
-for a call in which the two do not differ."""
+"""Returns the response of the other service to a call. The service behind the proxy does not get
+that call. Returns None for a call that both services answer alike: the proxy forwards it."""
 
 COPY_REFUSALS = {
     "501": CannedReply("501 Not Implemented", "NotImplemented"),
@@ -32,7 +32,10 @@ def answering(operation: str, reply: CannedReply) -> Deviation:
 
 
 def requiring_checksums() -> Deviation:
-    """Return a service that copies parts without a checksum, and completes no part without one."""
+    """Return a service that refuses to complete an upload with copied parts.
+
+    Such a service does not compute the checksum of a copied part, but requires one of every part.
+    """
     copied: set[int | None] = set()
 
     def reply(call: Call) -> CannedReply | None:

@@ -51,6 +51,7 @@ class EmbeddedS3:
             parse_qs(url.query, keep_blank_values=True),
         )
         with self._mutex:
+            # The handler never waits, so it returns at its first step, without an event loop.
             try:
                 coroutine.send(None)
             except StopIteration as stop:
@@ -72,7 +73,7 @@ class EmbeddedProxy(FaultInjector):
         name: distinguishes proxies in one process.
 
     Attributes:
-        endpoint, second_endpoint: as those of `FaultProxy`; clients have to be attached as well.
+        endpoint, second_endpoint: as in `FaultProxy`, but no server listens: `attach` the clients.
     """
 
     def __init__(self, service: Service, name: str) -> None:

@@ -26,8 +26,8 @@ from tests.harness.proxies.s3_calls import READS, REMOVALS, first_half, mask_abs
 from tests.harness.sockets import HOST, close_with_fin
 
 MAX_SECONDS = 20.0
-"""How long a stalled connection stays open for a client without a timeout, and how long the service
-may take for a delayed call."""
+"""Seconds that a stalled connection stays open, if the client does not close it; seconds that the
+service may take for a delayed call."""
 
 
 class Link(Protocol):
@@ -55,10 +55,11 @@ class FaultInjector:
         kill_client: ends the client whose connection has this port; returns when it is dead.
 
     Attributes:
-        masks_absence: whether reads are answered with 403 where S3 answers 404, as AWS does for
-            clients that may not list the bucket.
+        masks_absence: whether reads of missing objects are answered with 403 instead of 404, as AWS
+            does for clients that may not list the bucket.
         deviation: how the service differs from the one behind the proxy, in calls without a fault.
-        request: noted in each call; the caller increases it with each request of its client.
+        request: a number that each call notes. The caller increases it with each HTTP request of
+            its client, to tell which request a call was made for.
     """
 
     def __init__(
@@ -93,8 +94,7 @@ class FaultInjector:
 
         Args:
             plan: chooses the faults.
-            meanwhile: called while a call waits, with that call: see `Fault.holds_call`. It must
-                not raise.
+            meanwhile: called with each call that waits (see `Fault.holds_call`). It must not raise.
         """
         with self._mutex:
             self._plan = plan
@@ -122,7 +122,8 @@ class FaultInjector:
         Args:
             link: where the call came from.
             request: the call.
-            can_freeze: whether it waits while the client that can freeze is frozen.
+            can_freeze: whether the call comes from the client that a fault can freeze. While it is
+                frozen, its calls wait.
         """
         if can_freeze:
             self._awake.wait(MAX_SECONDS)
@@ -142,7 +143,8 @@ class FaultInjector:
                 request=self.request,
             )
             fault = self._plan(call)
-            if fault in {Fault.EMPTY_200, Fault.HTML_200} and call.operation in REMOVALS:
+            is_normal_response = call.operation in REMOVALS  # see `Fault.EMPTY_200`
+            if fault in {Fault.EMPTY_200, Fault.HTML_200} and is_normal_response:
                 fault = Fault.LOST_BODY
             call = replace(call, fault=fault)
             self._calls.append(call)
@@ -182,7 +184,7 @@ class FaultInjector:
         return mask_absence(response) if self._is_masked(call) else response
 
     def _forward_held(self, link: Link, request: Message, call: Call) -> Message:
-        """Forward a call, and let another process act before or after that."""
+        """Forward a call, and let another process act before it; for FREEZE_AFTER, after it."""
         assert call.fault is not None
         response = self._forward(link, request, call) if call.fault is Fault.FREEZE_AFTER else None
         if call.fault.freezes_client:
@@ -221,7 +223,7 @@ class _DelayedCall:
     remaining: int
 
     def is_due(self) -> bool:
-        """Count a call that arrives; whether this one comes before it."""
+        """Count the arrival of another call; return whether S3 receives this call before that."""
         self.remaining -= 1
         return self.remaining < 0
 

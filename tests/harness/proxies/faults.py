@@ -12,10 +12,10 @@ from tests.harness.proxies.s3_calls import error_document, response_head
 SHORT_DELAY = 2
 MEDIUM_DELAY = 7
 LONG_DELAY = 9
-"""Calls that are answered before a delayed call arrives at S3.
+"""How many other calls S3 answers before a delayed call arrives.
 
-After the short delay it arrives while the client asks for the offset. After the others the client
-has resumed: it arrives just before and just after the next tail is acknowledged.
+After the short delay, the client is asking for the offset. After the longer delays it has resumed:
+the delayed call arrives just before or just after the next tail is acknowledged.
 """
 
 
@@ -226,7 +226,7 @@ class Call:
         key: of the object.
         part: the number of the part, if there is one.
         fault: what happened to it.
-        request: the number of the client's request that it was made for; see `FaultProxy`.
+        request: the number of the client's request that it was made for; see `FaultInjector`.
     """
 
     number: int
@@ -255,9 +255,9 @@ class FaultStep:
 
     Attributes:
         fault: what happens to the call.
-        skip: how many matching calls succeed before it, counted from the step before.
-        operation: S3's name of the operation; None for any.
-        suffix: how the object's key ends.
+        skip: how many matching calls succeed after the previous step and before this one.
+        operation: S3's name of the operation of matching calls; None for any.
+        suffix: how the keys of matching calls end.
     """
 
     fault: Fault
@@ -274,7 +274,7 @@ class FaultStep:
 
 
 class FaultScript:
-    """A `FaultPlan` that carries out steps in order: each one starts when the last one has hit.
+    """A `FaultPlan` that carries out steps in order: each step starts after the previous fault.
 
     Args:
         steps: the faults; empty for none.

@@ -114,7 +114,7 @@ class TcpProxy:
             self._links.discard(link)
 
     def _forward(self, link: _Link, direction: Callable[[_Link], None]) -> None:
-        """Forward in one direction until its end; an error of one end resets the other one."""
+        """Forward in one direction until its end. If either connection fails, reset both."""
         try:
             direction(link)
         except OSError:

@@ -63,7 +63,16 @@ class Deployment:
         ignored: Sequence[str] = (),
         certificate: Path | None = None,
     ) -> Gunicorn:
-        """Start another server; it is killed with the deployment."""
+        """Start another server; it is killed with the deployment.
+
+        Args:
+            workers: how many processes serve.
+            app: the app, if it is not that of `gunicorn.conf.py`.
+            arguments: more command-line arguments of gunicorn.
+            settings: environment variables in addition to those of the deployment.
+            ignored: as in `Gunicorn`.
+            certificate: a file with a certificate and its key, to speak TLS.
+        """
         server = Gunicorn(
             {**self.environ, **(settings or {})},
             directory=self._directory / f"server-{len(self.servers)}",
@@ -94,11 +103,11 @@ class Deployment:
         return self._admin.get_object(Bucket=self.s3.bucket, Key=self.key(path))["Body"].read()
 
     def head_object(self, path: str) -> HeadObjectOutputTypeDef:
-        """Return the metadata that S3 has of that object."""
+        """Return S3's metadata of the object of a finished upload."""
         return self._admin.head_object(Bucket=self.s3.bucket, Key=self.key(path))
 
     def sha256(self, path: str) -> str:
-        """Return the SHA-256 of that object."""
+        """Return the SHA-256 of the object of a finished upload, in hexadecimal."""
         digest = hashlib.sha256()
         content = self._admin.get_object(Bucket=self.s3.bucket, Key=self.key(path))["Body"]
         for chunk in content.iter_chunks(MIB):
@@ -106,7 +115,11 @@ class Deployment:
         return digest.hexdigest()
 
     def list_contents(self) -> dict[str, object]:
-        """Return everything below the prefix: objects, multipart uploads and their parts."""
+        """Return everything below the prefix, to compare two states.
+
+        An object is its key with its size and ETag. A multipart upload is `key?upload_id` with the
+        numbers and sizes of its parts.
+        """
         bucket, found = self.s3.bucket, dict[str, object]()
         for page in self._admin.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=self.prefix

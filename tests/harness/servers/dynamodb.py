@@ -52,7 +52,7 @@ class DynamoDB:
 
     Attributes:
         port: where it listens.
-        access_key: any text of letters and digits.
+        access_key: invented: DynamoDB Local accepts any letters and digits.
     """
 
     port: int
@@ -86,7 +86,7 @@ class DynamoDB:
         )
 
     def new_table(self) -> str:
-        """Create a table like `tus-wsgi create-lock-table`, and return its name."""
+        """Create a table as `tus-wsgi create-lock-table` does, and return its name."""
         name = f"locks-{secrets.token_hex(4)}"
         with pytest.MonkeyPatch.context() as patch:
             for variable, value in self.environ().items():

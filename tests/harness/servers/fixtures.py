@@ -46,7 +46,7 @@ def lock_table(dynamodb: DynamoDB) -> str:
 def new_deployment(
     s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Deployment]]:
-    """Create deployments with these settings; they are closed with the test."""
+    """A function that creates a deployment from settings. It is closed after the test."""
     from tests.harness.servers.deployment import Deployment
 
     with ExitStack() as deployments:

@@ -106,7 +106,7 @@ class Gunicorn:
         return [child.pid for child in psutil.Process(self.pid).children()]
 
     def wait_for_workers(self, count: int) -> None:
-        """Wait until so many workers run: the first one may serve before the others are forked."""
+        """Wait until `count` workers run: the first may serve before the others are forked."""
         wait_until(lambda: len(self.workers()) >= count, seconds=START_SECONDS)
 
     def worker_of(self, connection: socket.socket) -> int:
@@ -135,7 +135,7 @@ class Gunicorn:
         return self._process.running()
 
     def wait_for_exit(self, seconds: float) -> int:
-        """Wait until it has exited, and return the exit code; fail after `seconds`."""
+        """Wait until the server has exited, and return the exit code; fail after `seconds`."""
         wait_until(lambda: not self.running(), seconds=seconds)
         code = self._process.exit_code()
         assert code is not None
@@ -207,6 +207,9 @@ def wait_until(condition: Callable[[], object], *, seconds: float) -> float:
 
 
 def _without_control_socket() -> list[str]:
-    """Disable the socket that newer versions open in the home directory, one for all servers."""
+    """Return the option that disables gunicorn's control socket, if this version has one.
+
+    The socket is in the home directory, so servers would share it.
+    """
     known = {flag for setting in KNOWN_SETTINGS for flag in setting.cli or ()}
     return ["--no-control-socket"] if "--no-control-socket" in known else []

@@ -1,8 +1,8 @@
 """MinIO, built from its Go module.
 
 Its source is under the AGPL: the tests run it, and this project neither contains nor ships it. It
-requires a checksum of every part of a multipart upload with checksums, and so does not copy parts
-into one.
+refuses to copy a part into a multipart upload with checksums, because it requires a checksum of
+every part.
 """
 
 from __future__ import annotations

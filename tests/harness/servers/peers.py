@@ -55,7 +55,10 @@ class SuiteTarget:
 
 @contextlib.contextmanager
 def tus_node_server(directory: Path) -> Iterator[SuiteTarget]:
-    """Start the reference server for Node, which stores files on disk."""
+    """Run the reference server for Node, which stores files on disk, until the block ends.
+
+    Then print how many exceptions it has not caught.
+    """
     with _node(directory / "a", 0) as url, _node(directory / "b", EXPIRES) as expiring:
         options = ("--expiring-url", expiring, "--expires", str(EXPIRES))
         name = f"@tus/server {NODE_SERVER} (Node {_node_version()})"
@@ -66,7 +69,7 @@ def tus_node_server(directory: Path) -> Iterator[SuiteTarget]:
 
 @contextlib.contextmanager
 def resumable_upload(directory: Path) -> Iterator[SuiteTarget]:
-    """Start the server of the Python package `resumable-upload`, with SQLite and files on disk."""
+    """Run the server of the package `resumable-upload`, with SQLite and files on disk."""
     short = ("--upload-expiry", str(EXPIRES), "--cleanup-interval", "1")
     with _python(directory / "a") as url, _python(directory / "b", *short) as expiring:
         options = (
@@ -83,7 +86,10 @@ def _node_version() -> str:
 
 @contextlib.contextmanager
 def _node(directory: Path, expires: int) -> Iterator[str]:
-    """Start @tus/server; yield its URL."""
+    """Run @tus/server until the block ends; yield its URL. Uploads expire after `expires` seconds.
+
+    With 0, they do not expire.
+    """
     directory.mkdir(parents=True)
     port = _free_port()
     modules = node_packages(f"@tus/server@{NODE_SERVER}", f"@tus/file-store@{FILE_STORE}")
@@ -103,7 +109,7 @@ def _node(directory: Path, expires: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _python(directory: Path, *more: str) -> Iterator[str]:
-    """Start resumable-upload; yield its URL."""
+    """Run resumable-upload with more arguments until the block ends; yield its URL."""
     directory.mkdir(parents=True)
     port = _free_port()
     packages = python_package(f"resumable-upload=={RESUMABLE_UPLOAD}")
@@ -121,7 +127,7 @@ def _python(directory: Path, *more: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _running(command: Sequence[str], directory: Path, port: int, **environ: str) -> Iterator[None]:
-    """Run a server, and restart it when it exits: some tests crash it, and others follow."""
+    """Run a server until the block ends. Restart it when a test has crashed it."""
     forever = ["/bin/sh", "-c", 'while :; do "$@"; echo "exit code $?"; done', "sh", *command]
     log = directory / "server.log"
     process = ChildProcess(forever, environ={**os.environ, **environ}, log=log)

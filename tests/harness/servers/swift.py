@@ -113,13 +113,16 @@ def running_swift(directory: Path) -> Iterator[S3Service]:
         servers = [_start(programs[name], name, directory) for name in SERVERS]
         for server in servers:
             started.callback(server.stop, grace=0)
-        wait_until_writable(
-            service, lambda: next((server for server in servers if not server.running()), None)
-        )
+        wait_until_writable(service, lambda: _first_ended(servers))
         yield service
 
 
+def _first_ended(servers: list[ChildProcess]) -> ChildProcess | None:
+    return next((server for server in servers if not server.running()), None)
+
+
 def _require_attributes(directory: Path) -> None:
+    """Raise a SetupError if the file system of a directory has no extended attributes."""
     probe = directory / "probe"
     probe.touch()
     try:
