@@ -45,7 +45,7 @@ def in_ci() -> bool:
 
 
 def position_of(path: Path) -> int:
-    """Return the position of a test file's folder in the run."""
+    """Return when the folder of a test file runs; unknown folders run last."""
     folder = path.relative_to(TESTS).parts[0]
     return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
 
@@ -87,11 +87,9 @@ def reason_of(longrepr: object) -> str:
 def clean_environment() -> Iterator[None]:
     """Remove the settings, credentials and profiles of this machine from the environment."""
     with pytest.MonkeyPatch.context() as patch:
+        gunicorn_variables = {"WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"}
         for name in list(os.environ):
-            if name.startswith(("TUS_", "AWS_")) or name in {
-                "WEB_CONCURRENCY",
-                "GUNICORN_CMD_ARGS",
-            }:
+            if name.startswith(("TUS_", "AWS_")) or name in gunicorn_variables:
                 patch.delenv(name)
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)

@@ -1,7 +1,7 @@
 """What the app of the fault tests decides in its hooks, and what its decisions have to look like.
 
-A kill, or a request that is repeated, may call a hook twice. Therefore each answer is another one,
-and the client checks that it never gets two.
+A hook may be called twice for an upload, after a kill or a repeated request. Each call returns a
+different answer, and the client checks that it always receives the same one.
 """
 
 from __future__ import annotations

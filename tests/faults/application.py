@@ -58,7 +58,7 @@ SAFE_AGE = 86400.0
 """Seconds: the default of `tus-wsgi sweep --min-age`. No call is late for so long."""
 
 MODEL = "model"
-"""The kind of locks of two servers that is no real service; see `ModelLocks`."""
+"""The kind of locks that need no real service; see `ModelLocks`."""
 
 
 class ProcessMode(enum.Enum):
@@ -67,17 +67,17 @@ class ProcessMode(enum.Enum):
     UNCACHED = "uncached"
     """What the store remembers of tails, but no cached upload."""
     CACHED = "cached"
-    """The cached upload of the request before, too."""
+    """The cached upload of the previous request, too."""
     RESTARTED = "restarted"
     """Nothing: each request has a new process."""
     ALTERNATING = "alternating"
     """Two processes with a cache each, which is stale after a request of the other process."""
     TWO_SERVERS = "two servers"
-    """Two servers with a cache each, of which the first can be frozen."""
+    """Two servers with a cache each. The first server can be frozen."""
 
 
 PROCESS_SEQUENCE = (0, 0, 1)
-"""Which of the two processes serve the requests, over and over."""
+"""Which of two alternating processes serves each request. The sequence repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ class AppOptions:
         retries: whether boto3 repeats failed calls by itself.
         timeout: seconds of silence after which a call to S3 fails.
         locks: the kind of locks of two servers.
-        can_expire: whether uploads expire although no request advances the clock.
-        clock_rate: multiplies the time that passes with each request. After several faults a client
+        can_expire: whether uploads expire in scenarios without `seconds_per_request`, too.
+        clock_rate: multiplies the scenario's `seconds_per_request`. After several faults a client
             needs more requests, but an upload must not expire meanwhile.
     """
 
@@ -105,7 +105,9 @@ class AppOptions:
 
 
 class Application:
-    """The app with its hook and its clock. Calling it returns the WSGI app. A context manager.
+    """The app with its hooks and its clock. A context manager.
+
+    Calling it advances the clock, and returns the WSGI app for the next request.
 
     Args:
         faulty_s3: where it stores uploads.
@@ -117,7 +119,7 @@ class Application:
         finished: the uploads that `on_finish` accepted or rejected.
         terminated: the ids of the uploads whose removal `on_terminate` accepted.
         problems: what was wrong when a hook was called.
-        servers: of two servers, which one is frozen.
+        servers: freezes the first of two servers.
     """
 
     def __init__(self, faulty_s3: FaultyS3, prefix: str, options: AppOptions) -> None:
@@ -142,10 +144,10 @@ class Application:
         self.restart()
 
     def __call__(self, server: int = 0) -> TusMiddleware:
-        """Return the app that serves the next request.
+        """Advance the clock, and return the app that serves the next request.
 
         Args:
-            server: which of two servers gets the request.
+            server: which of two servers gets the request: 0 or 1. Other modes ignore it.
         """
         if not self.servers.is_frozen:
             seconds = self._options.scenario.seconds_per_request * self._options.clock_rate
@@ -161,7 +163,7 @@ class Application:
         self._apps = [self._new_app(server) for server in range(self._process_count)]
 
     def open(self, id: str) -> Upload:
-        """Return an upload without a lock."""
+        """Open an upload without holding its lock."""
         return self._new_store().open(UploadId(id))
 
     def expire_uploads(self) -> None:
@@ -172,8 +174,9 @@ class Application:
         """Sweep until nothing fails; return the last failures if every sweep fails."""
         failures: list[str] = []
         for attempt in range(MAX_SWEEPS):
-            # Later sweeps stand for those of later days: no completion is in progress any more.
-            timeout = 0.0 if attempt else COMPLETION_TIMEOUT
+            # The first sweep runs today, so a completion may still be in progress. The others stand
+            # for sweeps on later days.
+            timeout = COMPLETION_TIMEOUT if attempt == 0 else 0.0
             results = list(self._new_sweep(timeout).run())
             failures = [
                 f"{result.name}: {result.error!r}"
@@ -185,12 +188,12 @@ class Application:
         return failures
 
     def sweep_meanwhile(self, rights: Rights) -> list[str]:
-        """Sweep once, beside the requests, with the default policy.
+        """Sweep once, while requests are in progress, with the default policy.
 
-        Failures are expected, since calls fail and rights are missing.
+        Calls fail and rights are missing, so a `TusError` is no problem.
 
         Returns:
-            what is wrong.
+            The other errors of the sweep.
         """
         client = self.faulty_s3.sweep_client(rights, timeout=self._options.timeout)
         sweep = self._build_sweep(
@@ -209,7 +212,7 @@ class Application:
         self._stack.close()
 
     def _locker_factory(self) -> Callable[[int], Locker]:
-        """Return a function that creates the locker of a server or process."""
+        """Return a function that creates the locker of the server or process with a number."""
         if self._options.mode is ProcessMode.TWO_SERVERS:
             real = self._real_lockers
             return partial(ModelLocker, self._model_locks) if real is None else real.locker
@@ -261,7 +264,7 @@ class Application:
 
     def _new_sweep(self, completion_timeout: float) -> Sweep:
         client = self.faulty_s3.client(timeout=self._options.timeout, retries=False, may_list=True)
-        # The prefix is this case's alone.
+        # No other case uses the prefix, so the sweep may abort every unknown multipart upload.
         store = self._new_store(completion_timeout=completion_timeout)
         return self._build_sweep(client, store, server=0, min_age=0.0, abort_unknown=True)
 

@@ -38,8 +38,8 @@ class Case:
         faults: which calls fail, and how, in this order.
         retries: whether boto3 repeats failed calls by itself.
         mode: what the processes remember of earlier requests.
-        masks_absence: whether S3 answers 403 for what does not exist.
-        locks: the kind of locks of two servers.
+        masks_absence: whether S3 answers 403 instead of 404 to reads of missing objects.
+        locks: the kind of locks of two servers; see `LOCKER_KINDS` and `MODEL`.
         meanwhile: what other processes do while a call waits.
     """
 
@@ -79,7 +79,7 @@ class CaseResult:
     Attributes:
         case: the case.
         calls: its S3 calls, in their order.
-        hit: the calls that the faults hit.
+        hit: the calls that the faults hit, with these faults.
         problems: what is wrong; empty if the case passed.
         transcript: the client's requests with their responses, and the calls.
     """
@@ -96,19 +96,23 @@ class CaseResult:
 
 
 def run_case(faulty_s3: FaultyS3, case: Case) -> CaseResult:
-    """Run a case and check its result. Run it again if it may have failed by a short timeout.
+    """Run a case and check its result. If a busy machine may be the reason of a failure, run again.
 
-    A busy machine may let a lease expire, too. Then the client gives up, but loses nothing.
+    On a busy machine, an ordinary call may take longer than the short timeout. A lease may expire,
+    too: then the client gives up, but loses nothing.
     """
     timeout = faulty_s3.short_timeout if case.has_silence else CALL_TIMEOUT
     result = _run(faulty_s3, case, timeout)
+    if not result.problems:
+        return result
     has_given_up = all(map(_HAS_GIVEN_UP.search, result.problems))
-    if result.problems and (case.has_silence or (case.has_lease and has_given_up)):
-        result = _run(faulty_s3, case, SECOND_CALL_TIMEOUT)
+    if case.has_silence or (case.has_lease and has_given_up):
+        return _run(faulty_s3, case, SECOND_CALL_TIMEOUT)
     return result
 
 
 def _run(faulty_s3: FaultyS3, case: Case, timeout: float) -> CaseResult:
+    """Run a case once; `timeout` is the seconds of silence after which a call to S3 fails."""
     scenario = SCENARIOS[case.scenario]
     proxy = faulty_s3.proxy
     proxy.masks_absence = case.masks_absence
@@ -154,7 +158,7 @@ def _run(faulty_s3: FaultyS3, case: Case, timeout: float) -> CaseResult:
 def _carry_out(
     app: Application, uploader: Uploader, scenario: Scenario, traffic: Traffic
 ) -> list[str]:
-    """Run the scenario, and return what is wrong afterwards; clear the prefix if nothing is."""
+    """Run the scenario, and return what is wrong afterwards. If nothing is, clear the prefix."""
     faulty_s3 = app.faulty_s3
     try:
         _run_client(app, uploader, scenario, traffic)
@@ -183,15 +187,15 @@ def _carry_out(
 def _check_leftovers(
     app: Application, uploader: Uploader, scenario: Scenario, calls: Sequence[Call]
 ) -> list[str]:
-    """Compare the bucket with what the scenario leaves; clear the prefix if nothing is wrong.
+    """Compare the bucket with what the scenario leaves. If nothing is wrong, clear the prefix.
 
-    After a 501 to a conditional write, tails have numbers. A request does not know those that start
-    where earlier parts did, so a sweep removes them when the upload has ended.
+    After a 501 to a conditional write, tails have numbers. A request does not know the tails behind
+    earlier parts, so a sweep removes them when the upload has ended.
     """
     leftovers = _find_leftovers(app, uploader, scenario, calls)
     problems = leftovers.of(scenario)
     if problems and all(map(_NUMBERED_TAIL_IS_LEFT.fullmatch, problems)):
-        app.expire_uploads()  # a sweep only removes what was written before it
+        app.expire_uploads()  # a sweep removes only objects that are older than the app's clock
         failures = app.sweep()
         leftovers = _find_leftovers(app, uploader, scenario, calls)
         problems = failures + leftovers.of(scenario)
@@ -214,6 +218,13 @@ def _find_leftovers(
 
 
 def _run_client(app: Application, uploader: Uploader, scenario: Scenario, traffic: Traffic) -> None:
+    """Send what the client of the scenario sends, and sweep if the case has a sweep.
+
+    Before each step, tell `traffic` what the client does if the first server freezes in that step.
+
+    Raises:
+        ProtocolError: The server contradicted itself, or the client cannot resume.
+    """
     goal = scenario.goal(app.faulty_s3.part_size)
     traffic.continue_upload = partial(uploader.resume, goal)
     if isinstance(uploader, TusUploader):
@@ -241,13 +252,17 @@ def _run_client(app: Application, uploader: Uploader, scenario: Scenario, traffi
 
 
 def note_late_response(uploader: TusUploader, response: Response) -> None:
-    """D-03: What a woken holder confirms must be stored, although its client has gone."""
+    """D-03: The bytes that a woken holder confirms must be stored, although its client has gone."""
     if response.status < 300 and response.offset is not None:
         uploader.acknowledged = max(uploader.acknowledged, response.offset)
 
 
 def _query_new_process(app: Application, uploader: Uploader, scenario: Scenario) -> list[str]:
-    """Check that a new process without caches and without faults states the same."""
+    """Check what a new process, without caches and faults, states of the upload.
+
+    An upload that was terminated or rejected must be gone. Any other one has an offset that is not
+    below the acknowledged one.
+    """
     app.restart()
     try:
         if scenario.terminate_at is None and not scenario.is_rejected:
@@ -260,7 +275,10 @@ def _query_new_process(app: Application, uploader: Uploader, scenario: Scenario)
 
 
 def _check_hook(app: Application, scenario: Scenario, uploader: Uploader) -> list[str]:
-    """D-06, D-13: each hook ran at least once for an upload that was finished or terminated."""
+    """Return which hooks of the upload did not run (D-06, D-13), and whether an answer is missing.
+
+    A hook must run at least once for an upload that was finished or terminated.
+    """
     is_finished = scenario.terminate_at in {None, scenario.length}
     finished = {upload.id for upload in app.finished}
     if scenario.has_hook and is_finished and uploader.id not in finished:

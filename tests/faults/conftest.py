@@ -70,7 +70,7 @@ def embedded_pool(clean_environment: None) -> Iterator[WorkerPool]:
 
 @pytest.fixture(scope="session")
 def embedded_pool_with_dynamodb(dynamodb: DynamoDB) -> Iterator[WorkerPool]:
-    """The same, with DynamoDB for locks."""
+    """As `embedded_pool`, and with DynamoDB for locks too."""
     specs = {
         **lock_specs(EMBEDDED),
         "dynamodb": LockerSpec(
@@ -100,7 +100,7 @@ def seaweedfs_pool(s3: SeaweedFS) -> Iterator[WorkerPool]:
 
 
 def lock_specs(service: S3Service) -> dict[str, LockerSpec]:
-    """Return the places of locks in a service."""
+    """Return a new place for the locks of two servers in a service, by the kind of locks."""
     environ = {name: value for name, value in service.environ().items() if name.startswith("AWS_")}
     spec = LockerSpec(
         kind="s3",
@@ -123,7 +123,7 @@ def other_service(request: pytest.FixtureRequest) -> S3Service:
 
 @pytest.fixture(scope="session")
 def other_pool(other_service: S3Service) -> Iterator[WorkerPool]:
-    """Processes for cases on such a service."""
+    """Processes for cases on `other_service`."""
     with open_worker_pool(other_service, AWS_MIN_PART) as pool:
         yield pool
 

@@ -38,11 +38,11 @@ EMBEDDED = S3Service(
 """MiniStack's S3 in the process of each `FaultyS3`, without sockets."""
 
 CALL_TIMEOUT = 30.0
-"""Seconds of silence after which a call fails, where only faults may fail calls."""
+"""Seconds of silence after which a call fails. Long, so that only faults fail calls."""
 
 SECOND_CALL_TIMEOUT = 5.0
-"""The same for the second run of a case whose fault is silence. On a busy machine an ordinary call
-may take longer than `FaultyS3.short_timeout`, so a case that fails runs again with this timeout."""
+"""`CALL_TIMEOUT` of the second run of a case that failed. The first run may have used
+`FaultyS3.short_timeout`, and on a busy machine an ordinary call may take longer than that."""
 
 
 class Rights(enum.Enum):
@@ -61,7 +61,7 @@ class FaultyS3:
         service: the service.
         part_size: bytes of a part; the smallest size that the service accepts, for speed.
         proxy: in front of the service.
-        gate: a proxy in front of `proxy` for a sweep that has few rights.
+        gate: a proxy in front of `proxy`, for a sweep with few rights: it refuses the other calls.
         lock_specs: the places of locks of two servers, by their kinds.
         attach: called with each new client; see `EmbeddedProxy.attach`.
         admin: a client past the proxy, for looking at what is stored.
@@ -75,7 +75,7 @@ class FaultyS3:
     attach: Callable[[S3Client], None] = lambda _: None
     admin: S3Client = field(init=False)
     _lockers: dict[str, RealLockers] = field(default_factory=dict)
-    _clients: dict[tuple[float, bool, str], S3Client] = field(default_factory=dict)
+    _clients: dict[tuple[float, bool, bool, str], S3Client] = field(default_factory=dict)
     _session: boto3.session.Session = field(default_factory=boto3.session.Session)
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class FaultyS3:
 
     @property
     def short_timeout(self) -> float:
-        """Seconds of silence after which a call fails, where the fault is silence."""
+        """Seconds of silence after which a call fails, in cases whose fault is silence."""
         return 0.4 if self.part_size < MIB else 1.5
 
     def client(
@@ -105,13 +105,12 @@ class FaultyS3:
             endpoint: its URL; None for the proxy's first one.
         """
         url = endpoint or self.proxy.endpoint
-        kind = (timeout, retries, f"{may_list} {url}")
-        if kind not in self._clients:
+        options = (timeout, retries, may_list, url)
+        if options not in self._clients:
             credentials = self.service.owner if may_list else self.service.credentials
-            self._clients[kind] = self._new_client(
-                url, credentials, timeout, attempts=3 if retries else 1
-            )
-        return self._clients[kind]
+            attempts = 3 if retries else 1
+            self._clients[options] = self._new_client(url, credentials, timeout, attempts=attempts)
+        return self._clients[options]
 
     def lockers(self, kind: str) -> RealLockers:
         """Return the lockers of two servers."""
@@ -121,7 +120,7 @@ class FaultyS3:
         return self._lockers[kind]
 
     def sweep_client(self, rights: Rights, *, timeout: float) -> S3Client:
-        """Return a client of a sweep that has these rights."""
+        """Return a client for a sweep with these rights. All sweeps share the `gate`."""
         if rights is Rights.ALL:
             endpoint = self.proxy.second_endpoint
         else:
@@ -160,7 +159,7 @@ _METADATA = re.compile(r"\.(info|part(\.segment)?[\d.]*)$")
 
 
 def deny_data(call: Call) -> Fault | None:
-    """Let a sweep list, abort and delete everything, but read only records and tails."""
+    """Refuse every call for a data object, except removals: only records and tails can be read."""
     is_data = call.key and not _METADATA.search(call.key)
     return Fault.FORBIDDEN if is_data and call.operation not in REMOVALS else None
 
@@ -170,7 +169,8 @@ def _deny_lists(call: Call) -> Fault | None:
 
 
 _DENIALS = {Rights.NO_DATA: deny_data, Rights.NO_LISTS: _deny_lists}
-"""What a sweep may not do. It may remove everything, which is the dangerous part."""
+"""Which calls of a sweep are refused. No removal is: a sweep that knows too little is dangerous
+only if it can remove objects."""
 
 
 @contextmanager

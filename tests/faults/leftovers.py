@@ -23,7 +23,7 @@ class Leftovers:
         prefix: the prefix of the case.
         uploader: the client that sent the files.
         calls: the calls of the case.
-        data_name: returns the key of an upload's object, without the prefix.
+        data_name: returns the key of the object of the upload with this id, without the prefix.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Leftovers:
         """Return what is wrong with the uploads of the client.
 
         Args:
-            is_removed: whether nothing of them may be left.
-            is_rejected: whether only their records may be left.
+            is_removed: whether they were terminated: nothing but tombstones may be left.
+            is_rejected: whether they were rejected: nothing but their records may be left.
         """
         expected = self._uploader.expected_objects
         late = self._written_late(expected)
@@ -78,11 +78,10 @@ class Leftovers:
         needed = {f"{id}.info" for id in expected} | objects
         problems += [f"{key} is missing" for key in sorted(needed - own)]
         problems += [f"{key} is left" for key in sorted(own - needed)]
-        problems += [
-            f"the object {id} differs from the file"
-            for id, file in expected.items()
-            if (key := self._data_name(id)) in own and self._read(key) != file
-        ]
+        for id, file in expected.items():
+            key = self._data_name(id)
+            if key in own and self._read(key) != file:
+                problems.append(f"the object {id} differs from the file")
         return problems
 
     def _anything(self) -> list[str]:
@@ -101,35 +100,41 @@ class Leftovers:
             )
 
     def _written_late(self, expected: Container[str]) -> set[str]:
-        """Return the harmless objects that S3 wrote after the end of their upload.
+        """Return the keys of harmless objects that S3 may have written after the end of an upload.
 
-        Each is a tail, or the object of a failed creation that was rolled back.
+        A late tail is harmless. So is the late object of a failed creation, whose id is not in
+        `expected`.
         """
         late = {
             call.key.removeprefix(self._prefix)
             for call in self._calls
             if call.operation == "PutObject" and call.fault is not None and call.fault.may_be_late
         }
-        return {
-            key
-            for key in late
-            if ".part" in key or ("." not in key and _id_of(key) not in expected)
-        }
+        tails = {key for key in late if ".part" in key}
+        objects = {key for key in late if "." not in key and _id_of(key) not in expected}
+        return tails | objects
 
     def _tombstones(self) -> set[str]:
-        """Return the keys of the tombstones of terminated uploads."""
+        """Return the keys of the records and tails of terminated uploads."""
         infos = {key for key in self._keys if key.endswith(".info")}
-        ended = {key for key in infos if json.loads(self._read(key)).get("State") == "terminated"}
-        return ended | {key.removesuffix(".info") + ".part" for key in ended}
+        records = {key for key in infos if json.loads(self._read(key)).get("State") == "terminated"}
+        tails = {key.removesuffix(".info") + ".part" for key in records}
+        return records | tails
 
     def _failed_creations(self, keys: set[str]) -> list[str]:
-        """Check what failed creations left: infos, and only what an info names (D-12, D-13)."""
-        infos = {key.removesuffix(".info") for key in keys if key.endswith(".info")}
-        named = {key.removesuffix(".info") for key in self._keys if key.endswith(".info")}
-        problems = [f"{key} has no info" for key in keys if _id_of(key) not in named]
-        if len(infos) > self._uploader.creations - len(self._uploader.expected_objects):
-            problems.append(f"{len(infos)} infos of {self._uploader.creations} creations")
-        recorded = {self._recorded_multipart(id) for id in named}
+        """Return what is wrong with the objects of failed creations, and with multipart uploads.
+
+        A failed creation may leave an info, and only what an info names (D-12, D-13).
+
+        Args:
+            keys: the objects of other uploads than those that the client has finished.
+        """
+        failed_ids = {key.removesuffix(".info") for key in keys if key.endswith(".info")}
+        all_ids = {key.removesuffix(".info") for key in self._keys if key.endswith(".info")}
+        problems = [f"{key} has no info" for key in keys if _id_of(key) not in all_ids]
+        if len(failed_ids) > self._uploader.creations - len(self._uploader.expected_objects):
+            problems.append(f"{len(failed_ids)} infos of {self._uploader.creations} creations")
+        recorded = {self._recorded_multipart(id) for id in all_ids}
         leaked = [key for upload_id, key in self._multiparts.items() if upload_id not in recorded]
         if len(leaked) > self._allowed_leaks():
             problems.append(f"{len(leaked)} unrecorded multipart uploads are left: {leaked}")
@@ -138,33 +143,35 @@ class Leftovers:
     def _allowed_leaks(self) -> int:
         """Return how many multipart uploads may be left for a sweep to find.
 
-        Nothing can name a multipart upload whose UploadId never arrived. Another one is left if two
-        calls of a request fail: the write of the record, and then its verification or the abort.
-        After a 412 to that write, another request may use the multipart upload (D-10); so it may
-        after the holder was frozen in that write. If the write is late and its repetition fails
-        too, the next request gets that 412.
+        - No record can name a multipart upload whose UploadId never arrived.
+        - A failed write of the record leaves one if a second call of the request fails: the
+          verification of the write, or the abort.
+        - A request does not abort a multipart upload that another request may use (D-10): after a
+          412 to the write of the record, and after the holder was frozen in that write. If the
+          write is late and its repetition fails too, the next request gets that 412.
         """
         leaks = 0
-        is_only_fault = sum(call.fault is not None for call in self._calls) == 1
+        fault_count = sum(call.fault is not None for call in self._calls)
         for index, call in enumerate(self._calls):
             if call.fault is None:
                 continue
-            if call.operation == "CreateMultipartUpload":
-                leaks += call.fault.is_executed
-            elif call.operation == "PutObject" and call.key.endswith(".info"):
-                may_be_used = call.fault in {Fault.CONDITION_FAILED, Fault.FREEZE_BEFORE}
-                may_be_used |= call.fault.is_delayed and not is_only_fault
-                leaks += self._fails_after(index) or may_be_used
+            if call.operation == "CreateMultipartUpload" and call.fault.is_executed:
+                leaks += 1
+            if call.operation == "PutObject" and call.key.endswith(".info"):
+                is_late = call.fault.is_delayed and fault_count > 1
+                may_be_used = call.fault in {Fault.CONDITION_FAILED, Fault.FREEZE_BEFORE} or is_late
+                if may_be_used or self._fails_after(index):
+                    leaks += 1
         return leaks
 
     def _fails_after(self, index: int) -> bool:
-        """Return whether the call after this one fails, or the next abort in its request."""
+        """Return whether the call after this one fails, or the next abort in the same request."""
+        request = self._calls[index].request
         following = self._calls[index + 1 :]
         aborts = [
             call
             for call in following
-            if call.operation == "AbortMultipartUpload"
-            and call.request == self._calls[index].request
+            if call.operation == "AbortMultipartUpload" and call.request == request
         ]
         return any(call.fault is not None for call in (*following[:1], *aborts[:1]))
 

@@ -1,10 +1,10 @@
-"""Which cases there are: every scenario with every fault at every call, and what they came to.
+"""The table of the fault tests: every scenario with every fault at every call, and the results.
 
 | pass             | what fails                                                                   |
 |------------------|------------------------------------------------------------------------------|
 | the fault's name | one call, as `Fault` says; every call in turn                                |
 | retried          | the same for some faults, while boto3 repeats failed calls by itself         |
-| cached           | the same for two faults, with the cached upload of the request before        |
+| cached           | the same for two faults, with the cached upload of the previous request      |
 | alternating      | the same for two faults, with two processes whose caches become stale        |
 | restarted        | the same for one fault, with a new process for each request                  |
 | absence masked   | the same for two faults, with a service that answers 403 instead of 404      |
@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ class Pass:
         )
 
     def cases(self, scenario: str, operations: Sequence[str]) -> list[Case]:
-        """Return all cases for a scenario that makes these calls."""
+        """Return all cases of a scenario, given the operations of its calls in order."""
         scripts = _single_faults(self.fault, operations)
         return [replace(self.fault_free(scenario), faults=script) for script in scripts]
 
@@ -97,7 +98,7 @@ _ANSWERS = (
 _CORE_ONLY = {"503", *(fault.value for fault in _ANSWERS)}
 _CORE_ONLY |= {name for name, column in PASSES.items() if column.retries}
 _CORE_ONLY |= {name for name, column in PASSES.items() if column.mode is not ProcessMode.UNCACHED}
-"""Passes that differ little from others, so that the core scenarios are enough."""
+"""Passes that differ little from others: they run with the core scenarios only."""
 
 
 def _is_included(scenario: str, column: Pass) -> bool:
@@ -112,7 +113,7 @@ TINY_PARTS = tuple(
     for name, column in PASSES.items()
     if _is_included(scenario, column)
 )
-"""The cells with tiny parts. All of them take long."""
+"""The cells (scenario and pass) with tiny parts. To run all of them takes long."""
 
 _MANY_CALLS = (
     "concat, within parts",
@@ -120,6 +121,7 @@ _MANY_CALLS = (
     "terminated with a hook",
     "planned and answered",
 )
+"""Core scenarios that run with two faults by default, and the other core scenarios with four."""
 
 TINY_PARTS_DEFAULT = {
     (scenario, fault.value)
@@ -129,8 +131,8 @@ TINY_PARTS_DEFAULT = {
         *((Fault.GATEWAY_LATE_AFTER_2, Fault.EMPTY_200) if scenario not in _MANY_CALLS else ()),
     )
 }
-"""The cells of them that are not marked as long. `test_pairs.py` tries the other kinds of faults in
-CI, each followed by a second one."""
+"""The cells of `TINY_PARTS` that are not marked as long. In CI, `test_pairs.py` tries the other
+kinds of faults, each followed by a second fault."""
 
 _WITH_DELAYS = ("three appends", "deferred, long", "concat, within parts", "created with parts")
 
@@ -172,6 +174,7 @@ OTHER_SERVICES_DEFAULT: set[tuple[str, str]] = set()
 
 
 def _single_faults(fault: Fault, operations: Sequence[str]) -> list[tuple[FaultStep, ...]]:
+    """Return a script for each call that can have the fault; the script hits this call only."""
     possible = _OPERATIONS.get(fault, set(operations))
     return [
         (FaultStep(fault, skip=index),)
@@ -200,7 +203,7 @@ class Matrix:
     _operations: dict[tuple[str, Case], tuple[str, ...]] = field(default_factory=dict)
 
     def run(self, server: str, pool: WorkerPool, scenario: str, column: Pass) -> list[CaseResult]:
-        """Run all cases of a cell; return the results of those that failed."""
+        """Run all cases of a cell and add it to the table; return the results that failed."""
         began = time.monotonic()
         fault_free = column.fault_free(scenario)
         cases = column.cases(scenario, self._operations_of(server, pool, fault_free))
@@ -213,20 +216,29 @@ class Matrix:
         return failed
 
     def count(self, server: str, scenario: str, name: str, is_failure: bool) -> None:
-        """Count a case."""
+        """Count a case in the cell with this server, scenario and name."""
+        cell = self._find_cell(server, scenario, name)
+        cell.cases += 1
+        if is_failure:
+            cell.failures += 1
+
+    def _find_cell(self, server: str, scenario: str, name: str) -> Cell:
+        """Return a cell; add it to the table if it is new."""
         for cell in self.cells:
             if (cell.server, cell.scenario, cell.name) == (server, scenario, name):
-                break
-        else:
-            cell = Cell(server, scenario, name)
-            self.cells.append(cell)
-        cell.cases += 1
-        cell.failures += is_failure
+                return cell
+        cell = Cell(server, scenario, name)
+        self.cells.append(cell)
+        return cell
 
     def run_on_server(
         self, name: str, server: ServerUnderTest, scenario: str, fault: Fault
     ) -> list[str]:
-        """Let each call fail that gunicorn makes in a scenario; return what is wrong."""
+        """Let each call that gunicorn makes in a scenario fail, and add the cell to the table.
+
+        Returns:
+            The problems of each case that failed, as one text for each case.
+        """
         began = time.monotonic()
         fault_free = server.run(SCENARIOS[scenario])
         assert not fault_free.problems, "\n".join(fault_free.problems)
@@ -242,7 +254,7 @@ class Matrix:
         return failed
 
     def _operations_of(self, server: str, pool: WorkerPool, case: Case) -> tuple[str, ...]:
-        """Return the calls of a case without faults."""
+        """Return the operations of the calls of a case without faults. Run it once, to see them."""
         if (server, case) not in self._operations:
             [result] = pool.run([case])
             assert not result.problems, str(result)
@@ -265,7 +277,7 @@ class Matrix:
         path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
     def lines(self) -> list[str]:
-        """Return the table as text: the number of cases, and the failures behind a slash."""
+        """Return the lines of the table: each cell has its cases and, behind a slash, failures."""
         out: list[str] = []
         for server in sorted({cell.server for cell in self.cells}):
             cells = {
@@ -285,15 +297,16 @@ class Matrix:
 
 
 def _assert_most_hit(missed: int, cases: int) -> None:
-    """Check that the faults hit calls.
+    """Check that three of four faults hit a call. A case whose fault hit nothing tests nothing.
 
-    Parallel calls arrive in any order, so sometimes a case has a call less than the fault-free one.
-    A case whose fault hit nothing has tested nothing.
+    Some may miss: parallel calls arrive in any order, so a case may have one call less than the
+    case without faults.
     """
     assert missed * 4 <= cases, f"{missed} of {cases} faults hit nothing"
 
 
 def _order(cells: dict[tuple[str, str], Cell]) -> list[str]:
+    """Return the names of the columns: passes in their order, then other names sorted."""
     present = {name for _, name in cells}
     known = [name for name in PASSES if name in present]
     return known + sorted(present - set(known))
@@ -308,11 +321,7 @@ def _shown(cell: Cell | None) -> str:
 def _header(names: Sequence[str]) -> list[str]:
     """Return the names of the columns, with one word in each line."""
     words = [name.replace(",", "").split() for name in names]
-    height = max(map(len, words))
-    return [
-        _row(["", *(one[line] if line < len(one) else "" for one in words)])
-        for line in range(height)
-    ]
+    return [_row(["", *line]) for line in itertools.zip_longest(*words, fillvalue="")]
 
 
 def _row(words: Sequence[str]) -> str:

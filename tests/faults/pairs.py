@@ -10,7 +10,8 @@ The first fault of a pair is
 - another fault of one call, in a few pairs.
 
 The second fault hits a call that follows: in the same request, or in the requests with which the
-client resumes. Faults are counted by calls, not by time, so no case waits for anything but a lease.
+client resumes. A late call arrives after a number of calls, not after a time. So no case waits for
+anything but a lease.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ OTHERS = tuple(
     if not (fault.is_silent or fault.kills_client or fault.holds_call)
     and fault is not Fault.ERROR_IN_200
 )
-"""Faults that cost no timeout, of any call."""
+"""Faults that can hit any call and cost no timeout."""
 
 KINDS = {
     "late": LATE,
@@ -68,7 +69,7 @@ KINDS = {
 """The kinds of first faults, as the table of the results names them."""
 
 _SAME_WITHOUT_BODY = {Fault.HTML_404, Fault.ABORTED, Fault.HTML_200}
-"""Answers that differ from others by their body only, so not for HeadObject."""
+"""Answers that differ from another one by their body only. A HeadObject gets no body."""
 
 SHORT = (
     "empty file",
@@ -78,17 +79,17 @@ SHORT = (
     "no hook, one part",
     "terminated, nothing sent",
 )
-"""The scenarios with the fewest calls, of which all pairs are tried."""
+"""The scenarios with the fewest calls. All their pairs are tried."""
 
 REST = tuple(name for name in SCENARIOS if name not in SHORT)
-"""The scenarios of which a sample of pairs is tried."""
+"""The other scenarios. A sample of their pairs is tried."""
 
 FOLLOWING_REQUESTS = 2
-"""Requests after the one of the first fault whose calls the second fault may hit: the client asks
-for the offset, and resumes."""
+"""After the request of the first fault, the second fault may hit the calls of so many requests: the
+client asks for the offset, and resumes."""
 
 MAX_FOLLOWING = 16
-"""Calls after the first fault of which the second one may hit one."""
+"""The second fault hits one of so many calls after the first fault."""
 
 FEW_REQUESTS, MANY_REQUESTS = 2, 20
 """Requests to the second server while the first one is frozen: one PATCH, or the whole upload."""
@@ -98,44 +99,45 @@ Run = Callable[[Iterable[Case]], Iterator[CaseResult]]
 
 
 def kind_of(case: Case) -> str:
-    """Return the name of the kind of the first fault."""
+    """Return the kind of the first fault: a key of `KINDS`, or `other`."""
     first = case.faults[0].fault
     return next((name for name, faults in KINDS.items() if first in faults), "other")
 
 
 def all_pairs(scenario: str, run: Run) -> Iterator[Case]:
-    """Yield every pair of a scenario.
+    """Yield every case of a scenario with one fault, and with one more after it.
 
     Args:
         scenario: its name.
-        run: runs cases with one fault, to see which calls follow it.
+        run: runs the cases with one fault, to see which calls follow it.
     """
     firsts = [first for plain in _plain_cases(scenario) for first in _firsts(plain, run)]
     for result in run(firsts):
         yield result.case
         for index, call in enumerate(_following(result)):
             for answer in ANSWERS:
-                if call.operation != "HeadObject" or answer not in _SAME_WITHOUT_BODY:
-                    second = FaultStep(answer, skip=index)
-                    yield replace(result.case, faults=(*result.case.faults, second))
+                if call.operation == "HeadObject" and answer in _SAME_WITHOUT_BODY:
+                    continue
+                second = FaultStep(answer, skip=index)
+                yield replace(result.case, faults=(*result.case.faults, second))
 
 
 def _plain_cases(scenario: str) -> list[Case]:
-    """Return the cases without faults: one server, and two of which the first can be frozen."""
-    frozen = Case(scenario, mode=ProcessMode.TWO_SERVERS)
+    """Return the cases without faults: one with one server, and two with two servers."""
+    two_servers = Case(scenario, mode=ProcessMode.TWO_SERVERS)
     return [
         Case(scenario),
-        replace(frozen, meanwhile=Meanwhile(FEW_REQUESTS)),
-        replace(frozen, meanwhile=Meanwhile(MANY_REQUESTS)),
+        replace(two_servers, meanwhile=Meanwhile(FEW_REQUESTS)),
+        replace(two_servers, meanwhile=Meanwhile(MANY_REQUESTS)),
     ]
 
 
 def _firsts(plain: Case, run: Run) -> list[Case]:
-    """Return the cases with one fault."""
+    """Return the cases with one fault, at each call of a case without faults."""
     [result] = run([plain])
     assert not result.problems, str(result)
-    is_frozen = plain.mode is ProcessMode.TWO_SERVERS
-    faults = FROZEN if is_frozen else (*FEW_LATE, Fault.CUT_AFTER)
+    can_freeze = plain.mode is ProcessMode.TWO_SERVERS
+    faults = FROZEN if can_freeze else (*FEW_LATE, Fault.CUT_AFTER)
     return [
         replace(plain, faults=(FaultStep(fault, skip=index),))
         for index in range(len(result.calls))
@@ -156,7 +158,7 @@ def _following(result: CaseResult) -> Sequence[Call]:
 
 
 _CACHED_MODES = {ProcessMode.CACHED, ProcessMode.ALTERNATING, ProcessMode.TWO_SERVERS}
-"""Modes in which a process uses what it knows of the request before, so there are fewer calls."""
+"""Modes in which a process caches the upload of the previous request, so it makes fewer calls."""
 
 
 class CallCounts:
@@ -171,7 +173,7 @@ class CallCounts:
         self._counts: dict[tuple[str, bool], int] = {}
 
     def load(self, scenarios: Iterable[str]) -> None:
-        """Count the calls of these scenarios, unless they are known."""
+        """Run these scenarios without faults and count their calls, unless they are known."""
         missing = [
             Case(name, mode=mode)
             for name in scenarios
@@ -184,7 +186,7 @@ class CallCounts:
             self._counts[case.scenario, case.mode in _CACHED_MODES] = len(result.calls)
 
     def count(self, case: Case) -> int:
-        """Return the number of calls of a case."""
+        """Return the number of calls of a case without faults; `load` its scenario before."""
         return self._counts[case.scenario, case.mode in _CACHED_MODES]
 
 
@@ -194,7 +196,7 @@ class PairSampler:
     Args:
         seed: any number.
         scenarios: the names of the scenarios.
-        counts: of their calls.
+        counts: how many calls they make.
         lock_kinds: the kinds of real locks of two servers.
     """
 
@@ -211,7 +213,7 @@ class PairSampler:
         self._lock_kinds = lock_kinds
 
     def draw(self, size: int) -> list[Case]:
-        """Return that many pairs."""
+        """Return `size` pairs."""
         self._counts.load(self._scenarios)
         return [self._draw_one() for _ in range(size)]
 
@@ -278,7 +280,7 @@ class PairSampler:
         )
 
     def _draw_other(self, case: Case) -> Case:
-        """Let two calls fail in any way, the second one often at once."""
+        """Let two calls fail in any way; often the second one follows at once."""
         rng = self._random
         first, second = case.faults
         skip = rng.choice([0, 0, second.skip])

@@ -36,7 +36,7 @@ Patch = pytest.MonkeyPatch
 
 
 def change_part_size_on_resume(patch: Patch) -> None:
-    """Halve the parts, from the second request on that appends to an upload."""
+    """Halve the part size in all requests that append to an upload, except the first one."""
     receive, expected_size = Appender._receive_parts, PartPlan.expected_size
     resumed: set[str] = set()
 
@@ -78,7 +78,7 @@ def ignore_start_of_tail(patch: Patch) -> None:
 
 
 def count_stale_segments(patch: Patch) -> None:
-    """Count every segment of a tail, also behind one that does not start at the end of the last."""
+    """Count every segment of a tail, although one may not start where the previous one ends."""
 
     def load_rest(self: TailChain, layout: TailLayout) -> None:
         start = layout.start
@@ -92,7 +92,7 @@ def count_stale_segments(patch: Patch) -> None:
 
 
 def drop_merged_segments(patch: Patch) -> None:
-    """Write only the new bytes, although the segment replaces others."""
+    """Write only the new bytes to a segment, although it replaces other segments."""
 
     @contextmanager
     def content(
@@ -124,7 +124,8 @@ def delete_tail_early(patch: Patch) -> None:
     write = Appender._write_tail
 
     def write_tail(self: Appender, rest: Any, held: Any) -> None:
-        if rest.part.size == 0 and self._state.tail.exists and self._state.parts.count:
+        is_in_parts = rest.part.size == 0 and self._state.parts.count
+        if is_in_parts and self._state.tail.exists:
             self._state.tail.delete()
         write(self, rest, held)
 
@@ -168,7 +169,7 @@ def write_later_records_unconditionally(patch: Patch) -> None:
 
 
 def treat_errors_as_absence(patch: Patch) -> None:
-    """Take every error of S3 for NoSuchKey."""
+    """Treat every error of S3 as NoSuchKey."""
     patch.setattr(bucket, "translate_error", lambda _operation, _error, _key: NotFound())
 
 
@@ -188,12 +189,12 @@ def ignore_lost_locks(patch: Patch) -> None:
 
 
 def use_stale_caches(patch: Patch) -> None:
-    """Use a cached upload whichever holder had the lock last."""
+    """Use a cached upload, no matter which holder had the lock last."""
     take = UploadCache.take
 
     def take_stale(self: UploadCache, id: UploadId, _previous_holder: object) -> Any:
         entry = self._entries.get(id)
-        return take(self, id, entry and entry.holder)
+        return take(self, id, None if entry is None else entry.holder)
 
     patch.setattr(UploadCache, "take", take_stale)
 
@@ -310,7 +311,7 @@ def delete_tails_of_terminated_uploads(patch: Patch) -> None:
 
 
 def treat_timeout_as_not_written(patch: Patch) -> None:
-    """Take a write without a response for a write that S3 did not execute."""
+    """Treat a write without a response as a write that S3 did not execute."""
 
     def report_not_written(
         _self: InfoObject, _content: bytes, failure: StoreUnavailable, _held: Any
@@ -321,12 +322,12 @@ def treat_timeout_as_not_written(patch: Patch) -> None:
 
 
 def treat_5xx_as_refusal(patch: Patch) -> None:
-    """Take a 5xx for a write that S3 did not execute."""
+    """Treat a write with a 5xx response as a write that S3 did not execute."""
     patch.setattr(info, "is_refusal", lambda failure: isinstance(failure.__cause__, ClientError))
 
 
 def never_read_record_back(patch: Patch) -> None:
-    """Do not look whether a record without a response was written."""
+    """Do not read back whether S3 has written a record, if the write had no response."""
 
     def report_not_written(_self: InfoObject, _content: bytes, failure: StoreUnavailable) -> str:
         raise NotWritten("PutObject") from failure

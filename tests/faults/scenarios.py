@@ -29,15 +29,15 @@ class Scenario:
         length: of the file.
         patch_ends: where PATCH requests end; empty for one PATCH.
         first: bytes in the creation request; None for a creation without a body.
-        is_deferred: whether the length is declared last.
-        has_empty_last: whether an empty PATCH declares it.
+        is_deferred: whether the last PATCH declares the length, and not the creation.
+        has_empty_last: whether the last PATCH is empty.
         cuts: where the client's connection breaks.
         terminate_at: where the client terminates the upload; None for an upload that is finished.
         partial_sizes: the sizes of the partial uploads; empty for an upload without partials.
         creates_final_first: whether the final upload is created before its partials have bytes.
         is_rufh: whether the client speaks the IETF's protocol instead of tus.
         seconds_per_request: how far each request advances the clock; 0 for uploads without expiry.
-        expires: whether the client abandons the upload instead of terminating it.
+        expires: whether the client abandons the upload at `terminate_at` instead of terminating it.
         has_hook: whether the app has an `on_finish`.
         hook_failures: how often `on_finish` raises before it succeeds.
         is_rejected: whether `on_finish` rejects the file for good.
@@ -78,6 +78,7 @@ class Scenario:
         """Return how the client sends the file."""
 
         def scaled(tenths: int) -> int:
+            """Return an offset in bytes. The end of the file includes `extra_bytes`."""
             exact = tenths * part_size // 10
             return exact + self.extra_bytes if tenths == self.length else exact
 
@@ -90,7 +91,7 @@ class Scenario:
         )
 
     def uploader(self, send: Transport, part_size: int) -> Uploader:
-        """Create the client."""
+        """Create the client of the scenario. It sends its requests with `send`."""
         file, script = self.file(part_size), self.script(part_size)
         if self.partial_sizes:
             ends = [0, *itertools.accumulate(size * part_size // 10 for size in self.partial_sizes)]
@@ -104,9 +105,8 @@ class Scenario:
     @property
     def hook_set(self) -> str:
         """Which hooks a server needs: `none`, `on_finish`, which accepts every file, or `all`."""
-        is_plain = self.terminate_failures is None and not self.hook_failures
-        decides = self.is_rejected or self.has_plan or self.has_answer or not is_plain
-        if decides:
+        may_fail = self.hook_failures > 0 or self.terminate_failures is not None
+        if may_fail or self.is_rejected or self.has_plan or self.has_answer:
             return "all"
         return "on_finish" if self.has_hook else "none"
 
@@ -115,7 +115,7 @@ class Scenario:
         return f"{id}/file" if self.has_plan else id
 
     def goal(self, part_size: int) -> int | None:
-        """Return the bytes to send before the termination; None for the whole file."""
+        """Return how many bytes to send before the termination; None for the whole file."""
         return None if self.terminate_at is None else self.terminate_at * part_size // 10
 
 

@@ -1,7 +1,7 @@
 """gunicorn behind the fault proxy, and cases on it: a scenario with a fault at one call.
 
-Which call is the Nth depends on what the worker of a request remembers, so a fault may hit nothing.
-Then the case runs again.
+How many calls a request makes depends on what its worker remembers. So a fault may hit nothing;
+then the case runs again.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ PART_SIZE = 100_000
 """More than the server reads ahead, so that most bytes are read from the socket."""
 
 MAX_RUNS = 4
-"""Runs of a case of which one has to hit a call."""
+"""How often a case runs at most, until its fault hits a call."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerCaseResult:
-    """What happened in a case: how many calls there were, if one failed, and what is wrong."""
+    """What happened in a case: the number of calls, whether a fault hit one, and what is wrong."""
 
     calls: int
     is_hit: bool
@@ -138,7 +138,7 @@ class ServerUnderTest:
     def _check(
         self, uploader: Uploader, scenario: Scenario, calls: Iterable[Call]
     ) -> Iterable[str]:
-        """Yield what is wrong with what the client's uploads left."""
+        """Yield what is wrong with the uploads of the client, after a sweep of tombstones."""
         bucket, s3 = self.service.bucket, self._admin
         is_terminated = scenario.terminate_at is not None
         may_leak = _may_leak_multipart(calls)
@@ -169,7 +169,7 @@ class ServerUnderTest:
             yield from wrong_options(self._admin, bucket, key)
 
     def _check_hooks(self, uploader: Uploader, scenario: Scenario) -> Iterable[str]:
-        """Yield which hooks did not run (D-06, D-13)."""
+        """Yield which hooks did not run (D-06, D-13), and whether the client misses an answer."""
         finished = self._finished.read_text(encoding="ascii").split()
         is_finished = scenario.terminate_at in {None, scenario.length}
         if scenario.has_hook and is_finished and uploader.id not in finished:
@@ -197,12 +197,12 @@ class ServerUnderTest:
 
 
 class ServersUnderTest:
-    """A server for each set of hooks; each starts when a scenario first needs it.
+    """A server for each set of hooks. A server starts when a scenario first needs it.
 
     Args:
         service: the S3 service behind the proxies.
         directory: for logs and locks.
-        workers: how many processes serve, in each.
+        workers: how many processes each server has.
     """
 
     def __init__(self, service: S3Service, directory: Path, *, workers: int) -> None:
@@ -249,10 +249,11 @@ def _may_leak_multipart(calls: Iterable[Call]) -> bool:
     Nothing can name a multipart upload whose UploadId never arrived, or was lost with the worker
     that was about to record it.
     """
-    for call, following in itertools.pairwise([*calls, Call(0, "", "")]):
-        if call.operation == "CreateMultipartUpload":
-            if call.fault and call.fault.is_executed:
-                return True
-            if following.fault is Fault.KILL_BEFORE:
-                return True
+    end = Call(0, "", "")
+    for call, following in itertools.pairwise([*calls, end]):
+        if call.operation != "CreateMultipartUpload":
+            continue
+        is_response_lost = call.fault is not None and call.fault.is_executed
+        if is_response_lost or following.fault is Fault.KILL_BEFORE:
+            return True
     return False

@@ -38,12 +38,12 @@ from tus_wsgi.stores.s3.keys import Keys, segment_key
 from tus_wsgi.stores.s3.tail_chain import MAX_SEGMENTS
 
 PART_SIZE = 100
-"""A few dozen bytes are a tail, a few hundred several parts."""
+"""Bytes. Small, so that requests of a few dozen or a few hundred bytes make tails and parts."""
 
 FILE = secrets.token_bytes(15 * PART_SIZE)
 
 MAX_ATTEMPTS = 8
-"""Requests in a row that may fail: a lock may be lost, and `on_finish` may fail."""
+"""How often the client repeats a request: a lock may be lost, and `on_finish` may fail."""
 
 CALL_TIMEOUT = 1.0
 """Seconds of silence after which a call fails."""
@@ -83,21 +83,22 @@ STEPS = st.none() | st.builds(
     skip=st.integers(0, 3),
     operation=st.none() | st.sampled_from(OPERATIONS),
 )
-"""The fault of a request: at the first to fourth call of an operation, or of all."""
+"""The fault of a request, or None: it hits the first to fourth call of an operation, or of all."""
 
 
 class UploadMachine(RuleBasedStateMachine):
     """One upload after the other, by one client.
 
-    Rules have no preconditions: parallel calls arrive in any order, so a fault does not hit the
-    same call in every run, and Hypothesis requires that the choice of rules is reproducible.
+    The rules have no preconditions, because Hypothesis requires that the choice of rules is
+    reproducible. The state is not: parallel calls arrive in any order, so a fault does not hit the
+    same call in every run.
 
     Attributes:
         faulty_s3: where the store is; set before the machine runs.
         process_count: how many processes serve requests.
         current_process: the process that serves the next request.
         acknowledged: the offset that the client knows.
-        stale_writer: an upload that was opened earlier, by a writer without the lock.
+        stale_writer: an upload that a writer without the lock has opened earlier, or None.
         may_have_late_tail: whether a late write may leave a harmless tail.
     """
 
@@ -117,7 +118,7 @@ class UploadMachine(RuleBasedStateMachine):
         self.restart()
 
     def new_locker(self) -> Locker:
-        """Create the locker of a process. Its holders find nothing cached, so they ask S3."""
+        """Create the locker of a process. With it, nothing is cached: each request asks S3."""
         return UncachedLocker()
 
     @property
@@ -126,6 +127,7 @@ class UploadMachine(RuleBasedStateMachine):
         return self.services[self.current_process]
 
     def reset_model(self) -> None:
+        """Forget the upload."""
         self.id = UploadId("")
         self.length = 0
         self.is_declared = False
@@ -261,7 +263,7 @@ class UploadMachine(RuleBasedStateMachine):
 
     @rule(size=SIZES)
     def resume_stale_writer(self, size: int) -> None:
-        """Let that writer write, although it does not have the lock any more."""
+        """Let the stale writer write, although it does not hold the lock."""
         upload, self.stale_writer = self.stale_writer, None
         if upload is None:
             return
@@ -273,7 +275,7 @@ class UploadMachine(RuleBasedStateMachine):
 
     @rule(size=SIZES, stale_size=SIZES)
     def overtake_stale_writer(self, size: int, stale_size: int) -> None:
-        """Append between the loading and the writing of a stale writer."""
+        """Append after a stale writer has loaded the upload, and before it writes."""
         self.open_stale_writer()
         self.append(size, None, declares=False, step=None)
         self.resume_stale_writer(stale_size)
@@ -295,7 +297,7 @@ class UploadMachine(RuleBasedStateMachine):
     # -- what must hold --------------------------------------------------------------------------
 
     def teardown(self) -> None:
-        """Complete the upload and check it; then terminate it and check that."""
+        """Complete the upload and check it; then terminate it and check that it is gone."""
         if not self.id:
             return
         self.next_finish_fails = False
@@ -343,7 +345,7 @@ class UploadMachine(RuleBasedStateMachine):
         assert self.read_object(self.id) == FILE[: self.length]
 
     def late_tail(self) -> set[str]:
-        """Return the keys that a late write may leave; they do not count for anything."""
+        """Return the keys of tails that a late write may leave; the store ignores these tails."""
         if not self.may_have_late_tail:
             return set()
         tail = self.keys.tail(self.id)
@@ -374,7 +376,7 @@ class UploadMachine(RuleBasedStateMachine):
         self.acknowledged = offset
 
     def on_finish(self, upload: FinishedUpload) -> None:
-        """Accept the file, unless the next call is to fail."""
+        """Accept the file, unless `next_finish_fails`; note whether the object is whole."""
         if self.next_finish_fails:
             self.next_finish_fails = False
             raise RuntimeError("not now")
@@ -384,7 +386,7 @@ class UploadMachine(RuleBasedStateMachine):
 
     @contextlib.contextmanager
     def fault(self, step: FaultStep | None) -> Iterator[None]:
-        """Let a call fail until the block ends, if there is a step."""
+        """Let a call fail in the block, if there is a step."""
         if step is None:
             yield
             return
@@ -395,17 +397,17 @@ class UploadMachine(RuleBasedStateMachine):
 
 
 class SharedUploadMachine(UploadMachine):
-    """Two processes that serve requests in turn, and use their caches while they are valid.
+    """Two processes that share their locks. Each uses its cache while it is valid.
 
     Attributes:
-        lock_directory: of their locks; set before the machine runs.
+        lock_directory: the directory of the locks; set before the machine runs.
     """
 
     process_count = 2
     lock_directory: ClassVar[Path]
 
     def new_locker(self) -> Locker:
-        """Create the locker of a process, on one host with the others."""
+        """Create the locker of a process. All processes are on one host."""
         return FileLocker(self.lock_directory, timeout=30)
 
 

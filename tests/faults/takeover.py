@@ -1,6 +1,6 @@
-"""Locks of two servers, whose holder can be frozen: a model of a lease, and the real lockers.
+"""Locks of two servers, where a holder on the first one can be frozen: a model, and real lockers.
 
-The model costs no time: as soon as the holder is frozen, its lease has expired. With real leases
+The model costs no time: the lease of a holder expires as soon as it is frozen. With real leases,
 the heartbeats of a frozen server stop, and the other server waits until the lease has expired.
 """
 
@@ -36,7 +36,7 @@ LEASE_TIMEOUT = 5.0
 
 
 class Servers:
-    """What the two servers share: which of them is frozen.
+    """Freezes the first of two servers.
 
     Attributes:
         is_frozen: whether the first server is frozen.
@@ -66,13 +66,13 @@ class Servers:
 
 @dataclass(slots=True)
 class ModelLock:
-    """A lock that passes to the other server while its holder is frozen.
+    """The lock of one holder. While the holder is frozen, the other server can take the lock over.
 
     Attributes:
-        server: of the holder; 0 is the one that can be frozen.
-        holder: the lock's number, which increases with each holder.
-        previous_holder: the number before it.
-        is_lost: whether the other server has acquired the lock.
+        server: the server of the holder; server 0 can be frozen.
+        holder: the number of the holder, which increases with each holder of an upload's lock.
+        previous_holder: the number of the previous holder.
+        is_lost: whether the other server has taken the lock over.
     """
 
     server: int
@@ -86,7 +86,7 @@ class ModelLock:
 
 
 class ModelLocks:
-    """The locks of both servers. A lock of an active holder is refused at once.
+    """The locks of both servers. A request for a lock that is held is refused at once.
 
     Args:
         servers: tells whether the first server is frozen.
@@ -103,7 +103,7 @@ class ModelLocks:
         """Hold the lock of an upload.
 
         Raises:
-            UploadLocked: another request holds it, and is not frozen.
+            UploadLocked: Another request holds the lock, and is not frozen.
         """
         lock = self._acquire(id, server)
         try:
@@ -114,14 +114,15 @@ class ModelLocks:
                     del self._held[id]
 
     def last_holder(self, id: UploadId) -> int:
-        """Return the number of the last holder."""
+        """Return the number of the last holder; 0 if there was none."""
         return self._fences.get(id, 0)
 
     def _acquire(self, id: UploadId, server: int) -> ModelLock:
         with self._mutex:
             current = self._held.get(id)
             if current is not None:
-                if current.server != 0 or server == 0 or not self._servers.is_frozen:
+                is_holder_frozen = current.server == 0 and self._servers.is_frozen
+                if server == 0 or not is_holder_frozen:
                     raise UploadLocked
                 current.is_lost = True
             fence = self._fences.get(id, 0)
@@ -181,7 +182,7 @@ class RealLockers:
 
     Args:
         spec: the kind of the lockers, and the place of the locks.
-        attach: called with the clients of S3 locks; see `EmbeddedProxy.attach`.
+        attach: called with each S3 client of S3 locks; see `EmbeddedProxy.attach`.
     """
 
     def __init__(self, spec: LockerSpec, attach: Callable[[Any], None]) -> None:

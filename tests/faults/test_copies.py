@@ -41,7 +41,7 @@ class Concatenator:
         tiny: the bytes of a copy whose refusal says nothing about other copies.
 
     Attributes:
-        now: the seconds of the clock that decides when copies are tried again.
+        now: seconds of a clock. The store tries copies again when enough of them have passed.
     """
 
     def __init__(self, faulty_s3: FaultyS3, *, has_checksums: bool = True, tiny: int = 0) -> None:
@@ -54,14 +54,14 @@ class Concatenator:
             faulty_s3.service.bucket,
             keys=self._keys,
             limits=limits_for(self._part),
-            parallel_parts=1,  # so that the number of vain copies does not depend on luck
+            parallel_parts=1,  # otherwise several copies fail before the store gives up copying
             has_checksums=has_checksums,
             copies=CopySupport(lambda: self.now, tiny=tiny),
         )
         self._uploads = ServiceClient(self._store)
 
     def concatenate(self) -> list[Call]:
-        """Concatenate three uploads, check the object, and return the calls for parts."""
+        """Concatenate three uploads, check the object, and return the calls that name a part."""
         content = some_bytes(2 * self._part + 5)
         slices = [
             content[start : start + self._part] for start in range(0, len(content), self._part)
@@ -84,7 +84,7 @@ def copies_in(calls: list[Call]) -> int:
 
 @pytest.fixture
 def deviating(faulty_s3: FaultyS3) -> Iterator[Callable[[Deviation], None]]:
-    """Set how the service differs, until the test ends."""
+    """A function that sets how the service differs, until the test ends."""
 
     def deviate(deviation: Deviation) -> None:
         faulty_s3.proxy.deviation = deviation
@@ -109,7 +109,7 @@ def test_the_bytes_of_parts_that_the_service_does_not_copy_are_sent(
 def test_a_process_remembers_that_copies_are_refused_and_tries_again_later(
     faulty_s3: FaultyS3, deviating: Deviate
 ) -> None:
-    """C7: only the first part is tried in vain."""
+    """C7: only the copy of the first part fails; the other parts are not copied."""
     deviating(answering(COPY, COPY_REFUSALS["501"]))
     process = Concatenator(faulty_s3)
     assert [copies_in(process.concatenate()) for _ in range(2)] == [1, 0]

@@ -131,7 +131,7 @@ def test_a_stopped_server_does_no_harm_when_it_wakes_up(
         step = FaultStep(fault, operation=operation, suffix=suffix)
         traffic = Traffic(
             servers.proxy,
-            # A kernel lock does not pass on, so the client finds it taken until the server wakes.
+            # A frozen process keeps its kernel lock: the client gets 423 until the server wakes up.
             Meanwhile(requests=4),
             send_to=lambda server: over_http(servers.servers[server].port),
             freeze=servers.freeze,

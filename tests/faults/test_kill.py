@@ -51,7 +51,8 @@ NOT_LONG = (
     ("no hook, one part", Fault.KILL_BEFORE),
     ("rejected, one part", Fault.KILL_AFTER),
 )
-"""Every run: a process that dies before a call leaves the same as one that loses the call."""
+"""The cells of every run. They are few, because `test_matrix.py` tests the same states: a process
+that dies at a call leaves the same as a process whose call fails."""
 
 
 @pytest.mark.parametrize(

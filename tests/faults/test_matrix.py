@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 def cells(
     every: Iterable[tuple[str, str]], default: Container[tuple[str, str]]
 ) -> list[ParameterSet]:
-    """Return all cells; mark those as long that are not in `default`."""
+    """Return all cells; mark the cells that are not in `default` as long."""
     return [
         pytest.param(*cell, marks=() if cell in default else pytest.mark.long) for cell in every
     ]

@@ -36,10 +36,10 @@ CI_SIZE = 100
 CI_RUNS = 10
 
 SHARE_OVER_HTTP = 10
-"""One in so many pairs of the long run is tried over HTTP."""
+"""The run over HTTP has this many times fewer pairs than the long run with tiny parts."""
 
 SHARE_ON_A_DISK = 40
-"""One in so many with parts of 5 MiB."""
+"""The same for the run with parts of 5 MiB."""
 
 REPORT_INTERVAL = 10.0
 """Seconds between two reports of the progress."""
@@ -49,7 +49,7 @@ Report = Callable[[str], None]
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Report:
-    """Write a line to the terminal, past pytest's capture."""
+    """A function that writes a line to the terminal, past pytest's capture."""
     plugins = request.config.pluginmanager
     reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
 
@@ -65,14 +65,19 @@ def report(request: pytest.FixtureRequest) -> Report:
 def assert_no_problems(
     matrix: Matrix, server: str, pool: WorkerPool, cases: Iterable[Case], report: Report
 ) -> None:
-    """Run the cases, count them in the matrix, and show the progress."""
+    """Run the cases, count them in the matrix, and show the progress.
+
+    Raises:
+        AssertionError: A case failed, or both faults hit a call in less than half of the cases.
+    """
     planned = list(cases)
     failed: list[CaseResult] = []
-    hits = 0
+    cases_with_all_faults = 0
     reported = time.monotonic()
     for number, result in enumerate(pool.run(planned), 1):
         matrix.count(server, result.case.scenario, kind_of(result.case), bool(result.problems))
-        hits += len(result.hit) == len(result.case.faults)
+        if len(result.hit) == len(result.case.faults):
+            cases_with_all_faults += 1
         if result.problems:
             failed.append(result)
             report(str(result))
@@ -80,8 +85,10 @@ def assert_no_problems(
             reported = time.monotonic()
             report(f"{server}: {number} of {len(planned)} cases, {len(failed)} failures")
     assert not failed, f"{len(failed)} of {len(planned)} cases failed, and are shown above"
-    # A second fault that comes after the last call hits nothing.
-    assert 2 * hits >= len(planned), f"both faults hit a call in {hits} of {len(planned)} cases"
+    # In some cases the second fault would come after the last call, and hits nothing.
+    assert 2 * cases_with_all_faults >= len(planned), (
+        f"both faults hit a call in {cases_with_all_faults} of {len(planned)} cases"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -61,8 +61,8 @@ from tus_wsgi.stores.s3.keys import Keys
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 MAX_ROUNDS = 5
-"""Runs of which one has to show that a rule is missing: parallel parts arrive in any order, so a
-fault may hit a part whose failure does no harm."""
+"""How often a check runs at most, until it notices that a rule is missing. Parallel parts arrive in
+any order, so a fault may hit a part whose failure does no harm."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,14 +75,14 @@ def no_logging() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Run cases that pass with a rule: a fault at each call of an operation, in turn.
+    """Run cases that pass while the store keeps a rule: a fault at each call of an operation.
 
     Attributes:
         scenario: its name.
-        fault: what happens to a call; None for a case without faults.
-        operation: of the calls.
-        suffix: how the keys of their objects end.
-        times: how many calls in a row fail.
+        fault: what happens to a call; None for one case without faults.
+        operation: S3's name of the operation of the calls.
+        suffix: how the keys of these calls end.
+        times: how many calls in a row fail, beginning with each of these calls.
         mode: what the processes remember of earlier requests.
     """
 
@@ -94,7 +94,7 @@ class Check:
     mode: ProcessMode = ProcessMode.UNCACHED
 
     def __call__(self, faulty_s3: FaultyS3) -> list[str]:
-        """Return the problems of the first case that fails."""
+        """Return the problems of the first case that fails; an empty list if all cases pass."""
         fault_free = Case(self.scenario, mode=self.mode)
         result = run_case(faulty_s3, fault_free)
         if self.fault is None:
@@ -107,8 +107,8 @@ class Check:
         ]
         assert indexes, f"{self.scenario} has no {self.operation}"
         for index in indexes:
-            more = [FaultStep(self.fault)] * (self.times - 1)
-            faults = (FaultStep(self.fault, skip=index), *more)
+            repeated = [FaultStep(self.fault)] * (self.times - 1)
+            faults = (FaultStep(self.fault, skip=index), *repeated)
             result = run_case(faulty_s3, replace(fault_free, faults=faults))
             if result.problems:
                 return list(result.problems)
@@ -116,7 +116,7 @@ class Check:
 
 
 def check_abort_by_lifecycle_rule(faulty_s3: FaultyS3) -> list[str]:
-    """Abort the multipart upload as a lifecycle rule does: the upload is not complete (D-09)."""
+    """Abort the multipart upload as a lifecycle rule does: the upload is not finished (D-09)."""
     with _application(faulty_s3, "no hook") as (app, uploader):
         uploader.script = UploadScript(patch_ends=[faulty_s3.part_size])
         uploader.upload(faulty_s3.part_size)
@@ -145,9 +145,9 @@ def _fail_first_part(call: Call) -> Fault | None:
 
 
 def check_writes_without_a_lock(faulty_s3: FaultyS3) -> list[str]:
-    """Lose the lock before the first byte: nothing is written, with or without a condition.
+    """Lose the lock before the first byte: the store must not call any write.
 
-    Parts and objects have no condition that would stop a late writer.
+    S3 would not refuse it: a part or an object is written without a condition.
     """
     problems: list[str] = []
     for scenario in ("five parts", "one part", "three appends"):
@@ -163,7 +163,7 @@ def check_writes_without_a_lock(faulty_s3: FaultyS3) -> list[str]:
 
 
 def check_late_record_without_conditions(faulty_s3: FaultyS3) -> list[str]:
-    """Let a service that ignores conditions write the record after the termination."""
+    """Let a service that ignores conditions write the record late: the upload must stay gone."""
     faulty_s3.proxy.start()
     client = faulty_s3.client(timeout=30, retries=False)
     keys, id = Keys(f"{secrets.token_hex(6)}/"), UploadId(secrets.token_urlsafe(16))
@@ -189,7 +189,7 @@ def _raise_lock_lost() -> None:
 
 @contextlib.contextmanager
 def _application(faulty_s3: FaultyS3, scenario: str) -> Iterator[tuple[Application, TusUploader]]:
-    """The app of a scenario without faults, and a client with the scenario's file."""
+    """Yield the app of a scenario without faults, and a client with the scenario's file."""
     faulty_s3.proxy.start()
     options = AppOptions(SCENARIOS[scenario], ProcessMode.UNCACHED, retries=False, timeout=30)
     with Application(faulty_s3, f"{secrets.token_hex(6)}/", options) as app:
@@ -317,7 +317,7 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[FaultyS3]
 def test_a_case_fails_without_the_rule(
     rule: str, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The table above names the durability rule of the design."""
+    """The table at the top of this file names the durability rule (D-nn)."""
     mutate, check = RULES[rule]
     assert check(faulty_s3) == []
     mutate(monkeypatch)
@@ -325,6 +325,7 @@ def test_a_case_fails_without_the_rule(
 
 
 def _problems(check: Callable[[FaultyS3], list[str]], faulty_s3: FaultyS3) -> list[str]:
+    """Return the problems of a check. An exception of the mutated store is one of them."""
     try:
         return check(faulty_s3)
     except (AssertionError, UploadGone, LockLost) as error:

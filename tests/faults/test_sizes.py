@@ -31,7 +31,7 @@ OFFSET_OCTET_STREAM = {**RESUMABLE, "Content-Type": "application/offset+octet-st
 
 
 class LimitedApp:
-    """An app with part limits of its own, below a prefix of its own.
+    """An app with the given part limits, and a prefix of its own.
 
     Attributes:
         finished: what `on_finish` was called with.
@@ -64,7 +64,7 @@ class LimitedApp:
         )
 
     def upload(self, file: bytes, script: UploadScript) -> TusUploader:
-        """Upload a file; check that it is stored with its record and nothing else."""
+        """Upload a file into the empty prefix; check that only it and its record are stored."""
         uploader = TusUploader(send=self.send, file=file, script=script)
         uploader.upload()
         stored = self.faulty_s3.admin.get_object(
@@ -103,7 +103,7 @@ NewApp = Callable[..., LimitedApp]
 
 @pytest.fixture
 def new_app(faulty_s3: FaultyS3) -> NewApp:
-    """Create an app; arguments are part limits."""
+    """A function that creates an app. Its arguments replace fields of `PartLimits`."""
 
     def new_app(**limits: int) -> LimitedApp:
         return LimitedApp(faulty_s3, replace(limits_for(PART_SIZE), **limits))
@@ -197,7 +197,7 @@ def test_a_creation_beyond_the_maximum_object_size_is_refused(new_app: NewApp) -
 
 
 def test_an_append_beyond_the_maximum_object_size_is_refused(new_app: NewApp) -> None:
-    """Other servers store the bytes, although the announced length exceeds the limit."""
+    """Even if the length is unknown until then, the bytes are not stored."""
     app = new_app(max_object_size=100)
     url = app.post(b"x" * 60, Upload_Defer_Length="1")["Location"]
     at_60 = {**OFFSET_OCTET_STREAM, "Upload-Offset": "60"}

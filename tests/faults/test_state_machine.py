@@ -19,7 +19,7 @@ EXAMPLES = [20, pytest.param(100, marks=pytest.mark.long)]
 
 @pytest.fixture(autouse=True)
 def _few_parts_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the record say after each second part how many are stored, and forget their ETags."""
+    """Record the number of stored parts after every second part, and forget the ETags of parts."""
     monkeypatch.setattr("tus_wsgi.stores.s3.appender.RECORD_INTERVAL", 2)
     monkeypatch.setattr("tus_wsgi.stores.s3.confirmed_parts.MAX_KEPT_PARTS", 1)
 

@@ -15,7 +15,7 @@ from tests.harness.proxies.fault_proxy import FaultInjector
 from tests.harness.proxies.faults import Call
 
 SERVERS_AFTER_FREEZE = (1, 1, 0)
-"""Which server gets the requests after the first server was frozen, over and over."""
+"""Which server gets each request after the first server was frozen. The sequence repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Meanwhile:
     """What other processes do while a call waits.
 
     Attributes:
-        requests: the requests that the client sends to the second server while the first one is
-            frozen, at most.
-        rights: of the sweep that runs then; None for no sweep.
+        requests: how many requests the client sends at most to the second server, while the first
+            one is frozen.
+        rights: the rights of a sweep that runs while a call waits; None for no sweep.
         sweeps_between: whether the sweep runs after the request instead, when the lock is free.
     """
 
@@ -48,7 +48,7 @@ class BudgetSpent(Exception):
 
 
 class Traffic:
-    """The transport of a case's client, and the actors beside it.
+    """The transport of a case's client, and what else happens meanwhile.
 
     Args:
         proxy: numbers the requests.
@@ -60,7 +60,7 @@ class Traffic:
     Attributes:
         continue_upload: what the client does at the second server while the first one is frozen.
         note_late_response: called with each response that arrives after the client has gone to the
-            other server. If it confirms bytes, they must be stored nevertheless.
+            other server. The bytes that such a response confirms must be stored, too.
         problems: what went wrong beside the client's own requests.
     """
 
@@ -97,7 +97,7 @@ class Traffic:
         on_interim: OnInterim = ignore,
     ) -> Response:
         """Send a request to the server whose turn it is. See `Transport`."""
-        self._spend()
+        self._spend_budget()
         self._proxy.request += 1
         number = self._proxy.request
         send = self._send_to(self._choose_server())
@@ -108,14 +108,14 @@ class Traffic:
 
         response = send(method, url, fields, body, content_length, on_interim=on_interim_of_this)
         if number in self._abandoned:
-            if method != "POST":  # the client creates another upload
+            if method != "POST":  # after a POST, the client has created another upload
                 self.note_late_response(response)
             raise ConnectionError("the client has gone to the other server")
         self._sweep_if_due()
         return response
 
     def on_held_call(self, call: Call) -> None:
-        """Act while a call waits."""
+        """Do what `meanwhile` says while this call waits: continue elsewhere, or sweep."""
         try:
             if call.fault is not None and call.fault.freezes_client:
                 self._abandoned.add(call.request)
@@ -128,6 +128,7 @@ class Traffic:
             self.problems.append(f"meanwhile: {traceback.format_exc()}")
 
     def _continue_elsewhere(self) -> None:
+        """Freeze the first server; let the client continue at the second one, then sweep."""
         self._budget = self._meanwhile.requests
         with self._freeze():
             try:
@@ -138,13 +139,20 @@ class Traffic:
                 self._budget = None
             self.sweep()
 
-    def _spend(self) -> None:
-        if self._budget is not None:
-            if not self._budget:
-                raise BudgetSpent
-            self._budget -= 1
+    def _spend_budget(self) -> None:
+        """Count a request, if there is a limit to requests now.
+
+        Raises:
+            BudgetSpent: The client has sent all of them.
+        """
+        if self._budget is None:
+            return
+        if self._budget == 0:
+            raise BudgetSpent
+        self._budget -= 1
 
     def _choose_server(self) -> int:
+        """Return the server of the next request: 0 is the first one, 1 the second one."""
         if self._budget is not None:
             return 1
         return next(self._later_servers) if self._abandoned else 0

@@ -22,7 +22,7 @@ from tests.harness.lockers import LockerSpec
 from tests.harness.servers.s3_service import S3Service
 
 PROCESSES = 2 * (os.cpu_count() or 1)
-"""More than processors, since most of a case is waiting for the service or for a timeout."""
+"""More than there are processors, because a case mostly waits for the service or for a timeout."""
 
 _exit_stack = contextlib.ExitStack()
 _faulty_s3: list[FaultyS3] = []
