@@ -16,14 +16,15 @@ from demo.process import SetupError
 HOST = "127.0.0.1"
 
 RANGE = range(12_000, 22_000)
-"""The ports to choose from. Ports at an offset from a chosen one may lie above it."""
+"""The ports to choose from. A chosen port plus an offset may lie above the range."""
 
 
 def free_ports(offsets: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """Return a free loopback port for every name in `offsets`. All of them differ.
 
     Args:
-        offsets: for each name, the distances from its port at which further ports must be free.
+        offsets: for each name, the numbers that lead from its port to further ports that must be
+            free.
 
     Raises:
         SetupError: too few ports are free.
@@ -47,6 +48,7 @@ def _bind_first(
         with contextlib.suppress(OSError), contextlib.ExitStack() as attempt:
             for offset in (0, *further):
                 attempt.enter_context(socket.socket()).bind((HOST, port + offset))
+            # Keep these sockets open. Without this line, the end of the block closes them.
             bound.enter_context(attempt.pop_all())
             return port
     raise SetupError(f"no free port from {RANGE.start} to {RANGE.stop} on {HOST}")

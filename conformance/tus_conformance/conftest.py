@@ -112,11 +112,10 @@ def _discover(options: Options) -> Run:
     """
     access = Access(fields=options.fields, timeout=options.timeout, download=options.download)
     server = Server(options.url, access)
+    own_urls = Server(options.url, replace(access, download=None))
     try:
         capabilities = server.capabilities()
-        serves_files = _serves_files(
-            Server(options.url, replace(access, download=None)), capabilities
-        )
+        serves_files = _serves_files(own_urls, capabilities)
     except (OSError, AssertionError) as error:
         raise pytest.UsageError(f"no tus server at {options.url}: {error}") from error
     can_read = serves_files or options.download is not None
@@ -146,7 +145,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Fail the test that makes the server exit, not the tests after it."""
+    """Fail the test that makes the server exit, not the tests after it.
+
+    After a test that abandons a connection, watch the server for `--settle` seconds.
+    """
     abandoned = Connection.abandoned
     yield
     run = item.config.stash.get(RUN, None)
@@ -253,7 +255,7 @@ def expiring_server(run: Run) -> Server:
 
 @pytest.fixture
 def kill_workers(run: Run) -> Callable[[], None]:
-    """Kill the workers, and wait until new workers respond."""
+    """A function that kills the workers, and waits until new workers respond."""
     command = run.options.kill
     assert command is not None
 
@@ -276,5 +278,5 @@ def kill_workers(run: Run) -> Callable[[], None]:
 
 @pytest.fixture
 def measure(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
-    """Record a measured value, with its unit, in the report."""
+    """A function that adds a measurement to the report: its name, and the value with its unit."""
     return record_property

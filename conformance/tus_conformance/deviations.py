@@ -9,8 +9,8 @@ A deviations file is TOML:
     reason = "Tus-Version is never sent"
 
 `tests` are names as pytest prints them, without folders. `*` matches any text; brackets match
-themselves. The first entry that names a test applies. A test that is named is expected to fail, and
-is reported if it passes. With `sometimes = true` it may also pass, for races.
+themselves. The first entry that names a test applies. The test is then expected to fail; if it
+passes, this is reported as an error. With `sometimes = true` the test may also pass, for races.
 """
 
 from __future__ import annotations

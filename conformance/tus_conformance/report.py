@@ -140,7 +140,7 @@ def _matrix(reports: Sequence[Report]) -> list[str]:
 
 
 def _cell(results: Sequence[Result]) -> str:
-    """Return a mark, with the number of failures if only some tests failed."""
+    """Return a mark: passed, failed or not tested. Add the number if only some tests failed."""
     judged = [result for result in results if result.outcome not in {NOT_APPLICABLE, NOT_RUN}]
     if not judged:
         return "–"

@@ -30,12 +30,13 @@ class Dialect:
 
     def complete_field(self, value: bool) -> tuple[str, str]:
         """Return the field that declares whether a request completes the upload."""
+        true, false = "?1", "?0"
         if self.version <= 3:
-            return "Upload-Incomplete", "?0" if value else "?1"
-        return "Upload-Complete", "?1" if value else "?0"
+            return "Upload-Incomplete", false if value else true
+        return "Upload-Complete", true if value else false
 
     def is_complete(self, response: Response) -> bool | None:
-        """Return the completeness in a response; None if the field is absent."""
+        """Return whether a response says that the upload is complete; None if it does not say."""
         name, complete = self.complete_field(value=True)
         value = response.get(name)
         return None if value is None else value == complete
@@ -117,7 +118,7 @@ class Client:
         complete: bool,
         chunks: Iterable[bytes] | None = None,
     ) -> Response:
-        """Send PATCH."""
+        """Send PATCH with `body`, or with `chunks` instead, in the chunked transfer coding."""
         sent = self.append_fields(offset, fields, complete=complete)
         whole = None if chunks is not None else body
         return self.server.send("PATCH", upload.url, sent, whole, chunks=chunks)

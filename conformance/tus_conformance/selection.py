@@ -12,7 +12,7 @@ from .rules import LEVELS
 from .server import MIB, Capabilities
 
 MAX_TEST_SIZE = 64 * MIB
-"""Tests try to exceed a Tus-Max-Size up to this, by sending that many bytes."""
+"""The largest Tus-Max-Size that tests try to exceed: they send that many bytes, and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def reason_to_skip(
     name of a checksum algorithm, `interop:` with a version, or a key of `conditions`.
     """
     max_size = capabilities.max_size
+    is_small = max_size is not None and 0 < max_size <= MAX_TEST_SIZE
     conditions = {
         "second-url": (options.second_url, "--second-url is not given"),
         "expires": (options.expires, "--expires is not given"),
@@ -71,7 +72,7 @@ def reason_to_skip(
         "content": (can_read, "files cannot be read; see --download"),
         "get": (serves_files, "GET of an upload does not return its content"),
         "max-size": (max_size is not None, "there is no Tus-Max-Size"),
-        "small-max-size": (0 < (max_size or 0) <= MAX_TEST_SIZE, "Tus-Max-Size is over 64 MiB"),
+        "small-max-size": (is_small, "Tus-Max-Size is over 64 MiB"),
     }
     for need in needs:
         kind, _, name = need.rpartition(":")

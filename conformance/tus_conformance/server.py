@@ -159,7 +159,7 @@ class Server:
         *,
         chunks: Iterable[bytes] | None = None,
     ) -> Response:
-        """Send POST for a new upload."""
+        """Send POST for a new upload, with `body` or, in the chunked coding, `chunks`."""
         return self.send("POST", None, fields, None if chunks is not None else body, chunks=chunks)
 
     def create(
@@ -170,9 +170,10 @@ class Server:
         Raises:
             AssertionError: the server did not create it.
         """
-        declared = (
-            {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
-        )
+        if length is None:
+            declared = {"Upload-Defer-Length": "1"}
+        else:
+            declared = {"Upload-Length": str(length)}
         return self.upload_from(self.post(merge_fields(dict(declared), fields), body))
 
     def upload_from(self, response: Response) -> Upload:
@@ -248,7 +249,7 @@ class Upload:
         chunks: Iterable[bytes] | None = None,
         trailers: Fields = (),
     ) -> Response:
-        """Send a complete PATCH."""
+        """Send a complete PATCH with `data` or, in the chunked coding, `chunks` and `trailers`."""
         return self.server.send(
             "PATCH",
             self.url,
@@ -262,11 +263,10 @@ class Upload:
         self, connection: Connection, data: bytes, offset: int, *, content_length: int | None
     ) -> None:
         """Send the head of a PATCH and its first bytes; chunked if `content_length` is None."""
-        framing = (
-            {"Transfer-Encoding": "chunked"}
-            if content_length is None
-            else {"Content-Length": str(content_length)}
-        )
+        if content_length is None:
+            framing = {"Transfer-Encoding": "chunked"}
+        else:
+            framing = {"Content-Length": str(content_length)}
         fields = self.server.fields(self.patch_fields(offset, dict(framing)))
         connection.begin("PATCH", self.target, fields)
         if content_length is None and data:
@@ -357,7 +357,7 @@ class Upload:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Fail if the code in this context changes anything that HEAD returns."""
+        """Fail if the block changes anything that HEAD returns."""
         before = self.state()
         yield
         after = self.state()

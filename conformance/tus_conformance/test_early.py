@@ -17,6 +17,7 @@ LONG_BODY = 10 * MIB
 
 
 def _case(*, offset: int = 0, fields: dict[str, str] | None = None) -> Callable[[Upload], Fields]:
+    """Return a function that returns the fields of a PATCH of an upload."""
     return lambda upload: upload.patch_fields(offset, fields or {})
 
 
@@ -27,6 +28,8 @@ CASES: dict[str, Callable[[Upload], Fields]] = {
     "415": _case(fields={"Content-Type": "text/plain"}),
     "400": _case(fields={"Upload-Offset": "x"}),
 }
+"""The fields of a PATCH that is refused, by the status of the response."""
+
 EXTRA_STATUSES = {"413": {413, 400}}
 
 every_case = pytest.mark.parametrize("case", CASES)
@@ -80,7 +83,10 @@ def test_a_long_body_of_a_refused_request_changes_nothing(server: Server, case: 
 def test_the_rest_of_a_body_is_not_parsed_as_a_request(
     server: Server, case: str, padding: int
 ) -> None:
-    """RFC 9112, section 6.3: otherwise the body of one user becomes the request of another."""
+    """RFC 9112, section 6.3: otherwise the body of one user becomes the request of another.
+
+    The response does not matter here, nor whether the connection is lost.
+    """
     upload, victim = server.create(3), server.create(5)
     inner = smuggled(victim)
     body = some_bytes(padding) + inner + some_bytes(1000)
@@ -112,7 +118,7 @@ def test_the_rest_of_a_chunked_body_is_not_parsed_as_a_request(server: Server, c
 
 
 def smuggled(victim: Upload) -> bytes:
-    """A whole request for another upload, as the text of a body."""
+    """Return the bytes of a request for another upload, to send as a body."""
     lines = [
         f"PATCH {victim.target} HTTP/1.1",
         "Host: x",

@@ -23,7 +23,7 @@ def send_raw(upload: Upload, raw: bytes) -> Response | None:
 
 
 def patch(upload: Upload, fields: list[tuple[str, str | bytes]], body: bytes) -> bytes:
-    """Return the bytes of a PATCH with these framing fields."""
+    """Return the bytes of a PATCH at offset 2 with these framing fields."""
     sent = upload.server.fields(upload.patch_fields(2, fields))
     return request_head("PATCH", upload.target, merge_fields({"Host": "x"}, sent)) + body
 

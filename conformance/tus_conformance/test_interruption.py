@@ -20,7 +20,7 @@ CONTENT = some_bytes(SIZE, seed=41)
 SENT_SIZES = [0, 1, SIZE // 2, SIZE - 1]
 
 MAX_LOSS = 64 * KIB
-"""Received bytes that a server may lose in its buffers, where not every byte is demanded."""
+"""Received bytes that a server may lose in its buffers, in tests that do not demand every byte."""
 
 
 @contextmanager
@@ -54,6 +54,7 @@ INTERRUPTIONS: dict[str, Callable[[Connection], AbstractContextManager[None]]] =
     "reset": _reset,
     "silence": _silent,
 }
+"""How a client interrupts a request. The connection stays so during the block, and then closes."""
 
 every_interruption = pytest.mark.parametrize("interruption", INTERRUPTIONS)
 every_size = pytest.mark.parametrize("sent", SENT_SIZES)
@@ -64,7 +65,14 @@ every_framing = pytest.mark.parametrize("framing", ["length", "chunked"])
 def interrupted_upload(
     server: Server, interruption: str, sent: int, framing: str
 ) -> Iterator[Upload]:
-    """Create an upload and interrupt its first PATCH after `sent` bytes."""
+    """Create an upload and interrupt its first PATCH after `sent` bytes.
+
+    Args:
+        server: where to create the upload.
+        interruption: a key of `INTERRUPTIONS`.
+        sent: how many bytes of the body are sent.
+        framing: `length` or `chunked`.
+    """
     upload = server.create(SIZE)
     connection = upload.connect()
     content_length = SIZE if framing == "length" else None
@@ -87,7 +95,7 @@ def test_an_interrupted_upload_can_be_resumed(
 
 
 def offset_after(upload: Upload, *, at_least: int) -> int:
-    """Return the offset, waiting up to 5 seconds for the server to store the bytes."""
+    """Return the offset once the server has stored `at_least` so many bytes, or after 5 seconds."""
     deadline = time.monotonic() + 5
     while (offset := upload.offset()) < at_least and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -9,7 +9,11 @@ import pytest
 from .rufh import VERSION, Client, Dialect, assert_success, every_version, for_versions, with_limits
 from .rules import PRACTICE, SHOULD, rule
 from .server import KIB, MIB, Server, Upload, assert_refused, some_bytes
+from .test_interruption import MAX_LOSS
 from .wire import Connection
+
+SENT = 200 * KIB
+"""Bytes of a creation that are sent before its connection is lost."""
 
 
 @pytest.fixture
@@ -152,7 +156,7 @@ def test_a_length_over_the_limit_is_refused(client: Client, server: Server) -> N
 @rule("R-17", level=PRACTICE)
 @with_limits
 def test_an_upload_of_the_minimum_size_can_be_created(client: Client) -> None:
-    """A smaller one may be accepted, but not as a resumable upload. The default minimum is 0."""
+    """A smaller upload may be accepted, but not as a resumable one. The default minimum is 0."""
     minimum = client.limits().get("min-size", 0)
     client.assert_incomplete_at(client.create(b"", {"Upload-Length": str(minimum)}), 0)
     if minimum:
@@ -177,12 +181,12 @@ def begin_creation(client: Client, body: bytes, content_length: int) -> tuple[Up
 @every_version
 def test_an_interrupted_creation_can_be_resumed(client: Client, interruption: str) -> None:
     content = some_bytes(300 * KIB)
-    upload, connection = begin_creation(client, content[: 200 * KIB], len(content))
+    upload, connection = begin_creation(client, content[:SENT], len(content))
     connection.reset() if interruption == "reset" else connection.close()
     deadline = time.monotonic() + 5
-    while (offset := client.offset(upload)) < 136 * KIB and time.monotonic() < deadline:
+    while (offset := client.offset(upload)) < SENT - MAX_LOSS and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert 136 * KIB <= offset <= 200 * KIB
+    assert SENT - MAX_LOSS <= offset <= SENT
     client.assert_incomplete_at(upload, offset)
     assert_success(client.append(upload, content[offset:], offset, complete=True))
     client.assert_content(upload, content)

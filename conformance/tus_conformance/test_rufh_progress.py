@@ -39,10 +39,10 @@ def test_an_offset_in_a_104_is_stored(
     options: Options,
     measure: Callable[[str, str], None],
 ) -> None:
-    """The client may discard those bytes, so they survive a reset of the connection.
+    """The client may discard the bytes before that offset, so they survive a lost connection.
 
-    Sending a 104 is a SHOULD, but a server that sends one must have stored the bytes. Another
-    worker must return the offset too, and is asked first.
+    A server SHOULD send a 104; if it does, it must have stored the bytes. Another worker must know
+    the offset too, and is asked first.
     """
     upload, acknowledged = interrupted_upload(
         client, begin_creation if begin == "creation" else begin_append, count
@@ -60,7 +60,11 @@ def test_an_offset_in_a_104_is_stored(
 def interrupted_upload(
     client: Client, begin: Callable[[Client, Connection], Upload], count: int
 ) -> tuple[Upload, int]:
-    """Reset an upload after `count` interim responses; return it with the last offset in them."""
+    """Reset the connection of an upload after `count` interim responses with an offset.
+
+    Returns:
+        The upload, and the offset in the last of these responses.
+    """
     offsets: list[int] = []
     for pause in PAUSES:
         with client.server.connect() as connection:
@@ -88,7 +92,10 @@ def begin_append(client: Client, connection: Connection) -> Upload:
 
 
 def send_until_acknowledged(connection: Connection, count: int, pause: float) -> list[int]:
-    """Send content until `count` interim responses arrive, or all is sent; return the offsets."""
+    """Send the content until `count` interim responses have arrived; return their offsets.
+
+    Return fewer offsets if all content is sent before. `pause` is the seconds after each block.
+    """
     offsets: list[int] = []
     for sent in range(0, len(CONTENT), BLOCK_SIZE):
         connection.send(CONTENT[sent : sent + BLOCK_SIZE])

@@ -36,8 +36,8 @@ class Model:
         is_deferred: whether its length is still undeclared.
         is_partial: whether it is a partial upload.
         offset: bytes that are stored.
-        max_offset: bytes that may be stored later: an interrupted request may store its bytes after
-            the HEAD that follows it.
+        max_offset: the highest offset that HEAD may return: an interrupted request may store its
+            bytes late.
         is_removed: whether it was terminated.
     """
 
@@ -89,7 +89,7 @@ class RandomClient:
         return set(extensions) <= set(self.capabilities.extensions)
 
     def steps(self, model: Model) -> list[Callable[[Model], None]]:
-        """Return the steps that an upload allows, repeated by their weight."""
+        """Return the steps that an upload allows. A likelier step is in the list more often."""
         steps: list[Callable[[Model], None]] = [*[self.append] * 5, self.interrupt, self.interrupt]
         if model.is_settled:
             steps += [

@@ -99,7 +99,7 @@ class Connection:
     def __init__(self, origin: Origin, *, timeout: float) -> None:
         self.origin = origin
         self.timeout = timeout
-        self._is_due = False
+        self._is_due = False  # whether the server owes a response
         self._socket = socket.create_connection((origin.host, origin.port), timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if origin.tls:
@@ -156,7 +156,8 @@ class Connection:
 
     def close(self) -> None:
         """Close both directions."""
-        Connection.abandoned += self._is_due
+        if self._is_due:
+            Connection.abandoned += 1
         self._is_due = False
         self._input.close()
         self._socket.close()
@@ -236,6 +237,7 @@ class Connection:
     # -- parsing ---------------------------------------------------------------------------------
 
     def _read_head(self) -> Response:
+        """Read the status line and the fields. The returned response has no body yet."""
         line = self._read_line()
         version, _, rest = line.partition(" ")
         status, _, reason = rest.partition(" ")
