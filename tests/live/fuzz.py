@@ -1,4 +1,4 @@
-"""Generate invalid requests from a seeded random number generator. None may change an upload.
+"""Generate invalid requests from a seeded random number generator. They may change no upload.
 
 Even a lenient server cannot accept them: each has a wrong offset, version or content type, names an
 upload that does not exist, or is not HTTP.
@@ -166,14 +166,15 @@ def _wrong_offset(targets: Targets, rng: random.Random) -> int:
 
 
 def _patch_fields(offset: object, **changes: str) -> list[tuple[str, str]]:
-    named = [(name.replace("_", "-"), value) for name, value in changes.items()]
+    """Return the fields of a PATCH; in the names of `changes`, underscores stand for hyphens."""
+    named = {name.replace("_", "-"): value for name, value in changes.items()}
     base = {
         "Tus-Resumable": "1.0.0",
         "Content-Type": "application/offset+octet-stream",
         "Upload-Offset": str(offset),
         "Content-Length": "5",
     }
-    return [*((base | dict(named)).items())]
+    return list({**base, **named}.items())
 
 
 def _chunked_fields(offset: int, coding: str) -> list[tuple[str, str]]:
@@ -243,6 +244,7 @@ def _metadata(targets: Targets, rng: random.Random) -> bytes:
 
 
 def _paths(targets: Targets, rng: random.Random) -> bytes:
+    """Paths that are no upload, although they resemble one."""
     path = rng.choice(PATHS)
     known = rng.choice(targets.paths)
     if rng.random() < 0.5:
@@ -260,6 +262,7 @@ def _paths(targets: Targets, rng: random.Random) -> bytes:
 
 
 def _framing(targets: Targets, rng: random.Random) -> bytes:
+    """A wrong offset, and a body whose length is invalid, contradictory or wrong."""
     path, offset = rng.choice(targets.paths), _wrong_offset(targets, rng)
     match rng.randrange(6):
         case 0:
@@ -436,6 +439,7 @@ def _garbage(targets: Targets, rng: random.Random) -> bytes:
 
 def _mutated(targets: Targets, rng: random.Random) -> bytes:
     """An invalid request with some bytes changed, removed or repeated."""
+    # The offset is so wrong that a few changed digits do not make it right.
     data = bytearray(_request("PATCH", rng.choice(targets.paths), _patch_fields(2**62), b"hello"))
     for _ in range(rng.randrange(1, 6)):
         # Keep the method, so that the request does not become a DELETE.

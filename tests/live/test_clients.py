@@ -180,7 +180,7 @@ def test_lengths_around_the_part_size_arrive_unchanged(
 # waits for ever for the end of an empty stream.
 @pytest.mark.parametrize("length", list(LENGTHS.values())[1:], ids=list(LENGTHS)[1:])
 @pytest.mark.parametrize("options", [WITH_UPLOAD, DEFERRED], ids=["CW", "DL"])
-def test_such_lengths_arrive_unchanged_with_upload_creation_and_deferred_length(
+def test_lengths_around_the_part_size_arrive_unchanged_with_creation_options(
     length: int, options: dict[str, object], deployment: Deployment, files: Files
 ) -> None:
     file, digest = files(length)

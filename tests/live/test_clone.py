@@ -72,7 +72,7 @@ def test_the_demo_works_in_a_fresh_clone(
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_tests_run_in_a_fresh_clone(clone: Path, environ: Mapping[str, str]) -> None:
-    """CI itself runs script/test in a fresh clone; this is for everywhere else."""
+    """Needed outside of CI only: CI itself runs script/test in a fresh clone."""
     assert re.search(
         r"\d+ passed", run(clone, environ, "script/test", "tests/domain", "-k", "size")
     )

@@ -57,6 +57,7 @@ def test_every_rule_holds_on_gthread(deployment: Deployment, tmp_path: Path) -> 
 
 
 def assert_conforms(deployment: Deployment, tmp_path: Path, worker: str, *arguments: str) -> None:
+    """Run the suite with these arguments: no test may fail, or pass against its deviation."""
     with own_target(deployment, worker) as server:
         completed = judge_server(server, tmp_path, *arguments)
     print(completed.stdout[-20_000:], completed.stderr)

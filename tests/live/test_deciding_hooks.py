@@ -46,7 +46,9 @@ def create(server: Gunicorn, **more: str) -> str:
     return urlsplit(response["Location"]).path
 
 
-def dies(server: Gunicorn, method: str, path: str, fields: Mapping[str, str], body: bytes) -> None:
+def send_and_kill_worker(
+    server: Gunicorn, method: str, path: str, fields: Mapping[str, str], body: bytes
+) -> None:
     """Send a request whose hook kills the worker, and wait for the next worker."""
     with pytest.raises((EOFError, OSError)):
         send(server, method, path, fields, body)
@@ -69,7 +71,7 @@ def test_a_creation_whose_hook_raises_or_dies_leaves_nothing(
     server = deployment.start(workers=1, app=APP, arguments=arguments)
     before = deployment.list_contents()
     assert post(server, X_Create="raise").status == 503
-    dies(server, "POST", "/files", {"Upload-Length": "5", "X-Create": "die"}, b"")
+    send_and_kill_worker(server, "POST", "/files", {"Upload-Length": "5", "X-Create": "die"}, b"")
     assert deployment.list_contents() == before
 
 
@@ -85,7 +87,7 @@ def test_an_upload_whose_hook_raises_dies_or_rejects_ends_as_decided(
         path = create(server)
         fields = {**patch_fields(0), "X-Finish": action}
         if action == "die":
-            dies(server, "PATCH", path, fields, FILE)
+            send_and_kill_worker(server, "PATCH", path, fields, FILE)
         else:
             assert send(server, "PATCH", path, fields, FILE).status == 503
         assert send(server, "HEAD", path, {})["X-Crc32"] == CRC32
@@ -98,7 +100,7 @@ def test_an_upload_whose_hook_raises_dies_or_rejects_ends_as_decided(
 
 
 @every_worker
-def test_a_termination_whose_hook_dies_is_told_again(
+def test_on_terminate_is_called_again_after_it_has_died(
     new_deployment: Callable[..., Deployment], arguments: list[str]
 ) -> None:
     """D-13: the record stays until the hook has returned."""
@@ -106,7 +108,7 @@ def test_a_termination_whose_hook_dies_is_told_again(
     deployment.expected_errors = ERRORS
     server = deployment.start(workers=1, app=APP, arguments=arguments)
     path = create(server, X_Terminate="die")
-    dies(server, "DELETE", path, {}, b"")
+    send_and_kill_worker(server, "DELETE", path, {}, b"")
     assert send(server, "HEAD", path, {}).status == 410
     assert send(server, "DELETE", path, {}).status == 204
     assert send(server, "HEAD", path, {}).status in (404, 410)

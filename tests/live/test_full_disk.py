@@ -26,14 +26,14 @@ def test_the_bytes_received_before_the_disk_was_full_are_stored(
     tus = TusClient(server.port)
     free_space = PART_SIZE - 512 * KIB
     data = some_bytes(PART_SIZE)
-    unlimited = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+    soft, hard = resource.prlimit(worker, resource.RLIMIT_FSIZE)
     for before in (0, PART_SIZE):
         path = tus.create(before + PART_SIZE)
         if before:
             tus.append(path, 0, data)
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, (free_space, unlimited[1]))
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (free_space, hard))
         assert tus.patch(path, before, data).status == 507
         assert tus.offset(path) == before + free_space
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited)
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (soft, hard))
         tus.append(path, before + free_space, data[free_space:])
         assert deployment.read_object(path)[before:] == data

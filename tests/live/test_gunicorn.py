@@ -65,7 +65,7 @@ def test_gunicorn_without_arguments_serves_uploads(
 
 
 def assert_fields_of_clients_do_not_change_the_path(tus: TusClient) -> None:
-    """B8: a proxy that restricts paths must see the path that the server uses."""
+    """B8: a proxy that restricts paths must see the same path as the server."""
     path = tus.upload(FILE[:5])
     for target, fields in [
         (f"/pub{path}", {"SCRIPT_NAME": "/pub"}),
@@ -96,15 +96,16 @@ def test_the_socket_and_wsgi_input_yield_the_same_bytes(
     environ = {**deployment.environ, "PYTHONPATH": str(packages)}
     command = [sys.executable, "-m", "gunicorn", "tests.live.apps.sources:application"]
     with Gunicorn(environ, directory=tmp_path, command=command) as server:
-        fast, slow = send_pipelined(server, "/"), send_pipelined(server, "/input")
+        from_source = send_pipelined(server, "/")
+        from_input = send_pipelined(server, "/input")
         expected = [(len(body), hashlib.sha256(body).hexdigest()) for _, body in BODIES]
-        for reports in (fast, slow):
+        for reports in (from_source, from_input):
             assert [(report["size"], report["sha256"]) for report in reports] == expected
             assert {report["gunicorn"] for report in reports} == {version}
-        assert [report["source"] for report in fast] == [
+        assert [report["source"] for report in from_source] == [
             "SocketSource" if field == "Content-Length" else "InputSource" for field, _ in BODIES
         ]
-        assert {report["source"] for report in slow} == {"InputSource"}
+        assert {report["source"] for report in from_input} == {"InputSource"}
         assert deployment.read_object(TusClient(server.port).upload(FILE)) == FILE
         assert server.logged_errors() == []
         # Ignore the log after this: old versions warn about their own sockets when they stop.

@@ -22,7 +22,7 @@ START_SECONDS = 60.0
 
 
 def pss(pid: int) -> int:
-    """Return the MiB of a process; memory that n processes share counts 1/n."""
+    """Return the MiB of a process. Memory that n processes share counts for 1/n in each."""
     found = re.search(r"Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
     assert found is not None
     return int(found[1]) // 1024

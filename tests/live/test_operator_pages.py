@@ -124,7 +124,10 @@ def ready(connection: Connection) -> int:
 
 
 def assert_ready_until_sigterm(server: Gunicorn) -> None:
-    """An open connection of a load balancer learns that its process is about to stop."""
+    """Check that the health page is 200 until SIGTERM, and then 503 on an open connection.
+
+    So a load balancer with an open connection to a worker learns that the worker is about to stop.
+    """
     with Connection(server.port) as connection:
         # A check may exceed its second on a busy machine; the next one is due in five.
         wait_until(lambda: ready(connection) == 200, seconds=60)
@@ -133,6 +136,7 @@ def assert_ready_until_sigterm(server: Gunicorn) -> None:
         upload.send_head("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
         upload.send(FILE[:9])
         worker = server.worker_of(upload.socket)
+        # Connect until the same worker accepts the connection.
         connection = connections.enter_context(Connection(server.port))
         while server.worker_of(connection.socket) != worker:
             connection = connections.enter_context(Connection(server.port))

@@ -21,7 +21,7 @@ CLIENT_TIMEOUT = 9.0
 
 
 def test_requests_fail_with_retry_after_during_an_outage_and_uploads_resume(tmp_path: Path) -> None:
-    """HEAD is 423, because clients start restarted from zero after a 5xx. Other methods are 503."""
+    """HEAD is 423, because clients restart from zero after a 5xx. Other methods are 503."""
     stored = PART_SIZE + 77
     with start_seaweedfs(tmp_path / "s3") as s3:
         deployment = Deployment(s3, tmp_path / "deployment")

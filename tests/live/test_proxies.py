@@ -124,7 +124,7 @@ def test_the_pages_of_operators_are_not_for_other_networks(proxy: Proxy, path: s
 
 
 def test_http_1_clients_get_a_final_response_and_keep_their_connection(proxy: Proxy) -> None:
-    """nginx would take a 104 for the final response, and the next request would get none."""
+    """nginx would treat a 104 as the final response, and the next request would get none."""
     interim: list[Response] = []
     fields = {**INTEROP, "Upload-Complete": "?1"}
     with proxy.connect() as connection:
@@ -149,7 +149,8 @@ def test_http_2_clients_get_a_final_response(proxy: Proxy, tmp_path: Path) -> No
         arguments=("--http2", "--cacert", str(proxy.certificate)),
     )
     assert result.final.status == 201
-    assert len(result.interim()) == PASSES_INTERIM[proxy.kind]
+    expected = 1 if PASSES_INTERIM[proxy.kind] else 0
+    assert len(result.interim()) == expected
 
 
 def test_urls_name_the_host_and_the_scheme_of_the_client(proxy: Proxy) -> None:

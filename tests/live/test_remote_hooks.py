@@ -116,7 +116,7 @@ def test_a_killed_worker_tells_the_endpoint_again_with_the_same_id(
         server = deployment.start(workers=1)
         fields = {"Upload-Length": str(len(DATA)), "Upload-Metadata": metadata("a.txt")}
         path = urlsplit(send(server, "POST", "/files", fields)["Location"]).path
-        # A thread delivers it: under gevent, beside the requests.
+        # A thread delivers this event. Wait for it, so that the kill does not lose it.
         wait_until(lambda: handler.of("post-create"), seconds=30)
         killed: list[int] = []
 

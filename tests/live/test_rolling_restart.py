@@ -47,8 +47,8 @@ class SlowClient:
         port: where nginx listens.
         restarted: set when the restart is over.
         responses: the method and the status of each response.
-        row: failures since the last progress.
-        longest_row: the most of them.
+        row: the number of failures since the last progress.
+        longest_row: the highest value of `row` so far.
     """
 
     port: int
@@ -59,6 +59,7 @@ class SlowClient:
     path: str = ""
 
     def upload(self) -> None:
+        """Create an upload, and repeat PATCH and HEAD until the file is complete."""
         fields = {**VERSION, "Upload-Length": str(len(FILE))}
         with Connection(self.port, timeout=60) as connection:
             connection.request("POST", "/files", fields)
@@ -67,34 +68,41 @@ class SlowClient:
         offset = 0
         while self._patch(offset) != 204:
             time.sleep(RETRY_DELAYS[self.row])
-            found = self._offset()
-            self._fail(since=0 if found > offset else self.row)
+            found = self._query_offset()
+            if found > offset:
+                self.row = 0
+            self._count_failure()
             offset = found
 
-    def _fail(self, since: int) -> None:
-        """Count a failure that follows `since` others without progress."""
-        self.row = since + 1
+    def _count_failure(self) -> None:
+        self.row += 1
         self.longest_row = max(self.longest_row, self.row)
 
-    def _offset(self) -> int:
+    def _query_offset(self) -> int:
+        """Return the offset, as soon as a HEAD succeeds."""
         while True:
             with suppress(OSError), Connection(self.port, timeout=60) as connection:
                 connection.request("HEAD", self.path, VERSION)
                 response = self._note("HEAD", connection.read_response())
                 if response.status == 200:
                     return int(response["Upload-Offset"])
-            self._fail(since=self.row)
+            self._count_failure()
             time.sleep(RETRY_DELAYS[self.row])
 
     def _patch(self, offset: int) -> int | None:
-        """Send the rest of the file, and return the status of the response; None without one."""
+        """Send the rest of the file, and return the status of the response; None without one.
+
+        Send it slowly, and hold the last bytes back, until the restart is over.
+        """
         with suppress(OSError), Connection(self.port, timeout=60) as connection:
             length = str(len(FILE) - offset)
             connection.send_head("PATCH", self.path, patch_fields(offset, Content_Length=length))
             while offset < len(FILE) and not _has_answer(connection):
-                is_over = self.restarted.wait(PAUSE)
-                limit = len(FILE) if is_over else len(FILE) - HELD_BACK
-                step = FILE[offset : min(limit, offset + (len(FILE) if is_over else STEP))]
+                if self.restarted.wait(PAUSE):
+                    stop = len(FILE)
+                else:
+                    stop = min(len(FILE) - HELD_BACK, offset + STEP)
+                step = FILE[offset:stop]
                 connection.send(step)
                 offset += len(step)
             return self._note("PATCH", connection.read_response()).status
@@ -111,7 +119,7 @@ def _has_answer(connection: Connection) -> bool:
 
 
 def restart_each_worker(server: Gunicorn) -> None:
-    """Stop one worker after the other gracefully, each after the last one is replaced."""
+    """Stop the workers gracefully one by one. Wait until each is replaced before the next."""
     for pid in server.workers():
         os.kill(pid, signal.SIGTERM)
         wait_until(

@@ -34,6 +34,7 @@ DATA = random.Random(15).randbytes(300_000)
 SENT = 200_000
 
 MISSING = "stored, except the last 64 KiB"
+"""The outcome if the server passes on only whole blocks of a body."""
 
 PAUSE_SECONDS = 0.5
 """Enough for a server to pass on what has arrived."""
@@ -51,6 +52,7 @@ def begin(connection: Connection, path: str) -> None:
 
 
 def outcome_of_a_broken_connection(port: int) -> str:
+    """Return which bytes are stored if the client closes the connection within a body."""
     tus = TusClient(port)
     path = tus.create(len(DATA))
     with Connection(port) as connection:
@@ -60,13 +62,16 @@ def outcome_of_a_broken_connection(port: int) -> str:
         time.sleep(0.1)
     tus.append(path, offset, DATA[offset:])
     assert tus.request("GET", path).body == DATA
-    if offset and offset != SENT:
-        assert SENT - offset < INPUT_STEP
-        return MISSING
-    return "all stored" if offset else "nothing stored"
+    if offset == 0:
+        return "nothing stored"
+    if offset == SENT:
+        return "all stored"
+    assert SENT - offset < INPUT_STEP
+    return MISSING
 
 
 def outcome_of_a_hanging_connection(port: int) -> str:
+    """Return what a client gets that resumes while its older connection hangs within a body."""
     path = TusClient(port).create(len(DATA))
     with Connection(port) as hanging:
         begin(hanging, path)
@@ -83,6 +88,7 @@ def outcome_of_a_hanging_connection(port: int) -> str:
 
 
 def outcome_of_sigterm(port: int, process: ChildProcess) -> str:
+    """Return what becomes of a request if the server gets SIGTERM within its body."""
     wait_until(lambda: TusClient(port).request("OPTIONS", "/files").status < 300, seconds=20)
     path = TusClient(port).create(len(DATA))
     with Connection(port, timeout=WAIT_SECONDS) as connection:
@@ -103,8 +109,9 @@ def outcome_of_sigterm(port: int, process: ChildProcess) -> str:
 
 
 @pytest.mark.long
-def test_requests_that_do_not_end_as_they_should(name: str, tmp_path: Path) -> None:
-    """The outcomes are those in the documentation."""
+def test_requests_that_do_not_end_have_the_outcomes_in_the_documentation(
+    name: str, tmp_path: Path
+) -> None:
     with running_server(name, tmp_path) as (port, process):
         broken = outcome_of_a_broken_connection(port)
         hanging = outcome_of_a_hanging_connection(port)

@@ -45,7 +45,8 @@ def stalled(
     """Run a PATCH that stalls after `sent` bytes.
 
     Args:
-        wait: wait until the server has read these bytes. Otherwise it has only locked the upload.
+        wait: whether to wait until the server has read these bytes. Otherwise wait only until it
+            has locked the upload.
     """
     with Connection(port) as connection:
         if chunked:
@@ -261,7 +262,6 @@ def test_twelve_stalled_clients_do_not_slow_down_an_upload(
 def test_a_client_with_a_reset_connection_is_superseded(
     pair: tuple[TusClient, TusClient], deployment: Deployment
 ) -> None:
-    """The client has reset its connection."""
     here, other = pair
     path = here.create(len(FILE))
     with stalled(deployment, here.port, path, 1000, chunked=False) as holder:

@@ -205,12 +205,12 @@ def outcome_of(port: int, send: Send) -> str:
     path = tus.create(len(DATA))
     appended = send(port, "PATCH", path, patch_fields(0))
     created = send(port, "POST", "/files", {"Upload-Complete": "?1"})
-    # The server works on.
     if appended.status == created.status == 411:
         assert tus.offset(path) == 0
         assert appended["Tus-Resumable"] == "1.0.0"
         assert created["Upload-Complete"] == "?0"
         assert created.get("Location") is None
+        # A refused request leaves the upload usable.
         assert tus.request("PATCH", path, {**STREAM, "Upload-Offset": "0"}, DATA).status == 204
     else:
         assert (appended.status, appended.offset) == (204, len(DATA)), appended
@@ -286,8 +286,8 @@ def check_that_a_cut_body_is_not_complete(port: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["gunicorn, gevent", "gunicorn, gthread"], indirect=True)
-def test_requests_of_http2_without_content_length(name: str, port: int) -> None:
-    """D-14: an empty body is told from a body of unknown length, and a reset from its end."""
+def test_requests_of_http2_need_no_content_length(name: str, port: int) -> None:
+    """D-14: the server tells an empty body from one of unknown length, and a reset from an end."""
     fields = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(DATA))}
     with Http2Connection(port) as connection:
         stream = connection.request("POST", "/files", fields)

@@ -19,9 +19,9 @@ CONTINUE = Path(os.environ["TUS_LOCK_DIR"]).parent / "continue"
 
 
 def authorize(access: Access) -> str | None:
-    """Return the user that `X-User` names, after `X-Hook` was done."""
+    """Do what `X-Hook` says; return the user that `X-User` names, or None."""
     match access.request.fields.get("x-hook"):
-        case "hang":
+        case "hang":  # until the test creates the file, or for 30 seconds
             deadline = time.monotonic() + 30
             while not CONTINUE.exists() and time.monotonic() < deadline:
                 time.sleep(0.02)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def hello(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Serve the paths that `test_frameworks.py` requests. `/files-x` is no upload route."""
     if environ["PATH_INFO"] == "/hello":
         text = f"hello from {environ['SCRIPT_NAME']}".encode()
     elif environ["PATH_INFO"] == "/echo":

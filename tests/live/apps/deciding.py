@@ -25,14 +25,14 @@ DIRECTORY = Path(os.environ["TUS_LOCK_DIR"]).parent
 
 
 def on_create(upload: NewUpload) -> UploadPlan:
-    """Keep the value of `X-Terminate`, after `X-Create` was done."""
+    """Do what `X-Create` says, and keep the value of `X-Terminate` for `on_terminate`."""
     _do(upload.request.fields.get("x-create"))
     private = {"terminate": upload.request.fields.get("x-terminate", "")}
     return UploadPlan(key=f"{upload.owner or 'anonymous'}-{upload.id}", private=private)
 
 
 def on_finish(upload: FinishedUpload) -> Answer:
-    """Answer with the CRC-32 of the file, after `X-Finish` was done."""
+    """Do what `X-Finish` says, and answer with the CRC-32 of the file."""
     _do(None if upload.request is None else upload.request.fields.get("x-finish"))
     assert upload.checksum is not None
     return Answer(fields={"X-Crc32": upload.checksum.digest.hex()}, body=b'{"done": true}')
@@ -48,6 +48,7 @@ def on_terminate(gone: GoneUpload) -> None:
 
 
 def _do(action: str | None) -> None:
+    """Raise, die or reject. Any other action does nothing."""
     match action:
         case "raise":
             raise ValueError("the hook of a test raised")

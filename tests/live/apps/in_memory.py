@@ -105,7 +105,7 @@ WSGIScriptAlias / {script}
 
 
 def run_apache(port: int) -> None:
-    """Become Apache. Debian's mod_wsgi runs the application with the packages of this process."""
+    """Replace this process by Apache, whose mod_wsgi runs the app with this Python's packages."""
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o755)  # Apache changes to another user if it is started by root
     script = Path(__file__).resolve()

@@ -80,6 +80,9 @@ def curl(
     if command is None:
         pytest.skip("curl is missing: apt-get install curl")
     all_fields = {"Upload-Draft-Interop-Version": str(INTEROP), **(fields or {})}
+    headers: list[str] = []
+    for name, value in all_fields.items():
+        headers += ["--header", f"{name}: {value}"]
     source = file or Path(os.devnull)
     with tempfile.NamedTemporaryFile() as dump, source.open("rb", buffering=0) as opened:
         opened.seek(offset)
@@ -87,21 +90,10 @@ def curl(
         body = [] if file is None else ["--upload-file", "-" if offset else os.fspath(file)]
         completed = subprocess.run(
             [
-                *(
-                    command,
-                    "--silent",
-                    "--show-error",
-                    "--noproxy",
-                    "*",
-                    "--dump-header",
-                    dump.name,
-                ),
+                *(command, "--silent", "--show-error", "--noproxy", "*"),
+                *("--dump-header", dump.name),
                 *(["--head"] if method == "HEAD" else ["--request", method]),
-                *(
-                    word
-                    for name, value in all_fields.items()
-                    for word in ("--header", f"{name}: {value}")
-                ),
+                *headers,
                 *body,
                 *arguments,
                 url,

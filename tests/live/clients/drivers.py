@@ -171,7 +171,7 @@ def aiotus_multiple(endpoint: str, files: Sequence[Path], *, chunk: int) -> str:
 
 
 def tus_dot_py(endpoint: str, job: Job) -> str:
-    """Upload with tus.py, retrying here: it resumes only when a user runs `tus-resume`."""
+    """Upload with tus.py, and retry here: it resumes only when a user runs `tus-resume`."""
     metadata = {key: value for key, value in job.metadata.items() if key != "filename"}
     url = tus_py.create(endpoint, job.metadata["filename"], job.size, metadata=metadata)
     for _ in range(MAX_RETRIES):

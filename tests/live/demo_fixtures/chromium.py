@@ -96,7 +96,7 @@ class Chromium:
         return page
 
     def call(self, method: str, *, session: str | None = None, **params: object) -> dict[str, Any]:
-        """Run a command of the protocol and return its result."""
+        """Run a command of the protocol and return its result. Record errors that arrive before."""
         message_id = next(self._ids)
         message: dict[str, object] = {"id": message_id, "method": method, "params": params}
         if session is not None:
