@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "observability.md"
 
-BLOCK = re.compile(r"(<!-- (\w+):begin -->\n```\n)(.*?)(```\n<!-- \2:end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(?P<begin><!-- (?P<name>\w+):begin -->\n```\n)"
+    r"(?P<content>.*?)"
+    r"(?P<end>```\n<!-- (?P=name):end -->)",
+    re.DOTALL,
+)
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -42,7 +47,9 @@ def main() -> None:
             texts = observe()
     if "--write" in sys.argv[1:]:
         document = DOCUMENT.read_text(encoding="utf-8")
-        document = BLOCK.sub(lambda block: block[1] + texts[block[2]] + block[4], document)
+        document = BLOCK.sub(
+            lambda block: block["begin"] + texts[block["name"]] + block["end"], document
+        )
         DOCUMENT.write_text(document, encoding="utf-8")
     else:
         for name, text in texts.items():
@@ -104,6 +111,7 @@ def _tree(spans: tuple[ReadableSpan, ...]) -> str:
 def _lines(
     siblings: list[ReadableSpan], spans: tuple[ReadableSpan, ...], indent: str
 ) -> Iterator[str]:
+    """Yield a line for each of the siblings, followed by indented lines for its children."""
     for span in sorted(siblings, key=lambda span: span.start_time or 0):
         milliseconds = ((span.end_time or 0) - (span.start_time or 0)) / 1e6
         yield f"{indent + span.name:32} {milliseconds:6.1f} ms{_facts(span)}\n"

@@ -1,4 +1,4 @@
-"""D-07 through the whole application: no answer of S3 that proves nothing makes a client give up.
+"""D-07 through the whole app: no client gives up after an answer of S3 that does not prove absence.
 
 The client is an uploader that holds the server to its acknowledgements. It raises `ProtocolError`
 if an offset decreases, and after every status that clients do not retry, such as 404 and 410.
@@ -53,11 +53,11 @@ class App:
 
 
 class Interference:
-    """What S3 answers: some calls an answer that proves nothing.
+    """Gives some calls an answer that proves nothing. The other calls reach S3.
 
     Attributes:
-        answer: the answer.
-        number: the number of the call that gets it, from 0; None if none does.
+        answer: the answer that proves nothing.
+        number: the number of the call that gets it, from 0; None if no call does.
         is_outage: whether all calls get it.
         calls: the number of calls so far.
     """
@@ -104,7 +104,7 @@ def test_no_single_unproven_answer_ends_an_upload_of_two_parts(sandbox: S3Sandbo
 def try_each_call(
     sandbox: S3Sandbox, file: bytes, ends: tuple[int, ...], answer: Answer, *, masked: bool
 ) -> None:
-    """Upload the file once for each call of an upload, which gets the answer."""
+    """Upload the file many times. Each time, another call of the upload gets the answer."""
     fault_free = Interference(answer, masked=masked)
     with responding(sandbox.client, fault_free):
         upload(sandbox, file, ends)
@@ -141,7 +141,7 @@ def test_while_s3_denies_everything_no_upload_looks_absent(
 
 
 def test_a_worker_that_starts_during_an_outage_reports_no_absence(sandbox: S3Sandbox) -> None:
-    """D-07 (A13): it knows no object that can be read."""
+    """D-07 (A13): it has read no object yet, unlike a worker that runs for a while."""
     uploader = App(sandbox).uploader(SMALL, 7, len(SMALL))
     uploader.upload(7)
     app = App(sandbox)

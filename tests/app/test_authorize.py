@@ -273,8 +273,8 @@ def test_a_refusal_reaches_the_client_and_changes_nothing(hooked_app: NewHookedA
         assert response.headers["WWW-Authenticate"] == "Bearer"
         assert response.headers["Cache-Control"] == "no-store"
         assert response.headers["Access-Control-Allow-Origin"] == "*"
-        (version,) = app.protocol.version.items()
-        assert response.headers[version[0]] == version[1]
+        ((name, version),) = app.protocol.version.items()
+        assert response.headers[name] == version
         is_head = response.request.method == "HEAD"
         assert response.text == ("" if is_head else "log in first\n")
     assert app.events == [event for event in app.events if not isinstance(event, RequestFailed)]
@@ -364,7 +364,7 @@ def test_a_refusal_that_cannot_be_sent_is_a_fault_of_the_server(hooked_app: NewH
 def test_an_error_of_this_library_in_a_hook_is_a_fault_of_the_server(
     hooked_app: NewHookedApp,
 ) -> None:
-    """A hook may call this library itself; what that raises is not about this request."""
+    """A hook may call this library itself. An error of that call says nothing about the request."""
     app = hooked_app()
     path = app.create(data=DATA[:4])
 

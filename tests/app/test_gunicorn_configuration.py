@@ -37,7 +37,7 @@ def test_gunicorn_accepts_each_name_of_the_configuration() -> None:
 
 
 def test_loading_the_configuration_imports_neither_gevent_nor_a_user_of_ssl() -> None:
-    """C3: gevent patches when the worker class is known, before anything keeps its own `ssl`."""
+    """C3: gevent patches once the worker class is known. No module may import `ssl` before."""
     code = (
         "import sys, tus_wsgi.gunicorn;"
         "bad = {'gevent', 'boto3', 'urllib3', 'tus_wsgi.app'} & set(sys.modules);"
@@ -98,9 +98,13 @@ def test_a_worker_class_that_does_not_fit_the_patch_is_refused(
     """C3: the worker class is set in a configuration that begins with this one."""
     gevent_worker = type("GeventWorker", (), {})
     monkeypatch.setattr(configuration, "is_patched", lambda: is_patched)
-    configuration.on_starting(server(gevent_worker if is_patched else SyncWorker))
+    if is_patched:
+        fitting, unfit = gevent_worker, SyncWorker
+    else:
+        fitting, unfit = SyncWorker, gevent_worker
+    configuration.on_starting(server(fitting))
     with pytest.raises(SystemExit, match="Choose the workers with"):
-        configuration.on_starting(server(SyncWorker if is_patched else gevent_worker))
+        configuration.on_starting(server(unfit))
 
 
 def test_memory_locks_with_several_workers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, store: MemoryStore) -> Callable[[str], Flask]:
-    """Runs an example and returns its application, with a store in memory and a login."""
+    """A function that runs an example and returns its app, with a store in memory and a login."""
 
     def from_env(app: Any, **hooks: Any) -> TusMiddleware:
         settings = Settings(s3_bucket="uploads", base_path="/uploads")
@@ -80,7 +80,7 @@ def test_clients_without_login_cannot_upload(app: Flask, protocol: Protocol) -> 
 
 
 @every_protocol
-def test_each_user_sees_the_own_uploads_only(app: Flask, protocol: Protocol) -> None:
+def test_users_see_only_their_own_uploads(app: Flask, protocol: Protocol) -> None:
     ada, eve, stranger = client_of(app, "ada"), client_of(app, "eve"), client_of(app)
     created = ada.post("/uploads", headers=protocol.creation(len(DATA), DATA), data=DATA)
     assert created.status_code == 201

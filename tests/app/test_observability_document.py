@@ -27,7 +27,8 @@ VARYING = [
 
 
 def blocks(text: str) -> dict[str, str]:
-    found = {name: content for _, name, content, _ in BLOCK.findall(text)}
+    """Return the content of each block by its name, without what differs from run to run."""
+    found = {block["name"]: block["content"] for block in BLOCK.finditer(text)}
     for name, content in found.items():
         for pattern, replacement in VARYING:
             content = re.sub(pattern, replacement, content)  # noqa: PLW2901

@@ -257,7 +257,7 @@ def test_the_unix_socket_of_a_proxy_is_closed_too() -> None:
 def test_an_interrupted_client_that_keeps_sending_is_reset(
     connection: GunicornConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise it would hang for a minute at a window that stays closed."""
+    """Otherwise the client would wait for a minute, because its TCP window stays closed."""
     monkeypatch.setattr("tus_wsgi.wsgi.connection.LINGER_SECONDS", 0.2)
     sender = threading.Thread(target=send_until_closed, args=[connection])
     sender.start()

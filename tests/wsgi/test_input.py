@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import socket
 import ssl
@@ -55,7 +56,8 @@ def read(source: BodySource, *, step: int = 8 * KIB, at_most: int | None = None)
     """Read the body to its end, or only its beginning."""
     found = bytearray()
     buffer = memoryview(bytearray(step))
-    left = len(DATA) * 20 if at_most is None else at_most
+    longer_than_any_body = len(DATA) * 20
+    left = longer_than_any_body if at_most is None else at_most
     while left and (count := source.readinto(buffer[:left])):
         found += buffer[:count]
         left -= count
@@ -112,15 +114,16 @@ def test_an_interruption_limits_what_is_read_from_the_socket(
 def test_an_interruption_limits_what_the_server_reads(
     connection: GunicornConnection, pending: int
 ) -> None:
-    """Its reader takes this for the end of the connection."""
+    """gunicorn's reader takes the interruption for the end of the connection."""
     connection.begin(length=None)
     source = fastest(connection.environ())
-    connection.send(b"2710\r\n" + DATA[:5000])
+    chunk_head = b"%x\r\n" % 10_000
+    connection.send(chunk_head + DATA[:5000])
     source.interrupt()
     with pytest.raises(OSError, match="No more data"):
         read(source)
     source.close()
-    assert connection.server.recv(10_000) == DATA[pending - 6 : 5000]
+    assert connection.server.recv(10_000) == DATA[pending - len(chunk_head) : 5000]
 
 
 def test_under_tls_a_body_is_read_through_the_server_s_reader(
@@ -180,6 +183,8 @@ class SocketWrapper:
 
 
 def unknown_reader(environ: dict[str, Any]) -> None:
+    """Replace gunicorn's reader by a reader of an unknown class."""
+
     class EOFReader:
         pass
 
@@ -291,7 +296,7 @@ def test_both_sources_read_a_connection_in_the_same_way(
     expected = [DATA[: request.consumed] for request in requests]
     stream = b"".join(request.bytes for request in requests)
     cuts = sorted(rng.randrange(len(stream)) for _ in range(3))
-    packets = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    packets = [stream[start:stop] for start, stop in itertools.pairwise([0, *cuts, len(stream)])]
     assert read_connection(requests, packets, step, plain) == expected
     assert read_connection(requests, packets, step, fastest) == expected
 

@@ -206,7 +206,7 @@ def test_time_and_bytes_count_from_the_last_report_that_was_sent(
 def test_a_report_that_the_dialect_omits_does_not_delay_the_next(
     sockets: SocketPair, clock: Clock
 ) -> None:
-    """Version 3 reports no progress, and an omitted report must not delay the next one."""
+    """For example, version 3 reports no progress."""
     replies = iter([None, Reply(104, [("Upload-Offset", "5")])])
     sender = InterimSender(Connection(sockets.server), lambda _: next(replies), clock=clock)
     sender(info_at(4))

@@ -199,7 +199,9 @@ def test_a_chunked_body_that_the_server_does_not_decode_is_refused(server: Serve
 
 
 @pytest.mark.parametrize("is_terminated", [True, False])
-def test_a_body_of_http2_without_content_length(server: Server, *, is_terminated: bool) -> None:
+def test_a_body_of_http2_without_content_length_is_stored_or_refused(
+    server: Server, *, is_terminated: bool
+) -> None:
     """D-14: it is stored if `wsgi.input` ends by itself; it is never taken for an empty body."""
     path = server.create()
     overrides = {"SERVER_PROTOCOL": "HTTP/2", "CONTENT_LENGTH": ""}

@@ -125,7 +125,7 @@ def body_of(
 def dribbling(
     connection: GunicornConnection, count: int, *, is_chunked: bool = False
 ) -> Iterator[bytearray]:
-    """Send a byte each 30 ms until the block ends, and yield what was sent."""
+    """Send up to `count` bytes, one each 30 ms, until the block ends. Yield the sent bytes."""
     sent, has_ended = bytearray(), threading.Event()
 
     def send() -> None:

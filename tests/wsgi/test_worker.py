@@ -46,7 +46,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> LiveBodies:
 
 @pytest.fixture
 def start(live: LiveBodies) -> Iterator[Start]:
-    """Return workers whose signal handlers are those of this process, as in a worker process."""
+    """A function that creates a worker. Its signal handlers become those of this process."""
     numbers = [*Worker.SIGNALS, signal.SIGABRT]
     before = {number: signal.getsignal(number) for number in numbers}
     workers: list[Any] = []
