@@ -36,7 +36,7 @@ class LateCalls:
 def late(
     client: S3Client, is_late: Callable[[AWSPreparedRequest], bool], *, attempts: int = 1
 ) -> Iterator[LateCalls]:
-    """Hold back the first attempts of the chosen calls; the following ones pass."""
+    """Hold back the first `attempts` of the chosen calls. Later ones reach S3 at once."""
     calls = LateCalls()
 
     def hold(request: AWSPreparedRequest, **_: Any) -> None:

@@ -56,7 +56,7 @@ def read(request: pytest.FixtureRequest) -> Read:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Advance the clock."""
+    """A function that advances the clock by some seconds."""
     now = time.monotonic()
 
     def later(seconds: float) -> None:

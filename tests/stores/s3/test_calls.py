@@ -201,7 +201,8 @@ def test_a_process_that_has_not_cached_the_segments_looks_for_the_next_one(
     size = 100_000
     segments = ["GetObject segment 1", "GetObject segment 2"]
     for number, name in enumerate(("tail", "segment 1", "segment 2")):
-        client.append(id, LARGE[size * number :][:size], offset=size * number)
+        start = size * number
+        client.append(id, LARGE[start : start + size], offset=start)
         calls.assert_calls(*LOAD_PARTS, *segments[:number], f"PutObject {name}")
     client.inspect(id)
     calls.assert_calls(*LOAD_PARTS, *segments, "GetObject segment 3")
@@ -218,7 +219,8 @@ def test_a_process_that_has_cached_the_segments_looks_up_none(
     calls.clear()
     size = 100_000
     for number, name in enumerate(("tail", "segment 1", "segment 2")):
-        client.append(id, LARGE[size * number :][:size], offset=size * number)
+        start = size * number
+        client.append(id, LARGE[start : start + size], offset=start)
         calls.assert_calls(f"PutObject {name}")
     client.append(id, LARGE[3 * size :], offset=3 * size)
     deleted = [f"DeleteObject {name}" for name in ("tail", "segment 1", "segment 2")]

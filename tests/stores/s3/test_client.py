@@ -91,6 +91,7 @@ def test_bytes_are_always_protected_by_tls_a_signature_or_a_checksum(
     over_tls: tuple[bool, bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """`over_plain` and `over_tls`: whether the bytes are signed, and whether they have a CRC-32."""
     request = put_request(client_for(endpoint, monkeypatch, checksum), checksum)
     is_plain = request.url.startswith("http:")
     assert is_plain == endpoint.endswith(PLAIN)

@@ -44,6 +44,7 @@ class SlowCompletion:
         self._requests: list[AWSPreparedRequest] = []
 
     def __call__(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
+        """Answer a call on the multipart upload itself; return None to let S3 answer."""
         if "uploadId=" not in request.url or "partNumber=" in request.url:
             return None
         if request.method == "POST":
@@ -133,7 +134,7 @@ def test_an_upload_is_gone_when_its_completion_takes_too_long(
             late.inspect(id)
 
 
-def test_the_time_begins_once(sandbox: S3Sandbox) -> None:
+def test_the_wait_for_a_completion_begins_once(sandbox: S3Sandbox) -> None:
     """A client that asks again and again does not extend the wait."""
     client = UploadClient(sandbox)
     id = client.create(len(DATA)).id

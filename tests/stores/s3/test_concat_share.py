@@ -36,6 +36,7 @@ def uploads(sandbox: S3Sandbox) -> ServiceClient:
 
 @contextmanager
 def in_background(uploads: ServiceClient, ids: list[UploadId], count: int) -> Iterator[None]:
+    """Concatenate the uploads `count` times, in threads. The block ends after all of them."""
     threads = [threading.Thread(target=uploads.concatenate, args=ids) for _ in range(count)]
     for thread in threads:
         thread.start()

@@ -56,6 +56,7 @@ class Recorder:
     def urlopen(
         self, pool: Any, method: str, url: str, body: Any, headers: Any, **options: Any
     ) -> HTTPResponse:
+        """Note a request without the fields that only boto3 sends, and answer it."""
         fields = {name.lower(): text_of(value) for name, value in headers.items()}
         is_direct = STATISTICS[0] not in fields
         # The letters after `m/` count the features that a call uses, for AWS's statistics.

@@ -36,22 +36,34 @@ def conditions(request: pytest.FixtureRequest, sandbox: S3Sandbox) -> Iterator[N
 def each_moment(
     sandbox: S3Sandbox, action: Callable[[], object], meanwhile: Callable[[], object]
 ) -> Iterator[None]:
-    """Run `action` again and again; `meanwhile` runs before its first call, its second, ..."""
+    """Run `action` once for each of its calls. Each time, `meanwhile` runs before another call."""
     for number in itertools.count():
-        left = [meanwhile] * (number + 1)
-
-        def interrupt(_: Call, left: list[Callable[[], object]] = left) -> None:
-            action = left.pop()
-            if not left:
-                sandbox.calls.before = None
-                action()
-
-        sandbox.calls.before = interrupt
-        action()
-        sandbox.calls.before = None
-        if left:
+        if not run_with_interruption(sandbox, action, meanwhile, number):
             return
         yield
+
+
+def run_with_interruption(
+    sandbox: S3Sandbox, action: Callable[[], object], meanwhile: Callable[[], object], number: int
+) -> bool:
+    """Run `action`, and `meanwhile` before the call with this number (from 0) of `action`.
+
+    Return False if `action` made fewer calls.
+    """
+    call_numbers = itertools.count()
+    was_interrupted = False
+
+    def interrupt(_: Call) -> None:
+        nonlocal was_interrupted
+        if next(call_numbers) == number:
+            was_interrupted = True
+            sandbox.calls.before = None
+            meanwhile()
+
+    sandbox.calls.before = interrupt
+    action()
+    sandbox.calls.before = None
+    return was_interrupted
 
 
 def assert_only_the_final_upload_is_left(

@@ -76,7 +76,7 @@ def test_only_parts_that_span_several_partials_are_uploaded(
     ids = create_partials(uploads, SIZES)
     sandbox.calls.clear()
     info = uploads.concatenate(*ids)
-    begun = sorted(call for call in sandbox.calls.begun if call[:10] == "UploadPart")
+    begun = sorted(call for call in sandbox.calls.begun if call.startswith("UploadPart"))
     assert begun == ["UploadPart 3", "UploadPartCopy 1", "UploadPartCopy 2", "UploadPartCopy 4"]
     assert sandbox.calls.begun.count("GetObject data") == 3
     assert info.is_finished

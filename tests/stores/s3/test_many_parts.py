@@ -152,7 +152,7 @@ def test_parts_of_tusd_are_not_forgotten_before_there_is_a_plan(sandbox: S3Sandb
     s3, bucket = sandbox.admin, sandbox.bucket
     multipart = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
     for number in (1, 2):
-        data = LARGE[PART * (number - 1) :][:PART]
+        data = LARGE[PART * (number - 1) : PART * number]
         s3.upload_part(Bucket=bucket, Key=key, UploadId=multipart, PartNumber=number, Body=data)
     record = {"ID": f"{id}+{multipart}", "Size": len(LARGE), "Storage": {"Bucket": bucket}}
     sandbox.put(sandbox.keys.info(id), json.dumps(record).encode())

@@ -1,4 +1,7 @@
-"""Resume uploads that tusd created, in any state (`tusd.md`, 9.2)."""
+"""Resume uploads that tusd created, in any state.
+
+W1 to W6 are states in which tusd itself loses bytes, or reports what is not true.
+"""
 
 from __future__ import annotations
 
