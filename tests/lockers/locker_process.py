@@ -63,6 +63,7 @@ class CommandServer:
             self._connection.sendall(" ".join(map(str, words)).encode() + b"\n")
 
     def serve(self, child_fd: int) -> None:
+        """Carry out commands until the socket is closed. A fork's child uses `child_fd`."""
         self.reply("ready", os.getpid())
         for line in self._connection.makefile("r", encoding="ascii"):
             command, *arguments = line.split()
@@ -84,6 +85,7 @@ class CommandServer:
         threading.Thread(target=self._stall, args=(id,), daemon=True).start()
 
     def _stall(self, id: str) -> None:
+        """Hold a lock while a read from a silent client blocks, until a release request."""
         client, body = socket.socketpair()
 
         def interrupt() -> None:
@@ -100,6 +102,7 @@ class CommandServer:
             self.reply("timed_out", id, time.monotonic())
 
     def _hold(self, id: str, releases_on_request: bool) -> None:
+        """Hold a lock until it is released by a command or, if so, by a release request."""
         release = self._releases[id]
         if "gevent" in sys.modules:
             import gevent
@@ -180,7 +183,8 @@ class CommandServer:
             while before < end:
                 time.sleep(0.001)
                 now = time.monotonic()
-                longest, before = max(longest, now - before), now
+                longest = max(longest, now - before)
+                before = now
             self.reply("pause", longest)
 
         threading.Thread(target=run, daemon=True).start()

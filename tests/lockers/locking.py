@@ -198,7 +198,8 @@ class Connection:
         Release requests are repeated, so `requested` replies before it are skipped.
         """
         while True:
-            *reply, number = self._lines.readline().split() or ["nothing", "nan"]
+            line = self._lines.readline() or "nothing nan"  # the process has ended
+            *reply, number = line.split()
             if tuple(reply) == words:
                 return float(number)
             assert reply[0] == "requested", f"expected {words}, got {reply}"

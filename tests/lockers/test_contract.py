@@ -25,7 +25,7 @@ NewLocker = Callable[[float], Locker]
 def new_locker(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> NewLocker:
-    """Create a locker of each kind, with a timeout in seconds."""
+    """A function that creates a locker with a timeout in seconds, for each kind of locker."""
     spec = new_locker_spec(request.param, request, tmp_path)
     for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)

@@ -56,7 +56,7 @@ NewProcess = Callable[[], Process]
 def new_process(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> NewProcess:
-    """Create processes that share their locks."""
+    """A function that creates a process. All of them share their locks."""
     spec = new_locker_spec(request.param, request, tmp_path)
     for name, value in spec.environ.items():
         monkeypatch.setenv(name, value)

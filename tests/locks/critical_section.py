@@ -88,6 +88,12 @@ class CriticalSections:
     def _record(
         self, id: str, lock: Lock
     ) -> Iterator[tuple[tuple[int, int, int], Callable[[int, int, int], None]]]:
+        """Check that the lock is held, and protect the record of the lock in the block.
+
+        Yields:
+            The hold that is inside, its process and its fence, or zeros; a function that replaces
+            these three.
+        """
         fd = os.open(self._directory / id, os.O_RDWR | os.O_CREAT)
         try:
             while not _try_flock(fd):
@@ -122,4 +128,6 @@ def _is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     state, *fields = stat.rpartition(")")[2].split()
-    return state not in {"Z", "X"} and not int(fields[5]) & _PF_EXITING
+    has_exited = state in {"Z", "X"}
+    is_exiting = int(fields[5]) & _PF_EXITING
+    return not has_exited and not is_exiting

@@ -83,6 +83,7 @@ class Host:
 
 @contextmanager
 def running_hosts(spec: LockerSpec, count: int, fork_server: ForkServer) -> Iterator[list[Host]]:
+    """Run processes with lockers until the block ends."""
     with ExitStack() as stack:
         processes = [
             stack.enter_context(closing(fork_server.start(spec, timeout=TIMEOUT)))
@@ -146,6 +147,7 @@ def measure(
 def _measure_batch(
     spec: LockerSpec, state: HolderState, fork_server: ForkServer, samples: int
 ) -> list[float]:
+    """Bring holders of `samples` locks into a state, and measure the waits for these locks."""
     # Locks in memory are those of one process.
     count = 1 if spec.kind == "memory" else 3
     with running_hosts(spec, count, fork_server) as [first, *others]:
@@ -169,6 +171,7 @@ def _measure_batch(
 
 
 def _measure_waits(ids: list[str], hosts: list[Host]) -> list[float]:
+    """Return the seconds after which each lock is acquired. The hosts take turns to try it."""
     waits: dict[str, float] = {}
 
     def run(id: str) -> None:

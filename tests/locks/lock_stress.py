@@ -116,6 +116,7 @@ class StressProcess:
             FLAWS[plan.flaw](pytest.MonkeyPatch())
 
     def run(self) -> None:
+        """Run the greenlets until the test stops the run, and save the counts."""
         import gevent
 
         greenlets = [gevent.spawn(self._work) for _ in range(self._plan.greenlets)]
@@ -129,6 +130,7 @@ class StressProcess:
         self._counts[type(event).__name__] += 1
 
     def _work(self) -> None:
+        """Acquire random locks until the test stops the run. Report an overlap, and end."""
         while not self._plan.has_stopped():
             id = f"upload{self._rng.randrange(self._plan.ids)}"
             requested = threading.Event()
@@ -144,7 +146,8 @@ class StressProcess:
                 raise
 
     def _hold(self, id: str, lock: Lock, requested: threading.Event) -> None:
-        hold = random.getrandbits(62) | 1
+        """Enter the critical section of a lock, write in it some times, and leave it."""
+        hold = random.randrange(1, 1 << 62)  # 0 means that no hold is inside
         fence = lock.fence if self._has_fences and isinstance(lock, Lease) else 0
         self._sections.enter(id, lock, hold, fence=fence)
         for _ in range(self._rng.randrange(4)):
@@ -215,6 +218,7 @@ FLAWS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 
 def main() -> None:
+    """Run the processes of a plan; replace each one that is killed. Exit with 1 if one fails."""
     plan = StressPlan.from_json(sys.argv[1])
     for name in ("running", "counts"):
         Path(plan.directory, name).mkdir()
@@ -230,4 +234,4 @@ def main() -> None:
         has_failed = has_failed or (os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0)
         if os.WIFSIGNALED(status) and not plan.has_stopped():
             numbers[fork(plan, number)] = number
-    sys.exit(has_failed)
+    sys.exit(1 if has_failed else 0)

@@ -243,7 +243,7 @@ def test_a_stress_run_detects_broken_lockers(
         directory=str(tmp_path),
         flaw=flaw,
         processes=3,
-        greenlets=1,  # or mostly a single process would pass a lock on
+        greenlets=1,  # with more, a lock would mostly stay within one process
         ids=1,
         timeout=MAX_WAIT,
     )

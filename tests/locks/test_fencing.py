@@ -199,6 +199,9 @@ FILES = {
 
 
 def cases() -> Iterator[tuple[str, int, int, bool]]:
+    """Yield the name of a file, the offset at which the delayed request ends, the offset at which
+    the next one ends, and whether a third request uses the next holder's cache.
+    """
     for name, file in FILES.items():
         end = len(file.content)
         some, more = (PART + 5000, PART + 40_000) if end > PART else (3000, 4000)

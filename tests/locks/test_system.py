@@ -132,14 +132,8 @@ class Clients:
         self._endpoint = endpoint
         self._file = file
         self._must_stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(upload,))
-            for upload, count in (
-                (self._tuspy, CLIENTS - NODE_CLIENTS),
-                (self._tus_js, NODE_CLIENTS),
-            )
-            for _ in range(count)
-        ]
+        uploads = [self._tuspy] * (CLIENTS - NODE_CLIENTS) + [self._tus_js] * NODE_CLIENTS
+        self._threads = [threading.Thread(target=self._run, args=(upload,)) for upload in uploads]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -151,8 +145,8 @@ class Clients:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, upload: object) -> None:
-        assert callable(upload)
+    def _run(self, upload: Callable[[], str]) -> None:
+        """Upload one file after the other; `upload` returns the URL of a file."""
         while not self._must_stop.is_set():
             try:
                 self.urls.append(upload())
@@ -194,6 +188,7 @@ def held_in_dynamodb(dynamodb: DynamoDB, table: str) -> HeldLocks:
 
 
 def held_in_s3(s3: SeaweedFS, prefix: str) -> HeldLocks:
+    """Return a function that returns the names of the locks that are held."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3.environ().items():
             patch.setenv(name, value)

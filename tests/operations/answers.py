@@ -92,7 +92,7 @@ UNPROVEN = {
 def responding(
     client: S3Client, respond: Callable[[Any], Answer | AWSResponse | None]
 ) -> Iterator[None]:
-    """Let `respond` answer the calls of a client until the block ends; S3 does for None."""
+    """Let `respond` answer the calls of a client in the block. If it returns None, S3 answers."""
 
     def handle(request: Any, **_: Any) -> AWSResponse | None:
         response = respond(request)

@@ -78,7 +78,7 @@ class Sweeper:
     ) -> S3Upload:
         """Create an upload, and store the first `stored` bytes. `{id}` in `key` is its id."""
         id = UploadId(secrets.token_urlsafe(16))
-        plan = Plan(key=key and key.format(id=id))
+        plan = Plan(key=None if key is None else key.format(id=id))
         upload = self.sandbox.store().create(
             UploadInfo(id, length, expires=expires, plan=plan), record_now=True
         )
@@ -106,6 +106,7 @@ class Sweeper:
         page: int = 1000,
         completion_timeout: float = COMPLETION_TIMEOUT,
     ) -> list[SweepResult]:
+        """Sweep once; return the results, sorted by name. By default, everything is old enough."""
         sandbox = self.sandbox
         sweep = Sweep(
             sandbox.store(completion_timeout=completion_timeout),

@@ -224,7 +224,7 @@ def test_the_uploads_of_another_deployment_stay(
     """D-12 (A8): same object prefix, another metadata prefix; or the sweep has none at all."""
     root = sweeper.sandbox.prefix
     server = with_metadata_prefix(sweeper.sandbox, f"{root}b/")
-    swept = with_metadata_prefix(sweeper.sandbox, prefix and root + prefix)
+    swept = with_metadata_prefix(sweeper.sandbox, root + prefix if prefix else "")
     upload = server.create(2 * LENGTH, stored=PART + 5, expires=PAST)
     key = server.sandbox.keys.data(upload.info.id)
     before = sweeper.snapshot()

@@ -54,7 +54,7 @@ def greenlets() -> Iterator[ForkServer]:
 def start_process(
     request: pytest.FixtureRequest, directory: Path, threads: ForkServer, greenlets: ForkServer
 ) -> Iterator[StartProcess]:
-    """Start processes that share the lock directory."""
+    """A function that starts a process with a locker. All processes share the lock directory."""
     kind, _, gevent = request.param.partition("-")
     fork_server = greenlets if gevent else threads
     spec = LockerSpec(kind=kind, location=str(directory))

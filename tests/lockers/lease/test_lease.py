@@ -60,6 +60,10 @@ class Simulation:
         self._main.switch()
 
     def run(self, until: float) -> None:
+        """Run all greenlets that are due up to this time, in the order of their times.
+
+        The greenlets of a dead host never run. Those of a stopped host wait until it resumes.
+        """
         while self._events and self._events[0][0] <= until:
             at, _, host, task = heapq.heappop(self._events)
             self.now = max(self.now, at)
@@ -158,6 +162,11 @@ class Network:
         )
 
     def _call(self, operation: Callable[[], T]) -> T:
+        """Carry out a call, unless the network is down or the call is lost, or carry it out late.
+
+        Raises:
+            OutcomeUnknown: There was no response.
+        """
         rng, simulation = self._rng, self._simulation
         if simulation.has_ended:
             raise OutcomeUnknown("call")
@@ -221,6 +230,7 @@ class Request:
         hold: seconds for which it holds the lock.
         releases_on_request: whether a release request ends the hold earlier.
         timeout: seconds for which it waits for the lock.
+        finds_nothing: whether the upload does not exist, so that its lock needs no record.
     """
 
     def __init__(
@@ -266,7 +276,9 @@ class Request:
             schedule(host, lease.renew, lease.next_renewal())
             self.entry.mark_held()
             end = simulation.now + self.hold
-            while simulation.now < end and not (self.releases_on_request and self.requested_at):
+            while simulation.now < end:
+                if self.releases_on_request and self.requested_at:
+                    break
                 host.sleep(0.1)
                 lease.assert_held()
             if self.finds_nothing:

@@ -70,7 +70,10 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path, timing: LeaseTiming) ->
 def start_process(
     spec: LockerSpec, threads: ForkServer, greenlets: ForkServer
 ) -> Iterator[StartProcess]:
-    """Start processes that share their locks, with greenlets and with threads in turn."""
+    """A function that starts a process, with greenlets and with threads in turn.
+
+    All processes share their locks.
+    """
     with ExitStack() as stack:
         fork_servers = itertools.cycle([greenlets, threads])
 
