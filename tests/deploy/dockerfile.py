@@ -56,6 +56,11 @@ def read_stages(path: Path) -> list[list[Instruction]]:
 
 
 def _read(path: Path) -> Iterator[Instruction]:
+    """Yield the instructions, without comments and with continued lines joined.
+
+    Raises:
+        ValueError: The file has an instruction that is not in `INSTRUCTIONS`.
+    """
     text = re.sub(r"^#.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     for line in text.replace("\\\n", " ").splitlines():
         if line.strip():

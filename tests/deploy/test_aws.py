@@ -44,18 +44,20 @@ def lifecycle_rules() -> list[dict[str, Any]]:
 
 
 def template() -> dict[str, Any]:
-    """Return the CloudFormation template, without its conditions: each `Fn::If` has its value."""
+    """Return the CloudFormation template as if each of its conditions were true."""
     loaded: dict[str, Any] = without_conditions(yaml.safe_load((AWS / "template.yaml").read_text()))
     return loaded
 
 
 def without_conditions(value: Any) -> Any:
+    """Return a part of the template in which each `Fn::If` is replaced by its first choice."""
     if isinstance(value, list):
         return [without_conditions(inner) for inner in value]
     if not isinstance(value, dict):
         return value
     if "Fn::If" in value:
-        return without_conditions(value["Fn::If"][1])
+        _condition, if_true, _if_false = value["Fn::If"]
+        return without_conditions(if_true)
     return {key: without_conditions(inner) for key, inner in value.items()}
 
 
@@ -80,13 +82,16 @@ def main_tf() -> dict[str, Any]:
 
 
 def unquoted(value: Any) -> Any:
+    """Return what the parser of Terraform files has read, without quotes and its own keys."""
     if isinstance(value, dict):
         pairs = {str(key).strip('"'): unquoted(inner) for key, inner in value.items()}
         pairs.pop("__is_block__", None)
         return pairs
     if isinstance(value, list):
         return [unquoted(inner) for inner in value]
-    return value.strip('"') if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.strip('"')
+    return value
 
 
 def rules_for(key: str) -> list[dict[str, Any]]:

@@ -91,6 +91,14 @@ class Container:
 
 
 def new_container(directory: Path, s3: SeaweedFS, programs: Path, port: int) -> Container:
+    """Create the two directories for writes, and return a container with the image's variables.
+
+    Args:
+        directory: where the two directories are created.
+        s3: the S3 of the uploads.
+        programs: the directory of the image's programs.
+        port: the port of the server.
+    """
     for name in ("run", "tmp"):
         (directory / name).mkdir(mode=0o700)
     environ = {
@@ -110,6 +118,7 @@ def new_container(directory: Path, s3: SeaweedFS, programs: Path, port: int) -> 
 
 
 def status_of(port: int, path: str) -> int | None:
+    """Send a GET and return the status; None without a response."""
     connection = HTTPConnection(HOST, port, timeout=10)
     try:
         connection.request("GET", path)
@@ -121,11 +130,12 @@ def status_of(port: int, path: str) -> int | None:
 
 
 def assert_serves_uploads(container: Container, port: int) -> None:
+    """Run the commands of the image: the health check, the server and the sweep."""
     health = [
         word.replace(":8080/", f":{port}/").replace("https", "http")
         for word in instruction("HEALTHCHECK").command
     ]
-    assert container.run(*health).returncode == 1
+    assert container.run(*health).returncode == 1, "no server runs yet"
     with container.running(*instruction("CMD").command) as process:
 
         def answers() -> bool:
@@ -215,13 +225,15 @@ def test_the_steps_of_the_image_build_a_server(s3: SeaweedFS, tmp_path: Path) ->
 
 
 def within(root: Path, word: str) -> str:
+    """Return a word of a command of the image for an image that is the directory `root`."""
     if word == "python":
-        # Of an environment, `venv` would make one that needs it.
+        # An environment that the Python of another environment creates would depend on it.
         return str(getattr(sys, "_base_executable", sys.executable))
     return f"{root}{word}" if word.startswith("/opt/") else word
 
 
 def copy_into(words: list[str], working: Path) -> None:
+    """Do what COPY does: copy the sources in this project to the last word, the target."""
     *sources, target = words
     for source in sources:
         if (ROOT / source).is_dir():

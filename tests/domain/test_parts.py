@@ -93,7 +93,7 @@ def test_number_at_is_the_inverse_of_start(
 @pytest.mark.property
 @given(lengths_and_limits())
 def test_part_numbers_never_exceed_the_limit(planned: tuple[int | None, PartLimits]) -> None:
-    """Whether the length is known in advance or not."""
+    """It does not matter whether the length is known in advance."""
     length, limits = planned
     max_length = limits.max_length if length is None else length
     assume(max_length > 0)
@@ -177,7 +177,10 @@ def test_the_parts_do_not_depend_on_the_requests_that_send_the_bytes(
 def spans_of_parts(
     length: int | None, limits: PartLimits, offsets: list[int]
 ) -> dict[int, tuple[int, int]]:
-    """Return the span of each part, if a request with a plan of its own ends at each offset."""
+    """Return the start and the end of each part by its number.
+
+    A request ends at each of the offsets, and the next request computes the plan again.
+    """
     spans: dict[int, tuple[int, int]] = {}
     for start, stop in itertools.pairwise(offsets):
         plan = plan_for(length, limits)
@@ -185,7 +188,9 @@ def spans_of_parts(
         while offset < stop:
             number = plan.number_at(offset)
             end = min(stop, plan.start(number) + plan.size(number))
-            spans[number] = (spans.get(number, (offset, 0))[0], end)
+            # An earlier request may have begun the part.
+            first, _ = spans.get(number, (offset, end))
+            spans[number] = (first, end)
             offset = end
     return spans
 
@@ -314,17 +319,14 @@ def test_the_run_is_found_among_any_other_parts(
     plan = plan_for(length, limits)
     max_length = limits.max_length if length is None else length
     count = plan.number_at(max(0, max_length - 1))
-    full = [
-        part(number, size)
-        for number in range(1, min(count, 40) + 1)
-        if (size := plan.expected_size(number, length)) > 0
-    ]
+    sizes = {number: plan.expected_size(number, length) for number in range(1, min(count, 40) + 1)}
+    full = [part(number, size) for number, size in sizes.items() if size > 0]
     stored = data.draw(st.lists(st.sampled_from(full), unique=True)) if full else []
-    of_wrong_size = [
-        part(right.number, right.size + difference, '"wrong"')
-        for right in full
-        if (difference := data.draw(st.integers(-1, 1)))
-    ]
+    of_wrong_size = []
+    for right in full:
+        difference = data.draw(st.integers(-1, 1))
+        if difference:
+            of_wrong_size.append(part(right.number, right.size + difference, '"wrong"'))
     listed = [*stored, *of_wrong_size, *stored[:2]]
     random.Random(data.draw(st.integers(0, 9))).shuffle(listed)
     expected = list(itertools.takewhile(stored.__contains__, full))
@@ -352,7 +354,7 @@ def test_a_plan_continues_after_parts_of_any_size() -> None:
 @pytest.mark.parametrize("length", [None, 50])
 @pytest.mark.parametrize("size", [10, 11, 9])
 def test_parts_behind_a_gap_do_not_match_the_plan(length: int | None, size: int) -> None:
-    """Its bytes are unknown, because the missing part 2 may have had any size."""
+    """The offset of their bytes is unknown, because the missing part 2 may have had any size."""
     listed = [part(1, 7), part(3, size), part(4, 23)]
     limits = PartLimits(part_size=10, min_part_size=5, max_object_size=500)
     plan = plan_after(listed[:1], length, limits, listed)

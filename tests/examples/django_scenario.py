@@ -11,6 +11,11 @@ PDF = b"%PDF-1.7\n"
 
 
 def run(data: str) -> None:
+    """Check what each user sees and may do: rows, quota, types by content, and deletion.
+
+    Args:
+        data: the directory of the database and the locks.
+    """
     import examples.django
 
     app = examples.django.create_app(data, data)

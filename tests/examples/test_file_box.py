@@ -41,7 +41,7 @@ def client_of(app: Any, name: str) -> UploadClient:
     return client
 
 
-def test_each_user_has_the_own_files_only(app: Any) -> None:
+def test_users_see_and_delete_only_their_own_files(app: Any) -> None:
     anonymous, ada, eve = UploadClient(app), client_of(app, "ada"), client_of(app, "eve")
     assert anonymous.upload(PDF).response.text == "Log in first.\n"
     uploaded = ada.upload(PDF, filename="a <b>.pdf")

@@ -22,7 +22,11 @@ DATA = b"0123456789"
 async def call(
     app: Any, method: str, path: str, fields: Mapping[str, str], body: bytes = b""
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send a request to an ASGI app as a server does."""
+    """Send a request to an ASGI app as a server does.
+
+    Returns:
+        The status, the header fields with names in lower case, and the body of the response.
+    """
     sent: list[Any] = []
     requests = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -52,23 +56,29 @@ async def call(
     return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:])
 
 
+async def append(app: Any, path: str, offset: int, data: bytes) -> int:
+    """Append bytes to an upload and return the status."""
+    fields = {**STREAM, "Upload-Offset": str(offset)}
+    status, _, _ = await call(app, "PATCH", path, fields, data)
+    return status
+
+
 async def upload_through(app: Any) -> None:
+    """Upload a file in two requests, download it, and get pages of the app around it."""
     status, fields, _ = await call(app, "POST", "/api/files", {"Upload-Length": "10"})
     assert status == 201
     url = urlsplit(fields["location"])
     assert url.netloc == "example.com"
     assert url.path.startswith("/api/files/")
-    assert (await call(app, "PATCH", url.path, {**STREAM, "Upload-Offset": "0"}, DATA[:4]))[
-        0
-    ] == 204
+    assert await append(app, url.path, 0, DATA[:4]) == 204
     status, fields, _ = await call(app, "HEAD", url.path, {})
     assert (status, fields["upload-offset"]) == (200, "4")
-    assert (await call(app, "PATCH", url.path, {**STREAM, "Upload-Offset": "4"}, DATA[4:]))[
-        0
-    ] == 204
-    assert (await call(app, "GET", url.path, {}))[2] == DATA
-    assert (await call(app, "GET", "/api/elsewhere", {}))[0] == 404
-    assert (await call(app, "GET", "/docs", {}))[0] == 200
+    assert await append(app, url.path, 4, DATA[4:]) == 204
+    _, _, content = await call(app, "GET", url.path, {})
+    assert content == DATA
+    for path, expected in (("/api/elsewhere", 404), ("/docs", 200)):
+        status, _, _ = await call(app, "GET", path, {})
+        assert status == expected
 
 
 @pytest.mark.usefixtures("tus_store")

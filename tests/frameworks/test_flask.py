@@ -71,9 +71,8 @@ def test_the_login_of_the_session_decides() -> None:
     ada, eve = client_of(app, "ada"), client_of(app, "eve")
     url = ada.upload(b"data").url
     assert ada.get(url).data == b"data"
-    assert [
-        eve.open(url, method=m, headers=TUS).status_code for m in ("GET", "HEAD", "DELETE")
-    ] == [*(404, 404, 404)]
+    for method in ("GET", "HEAD", "DELETE"):
+        assert eve.open(url, method=method, headers=TUS).status_code == 404
 
 
 @in_memory

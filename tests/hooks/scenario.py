@@ -85,6 +85,10 @@ class Scenario:
         return {name: self._run(name, case) for name, case in cases.items()}
 
     def _run(self, name: str, case: Callable[[], object]) -> Any:
+        """Run a case, wait for its events, and return its responses and documents.
+
+        Their ids, addresses and keys are replaced, because they differ in each run.
+        """
         first = len(self._handler.documents)
         self._responses, self._ids = [], []
         case()
@@ -100,6 +104,7 @@ class Scenario:
         )
 
     def _is_complete(self, name: str, first: int) -> bool:
+        """Return whether every expected event of a case came; its documents begin at `first`."""
         found = self._documents(name, first)
         counts = {event: len(documents) for event, documents in found.items()}
         if name == "concatenated":  # tusd finishes partial uploads too
@@ -108,7 +113,10 @@ class Scenario:
         return all(counts.get(event, 0) >= count for event, count in EXPECTED[name].items())
 
     def _documents(self, name: str, first: int) -> dict[str, Any]:
-        """Return the documents of this case by event. Those of an earlier case may come late."""
+        """Return the documents of this case by event.
+
+        Documents of an earlier case may come late, so the ids of the uploads decide.
+        """
         documents = self._handler.documents[first:]
         ids = {"", *self._ids}
         return _by_event(
@@ -118,9 +126,10 @@ class Scenario:
         )
 
     def _accepted(self) -> None:
+        """Send a file in two requests. The second waits until a hook knows of the first."""
         path = self.post("a.txt", more="note ,")
         self.patch(path, 0, DATA[:5])
-        # Progress that waits while newer progress comes is not delivered.
+        # Newer progress would replace progress that is not delivered yet.
         deadline = time.monotonic() + self._seconds
         while not self._progress(self._ids[0]):
             assert time.monotonic() < deadline, self._handler.events()

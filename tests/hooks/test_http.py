@@ -58,7 +58,7 @@ def carrier(url: str, sleeps: Sleeps | None = None, **options: Any) -> HttpCarri
 
 
 def statuses(*given: str) -> Callable[[Any, Any], Any]:
-    """Return a function that answers with these statuses, one after the other."""
+    """Return a function that answers its first call with the first status, and so on."""
     left = list(given)
 
     def respond(_document: Any, start_response: Any) -> Any:
@@ -216,16 +216,23 @@ def test_a_response_without_end_is_read_to_the_limit_only() -> None:
 
 
 class Deliveries:
-    """Delivers documents when it is told to."""
+    """Delivers documents when the test permits it, and records their ids.
+
+    Attributes:
+        ids: of the delivered documents, in order.
+        may_deliver: released by the test once for each delivery.
+        began: released by each delivery that begins.
+    """
 
     def __init__(self) -> None:
         self.ids: list[str] = []
-        self.may_go_on = threading.Semaphore(0)
+        self.may_deliver = threading.Semaphore(0)
         self.began = threading.Semaphore(0)
 
     def __call__(self, call: HookCall, on_response: Any) -> None:
+        """Deliver a document. The ids `fails` and `bug` have a failure of their own."""
         self.began.release()
-        assert self.may_go_on.acquire(timeout=WAIT)
+        assert self.may_deliver.acquire(timeout=WAIT)
         self.ids.append(call.id)
         if call.id == "fails":
             raise HookCallFailed("no")
@@ -245,7 +252,7 @@ def test_only_the_newest_progress_of_an_upload_waits() -> None:
         queue.put(call(progress, f"a{number}"), None)
         queue.put(call(progress, f"b{number}", UploadId("another")), None)
         queue.put(call(HookEvent.POST_CREATE, f"c{number}"), None)
-    deliveries.may_go_on.release(20)
+    deliveries.may_deliver.release(20)
     assert queue.wait(WAIT)
     assert deliveries.ids == ["first", "a4", "b4", "c0", "c1", "c2", "c3", "c4"]
 
@@ -258,7 +265,7 @@ def test_a_full_queue_drops_documents_with_a_warning(caplog: pytest.LogCaptureFi
     assert deliveries.began.acquire(timeout=WAIT)
     for number in range(100):
         queue.put(call(HookEvent.POST_CREATE, str(number)), None)
-    deliveries.may_go_on.release(20)
+    deliveries.may_deliver.release(20)
     assert queue.wait(WAIT)
     assert (deliveries.ids, queue.dropped) == (["first", "0", "1"], 98)
     assert [event.error for event in events].count("Dropped") == 98
@@ -270,7 +277,7 @@ def test_a_full_queue_drops_documents_with_a_warning(caplog: pytest.LogCaptureFi
 def test_the_queue_survives_failures_and_starts_again(caplog: pytest.LogCaptureFixture) -> None:
     deliveries = Deliveries()
     queue = DeliveryQueue(deliveries)
-    deliveries.may_go_on.release(20)
+    deliveries.may_deliver.release(20)
     for id in ("fails", "bug", "fine"):
         queue.put(call(HookEvent.POST_CREATE, id), None)
         assert queue.wait(WAIT)

@@ -116,23 +116,25 @@ def compare(ours: Any, recorded: Any) -> None:
 def as_documented(name: str, case: Any) -> Any:
     """Return what this server does in a case, by the differences in docs/moving-from-tusd.md."""
     responses, documents = case["responses"], case["documents"]
-    for document in (each for same in documents.values() for each in same):
-        if document["Event"]["Upload"]["Storage"]:
-            # `test_the_storage_has_the_keys_of_tusd` compares it.
-            document["Event"]["Upload"]["Storage"] = {"Type": "memory"}
+    for documents_of_event in documents.values():
+        for document in documents_of_event:
+            upload = document["Event"]["Upload"]
+            if upload["Storage"]:
+                # `test_the_storage_has_the_keys_of_tusd` compares it.
+                upload["Storage"] = {"Type": "memory"}
     if name == "own id":
         # The id cannot be chosen.
         responses[0] = {"status": 503, "fields": {"Content-Type": PLAIN}, "body": TRY_AGAIN}
     if name == "concatenated":
-        for response in responses[1:4:2]:
-            # Only the final upload is a file, which is finished.
+        for response in (responses[1], responses[3]):
+            # The last PATCH of each partial upload: only the final upload is a file to finish.
             response.update(status=204, body="")
             response["fields"] = {"Upload-Offset": response["fields"]["Upload-Offset"]}
         for event in ("pre-finish", "post-finish"):
             finals = [each for each in documents[event] if each["Event"]["Upload"]["IsFinal"]]
             documents[event] = finals
         responses[-1]["status"] = 201  # of a creation
-        # The partial uploads are not looked up before the hook was asked.
+        # The partial uploads are looked up after the hook was asked, so the length is unknown.
         final = documents["pre-create"][-1]["Event"]["Upload"]
         final.update(Size=0, SizeIsDeferred=True)
     return case

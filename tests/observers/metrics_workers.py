@@ -15,6 +15,7 @@ from tus_wsgi.observers import workers
 
 
 def main() -> None:
+    """End three workers, print the metrics and the files, and check what a successor gets."""
     tempfile.tempdir = sys.argv[1]
     workers.create_directory(os.environ)
     directory = Path(os.environ[workers.DIRECTORY])

@@ -1,3 +1,5 @@
+"""Fingerprints replace ids in log lines, tracebacks and reports of errors."""
+
 from __future__ import annotations
 
 import logging

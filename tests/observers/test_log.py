@@ -1,3 +1,5 @@
+"""Events in the log: one line each, without ids."""
+
 from __future__ import annotations
 
 import json
@@ -73,12 +75,12 @@ def logger() -> Iterator[logging.Logger]:
     """The logger of the package, restored after the test. No request is running."""
     REQUEST_ID.set("")
     logger = logging.getLogger(LOGGER)
-    before = (logger.handlers[:], logger.level, logger.propagate)
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.DEBUG)
     yield logger
-    logger.handlers, _, logger.propagate = before
-    logger.setLevel(before[1])
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 def failed(id: UploadId | None, key: str) -> RequestFailed:
@@ -142,6 +144,7 @@ def test_tracebacks_contain_no_id_of_the_upload(
 
 
 def explain(error: BaseException) -> str | None:
+    """Return the sentence for a known failure; None for another error."""
     return f"it's http://s3/{ID}" if isinstance(error, StoreUnavailable) else None
 
 

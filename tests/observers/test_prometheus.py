@@ -96,12 +96,13 @@ COUNTED: list[tuple[Event, dict[str, float]]] = [
 
 
 def samples(page: bytes) -> dict[str, float]:
-    """Return the values of a page by their names with labels, in the order of the labels."""
+    """Return the values of a page by their names with labels, which are sorted by their names."""
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(page.decode()):
         for sample in family.samples:
             labels = ",".join(f'{name}="{text}"' for name, text in sorted(sample.labels.items()))
-            found[sample.name + (f"{{{labels}}}" if labels else "")] = sample.value
+            name = f"{sample.name}{{{labels}}}" if labels else sample.name
+            found[name] = sample.value
     return found
 
 

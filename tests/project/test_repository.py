@@ -63,12 +63,10 @@ def test_workflows_have_the_least_permissions(path: Path) -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=names(WORKFLOWS))
 def test_workflows_name_existing_files(path: Path) -> None:
     words = [word for step in steps(path) for word in shlex.split(step.get("run", ""))]
-    words += [
-        step["with"][key]
-        for step in steps(path)
-        for key in ("cache-dependency-path",)
-        if key in step.get("with", {})
-    ]
+    for step in steps(path):
+        options = step.get("with", {})
+        if "cache-dependency-path" in options:
+            words.append(options["cache-dependency-path"])
     files = [
         word for word in words if re.fullmatch(r"\.?\w+(/[\w.-]+)+|\w+\.txt|conformance", word)
     ]

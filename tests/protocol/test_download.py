@@ -36,6 +36,7 @@ def get(
     data: bytes = b"0123456789",
     metadata: dict[str, str] | None = None,
 ) -> Reply:
+    """Return the reply to a GET with these fields for a finished upload."""
     pairs = tuple((key, value.encode()) for key, value in (metadata or {}).items())
     info = UploadInfo(ID, len(data), len(data), Metadata(pairs), State.FINISHED)
     return render_download(plain("GET", ID, fields), Downloadable(info, Bytes(data)))

@@ -14,7 +14,7 @@ from tus_wsgi.domain.events import Event, HookCalled
 from tus_wsgi.domain.hook_set import NO_HOOKS, Hooks
 from tus_wsgi.service.wrapped_hooks import measure_hooks, wrap_hooks
 
-NAMES = [name for field in fields(Hooks) if getattr(NO_HOOKS, name := field.name) is None]
+NAMES = [field.name for field in fields(Hooks) if getattr(NO_HOOKS, field.name) is None]
 
 
 @pytest.mark.parametrize("name", NAMES)

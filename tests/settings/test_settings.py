@@ -1,3 +1,5 @@
+"""Settings from environment variables, their mistakes, and the command that shows them."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -90,7 +92,7 @@ def test_exposed_fields_that_browsers_would_ignore_are_refused(names: str, mista
 
 
 def test_the_disk_budget_holds_a_part_or_has_no_limit() -> None:
-    """B11: otherwise no upload would ever get beyond its first part."""
+    """B11: with a smaller budget, no upload would ever get beyond its first part."""
     (found,) = mistakes(TUS_DISK_BUDGET="15MiB")
     assert found == "TUS_DISK_BUDGET: is 15MiB, less than a part: TUS_S3_PART_SIZE (16MiB)"
     for value in ("0", "16MiB"):

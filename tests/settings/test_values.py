@@ -1,3 +1,5 @@
+"""Sizes and durations in settings, as text and as numbers."""
+
 from __future__ import annotations
 
 import pytest

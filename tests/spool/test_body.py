@@ -59,7 +59,7 @@ def test_memory_grows_with_the_received_bytes_and_not_with_the_content_length(
 
 
 def test_a_verified_body_can_be_interrupted_while_it_is_read(tmp_path: Path) -> None:
-    """The bytes that were read before stay valid. Only the first interruption counts."""
+    """The bytes that were read before the interruption stay valid. Only the first one counts."""
     with SpooledBody(Spool(0, str(tmp_path)), ScriptedBody(b"01234")) as buffered:
         buffered.limit(5)
         buffered.receive()

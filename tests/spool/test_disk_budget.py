@@ -69,7 +69,7 @@ def test_the_bytes_that_fit_are_kept_and_the_others_stay_unread(spool: Spool) ->
 @pytest.mark.usefixtures("no_wait")
 def test_bytes_in_memory_are_kept_if_the_disk_has_no_room_for_them(tmp_path: Path) -> None:
     spool = Spool(FIRST_BUFFER, str(tmp_path), disk_budget=LIMIT)
-    with Spool.part(spool, LIMIT, None), spool.part(MIB, None) as part:
+    with spool.part(LIMIT, None), spool.part(MIB, None) as part:
         spool.disk.acquire(LIMIT)
         part.fill(ScriptedBody(DATA))
         assert part.error is not None

@@ -103,7 +103,7 @@ def test_memory_grows_with_received_bytes_not_with_announced_ones() -> None:
 
 
 def test_a_fast_client_gets_a_buffer_for_a_whole_part() -> None:
-    """Python copies few of its bytes, and the next parts reuse the buffer."""
+    """So Python copies few bytes of the client, and its next parts reuse the buffer."""
     spool = Spool(64 * MIB)
     used = set[int]()
     for _ in range(3):
@@ -116,7 +116,7 @@ def test_a_fast_client_gets_a_buffer_for_a_whole_part() -> None:
 
 
 def test_the_next_part_of_a_fast_client_starts_with_a_large_buffer(clock: Clock) -> None:
-    """Python copies none of its bytes."""
+    """So Python copies none of the client's bytes."""
     spool = Spool(64 * MIB)
     with spool.part(4 * MIB, None) as part:
         part.fill(SlowBody(clock, 0.01, *[bytes(256 * KIB)] * 16))
@@ -383,11 +383,11 @@ def test_reusable_buffers_and_buffers_in_use_stay_within_the_budget() -> None:
         with spool.part(size, size) as part:
             part.write(bytes(size))
             assert spool.memory._reusable_size <= spool.memory.available
+    size = 0
     for buffers in spool.memory._reusable.values():
         assert buffers, "an empty list must not stay, because every upload may have another size"
-    assert spool.memory._reusable_size == sum(
-        map(len, (b for kept in spool.memory._reusable.values() for b in kept))
-    )
+        size += sum(map(len, buffers))
+    assert spool.memory._reusable_size == size
 
 
 def test_buffers_of_sizes_that_do_not_recur_are_evicted() -> None:
