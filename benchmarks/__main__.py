@@ -100,14 +100,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _options(arguments: argparse.Namespace, directory: Path) -> Options:
     endpoint, _, bucket = (arguments.s3 or "").partition(",")
+    defaults = Options(directory=directory)
     return Options(
         directory=directory,
         rounds=arguments.rounds,
         size=arguments.size,
         many=(arguments.many, arguments.many_size),
         small=(arguments.small, arguments.small_size),
-        slow=(arguments.slow, Options(directory=directory).slow[1]),
-        silent=(arguments.silent, Options(directory=directory).silent[1]),
+        slow=(arguments.slow, defaults.slow[1]),
+        silent=(arguments.silent, defaults.silent[1]),
         finished=arguments.finished,
         part_size=arguments.part_size,
         parallel=arguments.parallel,

@@ -40,7 +40,7 @@ _NO_CHECKSUM: dict[str, Any] = {
 
 
 def configurations(server: SeaweedFS) -> Mapping[str, Call]:
-    """Return a call for each configuration. Each adds one change to the one before."""
+    """Return a call for each configuration, which adds one change to the configuration before."""
     unsigned = {"addressing_style": "path", "payload_signing_enabled": False}
     steps: dict[str, dict[str, Any]] = {
         "boto3, defaults": {},
@@ -59,13 +59,10 @@ def configurations(server: SeaweedFS) -> Mapping[str, Call]:
         for name, config in steps.items()
     }
     as_bytearray = partial(_put, _client(server, final), server.bucket, kind=bytearray)
-    return {
-        **calls,
-        "+ bytearray body, so no `Expect: 100-continue`": as_bytearray,
-        "tus_wsgi: all of these, its own CRC-32, sent directly": partial(
-            _put_tus_wsgi, _bucket(server)
-        ),
-    }
+    calls["+ bytearray body, so no `Expect: 100-continue`"] = as_bytearray
+    as_tus_wsgi = partial(_put_tus_wsgi, _bucket(server))
+    calls["tus_wsgi: all of these, its own CRC-32, sent directly"] = as_tus_wsgi
+    return calls
 
 
 def cpu_per_call(call: Call, *, count: int) -> float:
@@ -98,6 +95,7 @@ def _client(server: SeaweedFS, config: Mapping[str, Any]) -> S3Client:
 
 
 def _profile(call: Call, *, count: int) -> None:
+    """Print the functions that use the time of `count` calls, alone and with what they call."""
     call("warm")
     profile = cProfile.Profile()
     keys = (f"profile-{number}" for number in range(count))

@@ -29,13 +29,13 @@ class Costs:
     """What was measured, with the commands of docs/capacity.md. CPU is that of the server.
 
     Attributes:
-        upload_cpu: of a small file whose bytes come with the creation.
-        request_cpu: of each further request of an upload.
-        gib_cpu: of a GiB of bytes, with 50 uploads at a time.
-        heartbeat_cpu: of a heartbeat of a lease.
-        worker_memory: of a worker that does nothing.
-        connection_memory: of a client whose body arrives.
-        connections: the clients of a worker that were tried with a fast one beside them.
+        upload_cpu: seconds for a small file whose bytes come with the creation.
+        request_cpu: seconds for each further request of an upload.
+        gib_cpu: seconds for a GiB of bytes, with 50 uploads at a time.
+        heartbeat_cpu: seconds for a heartbeat of a lease.
+        worker_memory: bytes of a worker that does nothing.
+        connection_memory: bytes for a client whose body arrives.
+        connections: slow clients that one worker served beside a fast client.
     """
 
     upload_cpu: float = 0.0031
@@ -49,13 +49,13 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """USD, of AWS in us-east-1 in November 2025. Compute is a price to replace by yours.
+    """Prices in USD, of AWS in us-east-1 in November 2025.
 
     Attributes:
         write: of a PUT, COPY, POST or LIST of S3. DELETE is free.
         read: of a GET or HEAD of S3.
         lock_write: of a write of DynamoDB, on demand.
-        core_hour: of a virtual CPU with 2 GiB of memory.
+        core_hour: of a virtual CPU with 2 GiB of memory for an hour. Replace it by your price.
     """
 
     write: float = 0.005 / 1000
@@ -76,13 +76,13 @@ class Load:
 
     Attributes:
         uploads_per_month: uploads that are finished.
-        size: of a file.
+        size: bytes of a file.
         peak: the rate in the busiest minute divided by the average rate.
-        requests: of an upload that is not interrupted: 1 if the bytes come with the creation.
-        resumes: interruptions of an upload, on average. Each needs a HEAD and a PATCH more.
+        requests: requests of an upload without interruptions: 1 if its creation has the bytes.
+        resumes: interruptions of an upload, on average. Each adds a HEAD and a PATCH.
         client_rate: bytes per second of a client.
         locker: the value of TUS_LOCKER.
-        memory_budget: the value of TUS_MEMORY_BUDGET.
+        memory_budget: the value of TUS_MEMORY_BUDGET, in bytes.
         utilization: the share of a core that a worker may use in the busiest minute.
     """
 
@@ -99,7 +99,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Calls for one upload. `deletes` count as writes for S3's limits, and cost nothing."""
+    """Calls for one upload, on average.
+
+    Attributes:
+        writes: calls that change the bucket, without `deletes`.
+        reads: calls that read the bucket.
+        deletes: deletions, which S3 limits like writes and does not charge for.
+        lock_writes: writes of DynamoDB.
+    """
 
     writes: float
     reads: float
@@ -122,19 +129,22 @@ def calls(load: Load) -> Calls:
 
     `python -m benchmarks costs` counts them for one process: 2 PutObject for a file of one part,
     otherwise CreateMultipartUpload, UploadPart of each part, CompleteMultipartUpload, a HeadObject
-    and 2 PutObject. Another process reads the record and the tail, and lists the parts. The HEAD
-    and the PATCH of a resume both do so, and the interrupted request has written a tail.
+    and 2 PutObject. Each later request runs in another process, which reads the record and the
+    tail, and lists the parts. Each interrupted request writes a tail, which is deleted later.
     """
     plan = plan_for(load.size, PartLimits())
-    is_one_part = plan.is_one_part(load.size)
-    parts = 1 if is_one_part else plan.number_at(load.size - 1)
-    writes = 2.0 if is_one_part else parts + 4.0
-    reads = 0.0 if is_one_part else 1.0
-    moves = load.requests - 1 + 2 * load.resumes
-    writes += (1.0 if is_one_part and load.requests > 1 else 0.0) + load.resumes
-    reads += moves * (2.0 if is_one_part else 3.0)
+    # A resume is a HEAD and a PATCH.
     requests = load.requests + 2 * load.resumes
+    later_requests = requests - 1
+    if plan.is_one_part(load.size):
+        writes = 2.0 if load.requests == 1 else 3.0
+        reads = 2.0 * later_requests
+    else:
+        writes = plan.number_at(load.size - 1) + 4.0
+        reads = 1.0 + 3.0 * later_requests
+    writes += load.resumes
     if load.locker == "s3":
+        # Each lock is an object that is written and deleted.
         return Calls(writes + requests + heartbeats(load), reads, requests + load.resumes)
     lock_writes = 2 * requests + heartbeats(load) if load.locker == "dynamodb" else 0.0
     return Calls(writes, reads, load.resumes, lock_writes)
@@ -142,10 +152,10 @@ def calls(load: Load) -> Calls:
 
 def cpu(load: Load, costs: Costs) -> float:
     """Return the CPU seconds of one upload."""
-    requests = load.requests - 1 + 2 * load.resumes
+    later_requests = load.requests - 1 + 2 * load.resumes
     return (
         costs.upload_cpu
-        + requests * costs.request_cpu
+        + later_requests * costs.request_cpu
         + load.size / GIB * costs.gib_cpu
         + heartbeats(load) * costs.heartbeat_cpu
     )
@@ -156,18 +166,18 @@ class Capacity:
     """What a load needs. Rates are those of the busiest minute.
 
     Attributes:
-        uploads: per second.
+        uploads: uploads per second.
         bandwidth: bytes per second from the clients, and as many to S3.
         running: requests at a time.
-        cpu: seconds of one upload.
-        workers: processes, each with the share of a core in `Load.utilization`.
-        memory: of a worker, at most.
-        disk: of a worker, for parts of slow clients that do not fit into the memory budget.
+        cpu: CPU seconds of one upload.
+        workers: processes, each of which uses the share `Load.utilization` of a core.
+        memory: bytes of a worker, at most.
+        disk: bytes of a worker, for parts of slow clients beyond the memory budget.
         writes: calls per second that change the bucket.
         reads: calls per second that read it.
         lock_writes: writes of DynamoDB per second.
         prefixes: partitions that S3 has to split the keys into, by their prefixes.
-        dollars: per month, by what they pay for.
+        dollars: USD per month, by what they pay for.
     """
 
     uploads: float
@@ -185,13 +195,14 @@ class Capacity:
 
 
 def capacity(load: Load, costs: Costs | None = None, prices: Prices | None = None) -> Capacity:
-    """Return what a load needs."""
+    """Return what a load needs, with the default costs and prices if they are None."""
     costs = costs or Costs()
     one, seconds = calls(load), cpu(load, costs)
     uploads = load.uploads_per_month / MONTH * load.peak
     running = uploads * duration(load)
     cores = uploads * seconds / load.utilization
     workers = max(1, math.ceil(cores), math.ceil(running / costs.connections))
+    requests_per_worker = running / workers
     part = min(load.size, plan_for(load.size, PartLimits()).size(1))
     writes, reads = uploads * (one.writes + one.deletes), uploads * one.reads
     return Capacity(
@@ -202,8 +213,8 @@ def capacity(load: Load, costs: Costs | None = None, prices: Prices | None = Non
         workers=workers,
         memory=costs.worker_memory
         + load.memory_budget
-        + running / workers * costs.connection_memory,
-        disk=max(0.0, running / workers * part - load.memory_budget),
+        + requests_per_worker * costs.connection_memory,
+        disk=max(0.0, requests_per_worker * part - load.memory_budget),
         writes=writes,
         reads=reads,
         lock_writes=uploads * one.lock_writes,
@@ -213,6 +224,7 @@ def capacity(load: Load, costs: Costs | None = None, prices: Prices | None = Non
 
 
 def _dollars(load: Load, one: Calls, workers: int, prices: Prices) -> dict[str, float]:
+    """Return the USD per month by what they pay for. `one` are the calls of one upload."""
     count = load.uploads_per_month
     return {
         "S3 requests": count * (one.writes * prices.write + one.reads * prices.read),

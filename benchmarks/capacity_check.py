@@ -3,8 +3,9 @@
     python -m benchmarks.capacity_check
 
 The client, the server and SeaweedFS share the processors, and other programs may run beside them.
-So the model predicts the rate of several workers from the CPU time of one: the workers have a core
-each, or all processes together have what other programs leave.
+So the model predicts the rate of several workers from the CPU time with one worker. The rate has
+two limits: each worker has one core, and all processes together have the cores that other programs
+leave.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The figures of one number of workers. Seconds of CPU are for one upload.
+    """The figures of one number of workers. CPU seconds are for one upload.
 
     Attributes:
-        workers: of the server.
+        workers: the number of workers of the server.
         rate: uploads per second.
-        server: seconds of CPU of the server.
-        everything: seconds of CPU of the client, the server and SeaweedFS.
+        server: CPU seconds of the server.
+        everything: CPU seconds of the client, the server and SeaweedFS.
         left: cores that other programs left on average.
     """
 
@@ -50,7 +51,7 @@ class Run:
 
 
 def measure(workers: int, count: int, size: int) -> Run:
-    """Upload `count` files whose bytes come with the creation."""
+    """Upload `count` files of `size` bytes, which come with the creation."""
     with tempfile.TemporaryDirectory(prefix="tus-bench-") as scratch:
         options = Options(
             directory=Path(scratch),
@@ -69,10 +70,16 @@ def measure(workers: int, count: int, size: int) -> Run:
             run_workers(CONNECTIONS, count, upload)
             wall = time.perf_counter() - began
             time.sleep(SETTLE_SECONDS)
-            used, others = everything.read().cpu, _busy() - busy
+            used = everything.read().cpu
+            used_by_others = max(0.0, _busy() - busy - used)
             cores = psutil.cpu_count() or 1
-            left = cores - max(0.0, others - used) / wall
-            return Run(workers, count / wall, server.read().cpu / count, used / count, left)
+            return Run(
+                workers=workers,
+                rate=count / wall,
+                server=server.read().cpu / count,
+                everything=used / count,
+                left=cores - used_by_others / wall,
+            )
 
 
 def predicted_rate(run: Run, first: Run) -> float:

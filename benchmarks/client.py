@@ -29,7 +29,7 @@ class UnexpectedResponse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response without its body. Field names are in lower case."""
+    """A response without its body. The names of its fields are in lower case."""
 
     status: int
     fields: Mapping[str, str]
@@ -80,19 +80,19 @@ class Client:
         self.send_head("PATCH", path, fields, size)
 
     def patch(self, path: str, size: int, *, offset: int = 0) -> None:
-        """Append `size` bytes."""
+        """Append `size` bytes at an offset."""
         self.begin_patch(path, size, offset=offset)
         self.send_body(size)
         self.read_patch_response(offset + size)
 
     def read_patch_response(self, offset: int) -> None:
-        """Read the response to a PATCH and check its offset."""
+        """Read the response to a PATCH, which must be 204 with this offset."""
         stored = self.read_response(204).fields.get("upload-offset")
         if stored != str(offset):
             raise UnexpectedResponse(f"the server stored {stored} of {offset} bytes")
 
     def upload(self, size: int, *, with_data: bool = False) -> str:
-        """Upload a file, in one request or in a POST and a PATCH, and return its path."""
+        """Upload a file and return its path: in a POST, or without `with_data` also in a PATCH."""
         path = self.create(size, with_data=with_data)
         if size and not with_data:
             self.patch(path, size)
@@ -170,6 +170,7 @@ class Client:
         return line.decode("latin-1").rstrip("\r\n")
 
     def _read_body(self, fields: Mapping[str, str]) -> bytes:
+        """Read a body that is chunked or has a length."""
         if fields.get("transfer-encoding") != "chunked":
             return self._input.read(int(fields.get("content-length", 0)))
         data = b""
@@ -181,7 +182,7 @@ class Client:
 
 
 def time_upload(url: str, size: int) -> float:
-    """Upload `size` bytes in a POST and a PATCH over a new connection. Return the seconds."""
+    """Upload `size` bytes in a POST and a PATCH over a new connection, and return the seconds."""
     with Client(url) as client:
         began = time.perf_counter()
         client.upload(size)

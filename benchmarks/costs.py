@@ -31,6 +31,7 @@ def costs(testbed: Testbed) -> Result:
 
 
 def _costs(testbed: Testbed, target: Target, notes: list[str]) -> dict[str, float]:
+    """Return the S3 calls of each kind of upload, and add a note with the operations of each."""
     assert target.proxy is not None
     figures: dict[str, float] = {}
     for kind, (prepare, act) in upload_kinds(testbed.options.part_size).items():
@@ -38,7 +39,7 @@ def _costs(testbed: Testbed, target: Target, notes: list[str]) -> dict[str, floa
             try:
                 path = prepare(client)
                 time.sleep(SETTLE_SECONDS)
-                target.proxy.counts()
+                target.proxy.counts()  # drops the calls of the preparation
                 act(client, path)
             except UnexpectedResponse as error:
                 notes.append(f"{target.name}, {kind}: failed, {error}")
@@ -54,7 +55,13 @@ def _costs(testbed: Testbed, target: Target, notes: list[str]) -> dict[str, floa
 def upload_kinds(
     part: int,
 ) -> dict[str, tuple[Callable[[Client], str], Callable[[Client, str], object]]]:
-    """Return for each kind the function that prepares it and the one whose calls are counted."""
+    """Return two functions for each kind of upload.
+
+    The first prepares an upload and returns its path. The calls of the second are counted.
+
+    Args:
+        part: the part size in bytes.
+    """
     small_size, large_size, step = 100 * KIB, 2 * part + part // 2, part // 2
 
     def prepare_nothing(_client: Client) -> str:

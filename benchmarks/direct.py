@@ -74,7 +74,8 @@ class RepeatedBlock(io.RawIOBase):
 
     def read(self, size: int | None = -1, /) -> bytes:
         remaining = max(0, self._size - self._position)
-        remaining = remaining if size is None or size < 0 else min(size, remaining)
+        if size is not None and size >= 0:
+            remaining = min(size, remaining)
         chunks: list[memoryview] = []
         while remaining:
             start = self._position % len(self._block)
@@ -103,6 +104,7 @@ def upload(kind: str, *, environ: Mapping[str, str], **options: object) -> Uploa
 
 
 def _main() -> None:
+    """Upload with the options in the first argument, and print the cost as JSON."""
     options = json.loads(sys.argv[1])
     is_minimal, extra_args = KINDS[options["kind"]]
     s3: Any = {"addressing_style": "path"}

@@ -45,6 +45,7 @@ def as_markdown(measured: list[Goal]) -> str:
 
 
 def _all(results: Mapping[str, Result]) -> Iterator[Goal]:
+    """Yield every goal. The value is NaN if one of its figures was not measured."""
     empty = Result("", "", [])
     large, many, small = (results.get(name, empty) for name in ("large", "many", "small"))
     yield Goal("large: wall time / boto3's", _ratio(large, "wall s", TUS_WSGI, BOTO3), 1.10)

@@ -74,7 +74,7 @@ def measure_uncontended(spec: LockerSpec, samples: int) -> list[float]:
         with locker.lock(UploadId(f"free{number}"), on_release_request=lambda: None):
             pass
         seconds.append(time.perf_counter() - began)
-    return sorted(seconds[1:])  # the first one opens connections
+    return sorted(seconds[1:])  # the first acquisition opens connections
 
 
 def print_row(*cells: str) -> None:
@@ -87,7 +87,10 @@ def print_heading(*cells: str) -> None:
 
 
 def print_handover(samples: int) -> int:
-    """Print the table. Return 1 if more than one in 100 samples misses a target, else 0."""
+    """Print the seconds until a waiting request holds the lock, by locker and state of the holder.
+
+    Return 1 if more than one in 100 samples of a row misses its target, else 0.
+    """
     missed: list[str] = []
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -96,7 +99,8 @@ def print_handover(samples: int) -> int:
     ):
         print_heading("locker", "holder", "samples", "p50", "p99", "maximum", "target")
         for spec in specs:
-            count = max(1, samples // (LEASE_DIVISOR if spec.kind in LEASE_KINDS else 1))
+            divisor = LEASE_DIVISOR if spec.kind in LEASE_KINDS else 1
+            count = max(1, samples // divisor)
             waits = measure_uncontended(spec, samples)
             figures = (percentile(waits, 50), percentile(waits, 99), waits[-1])
             cells = [f"{1000 * figure:.1f} ms" for figure in figures]
@@ -133,10 +137,10 @@ def print_held() -> None:
 
 
 def measure_held(directory: str, count: int) -> tuple[float, float]:
-    """Return the CPU microseconds of two operations while all workers hold `count` locks in total.
+    """Return the CPU microseconds of two operations while the workers hold `count` locks together.
 
     The first operation acquires and releases the two byte locks of a request: the waiter's and the
-    holder's. The second checks whether a request waits for any lock that this worker holds.
+    holder's. The second checks whether a request waits for any lock of one worker.
     """
     workers = [OfdLocks(Path(directory)) for _ in range(WORKERS)]
     waiter_ids: list[set[int]] = [set() for _ in workers]
@@ -177,6 +181,7 @@ def microseconds(act: Callable[[], None]) -> float:
 
 
 def main(arguments: list[str]) -> int:
+    """Run the command line and return the exit code."""
     if arguments == ["held"]:
         print_held()
         return 0

@@ -49,7 +49,8 @@ class Options:
         small: the number of small uploads, and the size of each.
         connections: the number of connections for the small uploads.
         slow: the number of slow clients, and the bytes per second of each.
-        silent: the number of silent clients, and of requests of each kind by another client.
+        silent: the number of silent clients, and the number of requests of each kind that another
+            client sends meanwhile.
         requests: the number of equal requests of which `growth` measures the mean.
         idle_seconds: how long `growth` measures a worker while its clients send nothing.
         finished: the largest number of finished uploads in the bucket of a sweep.
@@ -60,7 +61,7 @@ class Options:
         delay: the seconds that the link to a far S3 adds to each call.
         rate: the bytes per second of each connection to a far S3.
         has_peers: whether to measure @tus/server, and tusd if Go is installed.
-        has_node: whether @tus/server is one of them.
+        has_node: whether the measured peers include @tus/server.
         compared: another commit of this project to measure.
         external: further targets.
         direct: the kinds of uploads with boto3 alone, from `direct.KINDS`. Empty means all.

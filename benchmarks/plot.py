@@ -46,9 +46,18 @@ def document(width: int, height: int, elements: Iterable[str]) -> str:
 
 
 def _group(drawn: list[str], top: int, result: Result, figure: str, colors: dict[str, str]) -> int:
+    """Append the bars of one figure to `drawn`, and return the y coordinate below them.
+
+    Args:
+        drawn: the elements of the SVG.
+        top: the y coordinate of the first bar.
+        result: the result that has the figure.
+        figure: the name of the figure.
+        colors: the color of each target, to which new targets are added.
+    """
     values = {target: result.median(target, figure) for target in result.targets()}
     measured = {target: value for target, value in values.items() if not math.isnan(value)}
-    largest = max([*measured.values(), 1e-9])
+    largest = max([*measured.values(), 1e-9])  # never 0, because lengths are divided by it
     for target, value in measured.items():
         color = colors.setdefault(target, COLORS[len(colors) % len(COLORS)])
         length = max(1, round(value / largest * BAR_WIDTH))

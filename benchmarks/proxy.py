@@ -42,7 +42,7 @@ _BY_QUERY = {
 
 
 def operation(method: str, target: str) -> str:
-    """Return the name of the S3 operation of a request."""
+    """Return the name of the S3 operation of a request. The query decides, then the method."""
     url = urlsplit(target)
     query = parse_qs(url.query, keep_blank_values=True)
     named = [name for (verb, key), name in _BY_QUERY.items() if verb == method and key in query]
@@ -61,11 +61,12 @@ class _RateLimiter:
         self._free_at = asyncio.get_running_loop().time()
 
     async def wait(self, size: int) -> None:
+        """Wait until the link may transmit the next `size` bytes."""
         if not self._proxy.rate:
             return
         now = asyncio.get_running_loop().time()
-        # Timers are late by a millisecond or more, while a real link would still transmit buffered
-        # data. Without catching up, the throughput is a third below the rate.
+        # A timer is late by a millisecond or more, in which a real link would transmit buffered
+        # data. Without `MAX_CATCH_UP`, the throughput would be a third below the rate.
         self._free_at = max(now - MAX_CATCH_UP, self._free_at) + size / self._proxy.rate
         if self._free_at > now:
             await asyncio.sleep(self._free_at - now)
@@ -93,6 +94,7 @@ class CountingProxy:
         return await asyncio.start_server(self._serve, HOST, 0, limit=HEAD_LIMIT)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward the requests and responses of a connection until the client closes it."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             upstream_reader, upstream_writer = await asyncio.open_connection(
                 self._host, self._port, limit=HEAD_LIMIT
@@ -165,12 +167,13 @@ class CountingProxy:
             size = int(line.split(b";")[0], 16)
             if not size:
                 break
-            await self._forward_bytes(reader, upstream, limiter, size + 2)
-        while line != b"\r\n":
+            await self._forward_bytes(reader, upstream, limiter, size + len(b"\r\n"))
+        while line != b"\r\n":  # trailers, until an empty line
             line = await reader.readuntil(b"\r\n")
             upstream.write(line)
 
     def _control(self, target: str) -> object:
+        """Change the link, or return the calls since the last time and forget them."""
         url = urlsplit(target)
         if url.path == "/-/link":
             link = {name: float(values[0]) for name, values in parse_qs(url.query).items()}
@@ -204,6 +207,7 @@ class ProxyClient:
 
 
 def _parse(head: bytes) -> tuple[str, str, dict[str, str]]:
+    """Return the method, the target, and the fields with names in lower case."""
     request_line, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = request_line.split(" ", 2)
     pairs = (line.partition(":") for line in lines if line)

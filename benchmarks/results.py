@@ -59,17 +59,14 @@ class Result:
 
 def as_json(result: Result) -> dict[str, object]:
     """Return medians and samples of a result."""
+    medians: dict[str, dict[str, float]] = {}
+    for target in result.targets():
+        values = {figure: result.median(target, figure) for figure in result.figures()}
+        medians[target] = {name: value for name, value in values.items() if not math.isnan(value)}
     return {
         "scenario": result.name,
         "what": result.description,
-        "medians": {
-            target: {
-                figure: value
-                for figure in result.figures()
-                if not math.isnan(value := result.median(target, figure))
-            }
-            for target in result.targets()
-        },
+        "medians": medians,
         "samples": [
             {"target": sample.target, "round": sample.round, "figures": dict(sample.figures)}
             for sample in result.samples
@@ -79,9 +76,9 @@ def as_json(result: Result) -> dict[str, object]:
 
 
 def as_markdown(result: Result) -> str:
-    """Return a Markdown table of medians, one row per figure.
+    """Return a Markdown table of medians, with a row for each figure and a column for each target.
 
-    The ratio to the first target's median follows in parentheses.
+    Each target but the first also has the ratio to the first target's median, in parentheses.
     """
     first, *others = result.targets()
     lines = [

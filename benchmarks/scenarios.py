@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import repeat
 
 from benchmarks import direct
 from benchmarks.client import Client, UnexpectedResponse, time_upload
@@ -19,7 +18,7 @@ from tus_wsgi.domain.model import GIB, MIB
 from tus_wsgi.settings.values import build_size
 
 SETTLE_SECONDS = 0.2
-"""Time for the cleanup that a server does after its last response, which counts as its usage."""
+"""Seconds for what a server does after its last response. Its usage in them is measured too."""
 
 COUNTED_UPLOADS = 20
 """The number of small uploads whose S3 calls are counted. Each needs the same calls."""
@@ -69,14 +68,12 @@ def small(testbed: Testbed) -> Result:
         f"{count} uploads of {build_size(size)} over {testbed.options.connections} connections. "
         "A separate run counts the S3 calls."
     )
-    samples = list(alternate(testbed.options.rounds, measures))
-    samples += alternate(
-        1,
-        lambda: {
-            target.name: partial(_count_calls, testbed, target)
-            for target in testbed.targets(proxied=True)
-        },
-    )
+
+    def counts() -> Mapping[str, Measure]:
+        targets = testbed.targets(proxied=True)
+        return {target.name: partial(_count_calls, testbed, target) for target in targets}
+
+    samples = [*alternate(testbed.options.rounds, measures), *alternate(1, counts)]
     return Result("small", description, samples)
 
 
@@ -104,12 +101,17 @@ def far(testbed: Testbed) -> Result:
 
 
 def link_limit(testbed: Testbed) -> float:
-    """Return the seconds that the link needs for the parts alone, for any sender."""
+    """Return the seconds that the link needs for the parts, which no sender can go below.
+
+    Parts are sent in batches of `options.parallel`, each part over a connection of its own.
+    """
     options = testbed.options
-    full, rest = divmod(options.size, options.part_size * options.parallel)
-    last = min(rest, options.part_size)
-    seconds = full * (options.delay + options.part_size / options.rate)
-    return seconds + (options.delay + last / options.rate if last else 0.0)
+    full_batches, rest = divmod(options.size, options.part_size * options.parallel)
+    seconds = full_batches * (options.delay + options.part_size / options.rate)
+    if rest:
+        largest_part = min(rest, options.part_size)
+        seconds += options.delay + largest_part / options.rate
+    return seconds
 
 
 def _large(testbed: Testbed, target: Target) -> dict[str, float]:
@@ -123,6 +125,14 @@ def _large(testbed: Testbed, target: Target) -> dict[str, float]:
 def _direct(
     testbed: Testbed, endpoint: str, *, kinds: list[str] | None = None
 ) -> dict[str, Callable[[], dict[str, float]]]:
+    """Return a measurement of each kind of upload with boto3 alone; None means the options' kinds.
+
+    Args:
+        testbed: the servers of the run.
+        endpoint: the URL of S3, or of the proxy in front of it.
+        kinds: keys of `direct.KINDS`.
+    """
+
     def run(kind: str) -> dict[str, float]:
         options = testbed.options
         cost = direct.upload(
@@ -159,6 +169,7 @@ def _many(testbed: Testbed, target: Target) -> dict[str, float]:
 
 
 def _small(testbed: Testbed, target: Target) -> dict[str, float]:
+    """Measure the small uploads of one target in each mode."""
     count, size = testbed.options.small
     figures: dict[str, float] = {}
     for mode, with_data in MODES.items():
@@ -184,7 +195,7 @@ def _small(testbed: Testbed, target: Target) -> dict[str, float]:
 def upload_repeatedly(
     target: Target, size: int, next_upload: Callable[[], bool], *, with_data: bool
 ) -> list[float]:
-    """Upload while `next_upload` returns True. Return the seconds of each upload."""
+    """Upload while `next_upload` returns True, and return the seconds of each upload."""
     seconds = []
     with Client(target.url) as client:
         while next_upload():
@@ -197,13 +208,19 @@ def upload_repeatedly(
 def run_workers(
     workers: int, count: int, work: Callable[[Callable[[], bool]], list[float]]
 ) -> list[float]:
-    """Distribute `count` uploads over threads. Return the seconds of each upload."""
-    remaining = iter(repeat(None, count))
+    """Distribute `count` uploads over threads, and return the seconds of each upload.
+
+    Args:
+        workers: the number of threads.
+        count: the number of uploads.
+        work: uploads while its argument returns True.
+    """
+    numbers = iter(range(count))
     mutex = threading.Lock()
 
     def next_upload() -> bool:
         with mutex:
-            return next(remaining, 0) is None
+            return next(numbers, None) is not None
 
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(work, next_upload) for _ in range(workers)]
@@ -211,11 +228,12 @@ def run_workers(
 
 
 def _count_calls(testbed: Testbed, target: Target) -> dict[str, float]:
+    """Return the S3 calls of a small upload in each mode, on average."""
     assert target.proxy is not None
     _, size = testbed.options.small
     figures = {}
     for mode, with_data in MODES.items():
-        target.proxy.counts()
+        target.proxy.counts()  # drops earlier calls
         with Client(target.url) as client:
             for _ in range(COUNTED_UPLOADS):
                 client.upload(size, with_data=with_data)
@@ -231,7 +249,14 @@ def _far(testbed: Testbed, target: Target) -> dict[str, float]:
 def _over_link(
     testbed: Testbed, measure: Callable[[], dict[str, float]], target: Target | None = None
 ) -> dict[str, float]:
-    proxy = (target.proxy if target else None) or testbed.proxy
+    """Measure with the delay and the rate of the far S3, and return the figures.
+
+    Args:
+        testbed: the servers of the run.
+        measure: the measurement.
+        target: the measured server; None for boto3 alone, which uses the testbed's proxy.
+    """
+    proxy = testbed.proxy if target is None or target.proxy is None else target.proxy
     proxy.set_link(delay=testbed.options.delay, rate=testbed.options.rate)
     try:
         figures = measure()

@@ -20,7 +20,7 @@ SENDS_PER_SECOND = 8
 """The number of times per second that each slow client sends."""
 
 RAMP_SECONDS = 1.0
-"""The time that the slow clients send before the fast client starts."""
+"""The seconds for which the slow clients send before the fast client starts."""
 
 
 def slow(testbed: Testbed) -> Result:
@@ -58,7 +58,7 @@ def _slow(testbed: Testbed, target: Target) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _slow_clients(testbed: Testbed, target: Target) -> Iterator[set[Client]]:
-    """Run the slow clients for a block, then close their connections.
+    """Run the slow clients while the block of `with` runs, then close their connections.
 
     Yields:
         The clients that the server has disconnected, which no longer cause load.
@@ -88,6 +88,10 @@ def _begin(client: Client) -> None:
 def _send_slowly(
     clients: list[Client], size: int, stop: threading.Event, disconnected: set[Client]
 ) -> None:
+    """Send `size` bytes over each connection `SENDS_PER_SECOND` times a second until `stop`.
+
+    Clients whose connection fails are added to `disconnected`.
+    """
     data = memoryview(block())[:size]
     for client in clients:
         client.socket.setblocking(False)  # noqa: FBT003

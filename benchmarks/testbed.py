@@ -126,31 +126,44 @@ class Testbed:
                 targets.append(replace(other, name=f"{TUS_WSGI} {self.options.compared}"))
             if self.options.has_peers:
                 targets += self._start_peers(endpoint, proxied=proxied)
-            for external in self.options.external:
-                if not proxied or external.proxy:
-                    proxy = ProxyClient(external.proxy) if proxied and external.proxy else None
-                    targets.append(Target(external.name, external.url, external.pid, proxy))
+            targets += self._external_targets(proxied=proxied)
             for target in targets:
                 self._warm_up(target)
             self._targets[proxied] = targets
         return self._targets[proxied]
 
+    def _external_targets(self, *, proxied: bool) -> list[Target]:
+        """Return the running servers of the options. With `proxied`, those that use a proxy."""
+        targets = []
+        for external in self.options.external:
+            if not proxied:
+                targets.append(Target(external.name, external.url, external.pid))
+            elif external.proxy:
+                proxy = ProxyClient(external.proxy)
+                targets.append(Target(external.name, external.url, external.pid, proxy))
+        return targets
+
     def _start_peers(self, endpoint: str, *, proxied: bool) -> list[Target]:
         """Start the other servers, with the same part size and number of concurrent parts."""
-        same = (self.options.part_size, self.options.parallel)
+        part_size, parallel = self.options.part_size, self.options.parallel
         peers = []
         if has_go():
-            peers.append(self._start_tusd(TUSD, endpoint, alike=same, proxied=proxied))
+            alike = (part_size, parallel)
+            peers.append(self._start_tusd(TUSD, endpoint, alike=alike, proxied=proxied))
             peers.append(self._start_tusd(TUSD_DEFAULTS, endpoint, alike=None, proxied=proxied))
         if self.options.has_node:
-            peers.append(self._start_node(NODE, endpoint, *same, proxied=proxied))
+            peers.append(self._start_node(NODE, endpoint, part_size, parallel, proxied=proxied))
         return peers
 
     def readme_node(self) -> list[Target]:
-        """Return @tus/server as its README starts it, warmed up, if peers are measured."""
+        """Return @tus/server as its README starts it, warmed up.
+
+        The list is empty if the options exclude the peers or @tus/server.
+        """
         if self.options.has_peers and self.options.has_node and not self._readme_node:
-            settings = (README_PART_SIZE, None)
-            target = self._start_node(NODE_README, self.s3.endpoint, *settings, proxied=False)
+            target = self._start_node(
+                NODE_README, self.s3.endpoint, README_PART_SIZE, parallel=None, proxied=False
+            )
             self._warm_up(target)
             self._readme_node = [target]
         return self._readme_node
@@ -216,6 +229,7 @@ class Testbed:
         return self._worktree
 
     def _start_tus_wsgi(self, root: Path, endpoint: str, *, proxied: bool) -> Target:
+        """Start this project's server from the code in `root`."""
         known = {flag for setting in KNOWN_SETTINGS for flag in setting.cli or ()}
         connections = self.options.worker_connections
         command = [
@@ -244,6 +258,7 @@ class Testbed:
     def _start_node(
         self, name: str, endpoint: str, part_size: int, parallel: int | None, *, proxied: bool
     ) -> Target:
+        """Start @tus/server. With `parallel` of None, it has its default of concurrent parts."""
         settings = {
             "modules": str(node_modules(*NODE_PACKAGES)),
             "endpoint": endpoint,

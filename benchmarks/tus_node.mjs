@@ -1,6 +1,6 @@
 // Start @tus/server with its S3 store as their READMEs do: node tus_node.mjs '{"modules": …}'
 // Part size and concurrency are arguments, so that the benchmarks compare servers and not defaults.
-// With `parallel: null` the store uses its default.
+// With `parallel: null`, the store has its default concurrency.
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 

@@ -55,8 +55,8 @@ def tusd_command(
     Args:
         endpoint: the URL of S3.
         bucket: the bucket.
-        alike: the part size and the number of concurrent parts of the other servers, and no
-            checksum of the bytes in the signature. None keeps tusd's defaults.
+        alike: the part size and the number of concurrent parts of the other servers. With them,
+            tusd also signs no checksum of the bytes. None keeps tusd's defaults.
     """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

@@ -28,7 +28,10 @@ class Usage:
 
 
 class Meter:
-    """A meter of the resources that a process and its children use from now on."""
+    """A meter of the resources that a process and its children use from now on.
+
+    A new meter resets the peak memory of the processes.
+    """
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
@@ -45,6 +48,7 @@ class Meter:
         return [self._root, *self._root.children(recursive=True)]
 
     def _cpu(self) -> float:
+        """Return the CPU seconds of all processes since they started."""
         seconds = 0.0
         for process in self._tree():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -67,16 +71,19 @@ def open_temporary_files(pid: int) -> int:
     for process in [root, *root.children(recursive=True)]:
         for entry in Path(f"/proc/{process.pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                count += str(entry.readlink()).endswith(" (deleted)") and _has_bytes(entry)
+                is_unlinked = str(entry.readlink()).endswith(" (deleted)")
+                if is_unlinked and _has_bytes(entry):
+                    count += 1
     return count
 
 
 def _has_bytes(entry: Path) -> bool:
-    # gunicorn's heartbeat uses an unlinked file too, which is empty.
+    # Without this, the empty unlinked file of gunicorn's heartbeat would count.
     return entry.stat().st_size > 0
 
 
 def _peak(process: psutil.Process) -> int:
+    """Return the highest resident memory of a process in bytes; 0 if it has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
