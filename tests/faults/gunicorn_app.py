@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 START_ATTEMPTS = 100
 START_INTERVAL = 0.2
-"""How often, and after how many seconds, a worker checks its locks again. A fault of the check
-looks like a wrong setting, with which a server does not start."""
+"""How often a worker checks its locks, and the seconds between two checks. A fault of the check
+looks like a wrong setting, with which no server starts."""
 
 interim.EVERY_SECONDS = 0.0
 interim.EVERY_BYTES = 0
@@ -51,6 +51,11 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
 
 @functools.cache
 def _middleware() -> TusMiddleware:
+    """Return the middleware of this worker, which its first request creates.
+
+    Raises:
+        AssertionError: Each check of the locks failed.
+    """
     hooks: dict[str, HookOptions] = {
         "none": {},
         "on_finish": {"on_finish": _on_finish},
@@ -69,11 +74,14 @@ def _on_create(upload: NewUpload) -> UploadPlan | None:
 
 def _on_finish(upload: FinishedUpload) -> Answer | None:
     calls = _note("FINISHED", upload.id)
-    return decide_finish(_scenario(), upload, calls) if os.environ["HOOKS"] == "all" else None
+    if os.environ["HOOKS"] == "all":
+        return decide_finish(_scenario(), upload, calls)
+    return None
 
 
 def _on_terminate(gone: GoneUpload) -> None:
-    decide_terminate(_scenario(), _note("TERMINATED", gone.id))
+    calls = _note("TERMINATED", gone.id)
+    decide_terminate(_scenario(), calls)
 
 
 def _scenario() -> Scenario:
@@ -84,7 +92,7 @@ def _note(variable: str, line: str) -> int:
     """Append a line to the file that an environment variable names.
 
     Returns:
-        how often the file has this line now.
+        The number of such lines in the file, with the new one.
     """
     path = Path(os.environ[variable])
     with path.open("a", encoding="ascii") as file:

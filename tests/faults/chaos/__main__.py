@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import random
 import secrets
 import signal
@@ -42,10 +43,10 @@ JOIN_SECONDS = 600.0
 """How long the last file of a client may take."""
 
 HEAD_ATTEMPTS = 3
-"""Each waits for the lock for five seconds. A lease expires after six."""
+"""The number of HEADs. Each waits for the lock for five seconds, and a lease expires after six."""
 
 MAX_TURN = 3.0
-"""A locker's turn may take so many times its share, until enough files are finished."""
+"""The longest turn of a locker that waits for its files, in multiples of its share of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,13 @@ class Options:
     """The options of the command.
 
     Attributes:
-        minutes: of the whole run.
-        files: that have to be finished.
-        clients: that upload at the same time.
-        seed: of all random choices. Timing is not reproducible.
-        probability: that a call fails.
-        lockers: which take turns.
-        directory: for data and logs, which are kept; None for a temporary one.
+        minutes: the time of the whole run.
+        files: the number of files that have to be finished.
+        clients: the number of clients that upload at the same time.
+        seed: the seed of all random choices. The times of events are not reproducible.
+        probability: the probability that a call fails.
+        lockers: the lockers that take turns.
+        directory: the directory of data and logs, which are kept; None for a temporary one.
     """
 
     minutes: float
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     report = Report()
     began = time.monotonic()
-    # In the background a shell lets its commands ignore SIGINT.
+    # SIGTERM interrupts too, because a command that a shell runs in the background ignores SIGINT.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run(options, report)
@@ -89,17 +90,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: Options, report: Report) -> None:
-    """Let the lockers take turns."""
+    """Start S3, and let each locker have its turn with the same S3 and the same report."""
     with contextlib.ExitStack() as stack:
         directory = options.directory or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="tus-chaos-"))
         )
         s3 = stack.enter_context(start_seaweedfs(directory / "s3"))
-        dynamodb = (
-            stack.enter_context(running_dynamodb(directory))
-            if "dynamodb" in options.lockers
-            else None
-        )
+        dynamodb = None
+        if "dynamodb" in options.lockers:
+            dynamodb = stack.enter_context(running_dynamodb(directory))
         for kind in options.lockers:
             print(f"locks: {kind}", flush=True)
             with Turn(
@@ -139,12 +138,12 @@ class Turn:
     """The part of a run with one kind of locks. A context manager that ends all its processes.
 
     Args:
-        kind: of the locks.
-        options: of the run.
+        kind: the value of TUS_LOCKER.
+        options: the options of the run.
         s3: the service.
-        dynamodb: for `dynamodb` locks.
-        directory: for logs and locks.
-        report: of the run.
+        dynamodb: the service of `dynamodb` locks; None if no locker of the run needs it.
+        directory: the directory of logs and locks, which the turn creates.
+        report: the report of the run.
     """
 
     def __init__(
@@ -220,6 +219,7 @@ class Turn:
         return RandomFaults(name, faults, probability=probability, rng=rng, report=self._report)
 
     def _new_environ(self, dynamodb: DynamoDB | None) -> dict[str, str]:
+        """Return the environment of the servers, and create the files that they append to."""
         for name in ("finished", "bodies"):
             (self._directory / name).touch()
         environ = {
@@ -246,14 +246,15 @@ class Turn:
         return environ
 
     def _sweep_environs(self) -> list[Mapping[str, str]]:
+        """Return the environment of a sweep with all rights, and of one that may read no data."""
         owner = self._s3.environ(self._s3.admin)
         full = {**self._environ, **owner, "TUS_S3_ENDPOINT": self._proxy.endpoint}
         return [full, {**full, "TUS_S3_ENDPOINT": self._gate.endpoint}]
 
     def _wait(self, clients: Sequence[ChaosClient]) -> None:
-        """Wait until the turn's time is over and its files are finished."""
+        """Wait until the turn's time is over and its files are finished, at most `MAX_TURN`."""
         share = self._options.minutes * 60 / len(self._options.lockers)
-        files = -(-self._options.files // len(self._options.lockers))
+        files = math.ceil(self._options.files / len(self._options.lockers))
         began = time.monotonic()
         while (passed := time.monotonic() - began) < share * MAX_TURN:
             finished = sum(len(client.finished) for client in clients)
@@ -268,7 +269,7 @@ class Turn:
             time.sleep(min(PROGRESS_SECONDS, share))
 
     def _end(self, clients: Sequence[ChaosClient], actions: Actions) -> None:
-        """Let the clients finish their files, without faults."""
+        """Stop the actions and faults, let each client finish its file, and count tracebacks."""
         actions.is_stopping.set()
         for client in clients:
             client.is_stopping.set()
@@ -285,7 +286,7 @@ class Turn:
                 self._report.count("tracebacks", name)
 
     def _check_again(self, clients: Sequence[ChaosClient]) -> None:
-        """Compare every finished file once more, and look for terminated uploads."""
+        """Compare every finished file once more, and check that terminated uploads are gone."""
         called = set((self._directory / "finished").read_text(encoding="ascii").split())
         for client in clients:
             for id, file in client.finished.items():
@@ -303,14 +304,14 @@ class Turn:
         self._report.count(
             "files",
             f"finished with {self._kind} locks",
-            len([id for client in clients for id in client.finished]),
+            sum(len(client.finished) for client in clients),
         )
 
     def _head(self, id: str) -> Response:
-        """Ask for the offset. After a 423, ask again, as clients do.
+        """Ask for the offset, and ask again after a 423, as clients do.
 
-        If the service carries out the acquisition of a lock late, after its release, the lock has a
-        holder that does not exist, until its lease expires.
+        A service may acquire a lock so late that it has been released already. Then the lock has a
+        holder that does not exist, until the lease expires.
         """
         send = over_http(self._servers[0].port)
         fields = {"Tus-Resumable": "1.0.0"}

@@ -30,10 +30,10 @@ class Actions(threading.Thread):
     """Disturb the servers until told to stop.
 
     Args:
-        seed: of the run.
+        seed: the seed of the turn.
         servers: the servers.
         s3_faults: the faults of S3.
-        sweep_environs: environments of sweeps: with all rights, and with few.
+        sweep_environs: environments of sweeps, one of which each sweep has.
         report: counts the actions.
 
     Attributes:
@@ -72,8 +72,9 @@ class Actions(threading.Thread):
         while not self.is_stopping.wait(self._rng.uniform(*PAUSES)):
             [name] = self._rng.choices(names, weights)
             server = self._rng.choice(self._servers)
+            _, act = self._weighted[name]
             try:
-                self._weighted[name][1](server)
+                act(server)
                 server.start()
             except Exception as error:  # noqa: BLE001 - the run continues, and reports it
                 self._report.fail(f"{name}: {type(error).__name__}: {error}")
@@ -83,7 +84,7 @@ class Actions(threading.Thread):
         server.freeze_worker(self._rng, self._rng.uniform(*FREEZE_SECONDS))
 
     def _sweep(self) -> None:
-        """Run `tus-wsgi sweep`. It reports what it may not read with exit code 1."""
+        """Run `tus-wsgi sweep`. Its exit code is 1 if it may not read something."""
         environ = self._rng.choice(self._sweep_environs)
         command = [str(Path(sys.executable).with_name("tus-wsgi")), "sweep"]
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MAX_FAILURES = 300
-"""Failures in a row after which a client gives up: minutes."""
+"""Failures in a row after which a client gives up. With the pauses, they take minutes."""
 
 PAUSES = (0.05, 0.6)
 """Seconds that a client waits after a failure: the shortest and the longest pause."""
@@ -31,18 +32,19 @@ _BLOCK = random.Random(7).randbytes(MIB)
 
 @dataclass(frozen=True, slots=True)
 class SentFile:
-    """A file, which is made again to compare it.
+    """A file whose content is computed when it is needed, because a run has too many to keep.
 
     Attributes:
-        number: makes its bytes differ from those of all other files.
-        size: in bytes.
+        number: the number that makes its bytes differ from those of all other files.
+        size: its bytes.
     """
 
     number: int
     size: int
 
     def content(self) -> bytes:
-        count = -(-self.size // MIB)
+        """Return its bytes. Each MiB of them begins with the numbers of the file and the MiB."""
+        count = math.ceil(self.size / MIB)
         tags = (f"{self.number:16}{block:16}".encode() for block in range(count))
         return b"".join(tag + _BLOCK[len(tag) :] for tag in tags)[: self.size]
 
@@ -53,8 +55,8 @@ class Bucket:
 
     Attributes:
         admin: a client without faults.
-        name: of the bucket.
-        prefix: of the objects.
+        name: the name of the bucket.
+        prefix: the prefix of the keys.
     """
 
     admin: S3Client
@@ -71,16 +73,16 @@ class ChaosClient(threading.Thread):
     """Upload one random file after the other until it is told to stop.
 
     Args:
-        number: of the client.
-        seed: of the run.
-        ports: of the servers. Each request goes to any of them.
+        number: the number of the client.
+        seed: the seed of the turn.
+        ports: the ports of the servers. Each request goes to a random one of them.
         bucket: where the files are.
         report: counts requests and files.
 
     Attributes:
         is_stopping: set to stop after the current file.
         finished: the acknowledged files, by the ids of their uploads.
-        terminated: the ids of the uploads that it has terminated.
+        terminated: the ids of the uploads that this client has terminated.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class ChaosClient(threading.Thread):
         *,
         on_interim: OnInterim = ignore,
     ) -> Response:
-        """Send a request to any server; wait a moment after a failure. See `Transport`."""
+        """Send a request to a random server, and wait a moment after a failure. See `Transport`."""
         transport = self._rng.choice(self._transports)
         try:
             response = transport(method, url, fields, body, content_length, on_interim=on_interim)
@@ -132,12 +134,14 @@ class ChaosClient(threading.Thread):
         time.sleep(self._rng.uniform(*PAUSES))
 
     def _upload_one(self) -> None:
+        """Upload a new file and compare it, or terminate its upload, which is rare."""
         rng = self._rng
         file = SentFile(next(self._file_numbers), self._random_size())
         content = file.content()
         uploader = self._new_uploader(content)
         try:
-            if rng.random() < 0.06 and isinstance(uploader, TusUploader) and content:
+            is_terminated = rng.random() < 0.06
+            if is_terminated and isinstance(uploader, TusUploader) and content:
                 self._terminate(uploader, len(content))
                 return
             uploader.upload()
@@ -156,6 +160,7 @@ class ChaosClient(threading.Thread):
         self._report.count("files", "bytes", len(content))
 
     def _terminate(self, uploader: TusUploader, size: int) -> None:
+        """Terminate an upload: a finished one of the draft, or one of tus that is not finished."""
         if type(uploader) is RufhUploader:
             uploader.upload()
         else:
@@ -169,22 +174,26 @@ class ChaosClient(threading.Thread):
 
     def _random_size(self) -> int:
         rng = self._rng
-        limit = rng.choices([100, 200_000, MIB, 6 * MIB, 16 * MIB], [1, 5, 5, 4, 2])[0]
+        limits, weights = [100, 200_000, MIB, 6 * MIB, 16 * MIB], [1, 5, 5, 4, 2]
+        [limit] = rng.choices(limits, weights)
         return rng.randrange(limit)
 
     def _new_uploader(self, content: bytes) -> TusUploader | ConcatUploader:
+        """Return an uploader with a random protocol, random requests and interruptions."""
         rng = self._rng
         size = len(content)
-        kind = rng.choices(["tus", "rufh", "concat"], [14, 4, 2])[0]
+        [kind] = rng.choices(["tus", "rufh", "concat"], [14, 4, 2])
         if kind == "concat":
             middle = rng.randrange(size + 1)
             parts = [content[:middle], content[middle:]]
             return ConcatUploader(send=self.send, parts=parts, max_failures=MAX_FAILURES)
         ends = sorted({rng.randrange(size + 1) for _ in range(rng.choice([0, 0, 1, 2, 4]))})
         cuts = [rng.randrange(1, size) for _ in range(rng.choice([0, 0, 0, 1, 2])) if size > 1]
+        # None: the creation has no body.
         first = rng.choice([None, None, 0, min(size, 1000), size])
+        created = 0 if first is None else first
         script = UploadScript(
-            patch_ends=[end for end in [*ends, size] if end > (first or 0)],
+            patch_ends=[end for end in [*ends, size] if end > created],
             first=first,
             is_deferred=rng.random() < 0.3 and first != size and size > 0,
             cuts=cuts,

@@ -29,10 +29,10 @@ class RandomFaults:
     """A `FaultPlan`: each call fails with a probability.
 
     Args:
-        name: of the service, for the report.
+        name: the name of the service, for the report.
         faults: the kinds of faults.
-        probability: of a fault of a call.
-        rng: chooses.
+        probability: the probability that a call fails.
+        rng: chooses the calls and their faults.
         report: counts the faults.
     """
 
@@ -66,9 +66,12 @@ class RandomFaults:
         return fault
 
     def _choose(self) -> Fault | None:
+        """Return the fault of the outage or a random one; None if the call shall succeed."""
         if self._outage is not None:
             fault, until = self._outage
             if time.monotonic() < until:
                 return fault
             self._outage = None
-        return self._rng.choice(self._faults) if self._rng.random() < self._probability else None
+        if self._rng.random() < self._probability:
+            return self._rng.choice(self._faults)
+        return None

@@ -35,9 +35,9 @@ class Report:
             return self._counts[group, name]
 
     def sum(self, group: str) -> int:
-        """Return the sum of a group."""
+        """Return the sum of the counts of a group."""
         with self._mutex:
-            return sum(number for (of, _), number in self._counts.items() if of == group)
+            return sum(number for (key, _), number in self._counts.items() if key == group)
 
     def lines(self) -> list[str]:
         """Return the table of all counts."""

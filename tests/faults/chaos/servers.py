@@ -24,13 +24,13 @@ from tests.harness.servers.gunicorn import ROOT
 from tests.harness.sockets import HOST
 
 START_SECONDS = 600.0
-"""A start takes about a second. On a machine that is busy otherwise it took four minutes."""
+"""A start takes about a second. On a machine that was busy otherwise, it took four minutes."""
 
 STOP_SECONDS = 45.0
 """Longer than `graceful_timeout`."""
 
 RECYCLE_AFTER = 80
-"""Requests after which a worker is replaced, and the largest random addition."""
+"""Requests after which a worker is replaced, and the most requests that gunicorn adds at random."""
 
 
 _EXCEPTION = re.compile(r"(?m)^Traceback [^\n]*\n(?:[ \t]+[^\n]*\n)+([\w.]+)")
@@ -118,6 +118,7 @@ class ChaosServer:
             found: list[psutil.Process] = []
 
             def is_ready() -> bool:
+                # Only a new child with workers of its own is a master.
                 assert old is not None
                 found[:] = [
                     child
@@ -162,12 +163,20 @@ class ChaosServer:
         number: signal.Signals,
         but: psutil.Process | None = None,
     ) -> None:
-        """End a master and its workers; kill what does not end in time."""
+        """End a master and its workers, and kill each of them that does not end in time.
+
+        Args:
+            master: the master; None does nothing.
+            number: SIGKILL for all processes, or SIGTERM for the master, which ends its workers.
+            but: a child that goes on: the new master of an upgrade.
+        """
         if master is None:
             return
-        family = [master, *_children(master)]
-        if number is signal.SIGKILL:  # also a second master whose upgrade was interrupted
+        if number is signal.SIGKILL:
+            # The descendants include the second master of an interrupted upgrade and its workers.
             family = [master, *_descendants(master)]
+        else:
+            family = [master, *_children(master)]
         family = [process for process in family if process != but]
         targets = family if number is signal.SIGKILL else [master]
         for process in targets:
@@ -204,6 +213,11 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def _wait(condition: Callable[[], bool], message: str) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        RuntimeError: It does not hold within `START_SECONDS`.
+    """
     deadline = time.monotonic() + START_SECONDS
     while not condition():
         if time.monotonic() > deadline:
