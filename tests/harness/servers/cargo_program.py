@@ -24,8 +24,8 @@ def cargo_program(crate: str, version: str, *, features: Sequence[str]) -> Path:
 
     Args:
         crate: the name of the crate and of its program.
-        version: of the crate.
-        features: of the crate, instead of its default ones.
+        version: the version of the crate.
+        features: the features to build, instead of the default features.
     """
     target = CACHE / f"{crate}-{version}"
     if not target.is_dir():
@@ -45,7 +45,7 @@ def _install(crate: str, version: str, features: Sequence[str], root: Path) -> N
     ran = subprocess.run(
         [
             *(cargo, "install", crate, "--version", version, "--locked", "--root", root),
-            # Without optimisation, which takes twice as long as the rest of the build.
+            # This profile omits the optimisation, which takes twice as long as everything else.
             *("--profile", "dev", "--no-default-features", "--features", ",".join(features)),
         ],
         env={**os.environ, "CARGO_PROFILE_DEV_DEBUG": "0"},

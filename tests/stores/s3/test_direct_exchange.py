@@ -36,7 +36,14 @@ HEADERS = {
 
 @dataclass
 class Service:
-    """Answers requests with bytes, or pieces of bytes, and closes the connection after None."""
+    """A service that answers each request with the next list of its script.
+
+    Attributes:
+        listener: the socket on which it listens.
+        script: the pieces of each response; None closes the connection.
+        requests: the requests, as they were received.
+        connections: the connections, as they were accepted.
+    """
 
     listener: socket.socket
     script: list[list[bytes | None]] = field(default_factory=list)
@@ -60,12 +67,13 @@ class Service:
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError), connection.makefile("rb") as stream:
             while head := b"".join(iter(stream.readline, b"\r\n")):
-                size = next(int(x.split()[1]) for x in head.splitlines() if b"Length" in x)
+                size = next(int(line.split()[1]) for line in head.splitlines() if b"Length" in line)
                 self.requests.append(head + b"\r\n" + stream.read(size))
                 for number, piece in enumerate(self.script.pop(0)):
                     if piece is None:
                         return
-                    time.sleep(0.05 if number else 0)
+                    if number > 0:
+                        time.sleep(0.05)  # so that the client receives the pieces one by one
                     connection.sendall(piece)
 
 
@@ -155,7 +163,7 @@ RESPONSES: dict[str, list[bytes | None]] = {
 
 @pytest.mark.parametrize("name", RESPONSES)
 def test_the_response_is_that_of_urllib3(name: str, service: Service, urlopens: list[str]) -> None:
-    """D-09: also if there is none."""
+    """D-09: this includes a request without a response."""
     by_urllib3 = route_to(service)
     service.script = [RESPONSES[name]]
     expected = put(by_urllib3, service)
