@@ -80,8 +80,9 @@ _MODULES = {
     "start_drain_watcher": "tus_wsgi.wsgi.draining",
     "tune_malloc": "tus_wsgi.wsgi.malloc",
 }
-"""The modules of the public names. They are imported at the first use of a name, so that gunicorn's
-configuration can be in this package: gevent patches before boto3 imports `ssl`."""
+"""The module of each public name. A module is imported when its name is first used. An import of
+this package, for example for gunicorn's configuration, thus does not import boto3, and with it
+`ssl`, before gevent has patched the standard library."""
 
 if not TYPE_CHECKING:
 

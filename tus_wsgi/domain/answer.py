@@ -10,15 +10,16 @@ from tus_wsgi.domain.plan import checked_added_fields
 from tus_wsgi.domain.response_fields import NO_FIELDS
 
 MAX_ANSWER_SIZE = 4 * 1024
-"""Bytes of the fields and the body of an answer together. They are in the upload's record."""
+"""The largest size of an answer (fields and body together) or a rejection (fields and sentence
+together), in bytes. Both are stored in the upload's record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Fields and a body for the response that tells a client that its upload is finished.
 
-    The answer is stored with the upload and repeated: the fields in each response to HEAD, both in
-    the response to a PATCH at the end of the upload. So a client whose response was lost gets it.
+    The answer is stored with the upload, so that a client whose response was lost gets it again: a
+    HEAD gets the fields, and a PATCH at the end of the upload gets the fields and the body.
 
     Attributes:
         fields: fields of the response.
@@ -35,7 +36,7 @@ def checked_answer(answer: Answer) -> Answer:
     """Return a copy of an answer, after checking that it can be stored and sent.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: the answer has an invalid value, or is too large.
     """
     if not isinstance(answer, Answer):
         raise ValueError(f"expected an Answer or None, got a {type(answer).__name__}")  # noqa: TRY004
@@ -110,7 +111,7 @@ def checked_rejection(rejection: Rejection) -> Rejection:
     """Return a copy of a rejection, after checking that it can be stored and sent.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: the rejection has an invalid value, or is too large.
     """
     status, sentence = rejection.status, rejection.sentence
     if not 400 <= status <= 499:

@@ -27,8 +27,8 @@ class AwsErrorKind(Enum):
     CONTAINER_NOT_FOUND = auto()
     """The bucket or the table does not exist."""
     FORBIDDEN = auto()
-    """The credentials lack a permission. For a read, AWS also answers this if the object does not
-    exist and the credentials lack `s3:ListBucket`."""
+    """The credentials lack a permission. Without `s3:ListBucket`, AWS also gives this response to a
+    read of an object that does not exist."""
     ACCESS_DISABLED = auto()
     """AWS has disabled all access to the bucket."""
     CONDITION_FAILED = auto()
@@ -121,7 +121,7 @@ class AwsError:
         message: the service's message; empty if the response has none.
         status: the HTTP status; 0 if unknown.
         region: the region that the response names; empty if it names none.
-        retries: earlier attempts of the same call, whose outcomes are unknown.
+        retries: the number of earlier attempts of the same call. Their outcomes are unknown.
     """
 
     kind: AwsErrorKind

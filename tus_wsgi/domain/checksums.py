@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tus_wsgi.domain.crc import crc32
+from tus_wsgi.domain.crc import CRC32_SIZE, crc32
 
 
 class Algorithm(StrEnum):
@@ -28,9 +28,9 @@ class Algorithm(StrEnum):
     @property
     def size(self) -> int:
         """The length of a digest in bytes."""
-        return (
-            4 if self is Algorithm.CRC32 else hashlib.new(self, usedforsecurity=False).digest_size
-        )
+        if self is Algorithm.CRC32:
+            return CRC32_SIZE
+        return hashlib.new(self, usedforsecurity=False).digest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def digest(algorithm: Algorithm, chunks: Iterable[bytes | memoryview]) -> bytes:
         value = 0
         for chunk in chunks:
             value = crc32(chunk, value)
-        return value.to_bytes(4)
+        return value.to_bytes(CRC32_SIZE)
     state = hashlib.new(algorithm, usedforsecurity=False)
     for chunk in chunks:
         state.update(chunk)

@@ -55,7 +55,7 @@ def concat_parts(lengths: Sequence[int], plan: PartPlan) -> Iterator[ConcatPart]
         lengths: the lengths of the sources, in order.
         plan: the part plan of the whole object.
     """
-    source = start = 0
+    source = start = 0  # The next byte is at offset `start` of this source.
     left = sum(lengths)
     number = 1
     while left:
@@ -67,7 +67,10 @@ def concat_parts(lengths: Sequence[int], plan: PartPlan) -> Iterator[ConcatPart]
             if stop > start:
                 slices.append(Slice(source, start, stop))
                 missing -= stop - start
-            source, start = (source + 1, 0) if stop == lengths[source] else (source, stop)
+            if stop < lengths[source]:
+                start = stop
+            else:
+                source, start = source + 1, 0
         yield ConcatPart(number, tuple(slices))
         number += 1
 
@@ -81,4 +84,6 @@ def copyable_slice(part: ConcatPart, lengths: Sequence[int]) -> Slice | None:
         return None
     (slice,) = part.slices
     length = lengths[slice.source]
-    return slice if slice.size == length or length > MAX_SOURCE_WITHOUT_RANGES else None
+    is_whole_source = slice.size == length
+    can_copy_range = length > MAX_SOURCE_WITHOUT_RANGES
+    return slice if is_whole_source or can_copy_range else None

@@ -35,5 +35,11 @@ def parse_crc32(text: str) -> int | None:
 
 
 def combine_crc32(first: int, second: int, length: int) -> int:
-    """Return the CRC-32 of two byte strings together. The second one has `length` bytes."""
+    """Return the CRC-32 of two concatenated byte strings, of which the second has `length` bytes.
+
+    Args:
+        first: the CRC-32 of the first string.
+        second: the CRC-32 of the second string.
+        length: the length of the second string.
+    """
     return zlib_ng.crc32_combine(first, second, length)

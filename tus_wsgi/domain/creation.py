@@ -19,8 +19,8 @@ class NewUpload:
 
     Attributes:
         id: the id that the upload will have. A key has to contain it.
-        length: the length of the file in bytes; None if the client declares it later, and for a
-            final upload.
+        length: the length of the file in bytes; None for a final upload, and if the client declares
+            the length later.
         metadata: the metadata that the client sent. Do not trust it.
         owner: the identity of the client, from `authorize`; None if it is anonymous.
         is_partial: whether the upload is a partial upload of a concatenation.
@@ -82,8 +82,8 @@ class UploadPlan:
 OnCreate = Callable[[NewUpload], UploadPlan | None]
 """Decides about a new upload, after `authorize` and before anything is stored.
 
-None accepts the upload as it is. The plan is stored with the upload. The hook may run without an
-upload coming of it, for example if the store fails afterwards or the client has disconnected.
+None accepts the upload as it is. The plan is stored with the upload. After the hook has returned,
+the creation may still fail, for example because the store fails or the client has disconnected.
 
 Raises:
     Denied: the upload is refused.

@@ -10,9 +10,10 @@ import re
 from typing import Protocol
 
 MAX_FILENAME = 255
-"""Characters of a file name. The limit of common file systems is the same number of bytes."""
+"""Characters of a file name at most. Common file systems allow 255 bytes."""
 
-# Control characters, line separators, and marks that reverse text to make "gpj.exe" look harmless.
+# Control characters, line separators, and marks of the direction of text. A mark that reverses the
+# text after it makes "photo" + mark + "gpj.exe" look like "photoexe.jpg".
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -34,8 +35,8 @@ def safe_filename(text: str) -> str:
     Path separators become `_`. Windows ignores dots and spaces at the end of a name, so they are
     removed: `a.exe.` is an `a.exe`. A long name is truncated at its start, to keep the extension.
     """
-    name = _UNPRINTABLE.sub("", text).rstrip(_IGNORED_AT_END)[-MAX_FILENAME:].lstrip()
-    return _SEPARATORS.sub("_", name)
+    name = _UNPRINTABLE.sub("", text).rstrip(_IGNORED_AT_END)
+    return _SEPARATORS.sub("_", name[-MAX_FILENAME:].lstrip())
 
 
 def parse_media_type(text: str) -> str | None:
@@ -57,7 +58,8 @@ class Description(Protocol):
 
 def filename_of(metadata: Description) -> str | None:
     """Return the file name in the metadata, in a safe form; None if there is none."""
-    return safe_filename(metadata.text("filename") or "") or None
+    name = safe_filename(metadata.text("filename") or "")
+    return name or None
 
 
 def content_type_of(metadata: Description) -> str | None:

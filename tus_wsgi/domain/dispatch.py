@@ -15,8 +15,8 @@ from tus_wsgi.domain.model import UploadId
 log = logging.getLogger(__name__)
 
 
+_EVENTS = frozenset(get_args(Event))
 _MEASUREMENTS = frozenset(get_args(Measurement))
-_OTHERS = frozenset(get_args(Event)) - _MEASUREMENTS
 
 
 class EventDispatcher:
@@ -27,11 +27,11 @@ class EventDispatcher:
     """
 
     def __init__(self, observers: Iterable[Observer]) -> None:
-        handled = [(observer, getattr(observer, "handles", _OTHERS)) for observer in observers]
-        self._observers: dict[type, tuple[Observer, ...]] = {
-            kind: tuple(observer for observer, kinds in handled if kind in kinds)
-            for kind in _MEASUREMENTS | _OTHERS
-        }
+        self._observers: dict[type, list[Observer]] = {kind: [] for kind in _EVENTS}
+        for observer in observers:
+            handled = getattr(observer, "handles", _EVENTS - _MEASUREMENTS)
+            for kind in _EVENTS.intersection(handled):
+                self._observers[kind].append(observer)
 
     def wants(self, kind: type[Event]) -> bool:
         """Return whether an observer handles events of this class. If not, do not make them."""
@@ -52,7 +52,7 @@ class EventDispatcher:
     def created_if_hook_fails(self, id: UploadId) -> Iterator[None]:
         """Dispatch `UploadCreated` if `on_finish` fails for a new upload, or rejects it.
 
-        The upload exists in both cases, although its creation has failed.
+        In both cases the upload exists, although the client gets an error.
         """
         try:
             yield

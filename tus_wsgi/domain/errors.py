@@ -71,7 +71,7 @@ class MalformedField(RequestError):
 
 
 class LengthRequired(RequestError):
-    """The server cannot tell where the body ends: it has no Content-Length."""
+    """The server cannot tell where the body ends, because there is no Content-Length."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -244,7 +244,7 @@ class InvalidPartial(RequestError):
 
 
 class Denied(RequestError):
-    """The application refuses the request. Hooks raise it; the client gets what it contains.
+    """The application refuses the request. A hook raises this error.
 
     Args:
         status: the status of the response, from 400 to 499.
@@ -341,7 +341,7 @@ class StoreUnavailable(Unavailable):
 
     Attributes:
         operation: the call that failed.
-        full: whether the disk is full.
+        full: whether it failed because the disk is full.
         key: the object's key, if any. The key contains the upload's id, which is a secret. The
             message of the cause may contain the id too.
     """

@@ -1,4 +1,4 @@
-"""Compare and send the ETags of S3 objects."""
+"""Bring the ETags of S3 objects into a form that can be compared and sent."""
 
 from __future__ import annotations
 

@@ -157,8 +157,8 @@ class S3Called:
         seconds: time that the call took, with all its attempts.
         outcome: `ok`, `no_response`, `invalid_response`, or the kind of S3's error response in
             lower case, such as `not_found` or `throttled`. See `tus_wsgi.domain.aws_errors`.
-        is_failure: whether S3 has not done what a working service does. An object that does not
-            exist and a condition that does not hold are no failures.
+        is_failure: whether the outcome shows a fault. An object that does not exist and a condition
+            that does not hold are no faults: a working service reports them too.
     """
 
     operation: str

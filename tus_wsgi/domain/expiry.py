@@ -25,8 +25,10 @@ def expiry(now: datetime, lifetime: float) -> datetime | None:
     """
     if not lifetime:
         return None
-    exact = now + timedelta(seconds=lifetime)
-    return exact if not exact.microsecond else exact.replace(microsecond=0) + timedelta(seconds=1)
+    time = now + timedelta(seconds=lifetime)
+    if time.microsecond:
+        time = time.replace(microsecond=0) + timedelta(seconds=1)
+    return time
 
 
 def extended_expiry(info: UploadInfo, now: datetime, lifetime: float) -> datetime | None:
@@ -36,9 +38,8 @@ def extended_expiry(info: UploadInfo, now: datetime, lifetime: float) -> datetim
     """
     if not lifetime or info.is_full:
         return None
-    if info.expires is not None and info.expires - now >= timedelta(
-        seconds=lifetime * EXTENSION_THRESHOLD
-    ):
+    threshold = timedelta(seconds=lifetime * EXTENSION_THRESHOLD)
+    if info.expires is not None and info.expires - now >= threshold:
         return None
     return expiry(now, lifetime)
 

@@ -14,18 +14,20 @@ from tus_wsgi.domain.termination import OnTerminate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """The hooks of an application; None for those that it does not have.
+    """The hooks of an application; None for each hook that it does not have.
 
     Attributes:
         authorize: decides whether a request may do what it asks for; None lets all clients in.
         owner_only: whether an upload with an owner is hidden from other identities.
         on_create: decides about a new upload.
-        on_created: called after a request has created an upload. Only hooks outside of the process
-            use it, and `before_terminate`: see `tus_wsgi.hooks`.
+        on_created: called after a request has created an upload. Only for hooks outside of the
+            process (`tus_wsgi.hooks`).
         on_progress: called while a request sends bytes.
-        progress_interval: seconds between two calls of `on_progress` in one request, at least.
+        progress_interval: the least number of seconds between two calls of `on_progress` in one
+            request.
         on_finish: called when the object of an upload is complete.
-        before_terminate: decides whether a client may remove an upload.
+        before_terminate: decides whether a client may remove an upload. Only for hooks outside of
+            the process.
         on_terminate: called when an upload is removed.
     """
 

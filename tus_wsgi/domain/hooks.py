@@ -89,7 +89,7 @@ class Access:
         action: the action.
         request: the request.
         upload: the upload; None for `Action.CREATE`. If the upload does not exist, only its id is
-            known. Then the client gets a 404, unless the hook refuses the request.
+            known. The client then gets a 404, or the hook's refusal.
     """
 
     action: Action
@@ -128,7 +128,7 @@ class StoredObject:
 
     Attributes:
         etag: the ETag, without quotes.
-        version: the id of the version, if the bucket keeps versions.
+        version: the id of the version; None if the bucket keeps no versions.
         checksum: the CRC-32 of the whole object; None if it is unknown.
     """
 
@@ -152,6 +152,7 @@ class FinishedUpload:
         created: the time of the creation; None if another server created the upload.
         stored: the ETag, the version and the CRC-32 of the object.
         request: the request that finishes the upload; None if `tus-wsgi sweep` finishes it.
+        access: reads the file for `open` and `link`.
         partials: the partial uploads of a final upload; empty for other uploads.
     """
 
@@ -176,7 +177,7 @@ class FinishedUpload:
     def content_type(self) -> str | None:
         """The media type that the client declared, in lower case and without parameters.
 
-        None if it declared no valid one. It proves nothing about the bytes.
+        None if the client declared no valid type. The type proves nothing about the bytes.
         """
         return content_type_of(self.metadata)
 
@@ -187,26 +188,23 @@ class FinishedUpload:
 
     @property
     def version(self) -> str | None:
-        """The id of the object's version, if the bucket keeps versions."""
+        """The id of the object's version; None if the bucket keeps no versions."""
         return self.stored.version
 
     @property
     def checksum(self) -> Checksum | None:
-        """The CRC-32 of the whole file; None if the service does not say it."""
+        """The CRC-32 of the whole file; None if the service does not report it."""
         return self.stored.checksum
 
     def open(self) -> BinaryIO:
-        """Return the bytes of the file, for example to recognise its type by the first of them.
-
-        They can be read from any position. Close the file after use.
-        """
+        """Return the file as a seekable stream of bytes. Close it after use."""
         assert self.access is not None
         return self.access.open()
 
     def link(self, lifetime: float) -> str | None:
         """Return a URL from which every client can read the file for `lifetime` seconds.
 
-        None if the store has no such URLs.
+        None if the store does not support such URLs.
         """
         assert self.access is not None
         return self.access.link(lifetime)
@@ -219,7 +217,7 @@ that the upload is finished. The answer, if any, is part of the response.
 If the hook raises, the upload stays unfinished, and the next request for the upload calls the hook
 again. So the hook must be idempotent: it may be called twice with the same id.
 
-If the request that creates the upload also sends the whole file, the error response contains the
-upload's URL. Most clients ignore the URL and send the file again as another upload.
+If the hook raises during a request that creates the upload and sends the whole file, the error
+response contains the upload's URL. Most clients ignore it and send the file as another upload.
 `tus-wsgi sweep` finishes the first upload, and calls the hook for it again.
 """

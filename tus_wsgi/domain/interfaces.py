@@ -183,13 +183,13 @@ class Upload(Protocol):
         Args:
             assert_held: see `AssertHeld`.
             answer: the result of the hook, which the same write records.
-            may_defer: whether the store may leave the record unchanged if the object alone shows
-                that the upload is finished. This saves a write, but if there were a hook, the next
-                request would call it again.
+            may_defer: whether the store may save the write of the record if the object alone shows
+                that the upload is finished. Pass False if there is an `on_finish` hook: without
+                this record, the next request would call the hook again.
         """
 
     def reject(self, rejection: Rejection, assert_held: AssertHeld) -> None:
-        """Record that the application rejects the complete file, and nothing else.
+        """Record that the application rejects the complete file. The object is not removed.
 
         Raises:
             StoreUnavailable: the decision may not be recorded. The next request calls the hook
@@ -223,7 +223,7 @@ class Upload(Protocol):
         """Remove everything that belongs to the upload.
 
         Raises:
-            StoreUnavailable: not everything was removed. A retry is safe: `Store.terminate`.
+            StoreUnavailable: not everything was removed. `Store.terminate` removes the rest.
         """
 
     def content(self) -> Content:
@@ -248,9 +248,9 @@ class Store(Protocol):
 
         Args:
             info: the new upload's info. `load_offset` adds the length of a final upload.
-            record_now: whether every process can open the upload when this returns. If not, the
-                same request continues with the upload, and other processes can open it after
-                `append`, `assemble` or `finish`.
+            record_now: whether every process can open the upload when this method returns. If
+                False, only the returned instance can be used until `append`, `assemble` or `finish`
+                has recorded the upload.
 
         Raises:
             UploadTooLarge: the store cannot hold an upload of this length.
@@ -331,8 +331,8 @@ class Locker(Protocol):
 class Observer(Protocol):
     """Receives events after the fact, for logs, metrics and traces.
 
-    An observer receives every event but the measurements. With an attribute `handles`, a collection
-    of classes of `tus_wsgi.domain.events`, it receives the events of these classes instead.
+    An observer may have an attribute `handles`: the classes of `tus_wsgi.domain.events` whose
+    events it receives. Without this attribute, it receives every event except measurements.
     """
 
     def __call__(self, event: Event, /) -> None:

@@ -67,7 +67,7 @@ class Extension(StrEnum):
 
 
 class State(StrEnum):
-    """The state of an upload. It changes only from one that is listed first to a later one."""
+    """The state of an upload. It changes only to a state that is listed further down."""
 
     RECEIVING = "receiving"
     """Bytes are missing, or all have arrived but the record has not been updated yet."""
@@ -78,7 +78,7 @@ class State(StrEnum):
     REJECTED = "rejected"
     """The application's `on_finish` hook has rejected the complete file for good."""
     TERMINATED = "terminated"
-    """The upload was removed. A store may keep such a record for a while as a tombstone, which no
+    """The upload was removed. A store may keep its record for a while as a tombstone, which no
     request can see."""
 
 
@@ -118,7 +118,7 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Marks an upload as a partial upload of a concatenation. The hook is not called for it."""
+    """Marks an upload as a partial upload of a concatenation. `on_finish` is not called for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,8 @@ class UploadInfo:
         plan: the decisions of the application about this upload.
         answer: the answer of the application's `on_finish` hook; None if there is none (yet).
         rejection: the decision of the hook that it will never accept the file; None otherwise.
-        terminating: why the upload is being removed, if the application has yet to learn of it.
+        terminating: why the upload is being removed, while `on_terminate` has not returned yet;
+            None otherwise.
     """
 
     id: UploadId

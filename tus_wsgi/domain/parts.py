@@ -16,8 +16,8 @@ from tus_wsgi.domain.errors import UploadTooLarge
 from tus_wsgi.domain.model import GIB, MIB, TIB
 
 MAX_PART_SIZES = 10
-"""Number of part sizes in the plan of an upload of unknown length. Each is twice the previous size.
-1,000 parts each of 16 MiB, 32 MiB, ... 4 GiB hold 8 TiB."""
+"""Number of part sizes in the plan of an upload of unknown length, at most. Each size is twice the
+previous one. 1,000 parts of each of the sizes 16 MiB, 32 MiB, ... 4 GiB hold 8 TiB together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +74,21 @@ class PartPlan:
         return self.part_size << self._step(number - self.parts_before)
 
     def start(self, number: int) -> int:
-        """Return the offset where part `number` begins. It must be greater than `parts_before`."""
+        """Return the offset where part `number`, which is greater than `parts_before`, begins."""
         index = number - self.parts_before
         step = self._step(index)
-        below = self.part_size * self.double_every * ((1 << step) - 1)
-        within = (index - 1 - step * self.double_every) * (self.part_size << step)
-        return self.bytes_before + below + within
+        # The parts of all smaller sizes: 1 + 2 + 4 + ... (`step` terms) is 2 ** step - 1.
+        smaller = self.part_size * self.double_every * ((1 << step) - 1)
+        same_size = (index - 1 - step * self.double_every) * (self.part_size << step)
+        return self.bytes_before + smaller + same_size
 
     def number_at(self, offset: int) -> int:
         """Return the number of the part that holds the byte at `offset`."""
         step = 0
-        while step < self.doublings and offset >= self.start((step + 1) * self.double_every + 1):
+        first = self.parts_before + 1  # The first part of the size `part_size << step`.
+        while step < self.doublings and offset >= self.start(first + self.double_every):
             step += 1
-        first = step * self.double_every + 1
+            first += self.double_every
         return first + (offset - self.start(first)) // (self.part_size << step)
 
     def capacity(self, max_parts: int) -> int:
@@ -106,6 +108,7 @@ class PartPlan:
         return length is not None and length <= self.size(1)
 
     def _step(self, index: int) -> int:
+        """Return how often the part size has doubled before the planned part `index`, from 1."""
         if not self.double_every:
             return 0
         return min((index - 1) // self.double_every, self.doublings)
@@ -142,7 +145,7 @@ def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
         return _growing_plan(limits)
     if length > limits.max_length:
         raise UploadTooLarge(limits.max_length, length)
-    return PartPlan(max(limits.part_size, -(-length // limits.max_parts)))
+    return PartPlan(max(limits.part_size, _divide_up(length, limits.max_parts)))
 
 
 def plan_after(
@@ -151,7 +154,7 @@ def plan_after(
     """Return the plan of the rest of an upload whose parts `run` were uploaded without a plan.
 
     A listed part behind a gap holds unknown bytes, because the missing parts may have had any size.
-    So the plan uses a part size that none of those parts has, and `contiguous` ignores them.
+    So the plan uses a part size that no such part has: `contiguous` then ignores these parts.
 
     Args:
         run: the parts 1, 2, ... up to the first gap.
@@ -167,7 +170,7 @@ def plan_after(
     if left <= 0:
         raise UploadTooLarge(done, length)
     max_length = limits.max_object_size if length is None else length
-    size = max(limits.part_size, -(-(max_length - done) // left))
+    size = max(limits.part_size, _divide_up(max_length - done, left))
     plan = PartPlan(size, parts_before=len(run), bytes_before=done)
     others = [part for part in listed if part.number > len(run)]
     while any(part.size == plan.expected_size(part.number, length) for part in others):
@@ -180,17 +183,24 @@ def plan_after(
 def contiguous(
     plan: PartPlan | None, length: int | None, listed: Iterable[Part], *, first: int = 1
 ) -> list[Part]:
-    """Return the parts from `first` up to the first missing one, of the parts that S3 lists (D-02).
+    """Return the listed parts from number `first` up to the first gap, in order (D-02).
 
     Parts behind a gap hold the right bytes, but are ignored and uploaded again. If several entries
     have the same number (SeaweedFS lists a part twice after a lost response), the entry that has
     the size of the plan is used. Without a plan, every size is valid.
+
+    Args:
+        plan: the part plan; None for an upload of another server (tusd), which has none yet.
+        length: the upload's length; None if it is unknown.
+        listed: all parts that S3 lists, in any order.
+        first: the number of the first part to return.
     """
 
     def fits(part: Part) -> bool:
         if plan is None or part.number <= plan.parts_before:
             return part.size > 0
-        return part.size == plan.expected_size(part.number, length) > 0
+        expected = plan.expected_size(part.number, length)
+        return part.size == expected and expected > 0
 
     fitting = {part.number: part for part in listed if fits(part)}
     run: list[Part] = []
@@ -203,8 +213,17 @@ def _growing_plan(limits: PartLimits) -> PartPlan:
     """Return the plan of an upload of unknown length."""
     double_every = max(1, limits.max_parts // MAX_PART_SIZES)
     sizes = min(MAX_PART_SIZES, limits.max_parts)
-    # With this size the largest object fits, unless `max_part_size` ends the doubling early.
-    wanted = -(-limits.max_object_size // (double_every * ((1 << sizes) - 1)))
+    # All parts together hold `size * units` bytes: 1 + 2 + 4 + ... (`sizes` terms) is
+    # 2 ** sizes - 1. With `wanted` the largest object fits, unless `max_part_size` ends the
+    # doubling early.
+    units = double_every * ((1 << sizes) - 1)
+    wanted = _divide_up(limits.max_object_size, units)
     size = max(limits.part_size, min(wanted, limits.max_part_size))
-    doublings = min(sizes - 1, (limits.max_part_size // size).bit_length() - 1)
-    return PartPlan(size, double_every, doublings)
+    # For n > 0, `n.bit_length() - 1` is the logarithm of n to base 2, rounded down.
+    allowed_doublings = (limits.max_part_size // size).bit_length() - 1
+    return PartPlan(size, double_every, min(sizes - 1, allowed_doublings))
+
+
+def _divide_up(dividend: int, divisor: int) -> int:
+    """Return the quotient, rounded up."""
+    return -(-dividend // divisor)

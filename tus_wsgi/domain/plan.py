@@ -14,7 +14,8 @@ from typing import Any
 from tus_wsgi.domain.response_fields import checked_fields
 
 MAX_PRIVATE_SIZE = 16 * 1024
-"""Bytes of all private keys and values of a plan together. They are in the upload's record."""
+"""Bytes of all private keys and values of a plan together, at most. The upload's record contains
+them."""
 
 MAX_TAGS = 10
 MAX_TAG_KEY = 128
@@ -25,7 +26,7 @@ MAX_USER_METADATA = 2 * 1024
 """Bytes of all keys and values of an object's user metadata: the limit of S3."""
 
 MAX_VALUE_SIZE = 1024
-"""Bytes of one option such as `content_disposition`."""
+"""Bytes of one option such as `content_disposition`, at most."""
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -34,7 +35,7 @@ _UNENCODABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectOptions:
-    """The headers and properties of the object in S3. None for the default of the settings.
+    """The headers and properties of the object in S3. An option that is None has the default.
 
     Attributes:
         content_type: the Content-Type, instead of the one that the client sent.
@@ -65,9 +66,10 @@ class ObjectOptions:
     bucket_key: bool | None = None
 
     def over(self, defaults: ObjectOptions) -> ObjectOptions:
-        """Return these options, completed by `defaults`.
+        """Return a copy of these options in which `defaults` replaces each option that is None.
 
-        The options of the encryption belong together: a key is meaningless for another algorithm.
+        If `encryption` is set here, no option of the encryption is taken from `defaults`, because a
+        key is meaningless for another algorithm.
         """
         given = self.given()
         inherited = defaults.given()
@@ -91,8 +93,8 @@ class Plan:
         max_size: bytes of the largest file, in addition to `TUS_MAX_SIZE`; None for no other limit.
         lifetime: seconds after which the unfinished upload expires; 0 for never, None for
             `TUS_EXPIRES`.
-        key: the key of the object below the object prefix; None for `TUS_S3_OBJECT_KEY`. The record
-            contains the complete key instead.
+        key: the key of the object below the object prefix; None for `TUS_S3_OBJECT_KEY`. Always
+            None in a plan that was read from a record, which has the complete key elsewhere.
         object: the headers and properties of the object.
     """
 
@@ -149,7 +151,9 @@ def find_option_mistakes(options: ObjectOptions) -> Iterator[str]:
         return
     for option in fields(options):
         value = getattr(options, option.name)
-        if value is not None and option.name not in _NOT_TEXT and not _is_field_value(value):
+        if option.name in _NOT_TEXT or value is None:
+            continue
+        if not _is_field_value(value):
             limit = f"at most {MAX_VALUE_SIZE} printable ASCII characters"
             yield f"object.{option.name}: expected {limit}"
     if options.bucket_key not in (None, True, False):

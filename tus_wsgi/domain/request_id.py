@@ -1,4 +1,4 @@
-"""The id of the request that runs: it joins the lines of a log, and a response with them."""
+"""The id of the current request. The request's log lines and its response contain the id."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def s3_called(operation: str, seconds: float, error: BaseException | None) -> S3
         return S3Called(operation, seconds, "ok", is_failure=False)
     if isinstance(error, KeyError):
         return S3Called(operation, seconds, "invalid_response", is_failure=True)
-    # botocore's errors of the connection have the attribute too, without a response.
+    # botocore's connection errors have an attribute `response` too, but it is None.
     if not isinstance(getattr(error, "response", None), Mapping):
         return S3Called(operation, seconds, "no_response", is_failure=True)
     kind = _kind(cast("ErrorResponse", error), operation)
@@ -38,6 +38,7 @@ def _kind(error: ErrorResponse, operation: str) -> AwsErrorKind:
     response = classify_error(error)
     # No response to HEAD has a document.
     is_bare = response.kind is AwsErrorKind.BARE_NOT_FOUND and operation == "HeadObject"
-    # Without the permission to list, AWS answers 403 for a missing object, and names it.
+    # Without the permission to list, AWS answers 403 for a missing object; the message names the
+    # permission.
     is_hidden = response.kind is AwsErrorKind.FORBIDDEN and "s3:ListBucket" in response.message
     return AwsErrorKind.NOT_FOUND if is_bare or is_hidden else response.kind

@@ -42,9 +42,9 @@ class GoneUpload:
 OnTerminate = Callable[[GoneUpload], None]
 """Called at least once for each upload that is removed, after its bytes and before its record.
 
-If the hook raises, the client gets a 503, and the record stays: every request but DELETE gets a
-410. The next DELETE, or `tus-wsgi sweep`, calls the hook again. So the hook must be idempotent.
+If the hook raises, the client gets a 503, and the record stays. Then every request but DELETE gets
+a 410, and the next DELETE or `tus-wsgi sweep` calls the hook again. So the hook must be idempotent.
 
-It is not called for partial uploads that are removed after their concatenation, and not for uploads
-whose creation failed.
+The hook is not called for partial uploads that are removed after their concatenation, and not for
+uploads whose creation failed.
 """
