@@ -36,7 +36,7 @@ ALLOW_HEADERS = ", ".join(
 
 _ALLOWED = frozenset(ALLOW_HEADERS.lower().split(", "))
 
-# Without these a script cannot read its offset. The last line is for scripts that download, or that
+# Scripts need these fields to resume an upload. The last line is for scripts that download, or that
 # wait before they retry.
 EXPOSE_HEADERS = ", ".join(
     (
@@ -50,8 +50,8 @@ EXPOSE_HEADERS = ", ".join(
 )
 
 MAX_MIRRORED = 100
-"""Names of fields that a preflight may add to `ALLOW_HEADERS`. Browsers send one name for each
-field that the page sets."""
+"""Names of fields that a preflight may add to `ALLOW_HEADERS`, at most. Browsers send one name for
+each field that the page sets."""
 
 ALLOW_METHODS = "POST, PUT, HEAD, PATCH, GET, DELETE, OPTIONS"
 
@@ -87,7 +87,8 @@ def parse_expose_headers(text: str) -> tuple[str, ...]:
     Raises:
         ValueError: An entry is not the name of a field.
     """
-    names = tuple(name for entry in text.split(",") if (name := entry.strip()))
+    entries = [entry.strip() for entry in text.split(",")]
+    names = tuple(entry for entry in entries if entry)
     for name in names:
         if not is_field_name(name):
             raise ValueError(f"expected names of fields, or *, got {name!r}")
@@ -134,12 +135,13 @@ class CorsPolicy:
         """Separate exact origins and patterns, and join names, once and not for every request."""
         exact = frozenset(o for o in self.allow_origins if isinstance(o, str))
         patterns = tuple(o for o in self.allow_origins if not isinstance(o, str))
+        # A frozen dataclass allows no other assignment.
         object.__setattr__(self, "_exact", exact)
         object.__setattr__(self, "_patterns", patterns)
         object.__setattr__(self, "_exposed", ", ".join((EXPOSE_HEADERS, *self.expose_headers)))
 
     def fields_for(self, head: RequestHead, exposed: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-        """Return the CORS fields of the reply to `head`, including replies to errors.
+        """Return the CORS fields of the reply to `head`. Replies to errors need them too.
 
         Args:
             head: the request.
@@ -166,6 +168,7 @@ class CorsPolicy:
         return any(pattern.fullmatch(origin) for pattern in self._patterns)
 
     def _details(self, head: RequestHead, exposed: tuple[str, ...]) -> list[tuple[str, str]]:
+        """Return what an allowed page may send, in a preflight, or else what it may read."""
         if head.method == "OPTIONS" and "Access-Control-Request-Method" in head.fields:
             return [
                 ("Access-Control-Allow-Methods", ALLOW_METHODS),
@@ -177,11 +180,12 @@ class CorsPolicy:
 
 
 def _allowed_headers(head: RequestHead) -> str:
-    """Return the fields that a page of an allowed origin may send: ours, and those it asks for.
+    """Return the fields that a page of an allowed origin may send: all fields that it asks for.
 
-    The origin decides. The fields are for the application (`X-CSRFToken`), for a proxy, or for
-    tracing (`traceparent`), and mean nothing to this server.
+    Fields that are not in `ALLOW_HEADERS` mean nothing to this server. They are for the application
+    (`X-CSRFToken`), for a proxy, or for tracing (`traceparent`).
     """
     requested = head.fields.get("Access-Control-Request-Headers", "").split(",", MAX_MIRRORED)
-    names = [name for entry in requested[:MAX_MIRRORED] if is_field_name(name := entry.strip())]
-    return ", ".join((ALLOW_HEADERS, *(name for name in names if name.lower() not in _ALLOWED)))
+    names = [entry.strip() for entry in requested[:MAX_MIRRORED]]
+    others = [name for name in names if is_field_name(name) and name.lower() not in _ALLOWED]
+    return ", ".join((ALLOW_HEADERS, *others))

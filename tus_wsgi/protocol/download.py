@@ -1,7 +1,7 @@
 """Render the reply to a GET of a finished upload: conditions, range, type and file name.
 
-All dialects use it. Conditions are evaluated before the range, in the order of RFC 9110, section
-13.2.2. A request for several ranges gets the whole content, as section 14.2 allows.
+All dialects use this module. Conditions are evaluated before the range, in the order of RFC 9110,
+section 13.2.2. A request for several ranges gets the whole content, as section 14.2 allows.
 
 Uploads come from untrusted clients, and a browser displays them under this site's origin. So the
 browser displays only types that cannot contain scripts, under a policy that allows no script. It
@@ -56,7 +56,7 @@ _EXTENDED_VALUE = "!#$&+-.^_`|~"
 def render_download(head: RequestHead, outcome: Downloadable) -> Reply:
     """Render the reply to a GET: 200, 206, 304, 412 or 416, or 307 if the store serves the bytes.
 
-    `Reply.content` is the range to send. If it is None, the dialect adds the Content-Length.
+    `Reply.content` is the range to send; None if there are no bytes of the file to send.
     """
     content, metadata = outcome.content, outcome.info.metadata
     if outcome.presigned_url is not None:
@@ -114,14 +114,16 @@ def _modified(content: Content) -> datetime:
 
 
 def _parse_range(fields: Mapping[str, str], content: Content) -> tuple[int, int] | None:
-    """Return the range as offsets `(start, stop)`; the range is satisfiable if `start < stop`.
+    """Return the range as offsets `(start, stop)`; None to send the whole content.
 
-    None, for the whole content, if the range is missing, malformed or in another unit, if there are
-    several ranges, or if If-Range names another version of the content. A range of empty content is
-    ignored too: many clients always send one, and a 416 would break them.
+    The range is satisfiable if `start < stop`. A range is ignored if it is malformed or in another
+    unit, if it is one of several, or if If-Range names another version of the content. A range of
+    empty content is ignored too: many clients always send one, and a 416 would break them.
     """
     header = parse_range_header(fields.get("Range"))
-    if header is None or header.units != "bytes" or len(header.ranges) != 1 or not content.length:
+    if header is None or not content.length:
+        return None
+    if header.units != "bytes" or len(header.ranges) != 1:
         return None
     if "If-Range" in fields and not _is_current(fields["If-Range"], content):
         return None

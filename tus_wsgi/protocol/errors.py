@@ -99,15 +99,15 @@ def _render(head: RequestHead, error: TusError) -> Reply:
 
 
 def _with_fields_of(denied: Denied, reply: Reply) -> Reply:
-    """Add the fields that the application has chosen. They replace ours of the same name."""
+    """Add the fields that the application has chosen. They replace fields of the same name."""
     chosen = {name.lower() for name in denied.fields}
-    ours = [field for field in reply.fields if field[0].lower() not in chosen]
-    exposed = tuple(denied.fields)
-    # With a type, the body is for programs too: it is sent exactly as the application made it.
-    body = str(denied).encode(errors="backslashreplace") if "content-type" in chosen else reply.body
-    body = body if reply.body else b""
-    fields = [*ours, *denied.fields.items()]
-    return replace(reply, fields=fields, exposed=exposed, body=body)
+    kept = [field for field in reply.fields if field[0].lower() not in chosen]
+    body = reply.body
+    if body and "content-type" in chosen:
+        # A body with a type is for programs too, so it is exactly the text of the application.
+        body = str(denied).encode(errors="backslashreplace")
+    fields = [*kept, *denied.fields.items()]
+    return replace(reply, fields=fields, exposed=tuple(denied.fields), body=body)
 
 
 def text_body(text: str) -> bytes:

@@ -1,7 +1,7 @@
 """Values of header fields, in pairs `parse_x` / `build_x`.
 
-Whatever the text, `parse_x` raises no exception other than `MalformedField`. For the result of
-`build_x`, it returns the value that `build_x` was given.
+`parse_x` accepts any text, and raises no exception other than `MalformedField`. The result of
+`parse_x(build_x(value))` is `value`.
 
 Text is in the form that WSGI uses: each character is a byte (PEP 3333, "Unicode Issues").
 """
@@ -29,8 +29,8 @@ DEFERRED = "1"
 MAX_METADATA = 32 * KIB
 MAX_PAIRS = 200
 """Limits of an `Upload-Metadata` field: bytes and pairs. By default gunicorn accepts 8,190 bytes in
-a line, but joins up to a hundred lines of a field: parsing 190,000 pairs took two seconds, and
-rendering them one second in each HEAD."""
+a line, but a field may have a hundred lines, which it joins. Without these limits, parsing 190,000
+pairs took two seconds, and rendering them one second in each HEAD."""
 
 MAX_QUOTED = 60
 """Characters of an invalid value that an error message quotes."""
@@ -191,7 +191,8 @@ def build_checksum(checksum: Checksum) -> str:
 
 def parse_field_names(text: str) -> frozenset[str]:
     """Parse a list of field names such as `Trailer`, in lower case. Empty entries are ignored."""
-    return frozenset(name for entry in text.split(",") if (name := entry.strip(_OWS).lower()))
+    names = [entry.strip(_OWS).lower() for entry in text.split(",")]
+    return frozenset(name for name in names if name)
 
 
 def parse_date(text: str | None) -> datetime | None:
@@ -201,7 +202,7 @@ def parse_date(text: str | None) -> datetime | None:
     """
     try:
         return werkzeug_parse_date(text)
-    except OverflowError:  # a day of thirty digits, say
+    except OverflowError:  # for example, a day of thirty digits
         return None
 
 

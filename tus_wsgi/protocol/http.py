@@ -28,11 +28,12 @@ class RequestHead:
         fields: header fields; lookup ignores case. The values of a repeated field are joined by
             ",".
         has_body: whether the request has a body that may contain bytes.
-        has_unsized_body: whether the length of the body is unknown without a Transfer-Encoding, as
+        has_unsized_body: whether there is a body of unknown length without a Transfer-Encoding, as
             HTTP/2 allows.
         base_url: the absolute URL of the base path as the client sees it, without a trailing slash.
         can_have_trailers: whether the server exposes the trailer fields of a chunked body.
-        refused_override: the value of X-HTTP-Method-Override if it must not replace `method`.
+        refused_override: the value of X-HTTP-Method-Override if it must not replace `method`; None
+            otherwise.
     """
 
     method: str
@@ -45,9 +46,10 @@ class RequestHead:
     refused_override: str | None = None
 
     def url_of(self, id: str) -> str:
-        """Return the absolute URL of an upload, as the client of this request sees it.
+        """Return the URL of an upload, as the client of this request sees it.
 
-        aiotus cannot use a Location that begins with a slash. Ids need no quoting.
+        The URL is absolute, because aiotus cannot use a Location that begins with a slash. Ids need
+        no quoting.
         """
         return f"{self.base_url}/{id}"
 
@@ -89,9 +91,9 @@ def status_line(status: int) -> str:
 
 
 def with_common_fields(head: RequestHead, reply: Reply, *version: tuple[str, str]) -> Reply:
-    """Add the fields that every reply has: `version`, and those about the body if there may be one.
+    """Add the fields that every reply has: `version`, and the fields about the body and caching.
 
-    `wsgiref.validate` and some middlewares require a Content-Type of empty bodies too.
+    `wsgiref.validate` and some middlewares require a Content-Type even of an empty body.
 
     Only downloads and the application set a Cache-Control of their own. All other replies must not
     be stored: the offset changes, and a cache must not answer a GET with the reply to an override.
@@ -103,8 +105,8 @@ def with_common_fields(head: RequestHead, reply: Reply, *version: tuple[str, str
         fields.append(("Cache-Control", "no-store"))
     if "content-type" not in names and reply.status not in _WITHOUT_CONTENT:
         fields.append(("Content-Type", "text/plain; charset=utf-8"))
-    # The Content-Length of a HEAD would have to be that of the GET (RFC 9110, section 8.6). And if
-    # the HEAD is the override of a POST, the client would wait for that many bytes.
+    # In the reply to a HEAD, the Content-Length would have to be that of the GET (RFC 9110, section
+    # 8.6). And if the HEAD is the override of a POST, the client would wait for that many bytes.
     has_no_body = reply.status in _WITHOUT_CONTENT or head.method == "HEAD"
     if not has_no_body and reply.content is None:
         fields.append(("Content-Length", str(len(reply.body))))
@@ -159,13 +161,13 @@ class MethodOverride(StrEnum):
     """Which methods X-HTTP-Method-Override may replace."""
 
     UNSAFE = "unsafe"
-    """All, but a safe method only by another safe method."""
+    """Any method. A safe method may only be replaced by another safe method."""
     POST = "post"
-    """POST, the only method that clients with this need send."""
+    """Only POST, which is the method that clients that need an override send."""
     ANY = "any"
-    """All, as tus 1.0.0 demands."""
+    """Any method, as tus 1.0.0 demands."""
     OFF = "off"
-    """None."""
+    """No method."""
 
     def permits(self, method: str, override: str) -> bool:
         """Return whether `override` may replace `method`."""

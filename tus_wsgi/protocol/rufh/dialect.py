@@ -111,11 +111,11 @@ class Rufh:
     def _speaks_without_version(self, head: RequestHead) -> bool:
         """Return whether a request that names no known version can be one of this protocol."""
         needs_no_field = ("HEAD", "DELETE", *(("GET",) if self._downloads else ()))
-        return (
-            (head.target is not None and head.method in needs_no_field)
-            or self._draft.completeness_field in head.fields
-            or parse_media_type(head.fields.get("Content-Type") or "") == MEDIA_TYPE
-        )
+        if head.target is not None and head.method in needs_no_field:
+            return True
+        if self._draft.completeness_field in head.fields:
+            return True
+        return parse_media_type(head.fields.get("Content-Type") or "") == MEDIA_TYPE
 
     def parse(self, head: RequestHead) -> Command:
         """Parse the request into a command.
@@ -129,7 +129,8 @@ class Rufh:
             return Discover()
         if head.method not in allowed:
             is_creation = head.target is None and head.method in CREATION_METHODS
-            raise (CreationDisabled if is_creation else MethodNotAllowed)(head.method, allowed)
+            error = CreationDisabled if is_creation else MethodNotAllowed
+            raise error(head.method, allowed)
         check_transfer_coding(head.fields.get("Transfer-Encoding"))
         if head.target is None:
             return self._parse_create(head)
@@ -149,8 +150,8 @@ class Rufh:
         length = self._parse_length(head)
         content_length = _parse_content_length(head)
         if completes and content_length is not None:
-            if length not in (None, content_length):
-                raise LengthMismatch(f"{content_length}, the bytes of this request", length or 0)
+            if length is not None and length != content_length:
+                raise LengthMismatch(f"{content_length}, the bytes of this request", length)
             length = content_length
         if length is None and not self._deferred_lengths:
             raise MalformedField("Upload-Length", "this server needs it to create an upload")
@@ -177,10 +178,10 @@ class Rufh:
         length = self._parse_length(head)
         content_length = _parse_content_length(head)
         if completes and content_length is not None:
-            if length not in (None, offset + content_length):
-                end = offset + content_length
-                raise LengthMismatch(f"{end}, the end of this request", length or 0)
-            length = offset + content_length
+            end = offset + content_length
+            if length is not None and length != end:
+                raise LengthMismatch(f"{end}, the end of this request", length)
+            length = end
         return Append(
             parse_upload_id(target),
             offset,
@@ -191,13 +192,18 @@ class Rufh:
         )
 
     def _parse_completeness(self, head: RequestHead, *, default: bool | None) -> bool:
-        """Return whether the request completes the upload. If `default` is None, it must say so."""
+        """Return whether the request completes the upload, or `default` if it does not say so.
+
+        Raises:
+            MalformedField: the request does not say so, and `default` is None.
+        """
         field = self._draft.completeness_field
         value = parse_boolean(head.fields.get(field))
         if value is None:
             if default is None:
                 raise MalformedField(field, "it is missing, or neither ?0 nor ?1")
             return default
+        # `Upload-Incomplete` has the opposite value.
         return value != self._draft.uses_upload_incomplete
 
     def _parse_length(self, head: RequestHead) -> int | None:
@@ -224,7 +230,7 @@ class Rufh:
 
 
 def _parse_content_length(head: RequestHead) -> int | None:
-    """Return the bytes of the request's content; None if they are unknown before the end."""
+    """Return the length of the request's content; None if it is unknown until the content ends."""
     if "Transfer-Encoding" in head.fields or head.has_unsized_body:
         return None
     return parse_integer(head.fields.get("Content-Length") or "0")

@@ -32,7 +32,8 @@ def render_error(draft: Draft, head: RequestHead, error: TusError, max_size: int
         draft: the interop version.
         head: the request.
         error: what went wrong.
-        max_size: the limit for a creation whose body exceeds the length that it declares.
+        max_size: bytes of the largest upload: the limit in the reply to a creation whose body
+            exceeds the length that the request declares.
     """
     reply = shared.render_error(head, error)
     if isinstance(error, UploadGone) and not draft.has_gone_status:

@@ -83,13 +83,14 @@ class Renderer:
     def interim(self, head: RequestHead, url_of: UrlOf) -> Interim | None:
         """Return the renderer of 104 (Upload Resumption Supported) responses.
 
-        None if the request does not name this version, or if the version reports no progress.
-        Before the first byte, a response contains the Location; afterwards, it contains the offset.
-        The client relies on the offset, so all bytes before it must be stored.
+        None if the request does not name this version, or if no response could contain anything.
+        Before the first byte of a new upload, a response contains the Location; afterwards, it
+        contains the offset. The client relies on the offset, so all bytes before it must be stored.
         """
         creates = head.target is None
         has_offset = self._draft.has_interim_offset
-        if not self._draft.is_requested(head) or not (creates or has_offset):
+        has_content = creates or has_offset
+        if not has_content or not self._draft.is_requested(head):
             return None
 
         def render(info: UploadInfo) -> Reply | None:
@@ -108,6 +109,7 @@ class Renderer:
         return [offset, self._completeness(is_complete=info.is_full)]
 
     def _completeness(self, *, is_complete: bool) -> tuple[str, str]:
+        # `Upload-Incomplete` has the opposite value.
         value = is_complete != self._draft.uses_upload_incomplete
         return self._draft.completeness_field, build_boolean(value)
 

@@ -59,7 +59,9 @@ def build_concat(concat: Partial | Final, url_of: UrlOf) -> str:
     """Return the value as the client sent it, or with absolute URLs if it was not stored."""
     if isinstance(concat, Partial):
         return _PARTIAL
-    return concat.raw or _FINAL + " ".join(url_of(id) for id in concat.partials)
+    if concat.raw:
+        return concat.raw
+    return _FINAL + " ".join(url_of(id) for id in concat.partials)
 
 
 def _parse_reference(reference: str, base: SplitResult) -> UploadId:
@@ -76,10 +78,11 @@ def _path_below(reference: str, base: SplitResult) -> str:
     Raises:
         ValueError: The reference is not a URL, or not one below the base path.
     """
-    if "/" not in reference:
+    if "/" not in reference:  # an id only
         return unquote(reference.partition("?")[0], "latin-1")
     url = urlsplit(urljoin(base.geturl(), reference))
-    path, prefix = unquote(url.path, "latin-1"), unquote(base.path, "latin-1").rstrip("/") + "/"
+    path = unquote(url.path, "latin-1")
+    prefix = unquote(base.path, "latin-1").rstrip("/") + "/"
     if _authority(url) != _authority(base) or not path.startswith(prefix):
         raise ValueError("the URL is not below the base path")
     return path.removeprefix(prefix)
@@ -93,4 +96,5 @@ def _authority(url: SplitResult) -> tuple[str | None, int | None]:
     """
     if url.scheme not in _DEFAULT_PORTS:
         raise ValueError("the scheme is neither http nor https")
-    return url.hostname, None if url.port == _DEFAULT_PORTS[url.scheme] else url.port
+    is_default_port = url.port == _DEFAULT_PORTS[url.scheme]
+    return url.hostname, None if is_default_port else url.port

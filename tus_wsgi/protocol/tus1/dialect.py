@@ -101,8 +101,8 @@ class Tus1:
             announced only if the server exposes trailer fields.
         max_size: bytes of the largest upload.
         downloads: whether GET returns the content of finished uploads.
-        with_ietf: whether the server also speaks the IETF protocol, whose limits are in the reply
-            to an OPTIONS that names no version.
+        with_ietf: whether the server also speaks the IETF protocol. If so, the reply to an OPTIONS
+            that names no version contains the limits of that protocol.
 
     Raises:
         ValueError: An extension is offered without the extension that it builds on.
@@ -155,7 +155,8 @@ class Tus1:
         _check_version(head)
         if head.method not in allowed:
             is_creation = head.target is None and head.method == "POST"
-            raise (CreationDisabled if is_creation else MethodNotAllowed)(head.method, allowed)
+            error = CreationDisabled if is_creation else MethodNotAllowed
+            raise error(head.method, allowed)
         check_transfer_coding(head.fields.get("Transfer-Encoding"))
         if head.target is None:
             return self._parse_create(head)
@@ -200,7 +201,12 @@ class Tus1:
         return Concatenate(final, metadata)
 
     def _parse_length(self, head: RequestHead) -> int | None:
-        """Return the length of the new upload; None if deferred. The request must say which."""
+        """Return the length of the new upload; None if it is deferred.
+
+        Raises:
+            MalformedField: the request has neither `Upload-Length` nor `Upload-Defer-Length`, or
+                both, or a value is malformed.
+        """
         length = _parse_integer(head, "Upload-Length")
         deferred = head.fields.get("Upload-Defer-Length")
         if deferred is None:
