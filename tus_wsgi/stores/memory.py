@@ -226,7 +226,7 @@ class MemoryFinalUpload(MemoryUpload):
         Raises:
             InvalidPartial: a partial upload does not exist, or is not a partial upload.
         """
-        del assert_held  # it changes nothing
+        del assert_held  # not needed, because nothing is written
         if self._stored.info.state is State.RECEIVING:
             infos = [partial.info for partial in self._partials()]
             lengths = [info.length for info in infos if info.length is not None]

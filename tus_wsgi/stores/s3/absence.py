@@ -1,7 +1,7 @@
 """Decide whether a 403 to a read stands for a missing object.
 
 If the credentials lack `s3:ListBucket`, which a server does not need, S3 answers 403 instead of 404
-for an object that does not exist. A missing permission, a policy that someone is changing, and an
+for an object that does not exist. A missing permission, a policy that is being changed, and an
 outage of the identity service look the same. D-07: such a 403 counts as absence only if
 
 1. a random key in the same folder gets a 403 too, so absence is hidden here;
@@ -27,16 +27,17 @@ from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.stores.s3.errors import Forbidden, NotFound
 
 TRACE_TIME = 5.0
-"""Seconds for which an object that was read or written counts as existing, whatever 403 says."""
+"""Seconds for which an object that was read or written counts as existing, even after a 403."""
 
 VERDICT_TIME = 60.0
-"""Seconds until the question whether absence is hidden is asked again."""
+"""Seconds for which a process remembers that S3 hides absence in a folder."""
 
 MAX_SIGHTINGS = 128
 """Objects that are remembered; the least recently seen are forgotten first."""
 
 MAX_READS = 3
-"""Known objects that are read: another process may just have deleted one of them."""
+"""Known objects that a proof tries to read. One may be too few: another process may have deleted
+it."""
 
 PROBE_INTERVAL = 1.0
 """Seconds between two temporary objects in a folder, so that unknown ids do not cause many."""
@@ -113,7 +114,10 @@ class HiddenAbsence:
         self._next_probe: dict[str, float] = {}
 
     def confirm(self, key: str, read: Callable[[], _Read], error: Forbidden) -> _Read:
-        """Return the result of a second read, if it succeeds. Two S3 calls, or four at first.
+        """Raise NotFound if a 403 stands for a missing object; otherwise repeat the read.
+
+        Two S3 calls, or four if this process has not checked the folder within `VERDICT_TIME`.
+        Returns the result of the second read.
 
         Args:
             key: the object that `read` reads.
@@ -122,7 +126,7 @@ class HiddenAbsence:
 
         Raises:
             NotFound: the object does not exist.
-            StoreUnavailable: the 403 is a failure.
+            StoreUnavailable: the 403 does not stand for a missing object.
         """
         if error.proves_absence:
             raise NotFound from error
@@ -141,8 +145,10 @@ class HiddenAbsence:
         """Return whether S3 hides absence in the folder, and allows reads now."""
         if time.monotonic() < self._hidden_until.get(folder, 0.0):
             return self._can_read(folder)
-        # The second probe is for the cache: the first may have met the end of an outage.
-        if not (self._is_hidden(folder) and self._can_read(folder) and self._is_hidden(folder)):
+        hides_only_absence = self._is_hidden(folder) and self._can_read(folder)
+        # Probe again, because the result is remembered: the first 403 may have been the last one of
+        # an outage.
+        if not (hides_only_absence and self._is_hidden(folder)):
             return False
         _set_bounded(self._hidden_until, folder, time.monotonic() + VERDICT_TIME)
         return True
@@ -194,5 +200,5 @@ def _set_bounded(times: dict[str, float], folder: str, instant: float) -> None:
 
 
 def folder_of(key: str) -> str:
-    """Return the part of the key up to the last slash."""
+    """Return the part of the key up to and including the last slash; empty if it has none."""
     return key[: key.rfind("/") + 1]

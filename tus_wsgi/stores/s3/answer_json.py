@@ -67,7 +67,8 @@ def decode_rejection(value: object, state: State) -> Rejection | None:
     Raises:
         ValueError: the field is not a rejection that can be sent, or contradicts the state.
     """
-    if (value is None) is (state is State.REJECTED):
+    has_rejection = value is not None
+    if has_rejection != (state is State.REJECTED):
         raise ValueError("State and Rejection contradict each other")
     if value is None:
         return None

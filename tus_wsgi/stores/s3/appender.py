@@ -2,8 +2,8 @@
 
 - D-01: part k always has the same bytes: those that the plan says.
 - D-03: the offset advances only after S3 has confirmed the bytes.
-- D-04: a tail is replaced only by one that contains its bytes, or after the part that contains them
-  is confirmed.
+- D-04: a tail is replaced only by a tail that contains its bytes, or after S3 has confirmed the
+  part that contains them.
 
 Every write checks the lock first (D-10).
 """
@@ -23,8 +23,8 @@ from tus_wsgi.stores.s3.transfers import PartPipeline
 from tus_wsgi.stores.s3.upload_state import UploadState
 
 RECORD_INTERVAL = 250
-"""Parts after which the record is written again. A request that has not cached the upload lists at
-most about as many parts."""
+"""Parts after which the record is written again. A request whose process has not cached the upload
+has to list about this many parts at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class _Buffer:
 
     Attributes:
         number: the number of the part.
-        skipped: how many bytes of the tail come before the buffer; 0 if the buffer begins with it.
-        part: the bytes.
+        skipped: bytes at the beginning of the part that are in the tail and not in the buffer.
+        part: the buffered bytes.
     """
 
     number: int
@@ -121,15 +121,19 @@ class Appender:
     def _new_buffer(self, number: int, body: Body, *, is_fast: bool = False) -> _Buffer:
         """Return a buffer for part `number`.
 
-        If the body may complete the part, the first buffer of a request begins with the tail.
+        The tail belongs to the first part of a request. If the body may fill this part, the buffer
+        begins with the tail, which is read from S3. Otherwise the buffer skips the tail.
         """
         state = self._state
         start, skipped = state.plan.start(number), 0
         capacity = state.plan.expected_size(number, state.final_length)
         end = None if body.content_length is None else state.offset + body.content_length
         first_bytes: Iterable[bytes] = ()
-        if number == state.parts.count + 1 and (tail_size := state.tail_size):
-            if end is None or end >= start + capacity:
+        is_first = number == state.parts.count + 1
+        tail_size = state.tail_size if is_first else 0
+        if tail_size:
+            may_fill_part = end is None or end >= start + capacity
+            if may_fill_part:
                 first_bytes = state.tail.read()
             else:
                 skipped = tail_size
@@ -164,7 +168,8 @@ class Appender:
         start = state.parts_end
         position = start + rest.skipped
         end = position + rest.part.size
-        if end > start + state.tail_size:
+        has_new_bytes = end > start + state.tail_size
+        if has_new_bytes:
             if not state.info_object.exists:
                 state.info_object.write(state.record, assert_held)
             if not state.record.has_numbered_tails:

@@ -102,8 +102,8 @@ class Assembler:
     def _complete_multipart(self, assert_held: AssertHeld) -> None:
         """Complete the multipart upload. If the outcome is unknown, record that (D-09).
 
-        If a completion of unknown outcome has failed, so that the parts are still there, the wait
-        for the object begins again.
+        If the parts still exist, an earlier completion of unknown outcome has failed. The wait for
+        the object then begins again.
         """
         state = self._state
         record, wait = state.record, state.context.completion_wait
@@ -111,14 +111,14 @@ class Assembler:
         try:
             state.load_known_parts()
         except NotFound:
-            return  # D-05: see below
+            return  # D-05: an earlier completion may have succeeded, and its response was lost
         if record.completing_since is not None:
             state.write_record(wait.begin(record), assert_held)
         assert_held()
         try:
             state.context.bucket.complete(record.key, record.multipart, state.parts.known)
         except NotFound:
-            return  # D-05: an earlier completion may have succeeded, and its response was lost
+            return  # the same
         except StoreUnavailable as failure:
             if not is_refusal(failure):
                 with suppress(Unavailable):  # the next request finds out that the parts are gone
@@ -136,8 +136,9 @@ class Assembler:
         if self._stored_object is None:
             facts, bucket = state.object_facts, state.context.bucket
             assert facts is not None
-            if facts.crc32 is None and not state.parts.count and bucket.has_checksums:
-                facts = bucket.head(state.record.key)  # only a HEAD says the CRC-32
+            is_single_put = not state.parts.count
+            if is_single_put and facts.crc32 is None and bucket.has_checksums:
+                facts = bucket.head(state.record.key)  # only the response to a HEAD has the CRC-32
             parts = state.parts.known if state.parts.are_known else []
             self._stored_object = object_of_facts(facts, parts)
         return self._stored_object

@@ -32,7 +32,7 @@ def new_session() -> Session:
     parsers = core.get_component("response_parser_factory")
     parsers.set_parser_defaults(timestamp_parser=_parse_time)
     session = Session(botocore_session=core)
-    # Each session adds boto3's directory.
+    # Each session adds boto3's directory to the shared loader. Keep each path once.
     loader.search_paths[:] = dict.fromkeys(loader.search_paths)
     return session
 
@@ -51,7 +51,7 @@ def load_description() -> None:
 
 
 def configured_addressing_style() -> AddressingStyle | None:
-    """Return the `addressing_style` of the AWS configuration file; None for `auto` or nothing.
+    """Return the `addressing_style` of the AWS configuration file; None if it is `auto` or not set.
 
     https://docs.aws.amazon.com/cli/latest/topic/s3-config.html
 
@@ -81,5 +81,5 @@ def _parse_time(text: str) -> datetime:
 
 @functools.cache
 def _loader(data_path: str | None) -> Loader:
-    """Return the loader for a path of further descriptions (AWS_DATA_PATH)."""
+    """Return the shared loader. `data_path` has further descriptions (AWS_DATA_PATH), if any."""
     return create_loader(data_path)

@@ -4,12 +4,13 @@
 
 - 403 to a read: AWS also sends it for a missing object if the credentials lack `s3:ListBucket`,
   which a server does not need. `absence.py` tells the two apart.
-- 404 to HEAD: the response has no document, so it does not prove absence (D-07). Only GetObject
-  does. `find` uses it at once, for objects that are often missing; `head` uses it after a 404.
+- 404 to HEAD: the response has no document, so it does not prove absence (D-07). The response to
+  GetObject does. `find` calls GetObject at once, because its objects are often missing; `head`
+  calls it only after a 404.
 - 412 to a conditional write: boto3 may have repeated a write whose first response was lost. Each
   conditional write stores a token, so that `put` recognizes its own write.
 
-ETags are strong here, also if the service or a proxy marks them as weak.
+The methods return strong ETags, even if the service or a proxy marks them as weak.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ class ObjectFacts:
         modified: the time of the write, in UTC.
         metadata: the user metadata, with lower-case keys.
         version: the id of the version; None if the bucket keeps no versions.
-        crc32: the CRC-32 of the whole object in Base64; None if the service does not say it, or
-            after a GetObject.
+        crc32: the CRC-32 of the whole object in Base64; None after a GetObject, or if the service
+            does not report it.
     """
 
     size: int
@@ -189,9 +190,9 @@ class Bucket:
 
         Args:
             key: the object's key.
-            is_likely: whether the object is expected to exist. Then a HEAD comes first, which says
-                the CRC-32 of the object, and a missing object takes a second call. Otherwise, an
-                empty object takes a second call.
+            is_likely: whether the object is expected to exist. If True, the first call is a HEAD:
+                the result has the CRC-32, and only a missing object takes a second call. If False,
+                the first call is a GetObject: only an empty object takes a second call.
         """
         try:
             return self._find(key, is_likely=is_likely)
@@ -227,6 +228,7 @@ class Bucket:
             return _object_facts(response, response["ContentLength"])
 
     def _ask_for_document(self, key: str) -> ObjectFacts:
+        """Repeat a HEAD as a GetObject, whose error response has a document (D-07)."""
         try:
             return self.read_facts(key)
         except Forbidden as error:
@@ -266,7 +268,7 @@ class Bucket:
                     _require_field(response, "ETag")
         except ConditionFailed as error:
             if self.head(key).etag == etag:
-                raise
+                raise  # the response is wrong
             raise NotFound from error
         except Forbidden as error:
             if not error.proves_absence:
@@ -368,11 +370,13 @@ class Bucket:
         content_type: str | None = None,
         metadata: dict[str, str] | None = None,
     ) -> str | None:
-        """Test whether the service honours conditions, with one that does not hold. One S3 call.
+        """Test whether the service honours conditions, by a write whose condition does not hold.
+
+        One S3 call, or two if the service answers 501.
 
         Returns:
-            None if the service honours it, and so has not written the object. Otherwise the
-            object's ETag: it is written, if necessary with a second call.
+            None if the service honours conditions; then the object is not written. Otherwise the
+            ETag of the object, which is written.
 
         Raises:
             StoreUnavailable: the response does not tell. The object may be written.
@@ -680,7 +684,7 @@ def _total_size(response: Any) -> int:  # noqa: ANN401 - a TypedDict; some tests
     """Return the size of an object whose first byte was requested.
 
     Raises:
-        KeyError: the response does not say it.
+        KeyError: the response does not contain the size.
     """
     if response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.PARTIAL_CONTENT:
         return int(response["ContentLength"])  # the service ignores ranges, as rclone does
@@ -752,4 +756,5 @@ def _object_facts(response: Any, size: int) -> ObjectFacts:  # noqa: ANN401 - tw
 
 def _whole_crc32(value: str | None) -> str | None:
     """Return the checksum of the whole object; None for a checksum of its parts' checksums."""
-    return None if value is None or "-" in value else value
+    is_of_parts = value is not None and "-" in value
+    return None if is_of_parts else value

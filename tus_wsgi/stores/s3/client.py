@@ -24,7 +24,8 @@ CONNECT_TIMEOUT = 5.0
 timeout: tus-js-client and Uppy give up 9 seconds after their first attempt."""
 
 READ_TIMEOUT = 60.0
-"""Seconds without data from S3. CompleteMultipartUpload of a large upload takes a while."""
+"""Seconds without data from S3 until a call times out. CompleteMultipartUpload of a large upload
+takes a while."""
 
 SPARE_CONNECTIONS = 128
 """Connections in the pool for small calls and downloads, in addition to those for parts. A
@@ -59,9 +60,9 @@ def make_client(
         endpoint: the service's URL. If None, AWS_ENDPOINT_URL is used, or else AWS.
         parallel_parts: the maximum number of concurrent part uploads.
         checksum: how S3 verifies bytes. Pass `has_checksums` to `Bucket` accordingly.
-        addressing: where requests name the bucket. If None, the configuration of AWS says so
-            (`addressing_style`), or else it is the path for a URL, since few services have a host
-            name for each bucket, and the host for AWS.
+        addressing: where requests name the bucket; None for the `addressing_style` in the
+            configuration of AWS. If that is not set either, the bucket is in the host for AWS and
+            in the path for other services, because few of them have a host name for each bucket.
         session: shares the credentials with other clients; None for a new session.
         timeout: seconds after which a call fails, without a second attempt; None for long timeouts.
     """
@@ -71,7 +72,7 @@ def make_client(
     style = addressing or configured_addressing_style() or by_default
     config = _config(endpoint, style, parallel_parts, checksum)
     if timeout is not None:
-        config = config.merge(_impatient(timeout))
+        config = config.merge(_without_retries(timeout))
     client = session.client("s3", endpoint_url=endpoint, config=config)
     client.meta.events.register("choose-signer.s3.GetObject", _presigned_url_signer)  # type: ignore[arg-type]
     return client
@@ -81,7 +82,8 @@ def _config(
     endpoint: str | None, style: AddressingStyle, parallel_parts: int, checksum: ChecksumMode
 ) -> Config:
     is_plain = endpoint is not None and endpoint.startswith("http:")
-    signs_bytes = checksum is ChecksumMode.REQUIRED or (checksum is ChecksumMode.OFF and is_plain)
+    is_unprotected = checksum is ChecksumMode.OFF and is_plain
+    signs_bytes = checksum is ChecksumMode.REQUIRED or is_unprotected
     return Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
@@ -105,7 +107,7 @@ def _config(
     )
 
 
-def _impatient(timeout: float) -> Config:
+def _without_retries(timeout: float) -> Config:
     return Config(connect_timeout=timeout, read_timeout=timeout, retries={"total_max_attempts": 1})
 
 

@@ -53,12 +53,12 @@ class CompletionWait:
     def begin_if_missing(self, record: UploadRecord) -> UploadRecord:
         """Return the record of an upload whose parts and object are both missing.
 
-        If the record does not say since when the object is awaited, it is awaited from now on. So a
-        process that was killed during the completion does not make the upload look gone.
+        If the record does not say since when the object is awaited, the wait begins now. So the
+        upload does not look gone after a process was killed during the completion.
 
         Raises:
-            UploadGone: no completion can be in progress any more. An upload is only completed when
-                its record has its final length.
+            UploadGone: no completion can be in progress. The wait has timed out, or the record does
+                not have the final length, which a completion needs.
         """
         if record.info.length is None or record.info.is_open:
             raise UploadGone(PARTS_GONE)

@@ -1,7 +1,7 @@
 """The share of a process's concurrency that concatenations may use.
 
-One request for a final upload can make a server read and send thousands of pieces. Concatenations
-have executors of their own, so the parts of other uploads do not wait behind them.
+One request for a final upload can make a server read and send thousands of parts. Concatenations
+have executors of their own, so the parts of other uploads do not wait behind these parts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MAX_CONCURRENT_READS = 4
 """Maximum slices of partial uploads that a process reads at the same time."""
 
 SHARE = 4
-"""A process sends the bytes of at most one of so many parallel parts for concatenations. Copies,
+"""Concatenations may use one of `SHARE` parallel part uploads of a process to send bytes. Copies,
 which take no bandwidth of this server, are limited only by the number of parallel parts."""
 
 

@@ -1,8 +1,8 @@
 """The objects that a final upload is concatenated from, and the parts that are made of their bytes.
 
-S3 copies a part that lies within one object (UploadPartCopy). The bytes of other parts are read
-from S3 and sent. So are those of parts that the service does not copy: some services have no
-UploadPartCopy, and MinIO refuses it if the multipart upload has checksums. A process remembers a
+S3 copies a part that lies within one object (UploadPartCopy). The bytes of all other parts are read
+from S3 and sent. If the service refuses a copy, the bytes are read and sent too: some services have
+no UploadPartCopy, and MinIO refuses it if the multipart upload has checksums. A process remembers a
 refused copy (`CopySupport`).
 
 Each copy and each read names the ETag that the object had when it was looked up. If the object was
@@ -84,7 +84,7 @@ class ConcatSources:
         parts: list[Part],
         assert_held: AssertHeld,
     ) -> list[Part]:
-        """Return the parts with their checksums, after S3 refused to complete them without.
+        """Return the parts with checksums, if S3 refused to complete them without checksums.
 
         Send the bytes of each copied part whose checksum S3 does not list.
 

@@ -29,7 +29,7 @@ class S3Content:
         Args:
             bucket: the bucket of the object.
             key: the object's key.
-            facts: the result of an earlier HEAD.
+            facts: the result of an earlier HEAD; None to make a HEAD now.
 
         Raises:
             UploadGone: the object was deleted.

@@ -89,11 +89,9 @@ class StoreContext:
     def load_any_record(self, id: UploadId) -> tuple[UploadRecord, InfoObject]:
         """Return the record as `load_record` does, or the tombstone of a terminated upload.
 
-        D-12: an info object that names another id is not this upload's, and one that names a data
-        key outside the object prefix is not of this deployment.
-
         Raises:
-            NotFound: no upload has this id.
+            NotFound: no upload has this id (D-12): there is no info object, it names another id, or
+                it names a data key that no upload of this deployment has.
             StoreUnavailable: S3 did not answer, or the info object is invalid.
         """
         info_object = self.info_object(id)

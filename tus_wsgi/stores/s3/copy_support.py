@@ -9,8 +9,8 @@ from collections.abc import Callable
 from tus_wsgi.domain.model import KIB
 
 RETRY_AFTER = 600.0
-"""Seconds without copies after a refused one. A policy may change, and a proxy may lose the body of
-one response, so a refusal is not final; one vain call in ten minutes costs nothing."""
+"""Seconds without copies after a refused copy. A refusal is not final: a policy may change, and a
+proxy may lose the body of one response. One refused call in ten minutes costs little."""
 
 TINY = 4 * KIB
 """Bytes. Garage keeps objects of up to 3 KiB with their metadata, and does not copy them. So the

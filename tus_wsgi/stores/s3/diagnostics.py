@@ -139,13 +139,11 @@ class BucketAddress:
         return self.endpoint or "the endpoint of AWS"
 
     def resource(self, *, is_bucket: bool) -> str:
-        """Return what a policy calls the bucket, or else all its objects.
-
-        The name of an access point is its ARN already.
-        """
-        if self.bucket.startswith("arn:"):
+        """Return the ARN by which a policy names the bucket, or else all its objects."""
+        if self.bucket.startswith("arn:"):  # an access point
             return self.bucket if is_bucket else f"{self.bucket}/object/*"
-        return f"arn:aws:s3:::{self.bucket}{'' if is_bucket else '/*'}"
+        arn = f"arn:aws:s3:::{self.bucket}"
+        return arn if is_bucket else f"{arn}/*"
 
 
 def diagnose(error: BaseException, address: BucketAddress) -> str:
@@ -175,8 +173,10 @@ def explain_failure(error: BaseException, address: BucketAddress) -> str | None:
     """
     if not isinstance(error, StoreUnavailable):
         return None
-    is_known = isinstance(_find_cause(error), ClientError | BotoCoreError)
-    return diagnose(error, address) if is_known or isinstance(error, UnprovenAbsence) else None
+    is_from_boto = isinstance(_find_cause(error), ClientError | BotoCoreError)
+    if not is_from_boto and not isinstance(error, UnprovenAbsence):
+        return None
+    return diagnose(error, address)
 
 
 def is_denied(error: BaseException) -> bool:
@@ -194,7 +194,10 @@ def may_have_succeeded(error: BaseException) -> bool:
 
 
 def _find_cause(error: BaseException) -> BaseException:
-    """Return boto3's error, or the KeyError of a missing field, in the chain of causes."""
+    """Return boto3's error, or the KeyError of a missing field, in the chain of causes.
+
+    If the chain has neither, return `error`.
+    """
     current: BaseException | None = error
     seen: set[int] = set()  # An error that is raised from itself is its own cause.
     while current is not None and id(current) not in seen:

@@ -132,8 +132,8 @@ def is_refusal(failure: StoreUnavailable) -> bool:
 def is_copy_refusal(failure: Exception) -> bool:
     """Return whether sending the bytes may succeed where a copy of them failed.
 
-    True if the service refused the copy, or answered without a result as services do that ignore
-    the source of a copy. False for failures of the service, of the connection, of the credentials,
+    True if the service refused the copy, or answered without a result (like a service that ignores
+    the source of a copy). False for failures of the service, the connection and the credentials,
     and if the multipart upload does not exist.
     """
     cause = failure.__cause__
@@ -143,5 +143,7 @@ def is_copy_refusal(failure: Exception) -> bool:
 
 
 def _is_bare_not_found(response: AwsError) -> bool:
-    is_unknown = response.kind is AwsErrorKind.OTHER and not response.code
-    return response.kind is AwsErrorKind.BARE_NOT_FOUND or (is_unknown and response.status == 404)
+    if response.kind is AwsErrorKind.BARE_NOT_FOUND:
+        return True
+    has_no_code = response.kind is AwsErrorKind.OTHER and not response.code
+    return has_no_code and response.status == 404

@@ -137,7 +137,8 @@ class S3FinalUpload(S3Upload):
     # -- the object ------------------------------------------------------------------------------
 
     def _put_concatenated(self, sources: ConcatSources, assert_held: AssertHeld) -> None:
-        whole = next(concat_parts(sources.lengths, self._state.plan), ConcatPart(1, ()))
+        empty = ConcatPart(1, ())  # `concat_parts` yields nothing for an empty object
+        whole = next(concat_parts(sources.lengths, self._state.plan), empty)
         with self._context.concatenation.sending, sources.read(whole, assert_held) as part:
             self._assembler.put_object(part.payload(), assert_held)
 
@@ -160,6 +161,7 @@ class S3FinalUpload(S3Upload):
         try:
             self._assembler.complete(None, assert_held)
         except Refused:
+            # S3 may require the checksums of copied parts, which it did not return.
             known = state.parts.known
             replaced = sources.replace_copies(state.record, state.plan, known, assert_held)
             if replaced == known:

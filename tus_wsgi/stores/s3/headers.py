@@ -58,15 +58,16 @@ class ObjectHeaders:
 def object_headers(metadata: Metadata, options: ObjectOptions = NO_OPTIONS) -> ObjectHeaders:
     """Return the headers of the data object.
 
-    Args:
-        metadata: the upload's metadata.
-        options: they take precedence over the metadata.
-
     As in tusd, every character outside 0x20-0x7E becomes a "?" (`Menü` is `Men?`), and `filetype`
     is the Content-Type. Unlike in tusd, a TAB becomes a space: botocore signs it as a space, so a
-    service that compares the TAB itself (Versity) would refuse the upload. Pairs whose key is not
-    an HTTP token or which exceed the limits above, and a `filetype` that is not a media type, are
-    omitted: S3 would refuse them.
+    service that compares the TAB itself (Versity) would refuse the upload.
+
+    Values that S3 would refuse are omitted: pairs whose key is not an HTTP token, pairs that exceed
+    the limits above, and a `filetype` that is not a media type.
+
+    Args:
+        metadata: the upload's metadata.
+        options: the options of the object. They take precedence over the metadata.
     """
     given = options.user_metadata
     return ObjectHeaders(
@@ -82,7 +83,8 @@ def _user_metadata(metadata: Metadata) -> dict[str, str]:
     for key, value in metadata.pairs:
         text = _printable(value)
         size = len(FIELD_PREFIX) + len(key) + len(text)
-        if not _fits(key, text) or size > room or len(kept) == MAX_PAIRS:
+        has_room = size <= room and len(kept) < MAX_PAIRS
+        if not has_room or not _fits(key, text):
             continue
         # Header field names are case-insensitive, so only the first of `a` and `A` is kept.
         if key.lower() not in kept:
@@ -93,8 +95,9 @@ def _user_metadata(metadata: Metadata) -> dict[str, str]:
 
 def _content_type(metadata: Metadata) -> str | None:
     filetype = metadata.text("filetype")
-    is_type = filetype is not None and _MEDIA_TYPE.fullmatch(filetype) is not None
-    return filetype.replace("\t", " ") if filetype is not None and is_type else None
+    if filetype is None or _MEDIA_TYPE.fullmatch(filetype) is None:
+        return None
+    return filetype.replace("\t", " ")
 
 
 def _fits(key: str, text: str) -> bool:

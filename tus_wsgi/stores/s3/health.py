@@ -24,7 +24,7 @@ class S3Check:
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html ("Permissions").
 
     Args:
-        client: a client whose calls end soon: see `make_client`.
+        client: a client with a short timeout: see `make_client`.
         bucket: the bucket's name.
         prefix: the prefix of the key.
     """

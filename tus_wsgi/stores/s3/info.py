@@ -94,8 +94,10 @@ class InfoObject:
         self._is_untouched = False
         payload = Payload.of(_encode(record))
         etag = self._bucket.test_conditions(self._key, payload, content_type=_CONTENT_TYPE)
-        self._etag = etag or self._etag
-        return etag is not None
+        if etag is None:
+            return False
+        self._etag = etag
+        return True
 
     def _put(self, content: bytes) -> str:
         return self._bucket.put(
@@ -111,6 +113,9 @@ class InfoObject:
 
         Without this check it would be unknown whether the multipart upload in the record is needed,
         and the client would create a second upload.
+
+        Raises:
+            StoreUnavailable: the object could not be read; raises `failure` of the write.
         """
         try:
             found, facts = self._bucket.get(self._key)
@@ -121,10 +126,10 @@ class InfoObject:
         return facts.etag if found == content else None
 
     def _retry_put(self, content: bytes, failure: StoreUnavailable, assert_held: AssertHeld) -> str:
-        """Write a missing record again, unless S3 refused the first write.
+        """Write a missing record again, unless S3 refused the first write. Return the ETag.
 
-        If S3 carries out the first write late, the condition of that write then fails. Without the
-        second write, a record could appear late and name a multipart upload that was aborted.
+        After the second write, the condition of the first write fails if S3 carries it out late.
+        Otherwise a late record could name a multipart upload that was aborted.
         """
         if is_refusal(failure):
             raise NotWritten("PutObject") from failure

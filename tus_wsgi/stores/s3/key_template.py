@@ -25,7 +25,7 @@ from tus_wsgi.domain.model import UploadInfo
 DEFAULT_TEMPLATE = "{id}"
 
 MAX_VALUE_SIZE = 128
-"""Bytes of a file name or an owner in a key. A longer one is truncated at its start, to keep the
+"""Bytes of a file name or an owner in a key. A longer value is truncated at its start, to keep the
 extension."""
 
 MAX_KEY_SIZE = 900
@@ -44,7 +44,7 @@ _MAX_SIZES = {"id": 32, "filename": MAX_VALUE_SIZE, "owner": MAX_VALUE_SIZE}
 _LITERAL = re.compile(r"[A-Za-z0-9!_.*'()=@+,/-]*")
 _UNSAFE = re.compile(r"[^\w.-]")
 TAIL_SUFFIX = r"\.part(?:\.(?:\d+|segment)\.\d+)?"
-"""How the keys of tails end: also of segments (`tail_chain.py`) and of `numbered_tails.py`."""
+"""How the keys of tails end, with those of segments (`tail_chain.py`) and of numbered tails."""
 
 _RESERVED = re.compile(rf".*(?:\.info|{TAIL_SUFFIX})", re.DOTALL | re.IGNORECASE)
 
@@ -115,14 +115,18 @@ def is_reserved(segment: str) -> bool:
 
 
 def _value(text: str, missing: str) -> str:
-    """Return text in the form that keys contain: letters, digits and `._-`, everything else `_`."""
+    """Return text in the form that keys contain: letters, digits and `._-`, everything else `_`.
+
+    Return `missing` if nothing is left.
+    """
     name = unicodedata.normalize("NFC", safe_filename(text))
-    safe = _UNSAFE.sub("_", name).encode()[-MAX_VALUE_SIZE:].decode(errors="ignore")
-    return safe or missing
+    last_bytes = _UNSAFE.sub("_", name).encode()[-MAX_VALUE_SIZE:]
+    # The truncation may have cut the first character in two; "ignore" drops the rest of it.
+    return last_bytes.decode(errors="ignore") or missing
 
 
 def _segment(segment: str) -> str:
     if segment in (".", ".."):
         return segment.replace(".", "_")
-    # It would look like an info object or a tail.
+    # Without the "_", the object would look like an info object or a tail.
     return segment + "_" if is_reserved(segment) else segment

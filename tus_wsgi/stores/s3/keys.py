@@ -80,10 +80,11 @@ class Keys:
 
     def is_own(self, key: str, id: UploadId) -> bool:
         """Return whether a data key can only be this upload's: it contains the random id (D-12)."""
+        if not key.startswith(self.data_prefix):
+            return False
         name, object_id = key.removeprefix(self.data_prefix), _object_id(id)
         is_random = len(object_id) >= MIN_RANDOM_ID
-        is_below = key.startswith(self.data_prefix)
-        return is_below and (name == object_id or (is_random and object_id in name))
+        return name == object_id or (is_random and object_id in name)
 
     def _check(self, key: str, id: str) -> None:
         if id not in key:
@@ -115,7 +116,7 @@ class Keys:
     def object_id_of_tail(self, key: str) -> str | None:
         """Return the object id in the key of a tail of any kind; None for other keys."""
         match = _TAIL_KEY.fullmatch(key.removeprefix(self.info_prefix))
-        return match and match[1]
+        return None if match is None else match[1]
 
     def is_data_key(self, key: str) -> bool:
         """Return whether an upload's data object may have this key (D-12).
@@ -123,16 +124,14 @@ class Keys:
         A record may come from another program. The key must be below the object prefix, and must
         not be that of an info object, a tail or a lock record.
         """
+        if not key.startswith(self.data_prefix):
+            return False
         path = key.removeprefix(self.data_prefix)
-        return (
-            bool(path)
-            and key.startswith(self.data_prefix)
-            and not key.startswith(self.lock_prefix)
-            and not key.endswith(".info")
-            and not _TAIL_KEY.fullmatch(key)
-            # Some services resolve these segments, as a file system does.
-            and not {".", ".."}.intersection(path.split("/"))
-        )
+        is_lock = key.startswith(self.lock_prefix)
+        is_info_or_tail = key.endswith(".info") or _TAIL_KEY.fullmatch(key) is not None
+        # Some services resolve these segments, as a file system does.
+        has_dots = not {".", ".."}.isdisjoint(path.split("/"))
+        return bool(path) and not (is_lock or is_info_or_tail or has_dots)
 
     @property
     def data_prefix(self) -> str:

@@ -113,9 +113,9 @@ def upload_part(bucket: Bucket, record: UploadRecord, number: int, payload: Payl
 def with_listed_checksums(
     bucket: Bucket, key: str, multipart: str, parts: list[Part]
 ) -> list[Part]:
-    """Return the parts with the checksums that S3 lists, for those that have none. One S3 call.
+    """Return the parts, with the checksum that S3 lists for each part that has none. One S3 call.
 
-    A service may compute the checksum of a copied part, and not return it with the copy.
+    A service may compute the checksum of a copied part without returning it with the copy.
 
     Raises:
         NotFound: the multipart upload does not exist.

@@ -53,9 +53,9 @@ class NumberedTails:
         self._spool = spool
         self._unnumbered = TailChain(bucket, key, cache, spool)
         self._numbered: TailObject | None = None  # the tail with the highest number
-        self._start = 0
-        self._numbers = 0
-        self._is_own = False  # whether only this instance writes to the last number
+        self._start = 0  # the offset at which the numbered tails start
+        self._numbers = 0  # the highest number
+        self._is_own = False  # whether only this instance writes to the highest number
 
     @property
     def exists(self) -> bool:
@@ -80,7 +80,10 @@ class NumberedTails:
         self._unnumbered.load_rest(layout)
 
     def load_numbers(self, start: int) -> None:
-        """Look up the tails that start at the offset `start`. One S3 call for each, and one."""
+        """Look up the tails that start at the offset `start`.
+
+        One S3 call for each, and one to find that the next number is missing.
+        """
         self._start, self._numbers, self._is_own = start, 0, False
         self._numbered = None
         while (tail := self._load_number(self._numbers + 1)).exists:
@@ -106,8 +109,9 @@ class NumberedTails:
             position: the offset of the first byte of `part`: the start, or the end of the tail.
             part: the bytes from `position`.
 
-        One S3 call. The first time, or after a write of unknown outcome, two; at a new start,
-        one more for each object at the old one, and one to look up the first number.
+        One S3 call, or two for the first write and after a write of unknown outcome. The first
+        write at a new start takes one more to look up the first number, and one more for each
+        object at the old start, which is deleted.
 
         Raises:
             StoreUnavailable: S3 did not answer, or the spool is full.
@@ -148,7 +152,7 @@ class NumberedTails:
     def write_tombstone(self) -> None:
         """Replace the `.part` object by a tombstone, and delete all other objects.
 
-        A sweep deletes the numbered ones that this instance has not found.
+        A sweep deletes the numbered tails that this instance has not found.
         """
         self._unnumbered.write_tombstone()
         self._delete_numbers()
@@ -171,7 +175,7 @@ class NumberedTails:
         payload = Payload(bytearray(1), 1, crc32(bytes(1), 0))
         key = self._numbered_key(self._numbers + 1)
         self._bucket.put(key, payload, metadata={START_KEY: MARKER})
-        self._numbers += 2
+        self._numbers += 2  # the marker, and the number that is reserved now
 
     def _numbered_keys(self) -> list[str]:
         return [self._numbered_key(number) for number in range(self._numbers, 0, -1)]

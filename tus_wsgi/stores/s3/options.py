@@ -1,7 +1,8 @@
 """The parameters of PutObject and CreateMultipartUpload for `ObjectOptions`. No I/O.
 
-S3 accepts them with these two calls only: it answers 400 to a GET or a HEAD with the fields of an
-encryption. The parts of a multipart upload inherit everything from CreateMultipartUpload.
+S3 accepts the parameters with these two calls only: it answers 400 to a GET or a HEAD with the
+fields of an encryption. The parts of a multipart upload inherit everything from
+CreateMultipartUpload.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 | Lifetime  | seconds until the unfinished upload expires; 0 for never                        |
 | Object    | the fields of `tus_wsgi.domain.plan.ObjectOptions`, in S3's spelling            |
 
-A field without a decision is omitted. The key is not part of it: `Storage.Key` has the whole key.
+A field without a decision is omitted. The plan's key is not here, but in `Storage.Key`.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _OPTION_NAMES = {
 
 def encode_plan(plan: Plan) -> dict[str, object]:
     """Return the `Plan` field as a dictionary of one entry; empty if nothing was decided."""
-    options = {_OPTION_NAMES[name]: value for name, value in plan.object.given().items()}
-    decided = {
-        "Private": dict(plan.private) or None,
+    options = {
+        _OPTION_NAMES[name]: dict(value) if isinstance(value, Mapping) else value
+        for name, value in plan.object.given().items()
+    }
+    values = {
+        "Private": dict(plan.private),
         "MaxSize": plan.max_size,
         "Lifetime": plan.lifetime,
-        "Object": {
-            name: dict(value) if isinstance(value, Mapping) else value
-            for name, value in options.items()
-        }
-        or None,
+        "Object": options,
     }
-    decided = {name: value for name, value in decided.items() if value is not None}
+    # None and an empty mapping are no decision, but 0 is one.
+    decided = {name: value for name, value in values.items() if value not in (None, {})}
     return {"Plan": decided} if decided else {}
 
 
@@ -48,7 +48,8 @@ def decode_plan(value: object) -> Plan:
     """
     if value is None:
         return NO_PLAN
-    decided, options = _mapping(value), _mapping(_mapping(value).get("Object"))
+    decided = _mapping(value)
+    options = _mapping(decided.get("Object"))
     known = {
         name: options[field]
         for name, field in _OPTION_NAMES.items()
@@ -60,8 +61,9 @@ def decode_plan(value: object) -> Plan:
         lifetime=decided.get("Lifetime"),
         object=ObjectOptions(**known),
     )
-    for mistake in find_mistakes(plan):
-        raise ValueError(f"Plan: {mistake}")
+    first_mistake = next(find_mistakes(plan), None)
+    if first_mistake is not None:
+        raise ValueError(f"Plan: {first_mistake}")
     return plan
 
 

@@ -74,9 +74,9 @@ class UploadRecord:
         multipart: the UploadId of the multipart upload; None if there is none.
         plan: the size of each part (D-01); None for tusd's uploads, whose parts have any size.
         completing_since: since when the data object is awaited, because a CompleteMultipartUpload
-            may be in progress (D-09); None if there was no doubt.
-        confirmed_parts: a number k, so that no request has to list the parts 1 to k: they are
-            stored. There may be more.
+            may be in progress (D-09); None if the outcome of no completion was unknown.
+        confirmed_parts: the parts 1 to this number are stored, so no request has to list them. More
+            parts may be stored.
         has_numbered_tails: whether the upload's tails are numbered, because the service ignores
             conditional writes (D-11).
     """
@@ -119,8 +119,9 @@ class UploadRecord:
         or the application sent.
         """
         rejection = self.info.rejection
-        # D-08: an object without a length is never removed. The application keeps this one.
-        length = None if rejection is not None and rejection.keep else self.info.length
+        # D-08: an object without a recorded length is never removed.
+        is_object_kept = rejection is not None and rejection.keep
+        length = None if is_object_kept else self.info.length
         info = UploadInfo(self.info.id, length, state=State.TERMINATED)
         multipart = None if self.info.is_finished else self.multipart
         return replace(
@@ -135,7 +136,9 @@ class UploadRecord:
         `RECEIVING`, the state in which the next request looks up their partial uploads.
         """
         is_final = isinstance(self.info.concat, Final)
-        return self.with_state(State.FINISHING) if self.is_one_part and not is_final else self
+        if self.is_one_part and not is_final:
+            return self.with_state(State.FINISHING)
+        return self
 
     def with_state(self, state: State) -> UploadRecord:
         """Return the record in this state. The offset of a finished upload becomes its length."""
@@ -317,9 +320,15 @@ def _terminating(fields: Mapping[str, object]) -> TerminationReason | None:
 
 
 def _owner(fields: Mapping[str, object]) -> str | None:
-    """Return the owner. An invalid one is an error: without an owner, every identity has access."""
+    """Return the owner; None if there is none. Then every identity has access.
+
+    Raises:
+        ValueError: the owner is invalid, so it must not count as missing.
+    """
     owner = fields.get("Owner")
-    if owner is not None and (not owner or not isinstance(owner, str)):
+    if owner is None:
+        return None
+    if not owner or not isinstance(owner, str):
         raise ValueError("Owner is not text")
     return owner
 
@@ -337,8 +346,13 @@ def _plan(numbers: object) -> PartPlan | None:
 
 
 def _confirmed_parts(fields: Mapping[str, object], info: UploadInfo) -> int:
-    """Return the number of stored parts. The offset depends on it, so a wrong one is an error."""
-    count, plan = _number(fields, "ConfirmedParts"), _plan(fields.get("PartPlan"))
+    """Return the number of stored parts; 0 if it is missing.
+
+    Raises:
+        ValueError: the number cannot be right, so the offset would be wrong.
+    """
+    count = _number(fields, "ConfirmedParts")
+    plan = _plan(fields.get("PartPlan"))
     if not count:
         return 0
     if plan is None or count < plan.parts_before:

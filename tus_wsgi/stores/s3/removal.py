@@ -22,7 +22,7 @@ from tus_wsgi.stores.s3.upload_state import UploadState
 def remove_data(state: UploadState, reason: TerminationReason, assert_held: AssertHeld) -> None:
     """Record that the upload is being removed, and then remove parts and object.
 
-    The application has yet to learn of the termination, so the record keeps what it needs for that.
+    The record keeps what `on_terminate` needs, because the hook has not been called yet.
     `remove_upload` removes the tail.
 
     Raises:
@@ -49,9 +49,9 @@ def remove_upload(state: UploadState, assert_held: AssertHeld) -> None:
         return  # D-13: nothing is written before the record
     if state.record.has_numbered_tails and not state.record.is_terminated:
         with suppress(UploadGone, CompletionPending):
-            state.load_offset()  # it finds the numbers
+            state.load_offset()  # finds the numbers of the tails
     if state.record.info.is_finished or isinstance(state.record.info.concat, Final):
-        state.tail.note_absent()  # they have no tail any more
+        state.tail.note_absent()  # finished and final uploads have no tail
     steps = _removal_steps(state)
     if not state.record.is_terminated:
         state.record = write_tombstone(state.info_object, state.record, assert_held)

@@ -39,7 +39,7 @@ DEFAULT_BUDGET = 256 * MIB
 
 
 MAX_CONCURRENT_CALLS = 32
-"""Maximum small calls of a process that run while another call of their request runs."""
+"""Small calls of a process, at most, that run at the same time as another call of their request."""
 
 
 class S3Store:
@@ -122,14 +122,15 @@ class S3Store:
             StoreUnavailable: S3 did not answer; the upload was not created.
         """
         plan = plan_for(info.length, self._limits)
-        is_one_key_unsafe = self._context.bucket.conditions.are_ignored
+        conditions_are_ignored = self._context.bucket.conditions.are_ignored
         record = UploadRecord(
             info=info,
             bucket=self._context.bucket.name,
             key=self._new_key(info),
             multipart=None,
             plan=plan,
-            has_numbered_tails=is_one_key_unsafe and not isinstance(info.concat, Final),
+            # A final upload has no tail.
+            has_numbered_tails=conditions_are_ignored and not isinstance(info.concat, Final),
         )
         upload = self._upload(record.with_expected_state(), self._context.info_object(info.id))
         upload.create(record_now=record_now)
@@ -156,7 +157,8 @@ class S3Store:
     def terminate(self, id: UploadId, assert_held: AssertHeld) -> None:
         """Remove the upload. Up to six S3 calls, and two for each further segment of the tail.
 
-        If it was terminated before, the removal is repeated, because it may have failed.
+        If the upload was terminated before, the removal is repeated, because the first removal may
+        have failed.
 
         Raises:
             UploadNotFound: no upload has this id, or it was terminated before.
@@ -183,7 +185,7 @@ class S3Store:
         with map_concurrently(
             self._context.concatenation.executor, self._discard, dict.fromkeys(ids)
         ) as results:
-            for _ in results:
+            for _ in results:  # raises the error of a removal that failed
                 pass
 
     def _discard(self, id: UploadId) -> None:

@@ -24,8 +24,8 @@ def object_of_facts(facts: ObjectFacts, parts: Iterable[Part]) -> StoredObject:
 
     Args:
         facts: the object's headers.
-        parts: the parts of which the object was made, in order; empty if they are unknown. If the
-            service does not say the CRC-32 of the object, it follows from theirs.
+        parts: the parts of which the object was made, in order; empty if they are unknown. Their
+            CRC-32s are combined if the service does not report the CRC-32 of the object.
     """
     crc32 = None if facts.crc32 is None else parse_crc32(facts.crc32)
     if crc32 is None:
@@ -41,7 +41,8 @@ def _crc32_of_parts(parts: Iterable[Part], size: int) -> int | None:
         crc32 = None if part.crc32 is None else parse_crc32(part.crc32)
         if crc32 is None:
             return None
-        combined, length = combine_crc32(combined, crc32, part.size), length + part.size
+        combined = combine_crc32(combined, crc32, part.size)
+        length += part.size
     return combined if length == size else None
 
 

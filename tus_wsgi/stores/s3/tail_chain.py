@@ -8,10 +8,10 @@ the `.part` object, which tusd uses too.
    counts if it starts where the previous one ends (D-02). All other segments are stale: their bytes
    are in a part or in a larger segment. A stale segment never counts again, because the end of the
    tail only grows.
-2. The next write goes to the slot after those that count. If there is none, or if the last segment
-   is small, it replaces a slot and all after it by one segment, which contains their bytes (D-04).
-   `next_slot` chooses that slot by the sizes of the segments alone, so it is the same for every
-   request that finds these segments.
+2. The next write goes to the slot after those that count. If there is no such slot, or if the last
+   segment is small, the write merges segments: it replaces a slot and all slots after it by one
+   segment, which contains their bytes (D-04). `next_slot` chooses the slot by the sizes of the
+   segments alone, so every request that finds these segments writes to the same slot.
 3. Each write is conditional on the object, or the absence, that was found in its slot (D-11). So
    a late write and the writes of later requests compete for the same slot, and one of them wins: a
    late write either has true bytes at the end of the tail, or fails, or is stale.
@@ -42,8 +42,8 @@ MAX_SEGMENTS = 8
 of them, so this is a compromise with the bytes that are rewritten; see `next_slot`."""
 
 MAX_SMALL_SEGMENT = 64 * KIB
-"""Bytes of the largest segment that the next request rewrites: that costs less than one more object
-that others have to look up and to delete."""
+"""Bytes of the largest segment that the next request rewrites. Another object would cost more than
+that, because later requests would have to look it up and delete it."""
 
 _COPY_SIZE = 256 * KIB
 
@@ -54,8 +54,9 @@ class TailLayout:
 
     Attributes:
         start: the offset of its first byte: where the parts end.
-        default_start: the start of slot 0 if it does not record it, as in tusd's tails.
-        min_segment: the smallest size of a segment that another one follows. It must never change.
+        default_start: the start of slot 0 if the object does not record its start, as in tusd.
+        min_segment: bytes that a segment must have before another segment may follow it. Every
+            request for the upload must use the same number.
     """
 
     start: int
@@ -78,10 +79,11 @@ class TailLayout:
 def next_slot(sizes: Sequence[int], min_segment: int) -> int:
     """Return the slot that the next bytes are written to, behind segments of these sizes.
 
-    A segment below `min_segment` is replaced. If all slots are in use, it is the last slot that is
-    not larger than all slots after it together, and otherwise the last one. The sizes then fall by
-    a factor of about two from slot to slot. So each byte of 17 equal requests in a part is written
-    2.3 times, of 256 requests 4.3 times, and of 16,384 requests 11 times.
+    If the last segment is smaller than `min_segment`, this is its slot. Otherwise it is the next
+    slot. If all slots are in use, it is the last slot that is not larger than all slots after it
+    together, or if there is none, the last slot. The sizes then fall by a factor of about two from
+    slot to slot. So each byte of 17 equal requests in a part is written 2.3 times, of 256 requests
+    4.3 times, and of 16,384 requests 11 times.
     """
     if sizes and sizes[-1] < min_segment:
         return len(sizes) - 1
@@ -140,9 +142,10 @@ class TailChain:
         self._start = self._end = self._count = 0
 
     def load_rest(self, layout: TailLayout) -> None:
-        """Look up the segments that count. One S3 call for each except slot 0, and one.
+        """Look up the segments that count.
 
-        No call if slot 0 does not count, or is too small for another segment to follow.
+        One S3 call for each segment except slot 0, and one to find that no segment follows. No call
+        if slot 0 does not count, or is too small for another segment to follow.
         """
         self._begin_at(layout.start)
         while self._count < MAX_SEGMENTS:
@@ -155,7 +158,8 @@ class TailChain:
             self._count += 1
             self._end += size
             if size < layout.min_segment:
-                self._may_have_more = self._may_have_more and self._may_be_stale_after(layout)
+                if not self._may_be_stale_after(layout):
+                    self._may_have_more = False
                 return
 
     def _may_be_stale_after(self, layout: TailLayout) -> bool:
@@ -187,7 +191,7 @@ class TailChain:
         Args:
             layout: where the tail is.
             position: the offset of the first byte of `part`: the start, or the end of the tail.
-            part: the bytes from `position`. They may lose those that are stored already.
+            part: the bytes from `position`. Bytes that are stored already may be dropped from it.
 
         Raises:
             LockLost: another request has written to the slot.
@@ -199,10 +203,10 @@ class TailChain:
         number = next_slot(sizes, layout.min_segment)
         content_start = self._end - sum(sizes[number:])
         slot = self._find(number) or self._new_slot(number)
-        with self._content(number, content_start - position, part) as content:
+        with self._content(number, position - content_start, part) as content:
             slot.write(content_start, content)
             self._end = content_start + content.size
-        self._slots[number : number + 1] = [slot]
+        self._slots[number : number + 1] = [slot]  # replaces the slot, or appends it
         self._count = number + 1
 
     def discard_cached(self) -> None:
@@ -213,7 +217,7 @@ class TailChain:
     def delete(self) -> None:
         """Delete all slots, the last one first, so that a retry finds the others.
 
-        One S3 call for each, and up to one to look for the next one.
+        One S3 call for each, and at most one to find that no slot follows.
         """
         self._find_all()
         while self._slots:
@@ -243,7 +247,10 @@ class TailChain:
             pass
 
     def _find(self, number: int) -> TailObject | None:
-        """Return the object in a slot, if any. One S3 call if it was not looked up before."""
+        """Return the object in a slot; None if there is none.
+
+        One S3 call if the slot was not looked up before.
+        """
         if number < len(self._slots):
             return self._slots[number]
         if number == MAX_SEGMENTS or not self._may_have_more:
@@ -266,20 +273,20 @@ class TailChain:
         )
 
     @contextmanager
-    def _content(self, number: int, stored: int, part: SpooledPart) -> Iterator[SpooledPart]:
-        """Provide the content of a slot: from the merged segments, if necessary, and the part.
+    def _content(self, number: int, before: int, part: SpooledPart) -> Iterator[SpooledPart]:
+        """Provide the content of a slot: the bytes of merged segments, if any, and the part.
 
         Args:
             number: the slot.
-            stored: how many bytes of the part come before the content of the slot; negative if the
-                part begins after the merged segments.
+            before: bytes of merged segments that come before the part. If negative, so many bytes
+                of the part are in earlier slots already, and are dropped from it.
             part: the new bytes.
         """
-        if stored >= 0:
-            part.drop_front(stored)
+        if before <= 0:
+            part.drop_front(-before)
             yield part
             return
-        with prepend(self._spool, -stored, self._read_from(number), part) as content:
+        with prepend(self._spool, before, self._read_from(number), part) as content:
             yield content
 
 

@@ -50,7 +50,7 @@ class Tail:
 class TailCache:
     """Cache of the tails that this process wrote, to save reading them from S3.
 
-    Each key has one entry. It has the ETag of its version, so a tail that another process has
+    Each key has one entry, with the ETag of the cached version. So a tail that another process has
     replaced is a miss.
 
     Args:
@@ -60,6 +60,7 @@ class TailCache:
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._size = 0
+        # The ETag and the content of each key, the least recently used first.
         self._entries: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._mutex = threading.Lock()
 
@@ -227,7 +228,8 @@ class TailObject:
     def write_tombstone(self) -> None:
         """Replace the tail, which may not exist, by the tombstone of a terminated upload.
 
-        It is empty, which no tail is, so its ETag makes a late conditional write of a tail fail.
+        The tombstone is empty and a tail is not, so their ETags differ, and a late conditional
+        write of a tail fails.
         """
         self._bucket.put(self._key, Payload.of(b""), metadata={TERMINATED_KEY: "true"})
         self.discard_cached()

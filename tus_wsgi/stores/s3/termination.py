@@ -83,7 +83,7 @@ def plan_removal(
     if multipart is not None and state is not State.FINISHED:
         steps.append(lambda: bucket.abort(key, multipart))
     if record.info.rejection is not None:
-        if not record.info.rejection.keep:  # D-08: else the application has taken it over
+        if not record.info.rejection.keep:  # D-08: otherwise the object is the application's
             steps.append(lambda: bucket.delete(key))
     elif state is State.FINISHED or (state is State.FINISHING and is_own_key):
         # `Assembler.put_object` writes an object only after a record in state `FINISHING`.

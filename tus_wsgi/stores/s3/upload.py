@@ -52,7 +52,7 @@ class S3Upload:
 
     @property
     def info(self) -> UploadInfo:
-        """The upload's info. Its offset is valid after `load_offset`, or if it is finished."""
+        """The upload's info. The offset is valid after `load_offset`, and in a finished upload."""
         return self._state.info
 
     @property
@@ -147,7 +147,7 @@ class S3Upload:
             assert_held()
             state.tail.delete()
         elif may_defer and state.record.info.state is State.FINISHING:
-            return
+            return  # in this state, the next request looks for the object
         finished = state.record.with_state(State.FINISHED)
         info = replace(finished.info, answer=answer)
         state.write_record(replace(finished, info=info), assert_held)

@@ -139,6 +139,7 @@ class UploadState:
             self.mark_assembled()
             return
         self.offset = self.parts_end + self.tail_size
+        # The plan for the rest of tusd's upload, and a completion, need the ETags.
         if self.record.plan is not None and self.offset != self.record.info.length:
             self.parts.trim()
 
@@ -153,7 +154,14 @@ class UploadState:
         return self.tail.size_at(self.parts_end)
 
     def load_parts(self, assert_held: AssertHeld | None = None) -> bool:
-        """Load the parts that count (D-02), or return True if the data object is complete."""
+        """Load the parts that count (D-02), unless the data object is complete.
+
+        Returns:
+            whether the data object is complete.
+
+        Raises:
+            UploadGone, CompletionPending, StoreUnavailable: see `load_offset`.
+        """
         record = self.record
         if record.multipart is None:
             # `Assembler.put_object` writes the object only after a record in this state.
@@ -169,7 +177,8 @@ class UploadState:
                 self.record = record.with_state(State.FINISHED)
             return True
         self.listed_parts = listed
-        self.parts = ConfirmedParts(confirmed, self.plan.start(confirmed + 1) if confirmed else 0)
+        end = self.plan.start(confirmed + 1) if confirmed else 0
+        self.parts = ConfirmedParts(confirmed, end)
         self.parts.add(contiguous(record.plan, self.final_length, listed, first=confirmed + 1))
         return False
 
@@ -199,8 +208,13 @@ class UploadState:
     def await_object(self, assert_held: AssertHeld | None) -> NoReturn:
         """Raise the error for an upload whose parts and object are both missing.
 
-        D-09: a completion may be in progress. With the lock, record since when the object is
-        awaited, unless the record is a late one of a terminated upload.
+        D-09: a completion may be in progress. If the caller holds the lock, record since when the
+        object is awaited.
+
+        Raises:
+            UploadGone: no completion can be in progress. Or the upload was terminated, and a late
+                write has restored its record.
+            CompletionPending: a completion may be in progress.
         """
         self.tail.load()
         if self.tail.is_terminated:
@@ -218,8 +232,8 @@ class UploadState:
     def number_tails_if_needed(self, assert_held: AssertHeld) -> None:
         """Let the upload have numbered tails if the service ignores conditional writes (D-11).
 
-        The record says so before the first of them is written, so every reader looks for them. The
-        test costs one S3 call for each process.
+        The record says so before the first numbered tail is written, so every reader looks for
+        numbered tails. The test of the service costs one S3 call for each process.
 
         Raises:
             LockLost: another request has written a tail meanwhile. The bytes of this request may
@@ -234,7 +248,8 @@ class UploadState:
             self.info_object.write(numbered, assert_held)
         else:
             return
-        self.record, known_size = numbered, self.tail_size
+        known_size = self.tail_size
+        self.record = numbered
         self.tail = self._new_tail()
         self.tail.load()
         self._load_rest_of_tail()
@@ -247,6 +262,7 @@ class UploadState:
         return TailLayout.of(self.record.plan, self.parts_end)
 
     def _load_rest_of_tail(self) -> None:
+        """Look up the objects of the tail that `self.tail.load` has not looked up."""
         self.tail.load_rest(self.tail_layout)
         start = self.parts_end
         if isinstance(self.tail, NumberedTails):

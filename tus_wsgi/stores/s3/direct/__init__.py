@@ -7,9 +7,10 @@ sent over the connection pool of the client; writes over an open connection with
 (`exchange.py`). So endpoints, credentials that expire, proxies, certificates and timeouts are those
 of the client.
 
-Only a success is read here. Every other outcome, also of the connection, is handed to boto3 as the
-outcome of its first attempt (`events.py`). boto3 then decides about retries, redirects and errors,
-so a failure has the same number of attempts as a call that boto3 makes alone (D-09).
+This package reads only successful responses. It passes every other outcome, including errors of the
+connection, to boto3 as the outcome of boto3's first attempt (`events.py`). boto3 then decides about
+retries, redirects and errors, so a failure has the same number of attempts as a call that boto3
+makes alone (D-09).
 
 boto3 makes the whole call if this package does not understand the client or the parameters: see
 `DirectCalls`.

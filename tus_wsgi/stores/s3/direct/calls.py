@@ -144,6 +144,7 @@ class DirectCalls:
     def _call_and_learn(
         self, target_key: tuple[str, str], parameters: Mapping[str, Any], parts: RequestParts
     ) -> dict[str, Any]:
+        """Let boto3 make the call, and keep the template of its request for the next calls."""
         capture = _Capture(parts)
         token = _CAPTURE.set(capture)
         try:
@@ -159,8 +160,11 @@ class DirectCalls:
 
     def _remember(self, target_key: tuple[str, str], capture: _Capture) -> None:
         template = capture.template
-        route = template and find_route(self._session, template.base)
-        self._targets[target_key] = _Target(template, route) if template and route else None
+        route = None if template is None else find_route(self._session, template.base)
+        if template is None or route is None:
+            self._targets[target_key] = None  # boto3 makes these calls
+        else:
+            self._targets[target_key] = _Target(template, route)
 
     def _capture_template(
         self,
@@ -191,6 +195,7 @@ class DirectCalls:
     def _ask_handlers(
         self, events: CallEvents, operation: str, request: SignedRequest
     ) -> Attempt | None:
+        """Return the outcome that a handler of `before-send` chooses; None to send the request."""
         is_stream = operation in _STREAMS
         prepared = request.prepare()
         prepared.stream_output = is_stream

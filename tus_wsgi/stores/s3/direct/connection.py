@@ -60,7 +60,7 @@ class Attempt:
         """Return the response as botocore's HTTP client does.
 
         Raises:
-            HTTPClientError: there is none.
+            HTTPClientError: the request failed without a response.
         """
         if self.error is not None:
             raise self.error

@@ -104,7 +104,8 @@ class EndpointEvents:
     def emit(self, event_name: str, **details: Any) -> Any:
         """Emit an event.
 
-        For `before-send`, give botocore the outcome of the attempt, whose handlers were called.
+        For the first `before-send`, return the outcome of the attempt instead, if there was one.
+        Its handlers were called before the attempt.
         """
         if event_name.startswith("before-send."):
             attempt = _FIRST_ATTEMPT.get()
@@ -119,7 +120,7 @@ class EndpointEvents:
 
 @contextmanager
 def first_attempt(attempt: Attempt) -> Iterator[None]:
-    """Let the call of boto3 in this block take an outcome as that of its first attempt."""
+    """Let the call of boto3 in this block use `attempt` as the outcome of its first attempt."""
     token = _FIRST_ATTEMPT.set(attempt)
     try:
         yield

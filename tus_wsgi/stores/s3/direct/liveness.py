@@ -1,7 +1,7 @@
 """Find out without blocking whether an idle connection can be used.
 
-urllib3 asks before each request, with `poll`. gevent's `poll` registers watchers and switches to
-the event loop, which takes a tenth of the CPU time of a call. The kernel knows the answer.
+urllib3 checks this with `poll` before each request. gevent's `poll` registers watchers and switches
+to the event loop, which takes a tenth of the CPU time of a call. So this module asks the kernel.
 """
 
 from __future__ import annotations

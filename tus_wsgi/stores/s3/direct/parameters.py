@@ -73,7 +73,9 @@ class Serializer:
         target = quote(parameters["Key"], safe="/~")
         if not all(map(str.isascii, headers.values())):
             return None  # boto3 decides which of these fields are valid
-        return RequestParts(f"{target}?{'&'.join(query)}" if query else target, headers, body)
+        if query:
+            target = f"{target}?{'&'.join(query)}"
+        return RequestParts(target, headers, body)
 
 
 _IN_URL = ("Bucket", "Key")

@@ -61,14 +61,14 @@ class RequestTemplate:
             version: the version of the signature.
 
         Returns:
-            None if the request contains anything else.
+            the template; None if the request contains anything that this package would not send.
         """
         context: dict[str, Any] = request.context
         signing: dict[str, Any] = context.get("signing") or {}
         headers = {name: str(value) for name, value in request.headers.items()}
-        fixed = {k: v for k, v in headers.items() if k.lower() in _FIXED_HEADERS}
-        is_known = {**fixed, **parts.headers} == headers and _is_known(request, parts, version)
-        if not is_known:
+        fixed = {name: text for name, text in headers.items() if name.lower() in _FIXED_HEADERS}
+        has_known_headers = {**fixed, **parts.headers} == headers
+        if not has_known_headers or not _is_known(request, parts, version):
             return None
         return cls(
             method=str(request.method),
@@ -104,12 +104,10 @@ class RequestTemplate:
 def _is_known(request: AWSRequest, parts: RequestParts, version: object) -> bool:
     """Return whether this package makes the same request, apart from the header fields."""
     context: dict[str, Any] = request.context
-    has_body = request.data is parts.body or (parts.body is None and not request.data)
-    return (
-        has_body
-        and str(request.url).endswith(f"/{parts.target}")
-        and not request.params
-        and (version == "s3v4" or version is UNSIGNED)
-        and (context.get("signing") or {}).keys() <= _SIGNING_CONTEXT
-        and not context.get("checksum", {}).get("request_algorithm")
-    )
+    has_same_body = request.data is parts.body or (parts.body is None and not request.data)
+    has_same_url = str(request.url).endswith(f"/{parts.target}") and not request.params
+    is_version_known = version == "s3v4" or version is UNSIGNED
+    is_context_known = (context.get("signing") or {}).keys() <= _SIGNING_CONTEXT
+    has_trailer = bool(context.get("checksum", {}).get("request_algorithm"))
+    is_signature_known = is_version_known and is_context_known and not has_trailer
+    return has_same_body and has_same_url and is_signature_known
