@@ -69,8 +69,9 @@ class Carrier(Protocol):
         """Deliver a document if possible, now or later. A failure is logged.
 
         Args:
-            call: the document. If it replaces an older one, the older one may be dropped.
-            on_response: called with the response, from any thread, if the response is useful.
+            call: the document. A document about the progress of an upload may replace an older one
+                that is not delivered yet.
+            on_response: called with the response, from any thread, if the response can be used.
         """
 
 

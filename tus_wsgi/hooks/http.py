@@ -33,8 +33,8 @@ class HttpOptions:
 
     Attributes:
         timeout: seconds for each attempt.
-        tries: attempts in total. After a network error or a 5xx there is another one.
-        backoff: seconds before the second attempt, doubled for each further one, with jitter.
+        tries: attempts at most. Only a network error or a 5xx leads to another attempt.
+        backoff: seconds before the second attempt, doubled for each further attempt, with jitter.
         size_limit: bytes of a response.
         forward: names of the client's header fields that are sent to the endpoint.
         secret: signs the documents; None for no signature.
@@ -106,7 +106,7 @@ class HttpCarrier:
         """Return the successful response to a document, after as many attempts as necessary.
 
         Raises:
-            HookCallFailed: there was none.
+            HookCallFailed: no attempt had a successful response.
         """
         problem = ""
         for attempt in range(self._options.tries):
@@ -145,12 +145,12 @@ class HttpCarrier:
             response.close()
             raise
         if len(body) > self._options.size_limit:
-            response.close()
+            response.close()  # the rest of the body is not read
         response.release_conn()
         return _Reply(response.status, response.headers.get("Content-Type", ""), body)
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-        """Read a body, of one that is too long only so much that this is known."""
+        """Read a body. Stop one byte after the size limit, which shows that it is too long."""
         body = b""
         while len(body) <= self._options.size_limit:
             chunk = response.read1(self._options.size_limit + 1 - len(body))

@@ -17,7 +17,7 @@ from tus_wsgi.hooks.tusd_json import HookEvent, HookResponse
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 1000
-"""Documents that wait. Further ones are dropped."""
+"""Documents that may wait. Further documents are dropped."""
 
 EXIT_SECONDS = 2.0
 """How long the end of the process waits for the documents that are left."""
@@ -58,7 +58,7 @@ class DeliveryQueue:
         """Documents that were dropped because too many were waiting."""
 
     def put(self, call: HookCall, on_response: OnResponse | None) -> None:
-        """Deliver a document later. Of the progress of an upload, only the newest one waits."""
+        """Deliver a document later. It replaces a waiting document with the same `_key`."""
         with self._mutex:
             is_accepted = self._add(call, on_response)
             starts = is_accepted and self._idle.is_set()
@@ -88,7 +88,8 @@ class DeliveryQueue:
     def _drop(self, call: HookCall) -> None:
         self.dropped += 1
         # One line for each power of two: the log must not grow with the load.
-        if self.dropped & (self.dropped - 1) == 0:
+        is_power_of_two = self.dropped & (self.dropped - 1) == 0
+        if is_power_of_two:
             log.warning(
                 "%d hooks were dropped so far: the endpoint of %s is too slow",
                 self.dropped,
@@ -106,5 +107,7 @@ class DeliveryQueue:
 
 
 def _key(call: HookCall) -> tuple[HookEvent, UploadId | str | None]:
-    """Return a key that documents share of which only the newest one is useful."""
-    return call.event, call.upload if call.event is HookEvent.POST_RECEIVE else call.id
+    """Return the same key for all documents about the progress of an upload, else a unique key."""
+    if call.event is HookEvent.POST_RECEIVE:
+        return call.event, call.upload
+    return call.event, call.id

@@ -12,9 +12,9 @@ Each hook of `tus_wsgi.domain.hook_set` makes the document of one or two events 
 | `before_terminate` | `pre-terminate` |
 | `on_terminate` | `post-terminate` |
 
-`on_finish` and `on_terminate` are called until they return, also after a process was killed, and
-both wait until the document is delivered. So `post-finish` and `post-terminate` arrive at least
-once, with the same `webhook-id`.
+`on_finish` and `on_terminate` are called until they return, even if a process is killed, and they
+return only after the document is delivered. So `post-finish` and `post-terminate` arrive at least
+once, each time with the same `webhook-id`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from typing import TypedDict
 
@@ -47,7 +47,7 @@ from tus_wsgi.hooks.tusd_json import (
 )
 
 MAX_STOPS = 1000
-"""Uploads that a process remembers to stop."""
+"""Uploads that a process remembers to stop, at most."""
 
 
 class RemoteHookOptions(TypedDict, total=False):
@@ -122,9 +122,9 @@ class RemoteHooks:
         return plan_of(self._carrier.ask(_call(HookEvent.PRE_CREATE, known)))
 
     def _on_created(self, known: UploadSnapshot) -> None:
-        # If this request has finished the upload as well, `_on_finish` has told of the creation.
-        is_told = known.is_finished and not known.is_partial and self._has_finish
-        if not is_told:
+        # If this request has finished the upload as well, `_on_finish` has sent `post-create`.
+        is_sent = known.is_finished and not known.is_partial and self._has_finish
+        if not is_sent:
             self._carrier.post(_call(HookEvent.POST_CREATE, known))
 
     def _on_progress(self, progress: Progress) -> None:
@@ -194,9 +194,6 @@ class RemoteHooks:
         self._carrier.tell(_call(HookEvent.POST_TERMINATE, known))
 
 
-Respond = Callable[[HookResponse], None]
-
-
 def _call(event: HookEvent, known: UploadSnapshot, number: str = "") -> HookCall:
     document = build_document(event, known, known.request)
     return HookCall(event, known.id, webhook_id(event, known.id, number), document, known.request)
@@ -211,5 +208,5 @@ def _creates(request: Request | None, id: UploadId) -> bool:
 
 
 def _nonce() -> str:
-    """Return the number of a question that may be asked again and answered differently."""
+    """Return a random number for an event that may occur again, with another response."""
     return secrets.token_hex(8)

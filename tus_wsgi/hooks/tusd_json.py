@@ -109,7 +109,7 @@ def _request(request: Request | None) -> dict[str, Any]:
     if request is None:
         return {"Method": "", "URI": "", "RemoteAddr": "", "Header": {}}
     query = str(request.environ.get("QUERY_STRING") or "")
-    # The path as clients send it: without quoting, it is a WSGI string of bytes.
+    # WSGI unquotes the path, and passes each byte as a character. tusd passes the quoted path.
     uri = quote(request.path.encode("latin-1", "replace"), safe="/:@!$&'()*+,;=~")
     return {
         "Method": request.method,
@@ -140,7 +140,7 @@ def _text(value: str) -> str:
 def webhook_id(event: HookEvent, id: UploadId, number: str = "") -> str:
     """Return the id of an event, by which a receiver recognises a repeated delivery.
 
-    It does not reveal the id of the upload. It begins like the upload's name in the log.
+    The id of the upload is in it as a hash only, whose beginning is the upload's name in the log.
 
     Args:
         event: the event.
@@ -225,15 +225,17 @@ class _Object:
     """A JSON object in a response, whose members are read with the types that they must have.
 
     Args:
-        path: its place in the response, for messages.
-        value: the value; None counts as an empty object.
+        path: its place in the response, for messages; empty for the whole response.
+        value: the value. A member that is None counts as an empty object.
     """
 
     def __init__(self, path: str, value: object) -> None:
-        if not isinstance(value, dict) and not (path and value is None):
+        is_missing_member = value is None and path != ""
+        members = {} if is_missing_member else value
+        if not isinstance(members, dict):
             raise InvalidHookResponse(f"{path or 'response'}: expected an object")
         self._path = path
-        self._members = {key.lower(): member for key, member in (value or {}).items()}
+        self._members = {key.lower(): member for key, member in members.items()}
 
     def child(self, name: str) -> _Object:
         return _Object(self._place(name), self._get(name))
@@ -302,7 +304,7 @@ def check_termination(response: HookResponse) -> None:
     """Check whether a response to `pre-terminate` lets the client remove the upload.
 
     Raises:
-        Denied: it does not.
+        Denied: the removal is refused.
         InvalidHookResponse: the decision cannot be carried out.
     """
     if response.reject_termination or _is_error(response):
@@ -354,7 +356,7 @@ def _rejected(denied: Denied, *, keep: bool) -> Rejected:
     """Return the rejection, which is stored without a type: its body is plain text.
 
     Raises:
-        InvalidHookResponse: it cannot be stored.
+        InvalidHookResponse: the rejection cannot be stored.
     """
     try:
         return Rejected(denied.status, str(denied), fields=_without_type(denied.fields), keep=keep)
@@ -363,17 +365,20 @@ def _rejected(denied: Denied, *, keep: bool) -> Rejected:
 
 
 def _is_error(response: HookResponse) -> bool:
-    """Return whether the client shall get an error. Then the request must not succeed either.
+    """Return whether the response has the status of a refusal, so that the request must fail.
 
     Raises:
-        InvalidHookResponse: the status is neither a success nor a refusal, so it permits nothing.
+        InvalidHookResponse: the status is neither a success nor a refusal.
     """
     status = response.status
-    if status is not None and not (200 <= status <= 299 or 400 <= status <= 499):
+    if status is None:
+        return False
+    is_success, is_refusal = 200 <= status <= 299, 400 <= status <= 499
+    if not (is_success or is_refusal):
         raise InvalidHookResponse(
             "HTTPResponse.StatusCode: expected a status from 200 to 299 or 400 to 499"
         )
-    return status is not None and status >= 400
+    return is_refusal
 
 
 def _denied(response: HookResponse, key: str, sentence: str) -> Denied:
@@ -385,7 +390,7 @@ def _denied(response: HookResponse, key: str, sentence: str) -> Denied:
     status = response.status or DEFAULT_STATUS
     if not 400 <= status <= 499:
         raise InvalidHookResponse(f"HTTPResponse.StatusCode: expected 400 to 499 with {key}")
-    fields = {**_without_type(response.fields)}
+    fields = _without_type(response.fields)
     if response.body:
         fields["Content-Type"] = _type(response)
     try:

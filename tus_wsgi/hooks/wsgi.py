@@ -30,7 +30,8 @@ MARK = "tus.hook"
 """The key of an environ that says that the request is a call of a hook. Its value is True."""
 
 MAX_DEPTH = 3
-"""Calls within each other: a view may remove an upload, whose removal calls it once more."""
+"""Nested calls of hooks, at most. A view that is called for a hook may remove an upload, and the
+removal calls a hook again."""
 
 _KEPT = ("HTTP_", "SERVER_", "REMOTE_")
 _KEPT_NAMES = ("SCRIPT_NAME", "wsgi.version", "wsgi.url_scheme", "wsgi.errors")
@@ -126,11 +127,7 @@ def make_environ(call: HookCall, path: str) -> WSGIEnvironment:
         path: the path of the route, below `SCRIPT_NAME`.
     """
     client: WSGIEnvironment = dict(call.request.environ) if call.request else _SERVER
-    environ: WSGIEnvironment = {
-        key: value
-        for key, value in client.items()
-        if (key.startswith(_KEPT) and key not in _REMOVED) or key in (*_KEPT_NAMES, *_FLAGS)
-    }
+    environ: WSGIEnvironment = {key: value for key, value in client.items() if _is_kept(key)}
     environ.setdefault("SCRIPT_NAME", "")
     environ.setdefault("wsgi.errors", sys.stderr)
     return {
@@ -146,6 +143,13 @@ def make_environ(call: HookCall, path: str) -> WSGIEnvironment:
         "wsgi.input_terminated": True,
         MARK: True,
     }
+
+
+def _is_kept(key: str) -> bool:
+    """Return whether a call has this key of the environ of the client's request."""
+    if key.startswith(_KEPT):
+        return key not in _REMOVED
+    return key in _KEPT_NAMES or key in _FLAGS
 
 
 _SERVER: WSGIEnvironment = {
@@ -211,7 +215,7 @@ def _segments(path: str) -> list[str]:
     segments: list[str] = []
     for segment in path.lower().replace("\\", "/").split("/"):
         if segment == "..":
-            del segments[-1:]
+            del segments[-1:]  # no error if there is no segment
         elif segment not in ("", "."):
             segments.append(segment.partition(";")[0])
     return segments
