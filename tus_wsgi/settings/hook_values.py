@@ -59,12 +59,13 @@ def parse_hook_url(text: str) -> str:
     expected = "expected a URL such as https://example.com/hooks"
     try:
         url = urlsplit(text)
-        host, _ = url.hostname, url.port
+        host, _ = url.hostname, url.port  # an invalid port raises ValueError
     except ValueError:
         raise ValueError(expected) from None
     if url.scheme not in {"http", "https"} or not host:
         raise ValueError(expected)
-    if not text.isascii() or not text.isprintable() or " " in text:
+    is_quoted = text.isascii() and text.isprintable() and " " not in text
+    if not is_quoted:
         raise ValueError(f"{expected}, with other characters quoted")
     if "@" in url.netloc or url.fragment:
         raise ValueError(f"{expected}, without a user, a password or a fragment")
@@ -72,13 +73,13 @@ def parse_hook_url(text: str) -> str:
 
 
 def build_hook_url(url: str) -> str:
-    """Return the URL of an endpoint as it may be shown: its query may contain a secret."""
+    """Return the URL of an endpoint as it may be shown: `***` hides its query, maybe a secret."""
     path, question, _ = url.partition("?")
     return f"{path}?***" if question else path
 
 
 def is_encrypted_or_local(url: str) -> bool:
-    """Return whether only the endpoint itself can read what is sent to a URL."""
+    """Return whether the network cannot read what is sent to a URL."""
     parts = urlsplit(url)
     if parts.scheme == "https" or parts.hostname == "localhost":
         return True

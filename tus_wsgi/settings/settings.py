@@ -135,7 +135,7 @@ def _check_expose_headers(text: str) -> str:
 
 
 def _parser(parse: Callable[[str], object]) -> BeforeValidator:
-    """Return a validator that parses text. Other values come from code or are defaults."""
+    """Return a validator that parses text. It keeps other values, which are not from a variable."""
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
@@ -406,10 +406,12 @@ class Settings:
     @field_validator("hooks_http")
     @classmethod
     def _check_hooks_http(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url is not None and info.data.get("hooks_wsgi"):
+        if url is None:
+            return None
+        if info.data.get("hooks_wsgi"):
             raise ValueError(f"{variable_of('hooks_wsgi')} is set too; use one of them")
-        insecure = info.data.get("hooks_http_insecure")
-        if url is not None and not insecure and not is_encrypted_or_local(url):
+        may_be_insecure = info.data.get("hooks_http_insecure")
+        if not may_be_insecure and not is_encrypted_or_local(url):
             raise ValueError(
                 "expected https, because documents contain ids of uploads;"
                 f" if the network is safe, set {variable_of('hooks_http_insecure')}=true"
@@ -475,6 +477,7 @@ class Settings:
     @field_validator("s3_part_size", "s3_max_part_size")
     @classmethod
     def _check_order_of_sizes(cls, size: int, info: ValidationInfo) -> int:
+        # Each size must not be less than the other one.
         smaller = {"s3_part_size": "s3_min_part_size", "s3_max_part_size": "s3_part_size"}
         other = smaller[info.field_name or ""]
         if size < info.data.get(other, 0):
@@ -543,14 +546,9 @@ class Settings:
             SettingsError: The mapping is invalid; the message lists every mistake.
         """
         fields = {variable_of(name): name for name in setting_fields()}
-        mistakes = [
-            _unknown(name, fields)
-            for name in sorted(environ)
-            if name.startswith(PREFIX)
-            and name not in fields
-            and not _KUBERNETES_SERVICE.fullmatch(name)
-        ]
-        given = {field: text for name, field in fields.items() if (text := environ.get(name))}
+        unknown = (name for name in sorted(environ) if _looks_like_setting(name))
+        mistakes = [_unknown(name, fields) for name in unknown if name not in fields]
+        given = {field: environ[name] for name, field in fields.items() if environ.get(name)}
         try:
             settings = TypeAdapter(cls).validate_python(given)
         except ValidationError as error:
@@ -597,6 +595,10 @@ _KUBERNETES_SERVICE = re.compile(
 )
 
 
+def _looks_like_setting(name: str) -> bool:
+    return name.startswith(PREFIX) and not _KUBERNETES_SERVICE.fullmatch(name)
+
+
 def _unknown(name: str, known: Iterable[str]) -> str:
     # The message omits the value, because an unknown variable may contain a secret.
     matches = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
@@ -609,6 +611,8 @@ def _mistake(detail: ErrorDetails) -> str:
         return f"{name}: required, but not set"
     if detail["type"] == "value_error":
         return f"{name}: {detail['ctx']['error']}"
-    message = detail["msg"] if detail["type"] == "enum" else detail["msg"].partition(",")[0]
+    message = detail["msg"]
+    if detail["type"] != "enum":  # the message of an enum lists its values
+        message = message.partition(",")[0]
     rule = message.replace("Input should be", "must be")
     return f"{name}: {rule}, got {detail['input']!r}"

@@ -1,8 +1,8 @@
 """Parse and build the values of settings: sizes (`16MiB`), durations (`1m30s`), paths and URLs.
 
 Sizes are `int` bytes, durations `float` seconds. Parsing is strict: `16,5MiB` is an error, not
-sixteen bytes. `parse_size` and `build_size` are inverse; so are `parse_duration` and
-`build_duration`, down to milliseconds. No URL is opened and no host name is looked up.
+sixteen bytes. `parse_size` is the inverse of `build_size`. `parse_duration` is the inverse of
+`build_duration`, which rounds to milliseconds. No URL is opened and no host name is looked up.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ def parse_duration(text: str) -> float:
 
 
 def build_duration(seconds: float) -> str:
-    """Format seconds as hours, minutes and seconds; below two minutes as seconds only: `60s`."""
+    """Format seconds as hours, minutes and seconds: `1h30m`.
+
+    Durations below two minutes are formatted as seconds (`60s`), fractions as milliseconds.
+    """
     milliseconds = round(seconds * 1000)
     whole, fraction = divmod(milliseconds, 1000)
     if fraction:
@@ -97,8 +100,9 @@ def parse_tags(text: str) -> dict[str, str]:
         if not equals or key in tags:
             raise ValueError(f"expected tags such as team=media,kind=upload, got {text!r}")
         tags[key] = value
-    for mistake in find_option_mistakes(ObjectOptions(tags=tags)):
-        raise ValueError(mistake.removeprefix("object.tags: "))
+    first_mistake = next(find_option_mistakes(ObjectOptions(tags=tags)), None)
+    if first_mistake is not None:
+        raise ValueError(first_mistake.removeprefix("object.tags: "))
     return tags
 
 
@@ -156,7 +160,7 @@ def parse_url(text: str) -> str:
     """
     try:
         url = urlsplit(text)
-        host, _ = url.hostname, url.port
+        host, _ = url.hostname, url.port  # an invalid port raises ValueError
     except ValueError:
         raise ValueError("expected a URL such as https://example.com") from None
     if url.scheme not in {"http", "https"} or not host:
