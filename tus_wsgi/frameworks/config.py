@@ -43,17 +43,20 @@ class Config:
             ValueError: `owner_only` is not a truth value.
         """
         given = {name.lower(): value for name, value in entries.items()}
-        options: dict[str, Any] = {
-            name: load(value) for name in HOOKS if (value := given.pop(name, None))
-        }
-        if (owner_only := given.pop("owner_only", None)) is not None:
+        options: dict[str, Any] = {}
+        for name in HOOKS:
+            hook = given.pop(name, None)
+            if hook:
+                options[name] = load(hook)
+        owner_only = given.pop("owner_only", None)
+        if owner_only is not None:
             options["owner_only"] = TypeAdapter(bool).validate_python(owner_only)
         settings = make_settings({f"TUS_{name.upper()}": value for name, value in given.items()})
         return cls(settings, options)
 
 
 def make_settings(config: Mapping[str, object]) -> Settings:
-    """Return the settings in a framework's configuration, or else in the environment.
+    """Return the settings. A framework's configuration takes precedence over the environment.
 
     Args:
         config: values by the names of the environment variables. A value may be text, as in the
@@ -63,7 +66,8 @@ def make_settings(config: Mapping[str, object]) -> Settings:
     Raises:
         SettingsError: The settings are invalid; the message lists every mistake.
     """
-    return Settings.from_environ({**os.environ, **{k: _text(v) for k, v in config.items()}})
+    texts = {name: _text(value) for name, value in config.items()}
+    return Settings.from_environ({**os.environ, **texts})
 
 
 def _text(value: object) -> str:

@@ -120,9 +120,15 @@ class Tus:
         @click.option("--read-all", is_flag=True, help="Also read records that look finished.")
         def command(*, dry_run: bool, min_age: str, read_all: bool) -> None:
             """Finish full uploads, and remove expired ones."""
-            given = (self._hooks.get(name) for name in ("on_finish", "on_terminate"))
-            hooks = [hook and _in_context(app, hook) for hook in given]
-            code = sweep(settings, *hooks, is_dry=dry_run, min_age=min_age, reads_all=read_all)
+            hooks: Any = {name: _in_context(app, hook) for name, hook in self._hooks.items()}
+            code = sweep(
+                settings,
+                hooks.get("on_finish"),
+                hooks.get("on_terminate"),
+                is_dry=dry_run,
+                min_age=min_age,
+                reads_all=read_all,
+            )
             sys.exit(code)
 
         return click.command("tus-sweep")(command)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class LateMiddleware:
     """A WSGI application that creates a `TusMiddleware` with the first request.
 
-    So the clients of S3 are created after the server has forked, even if it imports the application
-    before, and hooks may be registered until the first request.
+    So the clients of S3 are created after the server has forked, even if the server imports the
+    application before the fork. Hooks may be registered until the first request.
     """
 
     def __init__(self, create: Callable[[], TusMiddleware]) -> None:

@@ -47,7 +47,7 @@ def includeme(config: Configurator) -> None:
     """Serve the upload routes in front of the app; `config.include` calls this.
 
     The middleware is an execution policy of Pyramid, which gets each request before its body is
-    read. A policy of the app's own gets all other requests.
+    read. It passes all other requests on to the execution policy that the app has chosen.
 
     Raises:
         SettingsError: The entries of the settings are invalid; the message lists every mistake.

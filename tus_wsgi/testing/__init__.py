@@ -48,8 +48,7 @@ class Uploaded:
     """The result of `UploadClient.upload`.
 
     Attributes:
-        response: the response to the last request: the one with the last bytes, or the one that was
-            refused.
+        response: the response to the PATCH, or to the POST if the creation was refused.
         url: the URL of the upload; empty if the creation was refused.
     """
 
@@ -79,7 +78,8 @@ class UploadClient(Client):
             headers: further header fields of both requests.
         """
         fields = {"Tus-Resumable": "1.0.0", **(headers or {})}
-        pairs = {**({"filename": filename} if filename else {}), **(metadata or {})}
+        pairs = {"filename": filename} if filename else {}
+        pairs |= metadata or {}
         creation = {"Upload-Length": str(len(data)), "Upload-Metadata": _build_metadata(pairs)}
         created = self.post(path, headers={**fields, **creation})
         if created.status_code != 201:
@@ -90,4 +90,4 @@ class UploadClient(Client):
 
 
 def _build_metadata(pairs: Mapping[str, str]) -> str:
-    return ",".join(f"{k} {b64encode(v.encode()).decode()}" for k, v in pairs.items())
+    return ",".join(f"{key} {b64encode(text.encode()).decode()}" for key, text in pairs.items())

@@ -63,7 +63,8 @@ def middleware() -> TusMiddleware:
 
     In a process that is no server, such as a management command, the first call creates it.
     """
-    return (_applications[-1] if _applications else application(WSGIHandler())).middleware
+    late = _applications[-1] if _applications else application(WSGIHandler())
+    return late.middleware
 
 
 def read_config() -> Config:
@@ -88,7 +89,7 @@ def session_user(access: Access) -> str | None:
 
 
 def require_login(access: Access) -> str:
-    """Let only users in that are logged in: a hook for `AUTHORIZE`.
+    """Let in only users that are logged in: a hook for `AUTHORIZE`.
 
     Raises:
         Denied: The client is anonymous.

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class TusConfig(AppConfig):  # type: ignore[misc]
-    """Gives the app a label of its own: the last part of its name is `django`."""
+    """Gives the app the label `tus`. The default, the last part of the name, would be `django`."""
 
     name = "tus_wsgi.frameworks.django"
     label = "tus"

@@ -33,7 +33,8 @@ class Command(BaseCommand):  # type: ignore[misc]
     ) -> None:
         """Run the command."""
         config = read_config()
-        on_finish, on_terminate = map(config.options.get, ("on_finish", "on_terminate"))
+        on_finish = config.options.get("on_finish")
+        on_terminate = config.options.get("on_terminate")
         try:
             code = sweep(
                 config.settings,
