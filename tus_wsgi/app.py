@@ -131,9 +131,9 @@ class TusMiddleware(UploadMiddleware):
         **hooks: Unpack[HookOptions],
     ) -> None:
         tracer = make_tracer(settings)
-        pages, all_observers = make_pages(
-            settings, (_log_observer(settings), *observers, *([] if tracer is None else [tracer]))
-        )
+        tracers = [] if tracer is None else [tracer]
+        log_observer = _log_observer(settings)
+        pages, all_observers = make_pages(settings, [log_observer, *observers, *tracers])
         events = EventDispatcher(all_observers)
         spool = make_spool(settings, events)
         session = new_session() if store is None else None
@@ -218,7 +218,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
 
 
 def _hide_route(app: WSGIApplication, path: str) -> WSGIApplication:
-    """Return the application for the requests of clients, which must not call its route of hooks.
+    """Return the application without its route of hooks, which clients must not call.
 
     Args:
         app: the wrapped application.
@@ -226,8 +226,9 @@ def _hide_route(app: WSGIApplication, path: str) -> WSGIApplication:
     """
 
     def hiding(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        hidden = is_hook_path(environ.get("PATH_INFO", ""), path)
-        return (_not_found if hidden else app)(environ, start_response)
+        is_hidden = is_hook_path(environ.get("PATH_INFO", ""), path)
+        target = _not_found if is_hidden else app
+        return target(environ, start_response)
 
     return hiding if path else app
 
@@ -235,10 +236,10 @@ def _hide_route(app: WSGIApplication, path: str) -> WSGIApplication:
 def _hooks(
     settings: Settings, app: WSGIApplication, given: HookOptions, events: EventDispatcher
 ) -> Hooks:
-    """Return the hooks that are Python functions, and those outside of the process.
+    """Return all hooks: the functions that are `given`, and the hooks outside of the process.
 
     Raises:
-        SettingsError: a hook is both.
+        SettingsError: the same hook is given and outside of the process.
     """
     remote = make_remote_hooks(settings, app, events)
     twice = [name for name in remote if given.get(name) is not None]
@@ -312,7 +313,9 @@ def _observed_hooks(hooks: Hooks, events: EventDispatcher, tracer: TracingObserv
 def make_pages(
     settings: Settings, observers: Sequence[Observer]
 ) -> tuple[dict[str, Page], Sequence[Observer]]:
-    """Return the pages of the settings by path, and the observers with those that the pages need.
+    """Return the page of the metrics by its path, and the observers with the observer for the page.
+
+    Without such a page, return no page and the same observers.
 
     Raises:
         SettingsError: a package is missing.
@@ -325,10 +328,14 @@ def make_pages(
         mistake = "TUS_METRICS_PATH: needs the package tus-wsgi-s3[prometheus]"
         raise SettingsError([mistake]) from error
     own = [item for item in observers if isinstance(item, prometheus.PrometheusObserver)]
-    metrics = own[0] if own else prometheus.page_observer()
+    if own:
+        metrics = own[0]
+    else:
+        metrics = prometheus.page_observer()
+        observers = [*observers, metrics]
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     page = MetricsPage(metrics.page, prometheus.CONTENT_TYPE, token, metrics.is_shared)
-    return {settings.metrics_path: page}, [*observers, *([] if own else [metrics])]
+    return {settings.metrics_path: page}, observers
 
 
 def _log_observer(settings: Settings) -> LogObserver:
@@ -404,7 +411,7 @@ def make_store(
 def make_health_pages(
     settings: Settings, session: AwsSession | None, locker: Locker
 ) -> dict[str, Page]:
-    """Return the pages of the health by path; none if the settings ask for none.
+    """Return the health pages by path; empty if the settings ask for none.
 
     Args:
         settings: the settings.
@@ -415,7 +422,7 @@ def make_health_pages(
         return {}
     checks: dict[str, Check] = {}
     if session is not None:
-        # Short timeouts and no retries, so that an answer soon tells that S3 is back.
+        # With short timeouts and no retries, the next check soon finds that S3 is back.
         client = make_client(
             endpoint=settings.s3_endpoint,
             parallel_parts=1,
@@ -452,7 +459,7 @@ def make_object_options(settings: Settings) -> ObjectOptions:
         tags=parse_tags(settings.s3_tags) or None,
         storage_class=settings.s3_storage_class or None,
         acl=settings.s3_acl or None,
-        encryption=settings.s3_sse and settings.s3_sse.value,
+        encryption=None if settings.s3_sse is None else settings.s3_sse.value,
         kms_key_id=settings.s3_sse_kms_key_id or None,
         bucket_key=settings.s3_bucket_key,
     )
@@ -582,9 +589,9 @@ def _url_presigner(lifetime: float) -> UrlPresigner:
 
 
 def presign(info: UploadInfo, content: Content, lifetime: float) -> str | None:
-    """Return a presigned URL of a file, with the type and the name of a download from here.
+    """Return a presigned URL of a file, with the type and the name of a download from this server.
 
-    None if the store has no such URLs.
+    None if the store does not support presigned URLs.
     """
     type, disposition = type_and_disposition(info.metadata)
     return content.presigned_url(lifetime, type=type, disposition=disposition)

@@ -135,7 +135,7 @@ def sweep(
     """Finish full uploads, and remove expired ones.
 
     The command also removes orphaned tails, and orphaned multipart uploads whose key has a record.
-    It reports multipart uploads whose key has none.
+    It reports multipart uploads whose key has no record.
     Without --on-finish or --no-hook, it only assembles the objects of full uploads, and the server
     finishes each of these uploads at the next request for the upload. The credentials also need
     s3:ListBucket and s3:ListBucketMultipartUploads. Exits with 1 if an action fails.

@@ -5,9 +5,9 @@ Arguments of the command line and `GUNICORN_CMD_ARGS` override these settings, a
 `from tus_wsgi.gunicorn import *`; docs/servers.md has an example.
 
 This is the only module of the package that imports gevent or gunicorn. When gunicorn loads it,
-gevent patches the standard library at once, unless an argument chooses other workers: gunicorn's
-master creates its own queues before it calls the first hook, and modules that import `ssl` before
-the patch block all greenlets.
+gevent patches the standard library at once, unless an argument chooses other workers. The patch
+cannot wait for gunicorn's first hook, because the master has created its own queues by then. And
+modules that import `ssl` before the patch block all greenlets.
 """
 
 from __future__ import annotations
@@ -64,15 +64,17 @@ send heartbeats while their requests wait for clients and S3, so only a worker t
 """
 
 graceful_timeout = 30
-"""After SIGTERM, requests stop reading, store the bytes that have arrived, and end. This takes
-seconds, however many bytes are missing. Completing a large upload in S3 takes longest."""
+"""Seconds after SIGTERM until gunicorn kills a worker. Requests stop reading, store the bytes that
+have arrived, and end. This takes a few seconds, however many bytes are missing. Completing a large
+upload in S3 takes longest."""
 
 keepalive = 5
 """Seconds until an idle connection is closed. Most proxies close idle connections earlier."""
 
 forwarder_headers = ""
-"""By default gunicorn takes the path of a request from its fields SCRIPT_NAME and PATH_INFO if a
-proxy on this host sends them. A client could use them to evade rules of the proxy for paths."""
+"""No fields. By default gunicorn takes the path of a request from its fields SCRIPT_NAME and
+PATH_INFO if a proxy on this host sends them. A client could use these fields to evade rules of the
+proxy for paths."""
 
 control_socket_disable = True
 """gunicorn 27 opens a control socket in the home directory, which this server does not need."""
@@ -149,7 +151,7 @@ def _import_for_workers() -> None:
     from tus_wsgi.stores.s3.aws_session import load_description  # noqa: PLC0415
 
     load_description()
-    # OpenSSL allocates 2 MiB for its first context.
+    # OpenSSL allocates 2 MiB for its first context, which workers then share.
     ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -219,6 +221,7 @@ def _patch() -> None:
 
 
 def _check_patched(worker_class: type[Any]) -> None:
+    """Exit if gevent has patched the standard library for other workers, or not for its own."""
     is_gevent = any(base.__name__ == "GeventWorker" for base in worker_class.__mro__)
     if is_gevent and not is_patched():
         sys.exit(
@@ -233,7 +236,7 @@ def _check_patched(worker_class: type[Any]) -> None:
         )
 
 
-# Not if something else imports this module.
+# Only if gunicorn loads this module, and not if a test or a tool imports it.
 if "gunicorn.app.base" in sys.modules:
     if "gevent" in _chosen_worker().lower():
         _patch()
