@@ -44,7 +44,7 @@ class MemoryLocker:
             self._queue.leave(id, entry)
 
     def last_holder(self, id: UploadId) -> int:
-        """Return what the next holder gets as `previous_holder`."""
+        """Return what the next holder gets as `previous_holder`; record it if there is none yet."""
         with self._mutex:
             if id not in self._holders:
                 self._record_holder(id)

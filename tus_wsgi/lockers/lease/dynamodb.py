@@ -84,7 +84,10 @@ class DynamoDBRecords:
         return True
 
     def check(self) -> None:
-        """Check that the table exists and may be written to. Nothing is written."""
+        """Check that the table exists and may be written to. Nothing is written.
+
+        The condition of the write never holds.
+        """
         try:
             self._update("check", "REMOVE holder", "attribute_exists(no_such_thing)", {})
         except LockerUnavailable as error:

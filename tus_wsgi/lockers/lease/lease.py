@@ -135,6 +135,7 @@ class Lease:
 
     def next_renewal(self) -> float:
         """Return the seconds until the next heartbeat is due."""
+        # When the last heartbeat was sent: the inverse of `_confirm`.
         sent_at = self._valid_until + self._timing.margin - self._timing.lease
         return max(0.0, sent_at + self._timing.heartbeat - uptime())
 
@@ -171,8 +172,10 @@ class Lease:
             failures = failures + 1 if error else 0
             left = deadline - time.monotonic()
             # If the lease already looks expired, try once more, however short the timeout is.
-            if left <= 0 and (error or not monitor.has_expired(time.monotonic())):
+            looks_expired = error is None and monitor.has_expired(time.monotonic())
+            if left <= 0 and not looks_expired:
                 self._give_up(monitor, error)
+            # Retry a single failure soon.
             pause = MIN_PAUSE if failures == 1 else monitor.next_poll(time.monotonic())
             time.sleep(min(pause, max(left, MIN_PAUSE)))
 
@@ -221,8 +224,9 @@ class Lease:
         if error is not None:
             raise LockerUnavailable(error.operation) from error
         seen = monitor.seen
-        if seen is not None and seen.holder and monitor.unchanged_for > 2 * self._timing.heartbeat:
-            # The holder seems dead. Share what is known: the client may retry on another host.
+        holder_seems_dead = monitor.unchanged_for > 2 * self._timing.heartbeat
+        if seen is not None and seen.holder and holder_seems_dead:
+            # Share what is known: the client may retry on another host.
             try:
                 self._records.request_release(
                     self._name,
@@ -237,10 +241,11 @@ class Lease:
     # -- release ---------------------------------------------------------------------------------
 
     def mark_unused(self) -> None:
-        """Do not keep the record: the upload does not exist.
+        """Note that the upload does not exist, so that the release removes the record.
 
-        A client can name any number of uploads that do not exist. If this is the first holder, the
-        upload cannot be in the cache of any process, so no process needs the fence.
+        Otherwise clients could fill the table by naming uploads that do not exist. The record is
+        removed only if this is the first holder: then no process has cached the upload, and none
+        needs the fence.
         """
         self._is_unused = self.fence == 1
 

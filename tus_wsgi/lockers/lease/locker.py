@@ -122,7 +122,8 @@ class LeaseLocker:
         """Check that the service answers, see `LeaseRecords.check`.
 
         Raises:
-            LockerUnsupported, LockerUnavailable, OutcomeUnknown: it does not.
+            LockerUnsupported: the service cannot be used for locks.
+            LockerUnavailable, OutcomeUnknown: the service did not answer.
         """
         self._process.records().check()
 

@@ -71,11 +71,8 @@ class Claim:
         """Return whether the record is free for this claim, or is still the expired `seen`."""
         if not record.holder and record.next_waiter in {"", self.waiter_id}:
             return True
-        return (
-            self.has_expired
-            and self.seen is not None
-            and self.seen.heartbeat_id == record.heartbeat_id
-        )
+        is_unchanged = self.seen is not None and self.seen.heartbeat_id == record.heartbeat_id
+        return self.has_expired and is_unchanged
 
 
 class OutcomeUnknown(Exception):
@@ -132,7 +129,7 @@ class LeaseRecords(Protocol):
                 nothing is stored.
             waiter_id: identifies the waiter.
             unchanged_for: seconds for which the waiter has observed no new heartbeat. Other waiters
-                go on counting from there.
+                continue to count from there.
 
         Returns:
             The record that the service has now.

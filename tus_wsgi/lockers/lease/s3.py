@@ -221,7 +221,8 @@ class S3Records:
         for _ in range(MAX_ATTEMPTS):
             if current.holder != held.holder:
                 return
-            keeps_object = (is_needed and current.next_waiter) or not self._deletes_conditionally
+            is_reserved = is_needed and current.next_waiter != ""
+            keeps_object = is_reserved or not self._deletes_conditionally
             free = replace(current, holder="", heartbeat_id=heartbeat_id, unchanged_for=0.0)
             try:
                 if keeps_object:

@@ -79,7 +79,7 @@ class Scheduler:
             after: float | None = None
             try:
                 after = task()
-            except Exception:  # noqa: BLE001 - or all other locks of the process would be lost
+            except Exception:  # noqa: BLE001 - otherwise all other locks of the process are lost
                 _log.exception("a lock could not be renewed or released")
             with self._changed:
                 self._idle += 1
@@ -89,7 +89,11 @@ class Scheduler:
     def _next(self) -> Task | None:
         """Wait until a task is due and return it; None if no tasks are left."""
         with self._changed:
-            while self._queue and (delay := self._queue[0][0] - time.monotonic()) > 0:
+            while self._queue:
+                due = self._queue[0][0]
+                delay = due - time.monotonic()
+                if delay <= 0:
+                    break
                 self._changed.wait(delay)
             self._idle -= 1
             if not self._queue:
