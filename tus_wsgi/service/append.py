@@ -31,7 +31,7 @@ from tus_wsgi.service.progress import ProgressReporter
 SendInterim = Callable[[UploadInfo], None]
 """Sends the client an interim response (1xx) with the upload's current offset.
 
-The response may have the upload's URL, so the record of a new upload must exist before it is sent.
+The record of a new upload must exist by then, because the response may contain the upload's URL.
 """
 
 _ERRORS: dict[BodyEnd, type[BodyIncomplete]] = {
@@ -87,7 +87,8 @@ class AppendOperation:
         if self.reporter is not None:
             self.reporter.finish(upload.info, upload.storage)
         if body.end is BodyEnd.TOO_LONG:
-            raise (UploadTooLarge if before.length is None else LengthExceeded)(limit, None)
+            error = UploadTooLarge if before.length is None else LengthExceeded
+            raise error(limit, None)
         if body.end is BodyEnd.COMPLETE and self._completes(upload.info):
             self._close(upload)
         return body.end

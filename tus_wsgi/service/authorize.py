@@ -46,8 +46,8 @@ class Caller:
     Attributes:
         identity: the identity of the client; None if it is anonymous or there is no hook.
         request: the request; None if the application itself gives the command, or no hook needs it.
-        plan: the application's plan for the new upload with this id, if the application itself
-            creates it. Then `on_create` is not asked.
+        plan: returns the application's plan for the new upload, given its id. None unless the
+            application itself creates the upload; then `on_create` is not asked.
         client_is_gone: see `ClientIsGone`.
     """
 
@@ -108,13 +108,15 @@ class Authorizer:
         # A client that the hook refuses must not learn whether the upload exists.
         unknown = UploadFacts(id, None, Metadata(), None, None)
         identity = self._ask(Access(action, request, facts or unknown))
-        # A 403 would tell that the upload exists.
-        if facts is None or (self._owner_only and facts.owner not in (None, identity)):
+        if facts is None:
             raise UploadNotFound
+        is_hidden = self._owner_only and facts.owner not in (None, identity)
+        if is_hidden:
+            raise UploadNotFound  # a 403 would tell that the upload exists
         return identity
 
     def _check_join(self, id: UploadId, request: Request) -> None:
-        """Check a partial upload of a new final upload, whose owner could read its bytes."""
+        """Check that the client may use a partial upload, whose bytes it can then read."""
         try:
             self._ask_about(Action.JOIN, id, request)
         except UploadNotFound as error:
@@ -141,13 +143,13 @@ class Authorizer:
 
 
 def checked_identity(identity: object) -> str | None:
-    """Return an identity of the application if it can be recorded as an owner.
+    """Return the identity that the application has chosen, after checking it.
 
     Empty text is refused: it is likely the missing name of a client that is not logged in, and all
     such clients would share their uploads.
 
     Raises:
-        TypeError, ValueError: it cannot.
+        TypeError, ValueError: the identity cannot be recorded as an owner.
     """
     if identity is None:
         return None

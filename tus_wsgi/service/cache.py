@@ -46,7 +46,7 @@ class UploadCache:
         self._mutex = threading.Lock()
 
     def put(self, holder: Hashable | None, upload: Upload) -> None:
-        """Cache `upload` when the holder releases its lock.
+        """Cache `upload` for the next holder of its lock. Call this before the lock is released.
 
         Args:
             holder: see `Lock.holder`. If it is None, the upload is not cached.

@@ -70,6 +70,7 @@ class Concatenator:
             return self._finish(upload, lock, caller.request)
         if not self._may_wait:
             raise InvalidPartial("not every partial upload is finished")
+        # `upload` was not recorded. Record the final upload, now with its length.
         return self._store.create(replace(info, length=length), record_now=True)
 
     def _assemble(self, upload: Upload, lock: Lock, client_is_gone: ClientIsGone) -> None:
@@ -84,7 +85,7 @@ class Concatenator:
             raise
 
     def _finish(self, upload: Upload, lock: Lock, request: Request | None) -> Upload:
-        """Finish the assembled upload. Retry once: after an error, the client starts all over."""
+        """Finish the assembled upload. Retry once: after an error, the client starts from zero."""
         try:
             self._finisher.finish_if_full(upload, lock, request)
         except StoreUnavailable as error:

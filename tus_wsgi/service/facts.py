@@ -1,7 +1,7 @@
 """A cache of the facts about uploads that never change: `UploadFacts`, for the application's hooks.
 
-Many requests for one upload need one read of its record in each process. The cache is bounded twice
-because metadata may be long.
+With this cache, a process reads the record of an upload once for many requests. The cache has a
+limit of uploads, and a limit of bytes because metadata may be long.
 """
 
 from __future__ import annotations

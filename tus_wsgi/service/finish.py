@@ -56,9 +56,8 @@ class Finisher:
     def may_defer_record(self, info: UploadInfo) -> bool:
         """Return whether the record of a finished upload may keep its earlier state.
 
-        If there is a hook, it must not, because the next request would call the hook again. Neither
-        may the record of a partial upload, because a concatenation has to see that the partial
-        upload is finished.
+        False if there is a hook, because the next request would call the hook again. False for a
+        partial upload, because a concatenation has to see that the upload is finished.
         """
         return self._on_finish is None and info.concat is None
 
@@ -76,11 +75,11 @@ class Finisher:
         Does nothing if the upload is not full, or already finished.
 
         Args:
-            upload: its offset is loaded.
+            upload: the upload, whose offset is loaded.
             lock: the upload's lock.
             request: the request, for the hook; None if there is none.
-            may_defer: no other request is expected, so the record need not be written if the object
-                alone shows that the upload is finished.
+            may_defer: whether the record need not be written if the object alone shows that the
+                upload is finished, because no other request is expected.
             assert_wanted: called before each write of `assemble`; None to check the lock.
 
         Raises:
@@ -92,13 +91,15 @@ class Finisher:
         """
         if not upload.info.is_full or upload.info.is_finished:
             return
-        concat, may_defer = upload.info.concat, may_defer and self.may_defer_record(upload.info)
+        concat = upload.info.concat
+        may_defer = may_defer and self.may_defer_record(upload.info)
         # The hook is called for the final upload, not for its partial uploads.
         on_finish = None if isinstance(concat, Partial) else self._on_finish
         made = upload.assemble(assert_wanted or lock.assert_held)
         answer = None if on_finish is None else self._ask(on_finish, upload, lock, request)
         upload.finish(lock.assert_held, may_defer=may_defer, answer=answer)
-        if (made or on_finish is not None) and not isinstance(concat, Partial):
+        is_finished_here = made or on_finish is not None
+        if is_finished_here and not isinstance(concat, Partial):
             self._events.dispatch(UploadFinished(upload.info.id, upload.info.offset))
         if isinstance(concat, Final) and self._discard is not None:
             self._discard_partials(concat, self._discard)
@@ -154,8 +155,8 @@ class Finisher:
 def check_not_ended(upload: Upload, lock: Lock | None = None) -> None:
     """Refuse a request for an upload that is rejected, or that is being removed.
 
-    With a lock, remove the object of a rejected upload again: the process that rejected it may have
-    been killed before it did so, or S3 may have written the object late.
+    With a lock, remove the object of a rejected upload again: the process that rejected the upload
+    may have been killed before it removed the object, or S3 may have written the object late.
 
     Raises:
         UploadGone: the upload is being removed.

@@ -160,8 +160,9 @@ class UploadService:
         )
         self._now = now
         self._hooks = hooks
-        authorize, owner_only = hooks.authorize, hooks.owner_only
-        self._authorizer = authorize and Authorizer(authorize, store, owner_only=owner_only)
+        self._authorizer: Authorizer | None = None
+        if hooks.authorize is not None:
+            self._authorizer = Authorizer(hooks.authorize, store, owner_only=hooks.owner_only)
 
     @property
     def needs_request(self) -> bool:
@@ -187,7 +188,8 @@ class UploadService:
         Raises:
             RequestError: the request is refused, and nothing was changed.
             UploadLocked: another request did not release the upload's lock in time.
-            BodyIncomplete: the body or its client ended early. What was received is stored.
+            BodyIncomplete: the body ended early, or the client is gone. The received bytes are
+                stored.
             Unavailable: the server failed. A retry may succeed.
         """
         caller = replace(self._caller(command, request), client_is_gone=client_is_gone)
@@ -366,7 +368,7 @@ class UploadService:
             self._hooks.on_created(UploadSnapshot.of(info, upload.storage, request))
 
     def _remember(self, info: UploadInfo) -> None:
-        """Save the next request of a new upload from reading the record to authorize it."""
+        """Remember a new upload, to authorize its next request without reading the record."""
         if self._authorizer is not None:
             self._authorizer.add(info)
 
@@ -551,6 +553,12 @@ class UploadService:
         return upload.info
 
     def _reopen(self, id: UploadId, lock: Lock, error: StoreUnavailable) -> Upload:
+        """Return a new upload as it is after the failure `error` of the store.
+
+        Raises:
+            UploadRejected: the application has rejected the upload.
+            StoreUnavailable: the upload cannot be loaded; raises `error`.
+        """
         log.warning("the store failed while an upload was created: %s", error.brief)
         try:
             upload = self._store.open(id)
