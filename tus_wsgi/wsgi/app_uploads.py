@@ -86,10 +86,12 @@ class AppUploads:
             length: the length of the file in bytes; None if the client declares it later.
             metadata: the metadata, such as `filename` and `filetype`.
             owner: the identity that owns the upload, see `tus_wsgi.domain.hooks.Authorize`.
-            plan: decisions as `on_create` returns them, whose `fields` have no effect here; or a
-                function that returns them for the id of the new upload, for a key that contains it.
+            plan: the decisions that `on_create` would return. Their `fields` have no effect here.
+                To choose a key, which has to contain the id, pass a function: it is called with the
+                id of the new upload, and returns the decisions.
             environ: the WSGI environ of the request that the application handles. The upload's URL
-                has its scheme, host and `SCRIPT_NAME`. Not needed if `TUS_PUBLIC_URL` is set.
+                has the scheme, the host and the `SCRIPT_NAME` of this request. Not needed if
+                `TUS_PUBLIC_URL` is set.
 
         Raises:
             ValueError: the URL is unknown, or an argument cannot be used or stored.

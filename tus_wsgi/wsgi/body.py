@@ -199,7 +199,10 @@ class WsgiBody:
             self._end = None
         scratch = memoryview(bytearray(DISCARD_STEP))
         left = DISCARD_BYTES
-        while left > 0 and time.monotonic() < deadline and (count := self.readinto(scratch)):
+        while left > 0 and time.monotonic() < deadline:
+            count = self.readinto(scratch)
+            if not count:
+                break
             left -= count
 
     def _open(self) -> BodySource:
@@ -219,7 +222,8 @@ class WsgiBody:
         if not len(buffer):
             return 0
         if self._first:
-            buffer[:1], self._first = self._first, b""
+            buffer[:1] = self._first
+            self._first = b""
             return 1
         source = self._open()
         try:

@@ -76,8 +76,8 @@ _STILL_OPEN = frozenset({1, 4, 5})
 (linux/tcp_states.h)."""
 
 _NOTSENT_BYTES, _BYTES_SENT, _TCP_INFO_SIZE = 144, 200, 216
-"""Offsets of `tcpi_notsent_bytes` and of `tcpi_bytes_sent` with `tcpi_bytes_retrans` behind it, and
-the end of the latter (linux/tcp.h since Linux 4.19)."""
+"""Offsets in `struct tcp_info` (linux/tcp.h since Linux 4.19): `tcpi_notsent_bytes`;
+`tcpi_bytes_sent`, which `tcpi_bytes_retrans` follows; and the end of `tcpi_bytes_retrans`."""
 
 
 class Connection:
@@ -161,7 +161,7 @@ class Connection:
     def is_closed(self) -> bool:
         """Return whether the client has closed its side of the connection.
 
-        Like nginx, this takes a client that only ends its sending for gone.
+        A client that only closes its sending direction counts as gone, as it does for nginx.
         """
         state = _tcp_state(self._socket)
         if state is not None:
@@ -359,7 +359,9 @@ def trailers_of(input: Any) -> dict[str, str]:  # noqa: ANN401 - gunicorn is unt
     reader = getattr(input, "reader", None)
     found = getattr(getattr(reader, "req", None), "trailers", None)
     fields: dict[str, str] = {}
-    for name, value in found if isinstance(found, list) else []:
+    if not isinstance(found, list):
+        return fields
+    for name, value in found:
         key = str(name).lower()
         fields[key] = f"{fields[key]},{value}" if key in fields else str(value)
     return fields
@@ -479,7 +481,7 @@ class LastResponse:
                 connection.discard()
 
     def __del__(self) -> None:
-        """Close it for a middleware that does not, as soon as it drops the chunks."""
+        """Close the response if a middleware drops the chunks without closing them."""
         self.close()
 
     def _is_written(self) -> bool:
@@ -547,9 +549,10 @@ class LingeringConnection:
             _shutdown(self._socket, socket.SHUT_RD)
 
     def rate(self) -> float | None:
-        """Return 0 after a while: the client of a refused request does not need its connection.
+        """Return the bytes per second for `SlowBodyLimit`: infinity at first, 0 after `MIN_WAIT`.
 
-        None if the wait ends already.
+        The client of a refused request does not need its connection, so this wait ends first if
+        there are too few connections. None if the wait ends already.
         """
         if self._is_interrupted:
             return None

@@ -103,8 +103,8 @@ class LiveBodies:
     def wait_until_unreachable(self) -> None:
         """Wait until the process that drains accepts no more connections.
 
-        A client retries at once. Before that, it could reach the same process again, and its next
-        body would be interrupted too.
+        A client retries as soon as it gets the response. Without this wait, it could reach the same
+        process again, and its next body would be interrupted too.
         """
         left = self._drained_at + ACCEPT_SECONDS - time.monotonic()
         if left > 0:

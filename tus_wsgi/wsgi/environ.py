@@ -76,9 +76,10 @@ class UploadRoutes:
         fields = Fields(environ)
         actual, override = environ["REQUEST_METHOD"], environ.get("HTTP_X_HTTP_METHOD_OVERRIDE")
         method = effective_method(actual, override, self.method_override)
+        below_base = environ.get("PATH_INFO", "")[len(self.base_path) + 1 :]
         return RequestHead(
             method=actual if method is None else method,
-            target=environ.get("PATH_INFO", "")[len(self.base_path) + 1 :] or None,
+            target=below_base or None,
             fields=fields,
             has_body=has_body(environ),
             base_url=self._base_url(environ),

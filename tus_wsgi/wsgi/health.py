@@ -15,8 +15,8 @@ from tus_wsgi.wsgi.pages import Page
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 5.0
-"""Seconds between the beginnings of two checks of a service, at least. Probes may come in any
-number; they must not become calls of S3 in the same number."""
+"""Seconds between the beginnings of two checks of a service, at least. Load balancers may send any
+number of probes, and not each of them may call S3."""
 
 CHECK_TIMEOUT = 1.0
 """Seconds within which a service must answer."""
@@ -69,9 +69,12 @@ class PeriodicCheck:
         """Return whether the last check has passed; wait for a running one until its timeout."""
         with self._changed:
             deadline = self._began + self._timeout
-            while self._is_running and (left := deadline - time.monotonic()) > 0:
+            while self._is_running:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
                 self._changed.wait(left)
-            return self._has_passed and not self._is_running
+            return self._has_passed
 
     def _run(self) -> None:
         try:
@@ -85,7 +88,8 @@ class PeriodicCheck:
 
     def _end(self, error: Exception | None) -> None:
         with self._changed:
-            had_passed, self._has_passed = self._has_passed, error is None
+            had_passed = self._has_passed
+            self._has_passed = error is None
             self._is_running = False
             self._changed.notify_all()
         if error is not None and had_passed:

@@ -11,7 +11,8 @@ from tus_wsgi.protocol.http import RequestHead
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-# Fields that describe the body, which the copy does not have, and the method, which was applied.
+# Fields that describe the body, which the copy does not have, and the override of the method, which
+# was applied already.
 _REMOVED = ("HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "HTTP_TRAILER", "HTTP_X_HTTP_METHOD_OVERRIDE")
 
 

@@ -60,8 +60,9 @@ class InterimSender:
         """
         now = self._clock()
         is_first = self._last_time == float("-inf")
-        is_due = now - self._last_time >= EVERY_SECONDS
-        if not is_first and not (is_due and info.offset - self._last_offset >= EVERY_BYTES):
+        has_new_bytes = info.offset - self._last_offset >= EVERY_BYTES
+        is_due = now - self._last_time >= EVERY_SECONDS and has_new_bytes
+        if not is_first and not is_due:
             return
         reply = self._render(info)
         if reply is None:

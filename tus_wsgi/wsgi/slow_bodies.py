@@ -22,7 +22,7 @@ SLOW_RATE = 4 * KIB
 """Bytes per second. A body that is faster is never ended."""
 
 SHARE = 3 / 4
-"""Of the connections of a process, for bodies. The rest remains for other requests."""
+"""The share of a process's connections that bodies may take. The rest is for other requests."""
 
 MIN_CONNECTIONS = 4
 """With fewer connections than this, no connection is reserved."""
@@ -50,8 +50,9 @@ class SlowBodyLimit:
     """
 
     def __init__(self, connections: int | None, bodies: Callable[[], Collection[Endable]]) -> None:
-        has_share = connections is not None and connections >= MIN_CONNECTIONS
-        self.limit = int(SHARE * connections) if has_share and connections is not None else None
+        self.limit: int | None = None
+        if connections is not None and connections >= MIN_CONNECTIONS:
+            self.limit = int(SHARE * connections)
         self._bodies = bodies
         self._mutex = threading.Lock()
         self._is_watching = False
@@ -78,11 +79,13 @@ class SlowBodyLimit:
     def _end_slowest(self) -> bool:
         """End slow bodies until the others fit, and return whether there were too many."""
         assert self.limit is not None
-        rates = [(rate, body) for body in self._bodies() if (rate := body.rate()) is not None]
+        measured = [(body.rate(), body) for body in self._bodies()]
+        rates = [(rate, body) for rate, body in measured if rate is not None]
         excess = len(rates) - self.limit
         if excess <= 0:
             return False
-        slow = sorted((pair for pair in rates if pair[0] < SLOW_RATE), key=lambda pair: pair[0])
+        slow = [(rate, body) for rate, body in rates if rate < SLOW_RATE]
+        slow.sort(key=lambda pair: pair[0])
         ended = slow[:excess]
         for _, body in ended:
             body.interrupt(BodyEnd.STALLED)

@@ -62,7 +62,10 @@ class WorkerGuard:
                 )
 
     def on_request(self, environ: Mapping[str, Any]) -> None:
-        """Make sure that the uploads of this process are interrupted when it stops."""
+        """Prepare this process for uploads, at its first request only.
+
+        Interrupt its uploads when it stops, and limit slow bodies.
+        """
         if self._guarded_in == os.getpid():
             return
         self._guarded_in = os.getpid()
@@ -117,7 +120,8 @@ def check_patched() -> None:
     Raises:
         ServerUnsupported: requests would block each other, or fail when they connect to S3.
     """
-    if is_patched_late() or ("gunicorn.workers.ggevent" in sys.modules and not is_patched()):
+    is_unpatched = "gunicorn.workers.ggevent" in sys.modules and not is_patched()
+    if is_unpatched or is_patched_late():
         raise ServerUnsupported(
             "gevent must patch the standard library before the app is imported. "
             f"{_USE_OURS}, or begin gunicorn's configuration with: "
