@@ -19,14 +19,17 @@ _ID = re.compile(r"([A-Za-z0-9_-]{22}|[0-9a-f]{32}\+.+?)(\.info|\.part)?")
 def hide_ids(text: str) -> str:
     """Replace each segment of a path that looks like an id with the id's fingerprint.
 
-    Segments of other paths may look the same. They are replaced too, and can still be compared.
+    Segments of other paths may look like ids. They are replaced too; equal segments stay equal.
     """
     return _SEGMENT.sub(_hide, text)
 
 
 def _hide(segment: re.Match[str]) -> str:
     found = _ID.fullmatch(unquote(segment[0]))
-    return segment[0] if found is None else fingerprint(UploadId(found[1])) + (found[2] or "")
+    if found is None:
+        return segment[0]
+    id, suffix = UploadId(found[1]), found[2] or ""
+    return fingerprint(id) + suffix
 
 
 class HidingFormatter(logging.Formatter):

@@ -57,13 +57,13 @@ class TracingObserver:
 
     @contextmanager
     def request(self, environ: Mapping[str, object]) -> Iterator[None]:
-        """Create the span of a request, as long as the block runs.
+        """Create the span of a request, which ends with the block.
 
-        If the server is instrumented as well, its span is the parent. Its name and its attributes
-        contain the path, so they are replaced.
+        If the server is instrumented as well, its span is the parent. The name and the attributes
+        of the parent contain the path, so they are replaced.
         """
-        method = str(environ.get("REQUEST_METHOD"))
-        method = method if method in _METHODS else "HTTP"
+        given = str(environ.get("REQUEST_METHOD"))
+        method = given if given in _METHODS else "HTTP"
         is_base = str(environ.get("PATH_INFO", "")).rstrip("/") == self._base_path
         route = self._base_path + ("" if is_base else "/{upload}")
         outer = trace.get_current_span()
@@ -82,7 +82,7 @@ class TracingObserver:
 
     @contextmanager
     def hook(self, name: str) -> Iterator[None]:
-        """Create the span of a hook's call, as long as the block runs."""
+        """Create the span of a hook's call, which ends with the block."""
         with self._tracer.start_as_current_span(
             f"hook {name}", record_exception=False, set_status_on_exception=False
         ) as span:
@@ -150,7 +150,7 @@ def _add_response(span: Span, event: RequestServed) -> None:
 
 def _hide_path(span: Span, name: str, route: str) -> None:
     span.update_name(name)
-    # Only the spans of an SDK tell their attributes.
+    # Only the spans of an SDK have readable attributes.
     known: Mapping[str, object] = getattr(span, "attributes", None) or {}
     for attribute in _PATH_ATTRIBUTES:
         if attribute in known:

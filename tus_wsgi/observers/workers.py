@@ -22,7 +22,7 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the directory."""
 
 METRICS_PATH = "TUS_METRICS_PATH"
-"""The setting that makes the server count."""
+"""The setting that enables the metrics."""
 
 _LOCK = "lock"
 """A file of the directory. Its lock keeps a page from reading files while they are added up. It
@@ -33,7 +33,7 @@ _SUMS = ("counter", "histogram", "summary")
 
 
 def create_directory(environ: MutableMapping[str, str]) -> None:
-    """Create the directory and set its variable, if the server counts and none is set.
+    """Create the directory and set its variable, if there are metrics and the variable is not set.
 
     If the variable is set, its directory belongs to another program or to the previous master of
     this server, whose files are kept.
@@ -46,7 +46,7 @@ def create_directory(environ: MutableMapping[str, str]) -> None:
 
 
 def change_owner(uid: int, gid: int) -> None:
-    """Let workers write to the directory that run as another user than the master."""
+    """Let workers that run as another user than the master write to the directory."""
     directory = _own_directory()
     if directory is not None and os.geteuid() == 0:
         os.chown(directory, uid, gid)
