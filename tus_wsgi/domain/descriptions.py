@@ -10,7 +10,7 @@ import re
 from typing import Protocol
 
 MAX_FILENAME = 255
-"""Characters of a file name at most. Common file systems allow 255 bytes."""
+"""The maximum number of characters of a file name. Common file systems allow 255 bytes."""
 
 # Control characters, line separators, and marks of the direction of text. A mark that reverses the
 # text after it makes "photo" + mark + "gpj.exe" look like "photoexe.jpg".

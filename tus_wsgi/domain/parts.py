@@ -16,8 +16,8 @@ from tus_wsgi.domain.errors import UploadTooLarge
 from tus_wsgi.domain.model import GIB, MIB, TIB
 
 MAX_PART_SIZES = 10
-"""Number of part sizes in the plan of an upload of unknown length, at most. Each size is twice the
-previous one. 1,000 parts of each of the sizes 16 MiB, 32 MiB, ... 4 GiB hold 8 TiB together."""
+"""The maximum number of part sizes in the plan of an upload of unknown length. Each size is twice
+the previous one. 1,000 parts of each of the sizes 16 MiB, 32 MiB, ... 4 GiB hold 8 TiB together."""
 
 
 @dataclass(frozen=True, slots=True)

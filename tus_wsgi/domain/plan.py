@@ -14,8 +14,8 @@ from typing import Any
 from tus_wsgi.domain.response_fields import checked_fields
 
 MAX_PRIVATE_SIZE = 16 * 1024
-"""Bytes of all private keys and values of a plan together, at most. The upload's record contains
-them."""
+"""The maximum size of all private keys and values of a plan together, in bytes. The upload's record
+contains them."""
 
 MAX_TAGS = 10
 MAX_TAG_KEY = 128
@@ -26,7 +26,7 @@ MAX_USER_METADATA = 2 * 1024
 """Bytes of all keys and values of an object's user metadata: the limit of S3."""
 
 MAX_VALUE_SIZE = 1024
-"""Bytes of one option such as `content_disposition`, at most."""
+"""The maximum size of one option such as `content_disposition`, in bytes."""
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -66,7 +66,7 @@ class ObjectOptions:
     bucket_key: bool | None = None
 
     def over(self, defaults: ObjectOptions) -> ObjectOptions:
-        """Return a copy of these options in which `defaults` replaces each option that is None.
+        """Return these options, with the value in `defaults` for each option that is None here.
 
         If `encryption` is set here, no option of the encryption is taken from `defaults`, because a
         key is meaningless for another algorithm.

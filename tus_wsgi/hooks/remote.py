@@ -47,7 +47,7 @@ from tus_wsgi.hooks.tusd_json import (
 )
 
 MAX_STOPS = 1000
-"""Uploads that a process remembers to stop, at most."""
+"""The maximum number of uploads that a process remembers to stop."""
 
 
 class RemoteHookOptions(TypedDict, total=False):

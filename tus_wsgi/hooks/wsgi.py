@@ -30,8 +30,8 @@ MARK = "tus.hook"
 """The key of an environ that says that the request is a call of a hook. Its value is True."""
 
 MAX_DEPTH = 3
-"""Nested calls of hooks, at most. A view that is called for a hook may remove an upload, and the
-removal calls a hook again."""
+"""The maximum number of nested calls of hooks. A view that is called for a hook may remove an
+upload, and the removal calls a hook again."""
 
 _KEPT = ("HTTP_", "SERVER_", "REMOTE_")
 _KEPT_NAMES = ("SCRIPT_NAME", "wsgi.version", "wsgi.url_scheme", "wsgi.errors")

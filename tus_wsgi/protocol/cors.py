@@ -50,8 +50,8 @@ EXPOSE_HEADERS = ", ".join(
 )
 
 MAX_MIRRORED = 100
-"""Names of fields that a preflight may add to `ALLOW_HEADERS`, at most. Browsers send one name for
-each field that the page sets."""
+"""The maximum number of names that a preflight may add to `ALLOW_HEADERS`. Browsers send one name
+for each field that the page sets."""
 
 ALLOW_METHODS = "POST, PUT, HEAD, PATCH, GET, DELETE, OPTIONS"
 

@@ -36,8 +36,8 @@ MAX_SIGHTINGS = 128
 """Objects that are remembered; the least recently seen are forgotten first."""
 
 MAX_READS = 3
-"""Known objects that a proof tries to read. One may be too few: another process may have deleted
-it."""
+"""The maximum number of known objects that a proof tries to read. One may be too few, because
+another process may have deleted it."""
 
 PROBE_INTERVAL = 1.0
 """Seconds between two temporary objects in a folder, so that unknown ids do not cause many."""
@@ -146,8 +146,8 @@ class HiddenAbsence:
         if time.monotonic() < self._hidden_until.get(folder, 0.0):
             return self._can_read(folder)
         hides_only_absence = self._is_hidden(folder) and self._can_read(folder)
-        # Probe again, because the result is remembered: the first 403 may have been the last one of
-        # an outage.
+        # Probe again, because the result is remembered: an outage that now is over may have caused
+        # the first 403.
         if not (hides_only_absence and self._is_hidden(folder)):
             return False
         _set_bounded(self._hidden_until, folder, time.monotonic() + VERDICT_TIME)

@@ -118,7 +118,7 @@ class Assembler:
         try:
             state.context.bucket.complete(record.key, record.multipart, state.parts.known)
         except NotFound:
-            return  # the same
+            return  # as above
         except StoreUnavailable as failure:
             if not is_refusal(failure):
                 with suppress(Unavailable):  # the next request finds out that the parts are gone

@@ -268,7 +268,7 @@ class Bucket:
                     _require_field(response, "ETag")
         except ConditionFailed as error:
             if self.head(key).etag == etag:
-                raise  # the response is wrong
+                raise  # the service answered 412 although the condition holds
             raise NotFound from error
         except Forbidden as error:
             if not error.proves_absence:

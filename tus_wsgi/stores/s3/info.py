@@ -128,8 +128,8 @@ class InfoObject:
     def _retry_put(self, content: bytes, failure: StoreUnavailable, assert_held: AssertHeld) -> str:
         """Write a missing record again, unless S3 refused the first write. Return the ETag.
 
-        After the second write, the condition of the first write fails if S3 carries it out late.
-        Otherwise a late record could name a multipart upload that was aborted.
+        The second write makes the condition of the first write fail, in case S3 carries out the
+        first write late. Otherwise a late record could name a multipart upload that was aborted.
         """
         if is_refusal(failure):
             raise NotWritten("PutObject") from failure

@@ -39,7 +39,8 @@ DEFAULT_BUDGET = 256 * MIB
 
 
 MAX_CONCURRENT_CALLS = 32
-"""Small calls of a process, at most, that run at the same time as another call of their request."""
+"""The maximum number of small calls that a process makes while another call of the same request
+runs."""
 
 
 class S3Store:
