@@ -70,9 +70,7 @@ class Finisher:
         may_defer: bool = False,
         assert_wanted: AssertHeld | None = None,
     ) -> None:
-        """Make the object, call the hook, and then record that the upload is finished.
-
-        Does nothing if the upload is not full, or already finished.
+        """Finish an upload that is full and not finished yet: object, then hook, then record.
 
         Args:
             upload: the upload, whose offset is loaded.

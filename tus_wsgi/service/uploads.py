@@ -101,6 +101,13 @@ Verify = Callable[[int, int], None]
 See `verify_buffered_body`."""
 
 
+def _authorizer_of(hooks: Hooks, store: Store) -> Authorizer | None:
+    """Return what asks the `authorize` hook; None if the application has no such hook."""
+    if hooks.authorize is None:
+        return None
+    return Authorizer(hooks.authorize, store, owner_only=hooks.owner_only)
+
+
 class UploadService:
     """Carries out commands on uploads.
 
@@ -160,9 +167,7 @@ class UploadService:
         )
         self._now = now
         self._hooks = hooks
-        self._authorizer: Authorizer | None = None
-        if hooks.authorize is not None:
-            self._authorizer = Authorizer(hooks.authorize, store, owner_only=hooks.owner_only)
+        self._authorizer = _authorizer_of(hooks, store)
 
     @property
     def needs_request(self) -> bool:
@@ -188,8 +193,7 @@ class UploadService:
         Raises:
             RequestError: the request is refused, and nothing was changed.
             UploadLocked: another request did not release the upload's lock in time.
-            BodyIncomplete: the body ended early, or the client is gone. The received bytes are
-                stored.
+            BodyIncomplete: the body ended early, or the client is gone. Received bytes are stored.
             Unavailable: the server failed. A retry may succeed.
         """
         caller = replace(self._caller(command, request), client_is_gone=client_is_gone)
