@@ -28,6 +28,9 @@ _MAX_HEAD = 64 * KIB
 
 _FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")
 
+_SUCCESS = re.compile(rb"HTTP/1\.1 200 [^\r\n]*(?:\r\n[A-Za-z0-9_-]+:[^\r\n]*)*")
+"""The head of a success without anything unusual, such as a field in several lines."""
+
 _UNSENDABLE = frozenset({errno.EPIPE, errno.ECONNRESET})
 """Errors of a service that has closed the connection, perhaps after an early response."""
 
@@ -119,24 +122,17 @@ def parse_success(data: bytes) -> dict[str, str] | None:
     None for every other response, and for one that is incomplete or has anything unusual.
     """
     head, end, rest = data.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200 ") or not end or rest:
+    if not end or rest or _SUCCESS.fullmatch(head) is None:
         return None
-    lines = head.decode("latin-1").split("\r\n")
     fields: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon or not _is_plain(name) or name.lower() in fields:
-            return None
+    lines = head.decode("latin-1").split("\r\n")[1:]
+    for line in lines:
+        name, _, value = line.partition(":")
         fields[name.lower()] = value.strip(" \t")
-    ends_at_once = fields.get("content-length") == "0" and "transfer-encoding" not in fields
+    if len(fields) < len(lines) or "transfer-encoding" in fields:
+        return None
     is_kept = fields.get("connection", "keep-alive").lower() == "keep-alive"
-    is_plain = head.count(b"\n") == len(lines) - 1
-    return fields if ends_at_once and is_kept and is_plain else None
-
-
-def _is_plain(name: str) -> bool:
-    """Return whether the name of a field consists of letters, digits, and hyphens."""
-    return name.replace("-", "").replace("_", "").isalnum() and name.isascii()
+    return fields if is_kept and fields.get("content-length") == "0" else None
 
 
 class _Reader(io.RawIOBase):

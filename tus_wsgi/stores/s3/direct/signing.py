@@ -7,6 +7,7 @@ of the signature is botocore's own code.
 
 from __future__ import annotations
 
+import functools
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,9 +71,19 @@ class QuickSigner(S3SigV4Auth):
                 fields[lower] = value
         return fields
 
-    def _sign(self, key: bytes, msg: str, hex: bool = False) -> Any:  # noqa: FBT001, FBT002 - botocore's
-        digest = hmac.digest(key, msg.encode(), "sha256")
-        return digest.hex() if hex else digest
+    def signature(self, string_to_sign: str, request: Any) -> str:
+        """Return the signature. The key for it is the same for a day."""
+        scope = self.credential_scope(request)
+        key = _signing_key(self.credentials.secret_key, scope)
+        return hmac.digest(key, string_to_sign.encode(), "sha256").hex()
+
+
+@functools.lru_cache(maxsize=4)
+def _signing_key(secret_key: str, scope: str) -> bytes:
+    key = f"AWS4{secret_key}".encode()
+    for text in scope.split("/"):  # the date, the region, the service, and a constant
+        key = hmac.digest(key, text.encode(), "sha256")
+    return key
 
 
 def host_of(request: AWSRequest) -> str:
