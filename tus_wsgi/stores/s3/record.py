@@ -60,6 +60,8 @@ from tus_wsgi.stores.s3.plan_json import decode_plan, encode_plan
 _MAX_NUMBER = 1 << 63
 """Exclusive upper limit of sizes and offsets."""
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 _PLAN_NUMBERS = len(fields(PartPlan))
 
 
@@ -142,7 +144,9 @@ class UploadRecord:
 
     def with_state(self, state: State) -> UploadRecord:
         """Return the record in this state. The offset of a finished upload becomes its length."""
-        record = replace(self, info=replace(self.info, state=state))
+        record = self
+        if state is not self.info.state:
+            record = replace(self, info=replace(self.info, state=state))
         if state not in (State.FINISHED, State.REJECTED):
             return record
         offset = self.info.offset if self.info.length is None else self.info.length
@@ -179,7 +183,7 @@ def encode(record: UploadRecord) -> bytes:
         "Expires": None if info.expires is None else info.expires.isoformat(),
     }
     fields |= _encode_optional(record)
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return _JSON.encode(fields).encode()
 
 
 def _encode_optional(record: UploadRecord) -> dict[str, object]:

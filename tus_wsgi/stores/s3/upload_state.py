@@ -60,6 +60,7 @@ class UploadState:
         self.offset = record.info.offset if record.info.is_finished else 0
         self.is_assembled = record.info.is_finished
         self.object_facts: ObjectFacts | None = None
+        self._info = self._recorded_info = record.info
 
     def _new_tail(self) -> TailChain | NumberedTails:
         kind = NumberedTails if self.record.has_numbered_tails else TailChain
@@ -72,7 +73,11 @@ class UploadState:
     @property
     def info(self) -> UploadInfo:
         """The upload's info with the current offset."""
-        return replace(self.record.info, offset=self.offset)
+        recorded = self.record.info
+        if self._info.offset != self.offset or self._recorded_info is not recorded:
+            self._recorded_info = recorded
+            self._info = replace(recorded, offset=self.offset)
+        return self._info
 
     def write_record(self, record: UploadRecord, assert_held: AssertHeld) -> None:
         """Write the record, and keep it. See `InfoObject.write`."""
