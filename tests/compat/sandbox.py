@@ -51,6 +51,9 @@ class BytesBody:
     def interrupt(self, end: BodyEnd) -> None:
         raise AssertionError(f"expected no interruption, got {end}")
 
+    def is_interrupted(self) -> bool:
+        return False
+
     def trailers(self) -> dict[str, str]:
         return {}
 

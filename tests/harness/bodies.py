@@ -95,6 +95,9 @@ class ScriptedBody:
             self._interruption = end
         self._interrupted.set()
 
+    def is_interrupted(self) -> bool:
+        return self._interrupted.is_set()
+
     def trailers(self) -> Mapping[str, str]:
         assert self.end is BodyEnd.COMPLETE
         return self._trailers

@@ -22,7 +22,7 @@ from tests.harness.disks import SmallDisk
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.domain.model import KIB, MIB
-from tus_wsgi.spool.memory import MAX_RELEASE_GAP, MIN_REUSED_BUFFER
+from tus_wsgi.spool.buffer_pool import MIN_REUSED_BUFFER
 from tus_wsgi.spool.part import FAST_MIN_SIZE, FIRST_BUFFER, GROWTH, MAX_DISK_READ, SpooledPart
 from tus_wsgi.spool.spool import Spool
 
@@ -110,8 +110,8 @@ def test_a_fast_client_gets_a_buffer_for_a_whole_part() -> None:
         with spool.part(16 * MIB, None) as part:
             part.write(bytes(FAST_MIN_SIZE))
             part.write(b"x")
-            assert len(part._buffer) == 16 * MIB
-            used.add(id(part._buffer))
+            assert len(part._block.data) == 16 * MIB
+            used.add(id(part._block.data))
     assert len(used) == 1
 
 
@@ -125,7 +125,7 @@ def test_the_next_part_of_a_fast_client_starts_with_a_large_buffer(clock: Clock)
     with spool.part(4 * MIB, None, is_fast=True) as part:
         assert spool.memory.available == 64 * MIB, "memory is acquired before the first byte"
         part.write(b"x")
-        assert len(part._buffer) == 4 * MIB
+        assert len(part._block.data) == 4 * MIB
         # The client becomes slow.
         part.fill(SlowBody(clock, 5.0, *[bytes(MIB)] * 4))
         assert not part.is_fast
@@ -317,6 +317,9 @@ def test_the_checksum_is_right_in_memory_and_on_disk(
 ) -> None:
     spool = Spool(40)
     with ExitStack() as parts:
+        # Do not wait for the other parts, which are never sent.
+        patch = parts.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("tus_wsgi.spool.memory.MAX_MEMORY_WAIT", 0.0)
         for number, (size, expected) in enumerate(sizes):
             data = bytes([number]) * size
             part = parts.enter_context(spool.part(size + 1, expected))
@@ -343,7 +346,7 @@ def test_the_first_bytes_of_a_part_are_dropped(budget: int, count: int) -> None:
 def test_the_first_bytes_are_dropped_while_another_view_of_the_buffer_exists() -> None:
     with Spool(100).part(100, 10) as part:
         part.write(b"0123456789")
-        with memoryview(part._buffer):
+        with memoryview(part._block.data):
             part.drop_front(3)
         assert content_of(part) == b"3456789"
 
@@ -355,11 +358,11 @@ def test_a_reused_buffer_does_not_leak_its_old_content() -> None:
     spool = Spool(4 * MIN_REUSED_BUFFER)
     with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
         part.write(b"secret!!" * (MIN_REUSED_BUFFER // 8))
-        first = part._buffer
+        first = part._block.data
     with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
         for chunk in (bytes(MIN_REUSED_BUFFER // 2), b"abc"):
             part.write(chunk)
-        assert part._buffer is first
+        assert part._block.data is first
         assert content_of(part) == bytes(MIN_REUSED_BUFFER // 2) + b"abc"
     assert spool.memory.available == 4 * MIN_REUSED_BUFFER
 
@@ -382,12 +385,12 @@ def test_reusable_buffers_and_buffers_in_use_stay_within_the_budget() -> None:
     for size in (MIB, MIB + 1, 2 * MIB, 3 * MIB, MIB + 2, 4 * MIB):
         with spool.part(size, size) as part:
             part.write(bytes(size))
-            assert spool.memory._reusable_size <= spool.memory.available
+            assert spool.memory._pool.size <= spool.memory.available
     size = 0
-    for buffers in spool.memory._reusable.values():
+    for buffers in spool.memory._pool._buffers.values():
         assert buffers, "an empty list must not stay, because every upload may have another size"
         size += sum(map(len, buffers))
-    assert spool.memory._reusable_size == size
+    assert spool.memory._pool.size == size
 
 
 def test_buffers_of_sizes_that_do_not_recur_are_evicted() -> None:
@@ -395,14 +398,14 @@ def test_buffers_of_sizes_that_do_not_recur_are_evicted() -> None:
     for size in range(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER + 100):
         with spool.part(size, size) as part:
             part.write(bytes(size))
-    assert len(spool.memory._reusable) <= MIB // MIN_REUSED_BUFFER
+    assert len(spool.memory._pool._buffers) <= MIB // MIN_REUSED_BUFFER
 
 
 def test_the_content_of_a_part_that_is_not_full_is_not_copied() -> None:
     spool = Spool(MIB)
     with spool.part(MIN_REUSED_BUFFER, MIN_REUSED_BUFFER) as part:
         part.write(b"abc")
-        assert part.content() is part._buffer
+        assert part.content() is part._block.data
         part.write(b"defg")
         assert content_of(part) == b"abcdefg"
     assert spool.memory.available == MIB
@@ -413,52 +416,16 @@ def test_a_truncated_buffer_is_not_reused() -> None:
     with spool.part(MIB, MIB) as part:
         part.write(bytes(MIN_REUSED_BUFFER - 1))
         part.write(b"xy")
-        assert part.content() is part._buffer
-    assert (spool.memory.available, spool.memory._reusable_size) == (4 * MIB, 0)
+        assert part.content() is part._block.data
+    assert (spool.memory.available, spool.memory._pool.size) == (4 * MIB, 0)
 
 
 def test_content_works_while_another_view_of_the_buffer_exists() -> None:
     """For example in a traceback that a log handler keeps."""
     with Spool(MIB).part(1000, 1000) as part:
         part.write(b"abc")
-        with memoryview(part._buffer):
+        with memoryview(part._block.data):
             assert content_of(part) == b"abc"
-
-
-# -- waiting for memory ----------------------------------------------------------------------------
-
-
-def test_a_part_waits_for_memory_that_other_parts_release(spool: Spool) -> None:
-    with spool.part(1, 1) as part:
-        part.write(b"x")
-    first = spool.part(800, 800)
-    first.write(b"x")
-    timer = threading.Timer(MAX_RELEASE_GAP / 5, first.close)
-    timer.start()
-    with spool.part(800, 800) as second:
-        second.write(b"x")
-        assert not is_on_disk(second)
-    timer.join()
-
-
-def test_a_part_does_not_wait_if_no_memory_is_released(spool: Spool) -> None:
-    with spool.part(800, 800) as first:
-        first.write(b"x")
-        began = time.monotonic()
-        with spool.part(800, 800) as second:
-            second.write(b"x")
-            assert is_on_disk(second)
-    assert time.monotonic() - began < MAX_RELEASE_GAP
-
-
-def test_replacing_a_buffer_does_not_make_others_wait() -> None:
-    spool = Spool(MIB)
-    with spool.part(MIB // 2, None) as part:
-        for _ in range(5):
-            part.write(bytes(FIRST_BUFFER))
-        began = time.monotonic()
-        assert spool.memory.acquire(MIB) is None
-        assert time.monotonic() - began < MAX_RELEASE_GAP / 2
 
 
 # -- slow and fast clients -------------------------------------------------------------------------
@@ -498,15 +465,6 @@ def test_slow_clients_leave_half_of_the_memory_to_fast_ones(clock: Clock) -> Non
         fast = parts.enter_context(spool.part(4 * MIB, 4 * MIB))
         fast.fill(SlowBody(clock, 0.001, *[bytes(64 * KIB)] * 50))
         assert not is_on_disk(fast)
-
-
-def test_a_slow_client_does_not_wait_for_memory(spool: Spool) -> None:
-    """Released memory is for fast clients."""
-    with spool.part(600, 600) as part:
-        part.write(b"x")
-    began = time.monotonic()
-    assert spool.memory.acquire(600, is_slow=True) is None
-    assert time.monotonic() - began < MAX_RELEASE_GAP / 2
 
 
 def test_a_pause_before_the_first_byte_does_not_make_a_client_slow(clock: Clock) -> None:

@@ -66,6 +66,12 @@ class Body(Protocol):
     def interrupt(self, end: BodyEnd, /) -> None:
         """End the body now, from any thread. The reader gets what has arrived, and then 0."""
 
+    def is_interrupted(self) -> bool:
+        """Return whether `interrupt` was called, so that the reader should not wait for anything.
+
+        Callable from any thread.
+        """
+
     def trailers(self) -> Mapping[str, str]:
         """Return the trailer fields of a complete body, by lower-case names.
 

@@ -104,6 +104,10 @@ class SpooledBody:
         self._interrupted = self._interrupted or end
         self._body.interrupt(end)
 
+    def is_interrupted(self) -> bool:
+        """Return whether the body was interrupted."""
+        return self._interrupted is not None
+
     def __enter__(self) -> Self:
         return self
 

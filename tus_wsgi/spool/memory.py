@@ -1,31 +1,71 @@
-"""The memory budget of one process.
+"""The memory budget of one process: which part gets memory, and which one waits for it.
 
-Slow clients would hold memory for minutes, so they may use only half of the budget. The other half
-is reserved for fast clients.
+The rules, in the order in which a request meets them:
+
+1. **A slow client never waits**, and gets memory only while at least half of the budget remains
+   available. It would hold the memory for minutes. Its parts are on disk.
+2. **A fast client waits while memory comes back**: the server does not read from it meanwhile. That
+   costs less than a file, which copies each byte twice more. Memory comes back if the store is
+   receiving it, or if a client is about to fill it. If clients that may take any time hold most of
+   the memory, nobody waits for them: the part goes to disk.
+3. **Waiting requests are served in their order.** Small blocks do not queue behind large ones, so
+   that a small upload does not wait for the parts of large ones.
+4. **A request that waits for a large block cannot block the memory**: blocks that will be replaced
+   by larger ones take at most half of the budget, and large blocks leave a sixteenth. A block that
+   is large enough for its part needs no other memory, so it comes back.
+5. A wait is bounded, and an interruption ends it: another request may want the upload's lock.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable
 
-from tus_wsgi.domain.model import KIB
-
-MIN_REUSED_BUFFER = 256 * KIB
-"""Bytes of the smallest buffer that is kept for reuse. A new buffer of 16 MiB costs the kernel
-4,096 page faults, about as much CPU as receiving its content."""
-
-MAX_RELEASE_GAP = 0.25
-"""Seconds without a release after which callers stop waiting for memory."""
+from tus_wsgi.spool.block import UNKNOWN, Block
+from tus_wsgi.spool.buffer_pool import BufferPool
 
 REPORT_STEPS = 16
 """Changes of memory use are reported in steps of the budget divided by this number, because large
 parts acquire and release memory many times."""
 
-MAX_MEMORY_WAIT = 1.0
-"""Seconds that a caller waits for memory. An upload must release its lock within two seconds."""
+MAX_MEMORY_WAIT = 15.0
+"""Seconds that the reader of a body waits for memory. tus-js-client and proxies give up after 30
+seconds or more without progress."""
+
+MAX_BLIND_WAIT = 1.0
+"""The same for a caller that does not notice interruptions. An upload must release its lock within
+two seconds."""
+
+CHECK_INTERVAL = 0.25
+"""Seconds after which a waiting request checks whether to continue to wait."""
+
+SOON = 2.0
+"""Seconds within which a client must fill its block, at its rate so far, to be waited for."""
+
+MIN_RETURNING = 4
+"""Requests wait if a quarter of the budget comes back, or this many blocks of the wanted size. Less
+would limit fast clients to the rate of a few blocks, while others hold the memory."""
+
+GROWING_SHARE = 2
+"""Blocks that will be replaced by larger ones take at most the budget divided by this number."""
+
+SMALL_RESERVE = 16
+"""Large blocks leave the budget divided by this number to small ones."""
+
+
+class _Waiter:
+    """A request for memory in the queue.
+
+    Attributes:
+        block: the block without its buffer. It is part of the budget once `granted` is set.
+        granted: set when the request has got its memory.
+    """
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.granted = threading.Event()
 
 
 class MemoryBudget:
@@ -42,57 +82,140 @@ class MemoryBudget:
 
     def __init__(self, size: int, on_change: Callable[[int], None] | None = None) -> None:
         self.available = size
+        self._size = size
+        self._growing = 0  # bytes of blocks that will be replaced by larger ones
+        self._large = 0  # bytes of large blocks
+        self._pool = BufferPool()
+        self._returning: set[Block] = set()  # blocks whose `returns_at` was ever set
+        self._queue: deque[_Waiter] = deque()
+        self._mutex = threading.Lock()
         self._on_change = on_change
         self._reported_step = 0
         self._reporting = threading.Lock()
-        self._size = size
-        self._reusable: defaultdict[int, list[bytearray]] = defaultdict(list)
-        self._reusable_size = 0
-        self._changed = threading.Condition()
-        self._last_release = float("-inf")
 
-    def acquire(self, size: int, *, is_slow: bool = False) -> bytearray | None:
-        """Return a buffer of `size` bytes, or None if the budget is exhausted.
-
-        The call blocks for up to `MAX_MEMORY_WAIT` while other parts release memory. For a slow
-        client (`is_slow`) it does not block, and returns a buffer only if at least half of the
-        budget then remains available.
-        """
-        deadline = time.monotonic() + MAX_MEMORY_WAIT
-        reserved = self._size // 2 if is_slow else 0
-        with self._changed:
-            while size > self.available - reserved:
-                until = min(deadline, self._last_release + MAX_RELEASE_GAP)
-                wait = until - time.monotonic()
-                if is_slow or size > self._size or wait <= 0:
-                    return None
-                self._changed.wait(wait)
-            self.available -= size
-            buffer = self._pop_reusable(size) if size in self._reusable else None
-            if buffer is None:
-                self._evict()
-        self._report()
-        return bytearray(size) if buffer is None else buffer
-
-    def release(self, buffer: bytearray, size: int, *, is_replaced: bool = False) -> None:
-        """Return a buffer to the budget. The caller must not use it again.
+    def acquire(
+        self,
+        size: int,
+        *,
+        is_slow: bool = False,
+        is_final: bool = True,
+        is_interrupted: Callable[[], bool] | None = None,
+    ) -> Block | None:
+        """Return a block of `size` bytes, or None if the caller has to use the disk.
 
         Args:
-            buffer: from `acquire`.
-            size: as passed to `acquire`.
-            is_replaced: the caller has acquired a larger buffer instead. That must not wake
-                waiters, because the part uses more memory than before.
+            size: in bytes.
+            is_slow: whether the client is slow; see the rules above.
+            is_final: see `Block`.
+            is_interrupted: returns whether to stop waiting. None limits the wait to
+                `MAX_BLIND_WAIT`.
         """
-        with self._changed:
-            self.available += size
-            # A buffer that `SpooledPart.content` truncated cannot be reused.
-            if len(buffer) == size >= MIN_REUSED_BUFFER:
-                self._reusable[size].append(buffer)
-                self._reusable_size += size
-            if size and not is_replaced:
-                self._last_release = time.monotonic()
-                self._changed.notify_all()
+        block = Block(bytearray(), size, is_final=is_final)
+        waiter: _Waiter | None = None
+        with self._mutex:
+            if self._may_take(block, is_slow=is_slow):
+                self._take(block)
+            elif is_slow or size > self._size or not self._comes_back(size):
+                return None
+            else:
+                waiter = _Waiter(block)
+                self._queue.append(waiter)
+        if waiter is not None and not self._wait(waiter, is_interrupted):
+            return None
+        if len(block.data) != size:  # no buffer could be reused
+            block.data = bytearray(size)
         self._report()
+        return block
+
+    def expect(self, block: Block, returns_at: float) -> None:
+        """Note when a block will come back.
+
+        Args:
+            block: from `acquire`.
+            returns_at: see `Block`.
+        """
+        is_new = block.returns_at == UNKNOWN
+        block.returns_at = returns_at
+        if is_new:
+            with self._mutex:
+                self._returning.add(block)
+
+    def release(self, block: Block) -> None:
+        """Return a block to the budget. The caller must not use it again."""
+        with self._mutex:
+            self._returning.discard(block)
+            self._count(block, -1)
+            # A buffer that `SpooledPart.content` truncated cannot be reused.
+            if len(block.data) == block.size:
+                self._pool.add(block.data)
+            self._serve_queue()
+        self._report()
+
+    def _may_take(self, block: Block, *, is_slow: bool) -> bool:
+        if is_slow and block.size > self.available - self._size // 2:
+            return False
+        is_behind = block.is_large and any(waiter.block.is_large for waiter in self._queue)
+        return self._fits(block) and not is_behind
+
+    def _fits(self, block: Block) -> bool:
+        if block.size > self.available:
+            return False
+        most_growing = max(self._size // GROWING_SHARE, block.size)
+        most_large = max(self._size - self._size // SMALL_RESERVE, block.size)
+        return (block.is_final or self._growing + block.size <= most_growing) and (
+            not block.is_large or self._large + block.size <= most_large
+        )
+
+    def _take(self, block: Block) -> None:
+        """Count the block, and give it a reusable buffer, if there is one."""
+        self._count(block, 1)
+        block.data = self._pool.pop(block.size) or block.data
+        self._pool.shrink(self.available)
+
+    def _count(self, block: Block, sign: int) -> None:
+        self.available -= sign * block.size
+        if not block.is_final:
+            self._growing += sign * block.size
+        if block.is_large:
+            self._large += sign * block.size
+
+    def _comes_back(self, size: int) -> bool:
+        """Return whether it is worth waiting for `size` bytes."""
+        now = time.monotonic()
+        returning = sum(b.size for b in self._returning if b.returns_within(now, SOON))
+        return returning >= min(self._size // MIN_RETURNING, MIN_RETURNING * size)
+
+    def _wait(self, waiter: _Waiter, is_interrupted: Callable[[], bool] | None) -> bool:
+        """Wait in the queue, and return whether the memory was granted."""
+        seconds = MAX_BLIND_WAIT if is_interrupted is None else MAX_MEMORY_WAIT
+        deadline = time.monotonic() + seconds
+        while True:
+            must_stop = is_interrupted is not None and is_interrupted()
+            must_stop = must_stop or time.monotonic() >= deadline
+            with self._mutex:
+                if waiter.granted.is_set():
+                    return True
+                if must_stop or not self._comes_back(waiter.block.size):
+                    self._queue.remove(waiter)
+                    self._serve_queue()  # the next one may want less
+                    return False
+            waiter.granted.wait(CHECK_INTERVAL)
+
+    def _serve_queue(self) -> None:
+        """Grant what fits, in the order of the queue. Small blocks may overtake large ones."""
+        if not self._queue:
+            return
+        waiting: deque[_Waiter] = deque()
+        is_large_blocked = False
+        for waiter in self._queue:
+            block = waiter.block
+            if (is_large_blocked and block.is_large) or not self._fits(block):
+                is_large_blocked = is_large_blocked or block.is_large
+                waiting.append(waiter)
+            else:
+                self._take(block)
+                waiter.granted.set()
+        self._queue = waiting
 
     def _report(self) -> None:
         if self._on_change is None or self._step() == self._reported_step:
@@ -106,16 +229,3 @@ class MemoryBudget:
         """Return the sixteenths in use, rounded up, so that only an unused budget is at zero."""
         used = self._size - self.available
         return -(-used * REPORT_STEPS // max(self._size, 1))
-
-    def _evict(self) -> None:
-        """Free reusable buffers until they and the buffers in use are within the budget."""
-        while self._reusable_size > self.available:
-            self._pop_reusable(next(iter(self._reusable)))
-
-    def _pop_reusable(self, size: int) -> bytearray:
-        buffers = self._reusable[size]
-        if len(buffers) == 1:
-            # Without this, the dictionary would keep an entry for every upload length.
-            del self._reusable[size]
-        self._reusable_size -= size
-        return buffers.pop()

@@ -10,7 +10,8 @@ from typing import IO, Self
 from tus_wsgi.domain.crc import crc32
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.interfaces import Body
-from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.domain.model import KIB
+from tus_wsgi.spool.block import MAX_SMALL_BLOCK, SENDING, Block
 from tus_wsgi.spool.disk import disk_error, write
 from tus_wsgi.spool.disk_budget import DiskBudget
 from tus_wsgi.spool.memory import MemoryBudget
@@ -27,7 +28,7 @@ FAST_GROWTH = 16
 """The same factor for a fast client that has sent `FAST_MIN_SIZE`. The larger buffer holds a part
 of the default size, so only a twelfth of the part is copied while the buffer grows."""
 
-FAST_MIN_SIZE = MIB
+FAST_MIN_SIZE = MAX_SMALL_BLOCK
 """Bytes that a client must send before it can count as fast. Less proves nothing, because the
 network may deliver delayed bytes all at once."""
 
@@ -36,6 +37,10 @@ FAST_FIRST_BUFFER = FAST_GROWTH * FAST_MIN_SIZE
 
 FAST_SECONDS = 10.0
 """A client is fast if it would fill its part within these seconds, at its rate so far."""
+
+EXPECTED_DELAY = 0.25
+"""Seconds by which a client may miss the time at which its part should be full, at its rate so
+far, before others no longer wait for its memory."""
 
 MAX_DISK_READ = 256 * KIB
 """Bytes of the largest buffer between a socket and a temporary file. The buffer does not count
@@ -49,6 +54,7 @@ class SpooledPart:
         capacity: the largest size in bytes.
         size: bytes received so far.
         crc32: the CRC-32 of the bytes received so far.
+        seconds: how long the reads of `fill` took, except the first one.
         error: why `fill` could not store the rest of the body; None if there was no error.
 
     Args:
@@ -73,6 +79,7 @@ class SpooledPart:
         self.capacity = capacity
         self.size = 0
         self.crc32 = 0
+        self.seconds = 0.0
         self.error: StoreUnavailable | None = None
         self._memory = memory
         self._disk = disk
@@ -80,9 +87,7 @@ class SpooledPart:
         self._open_file = open_file
         self._first = first
         self._expected = capacity if expected is None else min(capacity, expected)
-        self._buffer = bytearray()
-        self._acquired = 0
-        self._seconds = 0.0
+        self._block = Block(bytearray(), 0)
         self._file: IO[bytes] | None = None
 
     @property
@@ -106,7 +111,7 @@ class SpooledPart:
         if self._file is not None:
             self._write_file(memoryview(data), self._file)
         else:
-            self._buffer[self.size : self.size + len(data)] = data
+            self._block.data[self.size : self.size + len(data)] = data
             self._count(memoryview(data))
 
     def fill(self, body: Body) -> None:
@@ -117,7 +122,7 @@ class SpooledPart:
         """
         try:
             while not self.is_full:
-                self._reserve(1)
+                self._reserve(1, body.is_interrupted)
                 if self._file is not None:
                     self._fill_file(body, self._file)
                     return
@@ -134,7 +139,7 @@ class SpooledPart:
         """
         count = max(0, min(len(buffer), self.size - start))
         if self._file is None:
-            buffer[:count] = memoryview(self._buffer)[start : start + count]
+            buffer[:count] = memoryview(self._block.data)[start : start + count]
             return count
         try:
             self._file.seek(start)
@@ -157,14 +162,15 @@ class SpooledPart:
             self._shift_file(count, end, self._file)
             return
         try:
-            del self._buffer[:count]  # Python moves the beginning; it copies nothing
+            del self._block.data[:count]  # Python moves the beginning; it copies nothing
         except BufferError:  # a stored traceback still has a view of the buffer
-            self._buffer = self._buffer[count:]
-        with memoryview(self._buffer)[: end - count] as data:
+            self._block.data = self._block.data[count:]
+        with memoryview(self._block.data)[: end - count] as data:
             self._count(data)
 
     def payload(self) -> Payload:
-        """Return the content with its size and checksum."""
+        """Return the content with its size and checksum, to be sent now."""
+        self._memory.expect(self._block, SENDING)
         return Payload(self.content(), self.size, self.crc32)
 
     def content(self) -> bytearray | IO[bytes]:
@@ -173,12 +179,13 @@ class SpooledPart:
             self._file.seek(0)
             return self._file
         # Never `bytes`, because boto3 would wrap them in a file; see `Bucket`.
-        if self.size < len(self._buffer):
+        buffer = self._block.data
+        if self.size < len(buffer):
             try:
-                del self._buffer[self.size :]
+                del buffer[self.size :]
             except BufferError:  # a stored traceback still has a view of the buffer
-                return self._buffer[: self.size]
-        return self._buffer
+                return buffer[: self.size]
+        return buffer
 
     def close(self) -> None:
         """Free the memory or the file. Closing again has no effect."""
@@ -201,13 +208,21 @@ class SpooledPart:
         self.close()
 
     def _fill_memory(self, body: Body) -> bool:
-        with memoryview(self._buffer)[self.size :] as free:
+        with memoryview(self._block.data)[self.size :] as free:
             began = time.monotonic()
             count = body.readinto(free)
             if self.size:  # the first read may wait long, and return many bytes at once
-                self._seconds += time.monotonic() - began
+                self.seconds += time.monotonic() - began
             self._count(free[:count])
+        if self._block.is_final:
+            self._expect_full()
         return count > 0
+
+    def _expect_full(self) -> None:
+        """Note when the client will have filled the block, at its rate so far."""
+        missing = self._expected - self.size
+        seconds = self.seconds * missing / self.size if self.size else 0.0
+        self._memory.expect(self._block, time.monotonic() + seconds + EXPECTED_DELAY)
 
     def _fill_file(self, body: Body, file: IO[bytes]) -> None:
         """Copy the body to the file. The buffer's size follows the client's rate."""
@@ -244,31 +259,39 @@ class SpooledPart:
         self.crc32 = crc32(data, self.crc32)
         self.size += len(data)
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, size: int, is_interrupted: Callable[[], bool] | None = None) -> None:
         """Make room for `size` more bytes, in memory or else on disk."""
         needed = self.size + size
-        if self._file is not None or needed <= len(self._buffer):
+        old = self._block.data
+        if self._file is not None or needed <= len(old):
             return
         limit = self._expected if self._expected >= needed else self.capacity
         is_fast = self._fills_fast(limit)
         factor = FAST_GROWTH if is_fast and self.size >= FAST_MIN_SIZE else GROWTH
-        wanted = max(needed, min(limit, factor * len(self._buffer) or self._first))
-        buffer = self._memory.acquire(wanted, is_slow=not is_fast)
-        if buffer is None:
+        wanted = max(needed, min(limit, factor * len(old) or self._first))
+        block = self._memory.acquire(
+            wanted,
+            is_slow=not is_fast,
+            is_final=wanted >= limit,
+            is_interrupted=is_interrupted,
+        )
+        if block is None:
             self._move_to_file()
             return
-        with memoryview(self._buffer) as old:
-            buffer[: self.size] = old[: self.size]
-        self._memory.release(self._buffer, self._acquired, is_replaced=True)
-        self._buffer, self._acquired = buffer, wanted
+        with memoryview(old) as view:
+            block.data[: self.size] = view[: self.size]
+        self._release()
+        self._block = block
+        if block.is_final:
+            self._expect_full()
 
     def _fills_fast(self, size: int) -> bool:
         """Return whether `size` bytes would arrive within `FAST_SECONDS`, at the rate so far."""
-        return self._seconds * size <= FAST_SECONDS * self.size
+        return self.seconds * size <= FAST_SECONDS * self.size
 
     def _release(self) -> None:
-        self._memory.release(self._buffer, self._acquired)
-        self._buffer, self._acquired = bytearray(), 0
+        self._memory.release(self._block)
+        self._block = Block(bytearray(), 0)
 
     def _reserve_disk(self, size: int) -> None:
         if size > self._on_disk:
@@ -280,7 +303,7 @@ class SpooledPart:
         self._reserve_disk(self.size)
         file = self._open_file()
         try:
-            with memoryview(self._buffer)[: self.size] as data:
+            with memoryview(self._block.data)[: self.size] as data:
                 for _ in write(data, file):
                     pass
         except BaseException:

@@ -145,6 +145,10 @@ class WsgiBody:
             if (source := self._source) is not None:
                 source.interrupt()
 
+    def is_interrupted(self) -> bool:
+        """Return whether the body was interrupted. Callable from any thread."""
+        return self._interrupted is not None
+
     def rate(self) -> float | None:
         """Return the client's bytes per second; infinity if it is unknown; None if the body ends.
 

@@ -136,6 +136,56 @@ def test_submit_blocks_at_the_limit_of_parts_in_flight(
     assert uploader.max_running <= MAX_PARTS_IN_FLIGHT
 
 
+@pytest.mark.parametrize(
+    ("receive_seconds", "upload_seconds", "waits"),
+    [(0.5, 6.0, True), (2.0, 6.0, False), (0.5, None, True)],
+    ids=["quick client", "client as fast as the store", "no upload has ended"],
+)
+def test_a_part_is_received_ahead_only_if_that_saves_time(
+    uploader: FakeUploader,
+    executor: ThreadPoolExecutor,
+    *,
+    receive_seconds: float,
+    upload_seconds: float | None,
+    waits: bool,
+) -> None:
+    """Otherwise the part would take memory for nothing."""
+    gate = uploader.gate(*range(2, MAX_PARTS_IN_FLIGHT + 2))
+    with uploader.pipeline(executor) as pipeline:
+        first = 1 if upload_seconds is not None else 2
+        if upload_seconds is not None:
+            pipeline.submit(1, uploader.part())
+            uploader.wait_for(lambda: uploader.spool.memory.available == BUDGET)
+            pipeline._upload_seconds = upload_seconds
+        submit_all(pipeline, uploader, range(2, MAX_PARTS_IN_FLIGHT + 2))
+        reader = threading.Thread(target=pipeline.before_part, args=(receive_seconds,))
+        reader.start()
+        reader.join(0.05 if waits else INTERRUPT_TIMEOUT)
+        assert reader.is_alive() == waits
+        gate.set()
+        reader.join(INTERRUPT_TIMEOUT)
+        assert [part.number for part in pipeline.wait()] == list(
+            range(first, MAX_PARTS_IN_FLIGHT + 2)
+        )
+
+
+def test_a_failed_upload_ends_the_wait_before_a_part(
+    uploader: FakeUploader, executor: ThreadPoolExecutor
+) -> None:
+    """D-03: no byte is read after it."""
+    error = LockLost("gone")
+    uploader.errors = {1: error}
+    first = uploader.gate(1)
+    others = uploader.gate(*range(2, MAX_PARTS_IN_FLIGHT + 1))
+    with uploader.pipeline(executor) as pipeline:
+        submit_all(pipeline, uploader, range(1, MAX_PARTS_IN_FLIGHT + 1))
+        first.set()
+        with pytest.raises(LockLost) as caught:
+            pipeline.before_part(0.0)
+        others.set()
+    assert caught.value is error
+
+
 def test_one_upload_does_not_use_all_workers(uploader: FakeUploader) -> None:
     """Even if it has many parts and S3 is slow."""
     gate = uploader.gate(*range(1, MAX_PARTS_IN_FLIGHT + 2))

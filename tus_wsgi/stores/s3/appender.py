@@ -108,9 +108,10 @@ class Appender:
                 part.fill(body)
                 if not part.is_full or part.capacity == 0:
                     break
-                is_fast = part.is_fast
+                is_fast, seconds = part.is_fast, part.seconds
                 self._store_full_part(buffer, pipeline, assert_held)
                 buffer = self._new_buffer(buffer.number + 1, body, is_fast=is_fast)
+                pipeline.before_part(seconds)
         except BaseException:
             buffer.part.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -20,6 +21,10 @@ Result = TypeVar("Result")
 MAX_PARTS_IN_FLIGHT = 4
 """Maximum concurrent part uploads of one request, so that other uploads get their share. The
 request reads the body meanwhile. At the limit it stops reading, which slows the client down."""
+
+QUICK_SHARE = 0.1
+"""If receiving a part takes at most this share of the time of its upload, the request receives no
+part ahead: the memory of a part would save less than this share of the time."""
 
 MAX_CALLS_IN_FLIGHT = 8
 """Maximum concurrent calls of one request, so that other requests get their share."""
@@ -52,6 +57,7 @@ class PartPipeline:
         self._failed = threading.Event()
         self._running: set[Future[Part]] = set()
         self._done: list[Part] = []
+        self._upload_seconds = float("inf")  # of the newest uploaded part
 
     def submit(self, number: int, part: SpooledPart) -> None:
         """Upload `part` in the background, and close it afterwards.
@@ -63,13 +69,26 @@ class PartPipeline:
         """
         self._first = number if self._first is None else self._first
         try:
-            while len(self._running) >= MAX_PARTS_IN_FLIGHT:
-                self._collect(wait(self._running, return_when=FIRST_COMPLETED).done)
-            self._collect({future for future in self._running if future.done()})
+            self._wait_for_slot()
         except BaseException:
             part.close()
             raise
         self._running.add(self._executor.submit(self._upload_and_close, number, part))
+
+    def before_part(self, seconds: float) -> None:
+        """Block until receiving another part is of use.
+
+        If the client is quick, or no upload has ended yet, that is when fewer than
+        `MAX_PARTS_IN_FLIGHT` uploads are running. Otherwise it is now.
+
+        Args:
+            seconds: how long receiving the previous part took.
+
+        Raises:
+            StoreUnavailable, LockLost: an earlier part failed.
+        """
+        if seconds <= QUICK_SHARE * self._upload_seconds:
+            self._wait_for_slot()
 
     def wait(self) -> list[Part]:
         """Wait for all uploads; return the parts in order, up to the first gap.
@@ -98,11 +117,19 @@ class PartPipeline:
         with part:
             if self._failed.is_set():
                 raise StoreUnavailable("an earlier part")
+            began = time.monotonic()
             try:
-                return self._upload(number, part)
+                uploaded = self._upload(number, part)
             except BaseException:
                 self._failed.set()
                 raise
+            self._upload_seconds = time.monotonic() - began
+            return uploaded
+
+    def _wait_for_slot(self) -> None:
+        while len(self._running) >= MAX_PARTS_IN_FLIGHT:
+            self._collect(wait(self._running, return_when=FIRST_COMPLETED).done)
+        self._collect({future for future in self._running if future.done()})
 
     def _collect(self, finished: set[Future[Part]]) -> None:
         self._running -= finished
