@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.loaders import JSONFileLoader
 from botocore.utils import parse_timestamp
 
 from tus_wsgi.stores.s3 import aws_session
+from tus_wsgi.stores.s3.aws_descriptions import CompactFileLoader
 from tus_wsgi.stores.s3.aws_session import load_description, new_session
 from tus_wsgi.stores.s3.client import make_client
 
@@ -36,15 +36,15 @@ def test_clients_read_no_file_after_the_description_is_loaded(
     """A worker shares the memory of its master, which has loaded the description."""
     load_description()
     read: list[str] = []
-    load_file = JSONFileLoader.load_file
+    load_file = CompactFileLoader.load_file
 
-    def note(loader: JSONFileLoader, path: str) -> Any:
+    def note(loader: CompactFileLoader, path: str) -> Any:
         loaded = load_file(loader, path)
         if loaded is not None:
             read.append(path)
         return loaded
 
-    monkeypatch.setattr(JSONFileLoader, "load_file", note)
+    monkeypatch.setattr(CompactFileLoader, "load_file", note)
     for _ in range(2):
         make_client(endpoint="http://127.0.0.1:9", parallel_parts=1)
         make_client(endpoint=None, parallel_parts=1)
