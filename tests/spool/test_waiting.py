@@ -179,6 +179,14 @@ def test_a_slow_client_leaves_half_of_the_budget(budget: MemoryBudget) -> None:
     assert budget.acquire(1, is_slow=True) is None
 
 
+def test_slow_clients_leave_room_for_the_beginnings_of_fast_ones(budget: MemoryBudget) -> None:
+    while budget.acquire(MAX_SMALL_BLOCK, is_slow=True, is_final=False) is not None:
+        pass
+    beginnings = [take(budget, MAX_SMALL_BLOCK, is_final=False) for _ in range(4)]
+    assert sum(block.size for block in beginnings) == SIZE // 4
+    assert budget.acquire(LARGE) is not None
+
+
 def test_a_block_that_never_fits_is_not_waited_for(budget: MemoryBudget, clock: Clock) -> None:
     fill(budget, sending=3)
     began = clock.now

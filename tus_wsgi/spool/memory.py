@@ -2,8 +2,8 @@
 
 The rules, in the order in which a request meets them:
 
-1. **A slow client never waits**, and gets memory only while at least half of the budget remains
-   available. It would hold the memory for minutes. Its parts are on disk.
+1. **A slow client never waits**, and gets memory only while at least half remains available. It
+   would hold the memory for minutes. Otherwise its parts are on disk.
 2. **A fast client waits while memory comes back**: the server does not read from it meanwhile. That
    costs less than a file, which copies each byte twice more. Memory comes back if the store is
    receiving it, or if a client is about to fill it. If clients that may take any time hold most of
@@ -152,10 +152,17 @@ class MemoryBudget:
         self._report()
 
     def _may_take(self, block: Block, *, is_slow: bool) -> bool:
-        if is_slow and block.size > self.available - self._size // 2:
+        if is_slow and not self._leaves_half(block):
             return False
         is_behind = block.is_large and any(waiter.block.is_large for waiter in self._queue)
         return self._fits(block) and not is_behind
+
+    def _leaves_half(self, block: Block) -> bool:
+        """Return whether half of the memory would remain, also half of that for growing blocks."""
+        is_growing_too_much = (
+            not block.is_final and self._growing + block.size > self._size // GROWING_SHARE // 2
+        )
+        return block.size <= self.available - self._size // 2 and not is_growing_too_much
 
     def _fits(self, block: Block) -> bool:
         if block.size > self.available:

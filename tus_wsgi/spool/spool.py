@@ -1,10 +1,9 @@
 """A buffer in memory and on disk for request bodies on their way to S3.
 
 One `Spool` serves a whole process. A part acquires memory as its bytes arrive, not as they are
-announced, so a client that sends nothing takes almost none. Callers block while the memory budget
-is exhausted and other parts release memory. That is the only back-pressure: the server does not
-read from the client meanwhile. If no memory is released, because the parts that hold it wait
-for stalled clients, the part continues in an unlinked temporary file. If the disk budget is
+announced, so a client that sends nothing takes almost none. While the memory budget is exhausted
+and memory comes back, callers of fast clients block, and the server does not read from the client
+meanwhile (`memory.py`). Other parts continue in an unlinked temporary file. If the disk budget is
 exhausted too, callers block for a second, then the request ends and stores what it has received.
 """
 
