@@ -7,7 +7,7 @@ The rules, in the order in which a request meets them:
 2. **A fast client waits while memory comes back**: the server does not read from it meanwhile. That
    costs less than a file, which copies each byte twice more. Memory comes back if the store is
    receiving it, or if a client is about to fill it. If clients that may take any time hold most of
-   the memory, nobody waits for them: the part goes to disk.
+   the memory, the part goes to disk at once.
 3. **Waiting requests are served in their order.** Small blocks do not queue behind large ones, so
    that a small upload does not wait for the parts of large ones.
 4. **A request that waits for a large block cannot block the memory**: blocks that will be replaced
@@ -187,7 +187,7 @@ class MemoryBudget:
             self._large += sign * block.size
 
     def _comes_back(self, size: int) -> bool:
-        """Return whether it is worth waiting for `size` bytes."""
+        """Return whether `size` bytes are likely to come back soon."""
         now = time.monotonic()
         returning = sum(b.size for b in self._returning if b.returns_within(now, SOON))
         return returning >= min(self._size // MIN_RETURNING, MIN_RETURNING * size)
