@@ -52,10 +52,10 @@ class Prices:
     """Prices in USD, of AWS in us-east-1 in November 2025.
 
     Attributes:
-        write: of a PUT, COPY, POST or LIST of S3. DELETE is free.
-        read: of a GET or HEAD of S3.
-        lock_write: of a write of DynamoDB, on demand.
-        core_hour: of a virtual CPU with 2 GiB of memory for an hour. Replace it by your price.
+        write: the price of a PUT, COPY, POST or LIST of S3. DELETE is free.
+        read: the price of a GET or HEAD of S3.
+        lock_write: the price of a write of DynamoDB, on demand.
+        core_hour: the price of a virtual CPU with 2 GiB of memory for an hour. Yours may differ.
     """
 
     write: float = 0.005 / 1000

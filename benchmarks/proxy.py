@@ -124,6 +124,7 @@ class CountingProxy:
         writer: asyncio.StreamWriter,
         upstream: asyncio.StreamWriter,
     ) -> None:
+        """Count, delay and forward requests to S3, and answer requests for the control URLs."""
         limiter = _RateLimiter(self)
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -161,6 +162,7 @@ class CountingProxy:
     async def _forward_chunks(
         self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter, limiter: _RateLimiter
     ) -> None:
+        """Forward a chunked body as it is: with the sizes of the chunks and with trailers."""
         while True:
             line = await reader.readuntil(b"\r\n")
             upstream.write(line)

@@ -158,7 +158,8 @@ def _many(testbed: Testbed, target: Target) -> dict[str, float]:
     with ThreadPoolExecutor(count) as clients:
         futures = [clients.submit(time_upload, target.url, size) for _ in range(count)]
         for future in futures:
-            failures += isinstance(future.exception(), OSError | UnexpectedResponse)
+            if isinstance(future.exception(), OSError | UnexpectedResponse):
+                failures += 1
     wall = time.perf_counter() - began
     time.sleep(SETTLE_SECONDS)
     remaining = open_temporary_files(target.pid)

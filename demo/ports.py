@@ -23,8 +23,7 @@ def free_ports(offsets: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """Return a free loopback port for every name in `offsets`. All of them differ.
 
     Args:
-        offsets: for each name, the numbers that lead from its port to further ports that must be
-            free.
+        offsets: for each name, what to add to its port: the resulting ports must be free too.
 
     Raises:
         SetupError: too few ports are free.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Result:
 
     Attributes:
         test: its name, without folders.
-        ids: of the rules that it proves.
+        ids: the ids of the rules that the test proves.
         level: one of `LEVELS`.
         outcome: one of `OUTCOMES`.
         reason: why it did not pass; empty if it did.
@@ -56,7 +56,7 @@ class Report:
         server: its name and version.
         capabilities: what OPTIONS returned.
         checks_content: whether finished files were read and compared.
-        results: of each test.
+        results: the result of each test.
     """
 
     server: str
@@ -166,14 +166,13 @@ def _differences(report: Report) -> list[str]:
 
 def _rules_of(results: Sequence[Result]) -> str:
     """Return the rules of some results with their numbers of tests: `C-02 (must: 8), ...`."""
-    groups: Mapping[tuple[str, str], list[Result]] = {
-        (id, level): [result for result in results if id in result.ids and result.level == level]
-        for id in RULES
-        for level in LEVELS
-    }
-    return ", ".join(
-        f"{id} ({level}: {len(group)})" for (id, level), group in groups.items() if group
-    )
+    found: list[str] = []
+    for id in RULES:
+        for level in LEVELS:
+            count = sum(id in result.ids and result.level == level for result in results)
+            if count:
+                found.append(f"{id} ({level}: {count})")
+    return ", ".join(found)
 
 
 def _escape(text: str) -> str:

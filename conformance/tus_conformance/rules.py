@@ -228,7 +228,7 @@ def rule(*ids: str, level: str = MUST, needs: str | Iterable[str] = ()) -> pytes
     """Declare the rules that a test proves.
 
     Args:
-        ids: of `RULES`.
+        ids: the rules that the test proves: keys of `RULES`.
         level: one of `LEVELS`.
         needs: capabilities and options that the test requires; see `selection.py`.
     """

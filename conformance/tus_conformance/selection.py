@@ -20,7 +20,7 @@ class RuleMark:
     """The arguments of a test's `rule` decorator.
 
     Attributes:
-        ids: of the rules that it proves.
+        ids: the ids of the rules that the test proves.
         level: one of `LEVELS`.
         needs: what it requires, see `reason_to_skip`.
     """

@@ -336,7 +336,10 @@ def test_content_encoding_is_not_decoded(server: Server, coding: str) -> None:
 def test_an_unknown_method_is_405(upload: Upload, method: str) -> None:
     with upload.unchanged():
         response = upload.server.send(method, upload.url, upload.patch_fields(2), b"llo")
-    assert response.status in {405, 501} or (method in {"FOO", "patch"} and response.status == 400)
+    expected = {405, 501}
+    if method in {"FOO", "patch"}:
+        expected |= {400}  # an HTTP server may know the usual methods only
+    assert response.status in expected
 
 
 @rule("C-46", level=PRACTICE)

@@ -42,7 +42,8 @@ class Origin:
     def authority(self) -> str:
         """The value of the Host field."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+        default_port = 443 if self.tls else 80
+        return host if self.port == default_port else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class Application:
 
     Args:
         faulty_s3: where it stores uploads.
-        prefix: of its objects.
+        prefix: the prefix of its keys.
         options: how it runs.
 
     Attributes:

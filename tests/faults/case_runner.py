@@ -35,7 +35,7 @@ class Case:
 
     Attributes:
         scenario: its name.
-        faults: which calls fail, and how, in this order.
+        faults: the calls that fail and how, in their order.
         retries: whether boto3 repeats failed calls by itself.
         mode: what the processes remember of earlier requests.
         masks_absence: whether S3 answers 403 instead of 404 to reads of missing objects.

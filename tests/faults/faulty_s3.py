@@ -60,7 +60,7 @@ class FaultyS3:
     Attributes:
         service: the service.
         part_size: bytes of a part; the smallest size that the service accepts, for speed.
-        proxy: in front of the service.
+        proxy: the proxy in front of the service.
         gate: a proxy in front of `proxy`, for a sweep with few rights: it refuses the other calls.
         lock_specs: the places of locks of two servers, by their kinds.
         attach: called with each new client; see `EmbeddedProxy.attach`.
@@ -131,6 +131,7 @@ class FaultyS3:
     def _new_client(
         self, endpoint: str, credentials: Credentials, timeout: float, *, attempts: int
     ) -> S3Client:
+        """Return a client that tries each call `attempts` times, and is attached to the faults."""
         client = self._session.client(
             "s3",
             endpoint_url=endpoint,

@@ -38,8 +38,8 @@ class Pass:
     """A column of the table.
 
     Attributes:
-        name: of the column.
-        fault: of one call at a time.
+        name: the name of the column.
+        fault: the fault that one call at a time has.
         retries, mode, masks_absence: see `Case`.
     """
 

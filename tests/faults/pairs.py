@@ -218,13 +218,14 @@ class PairSampler:
         return [self._draw_one() for _ in range(size)]
 
     def _draw_one(self) -> Case:
+        """Return a case with two faults: the first at a random call, the second at a later one."""
         rng = self._random
         first = FaultStep(Fault.CUT_AFTER)
         second = FaultStep(rng.choice(ANSWERS), skip=rng.randrange(MAX_FOLLOWING - 6))
-        draw = rng.choices(
+        [draw] = rng.choices(
             [self._draw_failure, self._draw_freeze, self._draw_sweep, self._draw_other],
             [8, 4, 3, 2],
-        )[0]
+        )
         case = draw(Case(rng.choice(self._scenarios), (first, second)))
         first, second = case.faults
         placed = replace(first, skip=rng.randrange(self._counts.count(case)))

@@ -26,7 +26,7 @@ class Scenario:
 
     Attributes:
         name: the row of the table.
-        length: of the file.
+        length: the bytes of the file.
         patch_ends: where PATCH requests end; empty for one PATCH.
         first: bytes in the creation request; None for a creation without a body.
         is_deferred: whether the last PATCH declares the length, and not the creation.

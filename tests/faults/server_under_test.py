@@ -56,9 +56,9 @@ class ServerUnderTest:
 
     Args:
         service: the S3 service behind the proxy.
-        directory: for logs and locks.
+        directory: the directory of logs and locks.
         workers: how many processes serve.
-        hooks: which hooks the app has, see `Scenario.hook_set`.
+        hooks: the hooks that the app has, see `Scenario.hook_set`.
 
     Attributes:
         bodies: a file with a line for each request: the class that read its body.
@@ -119,6 +119,7 @@ class ServerUnderTest:
         return result
 
     def _run(self, scenario: Scenario, steps: tuple[FaultStep, ...]) -> ServerCaseResult:
+        """Carry out a scenario once, with the faults of these steps."""
         self._scenario.write_text(scenario.name, encoding="utf-8")
         self._proxy.start(FaultScript(steps))
         uploader = scenario.uploader(over_http(self._server.port), PART_SIZE)
@@ -129,7 +130,8 @@ class ServerUnderTest:
             problems.append(str(error))
         calls = self._proxy.calls
         self._proxy.deliver_delayed_calls()
-        problems += problems or self._check(uploader, scenario, calls)
+        if not problems:
+            problems += self._check(uploader, scenario, calls)
         if problems:
             faults = ", then ".join(map(str, steps))
             problems += [faults, *uploader.transcript, "; ".join(map(str, calls))]
@@ -201,7 +203,7 @@ class ServersUnderTest:
 
     Args:
         service: the S3 service behind the proxies.
-        directory: for logs and locks.
+        directory: the directory of logs and locks.
         workers: how many processes each server has.
     """
 

@@ -118,6 +118,11 @@ class ModelLocks:
         return self._fences.get(id, 0)
 
     def _acquire(self, id: UploadId, server: int) -> ModelLock:
+        """Acquire a lock. Server 1 takes over a lock of server 0 while that server is frozen.
+
+        Raises:
+            UploadLocked: The lock is held, and cannot be taken over.
+        """
         with self._mutex:
             current = self._held.get(id)
             if current is not None:

@@ -52,5 +52,5 @@ SCRIPTS: dict[str, tuple[list[FaultStep], dict[int, Fault]]] = {
 def test_each_step_hits_the_first_matching_call_after_the_step_before(name: str) -> None:
     steps, expected = SCRIPTS[name]
     script = FaultScript(steps)
-    hit = {call.number: fault for call in CALLS if (fault := script(call)) is not None}
-    assert hit == expected
+    faults = {call.number: script(call) for call in CALLS}
+    assert {number: fault for number, fault in faults.items() if fault is not None} == expected

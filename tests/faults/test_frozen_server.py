@@ -48,8 +48,8 @@ class TwoServers:
 
     Args:
         service: where they store uploads.
-        directory: for logs.
-        environ: of the locks.
+        directory: the directory of logs.
+        environ: the settings of the locks.
     """
 
     def __init__(self, service: S3Service, directory: Path, environ: dict[str, str]) -> None:

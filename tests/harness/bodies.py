@@ -68,6 +68,7 @@ class ScriptedBody:
         self._allowed = size
 
     def readinto(self, buffer: memoryview, /) -> int:
+        """Copy the next bytes, at most a chunk of them, and return their number; 0 at the end."""
         assert len(buffer), "the buffer is empty"
         if self._end is not None:
             return 0

@@ -15,7 +15,7 @@ class SmallDisk(Spool):
 
     Args:
         budget: bytes of memory.
-        free_bytes: of the disk.
+        free_bytes: the free bytes of the disk.
         directory: where its files really are.
     """
 

@@ -21,7 +21,7 @@ class Message:
 
     Attributes:
         head: the first line and the fields, with the empty line behind them.
-        body: with its transfer coding.
+        body: the body with its transfer coding.
     """
 
     head: bytes

@@ -45,10 +45,10 @@ class LockerSpec:
     Attributes:
         kind: one of `LOCKER_KINDS`.
         location: the directory, the table or the prefix.
-        bucket: for `s3`.
-        endpoint: for `s3`; the endpoint of DynamoDB is in `environ`.
+        bucket: the bucket of `s3` locks.
+        endpoint: the endpoint of `s3` locks; the endpoint of DynamoDB is in `environ`.
         environ: environment variables that a process needs to use the locks.
-        timing: for leases.
+        timing: the times of leases.
     """
 
     kind: str

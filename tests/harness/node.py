@@ -42,6 +42,7 @@ def node_packages(*packages: str) -> Path:
 
 
 def _install(packages: tuple[str, ...], directory: Path) -> None:
+    """Install npm packages in `directory`, or skip the test."""
     try:
         npm = find_npm()
     except SetupError as error:

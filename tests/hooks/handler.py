@@ -62,7 +62,7 @@ class Handler:
     """The handler, which records the documents.
 
     Attributes:
-        documents: in the order in which they came.
+        documents: the documents in the order in which they came.
         environs: the header fields of the calls.
         answered: released after each response.
         respond: called with each document; it may start another response and return its body.

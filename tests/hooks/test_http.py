@@ -219,7 +219,7 @@ class Deliveries:
     """Delivers documents when the test permits it, and records their ids.
 
     Attributes:
-        ids: of the delivered documents, in order.
+        ids: the ids of the delivered documents, in order.
         may_deliver: released by the test once for each delivery.
         began: released by each delivery that begins.
     """

@@ -160,9 +160,13 @@ LENGTHS = {"0": 0, "1": 1, "N-1": PART_SIZE - 1, "N": PART_SIZE, "N+1": PART_SIZ
 @pytest.mark.parametrize(
     ("name", "length"),
     [
-        pytest.param(client, length, id=f"{name}-{client}", marks=marks)
+        pytest.param(
+            client,
+            length,
+            id=f"{name}-{client}",
+            marks=() if client == "tus-js-client" or name == "N+1" else pytest.mark.long,
+        )
         for client, (name, length) in itertools.product(CLIENTS, LENGTHS.items())
-        for marks in [() if client == "tus-js-client" or name == "N+1" else pytest.mark.long]
     ],
 )
 def test_lengths_around_the_part_size_arrive_unchanged(

@@ -176,6 +176,8 @@ class CommandServer:
         self.reply("overlaps", len(overlaps))
 
     def measure_pause(self, seconds: str) -> None:
+        """Reply with the longest time in which a thread of this process did not run."""
+
         def run() -> None:
             longest = 0.0
             before = time.monotonic()

@@ -175,6 +175,7 @@ def _measure_waits(ids: list[str], hosts: list[Host]) -> list[float]:
     waits: dict[str, float] = {}
 
     def run(id: str) -> None:
+        """Acquire a lock, with retries through the hosts in turn, note the wait, and release it."""
         time.sleep(random.random() * 2)
         started = time.monotonic()
         attempt = random.randrange(len(hosts))

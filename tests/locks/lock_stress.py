@@ -43,9 +43,9 @@ class StressPlan:
 
     Attributes:
         spec: the place of the locks, as JSON.
-        directory: for the critical sections and the files below.
+        directory: the directory of the critical sections and of the files below.
         processes: the number of processes at any time.
-        greenlets: in each process.
+        greenlets: the number of greenlets in each process.
         ids: the number of locks.
         timeout: seconds for which a greenlet waits for a lock.
         clocks_jump: whether the wall clock of one process in three jumps by hours.
@@ -231,7 +231,8 @@ def main() -> None:
             continue
         number = numbers.pop(pid)
         Path(plan.directory, "running", str(pid)).unlink()
-        has_failed = has_failed or (os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
+            has_failed = True
         if os.WIFSIGNALED(status) and not plan.has_stopped():
             numbers[fork(plan, number)] = number
     sys.exit(1 if has_failed else 0)

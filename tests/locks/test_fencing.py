@@ -77,7 +77,7 @@ class DelayedWrite:
 
     Args:
         sandbox: the store's bucket, whose calls are intercepted.
-        number: of the write that is delayed; the first one is 1.
+        number: the number of the write that is delayed, from 1.
         lock: the holder's, which is lost meanwhile.
         next_holder: the work of the next holder.
 
@@ -100,7 +100,8 @@ class DelayedWrite:
         if call.operation not in WRITES:
             return
         self._number -= 1
-        self._created_multipart_upload |= call.operation == "CreateMultipartUpload"
+        if call.operation == "CreateMultipartUpload":
+            self._created_multipart_upload = True
         if self._number == 0:
             self.call = call
             self._calls.before = None

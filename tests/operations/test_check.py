@@ -59,8 +59,8 @@ class Report:
 
     Attributes:
         code: the exit code.
-        statuses: by check.
-        details: by check.
+        statuses: the status of each check.
+        details: the details of each check.
     """
 
     code: int

@@ -42,12 +42,13 @@ class GunicornConnection(Connection):
         """Send the head of a PATCH, with the first bytes of its body in the same packet.
 
         Args:
-            length: of the body; None for a chunked body.
+            length: the Content-Length; None for a chunked body.
             data: the bytes as they are on the wire.
         """
-        framing = (
-            {"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": str(length)}
-        )
+        if length is None:
+            framing = {"Transfer-Encoding": "chunked"}
+        else:
+            framing = {"Content-Length": str(length)}
         self.send(self.encode_head("PATCH", "/files/a", framing) + data)
 
     def wrap_server(self, server: socket.socket) -> None:
@@ -57,7 +58,8 @@ class GunicornConnection(Connection):
 
     def environ(self) -> dict[str, Any]:
         """Return the environ of the next request, as gunicorn's workers pass it to the app."""
-        return self.call()[0]
+        environ, _ = self.call()
+        return environ
 
     def call(self) -> tuple[dict[str, Any], Any]:
         """Return the next request's environ and gunicorn's response, which has `start_response`."""

@@ -41,7 +41,7 @@ class ChaosServer:
 
     Args:
         environ: its environment.
-        directory: for its log.
+        directory: the directory of its log, which the server creates.
         port: where it listens.
     """
 

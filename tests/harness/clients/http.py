@@ -33,7 +33,7 @@ class Response:
 
     Attributes:
         status: its number.
-        fields: by their names in lower case; repeated fields are joined by a comma.
+        fields: the values by names in lower case; repeated fields are joined by a comma.
         body: without its transfer coding.
     """
 

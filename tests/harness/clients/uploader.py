@@ -67,7 +67,7 @@ class TusUploader:
         script: how it is sent.
         acknowledged: the highest offset that the server has confirmed.
         expires: the latest expiry that the server has announced.
-        url: of the upload, once it exists.
+        url: the URL of the upload, once it exists.
         transcript: every request and its response, for the report of a failure.
         creations: how many creation requests were sent.
         max_failures: failures in a row after which the client gives up.

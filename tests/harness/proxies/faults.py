@@ -142,9 +142,9 @@ class CannedReply:
 
     Attributes:
         status: its status line, without the version.
-        code: of the error document in the body; empty for no error document.
+        code: the code of the error document in the body; empty for no error document.
         body: another body.
-        content_type: of the body.
+        content_type: the type of the body.
     """
 
     status: str
@@ -223,7 +223,7 @@ class Call:
     Attributes:
         number: counted from 1.
         operation: S3's name for it.
-        key: of the object.
+        key: the key of the object.
         part: the number of the part, if there is one.
         fault: what happened to it.
         request: the number of the client's request that it was made for; see `FaultInjector`.

@@ -37,7 +37,7 @@ class Operation:
 
     Attributes:
         name: the name in S3's API.
-        key: of the object; empty for an operation on the bucket.
+        key: the key of the object; empty for an operation on the bucket.
         part: the number of the part, if there is one.
     """
 

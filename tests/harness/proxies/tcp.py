@@ -92,6 +92,7 @@ class TcpProxy:
         self.disconnect()
 
     def _serve(self, client: socket.socket) -> None:
+        """Connect a client to the server, and forward bytes until both directions have ended."""
         try:
             server = socket.create_connection((HOST, self._to))
         except OSError:

@@ -39,6 +39,7 @@ def cargo_program(crate: str, version: str, *, features: Sequence[str]) -> Path:
 
 
 def _install(crate: str, version: str, features: Sequence[str], root: Path) -> None:
+    """Build the program into the folder `bin` of `root`, or skip the test."""
     cargo = shutil.which("cargo")
     if cargo is None:
         pytest.skip(f"{crate} is built with Cargo, which is missing")

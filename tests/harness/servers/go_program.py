@@ -24,7 +24,7 @@ def go_program(package: str, version: str) -> Path:
 
     Args:
         package: the import path of the command.
-        version: of its module.
+        version: the version of its module.
     """
     name = package.rpartition("/")[2]
     target = CACHE / f"{name}-{version}"
@@ -40,6 +40,7 @@ def go_program(package: str, version: str) -> Path:
 
 
 def _install(program: str, directory: Path) -> None:
+    """Build the program into `directory`, or skip the test."""
     go = shutil.which("go")
     if go is None:
         pytest.skip(f"{program} is built with Go, which is missing")

@@ -41,7 +41,7 @@ class Gunicorn:
 
     Args:
         environ: environment variables in addition to those of this process.
-        directory: for its logs; created if it is missing.
+        directory: the directory of its logs; created if it is missing.
         workers: how many processes serve.
         app: the app, if it is not that of `gunicorn.conf.py`.
         arguments: more command-line arguments.

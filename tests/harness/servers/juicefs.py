@@ -46,6 +46,7 @@ def running_juicefs(directory: Path) -> Iterator[S3Service]:
 
 
 def _format(program: str, directory: Path, volume: str) -> None:
+    """Create a volume whose blocks are files in `directory`."""
     blobs = f"{directory / 'blobs'}/"
     command = [program, "format", "--storage", "file", "--bucket", blobs, "--trash-days", "0"]
     made = subprocess.run(
@@ -66,12 +67,12 @@ def _command(program: str, directory: Path, volume: str, ports: dict[str, int]) 
         # The agent listens on a port that cannot be chosen.
         "--no-agent",
         "gateway",
-        # Otherwise it contacts a host on the internet.
+        # Without this, the gateway contacts a host on the internet.
         "--no-usage-report",
         "--no-banner",
         f"--log={directory / 'gateway.log'}",
         "--multi-buckets",
-        # By default it stores neither ETags nor user metadata.
+        # By default, the gateway stores neither ETags nor user metadata.
         "--keep-etag",
         "--object-meta",
         "--backup-meta=0",

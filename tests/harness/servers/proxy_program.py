@@ -72,7 +72,7 @@ def running_nginx(
     """Run nginx in front of servers until the block ends; yield its port.
 
     Args:
-        directory: for its files.
+        directory: the directory of its files.
         servers: the ports of the servers. The requests go round robin, without sticky sessions.
         certificate: a file with a certificate and its key; None for HTTP without TLS.
         changes: more replacements in the configuration.

@@ -35,7 +35,7 @@ class S3Service:
 
     Attributes:
         name: the name of the product.
-        version: of its package.
+        version: the version of its package.
         endpoint: its URL, `http://127.0.0.1:PORT`.
         bucket: an existing bucket.
         credentials: those of the tus server, with the least privilege.

@@ -135,6 +135,7 @@ def _require_attributes(directory: Path) -> None:
 
 
 def _configure(directory: Path, ports: dict[str, int], service: S3Service) -> None:
+    """Write a configuration file for each server, and make the rings that contain their ports."""
     (directory / "disk").mkdir()
     (directory / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
     for name in SERVERS:

@@ -86,8 +86,10 @@ def curl(
     source = file or Path(os.devnull)
     with tempfile.NamedTemporaryFile() as dump, source.open("rb", buffering=0) as opened:
         opened.seek(offset)
-        # For a named file, curl sends Content-Length. The length of its standard input is unknown.
-        body = [] if file is None else ["--upload-file", "-" if offset else os.fspath(file)]
+        body: list[str] = []
+        if file is not None:
+            # For a named file, curl sends Content-Length. Standard input has an unknown length.
+            body = ["--upload-file", "-" if offset else os.fspath(file)]
         completed = subprocess.run(
             [
                 *(command, "--silent", "--show-error", "--noproxy", "*"),

@@ -268,6 +268,7 @@ class Request:
         return self
 
     def run(self) -> None:
+        """Acquire the lock, hold it for a while or until a request asks for it, and release it."""
         host, simulation, lease = self.host, self.host.simulation, self.lease
         try:
             with host.monitors.monitor(ID) as monitor:

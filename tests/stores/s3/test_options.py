@@ -72,9 +72,10 @@ def requiring_encryption(client: S3Client) -> Iterator[None]:
     """Refuse every write without an encryption, as a bucket policy does."""
 
     def respond(request: Any, **_: Any) -> Any:
-        begins = request.method == "PUT" and "uploadId=" not in request.url
-        begins |= request.method == "POST" and request.url.endswith("?uploads")
-        if not begins or "X-Amz-Server-Side-Encryption" in request.headers:
+        puts_object = request.method == "PUT" and "uploadId=" not in request.url
+        creates_multipart = request.method == "POST" and request.url.endswith("?uploads")
+        is_encrypted = "X-Amz-Server-Side-Encryption" in request.headers
+        if is_encrypted or not (puts_object or creates_multipart):
             return None
         return respond_with(request, Answer(403, error_document("AccessDenied")))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +16,8 @@ from tus_wsgi.domain.parts import PartLimits
 LENGTH = 11 * MIB
 DATA = bytes(LENGTH)
 
-CHUNK = -(-LENGTH // 17)
-"""Bytes of each of 17 requests."""
+CHUNK = math.ceil(LENGTH / 17)
+"""Bytes of each of 17 requests. The last request has fewer."""
 
 
 @pytest.fixture

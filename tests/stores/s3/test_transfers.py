@@ -46,6 +46,7 @@ class FakeUploader:
         return PartPipeline(executor, self.upload, on_parts)
 
     def upload(self, number: int, part: SpooledPart) -> Part:
+        """Pretend to upload a part: wait for its gate, then raise its error or return the part."""
         with self._mutex:
             self.started.append(number)
             self._running_count += 1

@@ -50,7 +50,7 @@ class ScriptedAttempts:
     """What happens to each attempt of a call on the info object.
 
     Args:
-        script: for each method the fates of its next attempts: late (S3 gets the request when
+        script: for each method, the fates of its next attempts: late (S3 gets the request when
             `arrive` is called), lost (S3 carries it out, its response is lost), pass, or an error
             response.
     """
