@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 TUS_WSGI = "tus_wsgi"
 NODE = "@tus/server"
 NODE_README = "@tus/server, README"
-"""@tus/server with the settings of its store's README, and its defaults otherwise."""
+"""@tus/server with the settings of its store's README, and with defaults for all others."""
 
 NODE_PACKAGES = ("@tus/server@2.4.5", "@tus/s3-store@2.0.7")
 

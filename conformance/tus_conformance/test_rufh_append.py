@@ -256,7 +256,7 @@ def test_an_interrupted_append_can_be_resumed(client: Client, interruption: str)
 def test_the_version_decides_whether_an_append_without_completeness_completes(
     client: Client,
 ) -> None:
-    """It does in version 3, and does not in 5 and 6. From version 8 on it is refused."""
+    """Version 3 completes the upload, versions 5 and 6 do not, and version 8 or later refuses."""
     upload = client.create(b"he")
     omitted = (client.dialect.complete_field(value=True)[0], None)
     response = client.append(upload, b"llo", 2, [omitted], complete=True)

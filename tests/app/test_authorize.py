@@ -456,7 +456,7 @@ def test_each_partial_upload_of_a_final_upload_is_asked_about_once(tus_app: NewH
 
 
 def test_a_partial_upload_of_another_owner_looks_absent(tus_app: NewHookedApp) -> None:
-    """Otherwise a client could read the bytes of another by joining them."""
+    """Otherwise a client could join the bytes of another client to its own and read them."""
     app = tus_app(authorize=User())
     mine = app.create("eve", DATA, Upload_Concat="partial")
     hers = app.create("ada", DATA, Upload_Concat="partial")

@@ -106,7 +106,7 @@ def test_with_the_token_the_page_is_served(scheme: str) -> None:
 
 
 def test_the_metrics_of_one_of_several_processes_are_refused() -> None:
-    """They would change with each request that another process answers."""
+    """The figures would differ from process to process, and any process may answer a request."""
     client = client_of(TUS_METRICS_PATH="/metrics")
     response = client.get("/metrics", environ_overrides={"wsgi.multiprocess": True})
     assert response.status_code == 503

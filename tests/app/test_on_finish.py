@@ -122,7 +122,7 @@ def test_a_store_without_urls_makes_no_link(hooked_app: NewHookedApp) -> None:
 
 
 def test_a_multipart_upload_has_the_crc_32_of_the_whole_file(sandbox: S3Sandbox) -> None:
-    """Also if its parts were sent in several requests, which other processes may have served."""
+    """The parts may have been sent in several requests, which other processes have served."""
     data = bytes(range(256)) * 41_000
     hook = Recorder()
     id = UploadClient(sandbox).create(len(data)).id

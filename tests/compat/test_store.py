@@ -227,7 +227,7 @@ def test_parts_that_another_program_removed_are_gone(sandbox: ServiceSandbox) ->
 
 @pytest.mark.parametrize("tail", [0, 10], ids=["no tail", "a tail"])
 def test_a_late_writer_corrupts_no_bytes(sandbox: ServiceSandbox, tail: int) -> None:
-    """D-11: a service that honours conditions refuses it; otherwise it has a tail of its own."""
+    """D-11: its write is refused if the service honours conditions; if not, it is a new tail."""
     content = some_bytes(PART + 100)
     upload = sandbox.create(len(content))
     append(upload, content[:tail])

@@ -170,7 +170,7 @@ OTHER_SERVICES = tuple(
 """The cells for services that are slow or rare."""
 
 OTHER_SERVICES_DEFAULT: set[tuple[str, str]] = set()
-"""None: in every run, `tests/compat` tests the store on these services."""
+"""No cell, because `tests/compat` tests the store on these services in every run."""
 
 
 def _single_faults(fault: Fault, operations: Sequence[str]) -> list[tuple[FaultStep, ...]]:

@@ -101,7 +101,7 @@ def test_an_upload_completes_while_stalled_clients_use_the_budget(
 def test_idle_clients_need_little_memory_in_addition_to_the_budget(
     new_deployment: NewDeployment,
 ) -> None:
-    """Their bytes are on disk, and their receive buffers are small."""
+    """The bytes of idle clients are on disk, and their receive buffers are small."""
     deployment = new_deployment(TUS_MEMORY_BUDGET="4MiB")
     server, worker = start_one_worker(deployment)
     TusClient(server.port).upload(bytes(MIB))

@@ -33,10 +33,11 @@ FILE = some_bytes(MIB)
 STEP = 4 * KIB
 PAUSE = 0.2
 HELD_BACK = 64 * KIB
-"""Bytes that a client sends only after the restart, so that every upload runs through all of it."""
+"""Bytes that a client sends after the restart only, so that no upload ends before the restart."""
 
 RETRY_DELAYS = (0.0, 1.0, 3.0, 5.0)
-"""tus-js-client's and Uppy's. A client that makes no progress in any of them shows an error."""
+"""Seconds before each retry of tus-js-client and Uppy. After a row of failures that is longer than
+this, they show an error."""
 
 
 @dataclass

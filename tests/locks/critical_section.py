@@ -1,8 +1,9 @@
 """A shared record of the holder of each lock, which stands for a store that checks the lock first.
 
-Each lock has a file with the hold that entered last, and its process. A kernel lock of its own
-protects the read, the check that the lock is still held, and the write. A process may be stopped at
-any point, but no other process can act between its check and its write.
+A hold is one acquisition of a lock, and has a number. Each lock has a file with the hold that
+entered last and the process of this hold. A kernel lock of the file protects the read, the check
+that the lock is still held, and the write. A process may be stopped at any point, but no other
+process can act between its check and its write.
 """
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ class CriticalSections:
             write(hold, os.getpid(), fence)
 
     def write(self, id: str, lock: Lock, hold: int) -> None:
-        """Check that `hold` still is the one inside.
+        """Check that `hold` is still inside the critical section.
 
         Raises:
             LockLost: the lock is no longer held.
-            Overlap: another hold has entered, and this one could still write.
+            Overlap: another hold has entered, although `hold` could still write.
         """
         with self._record(id, lock) as (found, _):
             if found[0] != hold:

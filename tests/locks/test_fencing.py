@@ -143,7 +143,8 @@ def delay_each_write(
         try:
             request(store, id, lock)
         except (LockLost, StoreUnavailable, UploadGone):
-            assert lock.is_lost  # the stopped request may fail in any of these ways
+            # The stopped request may fail in any of these ways.
+            assert lock.is_lost
         finally:
             sandbox.calls.before = None
         if delayed.call is None:

@@ -439,7 +439,7 @@ def test_a_policy_that_requires_encryption_is_answered_with_the_setting(
 def test_the_options_of_uploaded_objects_are_tried(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They need permissions of their own, such as `s3:PutObjectTagging`."""
+    """The options need permissions of their own, such as `s3:PutObjectTagging`."""
     written: list[tuple[bool, bool]] = []
 
     def respond(request: Any) -> None:

@@ -1,4 +1,4 @@
-"""The hooks of a sweep: those that the settings name, and those of its options."""
+"""The hooks of a sweep: the settings name some hooks, and options of the sweep name others."""
 
 from __future__ import annotations
 

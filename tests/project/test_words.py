@@ -22,7 +22,7 @@ PRIVATE_WORDS = (
     r"\b(workshop|quarantine|impatient|behind our back|memos?|splices?|north wing|south wing"
     r"|the two wings|the roof|the house|entrust|hogs|swarm|lapse[sd]?|prolong(?:s|ed)?)\b"
 )
-"""Names that existed nowhere but here. docs/architecture.md has those that replaced them."""
+"""Names that only this project had. docs/architecture.md has the names that replaced them."""
 
 OLD_NAMES = (
     r"\b(audience|telling|yard|HeldBody|ImpatientResponse|PacedSocket|TellingLocker"

@@ -532,7 +532,7 @@ def test_only_some_errors_mean_that_the_disk_is_full(*, number: int, is_full: bo
 def test_bytes_from_before_the_disk_was_full_can_be_read(
     tmp_path: Path, budget: int, room: int
 ) -> None:
-    """They are on disk; or in memory, if the disk had no room even for them."""
+    """The bytes are on disk, or in memory if the disk had no room for them."""
     data = random.Random(2).randbytes(3 * FIRST_BUFFER)
     spool = SmallDisk(budget, room, str(tmp_path))
     with spool.part(MIB, None) as part:

@@ -384,7 +384,7 @@ def test_discard_reads_nothing_of_a_large_rest(connection: GunicornConnection) -
 
 
 def test_discard_reads_the_start_of_a_large_chunked_rest(connection: GunicornConnection) -> None:
-    """Its length is unknown."""
+    """The length of the rest is unknown."""
     connection.begin(length=None)
 
     def send_all() -> None:

@@ -32,7 +32,7 @@ def test_content_length_is_the_number_of_bytes(length: int) -> None:
 
 @pytest.mark.parametrize("digits", [20, 40, 5000])
 def test_a_length_too_long_to_represent_is_not_zero(digits: int) -> None:
-    """It was: the request was answered with 204 and its body discarded."""
+    """In an earlier version it was: the server answered 204 and discarded the body."""
     assert content_length({"CONTENT_LENGTH": "9" * digits}) == sys.maxsize
 
 

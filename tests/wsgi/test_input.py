@@ -333,7 +333,7 @@ def read_connection(
 
 
 def test_both_sources_read_bodies_of_many_megabytes() -> None:
-    """These exceed the kernel's buffers, so the reader and the sender wait for each other."""
+    """Such bodies exceed the kernel's buffers, so the reader and the sender wait for each other."""
     requests = [Request(len(DATA), chunked=False, consumed=len(DATA))] * 8
     packets = [request.bytes for request in requests]
     for make in (plain, fastest):

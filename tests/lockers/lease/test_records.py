@@ -599,7 +599,7 @@ def test_errors_of_s3_are_classified(
 def test_a_worker_starts_although_the_service_is_unavailable(
     spec: LockerSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It logs a warning, and requests fail until the service answers."""
+    """The worker logs a warning, and requests fail until the service answers."""
     unavailable = "http://127.0.0.1:9"
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", unavailable)
     locker = replace(spec, endpoint=unavailable).locker(1.0)

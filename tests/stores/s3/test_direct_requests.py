@@ -114,7 +114,16 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 @dataclass(frozen=True)
 class Setup:
-    """A client: variables, and botocore's settings, or those of `make_client` without any."""
+    """What configures a client.
+
+    Attributes:
+        environ: environment variables.
+        config: settings of botocore; None for those of `make_client`, if `more` is empty too.
+        endpoint: the URL of S3; None for AWS.
+        bucket: the name of the bucket.
+        checksum: the mode of the checksum.
+        more: further arguments of boto3's `client`.
+    """
 
     environ: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] | None = None

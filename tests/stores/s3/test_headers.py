@@ -145,7 +145,7 @@ def test_the_filetype_is_the_content_type(filetype: str) -> None:
     ],
 )
 def test_a_filetype_that_is_not_a_media_type_is_no_content_type(filetype: str) -> None:
-    """It could inject a header field."""
+    """Such a value could inject a header field."""
     assert headers(("filetype", filetype.encode())).content_type is None
 
 

@@ -30,7 +30,7 @@ ID = UploadId("abc")
 def test_prefixes_get_a_slash_and_the_metadata_prefix_defaults_to_the_object_prefix(
     keys: Keys, data: str, info: str
 ) -> None:
-    """As in tusd, which does not change a prefix otherwise."""
+    """tusd does the same, and changes nothing else in a prefix."""
     assert keys.data(ID) == data
     assert keys.info(ID) == info + ".info"
     assert keys.tail(ID) == info + ".part"

@@ -114,7 +114,7 @@ def test_the_sizes_of_the_segments_decide_which_slot_is_written(
     ("sizes", "slot"), [([9], 0), ([10], 1), ([10, 9], 1), ([10] * 7, 7), ([*[10] * 7, 9], 7)]
 )
 def test_a_small_segment_is_replaced(sizes: Sequence[int], slot: int) -> None:
-    """It costs less than another object."""
+    """To replace a segment costs less than another object."""
     assert next_slot(sizes, 10) == slot
 
 

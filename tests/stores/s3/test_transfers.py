@@ -257,7 +257,7 @@ def test_no_upload_starts_after_a_failure(
 
 
 def test_the_first_failure_is_raised(uploader: FakeUploader, executor: ThreadPoolExecutor) -> None:
-    """D-03: and not the error of parts that were skipped because of it."""
+    """D-03: the parts that were skipped after this failure have an error too, which is ignored."""
     error = StoreUnavailable("UploadPart")
     uploader.errors = {2: error}
     gate = uploader.gate(2)
