@@ -182,7 +182,10 @@ def begin_creation(client: Client, body: bytes, content_length: int) -> tuple[Up
 def test_an_interrupted_creation_can_be_resumed(client: Client, interruption: str) -> None:
     content = some_bytes(300 * KIB)
     upload, connection = begin_creation(client, content[:SENT], len(content))
-    connection.reset() if interruption == "reset" else connection.close()
+    if interruption == "reset":
+        connection.reset()
+    else:
+        connection.close()
     deadline = time.monotonic() + 5
     while (offset := client.offset(upload)) < SENT - MAX_LOSS and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -266,4 +266,4 @@ def test_a_process_that_is_killed_in_the_hook_leaves_a_file_that_is_finished_lat
     assert app.get(path).status_code in (204, 409)
     assert app.head(path).headers["X-Row"] == "7"
     assert is_answer(app.patch(path, len(DATA), b""))
-    assert calls == [calls[0]] * len(calls)
+    assert set(calls) == {calls[0]}

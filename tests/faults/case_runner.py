@@ -63,13 +63,16 @@ class Case:
 
     def __str__(self) -> str:
         faults = ", then ".join(map(str, self.faults)) or "no fault"
-        options = [
-            *(["retries"] if self.retries else []),
-            *([self.mode.value] if self.mode is not ProcessMode.UNCACHED else []),
-            *([f"{self.locks} locks"] if self.mode is ProcessMode.TWO_SERVERS else []),
-            str(self.meanwhile),
-        ]
-        return f"{self.scenario}: {faults} [{', '.join(filter(None, options))}]"
+        options: list[str] = []
+        if self.retries:
+            options.append("retries")
+        if self.mode is not ProcessMode.UNCACHED:
+            options.append(self.mode.value)
+        if self.mode is ProcessMode.TWO_SERVERS:
+            options.append(f"{self.locks} locks")
+        if str(self.meanwhile):
+            options.append(str(self.meanwhile))
+        return f"{self.scenario}: {faults} [{', '.join(options)}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ def test_a_delete_interrupts_a_patch_and_the_upload_stays_deleted(
             deployment.wait_for_lock(path)
             connection.wait_until_consumed()
             began = time.monotonic()
-            assert (other if elsewhere else here).delete(path).status == 204
+            deleter = other if elsewhere else here
+            assert deleter.delete(path).status == 204
             took = time.monotonic() - began
             assert connection.read_response().status == 423
         for tus in pair:

@@ -67,7 +67,8 @@ def send_large_body(connection: Connection, *, chunked: bool, path: str = UNKNOW
     framing = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(SIZE)}
     connection.send_head("PATCH", path, patch_fields(0, **framing))
     with suppress(OSError):
-        (connection.send_chunk if chunked else connection.send)(bytes(SIZE))
+        send = connection.send_chunk if chunked else connection.send
+    send(bytes(SIZE))
 
 
 def assert_rejected_cheaply(server: Gunicorn, *, chunked: bool, path: str = UNKNOWN) -> Response:

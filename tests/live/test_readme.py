@@ -26,7 +26,7 @@ FILE = some_bytes(6 * MIB)
 
 _, _, AFTER_HEADING = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## In an app\n")
 SECTION = AFTER_HEADING.partition("\n## ")[0]
-BLOCKS = [block.partition("\n")[::2] for block in SECTION.split("```")[1::2]]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)```", SECTION, re.DOTALL | re.MULTILINE)
 (APP,) = [text for kind, text in BLOCKS if kind == "python"]
 (COMMAND,) = [text for _, text in BLOCKS if "app:app" in text]
 VARIABLES = dict(

@@ -26,7 +26,8 @@ def test_each_holder_is_recorded_with_a_value_of_its_own(holders: HolderFile) ->
     assert previous == bytes(HOLDER_SIZE)
     assert holders.read(5) == first
     previous, second = holders.replace(5)
-    assert previous == first != second
+    assert previous == first
+    assert first != second
     assert holders.read(6) == bytes(HOLDER_SIZE)
 
 

@@ -227,13 +227,15 @@ def test_a_403_is_a_failure_while_no_object_can_be_read(stubbed: StubbedBucket, 
         read(stubbed.bucket)
 
 
-def test_what_an_outage_looked_like_is_not_remembered(stubbed: StubbedBucket, read: Read) -> None:
+def test_a_403_of_an_outage_between_two_probes_is_a_failure(
+    stubbed: StubbedBucket, read: Read
+) -> None:
     """The outage ends after the first probe, and the second probe shows that absence is visible."""
     stubbed.read_something(OTHER)
     deny(stubbed)
-    deny(stubbed)
-    stubbed.add_object()
-    add_absent(stubbed)
+    deny(stubbed)  # the first probe: a random key
+    stubbed.add_object()  # the other object
+    add_absent(stubbed)  # the second probe: a random key
     with pytest.raises(StoreUnavailable):
         read(stubbed.bucket)
 

@@ -75,4 +75,6 @@ def test_a_pool_opens_a_new_connection_after_the_service_has_closed_one() -> Non
                 while is_usable(connection.sock):
                     pass
         thread.join()
-    assert ports[0] == ports[1] != ports[2] == ports[3]
+    assert ports[0] == ports[1]
+    assert ports[1] != ports[2]
+    assert ports[2] == ports[3]

@@ -292,7 +292,7 @@ def test_the_next_request_resumes_after_a_kill(
     with pytest.raises(ProcessDied):
         uploads.concatenate(*ids)
     sandbox.calls.before = None
-    (id,) = list_ids(sandbox) - {*ids}
+    (id,) = list_ids(sandbox) - set(ids)
     sandbox.calls.clear()
     other = other_process(uploads, sandbox)
     assert other.inspect(id).is_finished

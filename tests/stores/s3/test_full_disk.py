@@ -71,10 +71,9 @@ def test_bytes_received_before_the_disk_budget_was_used_up_are_stored(
 def test_a_tail_survives_if_the_disk_has_no_space_to_read_it(sandbox: S3Sandbox) -> None:
     """D-04."""
     id = UploadClient(sandbox).create(len(DATA), DATA[:1000]).id
+    without_space = sandbox.store(spool=SmallDisk(budget=0, free_bytes=0))
     with pytest.raises(StoreUnavailable):
-        UploadClient(sandbox, store=sandbox.store(spool=SmallDisk(0, 0))).append(
-            id, DATA[1000:], offset=1000
-        )
+        UploadClient(sandbox, store=without_space).append(id, DATA[1000:], offset=1000)
     assert UploadClient(sandbox).inspect(id).offset == 1000
 
 

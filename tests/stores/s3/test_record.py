@@ -119,7 +119,7 @@ def test_the_plan_is_recorded_in_the_spelling_of_s3() -> None:
 
 # -- encoding and decoding -------------------------------------------------------------------------
 
-KEY_OCTETS = bytes({*range(0x21, 0x100)} - {0x2C, 0x7F})
+KEY_OCTETS = bytes(set(range(0x21, 0x100)) - {0x2C, 0x7F})
 keys = st.lists(st.sampled_from(KEY_OCTETS), min_size=1, max_size=12).map(bytes)
 values = st.binary(max_size=40)
 instants = st.datetimes(

@@ -141,7 +141,7 @@ def test_a_termination_removes_nothing_before_its_tombstone_is_written(sandbox: 
     sandbox.calls.clear()
     with sandbox.calls.failing(S3_DOWN, "PutObject info"), pytest.raises(StoreUnavailable):
         sandbox.store().terminate(ID, held)
-    assert {*sandbox.calls.begun} == {"GetObject info", "PutObject info"}
+    assert set(sandbox.calls.begun) == {"GetObject info", "PutObject info"}
     complete(reopen(sandbox), LARGE)
     assert sandbox.data(ID) == LARGE
 
