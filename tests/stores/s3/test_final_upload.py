@@ -204,6 +204,9 @@ CALLS = [
     *("HeadObject data", "CreateMultipartUpload data", "PutObject info", "UploadPartCopy 2"),
     *("GetObject data", "UploadPart 3", "CompleteMultipartUpload data"),
 ]
+"""The calls of a concatenation, in their order."""
+
+CALLS_AFTER_RECORD = CALLS[CALLS.index("PutObject info") + 1 :]
 
 
 @pytest.mark.parametrize("call", ["GetObject info", *CALLS])
@@ -277,18 +280,18 @@ def list_ids(sandbox: S3Sandbox) -> set[UploadId]:
     return {record.info.id for record in records if not record.is_terminated}
 
 
-@pytest.mark.parametrize("call", CALLS[3:])
+@pytest.mark.parametrize("call", CALLS_AFTER_RECORD)
 def test_the_next_request_resumes_after_a_kill(
     uploads: ServiceClient, sandbox: S3Sandbox, call: str
 ) -> None:
     """D-13: the record names the partials; existing parts are not copied again."""
     ids = create_partials(uploads, SIZES)
 
-    def die(one: Call) -> None:
-        if str(one) == call:
+    def die_before(next_call: Call) -> None:
+        if str(next_call) == call:
             raise ProcessDied
 
-    sandbox.calls.before = die
+    sandbox.calls.before = die_before
     with pytest.raises(ProcessDied):
         uploads.concatenate(*ids)
     sandbox.calls.before = None

@@ -203,7 +203,7 @@ def test_a_tail_that_was_replaced_after_loading_is_not_read(
 def test_a_truncated_response_is_not_taken_for_the_tail(
     sandbox: S3Sandbox, part: SpooledPart
 ) -> None:
-    """The bytes that follow would be shifted. boto3 checks the size only if it has a length."""
+    """The bytes after the tail would be shifted. boto3 checks the size only if it has a length."""
     new_tail(sandbox).write(0, part)
     tail = loaded_tail(sandbox)
     assert tail._tail is not None

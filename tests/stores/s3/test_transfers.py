@@ -287,7 +287,7 @@ def test_progress_covers_the_parts_without_a_gap(
 def test_there_is_no_progress_while_the_first_part_is_missing(
     uploader: FakeUploader, executor: ThreadPoolExecutor
 ) -> None:
-    """R-42: the tail that the first part replaces is longer than no parts."""
+    """R-42: the first part contains the stored tail, so an offset without this part is too low."""
     gate = uploader.gate(5)
     with uploader.pipeline(executor) as pipeline:
         submit_all(pipeline, uploader, range(5, 9))
