@@ -118,11 +118,11 @@ class Server:
 
         Args:
             method: the HTTP method.
-            url: the creation URL by default.
-            fields: in addition to Tus-Resumable; None as a value removes a default.
-            body: sent with a Content-Length.
-            chunks: sent instead of `body`, in the chunked transfer coding.
-            trailers: fields after the chunks.
+            url: the URL of the request; by default the creation URL.
+            fields: fields in addition to Tus-Resumable; a value of None removes a default field.
+            body: the body, which is sent with a Content-Length.
+            chunks: the body in chunks, which is sent in the chunked transfer coding.
+            trailers: the fields after the chunks.
         """
         url = url or self.url
         sent = self.fields(fields, body=body)

@@ -109,7 +109,10 @@ def targets(kind: str) -> dict[HolderState, float]:
 
 
 def concurrent_states(kind: str) -> list[tuple[HolderState, ...]]:
-    """Return the states that are measured at the same time: with leases most time is waiting."""
+    """Return the groups of states; those of a group are measured at the same time.
+
+    With leases, a group has two states, because a measurement mostly waits.
+    """
     if kind in LEASE_KINDS:
         return [
             (HolderState.HEALTHY, HolderState.STALLED),

@@ -39,7 +39,7 @@ def running_ministack(directory: Path) -> Iterator[S3Service]:
         "BIND_HOST": HOST,
         "SERVICES": "s3",
         "LOG_LEVEL": "WARNING",
-        # Otherwise it looks for Docker, to start other services.
+        # Without this, MiniStack looks for Docker, to start other services.
         "DOCKER_HOST": "unix:///nonexistent",
     }
     process = ChildProcess([program], environ=environ, log=directory / "ministack.log")

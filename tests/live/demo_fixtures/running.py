@@ -140,6 +140,7 @@ def _wait_for_url(process: ChildProcess) -> str:
 
 
 def _kill(process: ChildProcess) -> None:
+    """Stop the demo, and kill each of its processes that remains."""
     if process.running():
         root = psutil.Process(process.pid)
         processes = [root, *root.children(recursive=True)]
