@@ -179,7 +179,7 @@ ROWS = {
     for row in (
         Row(
             name="uploads",
-            description=f"Uploads of {build_size(UPLOAD_SIZE)} at once; 1GiB in all.",
+            description=f"Uploads of {build_size(UPLOAD_SIZE)} at once.",
             amounts=(1, 5, 20, 100, 500),
             measure=partial(_uploads, UPLOAD_SIZE),
             cpu=("CPU ms/MiB",),
@@ -187,7 +187,7 @@ ROWS = {
         ),
         Row(
             name="large",
-            description=f"Uploads of {build_size(LARGE_UPLOAD_SIZE)} at once; 1GiB or more in all.",
+            description=f"Uploads of {build_size(LARGE_UPLOAD_SIZE)} at once.",
             amounts=(1, 5, 20, 40),
             measure=partial(_uploads, LARGE_UPLOAD_SIZE),
             cpu=("CPU ms/MiB",),

@@ -103,11 +103,13 @@ def as_markdown(result: Result) -> str:
 
 
 def number(value: float) -> str:
-    """Format a value with three significant digits, or as an integer from 100 on."""
+    """Format a value with two or three significant digits, or as an integer from 100 on."""
     if math.isnan(value):
         return "-"
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
+    if abs(value) < 0.1:
+        return f"{value:.2g}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 

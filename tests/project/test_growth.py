@@ -13,7 +13,7 @@ import pytest
 from benchmarks.curves import Chart, as_svg
 from benchmarks.growth import MAX_GROWTH, Verdict, main, verdicts, verdicts_as_markdown, write
 from benchmarks.growth_rows import ROWS, Row
-from benchmarks.results import Result, Sample
+from benchmarks.results import Result, Sample, number
 
 COST, CALLS = "CPU ms/request", "S3 calls/request"
 AMOUNTS = (1, 10, 100)
@@ -78,6 +78,14 @@ def test_a_report_has_figures_a_table_and_a_plot(tmp_path: Path) -> None:
     assert "| CPU ms/request | 1.00 | 1.00 (1.00 x) |" in (tmp_path / "growth.md").read_text()
     plot = ET.fromstring((tmp_path / "growth.svg").read_text())
     assert [len(line) for line in points_of(plot)] == [3, 2, 3, 2]  # an amount of 0 has no place
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.00421, "0.0042"), (0.5, "0.50"), (12.34, "12.3"), (1e4, "10,000")],
+)
+def test_small_costs_keep_their_digits(value: float, text: str) -> None:
+    assert number(value) == text
 
 
 def test_curves_begin_at_one_and_are_logarithmic() -> None:
