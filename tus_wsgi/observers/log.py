@@ -100,10 +100,15 @@ class LogObserver:
     def __call__(self, event: Event, /) -> None:
         """Log an event.
 
-        A failed request is an ERROR with its traceback, or with a sentence if the failure is known
-        (at level DEBUG with both). A lock that was taken over or lost is a
-        WARNING. A lock that was acquired or released, and a call of S3, is DEBUG, because this
-        happens in nearly every request. All other events are INFO.
+        | event                                              | level   |
+        |----------------------------------------------------|---------|
+        | a failed request                                   | ERROR   |
+        | a lock that was taken over or lost                 | WARNING |
+        | a lock that was acquired or released, a call of S3 | DEBUG   |
+        | any other event                                    | INFO    |
+
+        The line of a failed request has a traceback, or a sentence if the failure is known. If the
+        logger's level is DEBUG, it has both.
         """
         level = _LEVELS.get(type(event), logging.INFO)
         if not self._logger.isEnabledFor(level) or not isinstance(event, LoggedEvent):
@@ -127,7 +132,8 @@ class LogObserver:
         error = failed.error if failed else None
         if failed and (reason := self._explain(failed.error)):
             fields["reason"] = repr(_hide_ids(reason, failed))
-            error = error if logger.isEnabledFor(logging.DEBUG) else None
+            if not logger.isEnabledFor(logging.DEBUG):
+                error = None
         message = " ".join(f"{key}={value}" for key, value in fields.items())
         exc_info = (type(error), error, error.__traceback__) if error else None
         record = logger.makeRecord(

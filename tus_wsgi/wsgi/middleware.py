@@ -62,8 +62,8 @@ class UploadMiddleware(AppUploads):
         dialects: the supported protocols; the last one handles requests that no dialect claims.
         routes: the URLs of uploads.
         cors: the policy for browsers of other origins; None sends no CORS fields.
-        network_timeout: seconds after which a client is considered gone if it neither sends the
-            next bytes of a body nor accepts the next bytes of a response.
+        network_timeout: seconds after which a client is considered gone if it does not send the
+            next bytes of a body, or does not accept the next bytes of a response.
         min_rate: bytes per second that a body must bring, measured over a minute.
         observers: receive events of requests and their bodies.
         request_ids: assigns the ids of requests; None makes all ids here.
@@ -179,8 +179,10 @@ def _with_request_id(reply: Reply) -> Reply:
 
 def _upload_of(head: RequestHead) -> UploadId | None:
     """Return the id of the upload in the request's URL, if it is a valid id."""
+    if head.target is None:
+        return None
     with suppress(UploadNotFound):
-        return None if head.target is None else parse_upload_id(head.target)
+        return parse_upload_id(head.target)
     return None
 
 

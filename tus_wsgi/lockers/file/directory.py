@@ -100,7 +100,7 @@ def _check_directory(directory: Path, status: os.stat_result) -> None:
 
 
 def _check_parents(directory: Path) -> None:
-    """Check that no user of another group can rename the directory and put another in its place.
+    """Check that no user of another group can put another directory in place of this one.
 
     In a directory with the sticky bit, such as /tmp, only the owners can rename their entries. The
     owners and the groups of the parents are trusted; a group that can write is reported.

@@ -77,11 +77,9 @@ class FlockLocks:
         """Return the ids in `lock_ids` whose locks other processes hold."""
         # A file exists while its lock is held, so listing the directory excludes most ids.
         files = set(os.listdir(self._directory))  # noqa: PTH208 - of a descriptor
-        return {
-            lock_id
-            for lock_id in lock_ids
-            if _file_name(lock_id) in files and lock_id not in self._held and self._is_held(lock_id)
-        }
+        others = [lock_id for lock_id in lock_ids if lock_id not in self._held]
+        possible = [lock_id for lock_id in others if _file_name(lock_id) in files]
+        return {lock_id for lock_id in possible if self._is_held(lock_id)}
 
     def _is_held(self, lock_id: int) -> bool:
         # flock(2) cannot query a lock, only try to acquire it. If another process fails to acquire

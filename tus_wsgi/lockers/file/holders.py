@@ -50,7 +50,7 @@ class HolderFile:
         return os.pread(self._fd, HOLDER_SIZE, _offset(lock_id))
 
     def replace(self, lock_id: int) -> tuple[bytes, bytes]:
-        """Record a new holder of the lock, and return the previous one and the new one.
+        """Record a new holder of the lock, and return the previous holder and the new one.
 
         Raises:
             OSError: the new holder cannot be written. In this case the upload must not be changed,

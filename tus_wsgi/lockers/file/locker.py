@@ -232,7 +232,8 @@ class _Watcher:
     def add(self, waiter_id: int, entry: QueueEntry) -> None:
         with self._mutex:
             self._entries[waiter_id] = entry
-            must_start, self._running = not self._running, True
+            must_start = not self._running
+            self._running = True
         if must_start:
             # Outside of the mutex: under gevent, starting a thread switches to other greenlets.
             try:
@@ -271,7 +272,11 @@ class _Watcher:
             # The thread must continue, or all later release requests to this process would be lost.
             _log.exception("cannot check whether other processes wait for uploads")
             return requested
-        due = {e for e in waited_for if now - requested.get(e, -math.inf) >= REPEAT_INTERVAL}
-        for entry in due:
-            entry.request_release()
-        return {entry: now if entry in due else requested[entry] for entry in waited_for}
+        last_requests: dict[QueueEntry, float] = {}
+        for entry in waited_for:
+            last = requested.get(entry, -math.inf)
+            if now - last >= REPEAT_INTERVAL:
+                entry.request_release()
+                last = now
+            last_requests[entry] = last
+        return last_requests

@@ -160,7 +160,8 @@ class OfdLocks:
         kind, _, first, length, _ = _FLOCK.unpack(self._call(fcntl.F_OFD_GETLK, request, start))
         if kind == fcntl.F_UNLCK:
             return None
-        return range(first, first + length if length else stop)  # 0: up to the end of the file
+        end = first + length if length else stop  # a length of 0 means up to the end of the file
+        return range(first, end)
 
     def close(self) -> None:
         """Release all locks. In the child of a fork, only close the inherited descriptors."""

@@ -13,8 +13,8 @@ RETRY_AFTER = 600.0
 proxy may lose the body of one response. One refused call in ten minutes costs little."""
 
 TINY = 4 * KIB
-"""Bytes. Garage keeps objects of up to 3 KiB with their metadata, and does not copy them. So the
-refusal of a copy of at most so many bytes says nothing about other copies."""
+"""Bytes of the largest copy whose refusal says nothing about other copies. Garage keeps objects of
+up to 3 KiB with their metadata, and does not copy them."""
 
 
 class CopySupport:
@@ -22,7 +22,7 @@ class CopySupport:
 
     Args:
         clock: returns seconds that only increase.
-        tiny: bytes; see `TINY`.
+        tiny: see `TINY`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, tiny: int = TINY) -> None:

@@ -35,8 +35,9 @@ MISSING_NAME = "file"
 MISSING_OWNER = "_"
 
 MIN_RANDOM_ID = 22
-"""Characters of an id that no other key contains by accident."""
+"""Characters that an id needs so that no other key contains it by accident."""
 
+_ID_GROUP = rf"(?P<id>[A-Za-z0-9_-]{{{MIN_RANDOM_ID}}})"
 _VALUE = r"[\w.-]+"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NAMES = ("id", "filename", "owner", "year", "month", "day")
@@ -102,9 +103,12 @@ def key_pattern(template: str) -> re.Pattern[str]:
     pattern, end = "", 0
     for match in _PLACEHOLDER.finditer(template):
         pattern += re.escape(template[end : match.start()])
-        is_first = "(?P<id>" not in pattern
-        of_id = rf"(?P<id>[A-Za-z0-9_-]{{{MIN_RANDOM_ID}}})" if is_first else "(?P=id)"
-        pattern += of_id if match[1] == "id" else _VALUE
+        if match[1] != "id":
+            pattern += _VALUE
+        elif _ID_GROUP in pattern:
+            pattern += "(?P=id)"  # the same id again
+        else:
+            pattern += _ID_GROUP
         end = match.end()
     return re.compile(pattern + re.escape(template[end:]))
 

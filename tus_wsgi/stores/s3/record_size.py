@@ -1,16 +1,17 @@
 """Let the size of an info object show whether its upload is finished. No I/O.
 
-A listing of the bucket shows the size of each object, but nothing of its content. So the size of an
-info object says what a sweep would otherwise have to read: spaces after the JSON give a record that
-says so a size of its own (`ListedState`), and no other record gets such a size.
+A listing of the bucket shows the size of each object, but nothing of its content. If the record is
+in a state for which a sweep has nothing to read (`ListedState`), spaces after its JSON give the
+info object a size that shows this state. No record in another state gets such a size.
 
-The size is part of the content. So one PutObject changes both, and a copy of the bucket keeps both.
+The size depends on the content. So one PutObject changes both, and a copy of the bucket keeps both.
 The time of the last write would prove less: S3 rounds it to a second, a copy of a bucket changes
-it, and that of an object from a multipart upload is the time of its creation, not of its completion
+it, and for an object from a multipart upload it is the time of the creation, not of the completion
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html).
 
-Records of tusd and of earlier versions have any size: one in 1,024 has that of a state by accident.
-So a size proves that nothing has to be done, and never that something may be removed (D-08).
+Records of tusd and of earlier versions have any size: one in 1,024 has the size of a given state by
+accident. So a size proves that nothing has to be done, and never that something may be removed
+(D-08).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def with_size_of(record: UploadRecord, content: bytes) -> bytes:
     state = _state_to_list(record)
     if state is not None:
         return content + b" " * ((state - len(content)) % MODULUS)
+    # The size must not show a state that the record does not have.
     while len(content) % MODULUS in _REMAINDERS:
         content += b" "
     return content

@@ -94,8 +94,9 @@ class Route:
         check_quickly(self._pool)
         self._proxy = proxy
         target: str = session._get_request_target(url, proxy)
-        self._start = len(url) - len(target)
+        self._start = len(url) - len(target)  # where the request target begins in a URL
         self._host = host_of(AWSRequest("PUT", url))
+        # Whether requests may be sent over open connections without urllib3.
         self._is_open_usable = proxy is None and hasattr(socket, "TCP_INFO")
 
     def send(
@@ -138,7 +139,7 @@ class Route:
     ) -> Attempt | None:
         """Send a request with a body over an open connection; None if there is none.
 
-        urllib3 opens connections, and talks to proxies.
+        urllib3 then has to open a connection, or to talk to the proxy.
         """
         head = exchange.build_head(method, url[self._start :], self._host, headers, len(body))
         connection = None if head is None else self._take_open()
@@ -189,7 +190,7 @@ class Route:
             raise urllib3_errors.ReadTimeoutError(self._pool, url, "Read timed out.") from error
 
     def _translate(self, error: Exception, url: str) -> Exception:
-        """Return the exception that `URLLib3Session.send` raises for one of urllib3."""
+        """Return the exception that `URLLib3Session.send` raises for an exception of urllib3."""
         for causes, result in _EXCEPTIONS.items():
             if isinstance(error, causes):
                 proxy = mask_proxy_url(self._proxy)
@@ -199,7 +200,7 @@ class Route:
 
 
 def _as_of_urllib3(error: Exception) -> Exception:
-    """Return the exception that `urlopen` raises for one of a socket or of http.client."""
+    """Return the exception that `urlopen` raises for an exception of a socket or http.client."""
     if isinstance(error, ssl.SSLError):
         return urllib3_errors.SSLError(error)
     if isinstance(error, (OSError, http.client.HTTPException)):

@@ -94,7 +94,8 @@ class RequestTemplate:
         context = dict(self.context)
         request = SignedRequest(self.method, url, self.host, headers, parts.body, context)
         if self.signer is not None:
-            # It asks for the credentials each time, and so renews those that expire.
+            # botocore's signer gets the credentials each time, so credentials that expire are
+            # renewed.
             auth = self.signer.get_auth_instance(**self.signature)
             name, region = self.signature["signing_name"], self.signature["region_name"]
             QuickSigner(auth.credentials, name, region).sign(request)
