@@ -13,7 +13,8 @@ If there is a tail beside the info object, or an open multipart upload with the 
 record is read nevertheless. An earlier version may have written a record that has the size of a
 finished one by accident; so this cannot hide stored bytes.
 
-A wrong choice removes nothing (D-08): an entry that is not chosen is left alone, until `reads_all`.
+A wrong choice removes nothing (D-08): an entry that is not chosen is left alone, until a sweep with
+`reads_all`.
 """
 
 from __future__ import annotations
@@ -163,9 +164,11 @@ class Candidates:
     def _without_object(self, sought: dict[str, ListedObject]) -> Iterator[ListedObject]:
         """Yield the info objects without an object at a key of the template, by its id."""
         prefix, template = self._keys.data_prefix, self._template
+        if not sought or template is None:
+            return
         with suppress(StoreUnavailable):  # what was not found is examined
-            for listed in self._listing.objects(prefix, is_deep=True) if sought else ():
-                match = template and template.fullmatch(listed.key, len(prefix))
+            for listed in self._listing.objects(prefix, is_deep=True):
+                match = template.fullmatch(listed.key, len(prefix))
                 if match and sought.pop(match["id"], None) is not None:
                     self._on_skipped()
         yield from sought.values()

@@ -42,7 +42,7 @@ MAX_CLOCK_SKEW = 300.0
 
 
 def run_checks(environ: Mapping[str, str]) -> list[CheckResult]:
-    """Run every check. The order is that in which a server needs what is checked."""
+    """Run every check, in the order in which a server needs what they check."""
     try:
         settings = Settings.from_environ(environ)
     except SettingsError as error:
@@ -99,8 +99,8 @@ def _check_locker(settings: Settings, environ: Mapping[str, str]) -> CheckResult
     doubt = doubt_about_locker(settings, environ)
     if doubt is None:
         return CheckResult("locker", Status.OK, settings.locker.value + directory)
-    is_wrong = settings.hosts is Hosts.MANY
-    return CheckResult("locker", Status.FAILED if is_wrong else Status.WARNING, doubt)
+    status = Status.FAILED if settings.hosts is Hosts.MANY else Status.WARNING
+    return CheckResult("locker", status, doubt)
 
 
 def _check_bucket(settings: Settings) -> list[CheckResult]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from tus_wsgi.domain.model import ID_BITS, UploadId
 
-# An id is the URL-safe Base64 of `ID_BITS` random bits. Uploads of tusd have other ids, and tusd
-# has to clean up after them.
+# An id is the URL-safe Base64 of `ID_BITS` random bits: 6 bits per character, rounded up.
+# Uploads of tusd have other ids, and tusd has to clean up after them.
 ID_LENGTH = -(-ID_BITS // 6)
 _UPLOAD_ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
@@ -39,5 +39,5 @@ def candidate_ids(name: str) -> Iterator[UploadId]:
 
 
 def names_in_key(name: str) -> set[str]:
-    """Return every text in a key that can be the id in the key of an info object, also of tusd."""
+    """Return every text in a key that can be an id, of this package or of tusd."""
     return {*_WORD.findall(name), *candidate_ids(name)}

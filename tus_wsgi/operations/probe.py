@@ -96,7 +96,9 @@ class Probe:
         self._data_parameters = data_parameters or {}
         self._bucket = bucket
         self._address = address
-        self._data, self._info = self._keys = keys.data(id), keys.info(id)
+        self._data = keys.data(id)
+        self._info = keys.info(id)
+        self._keys = (self._data, self._info)
         self._written: set[str] = set()
         self._multiparts: set[str] = set()
         self._can_read = False
@@ -117,7 +119,8 @@ class Probe:
         denied: set[str] = set()
         for name, check in self._checks():
             # Skip the rest if the first check failed, unless because of a missing permission.
-            if results and results[0].status is Status.FAILED and not denied:
+            first_failed = bool(results) and results[0].status is Status.FAILED
+            if first_failed and not denied:
                 results.append(CheckResult(name, Status.SKIPPED))
                 continue
             try:

@@ -96,10 +96,8 @@ class StrictBucket(Bucket):
         except NotFound as error:
             if isinstance(error.__cause__, Forbidden):
                 raise error.__cause__ from error.__cause__.__cause__
-            if (
-                operation in _OBJECT_OPERATIONS
-                and self._listing is not None
-                and self._listing.has_object(key)
-            ):
+            if self._listing is None or operation not in _OBJECT_OPERATIONS:
+                raise
+            if self._listing.has_object(key):
                 raise UnprovenAbsence(operation, IS_LISTED, key=key) from error.__cause__
             raise

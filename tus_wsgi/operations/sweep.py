@@ -26,7 +26,7 @@ proof is missing, the upload is reported as failed and not changed. Every change
 lock of the upload, after a second examination (D-10). An upload without a due action is not locked,
 because that would interrupt a client that is sending.
 
-Of a finished upload, a sweep reads nothing: the listing shows that nothing is due (see
+A sweep reads nothing of a finished upload, because the listing shows that nothing is due (see
 `candidates.py`).
 """
 
@@ -133,15 +133,15 @@ class SweepPolicy:
     Attributes:
         now: the current time in UTC.
         min_age: seconds after which a multipart upload or a tail without an info object counts as
-            orphaned. A younger one may belong to a creation in progress.
+            orphaned. Before that, it may belong to a creation in progress.
         finisher: finishes full uploads. If it is None, the sweep only assembles their objects, and
             the next request for the upload calls the application and records the finish.
         max_size: bytes of the largest final upload that is finished.
         is_dry: change nothing and lock nothing.
         abort_unknown: whether to abort multipart uploads without an info object, if their keys have
             the form of an upload's key. The operator knows that no other program creates them.
-        terminator: removes uploads, and tells the application. If it is None, the sweep leaves
-            uploads alone of whose removal the application has yet to learn.
+        terminator: removes uploads, and calls `on_terminate`. If it is None, the sweep leaves an
+            upload alone while a call of `on_terminate` is due for it.
         reads_all: whether to read the record of every upload, also of those that are finished
             according to the listing.
     """
@@ -404,9 +404,8 @@ class Sweep:
         if is_expired(info, now):
             self._check_no_object(view, upload)
             return ActionKind.EXPIRED
-        if isinstance(info.concat, Final) and (info.length or 0) > info.plan.cap(
-            self._policy.max_size
-        ):
+        is_too_large = (info.length or 0) > info.plan.cap(self._policy.max_size)
+        if isinstance(info.concat, Final) and is_too_large:
             return None  # its partial uploads have grown since its creation; requests get an error
         if not info.is_full or info.is_finished:
             return None
@@ -483,9 +482,11 @@ class Sweep:
         key = upload.storage["Key"]
         if record is None or not self._keys.is_own(key, upload.info.id):
             return
+        if record.key not in ("", key):
+            return
         for listed in list(self._listing.multiparts(key)):
-            # `terminate` aborts the recorded one.
-            if listed.key == (record.key or key) == key and listed.multipart != record.multipart:
+            is_recorded = listed.multipart == record.multipart  # `terminate` aborts it
+            if listed.key == key and not is_recorded:
                 lock.assert_held()
                 self._proof.bucket.abort(key, listed.multipart)
 

@@ -134,8 +134,8 @@ def make_sweep(
         SettingsError: `TUS_LOCKER` is `memory`, so the sweep cannot see the server's locks.
         InvalidLockDirectory, LockerUnsupported: the locker cannot be used.
     """
-    hook, on_terminate, tells = with_remote_hooks(settings, hook, on_terminate)
-    server_has_hook |= tells
+    hook, on_terminate, has_remote = with_remote_hooks(settings, hook, on_terminate)
+    server_has_hook = server_has_hook or has_remote
     _check(settings, hook, server_has_hook=server_has_hook, is_dry=is_dry)
     tools = _make_tools(settings)
     policy = SweepPolicy(
@@ -157,18 +157,20 @@ _ENDS = {HookEvent.PRE_FINISH, HookEvent.POST_FINISH, HookEvent.POST_TERMINATE}
 def with_remote_hooks(
     settings: Settings, on_finish: OnFinish | None, on_terminate: OnTerminate | None
 ) -> tuple[OnFinish | None, OnTerminate | None, bool]:
-    """Return the hooks with those that the endpoint in the settings answers.
+    """Replace each missing hook by the hook that the endpoint in the settings answers.
 
-    Also return whether the server tells another program of the end of uploads. A route of the
-    application answers hooks in the server only, so the sweep leaves these uploads to the server.
+    Returns:
+        both hooks, and whether the server calls a remote hook at the end of uploads. If it does and
+        the sweep has no such hook, because a route of the application answers it, the sweep leaves
+        these uploads to the server.
     """
     remote = make_remote_hooks(settings)
-    is_remote = bool(settings.hooks_wsgi or settings.hooks_http)
-    tells = is_remote and not _ENDS.isdisjoint(parse_events(settings.hooks_enabled_events))
+    has_remote_hooks = bool(settings.hooks_wsgi or settings.hooks_http)
+    has_events = not _ENDS.isdisjoint(parse_events(settings.hooks_enabled_events))
     return (
         on_finish or remote.get("on_finish"),
         on_terminate or remote.get("on_terminate"),
-        tells,
+        has_remote_hooks and has_events,
     )
 
 
@@ -251,7 +253,8 @@ def _load_hook(name: str) -> Callable[[Any], Any]:
 def format_line(result: SweepResult, settings: Settings) -> str:
     """Return one result as a line of text."""
     detail = _detail(result, settings)
-    return f"{result.kind.value.ljust(8)}  {result.name}{f': {detail}' if detail else ''}"
+    line = f"{result.kind.value.ljust(8)}  {result.name}"
+    return f"{line}: {detail}" if detail else line
 
 
 def format_summary(results: Iterable[SweepResult], examined: int, *, is_dry: bool) -> str:

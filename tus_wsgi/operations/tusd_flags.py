@@ -174,8 +174,7 @@ def translate(arguments: Sequence[str]) -> Iterator[str]:
     for flag, given in _parse(arguments):
         is_off = flag.is_switch and given in _FALSE
         if flag.variable and not is_off:
-            text = flag.values.get(given) or flag.value or given
-            environ[flag.variable] = "true" if flag.is_switch and not flag.value else text
+            environ[flag.variable] = _setting_value(flag, given)
             yield f"{flag.variable}={shlex.quote(environ[flag.variable])}"
         if flag.remark and not is_off:
             yield f"# -{flag.name}: {flag.remark}"
@@ -185,7 +184,15 @@ def translate(arguments: Sequence[str]) -> Iterator[str]:
         yield from (f"# {mistake}" for mistake in error.mistakes)
 
 
+def _setting_value(flag: Flag, given: str) -> str:
+    """Return the value of the setting for a flag that is given with this value."""
+    if flag.is_switch:
+        return flag.value or "true"
+    return flag.values.get(given) or flag.value or given
+
+
 def _parse(arguments: Sequence[str]) -> Iterator[tuple[Flag, str]]:
+    """Yield the flags and their values; `true` for a switch without a value."""
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
@@ -193,11 +200,14 @@ def _parse(arguments: Sequence[str]) -> Iterator[tuple[Flag, str]]:
         flag = _BY_NAME.get(name)
         if flag is None or not argument.startswith("-"):
             raise ValueError(f"tusd has no flag {argument.partition('=')[0]!r}")
-        if not equals and not flag.is_switch:
-            if not rest:
-                raise ValueError(f"the flag -{name} needs a value")
-            value = rest.pop(0)
-        yield flag, value if equals or not flag.is_switch else "true"
+        if equals:
+            yield flag, value
+        elif flag.is_switch:
+            yield flag, "true"
+        elif rest:
+            yield flag, rest.pop(0)
+        else:
+            raise ValueError(f"the flag -{name} needs a value")
 
 
 def markdown() -> str:
