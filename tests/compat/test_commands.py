@@ -100,12 +100,10 @@ def test_a_sweep_removes_abandoned_uploads_and_leaves_the_others(
     sandbox: ServiceSandbox, run: Callable[..., dict[str, str]]
 ) -> None:
     content = some_bytes(PART + 10)
-    active, expired, finished, full = (
-        sandbox.create(PART + 10),
-        create_expired(sandbox, PART + 10),
-        sandbox.create(5),
-        sandbox.create(PART + 10),
-    )
+    active = sandbox.create(PART + 10)
+    expired = create_expired(sandbox, PART + 10)
+    finished = sandbox.create(5)
+    full = sandbox.create(PART + 10)
     append(active, content[: PART + 5])
     append(expired, content[:5])
     append(finished, b"12345")

@@ -39,7 +39,7 @@ class Instruction:
         """The command of an instruction in exec form, which needs no shell.
 
         Raises:
-            ValueError: It is in shell form.
+            ValueError: The instruction is in shell form.
         """
         found: list[str] = json.loads(self.text[self.text.index("[") :])
         return found

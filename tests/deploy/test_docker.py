@@ -309,10 +309,10 @@ def test_compose_waits_longer_than_gunicorn_for_running_requests() -> None:
 
 
 def test_nginx_of_compose_treats_uploads_as_the_other_configuration() -> None:
-    ours, other = (
-        (path.read_text().split("    location / {")[1])
-        for path in (DOCKER / "nginx.conf", ROOT / "deploy" / "proxies" / "nginx.conf")
-    )
+    start = "    location / {"
+    _, _, ours = (DOCKER / "nginx.conf").read_text().partition(start)
+    _, _, other = (ROOT / "deploy" / "proxies" / "nginx.conf").read_text().partition(start)
+    assert ours
     assert ours == other
     port = image_environ()["PORT"]
     assert f"server server:{port};" in (DOCKER / "nginx.conf").read_text()

@@ -269,9 +269,11 @@ def test_an_interruption_ends_a_wait(
         body.interrupt(BodyEnd.INTERRUPTED)
     clock.steps = [lambda: body.interrupt(BodyEnd.DRAINING)]
     began = clock.now
-    assert budget.acquire(LARGE, is_interrupted=lambda: body.is_interrupted() or clock.check()) is (
-        None
-    )
+
+    def is_interrupted() -> bool:
+        return body.is_interrupted() or clock.check()
+
+    assert budget.acquire(LARGE, is_interrupted=is_interrupted) is None
     assert clock.now - began <= CHECK_INTERVAL
     assert not budget._queue
 

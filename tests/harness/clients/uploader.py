@@ -380,7 +380,8 @@ class TusUploader:
             ProtocolError: Clients do not retry after this response, or too many requests failed.
         """
         self._failures += 1
-        status = self.last_status = None if response is None else response.status
+        status = None if response is None else response.status
+        self.last_status = status
         if status is not None and not _is_retried(status):
             raise ProtocolError(f"{method} was answered with {status}, which clients do not retry")
         if self._failures >= self.max_failures:
