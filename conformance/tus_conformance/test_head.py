@@ -128,7 +128,7 @@ SUFFIXES = [".info", ".json", ".part", ".lock", "/", "/x", ";x", "%00", "%20", "
 @rule("C-24", level=PRACTICE)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_internal_files_of_an_upload_cannot_be_read(server: Server, suffix: str) -> None:
-    """Servers store internal files beside an upload. With a slash, it may be the upload itself."""
+    """Servers store internal files beside an upload. The path with a slash may be the upload."""
     upload = server.create(5, {"Upload-Metadata": "filename c2VjcmV0"})
     upload.append(b"he")
     for method in ("HEAD", "GET"):

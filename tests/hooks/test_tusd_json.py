@@ -91,8 +91,8 @@ def test_the_uploads_of_a_concatenation_say_their_roles() -> None:
 
 def test_a_request_is_described_as_go_does() -> None:
     fields = {"upload-length": "10", "x-b3-traceid": "1", "dnt": "1", "x-name": "\xc3\xbc"}
-    of = request(fields=fields, path="/a b/\xc3\xbc", environ={"QUERY_STRING": "q=1"})
-    assert event_of(HookEvent.POST_CREATE, upload(), of)["HTTPRequest"] == {
+    sent = request(fields=fields, path="/a b/\xc3\xbc", environ={"QUERY_STRING": "q=1"})
+    assert event_of(HookEvent.POST_CREATE, upload(), sent)["HTTPRequest"] == {
         "Method": "PATCH",
         "URI": "/a%20b/%C3%BC?q=1",
         "RemoteAddr": "192.0.2.1:0",
