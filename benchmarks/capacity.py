@@ -224,7 +224,7 @@ def capacity(load: Load, costs: Costs | None = None, prices: Prices | None = Non
 
 
 def _dollars(load: Load, one: Calls, workers: int, prices: Prices) -> dict[str, float]:
-    """Return the USD per month by what they pay for. `one` are the calls of one upload."""
+    """Return the USD per month by what they pay for. `one` has the calls of one upload."""
     count = load.uploads_per_month
     return {
         "S3 requests": count * (one.writes * prices.write + one.reads * prices.read),

@@ -232,7 +232,7 @@ def running_system(
 def kill_servers(hosts: Hosts, held: HeldLocks) -> int:
     """Kill one server after the other, and return the number of different locks that were held.
 
-    It ends after `SECONDS` and `MIN_DEATHS`, because a busy machine starts servers slowly.
+    Stop after `SECONDS`, but not before `MIN_DEATHS`, because a busy machine starts servers slowly.
     """
     seen: set[str] = set()
     end = time.monotonic() + SECONDS

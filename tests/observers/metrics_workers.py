@@ -21,7 +21,7 @@ def main() -> None:
     directory = Path(os.environ[workers.DIRECTORY])
     for count in range(1, 4):
         _run_worker(count)
-    # The last worker still runs when the first ones have ended.
+    # This process is the last worker. It runs while the three others have ended.
     from tus_wsgi.observers.prometheus import page_observer
 
     observer = page_observer()
