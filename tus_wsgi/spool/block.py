@@ -22,7 +22,7 @@ class Block:
     Attributes:
         data: the buffer.
         size: its bytes in the budget.
-        is_final: whether the owner needs no other block before it releases this one. The others
+        is_final: whether the owner needs no other block before it releases this one. Other blocks
             are replaced by larger blocks, so they come back only if there is more memory.
         returns_at: when the block is expected back, by `time.monotonic`.
     """

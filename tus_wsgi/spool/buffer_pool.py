@@ -14,7 +14,7 @@ MIN_REUSED_BUFFER = 256 * KIB
 class BufferPool:
     """Unused buffers by their size. The caller synchronizes threads.
 
-    Buffers of the size that was not used for the longest time are freed first: those of an
+    Buffers of the size that was not used for the longest time are freed first, such as those of an
     upload's last part, whose size does not recur.
 
     Attributes:
@@ -42,13 +42,14 @@ class BufferPool:
         return self._remove(size, buffers)
 
     def shrink(self, size: int) -> None:
-        """If the buffers have more than `size` bytes, free some, a sixteenth more than necessary.
+        """Free buffers if they have more than `size` bytes.
 
-        So this is rare if the same sizes recur.
+        Free a sixteenth more than necessary, so that this is rare if the same sizes recur.
         """
         if self.size > size:
             while self.size > size - size // 16:
-                self._remove(*next(iter(self._buffers.items())))
+                oldest_size, buffers = next(iter(self._buffers.items()))
+                self._remove(oldest_size, buffers)
 
     def _remove(self, size: int, buffers: list[bytearray]) -> bytearray:
         buffer = buffers.pop()

@@ -42,11 +42,12 @@ CHECK_INTERVAL = 0.25
 """Seconds after which a waiting request checks whether to continue to wait."""
 
 SOON = 2.0
-"""Seconds within which a client must fill its block, at its rate so far, to be waited for."""
+"""Requests wait for the block of a client only if the client, at its rate so far, fills the block
+within these seconds."""
 
 MIN_RETURNING = 4
-"""Requests wait if a quarter of the budget comes back, or this many blocks of the wanted size. Less
-would limit fast clients to the rate of a few blocks, while others hold the memory."""
+"""Requests wait if the budget divided by this number comes back, or this many blocks of the wanted
+size. Less would limit fast clients to the rate of a few blocks, while others hold the memory."""
 
 GROWING_SHARE = 2
 """Blocks that will be replaced by larger ones take at most the budget divided by this number."""
@@ -115,11 +116,11 @@ class MemoryBudget:
         with self._mutex:
             if self._may_take(block, is_slow=is_slow):
                 self._take(block)
-            elif is_slow or size > self._size or not self._comes_back(size):
-                return None
-            else:
+            elif self._may_wait(size, is_slow=is_slow):
                 waiter = _Waiter(block)
                 self._queue.append(waiter)
+            else:
+                return None
         if waiter is not None and not self._wait(waiter, is_interrupted):
             return None
         if len(block.data) != size:  # no buffer could be reused
@@ -157,21 +158,29 @@ class MemoryBudget:
         is_behind = block.is_large and any(waiter.block.is_large for waiter in self._queue)
         return self._fits(block) and not is_behind
 
+    def _may_wait(self, size: int, *, is_slow: bool) -> bool:
+        """Return whether a request waits for memory, instead of using the disk at once."""
+        if is_slow or size > self._size:
+            return False
+        return self._comes_back(size)
+
     def _leaves_half(self, block: Block) -> bool:
-        """Return whether half of the memory would remain, also half of that for growing blocks."""
-        is_growing_too_much = (
-            not block.is_final and self._growing + block.size > self._size // GROWING_SHARE // 2
-        )
-        return block.size <= self.available - self._size // 2 and not is_growing_too_much
+        """Return whether half of the memory would remain, and half of it for growing blocks."""
+        leaves_memory = block.size <= self.available - self._size // 2
+        half_of_growing = self._size // GROWING_SHARE // 2
+        leaves_growing = block.is_final or self._growing + block.size <= half_of_growing
+        return leaves_memory and leaves_growing
 
     def _fits(self, block: Block) -> bool:
+        """Return whether there is memory for the block, within the shares of rule 4."""
         if block.size > self.available:
             return False
+        # One block may be larger than its share.
         most_growing = max(self._size // GROWING_SHARE, block.size)
         most_large = max(self._size - self._size // SMALL_RESERVE, block.size)
-        return (block.is_final or self._growing + block.size <= most_growing) and (
-            not block.is_large or self._large + block.size <= most_large
-        )
+        fits_growing = block.is_final or self._growing + block.size <= most_growing
+        fits_large = not block.is_large or self._large + block.size <= most_large
+        return fits_growing and fits_large
 
     def _take(self, block: Block) -> None:
         """Count the block, and give it a reusable buffer, if there is one."""
@@ -180,6 +189,7 @@ class MemoryBudget:
         self._pool.shrink(self.available)
 
     def _count(self, block: Block, sign: int) -> None:
+        """Count a block that is taken (`sign` is 1) or released (-1)."""
         self.available -= sign * block.size
         if not block.is_final:
             self._growing += sign * block.size
@@ -197,8 +207,8 @@ class MemoryBudget:
         seconds = MAX_BLIND_WAIT if is_interrupted is None else MAX_MEMORY_WAIT
         deadline = time.monotonic() + seconds
         while True:
-            must_stop = is_interrupted is not None and is_interrupted()
-            must_stop = must_stop or time.monotonic() >= deadline
+            is_over = time.monotonic() >= deadline
+            must_stop = is_over or (is_interrupted is not None and is_interrupted())
             with self._mutex:
                 if waiter.granted.is_set():
                     return True
@@ -216,7 +226,8 @@ class MemoryBudget:
         is_large_blocked = False
         for waiter in self._queue:
             block = waiter.block
-            if (is_large_blocked and block.is_large) or not self._fits(block):
+            is_behind_large = is_large_blocked and block.is_large
+            if is_behind_large or not self._fits(block):
                 is_large_blocked = is_large_blocked or block.is_large
                 waiting.append(waiter)
             else:

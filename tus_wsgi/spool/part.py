@@ -39,8 +39,8 @@ FAST_SECONDS = 10.0
 """A client is fast if it would fill its part within these seconds, at its rate so far."""
 
 EXPECTED_DELAY = 0.25
-"""Seconds by which a client may miss the time at which its part should be full, at its rate so
-far, before others no longer wait for its memory."""
+"""If a client has not filled its part this many seconds after the expected time, others no longer
+wait for its memory."""
 
 MAX_DISK_READ = 256 * KIB
 """Bytes of the largest buffer between a socket and a temporary file. The buffer does not count
@@ -157,7 +157,8 @@ class SpooledPart:
         """
         if not count:
             return
-        end, self.size, self.crc32 = self.size, 0, 0
+        end = self.size
+        self.size, self.crc32 = 0, 0
         if self._file is not None:
             self._shift_file(count, end, self._file)
             return
@@ -208,6 +209,7 @@ class SpooledPart:
         self.close()
 
     def _fill_memory(self, body: Body) -> bool:
+        """Read once from the body into the buffer. Return False if the body has ended."""
         with memoryview(self._block.data)[self.size :] as free:
             began = time.monotonic()
             count = body.readinto(free)
@@ -235,9 +237,11 @@ class SpooledPart:
             if not count:
                 return
             self._write_file(buffer[:count], file)
-            if count == len(buffer) < MAX_DISK_READ:
+            is_too_small = count == len(buffer)
+            is_too_large = count <= len(buffer) // GROWTH
+            if is_too_small and len(buffer) < MAX_DISK_READ:
                 buffer = memoryview(bytearray(GROWTH * len(buffer)))
-            elif count <= len(buffer) // GROWTH and len(buffer) > FIRST_BUFFER:
+            elif is_too_large and len(buffer) > FIRST_BUFFER:
                 buffer = memoryview(bytearray(len(buffer) // GROWTH))
 
     def _shift_file(self, count: int, end: int, file: IO[bytes]) -> None:
@@ -268,7 +272,8 @@ class SpooledPart:
         limit = self._expected if self._expected >= needed else self.capacity
         is_fast = self._fills_fast(limit)
         factor = FAST_GROWTH if is_fast and self.size >= FAST_MIN_SIZE else GROWTH
-        wanted = max(needed, min(limit, factor * len(old) or self._first))
+        grown = factor * len(old) if old else self._first
+        wanted = max(needed, min(limit, grown))
         block = self._memory.acquire(
             wanted,
             is_slow=not is_fast,

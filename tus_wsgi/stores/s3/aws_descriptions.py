@@ -43,12 +43,13 @@ class CompactFileLoader(JSONFileLoader):
 def _load(content: bytes) -> Any:  # noqa: ANN401 - any JSON
     strings: dict[str, str] = {}
 
+    def share(value: object) -> object:
+        return strings.setdefault(value, value) if isinstance(value, str) else value
+
     def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        built = {
-            name: strings.setdefault(value, value) if isinstance(value, str) else value
-            for name, value in pairs
-        }
-        if "partition" in built and isinstance(services := built.get("services"), dict):
+        built: dict[str, Any] = {name: share(value) for name, value in pairs}
+        services = built.get("services")
+        if "partition" in built and isinstance(services, dict):
             built["services"] = {name: services[name] for name in services if name in SERVICES}
         return built
 

@@ -77,8 +77,8 @@ def _parse_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except (TypeError, ValueError):
-        time = None
-    return parse_timestamp(text) if time is None or time.tzinfo is None else time
+        return parse_timestamp(text)
+    return time if time.tzinfo is not None else parse_timestamp(text)
 
 
 @functools.cache

@@ -76,10 +76,10 @@ class PartPipeline:
         self._running.add(self._executor.submit(self._upload_and_close, number, part))
 
     def before_part(self, seconds: float) -> None:
-        """Block until receiving another part is of use.
+        """Block until it is useful to receive another part.
 
-        If the client is quick, or no upload has ended yet, that is when fewer than
-        `MAX_PARTS_IN_FLIGHT` uploads are running. Otherwise it is now.
+        If the client is quick, or no upload has ended yet, block while `MAX_PARTS_IN_FLIGHT`
+        uploads are running. Otherwise return at once.
 
         Args:
             seconds: how long receiving the previous part took.
@@ -133,15 +133,21 @@ class PartPipeline:
 
     def _collect(self, finished: set[Future[Part]]) -> None:
         self._running -= finished
-        failures = [error for future in finished if (error := future.exception()) is not None]
-        self._done += [future.result() for future in finished if future.exception() is None]
+        failures: list[BaseException] = []
+        for future in finished:
+            failure = future.exception()
+            if failure is None:
+                self._done.append(future.result())
+            else:
+                failures.append(failure)
         # Report the failure itself, not a part that was skipped because of it.
         failures.sort(key=lambda error: error.args == ("the store failed at an earlier part",))
         if failures:
             self._failed.set()
             raise failures[0]
         # Until the first part is confirmed, the offset counts the tail instead: no progress.
-        if finished and (parts := self._contiguous_done()):
+        parts = self._contiguous_done() if finished else []
+        if parts:
             self._on_parts(parts)
 
     def _contiguous_done(self) -> list[Part]:

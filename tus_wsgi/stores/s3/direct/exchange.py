@@ -20,8 +20,8 @@ from urllib3 import HTTPHeaderDict
 from tus_wsgi.domain.model import KIB
 
 MAX_COPIED_BODY = 128 * KIB
-"""Bytes of the largest body that is copied behind the head, to send both at once. To copy it takes
-less time than a second system call, which wakes the receiver once more."""
+"""Bytes of the largest body that is copied behind the head, to send both at once. The copy takes
+less time than a second system call, which would wake the receiver a second time."""
 
 _MAX_HEAD = 64 * KIB
 """Bytes to receive at once."""
@@ -72,9 +72,11 @@ def build_head(
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     text = "\r\n".join(lines)
-    ends = len(lines) - 1
-    if text.count("\n") != ends or text.count("\r") != ends or not text.isascii():
-        return None  # a value must not break out of its line
+    breaks = len(lines) - 1
+    # A value must not break out of its line.
+    has_more_breaks = text.count("\n") != breaks or text.count("\r") != breaks
+    if has_more_breaks or not text.isascii():
+        return None
     return f"{text}\r\n\r\n".encode("ascii")
 
 
@@ -91,7 +93,7 @@ def send(sock: Any, head: bytes, body: bytearray) -> None:
             sock.sendall(head)
             sock.sendall(body)
     except OSError as error:
-        # As urllib3: the response may say why the service has closed the connection.
+        # Like urllib3, read the response: it may say why the service has closed the connection.
         if error.errno not in _UNSENDABLE:
             raise
 
@@ -119,7 +121,7 @@ def receive(sock: Any, method: str) -> Response:
 def parse_success(data: bytes) -> dict[str, str] | None:
     """Return the header fields of a response 200 with an empty body, by names in lower case.
 
-    None for every other response, and for one that is incomplete or has anything unusual.
+    None for every other response, and for a response that is incomplete or unusual.
     """
     head, end, rest = data.partition(b"\r\n\r\n")
     if not end or rest or _SUCCESS.fullmatch(head) is None:
@@ -129,10 +131,12 @@ def parse_success(data: bytes) -> dict[str, str] | None:
     for line in lines:
         name, _, value = line.partition(":")
         fields[name.lower()] = value.strip(" \t")
-    if len(fields) < len(lines) or "transfer-encoding" in fields:
+    has_repeated_field = len(fields) < len(lines)
+    if has_repeated_field or "transfer-encoding" in fields:
         return None
     is_kept = fields.get("connection", "keep-alive").lower() == "keep-alive"
-    return fields if is_kept and fields.get("content-length") == "0" else None
+    is_empty = fields.get("content-length") == "0"
+    return fields if is_kept and is_empty else None
 
 
 class _Reader(io.RawIOBase):
@@ -152,5 +156,6 @@ class _Reader(io.RawIOBase):
         if not self._data:
             return int(self._socket.recv_into(buffer))
         count = min(len(buffer), len(self._data))
-        buffer[:count], self._data = self._data[:count], self._data[count:]
+        buffer[:count] = self._data[:count]
+        self._data = self._data[count:]
         return count

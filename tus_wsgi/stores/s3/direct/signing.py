@@ -31,7 +31,7 @@ class SignedRequest:
         headers: the header fields.
         body: the body; None for a request without a body.
         context: the client's settings that the signature depends on.
-        params: no parameters in addition to those in the URL.
+        params: empty, because the URL contains all parameters.
     """
 
     method: str
