@@ -328,17 +328,31 @@ def test_a_small_upload_does_not_wait_for_large_parts(budget: MemoryBudget) -> N
     assert large.result(INTERRUPT_TIMEOUT) is not None
 
 
-def test_a_request_that_gives_up_lets_the_next_one_proceed(budget: MemoryBudget) -> None:
+class Killed(BaseException):
+    """As gevent's `GreenletExit`."""
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_request_that_gives_up_lets_the_next_one_proceed(
+    budget: MemoryBudget, *, is_killed: bool
+) -> None:
     sent = fill(budget, sending=3)
     body = ScriptedBody(b"x")
+
+    def is_interrupted() -> bool:
+        if is_killed and body.is_interrupted():
+            raise Killed
+        return body.is_interrupted()
+
     with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(budget.acquire, 2 * LARGE, is_interrupted=body.is_interrupted)
+        first = threads.submit(budget.acquire, 2 * LARGE, is_interrupted=is_interrupted)
         while not budget._queue:
             pass
         second = Queue(budget).add(LARGE)
         budget.release(sent[0])
         body.interrupt(BodyEnd.INTERRUPTED)
-        assert first.result(INTERRUPT_TIMEOUT) is None
+        failure = first.exception(INTERRUPT_TIMEOUT)
+        assert isinstance(failure, Killed) if is_killed else first.result() is None
     assert second.result(INTERRUPT_TIMEOUT) is not None
 
 

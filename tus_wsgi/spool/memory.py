@@ -121,10 +121,14 @@ class MemoryBudget:
                 self._queue.append(waiter)
             else:
                 return None
-        if waiter is not None and not self._wait(waiter, is_interrupted):
-            return None
-        if len(block.data) != size:  # no buffer could be reused
-            block.data = bytearray(size)
+        try:
+            if waiter is not None and not self._wait(waiter, is_interrupted):
+                return None
+            if len(block.data) != size:  # no buffer could be reused
+                block.data = bytearray(size)
+        except BaseException:  # such as a timeout of gevent, which may end any wait
+            self._give_up(block, waiter)
+            raise
         self._report()
         return block
 
@@ -217,6 +221,18 @@ class MemoryBudget:
                     self._serve_queue()  # the next one may want less
                     return False
             waiter.granted.wait(CHECK_INTERVAL)
+
+    def _give_up(self, block: Block, waiter: _Waiter | None) -> None:
+        """Return a block that no caller gets to the budget, or remove its request from the queue.
+
+        Otherwise the queue would grant memory that is never released.
+        """
+        with self._mutex:
+            if waiter is None or waiter.granted.is_set():
+                self._count(block, -1)
+            elif waiter in self._queue:
+                self._queue.remove(waiter)
+            self._serve_queue()
 
     def _serve_queue(self) -> None:
         """Grant what fits, in the order of the queue. Small blocks may overtake large ones."""
