@@ -173,6 +173,16 @@ def test_a_record_that_changes_before_the_lock_is_not_written(sweeper: Sweeper) 
     assert decode(content).is_terminated
 
 
+def test_a_record_that_disappears_before_the_lock_is_no_failure(sweeper: Sweeper) -> None:
+    """D-13: for example if another sweep runs at the same time. The record is not written again."""
+    upload = sweeper.create_finished(5)
+    rewrite_as_before(sweeper, upload)
+    key = sweeper.sandbox.keys.info(upload.info.id)
+    sweeper.locker.before_lock = lambda: sweeper.sandbox.delete(key)
+    assert sweeper.sweep() == []
+    assert f"{upload.info.id}.info" not in sweeper.sandbox.list_keys()
+
+
 def test_a_partial_upload_of_an_earlier_version_is_not_written_again(sweeper: Sweeper) -> None:
     """D-11: its removal after a concatenation takes no lock."""
     info = UploadInfo(UploadId(secrets.token_urlsafe(16)), 3, concat=Partial())

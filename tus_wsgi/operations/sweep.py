@@ -337,7 +337,7 @@ class Sweep:
         # Without a lock, `S3Store.discard` may remove a partial upload at the same time.
         if self._policy.is_dry or isinstance(record.info.concat, Partial):
             return
-        with self._locked(record.info.id) as lock, suppress(LockLost):
+        with self._locked(record.info.id) as lock, suppress(LockLost, NotFound):
             info_object = InfoObject(self._proof.bucket, self._keys.info(record.info.id))
             if info_object.read() == record:
                 info_object.write(record, lock.assert_held)
