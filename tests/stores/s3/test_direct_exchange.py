@@ -18,7 +18,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.stores.s3.direct.connection import Attempt, Route
-from tus_wsgi.stores.s3.direct.exchange import build_head, parse_success, receive, send
+from tus_wsgi.stores.s3.direct.exchange import Response, build_head, parse_success, receive, send
 from tus_wsgi.stores.s3.direct.liveness import is_usable
 
 SUCCESS = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nx-amz-version-id: v\r\nContent-Length: 0\r\n\r\n'
@@ -186,6 +186,32 @@ def test_no_response_in_time_is_a_timeout(service: Service, urlopens: list[str])
     attempt = put(route, service)
     assert len(urlopens) == 1
     assert type(attempt.error).__name__ == "ReadTimeoutError"
+
+
+def test_a_call_that_is_killed_leaves_no_connection_with_a_pending_response(
+    service: Service, urlopens: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D-03: otherwise the next write would be confirmed by the response to this one."""
+
+    class Killed(BaseException):
+        """As gevent's `GreenletExit`."""
+
+    def be_killed(_socket: object, _method: str) -> Response:
+        raise Killed
+
+    route = route_to(service)
+    service.script = [[SUCCESS], [SUCCESS], [SUCCESS]]
+    put(route, service)
+    pool = route._pool.pool
+    assert pool is not None
+    places = pool.qsize()
+    with monkeypatch.context() as patch:
+        patch.setattr("tus_wsgi.stores.s3.direct.exchange.receive", be_killed)
+        with pytest.raises(Killed):
+            put(route, service)
+    assert pool.qsize() == places
+    assert put(route, service).status == 200
+    assert len(urlopens) == len(service.connections) == 2
 
 
 def test_a_response_before_the_end_of_the_request_is_read() -> None:
