@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -333,6 +334,60 @@ def test_queued_parts_do_not_start_after_the_request_failed(uploader: FakeUpload
             raise ValueError
         assert uploader.started == [1]
         assert uploader.spool.memory.available == BUDGET
+
+
+class RefusingExecutor(ThreadPoolExecutor):
+    """Fails after it has queued a task, as `ThreadPoolExecutor` does if no thread can be started.
+
+    Args:
+        after_queued: called before the failure.
+    """
+
+    def __init__(self, after_queued: Callable[[], object]) -> None:
+        super().__init__(1)
+        self._after_queued = after_queued
+
+    def submit(self, *args: Any, **options: Any) -> Future[Any]:
+        super().submit(*args, **options)
+        self._after_queued()
+        raise RuntimeError("can't start new thread")
+
+
+def test_a_part_that_is_being_sent_is_not_closed_if_its_submission_fails(
+    uploader: FakeUploader,
+) -> None:
+    """D-01: otherwise its buffer gets the bytes of another upload while it is sent."""
+    gate = uploader.gate(1)
+    part = uploader.part()
+    contents: list[object] = []
+
+    def be_sent() -> None:
+        uploader.wait_for(lambda: uploader.started == [1])
+        threading.Timer(0.05, open_gate).start()
+
+    def open_gate() -> None:
+        contents.append(bytes(part.content()))  # type: ignore[arg-type]
+        gate.set()
+
+    with RefusingExecutor(be_sent) as executor, uploader.pipeline(executor) as pipeline:
+        with pytest.raises(RuntimeError):
+            pipeline.submit(1, part)
+        part.close()  # as `Appender` does
+    assert contents == [b"x" * 10]
+
+
+def test_a_part_whose_submission_fails_is_not_sent_later(uploader: FakeUploader) -> None:
+    """The pipeline does not wait for it, so it would arrive after the lock is released."""
+    gate = uploader.gate(1)
+    executor = RefusingExecutor(lambda: None)
+    with executor:
+        ThreadPoolExecutor.submit(executor, gate.wait, INTERRUPT_TIMEOUT)
+        with uploader.pipeline(executor) as pipeline:
+            with pytest.raises(RuntimeError):
+                pipeline.submit(1, uploader.part())
+            assert uploader.spool.memory.available == BUDGET
+        gate.set()
+    assert uploader.started == []
 
 
 def test_a_stalled_request_occupies_no_worker(uploader: FakeUploader) -> None:

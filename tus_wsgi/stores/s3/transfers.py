@@ -66,6 +66,7 @@ class PartPipeline:
 
         Raises:
             StoreUnavailable, LockLost: an earlier part failed. `part` is closed.
+            RuntimeError: a thread cannot be started. `part` is closed.
         """
         self._first = number if self._first is None else self._first
         try:
@@ -73,7 +74,13 @@ class PartPipeline:
         except BaseException:
             part.close()
             raise
-        self._running.add(self._executor.submit(self._upload_and_close, number, part))
+        upload: Future[Part] = Future()
+        self._running.add(upload)
+        try:
+            self._executor.submit(self._run, upload, number, part)
+        except BaseException:
+            self._withdraw(upload, part)
+            raise
 
     def before_part(self, seconds: float) -> None:
         """Block until it is useful to receive another part.
@@ -112,6 +119,31 @@ class PartPipeline:
     ) -> None:
         self._failed.set()
         wait(self._running)
+
+    def _withdraw(self, upload: Future[Part], part: SpooledPart) -> None:
+        """Close a part that the executor has refused.
+
+        The executor may have queued the upload before it failed to start a thread, so another
+        thread may be sending the part. Then its buffer must not be reused (D-01).
+        """
+        self._failed.set()
+        if upload.cancel():
+            self._running.discard(upload)
+            part.close()
+        else:
+            wait([upload])
+
+    def _run(self, upload: Future[Part], number: int, part: SpooledPart) -> None:
+        """Upload a part, and set the result of `upload`. Do nothing if it is withdrawn."""
+        if not upload.set_running_or_notify_cancel():
+            return
+        try:
+            uploaded = self._upload_and_close(number, part)
+        except BaseException as error:  # noqa: BLE001 - as the executor does
+            upload.set_exception(error)
+            del upload  # the error would refer to itself, by this frame
+        else:
+            upload.set_result(uploaded)
 
     def _upload_and_close(self, number: int, part: SpooledPart) -> Part:
         with part:
