@@ -69,3 +69,18 @@ def test_a_verified_body_can_be_interrupted_while_it_is_read(tmp_path: Path) -> 
         buffered.interrupt(BodyEnd.DRAINING)
         assert buffered.readinto(buffer) == 0
         assert buffered.end is BodyEnd.INTERRUPTED
+
+
+def test_a_stopping_server_interrupts_the_waits_of_a_verified_body_and_not_its_reads(
+    tmp_path: Path,
+) -> None:
+    """Its parts use the disk instead of waiting for memory, and all of its bytes are stored."""
+    body = ScriptedBody(b"01234")
+    with SpooledBody(Spool(0, str(tmp_path)), body) as buffered:
+        buffered.limit(5)
+        assert not buffered.is_interrupted()
+        buffered.receive()
+        body.interrupt(BodyEnd.DRAINING)
+        assert buffered.is_interrupted()
+        assert buffered.readinto(memoryview(bytearray(10))) == 5
+        assert buffered.end is BodyEnd.COMPLETE

@@ -20,6 +20,7 @@ from tus_wsgi.domain.interfaces import Body, BodyEnd
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.wsgi.body import DISCARD_BYTES, DISCARD_SECONDS, WsgiBody
 from tus_wsgi.wsgi.draining import LiveBodies
+from tus_wsgi.wsgi.observed_bodies import ObservedBodies
 
 DELAY_SECONDS = 0.05
 """Delay of what happens in another thread."""
@@ -603,6 +604,19 @@ def scripted(
     else:
         environ["CONTENT_LENGTH"] = str(length)
     return WsgiBody(environ, timeout=1, live=live or LiveBodies())
+
+
+@pytest.mark.parametrize("is_observed", [False, True])
+def test_a_body_that_is_not_read_yet_is_interrupted_if_the_process_drains(
+    *, is_observed: bool
+) -> None:
+    """Its request may wait for memory, and must not delay the end of the process."""
+    live = LiveBodies()
+    registry = ObservedBodies(live, lambda _event: None) if is_observed else live
+    body = WsgiBody({"CONTENT_LENGTH": "3"}, timeout=1, live=registry)
+    assert not body.is_interrupted()
+    live.drain()
+    assert body.is_interrupted()
 
 
 class HTTP2StreamError(Exception):

@@ -67,9 +67,10 @@ class Body(Protocol):
         """End the body now, from any thread. The reader gets what has arrived, and then 0."""
 
     def is_interrupted(self) -> bool:
-        """Return whether `interrupt` was called, so that the reader should not wait for anything.
+        """Return whether the reader should not wait for anything but the bytes.
 
-        Callable from any thread.
+        True if the body was interrupted, or if the process is about to stop. Callable from any
+        thread.
         """
 
     def trailers(self) -> Mapping[str, str]:

@@ -105,8 +105,11 @@ class SpooledBody:
         self._body.interrupt(end)
 
     def is_interrupted(self) -> bool:
-        """Return whether the body was interrupted."""
-        return self._interrupted is not None
+        """Return whether the body was interrupted, or the request's body by a stopping server.
+
+        A complete body can still be read in the second case.
+        """
+        return self._interrupted is not None or self._body.is_interrupted()
 
     def __enter__(self) -> Self:
         return self

@@ -146,8 +146,12 @@ class WsgiBody:
                 source.interrupt()
 
     def is_interrupted(self) -> bool:
-        """Return whether the body was interrupted. Callable from any thread."""
-        return self._interrupted is not None
+        """Return whether the body was interrupted, or will be when it is read.
+
+        Callable from any thread.
+        """
+        # A body is registered when it is first read, so a drain does not interrupt it before that.
+        return self._interrupted is not None or self._live.is_draining
 
     def rate(self) -> float | None:
         """Return the client's bytes per second; infinity if it is unknown; None if the body ends.

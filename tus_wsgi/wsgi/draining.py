@@ -41,6 +41,10 @@ class RequestBody(LiveBody, Protocol):
 class BodyRegistry(Protocol):
     """Registers the bodies of requests while they are received."""
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether the process is about to stop. Each body is interrupted as soon as it is read."""
+
     def add(self, body: RequestBody) -> None:
         """Register a body."""
 

@@ -22,6 +22,11 @@ class ObservedBodies:
         self._bodies = bodies
         self._on_event = on_event
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether the process is about to stop."""
+        return self._bodies.is_draining
+
     def add(self, body: RequestBody) -> None:
         """Register a body."""
         self._bodies.add(body)
