@@ -470,6 +470,19 @@ def test_a_501_after_the_check_is_a_failure_of_the_service(spec: LockerSpec, nam
         assert records.try_acquire(name, claim("b")).holder == "b"
 
 
+@pytest.mark.parametrize("spec", ["s3"], indirect=True)
+def test_a_412_to_a_write_of_the_check_does_not_keep_a_worker_from_starting(
+    spec: LockerSpec,
+) -> None:
+    """D-09: no other process writes to the object of the check, so a proxy has answered."""
+    with FaultProxy(urlsplit(spec.endpoint or "").port or 0) as proxy:
+        proxy.set_plan(lambda _: Fault.CONDITION_FAILED)
+        open_records = functools.partial(
+            S3Records, spec.bucket, spec.location, endpoint=proxy.endpoint
+        )
+        LeaseLocker(open_records, timeout=1.0)
+
+
 @pytest.mark.parametrize("spec", ["dynamodb"], indirect=True)
 def test_a_missing_region_is_rejected_at_the_start(
     spec: LockerSpec, monkeypatch: pytest.MonkeyPatch

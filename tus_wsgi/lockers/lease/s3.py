@@ -136,6 +136,9 @@ class S3Records:
             self._check(name)
         except _Unsupported as error:
             raise LockerUnsupported(f"TUS_LOCKER: s3 cannot be used here: {error.lack}") from error
+        except _ConditionFailed as error:
+            # No other process knows the name, so the answer is not that of the service.
+            raise OutcomeUnknown("PutObject") from error
         except LockerUnavailable as error:
             message = f"TUS_LOCKER: the bucket {self._bucket!r} cannot be used ({error.__cause__})"
             raise LockerUnsupported(message) from error
