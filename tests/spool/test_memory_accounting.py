@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,8 @@ from tus_wsgi.spool import block as block_module
 from tus_wsgi.spool import buffer_pool, memory
 from tus_wsgi.spool.block import SENDING, Block
 from tus_wsgi.spool.memory import MemoryBudget
+from tus_wsgi.spool.part import SpooledPart
+from tus_wsgi.spool.spool import Spool
 
 SIZE = 1024
 SMALL = SIZE // 16
@@ -79,6 +83,31 @@ def test_a_buffer_that_cannot_be_allocated_is_not_counted(monkeypatch: pytest.Mo
     with pytest.raises(MemoryError):
         budget.acquire(SMALL)
     assert_unused(budget)
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_request_that_is_killed_in_an_observer_gives_its_memory_back_once(
+    tmp_path: Path, number: int
+) -> None:
+    """An observer may wait, for example to send a measurement."""
+    reports: list[int] = []
+
+    def report(size: int) -> None:
+        reports.append(size)
+        if len(reports) == number:
+            raise Killed
+
+    spool = Spool(SIZE, str(tmp_path), disk_budget=10 * SIZE, on_memory=report)
+    with (
+        suppress(Killed),
+        SpooledPart(spool.memory, spool.disk, spool.file, 2 * SIZE, None, first=SMALL) as part,
+    ):
+        while not part.is_full:
+            part.write(bytes(SMALL))
+    part.close()
+    assert len(reports) >= number
+    assert_unused(spool.memory)
+    assert spool.disk.used == 0
 
 
 class Requests:

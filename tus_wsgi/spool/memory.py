@@ -126,10 +126,10 @@ class MemoryBudget:
                 return None
             if len(block.data) != size:  # no buffer could be reused
                 block.data = bytearray(size)
+            self._report()
         except BaseException:  # such as a timeout of gevent, which may end any wait
             self._give_up(block, waiter)
             raise
-        self._report()
         return block
 
     def expect(self, block: Block, returns_at: float) -> None:

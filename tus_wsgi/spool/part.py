@@ -190,12 +190,12 @@ class SpooledPart:
 
     def close(self) -> None:
         """Free the memory or the file. Closing again has no effect."""
-        self._release()
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._disk.release(self._on_disk)
-        self._on_disk = 0
+        on_disk, self._on_disk = self._on_disk, 0
+        self._disk.release(on_disk)
+        self._replace_block(Block(bytearray(), 0))
 
     def __enter__(self) -> Self:
         return self
@@ -285,8 +285,7 @@ class SpooledPart:
             return
         with memoryview(old) as view:
             block.data[: self.size] = view[: self.size]
-        self._release()
-        self._block = block
+        self._replace_block(block)
         if block.is_final:
             self._expect_full()
 
@@ -294,9 +293,12 @@ class SpooledPart:
         """Return whether `size` bytes would arrive within `FAST_SECONDS`, at the rate so far."""
         return self.seconds * size <= FAST_SECONDS * self.size
 
-    def _release(self) -> None:
-        self._memory.release(self._block)
-        self._block = Block(bytearray(), 0)
+    def _replace_block(self, block: Block) -> None:
+        """Use this block from now on, and release the previous one."""
+        # In this order, because the request may be killed while an observer gets the new use of
+        # memory. `close` must then release each block once.
+        previous, self._block = self._block, block
+        self._memory.release(previous)
 
     def _reserve_disk(self, size: int) -> None:
         if size > self._on_disk:
@@ -315,7 +317,7 @@ class SpooledPart:
             file.close()
             raise
         self._file = file
-        self._release()
+        self._replace_block(Block(bytearray(), 0))
 
     def _write_file(self, data: memoryview, file: IO[bytes]) -> None:
         self._reserve_disk(self.size + len(data))
