@@ -227,8 +227,8 @@ def _make_finisher(
     settings: Settings, tools: _Tools, hook: OnFinish | None, *, server_has_hook: bool
 ) -> Finisher | None:
     if hook is None and server_has_hook:
-        return None
-    # D-07, D-10: like everything that a sweep removes, with strict reads and under a lock.
+        return None  # The server finishes the uploads.
+    # A sweep removes partial uploads only with strict reads (D-07) and under a lock (D-10).
     store = tools.store.with_bucket(tools.bucket.with_listing(tools.listing))
     discard = PartialRemover(store, tools.locker) if settings.delete_partials else None
     return Finisher(hook, EventDispatcher(()), discard=discard, presign=presign)

@@ -129,7 +129,12 @@ class Connection:
         self._socket.sendall(data)
 
     def receive(self, size: int) -> bytes:
-        """Receive at most `size` bytes; no bytes at the end of the connection."""
+        """Receive at most `size` bytes.
+
+        Returns:
+            the bytes; none at the end of the connection, after the deadline of `set_timeout`, or
+            when all bytes up to an `interrupt` are read.
+        """
         if time.monotonic() > self._deadline:
             return b""
         limit = self._limit

@@ -145,8 +145,8 @@ def test_an_upload_is_not_completed_without_a_part(
     assert len(sandbox.list_multiparts()) == 1
 
 
-def test_parts_of_tusd_are_not_forgotten_before_there_is_a_plan(sandbox: S3Sandbox) -> None:
-    """D-01: the plan of the rest depends on them."""
+def test_the_etags_of_tusd_parts_are_kept_until_there_is_a_plan(sandbox: S3Sandbox) -> None:
+    """D-01: the part plan of the remaining bytes depends on these parts."""
     id = UploadId("tusd")
     key = sandbox.keys.data(id)
     s3, bucket = sandbox.admin, sandbox.bucket

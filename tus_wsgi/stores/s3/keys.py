@@ -59,7 +59,9 @@ class Keys:
         return self.data_prefix + _object_id(id)
 
     def new_data(self, info: UploadInfo) -> str:
-        """Return the key of a new upload's data object: the plan's, or that of the template.
+        """Return the key of a new upload's data object.
+
+        It is the key in the application's plan, or else the template makes it.
 
         Raises:
             InvalidKey: the plan's key cannot be used.
@@ -71,7 +73,9 @@ class Keys:
         if self.has_default_template:
             return self.data(info.id)
         key = render_key(self.template, info, id)
-        return self.data_prefix + (f"_{key}" if self._is_lock(key) else key)
+        if self._is_lock(key):
+            key = f"_{key}"  # outside of the prefix of locks
+        return self.data_prefix + key
 
     @property
     def has_default_template(self) -> bool:
