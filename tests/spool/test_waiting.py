@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -256,6 +257,29 @@ def test_a_wait_that_cannot_be_interrupted_is_short(
     monkeypatch.setattr(budget, "_comes_back", check)
     assert budget.acquire(LARGE) is None
     assert clock.now - began <= MAX_BLIND_WAIT + 2 * CHECK_INTERVAL
+
+
+def test_the_waits_for_the_first_bytes_of_a_part_are_short_together(clock: Clock) -> None:
+    """A tail is read back from the store while the lock is held. Its buffer grows several times."""
+
+    class BusyMemory(MemoryBudget):
+        """Grants each block shortly before the end of a short wait."""
+
+        def acquire(
+            self, size: int, *, is_interrupted: Callable[[], bool] | None = None, **options: Any
+        ) -> Block | None:
+            end = clock.now + 0.9 * MAX_BLIND_WAIT
+            while clock.now < end:
+                if is_interrupted is not None and is_interrupted():
+                    return None
+                clock.advance(CHECK_INTERVAL)
+            return super().acquire(size, **options)
+
+    spool = Spool(SIZE)
+    spool.memory = BusyMemory(SIZE)
+    began = clock.now
+    with spool.part(LARGE, LARGE, [bytes(FIRST_BUFFER)] * 70):
+        assert clock.now - began <= MAX_BLIND_WAIT + CHECK_INTERVAL
 
 
 @pytest.mark.parametrize("is_interrupted_before", [False, True])

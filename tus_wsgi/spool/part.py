@@ -100,14 +100,20 @@ class SpooledPart:
         """Whether the client has proved to be fast, and the budget had memory for the part."""
         return self.size >= FAST_MIN_SIZE and self._file is None and self._fills_fast(self.capacity)
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(
+        self, data: bytes | bytearray, is_interrupted: Callable[[], bool] | None = None
+    ) -> None:
         """Append `data`, which must fit into the capacity.
+
+        Args:
+            data: the bytes.
+            is_interrupted: see `MemoryBudget.acquire`.
 
         Raises:
             StoreUnavailable: the disk is full.
         """
         assert self.size + len(data) <= self.capacity
-        self._reserve(len(data))
+        self._reserve(len(data), is_interrupted)
         if self._file is not None:
             self._write_file(memoryview(data), self._file)
         else:

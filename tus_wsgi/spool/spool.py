@@ -10,12 +10,13 @@ exhausted too, callers block for a second, then the request ends and stores what
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from typing import IO
 
 from tus_wsgi.spool.disk import disk_error
 from tus_wsgi.spool.disk_budget import DiskBudget
-from tus_wsgi.spool.memory import MemoryBudget
+from tus_wsgi.spool.memory import MAX_BLIND_WAIT, MemoryBudget
 from tus_wsgi.spool.part import FAST_FIRST_BUFFER, FIRST_BUFFER, SpooledPart
 
 
@@ -69,9 +70,11 @@ class Spool:
         """
         first = FAST_FIRST_BUFFER if is_fast and expected != 0 else FIRST_BUFFER
         part = SpooledPart(self.memory, self.disk, self.file, capacity, expected, first=first)
+        # The limit of a single wait is not enough, because the buffer may grow several times.
+        deadline = time.monotonic() + MAX_BLIND_WAIT
         try:
             for data in initial:
-                part.write(data)
+                part.write(data, lambda: time.monotonic() >= deadline)
         except BaseException:
             part.close()
             raise
