@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +20,7 @@ from tus_wsgi.spool.spool import Spool
 
 SIZE = 1024
 SMALL = SIZE // 16
+NOW = 1000.0
 
 
 class Killed(BaseException):
@@ -33,6 +34,7 @@ def small_blocks() -> Iterator[None]:
         patch.setattr(block_module, "MAX_SMALL_BLOCK", SMALL)
         patch.setattr(buffer_pool, "MIN_REUSED_BUFFER", SMALL // 4)
         patch.setattr(memory, "CHECK_INTERVAL", 0.0)
+        patch.setattr(memory, "time", SimpleNamespace(monotonic=lambda: NOW))
         yield
 
 
@@ -136,7 +138,7 @@ class Requests:
             case "release" if self.held:
                 self.budget.release(self.held.pop(first % len(self.held)))
             case "expect" if self.held:
-                times = (SENDING, time.monotonic() + 1, time.monotonic() - 1)
+                times = (SENDING, NOW + 1, NOW - 1)
                 self.budget.expect(self.held[first % len(self.held)], times[second % 3])
         return kind
 
