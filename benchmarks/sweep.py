@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from benchmarks.results import Measure, Result, alternate
 from benchmarks.testbed import ROOT, S3, TUS_WSGI, Testbed
+from benchmarks.usage import peak_memory
 from demo.process import SetupError
-from tus_wsgi.domain.model import KIB, MIB, State, UploadId, UploadInfo
+from tus_wsgi.domain.model import MIB, State, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.direct import direct_calls
@@ -25,6 +31,9 @@ from tus_wsgi.stores.s3.record import UploadRecord, encode
 from tus_wsgi.stores.s3.record_size import with_size_of
 
 COUNTS = (1_000, 10_000, 100_000)
+
+PEAK_INTERVAL = 0.02
+"""Seconds between two looks at the memory of the sweep."""
 
 WRITERS = 16
 """Threads that write uploads."""
@@ -105,13 +114,31 @@ def measure_sweep(testbed: Testbed, finished: int, *, root: Path = ROOT) -> Swee
                 stdout=output,
                 stderr=output,
             )
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            usage, peak = _wait(process)
         lines = log.read_text().splitlines()
     if lines[-1:] != [f"{finished} examined, nothing to do"]:
         raise SetupError(f"the sweep has printed {lines[-5:]}")
     calls = sum(testbed.proxy.counts().values())
-    return SweepCost(usage.ru_utime + usage.ru_stime, calls, usage.ru_maxrss * KIB)
+    return SweepCost(usage.ru_utime + usage.ru_stime, calls, peak)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[resource.struct_rusage, int]:
+    """Wait for the end of a process.
+
+    Returns:
+        its CPU times, and its peak memory in bytes. `ru_maxrss` would count the memory of this
+        process too, which the other one has until it runs its own program.
+    """
+    meter = psutil.Process(process.pid)
+    peak = 0
+    while True:
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage, peak
+        with suppress(OSError, psutil.Error):
+            peak = max(peak, peak_memory(meter))
+        time.sleep(PEAK_INTERVAL)
 
 
 def write_finished(s3: S3, prefix: str, count: int) -> None:

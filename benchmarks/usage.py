@@ -42,7 +42,7 @@ class Meter:
 
     def read(self) -> Usage:
         """Return the usage so far."""
-        return Usage(self._cpu() - self._before, max(map(_peak, self._tree())))
+        return Usage(self._cpu() - self._before, max(map(peak_memory, self._tree())))
 
     def _tree(self) -> list[psutil.Process]:
         return [self._root, *self._root.children(recursive=True)]
@@ -82,7 +82,7 @@ def _has_bytes(entry: Path) -> bool:
     return entry.stat().st_size > 0
 
 
-def _peak(process: psutil.Process) -> int:
+def peak_memory(process: psutil.Process) -> int:
     """Return the highest resident memory of a process in bytes; 0 if it has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines():
