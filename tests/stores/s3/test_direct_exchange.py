@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from botocore.httpsession import URLLib3Session
@@ -66,7 +66,7 @@ class Service:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError), connection.makefile("rb") as stream:
-            while head := b"".join(iter(stream.readline, b"\r\n")):
+            while head := _read_head(stream):
                 size = next(int(line.split()[1]) for line in head.splitlines() if b"Length" in line)
                 self.requests.append(head + b"\r\n" + stream.read(size))
                 for number, piece in enumerate(self.script.pop(0)):
@@ -83,7 +83,16 @@ def service() -> Iterator[Service]:
         service = Service(listener)
         yield service
         for connection in service.connections:
-            connection.close()
+            with suppress(OSError):  # the client has closed it
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def _read_head(stream: BinaryIO) -> bytes:
+    """Read the head of a request without its last line; return nothing at the end."""
+    lines = []
+    while (line := stream.readline()) not in {b"\r\n", b""}:
+        lines.append(line)
+    return b"".join(lines)
 
 
 @pytest.fixture
