@@ -32,7 +32,7 @@ from tests.harness import read_only
 from tests.harness.clients.tus import TusClient
 from tests.harness.data import some_bytes
 from tests.harness.packages import python_package
-from tests.harness.servers.gunicorn import wait_until
+from tests.harness.timing import wait_until
 from tus_wsgi import gunicorn as configuration
 from tus_wsgi.settings.table import table
 from tus_wsgi.settings.values import parse_duration

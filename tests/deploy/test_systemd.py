@@ -24,8 +24,8 @@ from tests.harness import activate, read_only
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
-from tests.harness.servers.gunicorn import wait_until
 from tests.harness.servers.proxy_program import UPSTREAM
+from tests.harness.timing import wait_until
 from tus_wsgi import gunicorn as configuration
 from tus_wsgi.settings.settings import Settings
 from tus_wsgi.settings.table import table

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+
+MAX_WAIT = 60.0
+"""Seconds that a test waits for an expected event, so that a slow machine does not fail it."""
 
 TRIES = 3
 """Code that waits for a timeout is late in every try. Code that other processes delay is not."""
@@ -26,3 +30,16 @@ def assert_takes_less(seconds: float, measure: Callable[[], float], *, tries: in
     while not measured or min(measured) >= seconds:
         assert len(measured) < tries, f"all tries took longer than {seconds} s: {measured}"
         measured.append(measure())
+
+
+def wait_until(condition: Callable[[], object], *, seconds: float = MAX_WAIT) -> float:
+    """Wait until a condition holds, and return how many seconds that took.
+
+    Raises:
+        AssertionError: The condition did not hold within `seconds`.
+    """
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"the condition was not met in {seconds} s"
+        time.sleep(0.005)
+    return time.monotonic() - began

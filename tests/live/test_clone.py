@@ -17,7 +17,8 @@ import pytest
 from demo.process import ChildProcess
 from tests.harness.clients.tus import TusClient
 from tests.harness.data import some_bytes
-from tests.harness.servers.gunicorn import ROOT, wait_until
+from tests.harness.servers.gunicorn import ROOT
+from tests.harness.timing import wait_until
 from tests.live.demo_fixtures.running import RunningDemo, have_ended
 
 pytestmark = pytest.mark.live

@@ -14,7 +14,7 @@ from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
-from tests.harness.timing import assert_takes_less
+from tests.harness.timing import MAX_WAIT, assert_takes_less
 from tus_wsgi.domain.model import MIB
 
 pytestmark = pytest.mark.live
@@ -34,7 +34,7 @@ def race(*requests: Callable[[], Response | None]) -> list[Response | None]:
     barrier = threading.Barrier(len(requests))
 
     def run(request: Callable[[], Response | None]) -> Response | None:
-        barrier.wait(10)
+        barrier.wait(MAX_WAIT)
         try:
             return request()
         except (OSError, EOFError):

@@ -17,7 +17,8 @@ from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.proxies.tcp import Cut, TcpProxy
 from tests.harness.servers.deployment import PART_SIZE, Deployment
-from tests.harness.servers.gunicorn import Gunicorn, wait_until
+from tests.harness.servers.gunicorn import Gunicorn
+from tests.harness.timing import wait_until
 from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live
@@ -103,7 +104,7 @@ def test_received_bytes_are_stored(
         assert ACKNOWLEDGED <= offset <= ACKNOWLEDGED + count
     else:
         # The HEAD may run before the server handles the cut PATCH.
-        wait_until(lambda: tus.offset(path) == ACKNOWLEDGED + count, seconds=5)
+        wait_until(lambda: tus.offset(path) == ACKNOWLEDGED + count)
         offset = ACKNOWLEDGED + count
     tus.append(path, offset, FILE[offset:])
     assert deployment.read_object(path) == FILE

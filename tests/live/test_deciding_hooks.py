@@ -13,7 +13,8 @@ from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import VERSION, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
-from tests.harness.servers.gunicorn import Gunicorn, wait_until
+from tests.harness.servers.gunicorn import Gunicorn
+from tests.harness.timing import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -52,7 +53,7 @@ def send_and_kill_worker(
     """Send a request whose hook kills the worker, and wait for the next worker."""
     with pytest.raises((EOFError, OSError)):
         send(server, method, path, fields, body)
-    wait_until(lambda: is_serving(server), seconds=20)
+    wait_until(lambda: is_serving(server))
 
 
 def is_serving(server: Gunicorn) -> bool:

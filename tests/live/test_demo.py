@@ -23,7 +23,7 @@ from demo.npm import fetch_files, find_npm
 from demo.process import ChildProcess, SetupError
 from demo.runner import DemoPaths
 from tests.harness.proxies.tcp import TcpProxy
-from tests.harness.servers.gunicorn import wait_until
+from tests.harness.timing import wait_until
 from tests.live.demo_fixtures.chromium import Chromium, Page
 from tests.live.demo_fixtures.running import (
     RunningDemo,
@@ -117,7 +117,7 @@ def test_a_signal_stops_the_demo_and_all_its_processes(
 ) -> None:
     with running_demo(tmp_path, uppy=uppy) as demo:
         # The demo, SeaweedFS, gunicorn and its two workers. One may serve before the other starts.
-        wait_until(lambda: len(demo.processes()) >= 5, seconds=60)
+        wait_until(lambda: len(demo.processes()) >= 5)
         processes = demo.processes()
         assert demo.stop(number) == 0
         assert have_ended(processes)
@@ -221,7 +221,7 @@ def test_npm_is_found_in_an_environment_that_is_not_on_the_path(
 
 def failure_message(process: ChildProcess) -> str:
     """Return the output of a demo that failed to start."""
-    wait_until(lambda: not process.running(), seconds=30)
+    wait_until(lambda: not process.running())
     output = process.log_tail()
     assert process.exit_code() == 1, output
     assert "Traceback" not in output
@@ -359,7 +359,7 @@ def test_a_cancelled_upload_is_deleted_on_the_server(
     url = stored_uploads(page)[0]["url"]
     click_button(page, "Cancel")
     page.wait_for("document.querySelector('#uploads').hidden")
-    wait_until(lambda: request(url, "HEAD", TUS_FIELDS).status in {404, 410}, seconds=10)
+    wait_until(lambda: request(url, "HEAD", TUS_FIELDS).status in {404, 410})
 
 
 def wait_until_idle(proxy: TcpProxy) -> None:

@@ -14,7 +14,7 @@ from tests.harness.clients.tus import STREAM, VERSION, TusClient
 from tests.harness.data import some_bytes
 from tests.harness.proxies.tcp import TcpProxy
 from tests.harness.servers.deployment import PART_SIZE, Deployment
-from tests.harness.servers.gunicorn import wait_until
+from tests.harness.timing import wait_until
 from tests.live.clients.drivers import aiotus_multiple
 
 pytestmark = pytest.mark.live
@@ -93,5 +93,5 @@ def test_an_unfinished_upload_expires(new_deployment: NewSite) -> None:
     tus = TusClient(deployment.start(workers=2).port)
     path = tus.create(10)
     assert tus.head(path).get("Upload-Expires")
-    wait_until(lambda: tus.head(path).status == 410, seconds=10)
+    wait_until(lambda: tus.head(path).status == 410)
     assert tus.patch(path, 0, b"x").status == 410

@@ -94,7 +94,7 @@ def test_an_upload_completes_while_stalled_clients_use_the_budget(
             stalled.wait_until_consumed()
         began = time.monotonic()
         path = tus.upload(data)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 45  # a stalled client is given up after a minute
     assert deployment.read_object(path) == data
 
 

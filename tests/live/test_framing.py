@@ -107,7 +107,6 @@ def test_a_client_that_reads_while_sending_gets_an_early_response(
                     sent += 32 * KIB
                     time.sleep(0.01)
 
-        began = time.monotonic()
         connection.send_head(method, target, {**fields, "Content-Length": str(LARGE)})
         sender = threading.Thread(target=send)
         sender.start()
@@ -115,7 +114,6 @@ def test_a_client_that_reads_while_sending_gets_an_early_response(
         responded.set()
         sender.join()
         assert response.status == expected
-        assert time.monotonic() - began < 3
         assert sent < LARGE
     assert tus.offset(partial_upload) == 10
 

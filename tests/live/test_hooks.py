@@ -13,7 +13,8 @@ from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.proxies.tcp import TcpProxy
 from tests.harness.servers.deployment import PART_SIZE, Deployment
-from tests.harness.servers.gunicorn import Gunicorn, wait_until
+from tests.harness.servers.gunicorn import Gunicorn
+from tests.harness.timing import wait_until
 from tests.live.clients.drivers import Job, run_tus_js_client
 from tus_wsgi.domain.model import MIB
 
@@ -110,7 +111,7 @@ def test_a_hook_that_raises_or_dies_changes_nothing(
     assert refused.body == b"log in\n"
     with pytest.raises((EOFError, OSError)):
         send(server, "PATCH", path, {**append, "X-Hook": "die"}, FILE)
-    wait_until(lambda: is_serving(server), seconds=20)
+    wait_until(lambda: is_serving(server))
     assert deployment.list_contents() == before
     assert offset(server, path) == 0
     assert send(server, "PATCH", path, append, FILE).status == 204

@@ -16,7 +16,8 @@ from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import Deployment
-from tests.harness.servers.gunicorn import ROOT, Gunicorn, wait_until
+from tests.harness.servers.gunicorn import ROOT, Gunicorn
+from tests.harness.timing import wait_until
 from tests.observers.test_prometheus import samples
 
 pytestmark = pytest.mark.live
@@ -41,7 +42,7 @@ def kill_worker(server: Gunicorn, pid: int) -> None:
     """Kill a worker, and wait until another one has taken its place."""
     count = len(server.workers())
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: pid not in server.workers() and len(server.workers()) == count, seconds=30)
+    wait_until(lambda: pid not in server.workers() and len(server.workers()) == count)
 
 
 def test_every_worker_serves_the_counts_of_all_workers_also_of_ended_ones(
@@ -68,7 +69,7 @@ def test_every_worker_serves_the_counts_of_all_workers_also_of_ended_ones(
         connection.send_head("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))
         connection.send(FILE[:9])
         worker = server.worker_of(connection.socket)
-        wait_until(lambda: scrape(server.port)["tus_bodies_open"] == 1, seconds=10)
+        wait_until(lambda: scrape(server.port)["tus_bodies_open"] == 1)
         kill_worker(server, worker)
     for _ in range(2):
         found = scrape(server.port)
@@ -102,20 +103,20 @@ def test_a_new_master_continues_the_counts(
         tus.upload(FILE)
         old, workers = psutil.Process(server.pid), set(server.workers())
         server.signal(signal.SIGUSR2)
-        wait_until(lambda: len(old.children(recursive=True)) >= 5, seconds=60)
+        wait_until(lambda: len(old.children(recursive=True)) >= 5)
         (new,) = (child for child in old.children() if child.pid not in workers)
         try:
             for _ in range(8):
                 assert scrape(server.port)["tus_uploads_created_total"] == 1, "of either master"
             server.signal(signal.SIGTERM)
             # The harness would kill the new master as soon as it asks for the exit code.
-            wait_until(lambda: old.status() == psutil.STATUS_ZOMBIE, seconds=60)
+            wait_until(lambda: old.status() == psutil.STATUS_ZOMBIE)
             tus.upload(FILE)
             assert scrape(server.port)["tus_uploads_created_total"] == 2
             (directory,) = tmp_path.glob("tus-wsgi-metrics-*")
         finally:
             new.terminate()
-        wait_until(lambda: not directory.exists(), seconds=60)
+        wait_until(lambda: not directory.exists())
 
 
 def ready(connection: Connection) -> int:
@@ -130,7 +131,7 @@ def assert_ready_until_sigterm(server: Gunicorn) -> None:
     """
     with Connection(server.port) as connection:
         # A check may exceed its second on a busy machine; the next one is due in five.
-        wait_until(lambda: ready(connection) == 200, seconds=60)
+        wait_until(lambda: ready(connection) == 200)
     path = TusClient(server.port).create(len(FILE))
     with Connection(server.port) as upload, ExitStack() as connections:
         upload.send_head("PATCH", path, patch_fields(0, Content_Length=str(len(FILE))))

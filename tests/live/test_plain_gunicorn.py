@@ -12,7 +12,8 @@ import pytest
 
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import TusClient, patch_fields
-from tests.harness.servers.gunicorn import ROOT, START_SECONDS, STOP_SECONDS, Gunicorn, wait_until
+from tests.harness.servers.gunicorn import ROOT, START_SECONDS, STOP_SECONDS, Gunicorn
+from tests.harness.timing import wait_until
 from tus_wsgi.domain.model import KIB, MIB
 
 pytestmark = pytest.mark.live
@@ -61,7 +62,7 @@ def test_a_sync_worker_that_is_killed_for_its_timeout_stores_what_has_arrived(
         with Connection(server.port) as connection:
             connection.send_head("PATCH", path, patch_fields(0, Content_Length=str(MIB)))
             connection.send(bytes(64 * KIB))
-            wait_until(lambda: "WORKER TIMEOUT" in server.read_log(), seconds=20)
+            wait_until(lambda: "WORKER TIMEOUT" in server.read_log())
             response = connection.read_response()
         assert (response.status, response.offset) == (503, 64 * KIB)
 

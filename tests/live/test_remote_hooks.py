@@ -17,7 +17,8 @@ from werkzeug.serving import make_server
 from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import VERSION, patch_fields
 from tests.harness.servers.deployment import Deployment
-from tests.harness.servers.gunicorn import Gunicorn, wait_until
+from tests.harness.servers.gunicorn import Gunicorn
+from tests.harness.timing import wait_until
 from tests.hooks.handler import Handler, serving
 from tests.hooks.remote_app import EVENTS
 from tests.hooks.scenario import metadata
@@ -117,7 +118,7 @@ def test_a_killed_worker_tells_the_endpoint_again_with_the_same_id(
         fields = {"Upload-Length": str(len(DATA)), "Upload-Metadata": metadata("a.txt")}
         path = urlsplit(send(server, "POST", "/files", fields)["Location"]).path
         # A thread delivers this event. Wait for it, so that the kill does not lose it.
-        wait_until(lambda: handler.of("post-create"), seconds=30)
+        wait_until(lambda: handler.of("post-create"))
         killed: list[int] = []
 
         def kill_once(document: dict[str, Any], _start_response: object) -> None:
@@ -134,7 +135,7 @@ def test_a_killed_worker_tells_the_endpoint_again_with_the_same_id(
             with pytest.raises((EOFError, OSError)):
                 send(server, "PATCH", path, patch_fields(0), DATA)
             again = ("HEAD", 200)
-        wait_until(lambda: answers(server, again[0], path) == again[1], seconds=30)
+        wait_until(lambda: answers(server, again[0], path) == again[1])
         assert len(killed) == 1
         assert len(handler.ids(event)) >= 2
         assert len(set(handler.ids(event))) == 1

@@ -20,8 +20,9 @@ from tests.harness.clients.http import Connection, Response
 from tests.harness.clients.tus import VERSION, TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import Deployment
-from tests.harness.servers.gunicorn import Gunicorn, wait_until
+from tests.harness.servers.gunicorn import Gunicorn
 from tests.harness.servers.proxy_program import running_nginx
+from tests.harness.timing import wait_until
 from tests.live.test_operator_pages import EXPECTED, TOKEN, scrape
 from tus_wsgi.domain.model import KIB, MIB
 
@@ -142,7 +143,7 @@ def test_a_rolling_restart_costs_running_uploads_one_retry_and_loses_no_count(
         clients = [SlowClient(port, restarted) for _ in range(CLIENTS)]
         uploads = [threads.submit(client.upload) for client in clients]
         try:
-            wait_until(lambda: scrape(server.port)["tus_bodies_open"] == CLIENTS, seconds=60)
+            wait_until(lambda: scrape(server.port)["tus_bodies_open"] == CLIENTS)
             before = set(server.workers())
             restart_each_worker(server)
             assert not before & set(server.workers())

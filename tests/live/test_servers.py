@@ -18,7 +18,7 @@ import pytest
 from demo.process import ChildProcess
 from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import VERSION, TusClient, patch_fields
-from tests.harness.servers.gunicorn import wait_until
+from tests.harness.timing import wait_until
 from tests.live.test_unknown_length import PAGE, SERVERS, name, running_server, table
 from tus_wsgi.domain.model import KIB
 from tus_wsgi.wsgi.input import INPUT_STEP
@@ -89,7 +89,7 @@ def outcome_of_a_hanging_connection(port: int) -> str:
 
 def outcome_of_sigterm(port: int, process: ChildProcess) -> str:
     """Return what becomes of a request if the server gets SIGTERM within its body."""
-    wait_until(lambda: TusClient(port).request("OPTIONS", "/files").status < 300, seconds=20)
+    wait_until(lambda: TusClient(port).request("OPTIONS", "/files").status < 300)
     path = TusClient(port).create(len(DATA))
     with Connection(port, timeout=WAIT_SECONDS) as connection:
         begin(connection, path)
@@ -101,7 +101,7 @@ def outcome_of_sigterm(port: int, process: ChildProcess) -> str:
                 return "serves the request"
         except (EOFError, OSError):
             pass
-    wait_until(lambda: not process.running(), seconds=20)
+    wait_until(lambda: not process.running())
     log = process.log.read_text(encoding="utf-8", errors="replace")
     if re.search(rf"event=bytes_stored .*offset={SENT} .*cut_short=draining", log):
         return "all stored"

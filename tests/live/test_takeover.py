@@ -15,8 +15,8 @@ from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
-from tests.harness.servers.gunicorn import Gunicorn, wait_until
-from tests.harness.timing import assert_takes_less
+from tests.harness.servers.gunicorn import Gunicorn
+from tests.harness.timing import assert_takes_less, wait_until
 from tus_wsgi.domain.model import KIB
 
 pytestmark = pytest.mark.live

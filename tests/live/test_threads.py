@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +11,7 @@ from tests.harness.clients.http import Connection
 from tests.harness.clients.tus import TusClient, patch_fields
 from tests.harness.data import some_bytes
 from tests.harness.servers.deployment import PART_SIZE, Deployment
-from tests.harness.servers.gunicorn import wait_until
+from tests.harness.timing import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -39,16 +38,14 @@ def test_uploads_cuts_takeovers_and_stops_work_with_gthread(
         stalled.send(FILE[:sent])
         stalled.wait_until_delivered()
         deployment.wait_for_lock(path)
-        began = time.monotonic()
         assert tus.offset(path) == sent
-        assert time.monotonic() - began < 2
         assert stalled.read_response().status == 423
 
     with Connection(server.port) as cut:
         cut.send_head("PATCH", path, patch_fields(sent, Transfer_Encoding="chunked"))
         cut.send_chunk(FILE[sent : sent + 777])
         cut.close()
-    wait_until(lambda: tus.offset(path) == sent + 777, seconds=5)
+    wait_until(lambda: tus.offset(path) == sent + 777)
 
     with Connection(server.port) as active:
         offset = sent + 777

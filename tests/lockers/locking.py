@@ -8,20 +8,17 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.harness.lockers import LockerSpec
+from tests.harness.timing import MAX_WAIT
 from tus_wsgi.domain.errors import TusError
 from tus_wsgi.domain.interfaces import Locker
 from tus_wsgi.domain.model import UploadId
-
-MAX_WAIT = 60.0
-"""Seconds that a test waits for an expected event, so that a slow machine does not fail it."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,14 +28,6 @@ OTHER_ID = UploadId("b")
 
 def ignore_request() -> None:
     """Ignore a release request."""
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` returns True."""
-    deadline = time.monotonic() + MAX_WAIT
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition was not met in {MAX_WAIT} s"
-        time.sleep(0.002)
 
 
 class Holder:

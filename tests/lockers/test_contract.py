@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.lockers import LOCKER_KINDS, new_locker_spec
-from tests.lockers.locking import ID, MAX_WAIT, OTHER_ID, Holder, ignore_request, wait_until
+from tests.harness.timing import MAX_WAIT, wait_until
+from tests.lockers.locking import ID, OTHER_ID, Holder, ignore_request
 from tus_wsgi.domain.errors import LockLost, UploadLocked
 from tus_wsgi.domain.interfaces import Locker
 from tus_wsgi.domain.model import UploadId

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.lockers import LOCKER_KINDS, new_locker_spec
-from tests.lockers.locking import ID, MAX_WAIT, OTHER_ID, ignore_request
+from tests.harness.timing import MAX_WAIT
+from tests.lockers.locking import ID, OTHER_ID, ignore_request
 from tus_wsgi.domain.interfaces import Locker, Upload
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
 from tus_wsgi.service.cache import UploadCache

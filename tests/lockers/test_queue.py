@@ -11,7 +11,8 @@ import pytest
 
 from tests.harness.lockers import FAST_TIMING
 from tests.harness.records import MemoryRecords
-from tests.lockers.locking import ID, MAX_WAIT, OTHER_ID, Holder, ignore_request, wait_until
+from tests.harness.timing import MAX_WAIT, wait_until
+from tests.lockers.locking import ID, OTHER_ID, Holder, ignore_request
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file.locker import FileLocker, lock_id_of
 from tus_wsgi.lockers.file.ofd import OfdLocks

@@ -11,7 +11,7 @@ import pytest
 from werkzeug.exceptions import NotFound
 from werkzeug.test import create_environ, run_wsgi_app
 
-from tests.harness.servers.gunicorn import wait_until
+from tests.harness.timing import wait_until
 from tests.wsgi.gunicorn_connection import GunicornConnection
 from tus_wsgi import Settings, TusMiddleware
 from tus_wsgi.lockers.memory import MemoryLocker
@@ -20,7 +20,6 @@ from tus_wsgi.wsgi.body import WsgiBody
 from tus_wsgi.wsgi.draining import LiveBodies
 
 TUS = {"Tus-Resumable": "1.0.0"}
-SECONDS = 5
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_a_client_that_closed_the_connection_is_gone(
     connection.begin(length=0, data=more)
     body = connection.body()
     getattr(connection, how)()
-    wait_until(body.client_is_gone, seconds=SECONDS)
+    wait_until(body.client_is_gone)
 
 
 def test_it_is_known_for_a_unix_socket_too() -> None:

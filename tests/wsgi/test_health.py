@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.harness.servers.gunicorn import wait_until
+from tests.harness.timing import assert_takes_less, wait_until
 from tus_wsgi.wsgi.draining import LiveBodies
 from tus_wsgi.wsgi.health import PeriodicCheck, ReadinessPage, liveness_page
 
@@ -78,18 +78,22 @@ def test_a_service_that_does_not_answer_is_asked_by_one_thread_only(service: Ser
         probe.join(30)
     assert answers == [NOT_READY] * 8
     assert service.calls == 1
-    began = time.monotonic()
-    assert answer(page) == NOT_READY
-    assert time.monotonic() - began < 0.2, "the timeout counts from the beginning of the call"
+
+    def measure() -> float:
+        began = time.monotonic()
+        assert answer(page) == NOT_READY
+        return time.monotonic() - began
+
+    assert_takes_less(0.2, measure)  # the timeout counts from the beginning of the call
     service.answers.set()
-    wait_until(lambda: answer(page) == READY, seconds=10)
+    wait_until(lambda: answer(page) == READY)
 
 
 def test_an_answer_after_the_timeout_is_a_failure() -> None:
     check = PeriodicCheck("S3", lambda: time.sleep(0.1), interval=60, timeout=0.01)
     page = page_of(check)
     assert answer(page) == NOT_READY
-    wait_until(lambda: not check._is_running, seconds=10)
+    wait_until(lambda: not check._is_running)
     assert answer(page) == NOT_READY
 
 
@@ -118,7 +122,7 @@ def test_a_failure_is_logged_once_with_its_cause(
     service.error = None
     answer(page)
     # The check is logged after its result can be seen.
-    wait_until(lambda: len(logged()) >= 2, seconds=30)
+    wait_until(lambda: len(logged()) >= 2)
     assert logged() == [
         "not ready: the check of the bucket failed: no route to host",
         "ready again: the check of the bucket has passed",

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.harness.servers.gunicorn import wait_until
+from tests.harness.timing import wait_until
 from tus_wsgi.domain.interfaces import BodyEnd
 from tus_wsgi.wsgi import worker
 from tus_wsgi.wsgi.connection import LingeringConnection
 from tus_wsgi.wsgi.draining import LiveBodies
 from tus_wsgi.wsgi.slow_bodies import MIN_CONNECTIONS, SLOW_RATE, SlowBodyLimit
 
-SECONDS = 20
 FAST = float("inf")
 
 
@@ -54,7 +53,7 @@ def test_the_slowest_bodies_end_until_a_quarter_of_the_connections_is_free(
     bodies: LiveBodies,
 ) -> None:
     made = [FakeBody(bodies, rate) for rate in (3, FAST, 2, 5, FAST, 1, 4, 6)]
-    wait_until(lambda: not is_watching(bodies), seconds=SECONDS)
+    wait_until(lambda: not is_watching(bodies))
     assert [body._rate for body in made if body.ends] == [2, 1]
     assert made[2].ends == [BodyEnd.STALLED]
 
@@ -66,14 +65,14 @@ def test_fast_bodies_may_take_all_connections(bodies: LiveBodies) -> None:
     assert not any(body.ends for body in made)
     for body in made[:3]:
         bodies.remove(body)
-    wait_until(lambda: not is_watching(bodies), seconds=SECONDS)
+    wait_until(lambda: not is_watching(bodies))
 
 
 def test_a_body_that_becomes_slow_ends_too(bodies: LiveBodies) -> None:
     made = [FakeBody(bodies, FAST) for _ in range(7)]
     made[4]._rate = 1
-    wait_until(lambda: made[4].ends, seconds=SECONDS)
-    wait_until(lambda: not is_watching(bodies), seconds=SECONDS)
+    wait_until(lambda: made[4].ends)
+    wait_until(lambda: not is_watching(bodies))
     assert sum(bool(body.ends) for body in made) == 1
 
 
@@ -107,6 +106,6 @@ def test_a_lingering_connection_counts_as_slow() -> None:
     with closing(server), closing(client):
         lingering = LingeringConnection(server, live=LiveBodies())
         assert lingering.rate() == FAST
-        wait_until(lambda: lingering.rate() == 0, seconds=SECONDS)
+        wait_until(lambda: lingering.rate() == 0)
         lingering.interrupt(BodyEnd.STALLED)
         assert lingering.rate() is None

@@ -18,6 +18,7 @@ from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
+from tests.harness.timing import MAX_WAIT
 from tus_wsgi.wsgi import draining
 from tus_wsgi.wsgi import worker as worker_module
 from tus_wsgi.wsgi.draining import LiveBodies
@@ -67,7 +68,7 @@ def start(live: LiveBodies) -> Iterator[Start]:
         worker.alive = False  # its watcher ends
         for thread in threading.enumerate():
             if thread.name == "tus-drain":
-                thread.join(10)
+                thread.join(MAX_WAIT)
         os.close(worker.PIPE[0])
         os.close(worker.PIPE[1])
         worker.tmp.close()
@@ -109,7 +110,7 @@ def test_a_stopping_worker_interrupts_its_uploads_without_any_configuration(
     assert not interrupted.is_set()
     signal.raise_signal(signal.SIGTERM)
     assert not worker.alive
-    assert interrupted.wait(10)
+    assert interrupted.wait(MAX_WAIT)
 
 
 def test_a_watcher_of_the_configuration_is_enough(

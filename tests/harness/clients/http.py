@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
+import select
 import socket
 import ssl
 import struct
@@ -22,6 +23,7 @@ from typing import Self
 from tests.harness import http_messages, sockets
 from tests.harness.http_messages import encode_chunk, encode_head
 from tests.harness.sockets import HOST
+from tests.harness.timing import MAX_WAIT
 
 SETTLE_SECONDS = 0.2
 """Time for a server to process the last bytes that it received, and to ask for more."""
@@ -76,7 +78,7 @@ class Connection:
     """
 
     def __init__(
-        self, port: int, *, timeout: float = 15.0, tls: ssl.SSLContext | None = None
+        self, port: int, *, timeout: float = MAX_WAIT, tls: ssl.SSLContext | None = None
     ) -> None:
         self.socket = socket.create_connection((HOST, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -161,14 +163,14 @@ class Connection:
             pass
         return received
 
-    def wait_until_delivered(self, *, seconds: float = 10.0) -> None:
+    def wait_until_delivered(self, *, seconds: float = MAX_WAIT) -> None:
         """Wait until the server's kernel has received everything that was sent."""
         deadline = time.monotonic() + seconds
         while struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]:
             assert time.monotonic() < deadline, "the server receives nothing"
             time.sleep(0.005)
 
-    def wait_until_consumed(self, *, seconds: float = 10.0) -> None:
+    def wait_until_consumed(self, *, seconds: float = MAX_WAIT) -> None:
         """Wait until the server has read everything that was sent, and waits for more."""
         self.wait_until_delivered(seconds=seconds)
         server_port, client_port = self.socket.getpeername()[1], self.socket.getsockname()[1]
@@ -177,6 +179,11 @@ class Connection:
             assert time.monotonic() < deadline, f"the server does not read the last {unread} bytes"
             time.sleep(0.005)
         time.sleep(SETTLE_SECONDS)
+
+    def has_input(self) -> bool:
+        """Return whether the server has sent something, or closed the connection."""
+        readable, _, _ = select.select([self.socket], [], [], 0)
+        return bool(readable)
 
     def half_close(self) -> None:
         """Send a FIN: nothing more follows, and responses can still be read."""

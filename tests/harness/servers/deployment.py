@@ -6,12 +6,13 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.seaweedfs import SeaweedFS
-from tests.harness.servers.gunicorn import Gunicorn, wait_until
+from tests.harness.servers.gunicorn import Gunicorn
+from tests.harness.timing import wait_until
 from tus_wsgi.domain.model import MIB, State, UploadId
 from tus_wsgi.lockers.file.locker import lock_id_of
 from tus_wsgi.lockers.file.ofd import OfdLocks
@@ -85,12 +86,18 @@ class Deployment:
         self.servers.append(server)
         return server
 
-    def wait_for_lock(self, path: str) -> None:
-        """Wait until a request holds the lock of an upload."""
+    def wait_for_lock(self, path: str, *, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until a request holds the lock of an upload. Return whether one does.
+
+        Args:
+            path: the path of the upload.
+            unless: ends the wait when it returns True.
+        """
         lock_id = lock_id_of(UploadId(path.rpartition("/")[2]))
         locks = OfdLocks(Path(self.environ["TUS_LOCK_DIR"]))
         try:
-            wait_until(lambda: locks.held_by_others({lock_id}), seconds=10)
+            wait_until(lambda: locks.held_by_others({lock_id}) or unless())
+            return bool(locks.held_by_others({lock_id}))
         finally:
             locks.close()
 

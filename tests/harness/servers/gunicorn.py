@@ -12,8 +12,7 @@ import signal
 import socket
 import ssl
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +23,7 @@ from gunicorn.config import KNOWN_SETTINGS
 from demo.process import ChildProcess
 from tests.harness.clients.http import Connection
 from tests.harness.sockets import HOST
+from tests.harness.timing import wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -123,7 +123,7 @@ class Gunicorn:
             ]
             return bool(found)
 
-        wait_until(is_accepted, seconds=5)
+        wait_until(is_accepted)
         return found[0]
 
     def signal(self, number: signal.Signals) -> None:
@@ -191,19 +191,6 @@ class Gunicorn:
                 assert connection.read_response().status < 500, self.read_log()
             except OSError as error:
                 raise AssertionError(f"gunicorn did not start:\n{self.read_log()}") from error
-
-
-def wait_until(condition: Callable[[], object], *, seconds: float) -> float:
-    """Wait until a condition holds, and return how long that took.
-
-    Raises:
-        AssertionError: The condition did not hold within `seconds`.
-    """
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, f"not within {seconds} s"
-        time.sleep(0.01)
-    return time.monotonic() - began
 
 
 def _without_control_socket() -> list[str]:

@@ -12,17 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.harness.lockers import ADVISORY_LOCKS, LockerSpec
-from tests.harness.timing import MANY_TRIES, assert_takes_less
+from tests.harness.timing import MANY_TRIES, MAX_WAIT, assert_takes_less, wait_until
 from tests.lockers.locking import (
     ID,
-    MAX_WAIT,
     OTHER_ID,
     Connection,
     ForkServer,
     Holder,
     LockerProcess,
     ignore_request,
-    wait_until,
 )
 from tus_wsgi.domain.errors import UploadLocked
 from tus_wsgi.lockers.file import locker as module

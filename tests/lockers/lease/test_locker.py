@@ -13,16 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.lockers import FAST_TIMING, LEASE_KINDS, LockerSpec, new_locker_spec
-from tests.harness.timing import MANY_TRIES, assert_takes_less
-from tests.lockers.locking import (
-    ID,
-    MAX_WAIT,
-    OTHER_ID,
-    ForkServer,
-    Holder,
-    LockerProcess,
-    wait_until,
-)
+from tests.harness.timing import MANY_TRIES, MAX_WAIT, assert_takes_less, wait_until
+from tests.lockers.locking import ID, OTHER_ID, ForkServer, Holder, LockerProcess
 from tus_wsgi.domain.errors import LockLost
 from tus_wsgi.domain.events import LeaseLost, LockEvent, LockTakenOver
 from tus_wsgi.lockers.lease.locker import LeaseLocker
