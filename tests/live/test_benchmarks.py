@@ -52,11 +52,13 @@ def test_every_scenario_yields_figures(options: Options, tmp_path: Path) -> None
     assert len(results) == len(SCENARIOS)
     for result in results:
         assert result.figures()
-        values = [value for sample in result.samples for value in sample.figures.values()]
-        assert all(math.isfinite(value) and value >= 0 for value in values)
+        figures = [figure for sample in result.samples for figure in sample.figures.items()]
+        assert all(math.isfinite(value) for _, value in figures)
+        # A cost of one upload is a difference, which noise can make negative at loads this small.
+        assert all(value >= 0 for name, value in figures if not name.endswith("CPU ms/upload"))
     by_name = {result.name: result for result in results}
-    assert by_name["large"].median("tus_wsgi", "CPU s/GiB") > 0
-    assert by_name["large"].median("boto3, CRC-32", "CPU s/GiB") > 0
+    assert by_name["large"].median("tus_wsgi", "MiB/s") > 0
+    assert by_name["large"].median("boto3, CRC-32", "MiB/s") > 0
     assert by_name["many"].median("tus_wsgi", "failed") == 0
     assert by_name["many"].median("tus_wsgi", "temporary files left") == 0
     assert by_name["silent clients"].median("tus_wsgi", "OPTIONS: failed") == 0
