@@ -100,15 +100,12 @@ class Check:
         if self.fault is None:
             return list(result.problems)
         assert not result.problems, str(result)
-        indexes = [
-            index
-            for index, call in enumerate(faulty_s3.proxy.calls)
-            if call.operation == self.operation and call.key.endswith(self.suffix)
-        ]
-        assert indexes, f"{self.scenario} has no {self.operation}"
-        for index in indexes:
-            repeated = [FaultStep(self.fault)] * (self.times - 1)
-            faults = (FaultStep(self.fault, skip=index), *repeated)
+        step = FaultStep(self.fault, operation=self.operation, suffix=self.suffix)
+        count = sum(map(step.matches, faulty_s3.proxy.calls))
+        assert count, f"{self.scenario} has no {self.operation}"
+        repeated = [FaultStep(self.fault)] * (self.times - 1)
+        for index in range(count):
+            faults = (replace(step, skip=index), *repeated)
             result = run_case(faulty_s3, replace(fault_free, faults=faults))
             if result.problems:
                 return list(result.problems)
@@ -224,11 +221,11 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[FaultyS3]
     ),
     "a tail is deleted only at the end": (
         mutations.delete_tail_early,
-        Check("tail filled exactly", Fault.LATE_AFTER_7, "DeleteObject", ".part"),
+        Check("tail filled exactly", Fault.GATEWAY_LATE_AFTER_7, "DeleteObject", ".part"),
     ),
     "a tail is written with a condition": (
         mutations.write_tails_unconditionally,
-        Check("RUFH, appended", Fault.LATE_AFTER_9, "PutObject", ".part"),
+        Check("cut twice", Fault.GATEWAY_LATE_AFTER_9, "PutObject", ".part"),
     ),
     "only an error document means absent": (
         mutations.treat_errors_as_absence,
@@ -300,11 +297,11 @@ RULES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[FaultyS3]
     ),
     "the first record is written with a condition": (
         mutations.write_first_record_unconditionally,
-        Check("deferred, created with data", Fault.LATE_AFTER_9, "PutObject", ".info"),
+        Check("deferred, created with data", Fault.GATEWAY_LATE_AFTER_9, "PutObject", ".info"),
     ),
     "later records are written with a condition": (
         mutations.write_later_records_unconditionally,
-        Check("expiry extended, deferred", Fault.LATE_AFTER_7, "PutObject", ".info"),
+        Check("expiry extended, deferred", Fault.GATEWAY_LATE_AFTER_7, "PutObject", ".info"),
     ),
     "a record without a response is read back": (
         mutations.never_read_record_back,
