@@ -191,6 +191,18 @@ def test_the_child_of_a_fork_has_locks_of_its_own(start_process: StartProcess) -
     child.expect("locked", "a")
 
 
+@with_fast_heartbeat
+def test_the_child_of_a_fork_renews_no_lock_of_its_parent(spec: LockerSpec, environ: None) -> None:
+    """The parent's greenlets continue in the child: their heartbeats would outlive the parent."""
+    locker = spec.locker(MAX_WAIT)
+    assert isinstance(locker, LeaseLocker)
+    wait_until(lambda: not scheduler_threads())  # of other tests
+    with Holder(locker):
+        assert scheduler_threads()
+        locker.reset()
+        wait_until(lambda: not scheduler_threads())
+
+
 def test_a_busy_process_does_not_starve_another(start_process: StartProcess) -> None:
     first, second = start_process().connection, start_process().connection
     first.send("contend", "a")

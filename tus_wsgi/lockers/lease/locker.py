@@ -129,6 +129,7 @@ class LeaseLocker:
 
     def reset(self) -> None:
         """Replace the state of the parent process in the child of a fork."""
+        self._process.scheduler.abandon()
         self._process = self._process.new()
 
 

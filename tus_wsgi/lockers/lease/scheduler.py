@@ -35,6 +35,7 @@ class Scheduler:
         self._numbers = itertools.count()
         self._threads = 0
         self._idle = 0  # threads that wait for the next task to become due
+        self._is_abandoned = False
 
     def schedule(self, task: Task, *, after: float) -> None:
         """Call `task` in `after` seconds.
@@ -47,6 +48,14 @@ class Scheduler:
             must_start = self._reserve_thread()
         if must_start:
             self._start_thread()
+
+    def abandon(self) -> None:
+        """Start no further task, in the child of a fork.
+
+        The parent's greenlets continue in the child; its threads do not. They may hold the mutex,
+        so this method does not wait for it.
+        """
+        self._is_abandoned = True
 
     def _push(self, task: Task, after: float) -> None:
         due = time.monotonic() + after
@@ -89,14 +98,14 @@ class Scheduler:
     def _next(self) -> Task | None:
         """Wait until a task is due and return it; None if no tasks are left."""
         with self._changed:
-            while self._queue:
+            while self._has_tasks():
                 due = self._queue[0][0]
                 delay = due - time.monotonic()
                 if delay <= 0:
                     break
                 self._changed.wait(delay)
             self._idle -= 1
-            if not self._queue:
+            if not self._has_tasks():
                 self._threads -= 1
                 # Other threads may be waiting for a task that this one has run: let them end.
                 self._changed.notify()
@@ -106,3 +115,6 @@ class Scheduler:
         if must_start:
             self._start_thread()
         return task
+
+    def _has_tasks(self) -> bool:
+        return bool(self._queue) and not self._is_abandoned
