@@ -197,7 +197,7 @@ ROWS = {
             name="parts",
             description=(
                 "Parts that an upload has. HEAD reads everything from S3, and lists the last 125 "
-                "parts, about half of those that a record does not name at most."
+                "parts. That is about half of the parts that a record leaves unnamed at most."
             ),
             amounts=(1, 125, 1125, 5125, 9625),
             measure=_parts,
