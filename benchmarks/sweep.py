@@ -28,7 +28,7 @@ from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.direct import direct_calls
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.record import UploadRecord, encode
-from tus_wsgi.stores.s3.record_size import with_size_of
+from tus_wsgi.stores.s3.record_size import pad_to_state
 
 COUNTS = (1_000, 10_000, 100_000)
 
@@ -127,7 +127,7 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[resource.struct_rusage, int
 
     Returns:
         its CPU times, and its peak memory in bytes. `ru_maxrss` would count the memory of this
-        process too, which the other one has until it runs its own program.
+        process too, because the child has it until the child runs its own program.
     """
     meter = psutil.Process(process.pid)
     peak = 0
@@ -157,7 +157,7 @@ def write_finished(s3: S3, prefix: str, count: int) -> None:
         info = UploadInfo(id, len(CONTENT))
         record = UploadRecord(info, s3.bucket, keys.data(id), None, PartPlan(16 * MIB))
         record = record.with_state(state)
-        content = with_size_of(record, encode(record))
+        content = pad_to_state(record, encode(record))
         for key, body in ((keys.info(id), content), (keys.data(id), CONTENT)):
             calls.put_object(Bucket=s3.bucket, Key=key, Body=bytearray(body))
 

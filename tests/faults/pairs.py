@@ -174,20 +174,20 @@ class CallCounts:
 
     def load(self, scenarios: Iterable[str]) -> None:
         """Run these scenarios without faults and count their calls, unless they are known."""
-        missing = [
-            Case(name, mode=mode)
-            for name in scenarios
-            for mode in (ProcessMode.UNCACHED, ProcessMode.TWO_SERVERS)
-            if (name, mode in _CACHED_MODES) not in self._counts
-        ]
-        for result in self._run(missing):
+        modes = (ProcessMode.UNCACHED, ProcessMode.TWO_SERVERS)
+        cases = [Case(name, mode=mode) for name in scenarios for mode in modes]
+        for result in self._run([case for case in cases if _count_key(case) not in self._counts]):
             assert not result.problems, str(result)
-            case = result.case
-            self._counts[case.scenario, case.mode in _CACHED_MODES] = len(result.calls)
+            self._counts[_count_key(result.case)] = len(result.calls)
 
     def count(self, case: Case) -> int:
         """Return the number of calls of a case without faults; `load` its scenario before."""
-        return self._counts[case.scenario, case.mode in _CACHED_MODES]
+        return self._counts[_count_key(case)]
+
+
+def _count_key(case: Case) -> tuple[str, bool]:
+    """Return the scenario, and whether its processes cache uploads: these decide the calls."""
+    return case.scenario, case.mode in _CACHED_MODES
 
 
 class PairSampler:

@@ -127,7 +127,7 @@ class Scenario:
 
     def _accepted(self) -> None:
         """Send a file in two requests. The second waits until a hook knows of the first."""
-        path = self.post("a.txt", more="note ,")
+        path = self.post("a.txt", first_pairs="note ,")
         self.patch(path, 0, DATA[:5])
         # Newer progress would replace progress that is not delivered yet.
         deadline = time.monotonic() + self._seconds
@@ -167,12 +167,18 @@ class Scenario:
         name: str | None,
         fields: dict[str, str] | None = None,
         length: int = len(DATA),
-        more: str = "",
+        first_pairs: str = "",
     ) -> str:
-        """Create an upload and return its path; "" if the creation was refused."""
+        """Create an upload and return its path; "" if the creation was refused.
+
+        Args:
+            name: the file name in the metadata; None for no metadata.
+            fields, length: the header fields, and the upload's length.
+            first_pairs: metadata before the file name, with a comma at the end.
+        """
         given = {"Upload-Length": str(length), **(fields or {})}
         if name is not None:
-            given["Upload-Metadata"] = more + metadata(name)
+            given["Upload-Metadata"] = first_pairs + metadata(name)
         return self._created(self.request("POST", "/files/", given))
 
     def patch(

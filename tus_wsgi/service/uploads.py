@@ -96,7 +96,7 @@ from tus_wsgi.service.termination import Terminator
 
 log = logging.getLogger(__name__)
 
-Verify = Callable[[int, int], None]
+VerifyChecksum = Callable[[int, int], None]
 """Verifies the body's checksum, given the upload's offset and the bytes that the upload may hold.
 See `verify_buffered_body`."""
 
@@ -252,9 +252,10 @@ class UploadService:
         concat = Partial() if command.is_partial else None
         info = UploadInfo(self._new_id(), command.length, is_open=command.is_open, concat=concat)
         info, fields = self._plan(info, command, caller)
+        # The application's plan may set a smaller maximum size.
         check_fits(0, content_length, command.length, self._max_size_of(info))
-        with self._verifiable(command.verification, body) as (content, verify):
-            verify(0, self._max_length(info, command.length))
+        with self._verifiable(command.verification, body) as (content, verify_checksum):
+            verify_checksum(0, self._max_length(info, command.length))
             if command.has_data or command.length == 0:
                 with (
                     self._locked(info.id, content) as (lock, _),
@@ -295,12 +296,15 @@ class UploadService:
     ) -> Appended:
         """Store the body at the end of the upload, and finish the upload with its last byte."""
         verifiable = self._verifiable(command.verification, body)
-        with verifiable as (content, verify), self._locked(command.id, content) as (lock, cached):
+        with (
+            verifiable as (content, verify_checksum),
+            self._locked(command.id, content) as (lock, cached),
+        ):
             upload = self._load(command.id, lock, cached)
             append = self._append_operation(command, content, lock, send_interim, caller)
             try:
                 length = self._check_append(command, upload.info, content)
-                verify(upload.info.offset, self._max_length(upload.info, length))
+                verify_checksum(upload.info.offset, self._max_length(upload.info, length))
                 end = self._store_and_finish(upload, append)
             except (UploadTooLarge, LengthMismatch) as error:
                 self._terminate_if_too_long(upload, append, error)
@@ -331,7 +335,7 @@ class UploadService:
         return Terminated()
 
     def _terminate_if_allowed(self, command: Terminate, request: Request | None) -> Terminated:
-        # Before the lock is requested: a client that is refused must not interrupt another one.
+        # Ask before requesting the lock: a client that is refused must not interrupt another one.
         self._terminator.check_allowed(self._store, command.id, request)
         return self.terminate(command, request=request)
 
@@ -434,7 +438,7 @@ class UploadService:
     @contextmanager
     def _verifiable(
         self, verification: Verification | None, body: Body
-    ) -> Iterator[tuple[Body, Verify]]:
+    ) -> Iterator[tuple[Body, VerifyChecksum]]:
         """Yield the body to store, and the function that verifies it before any change."""
         if verification is None:
             yield body, lambda _offset, _limit: None

@@ -134,6 +134,9 @@ class ConcatUploader:
     def resume(self, upto: int | None = None) -> None:
         """Continue the first partial upload that is not complete, or query the final upload.
 
+        Args:
+            upto: always None: this client sends whole files.
+
         Raises:
             ProtocolError: The server contradicted itself, or too many requests failed.
         """

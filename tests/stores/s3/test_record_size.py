@@ -10,7 +10,7 @@ from tus_wsgi.domain.answer import Rejected
 from tus_wsgi.domain.model import Final, Partial, State, TerminationReason, UploadId, UploadInfo
 from tus_wsgi.domain.parts import PartPlan
 from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
-from tus_wsgi.stores.s3.record_size import MODULUS, ListedState, listed_state, with_size_of
+from tus_wsgi.stores.s3.record_size import MODULUS, ListedState, listed_state, pad_to_state
 
 RECEIVING = UploadRecord(
     UploadInfo(UploadId("Q1Hf2sVtT0m3bYwXyZ_-09"), 5), "bucket", "key", None, PartPlan(10)
@@ -24,7 +24,7 @@ def with_info(record: UploadRecord, **changes: object) -> UploadRecord:
 
 
 def listed(record: UploadRecord) -> ListedState | None:
-    content = with_size_of(record, encode(record))
+    content = pad_to_state(record, encode(record))
     assert decode(content) == record
     return listed_state(len(content))
 
@@ -74,6 +74,6 @@ def test_no_other_record_has_such_a_size_by_accident(state: ListedState) -> None
 def test_a_record_grows_by_less_than_a_kibibyte(extra: int) -> None:
     record = replace(FINISHED, key="k" * (ListedState.FINISHED - 2 + extra))
     content = encode(record)
-    padded = with_size_of(record, content)
+    padded = pad_to_state(record, content)
     assert len(content) <= len(padded) < len(content) + MODULUS
-    assert with_size_of(record, padded) == padded
+    assert pad_to_state(record, padded) == padded

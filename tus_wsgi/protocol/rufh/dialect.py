@@ -139,9 +139,9 @@ class Rufh:
         id = parse_upload_id(head.target)
         if head.method == "GET" and self._downloads:
             has_progress = self._draft.has_progress_in_get
-            # The reply has the progress too, which a redirect would hide from the client.
-            is_redirectable = not (has_progress and self._draft.is_requested(head))
-            return Download(id, or_inspect=has_progress, may_redirect=is_redirectable)
+            # A redirect would hide the progress fields from a client that requests this version.
+            needs_progress = has_progress and self._draft.is_requested(head)
+            return Download(id, or_inspect=has_progress, may_redirect=not needs_progress)
         self._check_no_append_fields(head)
         return Terminate(id) if head.method == "DELETE" else Inspect(id)
 

@@ -146,9 +146,10 @@ class HiddenAbsence:
         if time.monotonic() < self._hidden_until.get(folder, 0.0):
             return self._can_read(folder)
         hides_only_absence = self._is_hidden(folder) and self._can_read(folder)
-        # Probe again, because the result is remembered: an outage that now is over may have caused
-        # the first 403.
-        if not (hides_only_absence and self._is_hidden(folder)):
+        # Probe a second time, because the result is remembered: the first 403 may come from an
+        # outage that is over now.
+        is_certain = hides_only_absence and self._is_hidden(folder)
+        if not is_certain:
             return False
         _set_bounded(self._hidden_until, folder, time.monotonic() + VERDICT_TIME)
         return True

@@ -67,7 +67,8 @@ class Assembler:
     def put_object(self, payload: Payload, assert_held: AssertHeld) -> None:
         """Write the data object with one PutObject, after a record in state `FINISHING` (D-13)."""
         state = self._state
-        if not (state.info_object.exists and state.record.info.state is State.FINISHING):
+        is_announced = state.info_object.exists and state.record.info.state is State.FINISHING
+        if not is_announced:
             state.write_record(state.record.with_state(State.FINISHING), assert_held)
         assert_held()
         headers = state.headers
@@ -109,7 +110,7 @@ class Assembler:
         record, wait = state.record, state.context.completion_wait
         assert record.multipart is not None
         try:
-            state.load_known_parts()
+            state.load_part_etags()
         except NotFound:
             return  # D-05: an earlier completion may have succeeded, and its response was lost
         if record.completing_since is not None:

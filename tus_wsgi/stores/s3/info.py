@@ -8,7 +8,7 @@ from tus_wsgi.spool.payload import Payload
 from tus_wsgi.stores.s3.bucket import Bucket, Condition
 from tus_wsgi.stores.s3.errors import NotFound, TooLarge, is_refusal
 from tus_wsgi.stores.s3.record import UploadRecord, decode, encode
-from tus_wsgi.stores.s3.record_size import with_size_of
+from tus_wsgi.stores.s3.record_size import pad_to_state
 
 _CONTENT_TYPE = "application/json"
 
@@ -148,4 +148,4 @@ class InfoObject:
 
 
 def _encode(record: UploadRecord) -> bytes:
-    return with_size_of(record, encode(record))
+    return pad_to_state(record, encode(record))

@@ -23,7 +23,7 @@ from tus_wsgi.stores.s3.record import UploadRecord
 
 MODULUS = 1024
 """The size of an info object in bytes, divided by this number, leaves the `ListedState` as the
-remainder. Most records have less than 1,000 bytes, so they are padded once."""
+remainder. Most records have less than 1,000 bytes, so they are padded to 1,021 or 1,022 bytes."""
 
 
 class ListedState(IntEnum):
@@ -43,8 +43,8 @@ def listed_state(size: int) -> ListedState | None:
     return ListedState(remainder) if remainder in _REMAINDERS else None
 
 
-def with_size_of(record: UploadRecord, content: bytes) -> bytes:
-    """Return the encoded record with as many spaces as its state needs."""
+def pad_to_state(record: UploadRecord, content: bytes) -> bytes:
+    """Append spaces to the encoded record until its size shows the state of the record."""
     state = _state_to_list(record)
     if state is not None:
         return content + b" " * ((state - len(content)) % MODULUS)

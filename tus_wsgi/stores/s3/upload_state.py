@@ -187,7 +187,7 @@ class UploadState:
         self.parts.add(contiguous(record.plan, self.final_length, listed, first=confirmed + 1))
         return False
 
-    def load_known_parts(self) -> None:
+    def load_part_etags(self) -> None:
         """Look up the ETags of all parts, unless they are known. One S3 call per 1,000 parts.
 
         Raises:
