@@ -67,7 +67,7 @@ class Body(Protocol):
         """End the body now, from any thread. The reader gets what has arrived, and then 0."""
 
     def is_interrupted(self) -> bool:
-        """Return whether the reader should not wait for anything but the bytes.
+        """Return whether the reader must not wait for anything else, such as memory.
 
         True if the body was interrupted, or if the process is about to stop. Callable from any
         thread.
@@ -190,7 +190,7 @@ class Upload(Protocol):
         Args:
             assert_held: see `AssertHeld`.
             answer: the result of the hook, which the same write records.
-            may_defer: whether the store may save the write of the record if the object alone shows
+            may_defer: whether the store may omit the write of the record if the object alone shows
                 that the upload is finished. Pass False if there is an `on_finish` hook: without
                 this record, the next request would call the hook again.
         """

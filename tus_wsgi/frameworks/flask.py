@@ -143,7 +143,7 @@ class Tus:
 
 
 def _in_context(app: Flask, hook: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the hook as it is called in the context of the app.
+    """Return a function that calls the hook in a context of the app.
 
     `abort` with a status from 400 to 499 becomes `Denied`.
     """

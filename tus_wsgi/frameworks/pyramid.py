@@ -123,7 +123,7 @@ def _parse(entries: Mapping[str, str], registry: Registry | None) -> Config:
 
 
 def _with_request(hook: Callable[..., Any], registry: Registry) -> Callable[..., Any]:
-    """Return the hook as it is called: while a request of Pyramid is current.
+    """Return a function that calls the hook while a request of Pyramid is current.
 
     `HTTPForbidden` and the like become `Denied`.
     """

@@ -89,7 +89,7 @@ class TracingObserver:
             try:
                 yield
             except Exception as error:
-                # Also for decisions, such as Denied: the trace shows what the hook has decided.
+                # Decisions such as Denied are set too, so that the trace shows them.
                 span.set_attribute("error.type", type(error).__name__)
                 raise
 

@@ -162,11 +162,11 @@ class Candidates:
         return self._data_keys.has(key)
 
     def _without_object(self, sought: dict[str, ListedObject]) -> Iterator[ListedObject]:
-        """Yield the info objects without an object at a key of the template, by its id."""
+        """Yield the info objects for whose ids no object is listed at a key of the template."""
         prefix, template = self._keys.data_prefix, self._template
         if not sought or template is None:
             return
-        with suppress(StoreUnavailable):  # what was not found is examined
+        with suppress(StoreUnavailable):  # info objects whose object was not found are examined
             for listed in self._listing.objects(prefix, is_deep=True):
                 match = template.fullmatch(listed.key, len(prefix))
                 if match and sought.pop(match["id"], None) is not None:
@@ -191,7 +191,7 @@ class Candidates:
 
 
 class _PrecedingKeys:
-    """The keys of a sorted listing with which later keys may begin.
+    """The keys of a sorted listing that may be prefixes of later keys.
 
     In a sorted listing, only keys that begin with `id` are between `id` and `id.info`.
     """
@@ -200,13 +200,13 @@ class _PrecedingKeys:
         self._keys: list[str] = []
 
     def add(self, key: str) -> None:
-        """Add a key, and drop those with which no later key begins."""
+        """Add the next key, and drop the keys that cannot be prefixes of later keys."""
         while self._keys and not key.startswith(self._keys[-1]):
             self._keys.pop()
         self._keys.append(key)
 
     def has(self, key: str) -> bool:
-        """Return whether the key is listed, if a later key begins with it."""
+        """Return whether the key is listed. The current key of the listing must begin with it."""
         return key in self._keys
 
 

@@ -132,8 +132,8 @@ class SweepPolicy:
 
     Attributes:
         now: the current time in UTC.
-        min_age: seconds after which a multipart upload or a tail without an info object counts as
-            orphaned. Before that, it may belong to a creation in progress.
+        min_age: the minimum age, in seconds, of an orphaned multipart upload or tail. A younger one
+            may belong to a request in progress.
         finisher: finishes full uploads. If it is None, the sweep only assembles their objects, and
             the next request for the upload calls the application and records the finish.
         max_size: bytes of the largest final upload that is finished.
@@ -343,7 +343,7 @@ class Sweep:
                 info_object.write(record, lock.assert_held)
 
     def _examine(self, id: UploadId) -> ActionKind | None:
-        """Return the action that is due, if any, after taking it. A dry run only returns it."""
+        """Take the action that is due, if any, and return it. A dry run only returns it."""
         if self._policy.is_dry:
             return self._due_action(self._proof, self._proof.store.open(id))
         if self._may_be_due(self._preview.store.open(id)):
@@ -419,7 +419,7 @@ class Sweep:
         """Check that the multipart upload in the record is not listed.
 
         Raises:
-            StoreUnavailable: it is listed, although ListParts did not find it.
+            UnprovenAbsence: it is listed, although ListParts did not find it.
         """
         record, key = self._find_record(upload.info.id), upload.storage["Key"]
         if record is None or record.multipart is None:
@@ -428,13 +428,13 @@ class Sweep:
             raise UnprovenAbsence("ListParts", IS_LISTED, key=key)
 
     def _check_no_object(self, view: _View, upload: S3Upload) -> None:
-        """Check that an expired upload has no data object, which `terminate` would delete.
+        """Check that an expired upload has no data object. `terminate` would delete the object.
 
         Some services still list all or some parts after the completion. So an upload that looks
         unfinished may be a complete file.
 
         Raises:
-            StoreUnavailable: there is an object.
+            UnprovenAbsence: there is an object, so the sweep must not delete the upload.
         """
         key = upload.storage["Key"]
         if self._keys.is_own(key, upload.info.id) and view.bucket.find(key) is not None:
@@ -641,7 +641,7 @@ class Sweep:
 
 
 def _batches(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
-    """Yield lists of entries; those that were listed before a failure too.
+    """Yield lists of entries. Before raising a failure, yield the entries listed so far.
 
     Raises:
         StoreUnavailable: S3 did not answer, or the credentials do not allow listing.

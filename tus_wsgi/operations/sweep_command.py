@@ -157,12 +157,12 @@ _ENDS = {HookEvent.PRE_FINISH, HookEvent.POST_FINISH, HookEvent.POST_TERMINATE}
 def with_remote_hooks(
     settings: Settings, on_finish: OnFinish | None, on_terminate: OnTerminate | None
 ) -> tuple[OnFinish | None, OnTerminate | None, bool]:
-    """Replace each missing hook by the hook that the endpoint in the settings answers.
+    """Replace each missing hook by a request to the endpoint in `TUS_HOOKS_HTTP`, if that is set.
 
     Returns:
-        both hooks, and whether the server calls a remote hook at the end of uploads. If it does and
-        the sweep has no such hook, because a route of the application answers it, the sweep leaves
-        these uploads to the server.
+        both hooks, and whether the server calls a remote hook at the end of uploads. The sweep
+        cannot call a route of the application (`TUS_HOOKS_WSGI`). Without a hook of its own, it
+        then leaves the uploads that need the hook to the server.
     """
     remote = make_remote_hooks(settings)
     has_remote_hooks = bool(settings.hooks_wsgi or settings.hooks_http)

@@ -168,7 +168,7 @@ class CorsPolicy:
         return any(pattern.fullmatch(origin) for pattern in self._patterns)
 
     def _details(self, head: RequestHead, exposed: tuple[str, ...]) -> list[tuple[str, str]]:
-        """Return what an allowed page may send, in a preflight, or else what it may read."""
+        """Return what an allowed page may send (preflight) or may read (any other request)."""
         if head.method == "OPTIONS" and "Access-Control-Request-Method" in head.fields:
             return [
                 ("Access-Control-Allow-Methods", ALLOW_METHODS),

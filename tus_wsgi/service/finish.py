@@ -105,7 +105,7 @@ class Finisher:
     def _discard_partials(
         self, final: Final, discard: Callable[[Iterable[UploadId]], None]
     ) -> None:
-        """Remove the partial uploads. A failure is logged: the file itself is complete."""
+        """Remove the partial uploads. If that fails, only log it: the file itself is complete."""
         try:
             discard(final.partials)
         except StoreUnavailable as error:
@@ -184,7 +184,7 @@ def rejected_means_gone() -> Iterator[None]:
 
 
 def _remove_rejected(upload: Upload, lock: Lock) -> None:
-    """Remove the object. A failure is logged: the decision is recorded, and the client learns it.
+    """Remove the object. If that fails, only log it, because the rejection is already recorded.
 
     The next request for the upload, or a sweep, tries again.
     """

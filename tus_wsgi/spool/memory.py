@@ -169,7 +169,7 @@ class MemoryBudget:
         return self._comes_back(size)
 
     def _leaves_half(self, block: Block) -> bool:
-        """Return whether half of the memory would remain, and half of it for growing blocks."""
+        """Return whether half of the memory remains, and half of the share of growing blocks."""
         leaves_memory = block.size <= self.available - self._size // 2
         half_of_growing = self._size // GROWING_SHARE // 2
         leaves_growing = block.is_final or self._growing + block.size <= half_of_growing

@@ -237,7 +237,7 @@ class SpooledPart:
         buffer = memoryview(bytearray(FIRST_BUFFER))
         while not self.is_full:
             room = buffer[: self.capacity - self.size]
-            # Before the read: bytes that the disk budget does not hold stay in the socket.
+            # Reserve before reading, so that bytes beyond the disk budget stay in the socket.
             self._reserve_disk(self.size + len(room))
             count = body.readinto(room)
             if not count:

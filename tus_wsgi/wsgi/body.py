@@ -154,9 +154,9 @@ class WsgiBody:
         return self._interrupted is not None or self._live.is_draining
 
     def rate(self) -> float | None:
-        """Return the client's bytes per second; infinity if it is unknown; None if the body ends.
+        """Return the client's bytes per second; None if the body was interrupted.
 
-        Callable from any thread.
+        Infinity if the rate is unknown or the body has ended. Callable from any thread.
         """
         source = self._source
         if self._interrupted is not None:

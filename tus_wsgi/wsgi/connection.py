@@ -557,7 +557,7 @@ class LingeringConnection:
         """Return the bytes per second for `SlowBodyLimit`: infinity at first, 0 after `MIN_WAIT`.
 
         The client of a refused request does not need its connection, so this wait ends first if
-        there are too few connections. None if the wait ends already.
+        there are too few connections. None if the wait was interrupted.
         """
         if self._is_interrupted:
             return None

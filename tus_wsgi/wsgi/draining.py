@@ -43,7 +43,7 @@ class BodyRegistry(Protocol):
 
     @property
     def is_draining(self) -> bool:
-        """Whether the process is about to stop. Each body is interrupted as soon as it is read."""
+        """Whether the process is about to stop. If so, each body is interrupted when it is read."""
 
     def add(self, body: RequestBody) -> None:
         """Register a body."""

@@ -35,7 +35,7 @@ class Endable(Protocol):
     """A body that is being received."""
 
     def rate(self) -> float | None:
-        """Return the client's bytes per second; None if the body ends already."""
+        """Return the client's bytes per second; None if it was interrupted."""
 
     def interrupt(self, end: BodyEnd, /) -> None:
         """End the body at once. Called from any thread."""

@@ -101,7 +101,7 @@ def require_login(access: Access) -> str:
 
 
 def _load(hook: str | Callable[..., Any]) -> Callable[..., Any]:
-    """Return the hook as it is called: with usable database connections.
+    """Return a function that calls the hook with usable database connections.
 
     `PermissionDenied` and `Http404` become `Denied`.
     """

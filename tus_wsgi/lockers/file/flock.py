@@ -30,7 +30,7 @@ class FlockLocks:
         self._directory = open_directory(directory)
         self._held: dict[int, int] = {}  # descriptors by lock id
         self._finalizer = weakref.finalize(self, _close, self._directory, self._held)
-        # Not at exit: threads may still use the locks until the kernel closes the files.
+        # Do not close at exit: threads may still use the locks until the kernel closes the files.
         self._finalizer.atexit = False
 
     def try_acquire(self, lock_id: int) -> bool:

@@ -106,7 +106,7 @@ class OfdLocks:
             raise
         self._fds = fds[1:]
         self._finalizer = weakref.finalize(self, _close, *fds)
-        # Not at exit: threads may still use the locks until the kernel closes the files.
+        # Do not close at exit: threads may still use the locks until the kernel closes the files.
         self._finalizer.atexit = False
 
     def try_acquire(self, lock_id: int) -> bool:

@@ -45,7 +45,8 @@ def load_description() -> None:
     """
     with suppress(BotoCoreError):
         loader = _loader(botocore.session.get_session().get_config_variable("data_path"))
-        # First the file of which least is kept, so that the others use the memory that it frees.
+        # "endpoints" is first: almost nothing of it is kept, and the other files use the memory
+        # that it frees.
         for name in ("endpoints", "partitions", "sdk-default-configuration"):
             loader.load_data_with_path(name)
         for kind in ("service-2", "endpoint-rule-set-1"):

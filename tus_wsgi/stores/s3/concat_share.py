@@ -14,8 +14,8 @@ MAX_CONCURRENT_READS = 4
 """Maximum slices of partial uploads that a process reads at the same time."""
 
 SHARE = 4
-"""Concatenations may use one of `SHARE` parallel part uploads of a process to send bytes. Copies,
-which take no bandwidth of this server, are limited only by the number of parallel parts."""
+"""To send bytes, concatenations may use one in `SHARE` of the parallel part uploads of a process.
+Copies take no bandwidth of this server, so only the number of parallel parts limits them."""
 
 
 class ConcatShare:

@@ -139,7 +139,7 @@ class BucketAddress:
         return self.endpoint or "the endpoint of AWS"
 
     def resource(self, *, is_bucket: bool) -> str:
-        """Return the ARN by which a policy names the bucket, or else all its objects."""
+        """Return the ARN of the bucket or of all its objects, as a policy names them."""
         if self.bucket.startswith("arn:"):  # an access point
             return self.bucket if is_bucket else f"{self.bucket}/object/*"
         arn = f"arn:aws:s3:::{self.bucket}"
@@ -242,7 +242,7 @@ def _diagnose_response(error: ClientError, address: BucketAddress) -> str:
 
 
 def _missing_permission(operation: str, message: str, address: BucketAddress) -> str:
-    """Name the permission as the message of AWS does, or else as its documentation does."""
+    """Name the permission in AWS's message, or if there is none, the one in its documentation."""
     named = re.search(r"perform: ([a-z0-9-]+:\w+)", message)
     permission = named[1] if named else PERMISSIONS.get(operation, "something")
     if not permission.startswith("s3:"):

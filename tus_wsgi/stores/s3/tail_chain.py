@@ -38,8 +38,8 @@ from tus_wsgi.stores.s3.keys import segment_key
 from tus_wsgi.stores.s3.tails import TailCache, TailObject
 
 MAX_SEGMENTS = 8
-"""Objects of one upload's tail. A request of a process that has not cached the upload looks up each
-of them, so this is a compromise with the bytes that are rewritten; see `next_slot`."""
+"""Maximum objects of one upload's tail. With more objects, a process that has not cached the upload
+has to look up more of them. With fewer objects, more bytes are rewritten; see `next_slot`."""
 
 MAX_SMALL_SEGMENT = 64 * KIB
 """Bytes of the largest segment that the next request rewrites. Another object would cost more than
@@ -80,10 +80,10 @@ def next_slot(sizes: Sequence[int], min_segment: int) -> int:
     """Return the slot that the next bytes are written to, behind segments of these sizes.
 
     If the last segment is smaller than `min_segment`, this is its slot. Otherwise it is the next
-    slot. If all slots are in use, it is the last slot that is not larger than all slots after it
-    together, or if there is none, the last slot. The sizes then fall by a factor of about two from
-    slot to slot. So each byte of 17 equal requests in a part is written 2.3 times, of 256 requests
-    4.3 times, and of 16,384 requests 11 times.
+    slot. If all slots are in use, it is the last slot whose size is at most the sum of all later
+    slots; if there is none, it is the last slot. The sizes then fall by a factor of about two from
+    slot to slot. So if a part arrives in 17 equal requests, each byte is written 2.3 times; in 256
+    requests, 4.3 times; and in 16,384 requests, 11 times.
     """
     if sizes and sizes[-1] < min_segment:
         return len(sizes) - 1
@@ -165,8 +165,8 @@ class TailChain:
     def _may_be_stale_after(self, layout: TailLayout) -> bool:
         """Return whether slots after a last small segment may be in use.
 
-        An earlier part may have used them, or a tail whose segments were merged. Segments are only
-        merged if all slots are in use, and the first part's tail then has at least this size.
+        An earlier part may have used them. In the first part, only a merge can leave such slots. It
+        needs all slots in use, so the tail then has at least `MAX_SEGMENTS * min_segment` bytes.
         """
         return layout.start > 0 or self._end >= MAX_SEGMENTS * layout.min_segment
 

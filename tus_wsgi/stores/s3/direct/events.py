@@ -92,7 +92,7 @@ class CallEvents:
 
 
 class EndpointEvents:
-    """The events of a client's endpoint, except that an attempt may have been made already.
+    """Emits the events of a client's endpoint. The first attempt may have been made without boto3.
 
     Args:
         events: the events.
@@ -104,8 +104,8 @@ class EndpointEvents:
     def emit(self, event_name: str, **details: Any) -> Any:
         """Emit an event.
 
-        For the first `before-send`, return the outcome of the attempt instead, if there was one.
-        Its handlers were called before the attempt.
+        If an attempt was already made, do not emit the first `before-send`, but return the outcome
+        of the attempt: the handlers were called before the attempt.
         """
         if event_name.startswith("before-send."):
             attempt = _FIRST_ATTEMPT.get()
