@@ -111,7 +111,7 @@ class StopSignal:
 
     @contextlib.contextmanager
     def handlers_installed(self) -> Iterator[None]:
-        """Install the signal handlers for a block. Call this in the main thread only."""
+        """Install the signal handlers until the block ends. Call this in the main thread only."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         previous = {number: signal.signal(number, self._handle) for number in numbers}
         try:

@@ -238,7 +238,7 @@ def test_an_id_that_no_upload_has_is_not_found(hooked_app: NewHookedApp, id: str
 
 
 def test_a_termination_ends_a_running_request(hooked_app: NewHookedApp) -> None:
-    """As DELETE does."""
+    """The app's termination interrupts the request, as a DELETE does."""
     app = hooked_app()
     path = app.create(data=DATA[:4])
     is_reading, may_read = threading.Event(), threading.Event()

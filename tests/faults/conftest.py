@@ -70,7 +70,7 @@ def embedded_pool(clean_environment: None) -> Iterator[WorkerPool]:
 
 @pytest.fixture(scope="session")
 def embedded_pool_with_dynamodb(dynamodb: DynamoDB) -> Iterator[WorkerPool]:
-    """As `embedded_pool`, and with DynamoDB for locks too."""
+    """Like `embedded_pool`, with DynamoDB locks in addition."""
     specs = {
         **lock_specs(EMBEDDED),
         "dynamodb": LockerSpec(

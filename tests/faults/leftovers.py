@@ -127,7 +127,7 @@ class Leftovers:
         A failed creation may leave an info, and only what an info names (D-12, D-13).
 
         Args:
-            keys: the objects of other uploads than those that the client has finished.
+            keys: the objects of uploads that the client has not finished.
         """
         failed_ids = {key.removesuffix(".info") for key in keys if key.endswith(".info")}
         all_ids = {key.removesuffix(".info") for key in self._keys if key.endswith(".info")}

@@ -161,7 +161,7 @@ class FreezableRecords:
     """The lease records of a server. Its calls wait while the server is frozen.
 
     Args:
-        records: the real ones.
+        records: the records of the service.
         servers: tells whether the server is frozen.
     """
 

@@ -165,6 +165,7 @@ def test_offsets_of_concurrent_heads_never_decrease(
             deadline = time.monotonic() + 60
             while offset < size:
                 assert time.monotonic() < deadline, "the HEAD requests starve the upload"
+                # A HEAD can interrupt the PATCH. `race` ignores the closed connection.
                 race(partial(pair[0].patch, path, offset, body[offset:]))
                 new_offset = pair[1].offset(path)
                 assert new_offset >= offset

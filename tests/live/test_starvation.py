@@ -47,7 +47,7 @@ def server(deployment: Deployment) -> Gunicorn:
 
 @contextmanager
 def flood(server: Gunicorn, head: bytes, more: bytes) -> Iterator[None]:
-    """Send `head` and then `more` repeatedly for a block. Responses are discarded."""
+    """Send `head`, then `more` repeatedly until the block ends. Discard the responses."""
     stop = threading.Event()
     with Connection(server.port) as connection:
         connection.send(head)

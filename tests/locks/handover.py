@@ -109,7 +109,7 @@ def targets(kind: str) -> dict[HolderState, float]:
 
 
 def concurrent_states(kind: str) -> list[tuple[HolderState, ...]]:
-    """Return the groups of states; those of a group are measured at the same time.
+    """Return groups of states. The states of a group are measured at the same time.
 
     With leases, a group has two states, because a measurement mostly waits.
     """

@@ -24,7 +24,7 @@ NOW = 1000.0
 
 
 class Killed(BaseException):
-    """As gevent's `GreenletExit` and `Timeout`, and `SystemExit` of a signal handler."""
+    """Like gevent's `GreenletExit` and `Timeout`, and `SystemExit` of a signal handler."""
 
 
 @pytest.fixture(autouse=True, scope="module")

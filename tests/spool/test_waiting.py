@@ -353,7 +353,7 @@ def test_a_small_upload_does_not_wait_for_large_parts(budget: MemoryBudget) -> N
 
 
 class Killed(BaseException):
-    """As gevent's `GreenletExit`."""
+    """Like gevent's `GreenletExit`."""
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
@@ -418,7 +418,7 @@ def test_many_fast_clients_need_no_disk(clock: Clock) -> None:
 
 
 def test_a_part_is_expected_back_when_its_client_will_have_filled_it(clock: Clock) -> None:
-    """And until the store answers, as soon as it is sent."""
+    """While the part is sent, its return depends on the store (`SENDING`)."""
     spool = Spool(SIZE)
     seconds = 1.0
     body = ScriptedBody(*[bytes(MIB)] * 3, on_read=lambda: clock.advance(seconds), stalls=True)

@@ -59,7 +59,7 @@ class Chromium:
     @classmethod
     @contextmanager
     def started(cls, command: str, profile: Path) -> Iterator[Chromium]:
-        """Run a browser for a block. The directory `profile` is created and contains the log."""
+        """Run a browser until the block ends. `profile` is created and contains the log."""
         profile.mkdir(parents=True)
         browser_in, to_browser = os.pipe()
         from_browser, browser_out = os.pipe()

@@ -103,7 +103,7 @@ def start_demo(
 def running_demo(
     data_dir: Path, *, uppy: Path, port: int = 0, program: Sequence[str] = ("demo",)
 ) -> Iterator[RunningDemo]:
-    """Run a demo for a block. At the end, the demo and its descendants are killed.
+    """Run a demo until the block ends. Then the demo and its descendants are killed.
 
     Args:
         data_dir: the directory of the demo.

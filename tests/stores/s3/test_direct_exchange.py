@@ -203,7 +203,7 @@ def test_a_call_that_is_killed_leaves_no_connection_with_a_pending_response(
     """D-03: otherwise the next write would be confirmed by the response to this one."""
 
     class Killed(BaseException):
-        """As gevent's `GreenletExit`."""
+        """Like gevent's `GreenletExit`."""
 
     def be_killed(_socket: object, _method: str) -> Response:
         raise Killed
