@@ -19,6 +19,7 @@ from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.completion import COMPLETION_TIMEOUT
 from tus_wsgi.stores.s3.direct import direct_calls
+from tus_wsgi.stores.s3.direct.calls import OPERATIONS
 from tus_wsgi.stores.s3.keys import Keys
 
 if TYPE_CHECKING:
@@ -47,9 +48,6 @@ ALLOWED = frozenset(
     )
 )
 """Every operation that a store may use: those that its identity's five permissions cover."""
-
-DIRECT = frozenset(("GetObject", "HeadObject", "PutObject", "UploadPart"))
-"""The operations that `Bucket` sends directly, past most of boto3's events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ class RecordedClient:
         self._call_without_log = direct.call
         direct.call = self._call_directly
         events = self.client.meta.events
-        for operation in set(self.client.meta.service_model.operation_names) - DIRECT:
+        for operation in set(self.client.meta.service_model.operation_names) - set(OPERATIONS):
             events.register(f"provide-client-params.s3.{operation}", self._note)
             events.register(f"before-call.s3.{operation}", self._begin)
             events.register(f"after-call.s3.{operation}", self._finish)

@@ -26,6 +26,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from tests.operations.answers import error_document
+from tests.stores.s3.documents import document_for
 from tus_wsgi.stores.s3.aws_session import new_session
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.direct import direct_calls
@@ -79,6 +80,15 @@ SCRIPTS: dict[str, list[Outcome]] = {
         (200, OBJECT, b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>"),
         SUCCESS,
     ],
+    "another document": [(200, OBJECT, b"<ListPartsResult><ETag>e</ETag></ListPartsResult>")],
+    "cut document": [(200, OBJECT, b"<CompleteMultipartUploadResult><ETag>e</ETag>"), SUCCESS],
+    "incomplete document": [
+        (
+            200,
+            OBJECT,
+            b"<InitiateMultipartUploadResult><Key>a</Key></InitiateMultipartUploadResult>",
+        )
+    ],
     "strange time": [(200, {**OBJECT, "Last-Modified": "2026-11-29T01:00:00Z"}, b"")],
     "moved": [(307, {"Location": "http://127.0.0.1:10/uploads/a"}, b""), SUCCESS],
     "another region": [
@@ -102,6 +112,8 @@ class Service:
         if isinstance(outcome, type):
             raise outcome(endpoint_url=request.url, error="script")
         status, fields, content = outcome
+        if outcome is SUCCESS:
+            content = document_for(request.method, request.url)
         if request.method == "HEAD":
             content = b""
         if "Content-Length" in fields:
@@ -153,6 +165,11 @@ def sandbox(session: Session) -> Sandbox:
 CALLS: dict[str, dict[str, Any]] = {
     "put_object": {"Body": bytearray(b"data"), "IfMatch": '"e"'},
     "upload_part": {"Body": bytearray(b"data"), "UploadId": "u", "PartNumber": 1},
+    "create_multipart_upload": {"ContentType": "text/plain"},
+    "complete_multipart_upload": {
+        "UploadId": "u",
+        "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": '"e"'}]},
+    },
     "get_object": {},
     "head_object": {},
 }
@@ -170,7 +187,7 @@ def result_of(call: Callable[..., Any], method: str) -> tuple[object, ...]:
         return type(failure).__name__, str(failure)
     if "Body" in response:
         response["Body"].read()
-    facts = [response.get(name) for name in ("ETag", "ContentLength", "LastModified")]
+    facts = [response.get(name) for name in ("ETag", "UploadId", "ContentLength", "LastModified")]
     return (*facts, response["ResponseMetadata"]["RetryAttempts"])
 
 

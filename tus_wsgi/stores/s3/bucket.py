@@ -451,14 +451,15 @@ class Bucket:
             # CompleteMultipartUpload, and not every service lists checksums of parts.
             extra |= {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
         with self._translate_errors("CreateMultipartUpload", key):
-            response = self._client.create_multipart_upload(
+            response = self._direct.create_multipart_upload(
                 Bucket=self.name,
                 Key=key,
                 ContentType=content_type or _DEFAULT_TYPE,
                 Metadata=metadata,
                 **extra,
             )
-            return response["UploadId"]
+            multipart: str = response["UploadId"]
+            return multipart
 
     def upload_part(self, key: str, multipart: str, number: int, payload: Payload) -> Part:
         """Upload part `number`.
@@ -565,7 +566,7 @@ class Bucket:
             Refused: S3 does not complete these parts, for example because it requires checksums.
         """
         with self._translate_errors("CompleteMultipartUpload", key):
-            response = self._client.complete_multipart_upload(
+            response = self._direct.complete_multipart_upload(
                 Bucket=self.name,
                 Key=key,
                 UploadId=multipart,

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from botocore.signers import RequestSigner
     from mypy_boto3_s3 import S3Client
 
-_OPERATIONS = ("PutObject", "UploadPart", "GetObject", "HeadObject")
+OPERATIONS = (
+    "PutObject",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "CompleteMultipartUpload",
+    "GetObject",
+    "HeadObject",
+)
+"""The operations that may be sent directly."""
 
 _STREAMS = frozenset(("GetObject",))
 """The operations whose responses have a body that the caller reads."""
@@ -69,7 +77,9 @@ class DirectCalls:
     def __init__(self, client: S3Client) -> None:
         self._boto: dict[str, Callable[..., Any]] = {
             "PutObject": client.put_object,
+            "CreateMultipartUpload": client.create_multipart_upload,
             "UploadPart": client.upload_part,
+            "CompleteMultipartUpload": client.complete_multipart_upload,
             "GetObject": client.get_object,
             "HeadObject": client.head_object,
         }
@@ -86,7 +96,7 @@ class DirectCalls:
     def _attach(self, client: Any) -> None:
         endpoint = client._endpoint
         model = client.meta.service_model
-        self._serializers = {name: Serializer(model.operation_model(name)) for name in _OPERATIONS}
+        self._serializers = {name: Serializer(model.operation_model(name)) for name in OPERATIONS}
         self._session = endpoint.http_session
         self._events = CallEvents(client)
         endpoint._event_emitter = EndpointEvents(endpoint._event_emitter)
@@ -96,9 +106,17 @@ class DirectCalls:
         """Write an object."""
         return self.call("PutObject", parameters)
 
+    def create_multipart_upload(self, **parameters: Any) -> dict[str, Any]:
+        """Create a multipart upload."""
+        return self.call("CreateMultipartUpload", parameters)
+
     def upload_part(self, **parameters: Any) -> dict[str, Any]:
         """Write a part."""
         return self.call("UploadPart", parameters)
+
+    def complete_multipart_upload(self, **parameters: Any) -> dict[str, Any]:
+        """Make an object from the parts of a multipart upload."""
+        return self.call("CompleteMultipartUpload", parameters)
 
     def get_object(self, **parameters: Any) -> dict[str, Any]:
         """Read an object."""

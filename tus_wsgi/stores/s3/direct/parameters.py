@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tus_wsgi.stores.s3.direct.documents import build_parts_document
+
 if TYPE_CHECKING:
     from botocore.model import OperationModel
 
@@ -18,7 +20,7 @@ class RequestParts:
     Attributes:
         target: the quoted key, and the query after a `?`.
         headers: the header fields.
-        body: the body; None for a request without a body.
+        body: the body; None for a GET or HEAD, which has none.
     """
 
     target: str
@@ -35,7 +37,9 @@ class Serializer:
 
     def __init__(self, model: OperationModel) -> None:
         shape: Any = model.input_shape
-        self._body = shape.serialization.get("payload")
+        self._payload = shape.serialization.get("payload")
+        self._has_body = model.http["method"] in {"PUT", "POST"}
+        _, _, self._fixed_query = model.http["requestUri"].partition("?")
         self._query: dict[str, str] = {}
         self._headers: dict[str, tuple[str, Callable[[Any], str]]] = {}
         self._prefixes: dict[str, str] = {}
@@ -52,8 +56,8 @@ class Serializer:
     def serialize(self, parameters: Mapping[str, Any]) -> RequestParts | None:
         """Return the parts of the request; None if a parameter has an unknown kind."""
         headers: dict[str, str] = {}
-        query: list[str] = []
-        body: bytearray | None = None
+        query = [self._fixed_query] if self._fixed_query else []
+        body = bytearray() if self._has_body else None
         for name, value in parameters.items():
             if value is None:
                 return None
@@ -65,17 +69,28 @@ class Serializer:
             elif name in self._prefixes:
                 prefix = self._prefixes[name]
                 headers |= {f"{prefix}{field}": text for field, text in value.items()}
-            elif name == self._body and isinstance(value, bytearray):
-                # boto3 sends other bodies, such as files, with `Expect: 100-continue`.
-                body = value
+            elif name == self._payload:
+                body = _to_body(value)
             elif name not in _IN_URL:
                 return None
-        target = quote(parameters["Key"], safe="/~")
+        if self._has_body and body is None:
+            return None
         if not all(map(str.isascii, headers.values())):
             return None  # boto3 decides which of these fields are valid
-        if query:
-            target = f"{target}?{'&'.join(query)}"
-        return RequestParts(target, headers, body)
+        return RequestParts(_target(parameters["Key"], query), headers, body)
+
+
+def _to_body(value: object) -> bytearray | None:
+    """Return the body of a payload; None if it has an unknown kind."""
+    if isinstance(value, Mapping):
+        return build_parts_document(value)
+    # boto3 sends other bodies, such as files, with `Expect: 100-continue`.
+    return value if isinstance(value, bytearray) else None
+
+
+def _target(key: str, query: list[str]) -> str:
+    path = quote(key, safe="/~")
+    return f"{path}?{'&'.join(query)}" if query else path
 
 
 _IN_URL = ("Bucket", "Key")

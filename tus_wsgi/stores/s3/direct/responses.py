@@ -8,6 +8,7 @@ from typing import Any
 from botocore.response import StreamingBody
 
 from tus_wsgi.stores.s3.direct.connection import Attempt
+from tus_wsgi.stores.s3.direct.documents import has_document, read_result
 
 _METADATA = "x-amz-meta-"
 
@@ -23,18 +24,19 @@ _OF_OBJECTS = ("GetObject", "HeadObject")
 def read_success(operation: str, attempt: Attempt) -> dict[str, Any] | None:
     """Return the response as boto3 does; None for everything but a clear success.
 
-    A response without a required field, or with a document where a success has none, is unclear.
+    A response without a required field is unclear, and so is a document that does not belong to
+    the success of this operation.
     """
-    if attempt.status not in {200, 206} or attempt.content:
+    if attempt.status not in {200, 206}:
         return None
     headers = attempt.headers
-    etag = headers.get("etag")
-    if etag is None:
+    if has_document(operation):
+        response = read_result(operation, attempt.content)
+    else:
+        response = None if attempt.content else _read_etag(headers)
+    if response is None:
         return None
-    response: dict[str, Any] = {
-        "ETag": etag,
-        "ResponseMetadata": {"HTTPStatusCode": attempt.status, "RetryAttempts": 0},
-    }
+    response["ResponseMetadata"] = {"HTTPStatusCode": attempt.status, "RetryAttempts": 0}
     for name, field in _OPTIONAL.items():
         text = headers.get(field)
         if text is not None:
@@ -47,6 +49,11 @@ def read_success(operation: str, attempt: Attempt) -> dict[str, Any] | None:
     if operation == "GetObject":
         response["Body"] = StreamingBody(attempt.raw, response["ContentLength"])
     return response
+
+
+def _read_etag(headers: Any) -> dict[str, Any] | None:
+    etag = headers.get("etag")
+    return None if etag is None else {"ETag": etag}
 
 
 def _add_object_fields(response: dict[str, Any], headers: Any) -> None:

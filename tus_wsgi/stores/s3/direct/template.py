@@ -105,7 +105,7 @@ class RequestTemplate:
 def _is_known(request: AWSRequest, parts: RequestParts, version: object) -> bool:
     """Return whether this package makes the same request, apart from the header fields."""
     context: dict[str, Any] = request.context
-    has_same_body = request.data is parts.body or (parts.body is None and not request.data)
+    has_same_body = request.data is parts.body or (request.data or b"") == (parts.body or b"")
     has_same_url = str(request.url).endswith(f"/{parts.target}") and not request.params
     is_version_known = version == "s3v4" or version is UNSIGNED
     is_context_known = (context.get("signing") or {}).keys() <= _SIGNING_CONTEXT
