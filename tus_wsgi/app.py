@@ -61,6 +61,7 @@ from tus_wsgi.stores.s3 import S3Store
 from tus_wsgi.stores.s3.aws_session import configured_addressing_style, new_session
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.diagnostics import BucketAddress, explain_failure
+from tus_wsgi.stores.s3.direct import direct_calls
 from tus_wsgi.stores.s3.health import S3Check
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.options import NO_OPTIONS, side_object_parameters
@@ -530,6 +531,7 @@ def _lease_records_in_s3(settings: Settings, events: EventDispatcher) -> Callabl
         addressing=settings.s3_addressing_style or configured_addressing_style(),
         write_parameters=side_object_parameters(make_object_options(settings)),
         on_call=_on_call(events),
+        fast_calls=direct_calls,
     )
 
 

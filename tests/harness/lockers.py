@@ -22,6 +22,7 @@ from tus_wsgi.lockers.lease.locker import LeaseLocker
 from tus_wsgi.lockers.lease.records import LeaseTiming
 from tus_wsgi.lockers.lease.s3 import S3Records
 from tus_wsgi.lockers.memory import MemoryLocker
+from tus_wsgi.stores.s3.direct import direct_calls
 
 if TYPE_CHECKING:
     from demo.seaweedfs import SeaweedFS
@@ -84,7 +85,13 @@ class LockerSpec:
     def _open_records(self) -> Callable[[], DynamoDBRecords | S3Records]:
         if self.kind == "dynamodb":
             return functools.partial(DynamoDBRecords, self.location)
-        return functools.partial(S3Records, self.bucket, self.location, endpoint=self.endpoint)
+        return functools.partial(
+            S3Records,
+            self.bucket,
+            self.location,
+            endpoint=self.endpoint,
+            fast_calls=direct_calls,
+        )
 
 
 def new_locker_spec(
