@@ -75,12 +75,10 @@ def test_a_request_that_is_killed_while_it_waits_gives_its_memory_back(*, is_gra
 
 
 def test_a_buffer_that_cannot_be_allocated_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def allocate(size: int = 0) -> bytearray:
-        if size:
-            raise MemoryError
-        return bytearray()
+    def allocate(_size: int) -> bytearray:
+        raise MemoryError
 
-    monkeypatch.setattr(memory, "bytearray", allocate, raising=False)
+    monkeypatch.setattr(memory, "new_buffer", allocate)
     budget = MemoryBudget(SIZE)
     with pytest.raises(MemoryError):
         budget.acquire(SMALL)

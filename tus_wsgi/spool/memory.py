@@ -25,6 +25,7 @@ from collections.abc import Callable
 
 from tus_wsgi.spool.block import UNKNOWN, Block
 from tus_wsgi.spool.buffer_pool import BufferPool
+from tus_wsgi.spool.huge_pages import new_buffer
 
 REPORT_STEPS = 16
 """Changes of memory use are reported in steps of the budget divided by this number, because large
@@ -125,7 +126,7 @@ class MemoryBudget:
             if waiter is not None and not self._wait(waiter, is_interrupted):
                 return None
             if len(block.data) != size:  # no buffer could be reused
-                block.data = bytearray(size)
+                block.data = new_buffer(size)
             self._report()
         except BaseException:  # such as a timeout of gevent, which may end any wait
             self._give_up(block, waiter)
