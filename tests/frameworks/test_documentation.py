@@ -48,4 +48,4 @@ def test_the_flask_app_accepts_uploads_of_users_that_are_logged_in() -> None:
 def test_the_test_of_an_app_passes() -> None:
     names: dict[str, Any] = {"create_app": flask_app}
     exec(example("Test your app"), names)
-    names["test_each_user_sees_the_own_files_only"]()
+    names["test_each_user_sees_only_their_own_files"]()
