@@ -56,7 +56,7 @@ def examined(
     may_have_hook: bool = False,
     reads_all: bool = False,
 ) -> list[str]:
-    """Return the keys that a sweep examines. Each other info object must be counted once."""
+    """Return the keys that a sweep examines; each info object that it skips is counted once."""
     listing = FakeListing(sizes, tuple(multiparts), unlisted)
     skipped: list[None] = []
     candidates = Candidates(

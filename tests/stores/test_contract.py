@@ -73,8 +73,8 @@ class StoreUnderTest:
     def append(self, body: ScriptedBody) -> int:
         """Append the body in a new store instance; return the offset that another one finds.
 
-        With the last byte, finish the upload, as a request does before it responds: only then must
-        other requests find these bytes.
+        With the last byte, finish the upload, as a request does before it responds: before that,
+        other requests need not find these bytes.
         """
         upload = self.open()
         before = upload.info.offset

@@ -235,7 +235,7 @@ def test_unknown_internals_are_read_through_wsgi_input(
 def test_an_input_that_the_app_has_read_from_is_read_through_wsgi_input(
     connection: GunicornConnection,
 ) -> None:
-    """`readline` keeps what it has read too far in a buffer of its own."""
+    """`readline` keeps bytes that it has read beyond the line in a buffer of its own."""
     connection.begin(length=9, data=b"one\ntwo\n3")
     environ = connection.environ()
     assert environ["wsgi.input"].readline() == b"one\n"

@@ -105,7 +105,7 @@ class Plan:
     object: ObjectOptions = field(default_factory=ObjectOptions)
 
     def cap(self, max_size: int) -> int:
-        """Return the largest size of the upload, if the server accepts `max_size` bytes."""
+        """Return the smaller limit: that of the plan, or `max_size`, that of the server."""
         return max_size if self.max_size is None else min(max_size, self.max_size)
 
 

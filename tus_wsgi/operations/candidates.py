@@ -166,7 +166,8 @@ class Candidates:
         prefix, template = self._keys.data_prefix, self._template
         if not sought or template is None:
             return
-        with suppress(StoreUnavailable):  # info objects whose object was not found are examined
+        # If the listing fails, the info objects whose object it has not found are examined.
+        with suppress(StoreUnavailable):
             for listed in self._listing.objects(prefix, is_deep=True):
                 match = template.fullmatch(listed.key, len(prefix))
                 if match and sought.pop(match["id"], None) is not None:
@@ -174,7 +175,7 @@ class Candidates:
         yield from sought.values()
 
     def _list_data_keys(self) -> Iterator[str]:
-        with suppress(StoreUnavailable):  # without them, more records are read
+        with suppress(StoreUnavailable):  # if the listing fails, more records are read
             for listed in self._listing.objects(self._keys.data_prefix):
                 yield listed.key
 

@@ -118,7 +118,7 @@ class Probe:
         results: list[CheckResult] = []
         denied: set[str] = set()
         for name, check in self._checks():
-            # Skip the rest if the first check failed, unless because of a missing permission.
+            # Skip the rest if the first check failed for another reason than a missing permission.
             first_failed = bool(results) and results[0].status is Status.FAILED
             if first_failed and not denied:
                 results.append(CheckResult(name, Status.SKIPPED))

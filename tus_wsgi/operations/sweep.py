@@ -207,7 +207,8 @@ class Sweep:
         policy: SweepPolicy,
     ) -> None:
         self._locker = locker
-        # Most uploads are in progress, so the first examination saves the cost of listing.
+        # The first examination does without listings as proof, because they cost calls. For most
+        # uploads it is the only one: they are in progress, and no action is due.
         self._preview = _View(store, bucket)
         self._proof = _View(store, bucket.with_listing(listing))
         self._keys = keys
@@ -330,11 +331,11 @@ class Sweep:
         return SweepResult(kind, id, _detail(kind, record.info))
 
     def _update_size(self, record: UploadRecord) -> None:
-        """Write the record of a finished upload again if its size does not say so.
+        """Write the record of a finished upload again, so that its size shows the finish.
 
         An earlier version has written it. From now on, no sweep has to read it.
         """
-        # Without a lock, `S3Store.discard` may remove a partial upload at the same time.
+        # `S3Store.discard` takes no lock, so it may remove a partial upload at the same time.
         if self._policy.is_dry or isinstance(record.info.concat, Partial):
             return
         with self._locked(record.info.id) as lock, suppress(LockLost, NotFound):
@@ -529,9 +530,9 @@ class Sweep:
         return _late(late, id)
 
     def _remove_revived(self, tail_key: str) -> SweepResult | None:
-        """Remove an upload again whose record S3 wrote after the termination.
+        """Remove an upload again if S3 wrote its record after the termination.
 
-        That requires a service that ignores conditions. The tombstone at the key of the tail is
+        Only a service that ignores conditions does so. The tombstone at the key of the tail is
         written after the one in the info object was confirmed, so the record is older (D-08).
         """
         id = id_of_key(tail_key.removesuffix(".part"), self._keys.info_prefix)

@@ -171,7 +171,8 @@ class Connection:
         state = _tcp_state(self._socket)
         if state is not None:
             return state not in _STILL_OPEN
-        try:  # a Unix socket, or a platform that does not tell the state
+        # This is a Unix socket, or a platform that does not tell the state of a TCP connection.
+        try:
             return not socket.socket.recv(self._socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
@@ -193,7 +194,7 @@ class Connection:
         self.stop_receiving()
 
     def length_reader(self, input: Any, content_length: int) -> Any:  # noqa: ANN401 - gunicorn is untyped
-        """Return gunicorn's reader of a body if this socket can be read in its place; else None.
+        """Return gunicorn's reader of a body if the caller can read this socket instead, else None.
 
         Args:
             input: the request's `wsgi.input`.
@@ -584,7 +585,8 @@ class LingeringConnection:
             elif self._client_has_closed():
                 return False
             elif now - idle_since > INTERRUPTED_SECONDS:
-                return True  # After the shutdown of reading, the kernel opens no TCP window.
+                # Reading was shut down, so the kernel opens no TCP window any more.
+                return True
             else:
                 time.sleep(INTERRUPTED_SECONDS / 20)
         return True

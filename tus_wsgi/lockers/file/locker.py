@@ -74,6 +74,7 @@ class FileLocker:
     ) -> None:
         if open_locks is None:
             open_locks = OfdLocks if sys.platform == "linux" else FlockLocks
+        # Raise for an unsuitable directory now. The files are opened again when they are needed.
         probe(open_locks, directory)
         HolderFile(directory).close()
         self._timeout = timeout

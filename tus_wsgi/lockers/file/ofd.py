@@ -134,10 +134,11 @@ class OfdLocks:
         return {lock_id for ids in by_file.values() for lock_id in self._held_in_file(ids)}
 
     def _held_in_file(self, lock_ids: Sequence[int]) -> Iterator[int]:
-        """Yield the ids whose locks other processes hold. The ids are sorted, and all of one file.
+        """Yield the ids whose locks other processes hold.
 
-        The first call covers the whole range, and in most cases it is the only one. If the kernel
-        reports a lock, the ids on either side of it are checked next.
+        The ids are sorted, and their locks are in one file. The first call covers the whole range,
+        and in most cases it is the only one. If the kernel reports a lock, the ids on either side
+        of it are checked next.
         """
         todo = [(0, len(lock_ids))]
         while todo:

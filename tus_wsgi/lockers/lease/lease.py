@@ -32,7 +32,7 @@ OnEvent = Callable[[LockEvent], None]
 
 
 def uptime() -> float:
-    """Return seconds on a clock that runs while this host is suspended, if there is one."""
+    """Return seconds on a monotonic clock: the one that runs during a suspend, if there is one."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
@@ -191,8 +191,8 @@ class Lease:
         )
         try:
             sent_at = uptime()
-            # Set before the call: if an exception interrupts the call, even that of a killed
-            # greenlet, this request may hold the lock nevertheless.
+            # Set before the call: an exception, such as that of a killed greenlet, may interrupt
+            # the call after the service has given the lock to this request.
             if self._unknown_since is None:
                 self._unknown_since = sent_at
             found = self._records.try_acquire(self._name, claim)

@@ -10,8 +10,8 @@ conditions.
 
 D-07: the records are read with HEAD, whose 404 and 403 have no document and so prove nothing. That
 is safe here, because absence only leads to writes that fail if the object exists: a lock is created
-with `If-None-Match: *`. A holder that takes a wrong 404 for the end of its lease stops too early,
-and a release that does so leaves an object that expires. Neither lets two requests hold a lock.
+with `If-None-Match: *`. After a wrong 404, a holder takes its lease for lost and stops too early,
+or a release leaves the object, which then expires. Neither lets two requests hold a lock.
 
 ETags are used without `W/`: a weak ETag never satisfies `If-Match`.
 
@@ -281,7 +281,7 @@ class S3Records:
         except (BotoCoreError, OSError) as error:
             raise OutcomeUnknown("PutObject") from error
         etag = response.get("ETag")
-        if not etag:  # of a proxy, or the rest of the response was lost
+        if not etag:  # a proxy has answered, or the rest of the response was lost
             raise OutcomeUnknown("PutObject")
         return replace(record, etag=strip_weakness(etag))
 

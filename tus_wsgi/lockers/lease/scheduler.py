@@ -107,7 +107,7 @@ class Scheduler:
             self._idle -= 1
             if not self._has_tasks():
                 self._threads -= 1
-                # Other threads may be waiting for a task that this one has run: let them end.
+                # Other threads may still wait for a task that this one has run. Let them end too.
                 self._changed.notify()
                 return None
             _, _, task = heapq.heappop(self._queue)

@@ -87,7 +87,7 @@ def _description(info: UploadInfo, url_of: UrlOf) -> list[tuple[str, str]]:
     if info.length is not None:
         fields.append(("Upload-Length", build_integer(info.length)))
     elif not isinstance(info.concat, Final):
-        # The length of a final upload follows from its partial uploads; the client sends none.
+        # Not for a final upload: its length follows from its partial uploads.
         fields.append(("Upload-Defer-Length", DEFERRED))
     if info.concat is not None:
         fields.append((CONCAT, build_concat(info.concat, url_of)))

@@ -122,7 +122,8 @@ class Assembler:
             return  # as above
         except StoreUnavailable as failure:
             if not is_refusal(failure):
-                with suppress(Unavailable):  # the next request finds out that the parts are gone
+                # If this write fails too, the next request finds out whether the parts are gone.
+                with suppress(Unavailable):
                     state.write_record(wait.begin(record), assert_held)
             raise
         self.has_made_object = True

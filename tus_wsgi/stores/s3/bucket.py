@@ -210,7 +210,8 @@ class Bucket:
     def head(self, key: str) -> ObjectFacts:
         """Return the headers of an object that should exist. One S3 call if it does.
 
-        A 403 is a failure here, because this deployment knows of the object.
+        If the HEAD fails, a GetObject asks for S3's error document. A 403 that does not prove
+        absence is then a failure, because this deployment knows of the object.
 
         Raises:
             NotFound: the object was deleted.

@@ -100,8 +100,8 @@ def _config(
             "addressing_style": style.value,
             "payload_signing_enabled": signs_bytes,
         },
-        # `Bucket` sends checksums itself. Over TLS, boto3 would send them as a trailer, which
-        # several services refuse (411), and others store the trailer's framing as data.
+        # `Bucket` sends checksums itself. Over TLS, boto3 would send them as a trailer:
+        # several services refuse it (411), and others store its framing as data.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )

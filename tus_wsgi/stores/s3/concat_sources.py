@@ -84,9 +84,9 @@ class ConcatSources:
         parts: list[Part],
         assert_held: AssertHeld,
     ) -> list[Part]:
-        """Return the parts with checksums, if S3 refused to complete them without checksums.
+        """Return the parts with checksums, after S3 has refused to complete them without checksums.
 
-        Send the bytes of each copied part whose checksum S3 does not list.
+        If S3 does not list the checksum of a copied part, send the bytes of the part.
 
         Raises:
             InvalidPartial, LockLost, UploadGone, StoreUnavailable: see `store`.

@@ -121,7 +121,7 @@ class UploadRecord:
         or the application sent.
         """
         rejection = self.info.rejection
-        # D-08: an object without a recorded length is never removed.
+        # D-08: if the tombstone has no length, the object is never removed.
         is_object_kept = rejection is not None and rejection.keep
         length = None if is_object_kept else self.info.length
         info = UploadInfo(self.info.id, length, state=State.TERMINATED)

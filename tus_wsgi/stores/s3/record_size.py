@@ -30,11 +30,12 @@ class ListedState(IntEnum):
     """What the size of an info object says about the record."""
 
     FINISHED = 1021
-    """The upload is finished, and nothing is due: the application has been asked, and the upload is
-    not being removed."""
+    """The upload is finished, and nothing is due: `on_finish` has returned, and the upload is not
+    being removed."""
     ANNOUNCED = 1022
-    """The upload has one part and is not concatenated. If its data object exists, the upload is
-    finished, except that an `on_finish` hook may still be due."""
+    """The record of a one-part upload says `FINISHING`, and the finish need not be recorded. If the
+    data object exists, the upload is finished, except that an `on_finish` hook may still be due.
+    The upload is neither partial nor final."""
 
 
 def listed_state(size: int) -> ListedState | None:
@@ -63,7 +64,8 @@ def _state_to_list(record: UploadRecord) -> ListedState | None:
         return None
     if info.state is State.FINISHED:
         return ListedState.FINISHED
-    # The finish of a partial or final upload is always recorded, because concatenations need it.
+    # Partial and final uploads (`info.concat`) are excluded: their finish is always recorded,
+    # because concatenations need it.
     if info.state is State.FINISHING and info.concat is None and record.multipart is None:
         return ListedState.ANNOUNCED
     return None

@@ -144,7 +144,7 @@ class UploadState:
             self.mark_assembled()
             return
         self.offset = self.parts_end + self.tail_size
-        # The plan for the rest of tusd's upload, and a completion, need the ETags.
+        # Keep the ETags only to plan the rest of tusd's upload, or to complete the object.
         if self.record.plan is not None and self.offset != self.record.info.length:
             self.parts.trim()
 
