@@ -10,6 +10,7 @@ leave.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -110,6 +111,11 @@ def _busy() -> float:
 
 def main() -> None:
     """Measure, and print the table."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.capacity_check",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     runs: list[Run] = []
     for workers in WORKERS:
         print(f"{workers} worker(s) ...", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ target is missed. It needs the extra `test`.
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import sys
@@ -182,10 +183,19 @@ def microseconds(act: Callable[[], None]) -> float:
 
 def main(arguments: list[str]) -> int:
     """Run the command line and return the exit code."""
-    if arguments == ["held"]:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.locks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("measured", nargs="?", default=str(SAMPLES), metavar="SAMPLES|held")
+    measured = parser.parse_args(arguments).measured
+    if measured == "held":
         print_held()
         return 0
-    return print_handover(int(arguments[0]) if arguments else SAMPLES)
+    if not measured.isdecimal():
+        parser.error(f"expected a number of samples or `held`, got {measured!r}")
+    return print_handover(int(measured))
 
 
 if __name__ == "__main__":
