@@ -11,7 +11,8 @@ what the record says (`tus_wsgi.stores.s3.record_size`):
 
 If there is a tail beside the info object, or an open multipart upload with the id in its key, the
 record is read nevertheless. An earlier version may have written a record that has the size of a
-finished one by accident; so this cannot hide stored bytes.
+finished one by accident; so this cannot hide stored bytes. A service that lists keys in another
+order may list the tail elsewhere: then only a sweep with `reads_all` finds such a record.
 
 A wrong choice removes nothing (D-08): an entry that is not chosen is left alone, until a sweep with
 `reads_all`.
