@@ -38,9 +38,9 @@ class Costs:
         connections: slow clients that one worker served beside a fast client.
     """
 
-    upload_cpu: float = 0.0031
-    request_cpu: float = 0.0006
-    gib_cpu: float = 2.6
+    upload_cpu: float = 0.0016
+    request_cpu: float = 0.0004
+    gib_cpu: float = 1.3
     heartbeat_cpu: float = 0.0025
     worker_memory: int = 85 * MIB
     connection_memory: int = 120 * KIB
@@ -265,7 +265,7 @@ EXAMPLES: tuple[tuple[str, Load], ...] = (
     ("locks in S3", Load(uploads_per_month=100e6, size=5 * MIB, locker="s3")),
     ("slow clients", Load(uploads_per_month=100e6, size=5 * MIB, client_rate=64 * KIB)),
     ("videos", Load(uploads_per_month=10e6, size=GIB, client_rate=2 * MIB)),
-    ("1,000 workers", Load(uploads_per_month=16e9, size=5 * MIB)),
+    ("1,000 workers", Load(uploads_per_month=25e9, size=5 * MIB)),
 )
 
 
