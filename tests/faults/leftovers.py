@@ -149,6 +149,8 @@ class Leftovers:
         - A request does not abort a multipart upload that another request may use (D-10): after a
           412 to the write of the record, and after the holder was frozen in that write. If the
           write is late and its repetition fails too, the next request gets that 412.
+        - A holder that was frozen before it wrote the record has lost its lock, so it does not
+          write the record. It leaves one if its abort fails.
         """
         leaks = 0
         fault_count = sum(call.fault is not None for call in self._calls)
@@ -157,7 +159,9 @@ class Leftovers:
                 continue
             if call.operation == "CreateMultipartUpload" and call.fault.is_executed:
                 leaks += 1
-            if call.operation == "PutObject" and call.key.endswith(".info"):
+            if call.operation == "AbortMultipartUpload" and self._was_frozen_before(index):
+                leaks += 1
+            if _writes_record(call):
                 is_late = call.fault.is_delayed and fault_count > 1
                 may_be_used = call.fault in {Fault.CONDITION_FAILED, Fault.FREEZE_BEFORE} or is_late
                 if may_be_used or self._fails_after(index):
@@ -175,6 +179,16 @@ class Leftovers:
         ]
         return any(call.fault is not None for call in (*following[:1], *aborts[:1]))
 
+    def _was_frozen_before(self, index: int) -> bool:
+        """Return whether the holder was frozen in an earlier call, but not in a record's write."""
+        request = self._calls[index].request
+        return any(
+            call.fault in {Fault.FREEZE_BEFORE, Fault.FREEZE_AFTER}
+            and call.request == request
+            and not _writes_record(call)
+            for call in self._calls[:index]
+        )
+
     def _recorded_multipart(self, id: str) -> str | None:
         storage = json.loads(self._read(f"{id}.info"))["Storage"]
         upload_id: str | None = storage.get("MultipartUpload")
@@ -182,6 +196,10 @@ class Leftovers:
 
     def _read(self, key: str) -> bytes:
         return self._s3.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+
+
+def _writes_record(call: Call) -> bool:
+    return call.operation == "PutObject" and call.key.endswith(".info")
 
 
 def _id_of(key: str) -> str:
