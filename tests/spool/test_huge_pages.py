@@ -40,6 +40,8 @@ def test_a_large_buffer_may_be_in_huge_pages() -> None:
     assert is_advised(new_buffer(16 * MIB)) == has_huge_pages
 
 
-def test_a_system_without_huge_pages_needs_no_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huge_pages, "_madvise", None)
+def test_a_system_without_huge_pages_gives_ordinary_buffers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(huge_pages, "IS_SUPPORTED", False)
     assert new_buffer(HUGE_PAGE) == bytearray(HUGE_PAGE)
