@@ -29,7 +29,14 @@ if IS_SUPPORTED:
 
 
 def new_buffer(size: int) -> bytearray:
-    """Return a buffer of any content, in huge pages where the system has them."""
+    """Return a buffer of any content, in huge pages where the system has them.
+
+    Args:
+        size: in bytes.
+
+    Raises:
+        MemoryError: the system has too little memory.
+    """
     if size < HUGE_PAGE or not IS_SUPPORTED:
         return bytearray(size)
     buffer: bytearray = _new_unwritten(None, size)

@@ -66,7 +66,7 @@ class DirectCalls:
 
     - handlers of events see or change it, such as those of botocore's Stubber,
     - a tool that traces calls has replaced boto3's method for calls,
-    - a parameter or the kind of body is unknown: bodies must be bytearrays,
+    - a parameter or the kind of body is unknown: the bytes of a body must be a bytearray,
     - the signature is not version 4, or the endpoint asks for more than a signature,
     - this version of botocore is not understood.
 
