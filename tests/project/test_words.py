@@ -11,7 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 SUFFIXES = {".py", ".md", ".toml", ".sh", ".js", ".mjs", ".cjs", ".html", ".css", ".yml", ".yaml"}
-SCRIPTS = {".ci/run", "script/bootstrap", "script/conformance-matrix", "script/demo", "script/test"}
+SCRIPTS = {
+    ".ci/groups",
+    ".ci/run",
+    "script/bootstrap",
+    "script/conformance-matrix",
+    "script/demo",
+    "script/test",
+}
 
 PRONOUNS = r"\b(whoever|whomever|whosoever|somebody|nobody|everybody|anybody)\b"
 """They hide what acts: the client, the request, the holder of the lock."""
