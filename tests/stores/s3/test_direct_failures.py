@@ -82,6 +82,22 @@ SCRIPTS: dict[str, list[Outcome]] = {
     ],
     "another document": [(200, OBJECT, b"<ListPartsResult><ETag>e</ETag></ListPartsResult>")],
     "cut document": [(200, OBJECT, b"<CompleteMultipartUploadResult><ETag>e</ETag>"), SUCCESS],
+    "document in an unknown encoding": [
+        (
+            200,
+            OBJECT,
+            b"""<?xml version="1.0" encoding="unicode"?>
+            <CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>""",
+        )
+    ],
+    "document in another encoding": [
+        (
+            200,
+            OBJECT,
+            """<?xml version="1.0" encoding="ISO-8859-1"?><InitiateMultipartUploadResult>
+            <UploadId>ü</UploadId></InitiateMultipartUploadResult>""".encode(),
+        )
+    ],
     "incomplete document": [
         (
             200,

@@ -46,8 +46,11 @@ def read_result(operation: str, content: bytes | None) -> dict[str, Any] | None:
     S3 may report an error in a document with status 200, after it has sent the status.
     """
     name, required_field = _RESULTS[operation]
+    # Like botocore, ignore the encoding that the document declares. Python does not know all of
+    # them, and S3 sends UTF-8.
+    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - botocore reads S3's documents with it
     try:
-        root = ET.fromstring(content or b"")  # noqa: S314 - botocore reads S3's documents with it
+        root = ET.fromstring(content or b"", parser)  # noqa: S314
     except ET.ParseError:
         return None
     fields = {_local_name(child.tag): child.text or "" for child in root}
