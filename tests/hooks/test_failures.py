@@ -251,6 +251,19 @@ def test_a_finished_upload_is_reported_complete_before_its_removal(
     assert document["Event"]["Upload"]["Offset"] == len(DATA)
 
 
+def test_a_final_upload_can_be_removed_after_one_of_its_partial_uploads(
+    uploads: Uploads, handler: Handler
+) -> None:
+    partials = [uploads.post(**{"Upload-Concat": "partial"}).fields["location"] for _ in range(2)]
+    fields = {"Upload-Concat": f"final;{' '.join(partials)}", "Upload-Metadata": metadata("a.txt")}
+    final = uploads._send("POST", "/files", {**TUS, **fields}, b"").fields["location"]
+    for url in (partials[0], final):
+        path = url.removeprefix("http://localhost")
+        assert uploads.request("DELETE", path).status == 204
+    assert uploads.count() == 1
+    assert len(handler.of("pre-terminate")) == len(handler.of("post-terminate")) == 2
+
+
 def test_post_create_is_told_of_an_upload_that_is_full_but_open(
     uploads: Uploads, handler: Handler
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from tus_wsgi.domain.dispatch import EventDispatcher
-from tus_wsgi.domain.errors import Denied, HookFailed, UploadGone
+from tus_wsgi.domain.errors import Denied, HookFailed, InvalidPartial, UploadGone
 from tus_wsgi.domain.events import UploadTerminated
 from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.interfaces import Lock, Store, Upload
@@ -52,7 +52,8 @@ class Terminator:
         upload = store.open(id)
         if upload.info.terminating is not None:
             return  # the application has agreed before
-        with suppress(UploadGone):
+        # A final upload may have lost a partial upload: the client may remove it nevertheless.
+        with suppress(UploadGone, InvalidPartial):
             upload.load_offset()
         try:
             self._before_terminate(UploadSnapshot.of(upload.info, upload.storage, request))
