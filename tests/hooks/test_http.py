@@ -286,6 +286,26 @@ def test_the_queue_survives_failures_and_starts_again(caplog: pytest.LogCaptureF
     assert ID not in caplog.text
 
 
+def test_a_document_is_delivered_after_the_next_one_if_no_thread_could_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    deliveries = Deliveries()
+    queue = DeliveryQueue(deliveries)
+    deliveries.may_deliver.release(20)
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        queue.put(call(HookEvent.POST_CREATE, "first"), None)
+        assert not queue.wait(0)
+    assert "can't start new thread" in caplog.text
+    queue.put(call(HookEvent.POST_CREATE, "second"), None)
+    assert queue.wait(WAIT)
+    assert deliveries.ids == ["first", "second"]
+
+
 # -- stopping --------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
@@ -89,6 +90,21 @@ def test_few_bodies_start_no_thread(bodies: LiveBodies) -> None:
     for _ in range(6):
         FakeBody(bodies, 0)
     assert not is_watching(bodies)
+
+
+def test_slow_bodies_end_after_no_thread_could_be_started(
+    bodies: LiveBodies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        made = [FakeBody(bodies, 1) for _ in range(7)]
+    assert not is_watching(bodies)
+    made.append(FakeBody(bodies, 1))
+    wait_until(lambda: not is_watching(bodies))
+    assert sum(bool(body.ends) for body in made) == 2
 
 
 def test_the_limit_follows_from_the_worker() -> None:

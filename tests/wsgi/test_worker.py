@@ -113,6 +113,25 @@ def test_a_stopping_worker_interrupts_its_uploads_without_any_configuration(
     assert interrupted.wait(MAX_WAIT)
 
 
+def test_a_later_request_starts_the_watcher_if_no_thread_could_be_started(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C4: the bytes that have arrived are stored."""
+    start(ThreadWorker)
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    guard = WorkerGuard()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        guard.on_request(GUNICORN)
+    assert not draining.is_drain_watched()
+    assert "can't start new thread" in caplog.text
+    guard.on_request(GUNICORN)
+    assert draining.is_drain_watched()
+
+
 def test_a_watcher_of_the_configuration_is_enough(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,8 @@ Deliver = Callable[[HookCall, OnResponse | None], None]
 class DeliveryQueue:
     """Delivers documents one after the other. Methods may be called by any thread.
 
-    The thread ends when nothing is left, and the next document starts another one.
+    The thread ends when nothing is left, and the next document starts another one. If no thread can
+    be started, the document waits for the next one.
 
     Args:
         deliver: delivers a document; called in the thread.
@@ -67,11 +68,19 @@ class DeliveryQueue:
         if not is_accepted:
             self._on_event(HookCalled(call.event.value, 0.0, "Dropped"))
         if starts:
-            threading.Thread(target=self._run, name="tus-hooks", daemon=True).start()
+            self._start_thread()
 
     def wait(self, seconds: float) -> bool:
         """Wait until nothing is left, for at most some seconds. Return whether nothing is left."""
-        return self._idle.wait(seconds)
+        return self._idle.wait(seconds) and not self._waiting
+
+    def _start_thread(self) -> None:
+        try:
+            threading.Thread(target=self._run, name="tus-hooks", daemon=True).start()
+        except RuntimeError as error:  # no more threads
+            # No request may fail or wait because of these documents.
+            self._idle.set()
+            log.warning("a hook is delivered later, with the next one: %s", error)
 
     def _add(self, call: HookCall, on_response: OnResponse | None) -> bool:
         """Add a document, and return whether there was room for it."""

@@ -133,6 +133,9 @@ def start_drain_watcher(is_alive: Callable[[], bool]) -> None:
 
     Args:
         is_alive: called repeatedly in a separate thread until it returns False.
+
+    Raises:
+        RuntimeError: no thread can be started.
     """
 
     def watch() -> None:
@@ -140,8 +143,8 @@ def start_drain_watcher(is_alive: Callable[[], bool]) -> None:
             time.sleep(CHECK_INTERVAL)
         LIVE_BODIES.drain()
 
-    _watched_processes.add(os.getpid())
     threading.Thread(target=watch, name="tus-drain", daemon=True).start()
+    _watched_processes.add(os.getpid())
 
 
 def is_drain_watched() -> bool:

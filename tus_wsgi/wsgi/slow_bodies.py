@@ -65,7 +65,10 @@ class SlowBodyLimit:
             if self._is_watching:
                 return
             self._is_watching = True
-        threading.Thread(target=self._watch, name="tus-slow", daemon=True).start()
+        try:
+            threading.Thread(target=self._watch, name="tus-slow", daemon=True).start()
+        except RuntimeError:  # no more threads: the next body tries again
+            self._is_watching = False
 
     def _watch(self) -> None:
         """Check repeatedly: a body counts as slow only after a while."""

@@ -64,7 +64,8 @@ class WorkerGuard:
     def on_request(self, environ: Mapping[str, Any]) -> None:
         """Prepare this process for uploads, at its first request only.
 
-        Interrupt its uploads when it stops, and limit slow bodies.
+        Interrupt its uploads when it stops, and limit slow bodies. If no thread can be started for
+        that, the next request tries again.
         """
         if self._guarded_in == os.getpid():
             return
@@ -75,7 +76,11 @@ class WorkerGuard:
             return
         worker = current_worker()
         if worker is not None:
-            start_drain_watcher(lambda: worker.alive)
+            try:
+                start_drain_watcher(lambda: worker.alive)
+            except RuntimeError as error:
+                self._guarded_in = None
+                log.warning("uploads would be cut off if this worker stopped now: %s", error)
         elif str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn/"):
             log.warning(
                 "gunicorn will not store what running uploads have received when it stops, because "
