@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSHTTPConnectionPool
 
-from tus_wsgi.stores.s3.direct.liveness import check_quickly, is_usable
+from tus_wsgi.stores.s3.client import make_client
+from tus_wsgi.stores.s3.direct.liveness import is_usable
+from tus_wsgi.stores.s3.direct.pools import adapt_connections
 
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -65,13 +67,15 @@ def test_a_pool_opens_a_new_connection_after_the_service_has_closed_one() -> Non
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=[listener])
         thread.start()
-        pool = AWSHTTPConnectionPool("127.0.0.1", listener.getsockname()[1])
-        check_quickly(pool)
-        check_quickly(pool)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        client: Any = make_client(endpoint=url, parallel_parts=1)
+        adapt_connections(client)
+        adapt_connections(client)
+        pool = client._endpoint.http_session._manager.connection_from_url(url)
         for number in range(4):
             assert pool.urlopen("GET", "/", retries=False).status == 200
             if number == 1:
-                connection = pool.pool.queue[-1]  # type: ignore[union-attr]
+                connection = pool.pool.queue[-1]
                 while is_usable(connection.sock):
                     pass
         thread.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FunctionType
@@ -15,6 +16,7 @@ from botocore.exceptions import ClientError
 from tus_wsgi.stores.s3.direct.connection import Attempt, Route, find_route
 from tus_wsgi.stores.s3.direct.events import CallEvents, EndpointEvents, first_attempt
 from tus_wsgi.stores.s3.direct.parameters import RequestParts, Serializer
+from tus_wsgi.stores.s3.direct.pools import adapt_connections
 from tus_wsgi.stores.s3.direct.responses import read_success
 from tus_wsgi.stores.s3.direct.signing import SignedRequest
 from tus_wsgi.stores.s3.direct.template import RequestTemplate
@@ -86,6 +88,8 @@ class DirectCalls:
         # By operation and bucket; None if boto3 makes these calls.
         self._targets: dict[tuple[str, str], _Target | None] = {}
         self._events: CallEvents | None = None  # None if boto3 makes all calls
+        with suppress(AttributeError):  # this version of botocore has other internals
+            adapt_connections(client)
         # A tool that traces calls replaces the method by another kind of object.
         if type(BaseClient.__dict__.get("_make_api_call")) is FunctionType:
             try:

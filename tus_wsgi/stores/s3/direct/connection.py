@@ -21,7 +21,7 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
 
 from tus_wsgi.stores.s3.direct import exchange
-from tus_wsgi.stores.s3.direct.liveness import check_quickly, is_usable
+from tus_wsgi.stores.s3.direct.liveness import is_usable
 from tus_wsgi.stores.s3.direct.signing import host_of
 
 _NO_RETRIES = Retry(total=False)
@@ -91,7 +91,6 @@ class Route:
         manager = session._get_connection_manager(url, proxy)
         self._pool: HTTPConnectionPool = manager.connection_from_url(url)
         session._setup_ssl_cert(self._pool, url, session._verify)
-        check_quickly(self._pool)
         self._proxy = proxy
         target: str = session._get_request_target(url, proxy)
         self._start = len(url) - len(target)  # where the request target begins in a URL
@@ -175,15 +174,13 @@ class Route:
     def _exchange(
         self, sock: Any, method: str, url: str, head: bytes, body: bytearray
     ) -> exchange.Response:
-        """Send a request and receive the response, with urllib3's timeouts.
+        """Send a request and receive the response, with the timeout for reading.
 
         Raises:
             OSError, HTTPException, HTTPError: there is no response.
         """
-        timeout = self._pool.timeout
-        sock.settimeout(timeout.connect_timeout)
+        sock.settimeout(self._pool.timeout.read_timeout)
         exchange.send(sock, head, body)
-        sock.settimeout(timeout.read_timeout)
         try:
             return exchange.receive(sock, method)
         except TimeoutError as error:

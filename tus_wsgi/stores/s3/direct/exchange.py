@@ -17,11 +17,15 @@ from typing import Any
 
 from urllib3 import HTTPHeaderDict
 
-from tus_wsgi.domain.model import KIB
+from tus_wsgi.domain.model import KIB, MIB
 
 MAX_COPIED_BODY = 128 * KIB
 """Bytes of the largest body that is copied behind the head, to send both at once. The copy takes
 less time than a second system call, which would wake the receiver a second time."""
+
+SEND_STEP = 4 * MIB
+"""Bytes to send at once. OpenSSL sends all of them before it returns, so over TLS they have to be
+sent within the timeout. Without TLS, progress of a single byte is enough."""
 
 _MAX_HEAD = 64 * KIB
 """Bytes to receive at once."""
@@ -81,7 +85,7 @@ def build_head(
 
 
 def send(sock: Any, head: bytes, body: bytearray) -> None:
-    """Send a request.
+    """Send a request. The socket's timeout limits the time without progress.
 
     Raises:
         OSError: the connection failed.
@@ -91,11 +95,23 @@ def send(sock: Any, head: bytes, body: bytearray) -> None:
             sock.sendall(head + body)
         else:
             sock.sendall(head)
-            sock.sendall(body)
+            _send_in_steps(sock, body)
     except OSError as error:
         # Like urllib3, read the response: it may say why the service has closed the connection.
         if error.errno not in _UNSENDABLE:
             raise
+
+
+def _send_in_steps(sock: Any, body: bytearray) -> None:
+    """Send a body. `sendall` would apply the timeout to the whole body.
+
+    Raises:
+        OSError: the connection failed.
+    """
+    with memoryview(body) as view:
+        sent = 0
+        while sent < len(view):
+            sent += sock.send(view[sent : sent + SEND_STEP])
 
 
 def receive(sock: Any, method: str) -> Response:

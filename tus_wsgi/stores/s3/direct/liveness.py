@@ -7,13 +7,9 @@ to the event loop, which takes a tenth of the CPU time of a call. So this module
 from __future__ import annotations
 
 import fcntl
-import functools
 import socket
 import struct
 import termios
-from typing import Any
-
-from urllib3.connectionpool import HTTPConnectionPool
 
 _TCP_ESTABLISHED = 1
 """The state in which neither side has closed the connection: `net/tcp_states.h` of Linux."""
@@ -31,33 +27,3 @@ def is_usable(sock: socket.socket) -> bool:
         return False
     (unread,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
     return bool(unread == 0)
-
-
-def check_quickly(pool: HTTPConnectionPool) -> None:
-    """Let new connections of a pool be checked with `is_usable`; a second call does nothing."""
-    if hasattr(socket, "TCP_INFO"):
-        pool.ConnectionCls = _checked(pool.ConnectionCls)
-
-
-@functools.cache
-def _checked(connection_class: Any) -> Any:
-    """Return a subclass whose connections are checked with `is_usable`."""
-    if issubclass(connection_class, _Checked):
-        return connection_class
-    return type(connection_class.__name__, (_Checked, connection_class), {})
-
-
-class _Checked:
-    """Overrides urllib3's check."""
-
-    sock: socket.socket | None
-
-    @property
-    def is_connected(self) -> bool:
-        if self.sock is None:
-            return False
-        try:
-            return is_usable(self.sock)
-        except OSError:
-            inherited: bool = super().is_connected  # type: ignore[misc] # of urllib3's class
-            return inherited

@@ -1,0 +1,116 @@
+"""A service may take bytes slowly: only a time without progress is a failure."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from botocore.exceptions import ConnectionClosedError
+
+from tests.harness.timing import MAX_WAIT
+from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.stores.s3.client import make_client
+from tus_wsgi.stores.s3.direct import direct_calls
+
+STEP = 256 * KIB
+
+STEP_SECONDS = 0.1
+"""The service reads a step, and then nothing for this long."""
+
+SIZE = 8 * MIB
+"""Bytes of a body. The kernel's buffers hold at most half of them, so that sending them takes
+longer than `CONNECT_SECONDS`."""
+
+CONNECT_SECONDS = 1.0
+
+
+class SlowService:
+    """A service that reads large bodies slowly, and stores nothing.
+
+    Attributes:
+        received: bytes of the large bodies that it has read.
+        stops: an event after which it reads nothing more.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.received = 0
+        self.stops = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError), connection.makefile("rb") as stream:
+            while stream.readline():
+                size = 0
+                while (line := stream.readline()) not in {b"\r\n", b""}:
+                    name, _, value = line.lower().partition(b":")
+                    size = int(value) if name == b"content-length" else size
+                self._read(stream, size)
+                connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
+
+    def _read(self, stream: Any, size: int) -> None:
+        while size > 0:
+            count = len(stream.read(min(STEP, size)))
+            if not count:
+                return
+            size -= count
+            self.received += count
+            if size:
+                time.sleep(STEP_SECONDS)
+            if self.stops.is_set():
+                time.sleep(MAX_WAIT)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowService]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("tus_wsgi.stores.s3.client.CONNECT_TIMEOUT", CONNECT_SECONDS)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * KIB)
+        yield SlowService(listener)
+
+
+@pytest.mark.parametrize("calls_before", [0, 2], ids=["by boto3", "directly"])
+def test_a_part_may_take_longer_than_a_connection_attempt(
+    service: SlowService, calls_before: int
+) -> None:
+    """Otherwise each attempt to send a part over a slow link would fail, for ever."""
+    direct = direct_calls(make_client(endpoint=service.url, parallel_parts=1))
+    for _ in range(calls_before):  # the first one teaches the direct calls
+        direct.put_object(Bucket="uploads", Key="small", Body=bytearray(b"a"))
+    before = service.received
+    began = time.monotonic()
+    direct.put_object(Bucket="uploads", Key="large", Body=bytearray(SIZE))
+    assert time.monotonic() - began > CONNECT_SECONDS
+    assert service.received - before == SIZE
+
+
+@pytest.mark.parametrize("calls_before", [0, 2], ids=["by boto3", "directly"])
+def test_a_service_that_takes_no_more_bytes_is_given_up(
+    service: SlowService, calls_before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tus_wsgi.stores.s3.client.READ_TIMEOUT", 2.0)
+    direct = direct_calls(make_client(endpoint=service.url, parallel_parts=1))
+    for _ in range(calls_before):
+        direct.put_object(Bucket="uploads", Key="small", Body=bytearray(b"a"))
+    service.stops.set()
+    with pytest.raises(ConnectionClosedError):
+        direct.put_object(Bucket="uploads", Key="large", Body=bytearray(SIZE))
