@@ -192,6 +192,16 @@ def test_mistakes_in_the_config_stop_the_start() -> None:
     ]
 
 
+@in_memory
+@pytest.mark.parametrize("value", [["https://example.com"], ("a",), {"a"}, {"a": "b"}, b"a"])
+def test_a_value_that_is_no_text_is_not_taken_for_one(value: object) -> None:
+    """`str(["https://example.com"])` is a valid regular expression for origins."""
+    for name in ("TUS_CORS_ALLOW_ORIGIN", "TUS_S3_OBJECT_PREFIX"):
+        with pytest.raises(SettingsError, match=f"{name}: expected text") as caught:
+            Tus(ExampleApp(**{name: value}))
+        assert repr(value) not in str(caught.value)
+
+
 def test_the_command_sweeps_with_the_hooks_of_the_app(
     s3: SeaweedFS, sandbox: S3Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,14 @@ from typing import Any, Self
 from pydantic import TypeAdapter
 
 from tus_wsgi.domain.hook_set import HookOptions
-from tus_wsgi.settings import Settings
+from tus_wsgi.settings import Settings, SettingsError
 
 HOOKS = tuple(HookOptions.__annotations__.keys() - {"owner_only"})
 """The names of all hooks."""
+
+
+_COLLECTIONS = (bytes, bytearray, list, tuple, set, frozenset, Mapping)
+"""Types whose text in Python is no text of a setting, although it may be a valid one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,14 @@ def make_settings(config: Mapping[str, object]) -> Settings:
     Raises:
         SettingsError: The settings are invalid; the message lists every mistake.
     """
+    expected = "expected text, a number, a bool, a path or a timedelta"
+    mistakes = [
+        f"{name}: {expected}, got {type(value).__name__}"  # the value may be a secret
+        for name, value in config.items()
+        if isinstance(value, _COLLECTIONS)
+    ]
+    if mistakes:
+        raise SettingsError(mistakes)
     texts = {name: _text(value) for name, value in config.items()}
     return Settings.from_environ({**os.environ, **texts})
 
