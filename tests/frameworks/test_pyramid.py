@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from demo.seaweedfs import SeaweedFS
+from tests.harness.stores import S3Sandbox, admin, recorded, sandbox
 from tus_wsgi import Access, FinishedUpload, SettingsError
 from tus_wsgi.testing import UploadClient
 
@@ -24,6 +28,9 @@ with warnings.catch_warnings():
     from pyramid.threadlocal import get_current_request
 
     from tus_wsgi.frameworks.pyramid import filter_app
+    from tus_wsgi.frameworks.pyramid_sweep import main as sweep
+
+__all__ = ["admin", "recorded", "sandbox"]
 
 HOOK = "tests.frameworks.test_pyramid."
 
@@ -177,3 +184,62 @@ def test_a_paste_filter_serves_uploads_and_its_hooks_have_a_request() -> None:
     url = client.upload(b"data").url
     assert client.get(url).data == b"data"
     assert client.post("/delete", data={"id": url.rpartition("/")[2]}).status_code == 200
+
+
+def fail_once(upload: FinishedUpload) -> None:
+    request = get_current_request()
+    events.append((upload.filename, request.greeting, upload.request is None))
+    if upload.request is not None:
+        raise LookupError
+
+
+def make_app(_global_config: object, **settings: str) -> Any:
+    config = configured(**settings)
+    if "tus.s3_object_prefix" in settings:
+        with config:
+            config.include("tus_wsgi.frameworks.pyramid")
+    return config.make_wsgi_app()
+
+
+def run(ini: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(sweep, [str(ini), *arguments])
+
+
+@pytest.mark.parametrize("is_filter", [False, True], ids=["included", "as a filter"])
+def test_the_command_sweeps_with_the_hooks_of_the_app(
+    s3: SeaweedFS,
+    sandbox: S3Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_filter: bool,
+) -> None:
+    """D-06: the sweep finishes an upload whose hook had raised."""
+    for name, value in s3.environ(s3.admin).items():
+        monkeypatch.setenv(name, value)
+    entries = {
+        "s3_object_prefix": sandbox.prefix,
+        "lock_dir": str(tmp_path / "locks"),
+        "on_finish": HOOK + "fail_once",
+    }
+    ini = tmp_path / "production.ini"
+    lines = [f"{'' if is_filter else 'tus.'}{name} = {value}" for name, value in entries.items()]
+    start = ["[app:main]", "use = call:tests.frameworks.test_pyramid:make_app"]
+    between = ["filter-with = tus", "[filter:tus]", "use = egg:tus-wsgi-s3"] if is_filter else []
+    ini.write_text("\n".join([*start, *between, *lines]), encoding="utf-8")
+    inner = make_app({})
+    app = filter_app(inner, {}, **entries) if is_filter else client_of(**entries).application
+    events.clear()
+    assert UploadClient(app).upload(b"data", filename="a.txt").response.status_code == 503
+    assert "1 examined, 1 finished (dry run)" in run(ini, "--dry-run").stdout
+    assert "1 examined, 1 finished" in run(ini).stdout
+    assert events == [("a.txt", "hello", False), ("a.txt", "hello", True)]
+
+
+def test_the_command_refuses_an_app_without_uploads(tmp_path: Path) -> None:
+    ini = tmp_path / "production.ini"
+    ini.write_text(
+        "[app:main]\nuse = call:tests.frameworks.test_pyramid:make_app\n", encoding="utf-8"
+    )
+    result = run(ini)
+    assert (result.exit_code, "does not include" in result.output) == (1, True)

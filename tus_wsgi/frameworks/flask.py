@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import click
 from flask import Flask, current_app
@@ -37,7 +37,7 @@ from tus_wsgi.domain.progress import OnProgress
 from tus_wsgi.domain.termination import OnTerminate
 from tus_wsgi.frameworks.config import make_settings
 from tus_wsgi.frameworks.late import LateMiddleware
-from tus_wsgi.frameworks.sweep import DEFAULT_MIN_AGE, sweep
+from tus_wsgi.frameworks.sweep import SweepOptions, sweep, sweep_options
 from tus_wsgi.settings import Settings
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -115,20 +115,11 @@ class Tus:
         return self._register("on_terminate", hook)
 
     def _sweep_command(self, app: Flask, settings: Settings) -> click.Command:
-        @click.option("--dry-run", is_flag=True, help="Print the actions without taking them.")
-        @click.option("--min-age", default=DEFAULT_MIN_AGE, show_default=True)
-        @click.option("--read-all", is_flag=True, help="Also read records that look finished.")
-        def command(*, dry_run: bool, min_age: str, read_all: bool) -> None:
+        @sweep_options
+        def command(**options: Unpack[SweepOptions]) -> None:
             """Finish full uploads, and remove expired ones."""
             hooks: Any = {name: _in_context(app, hook) for name, hook in self._hooks.items()}
-            code = sweep(
-                settings,
-                hooks.get("on_finish"),
-                hooks.get("on_terminate"),
-                is_dry=dry_run,
-                min_age=min_age,
-                reads_all=read_all,
-            )
+            code = sweep(settings, hooks.get("on_finish"), hooks.get("on_terminate"), **options)
             sys.exit(code)
 
         return click.command("tus-sweep")(command)

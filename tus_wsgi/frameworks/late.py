@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from tus_wsgi.app import TusMiddleware
+from tus_wsgi.frameworks.config import Config
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -17,9 +18,19 @@ class LateMiddleware:
 
     So the clients of S3 are created after the server has forked, even if the server imports the
     application before the fork. Hooks may be registered until the first request.
+
+    Args:
+        create: creates the middleware.
+        config: the configuration of the middleware, for a sweep; None if it is not known yet.
+
+    Attributes:
+        config: see above.
     """
 
-    def __init__(self, create: Callable[[], TusMiddleware]) -> None:
+    def __init__(
+        self, create: Callable[[], TusMiddleware], *, config: Config | None = None
+    ) -> None:
+        self.config = config
         self._create = create
         self._middleware: TusMiddleware | None = None
         self._lock = Lock()

@@ -15,6 +15,7 @@ methods that the app has added to its requests. Tweens do not run. In a view, th
 `request.registry["tus"].middleware`.
 
 `filter_app` is the same as a filter of PasteDeploy (`filter-with = tus`).
+`tus_wsgi.frameworks.pyramid_sweep` is the command for sweeps.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class _UploadPolicy:
         self._inner = inner
         self._router: Router | None = None
         self.late = LateMiddleware(
-            lambda: TusMiddleware(self._call_app, settings=parsed.settings, **parsed.options)
+            lambda: TusMiddleware(self._call_app, settings=parsed.settings, **parsed.options),
+            config=parsed,
         )
 
     def __call__(self, _environ: WSGIEnvironment, router: Router) -> WSGIApplication:
@@ -106,7 +108,9 @@ def filter_app(
     """
     registry = getattr(app, "registry", None)
     parsed = _parse(entries, registry)
-    late = LateMiddleware(lambda: TusMiddleware(app, settings=parsed.settings, **parsed.options))
+    late = LateMiddleware(
+        lambda: TusMiddleware(app, settings=parsed.settings, **parsed.options), config=parsed
+    )
     if registry is not None:
         registry["tus"] = late
     return late

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypedDict, TypeVar
+
+import click
+
 from tus_wsgi.domain.hooks import OnFinish
 from tus_wsgi.domain.termination import OnTerminate
 from tus_wsgi.operations.sweep_command import make_sweep, report
@@ -9,6 +14,33 @@ from tus_wsgi.settings import Settings
 from tus_wsgi.settings.values import parse_duration
 
 DEFAULT_MIN_AGE = "1d"
+
+
+class SweepOptions(TypedDict):
+    """The options of a command, see `sweep`."""
+
+    is_dry: bool
+    min_age: str
+    reads_all: bool
+
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def sweep_options(command: _Command) -> _Command:
+    """Add the options `is_dry`, `min_age` and `reads_all` to a command of click. A decorator."""
+    for option in (
+        click.option("--read-all", "reads_all", is_flag=True, help=_READ_ALL),
+        click.option("--min-age", default=DEFAULT_MIN_AGE, show_default=True, help=_MIN_AGE),
+        click.option("--dry-run", "is_dry", is_flag=True, help=_DRY_RUN),
+    ):
+        command = option(command)
+    return command
+
+
+_DRY_RUN = "Print the actions without taking them."
+_MIN_AGE = "Minimum age of orphaned multipart uploads and tails."
+_READ_ALL = "Also read records that look finished."
 
 
 def sweep(
