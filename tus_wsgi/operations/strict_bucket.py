@@ -68,7 +68,7 @@ class StrictBucket(Bucket):
             self._require_proof(operation, key),
             self._translate_errors(operation, key),
         ):
-            self._client.delete_object(Bucket=self.name, Key=key)
+            self._direct.delete_object(Bucket=self.name, Key=key)
         self._sightings.discard(key)
 
     def list_parts(self, key: str, multipart: str, *, after: int = 0) -> list[Part]:

@@ -23,6 +23,8 @@ from tus_wsgi.stores.s3.direct.liveness import is_usable
 
 SUCCESS = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nx-amz-version-id: v\r\nContent-Length: 0\r\n\r\n'
 
+DELETED = b"HTTP/1.1 204 No Content\r\nx-amz-version-id: v\r\n\r\n"
+
 DOCUMENT = b"<Error><Code>SlowDown</Code></Error>"
 
 HEADERS = {
@@ -139,6 +141,20 @@ def test_the_request_is_that_of_urllib3(body: bytes, service: Service, urlopens:
     assert attempts[1].status == 200
 
 
+def test_the_request_of_a_deletion_is_that_of_urllib3(
+    service: Service, urlopens: list[str]
+) -> None:
+    route = route_to(service)
+    service.script = [[DELETED], [DELETED]]
+    attempts = [
+        route.send("DELETE", service.url, HEADERS, bytearray(), is_stream=False) for _ in range(2)
+    ]
+    assert len(urlopens) == len(service.connections) == 1
+    assert service.requests[1] == service.requests[0]
+    assert facts(attempts[1]) == facts(attempts[0])
+    assert attempts[1].status == 204
+
+
 RESPONSES: dict[str, list[bytes | None]] = {
     "success": [SUCCESS],
     "document": [b"HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n" + DOCUMENT],
@@ -148,7 +164,15 @@ RESPONSES: dict[str, list[bytes | None]] = {
     "chunks and a length": [
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     ],
+    "deleted": [DELETED],
+    "deleted, with a length": [DELETED.replace(b"-id: v", b"-id: v\r\nContent-Length: 0")],
+    "deleted, with a wrong length": [DELETED.replace(b"-id: v", b"-id: v\r\nContent-Length: 5")],
+    "deleted, with chunks": [
+        DELETED.replace(b"-id: v", b"-id: v\r\nTransfer-Encoding: chunked") + b"0\r\n\r\n"
+    ],
+    "deleted, last response": [DELETED.replace(b"-id: v", b"-id: v\r\nConnection: close"), None],
     "no content": [b"HTTP/1.1 204 No Content\r\n\r\n"],
+    "accepted": [SUCCESS.replace(b"200 OK", b"202 Accepted")],
     "until the end": [b"HTTP/1.1 200 OK\r\n\r\nabc", None],
     "last response": [SUCCESS.replace(b"ETag", b"Connection: close\r\nETag"), None],
     "HTTP/1.0": [SUCCESS.replace(b"HTTP/1.1", b"HTTP/1.0"), None],
@@ -268,8 +292,15 @@ def test_a_value_does_not_break_out_of_its_line(value: str) -> None:
 @pytest.mark.parametrize("name", RESPONSES)
 def test_only_a_plain_success_is_parsed_at_once(name: str) -> None:
     data = b"".join(piece for piece in RESPONSES[name] if piece is not None)
-    expected = {"etag": '"e"', "x-amz-version-id": "v", "content-length": "0"}
-    whole = {"success": expected, "pieces": expected}
+    empty = {"x-amz-version-id": "v", "content-length": "0"}
+    success = Response(200, {"etag": '"e"', **empty}, b"")
+    whole = {
+        "success": success,
+        "pieces": success,
+        "deleted": Response(204, {"x-amz-version-id": "v"}, b""),
+        "deleted, with a length": Response(204, empty, b""),
+        "no content": Response(204, {}, b""),
+    }
     if name in {"no reason", "not ASCII", "long field"}:
         return
     assert parse_success(data) == whole.get(name)

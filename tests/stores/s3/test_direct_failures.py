@@ -75,6 +75,9 @@ SCRIPTS: dict[str, list[Outcome]] = {
     "lost": [ReadTimeoutError, ConnectionClosedError, ReadTimeoutError],
     "no ETag": [(200, {**OBJECT, "ETag": ""} | {"Content-Length": "0"}, b"")],
     "no header fields": [(200, {}, b"")],
+    "no content": [(204, {}, b"")],
+    "no content, but a document": [(204, OBJECT, b"<Error><Code>SlowDown</Code></Error>")],
+    "accepted": [(202, OBJECT, b"")],
     "HTML instead of a success": [(200, {"Content-Type": "text/html"}, b"<html>")],
     "error after a 200": [
         (200, OBJECT, b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>"),
@@ -130,6 +133,7 @@ class Service:
         status, fields, content = outcome
         if outcome is SUCCESS:
             content = document_for(request.method, request.url)
+            status = 204 if request.method == "DELETE" else status
         if request.method == "HEAD":
             content = b""
         if "Content-Length" in fields:
@@ -188,6 +192,7 @@ CALLS: dict[str, dict[str, Any]] = {
     },
     "get_object": {},
     "head_object": {},
+    "delete_object": {"IfMatch": '"e"'},
 }
 
 

@@ -45,6 +45,7 @@ class Sent:
     target: str
     headers: dict[str, str]
     body: object
+    length: str | None
     options: dict[str, object]
     is_direct: bool
 
@@ -63,7 +64,11 @@ class Recorder:
         is_direct = STATISTICS[0] not in fields
         # The letters after `m/` count the features that a call uses, for AWS's statistics.
         fields["user-agent"] = re.sub(r" m/[\w,]+", "", fields["user-agent"])
-        for name in (*STATISTICS, "content-length"):  # urllib3 adds the length
+        given = fields.pop("content-length", None)
+        # urllib3 adds the length of a body, also of an empty one.
+        is_added = given is None and isinstance(body, bytearray)
+        length = str(len(body)) if is_added else given
+        for name in STATISTICS:
             fields.pop(name, None)
         connection = (
             *(pool.scheme, pool.host, pool.port, str(pool.proxy), str(pool.timeout)),
@@ -72,21 +77,30 @@ class Recorder:
             *(getattr(pool, name, None) for name in ("cert_reqs", "ca_certs", "cert_file")),
         )
         options["retries"] = options["retries"].total
-        self.sent.append(Sent(connection, method, url, fields, body, options, is_direct))
-        content = document_for(method, url)
-        return HTTPResponse(
-            io.BytesIO(content),
-            status=200,
-            headers={
-                "ETag": '"e"',
-                "Content-Length": str(len(content)),
-                "Last-Modified": "Sun, 29 Nov 2026 01:00:00 GMT",
-                "x-amz-version-id": "v",
-                "x-amz-meta-Case": "Value",
-                **({} if content else {"x-amz-checksum-crc32": "AAAAAA=="}),
-            },
-            preload_content=False,
-        )
+        self.sent.append(Sent(connection, method, url, fields, body, length, options, is_direct))
+        return response_to(method, url)
+
+
+def response_to(method: str, url: str) -> HTTPResponse:
+    """Return a successful response."""
+    content = document_for(method, url)
+    fields = {"x-amz-version-id": "v"}
+    if method != "DELETE":
+        fields |= {
+            "ETag": '"e"',
+            "Content-Length": str(len(content)),
+            "Last-Modified": "Sun, 29 Nov 2026 01:00:00 GMT",
+            "x-amz-meta-Case": "Value",
+            **({} if content else {"x-amz-checksum-crc32": "AAAAAA=="}),
+        }
+    return HTTPResponse(
+        io.BytesIO(content), status=status_for(method), headers=fields, preload_content=False
+    )
+
+
+def status_for(method: str) -> int:
+    """Return the status of a successful response."""
+    return 204 if method == "DELETE" else 200
 
 
 def text_of(value: str | bytes) -> str:
@@ -257,6 +271,8 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "read": ("get_object", {"Key": "a/b"}),
     "range": ("get_object", {"Key": "a", "Range": "bytes=0-0", "IfMatch": '"e"'}),
     "head": ("head_object", {"Key": "a", "ChecksumMode": "ENABLED"}),
+    "deletion": ("delete_object", {"Key": "a b/ü+"}),
+    "deletion with a condition": ("delete_object", {"Key": "a", "IfMatch": '"e"'}),
 }
 
 
@@ -290,9 +306,10 @@ def test_direct_calls_send_what_boto3_sends(
         for sent, by_boto in zip(requests, expected, strict=True):
             # Authorization contains the names of the signed fields.
             assert sent.headers == by_boto.headers
-            assert (sent.method, sent.target, sent.options) == (
+            assert (sent.method, sent.target, sent.length, sent.options) == (
                 by_boto.method,
                 by_boto.target,
+                by_boto.length,
                 by_boto.options,
             )
             assert sent.pool == by_boto.pool
@@ -328,7 +345,7 @@ def test_the_response_has_the_fields_of_boto3s(name: str, recorder: Recorder) ->
         key: by_boto[key] for key in READ_FIELDS if key in by_boto
     }
     assert response["ResponseMetadata"]["RetryAttempts"] == 0
-    assert response["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == status_for(recorder.sent[-1].method)
 
 
 # -- what boto3 does alone -------------------------------------------------------------------------
@@ -458,5 +475,6 @@ def test_the_calls_of_the_store_tests_are_direct(sandbox: S3Sandbox) -> None:
         multipart = bucket.create_multipart(key, content_type=None, metadata={})
         part = bucket.upload_part(key, multipart, 1, Payload.of(b"a"))
         bucket.complete(key, multipart, [part])
+        bucket.delete(key)
     targets = direct_calls(sandbox.client)._targets
     assert {name for (name, _), target in targets.items() if target} == set(OPERATIONS)

@@ -434,7 +434,7 @@ class Bucket:
     def delete(self, key: str) -> None:
         """Delete the object if it exists. If it does not, some services (Google's) answer 404."""
         with suppress(NotFound), self._translate_errors("DeleteObject", key):
-            self._client.delete_object(Bucket=self.name, Key=key)
+            self._direct.delete_object(Bucket=self.name, Key=key)
         self._sightings.discard(key)
 
     def create_multipart(

@@ -32,6 +32,7 @@ OPERATIONS = (
     "CompleteMultipartUpload",
     "GetObject",
     "HeadObject",
+    "DeleteObject",
 )
 """The operations that may be sent directly."""
 
@@ -84,6 +85,7 @@ class DirectCalls:
             "CompleteMultipartUpload": client.complete_multipart_upload,
             "GetObject": client.get_object,
             "HeadObject": client.head_object,
+            "DeleteObject": client.delete_object,
         }
         # By operation and bucket; None if boto3 makes these calls.
         self._targets: dict[tuple[str, str], _Target | None] = {}
@@ -129,6 +131,10 @@ class DirectCalls:
     def head_object(self, **parameters: Any) -> dict[str, Any]:
         """Read the header fields of an object."""
         return self.call("HeadObject", parameters)
+
+    def delete_object(self, **parameters: Any) -> dict[str, Any]:
+        """Delete an object."""
+        return self.call("DeleteObject", parameters)
 
     def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Make a call, and return what boto3 returns.

@@ -1,8 +1,8 @@
 """Send a request over an open connection and read its response, without urllib3.
 
 urllib3 and http.client take three quarters of the time of a small call, mostly for header objects
-that are made for e-mails. Here a request is sent at once, and the response to a successful write is
-parsed in one step. http.client reads every other response.
+that are made for e-mails. Here a request is sent at once, and the response to a successful write or
+deletion is parsed in one step. http.client reads every other response.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_HEAD = 64 * KIB
 
 _FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")
 
-_SUCCESS = re.compile(rb"HTTP/1\.1 200 [^\r\n]*(?:\r\n[A-Za-z0-9_-]+:[^\r\n]*)*")
+_SUCCESS = re.compile(rb"HTTP/1\.1 20[04] [^\r\n]*(?:\r\n[A-Za-z0-9_-]+:[^\r\n]*)*")
 """The head of a success without anything unusual, such as a field in several lines."""
 
 _UNSENDABLE = frozenset({errno.EPIPE, errno.ECONNRESET})
@@ -123,7 +123,7 @@ def receive(sock: Any, method: str) -> Response:
     data = sock.recv(_MAX_HEAD)
     success = parse_success(data)
     if success is not None:
-        return Response(200, success, b"")
+        return success
     # http.client uses nothing of a socket but this method.
     reader: Any = _Reader(data, sock)
     response = http.client.HTTPResponse(reader, method=method)
@@ -134,8 +134,8 @@ def receive(sock: Any, method: str) -> Response:
     return Response(response.status, headers, content, response.will_close)
 
 
-def parse_success(data: bytes) -> dict[str, str] | None:
-    """Return the header fields of a response 200 with an empty body, by names in lower case.
+def parse_success(data: bytes) -> Response | None:
+    """Return a response 200 with an empty body, or a response 204.
 
     None for every other response, and for a response that is incomplete or unusual.
     """
@@ -151,8 +151,10 @@ def parse_success(data: bytes) -> dict[str, str] | None:
     if has_repeated_field or "transfer-encoding" in fields:
         return None
     is_kept = fields.get("connection", "keep-alive").lower() == "keep-alive"
-    is_empty = fields.get("content-length") == "0"
-    return fields if is_kept and is_empty else None
+    status = int(head[9:12])  # behind `HTTP/1.1 `
+    # A 204 has no body, and usually no length (RFC 9110, section 15.3.5).
+    is_empty = fields.get("content-length", "0" if status == 204 else "") == "0"
+    return Response(status, fields, b"") if is_kept and is_empty else None
 
 
 class _Reader(io.RawIOBase):

@@ -20,7 +20,7 @@ class RequestParts:
     Attributes:
         target: the quoted key, and the query after a `?`.
         headers: the header fields.
-        body: the body; None for a GET or HEAD, which has none.
+        body: the body, empty for a DELETE; None for a GET or HEAD, which has none.
     """
 
     target: str
@@ -38,7 +38,8 @@ class Serializer:
     def __init__(self, model: OperationModel) -> None:
         shape: Any = model.input_shape
         self._payload = shape.serialization.get("payload")
-        self._has_body = model.http["method"] in {"PUT", "POST"}
+        # boto3 sends `Content-Length: 0` with a DELETE.
+        self._has_body = model.http["method"] in {"PUT", "POST", "DELETE"}
         _, _, self._fixed_query = model.http["requestUri"].partition("?")
         self._query: dict[str, str] = {}
         self._headers: dict[str, tuple[str, Callable[[Any], str]]] = {}

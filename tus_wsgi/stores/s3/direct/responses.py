@@ -27,13 +27,8 @@ def read_success(operation: str, attempt: Attempt) -> dict[str, Any] | None:
     A response without a required field is unclear, and so is a document that does not belong to
     the success of this operation.
     """
-    if attempt.status not in {200, 206}:
-        return None
     headers = attempt.headers
-    if has_document(operation):
-        response = read_result(operation, attempt.content)
-    else:
-        response = None if attempt.content else _read_etag(headers)
+    response = _read_required(operation, attempt)
     if response is None:
         return None
     response["ResponseMetadata"] = {"HTTPStatusCode": attempt.status, "RetryAttempts": 0}
@@ -49,6 +44,17 @@ def read_success(operation: str, attempt: Attempt) -> dict[str, Any] | None:
     if operation == "GetObject":
         response["Body"] = StreamingBody(attempt.raw, response["ContentLength"])
     return response
+
+
+def _read_required(operation: str, attempt: Attempt) -> dict[str, Any] | None:
+    """Return what every success of the operation has; None if the response lacks it."""
+    if operation == "DeleteObject":
+        return {} if attempt.status == 204 and not attempt.content else None
+    if attempt.status not in {200, 206}:
+        return None
+    if has_document(operation):
+        return read_result(operation, attempt.content)
+    return None if attempt.content else _read_etag(attempt.headers)
 
 
 def _read_etag(headers: Any) -> dict[str, Any] | None:

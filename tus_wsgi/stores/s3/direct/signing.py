@@ -29,7 +29,7 @@ class SignedRequest:
         url: the URL. Its query, if any, is quoted.
         host: the host that the request names.
         headers: the header fields.
-        body: the body; None for a GET or HEAD, which has none.
+        body: the body, empty for a DELETE; None for a GET or HEAD, which has none.
         context: the client's settings that the signature depends on.
         params: empty, because the URL contains all parameters.
     """
