@@ -135,6 +135,13 @@ def test_fields_iterate_over_the_header() -> None:
     assert dict(fields) == {"Host": "a", "X-B": ""}
 
 
+def test_a_field_that_some_servers_pass_under_a_second_key_is_listed_once() -> None:
+    """For `content_type: a/b`, hypercorn and a2wsgi set `HTTP_CONTENT_TYPE`."""
+    second = {"HTTP_CONTENT_TYPE": "a/b", "HTTP_CONTENT_LENGTH": "7"}
+    assert dict(Fields(second)) == {}
+    assert list(Fields({**second, "CONTENT_TYPE": "c/d"})) == ["content-type"]
+
+
 # -- URLs ------------------------------------------------------------------------------------------
 
 

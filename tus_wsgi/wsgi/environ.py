@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
+_SECOND_KEYS = frozenset(f"HTTP_{key}" for key in _UNPREFIXED.values())
+"""Keys that some servers set too. They are ignored, because CGI has no such variables."""
+
 
 class Fields(Mapping[str, str]):
     """The header fields of an environ, by case-insensitive names."""
@@ -32,7 +35,7 @@ class Fields(Mapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         for key in self._environ:
-            if key.startswith("HTTP_"):
+            if key.startswith("HTTP_") and key not in _SECOND_KEYS:
                 yield key[len("HTTP_") :].replace("_", "-").title()
         yield from (name for name, key in _UNPREFIXED.items() if self._environ.get(key))
 
