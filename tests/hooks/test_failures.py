@@ -11,6 +11,7 @@ import pytest
 from tests.hooks.handler import JSON, Handler
 from tests.hooks.remote_app import EVENTS, remote_app, send_in_process
 from tests.hooks.scenario import DATA, Response, Send, metadata
+from tus_wsgi import Rejected
 from tus_wsgi.domain.events import Event, HookCalled, RequestFailed
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.stores.memory import MemoryStore
@@ -301,3 +302,25 @@ def test_post_create_is_told_before_the_end_of_an_upload_of_one_request(
         assert sorted(events) == sorted(expected)
     (document,) = handler.of("post-create")
     assert document["Event"]["Upload"]["Offset"] == 0
+
+
+@pytest.mark.parametrize("failure", [LookupError(), Rejected(422, "no")], ids=["fails", "rejects"])
+def test_post_create_is_told_if_on_finish_of_the_application_fails(
+    handler: Handler, failure: Exception
+) -> None:
+    """The upload exists, although the client gets an error."""
+
+    def fail(_upload: object) -> None:
+        raise failure
+
+    environ = {"TUS_HOOKS_ENABLED_EVENTS": "post-create"}
+    with remote_app("wsgi", handler, environ, on_finish=fail) as app:
+        send = send_in_process(app)
+        data = {**TUS, "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"}
+        assert send("POST", "/files", data, b"abc").status in {422, 503}
+        (document,) = handler.of("post-create")
+        assert document["Event"]["Upload"]["Storage"] is not None
+        partial = send("POST", "/files", {**data, "Upload-Concat": "partial"}, b"abc")
+        final = {**TUS, "Upload-Concat": f"final;{partial.fields['location']}"}
+        assert send("POST", "/files", final, b"").status in {422, 503}
+    assert handler.events() == ["post-create"] * 3

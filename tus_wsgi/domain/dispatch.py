@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import get_args
 
-from tus_wsgi.domain.errors import OnFinishFailed, UploadRejected
-from tus_wsgi.domain.events import Event, Measurement, UploadCreated
+from tus_wsgi.domain.events import Event, Measurement
 from tus_wsgi.domain.interfaces import Observer
-from tus_wsgi.domain.model import UploadId
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +44,3 @@ class EventDispatcher:
                 observer(event)
             except Exception:
                 log.exception("an observer raised at %s", type(event).__name__)
-
-    @contextmanager
-    def created_if_hook_fails(self, id: UploadId) -> Iterator[None]:
-        """Dispatch `UploadCreated` if `on_finish` fails for a new upload, or rejects it.
-
-        In both cases the upload exists, although the client gets an error.
-        """
-        try:
-            yield
-        except (OnFinishFailed, UploadRejected) as error:
-            self.dispatch(UploadCreated(id, error.length))
-            raise

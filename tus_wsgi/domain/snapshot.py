@@ -17,7 +17,7 @@ class UploadSnapshot:
         id: the upload's id.
         length: the length of the file in bytes; None while it is unknown.
         offset: bytes that the store has confirmed; 0 if it was not asked.
-        is_finished: whether the object is complete, and `on_finish` has returned.
+        is_full: whether every byte is stored and no more may follow.
         metadata: the metadata of the upload. Do not trust it.
         is_partial: whether the upload is a partial upload of a concatenation.
         partials: the partial uploads of a final upload; empty for other uploads.
@@ -28,7 +28,7 @@ class UploadSnapshot:
     id: UploadId
     length: int | None
     offset: int = 0
-    is_finished: bool = False
+    is_full: bool = False
     metadata: Metadata = field(default_factory=Metadata)
     is_partial: bool = False
     partials: tuple[UploadId, ...] = ()
@@ -44,7 +44,7 @@ class UploadSnapshot:
             id=info.id,
             length=info.length,
             offset=info.offset,
-            is_finished=info.is_finished,
+            is_full=info.is_full,
             metadata=info.metadata,
             is_partial=isinstance(info.concat, Partial),
             partials=partials_of(info),

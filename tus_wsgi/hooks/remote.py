@@ -122,8 +122,8 @@ class RemoteHooks:
         return plan_of(self._carrier.ask(_call(HookEvent.PRE_CREATE, known)))
 
     def _on_created(self, known: UploadSnapshot) -> None:
-        # If this request has finished the upload as well, `_on_finish` has sent `post-create`.
-        is_sent = known.is_finished and not known.is_partial and self._has_finish
+        # If the upload is full already, `_on_finish` was called, and has sent `post-create`.
+        is_sent = known.is_full and not known.is_partial and self._has_finish
         if not is_sent:
             self._carrier.post(_call(HookEvent.POST_CREATE, known))
 

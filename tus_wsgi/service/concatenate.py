@@ -53,11 +53,11 @@ class Concatenator:
 
         If the object cannot be made, the final upload is removed, because the client does not learn
         its URL. Once the object exists, the upload stays, because the application may know of it.
+        Then call `finish`.
 
         Raises:
             InvalidPartial: the upload cannot be made of these partial uploads.
             UploadTooLarge: the partial uploads are too long together.
-            OnFinishFailed: the application's hook raised.
             ClientDisconnected: the client is gone, so nothing is made.
             LockLost, StoreUnavailable: the object could not be made. The client may try again.
         """
@@ -67,7 +67,7 @@ class Concatenator:
         check_fits(0, None, length, info.plan.cap(self._max_size))
         if upload.info.is_full:
             self._assemble(upload, lock, caller.client_is_gone)
-            return self._finish(upload, lock, caller.request)
+            return upload
         if not self._may_wait:
             raise InvalidPartial("not every partial upload is finished")
         # `upload` was not recorded. Record the final upload, now with its length.
@@ -84,8 +84,15 @@ class Concatenator:
                 log.warning("a final upload was not removed completely: %s", error.brief)
             raise
 
-    def _finish(self, upload: Upload, lock: Lock, request: Request | None) -> Upload:
-        """Finish the assembled upload. Retry once: after an error, the client starts from zero."""
+    def finish(self, upload: Upload, lock: Lock, request: Request | None) -> Upload:
+        """Finish a new upload if it is assembled. Return it as it is then.
+
+        Retry once: after an error, the client starts from zero.
+
+        Raises:
+            OnFinishFailed, UploadRejected: the application's hook raised, or rejected the file.
+            LockLost, StoreUnavailable: the next request for the upload finishes it.
+        """
         try:
             self._finisher.finish_if_full(upload, lock, request)
         except StoreUnavailable as error:

@@ -40,6 +40,7 @@ from tus_wsgi.domain.errors import (
     BodyMalformed,
     LengthMismatch,
     OffsetMismatch,
+    OnFinishFailed,
     StoreUnavailable,
     TusError,
     UploadComplete,
@@ -257,10 +258,7 @@ class UploadService:
         with self._verifiable(command.verification, body) as (content, verify_checksum):
             verify_checksum(0, self._max_length(info, command.length))
             if command.has_data or command.length == 0:
-                with (
-                    self._locked(info.id, content) as (lock, _),
-                    self._events.created_if_hook_fails(info.id),
-                ):
+                with self._locked(info.id, content) as (lock, _):
                     append = self._append_operation(command, content, lock, send_interim, caller)
                     info = self._create_with_data(info, append)
             else:
@@ -278,11 +276,10 @@ class UploadService:
         """
         info = UploadInfo(self._new_id(), None, concat=command.final)
         info, fields = self._plan(info, command, caller)
-        with (
-            self._locked(info.id, body=None) as (lock, _),
-            self._events.created_if_hook_fails(info.id),
-        ):
+        with self._locked(info.id, body=None) as (lock, _):
             upload = self._concatenator.create_final(info, lock, caller)
+            with self._announced_if_hook_fails(upload, caller.request):
+                upload = self._concatenator.finish(upload, lock, caller.request)
         self._announce(upload, caller.request)
         self._remember(upload.info)
         return Created(upload.info, has_data=False, fields=fields)
@@ -374,6 +371,18 @@ class UploadService:
         self._events.dispatch(UploadCreated(info.id, info.length))
         if self._hooks.on_created is not None and request is not None:
             self._hooks.on_created(UploadSnapshot.of(info, upload.storage, request))
+
+    @contextmanager
+    def _announced_if_hook_fails(self, upload: Upload, request: Request | None) -> Iterator[None]:
+        """Announce a new upload if `on_finish` fails for it, or rejects it.
+
+        In both cases the upload exists, although the client gets an error.
+        """
+        try:
+            yield
+        except (OnFinishFailed, UploadRejected):
+            self._announce(upload, request)
+            raise
 
     def _remember(self, info: UploadInfo) -> None:
         """Remember a new upload, to authorize its next request without reading the record."""
@@ -529,7 +538,7 @@ class UploadService:
         If the store fails after the upload exists, the request succeeds nevertheless: the client
         gets the upload's URL and its offset, and resumes from there.
         """
-        lock, send_interim = append.lock, append.send_interim
+        lock, send_interim, request = append.lock, append.send_interim, append.request
         upload = self._store.create(info, record_now=send_interim is not None)
         if send_interim is not None:
             send_interim(info)
@@ -539,43 +548,47 @@ class UploadService:
                 end = append.store_body(upload)
                 self._extend_expiry(upload, lock)  # the bytes may have arrived slowly
             if end is not BodyEnd.MALFORMED:
-                self._finisher.finish_if_full(upload, lock, append.request, may_defer=True)
+                with self._announced_if_hook_fails(upload, request):
+                    self._finisher.finish_if_full(upload, lock, request, may_defer=True)
         except StoreUnavailable as error:
-            upload = self._reopen(info.id, lock, error)
-            self._extend_expiry(upload, lock)
-            # Finish now: a client that gets the full length as the offset sends no more requests.
-            self._finisher.finish_if_full(upload, lock, append.request)
+            upload = self._reopen(info.id, append, error)
             end = BodyEnd.COMPLETE
         except (UploadTooLarge, LengthMismatch):
             upload.terminate(lock.assert_held)
             raise
         except Stop:
-            self._announce(upload, append.request)
-            self._terminator.terminate(upload, lock, TerminationReason.STOPPED, append.request)
+            self._announce(upload, request)
+            self._terminator.terminate(upload, lock, TerminationReason.STOPPED, request)
             raise
         if end is BodyEnd.MALFORMED:
             upload.terminate(lock.assert_held)
             raise BodyMalformed(0)
-        self._announce(upload, append.request)
+        self._announce(upload, request)
         self._cache_for_next(upload, lock)
         return upload.info
 
-    def _reopen(self, id: UploadId, lock: Lock, error: StoreUnavailable) -> Upload:
-        """Return a new upload as it is after the failure `error` of the store.
+    def _reopen(self, id: UploadId, append: AppendOperation, error: StoreUnavailable) -> Upload:
+        """Return a new upload as it is after the failure `error` of the store. Finish it if full.
 
         Raises:
-            UploadRejected: the application has rejected the upload.
+            OnFinishFailed, UploadRejected: the application's hook raised, or rejected the file.
             StoreUnavailable: the upload cannot be loaded; raises `error`.
         """
         log.warning("the store failed while an upload was created: %s", error.brief)
+        lock, request = append.lock, append.request
         try:
             upload = self._store.open(id)
-            check_not_ended(upload, lock)
+            with self._announced_if_hook_fails(upload, request):
+                check_not_ended(upload, lock)
             upload.load_offset(lock.assert_held)
         except UploadRejected:
             raise
         except TusError:
             raise error from error.__cause__
+        self._extend_expiry(upload, lock)
+        # Finish now: a client that gets the full length as the offset sends no more requests.
+        with self._announced_if_hook_fails(upload, request):
+            self._finisher.finish_if_full(upload, lock, request)
         return upload
 
     # -- downloading -----------------------------------------------------------------------------
