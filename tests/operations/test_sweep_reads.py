@@ -63,9 +63,32 @@ def test_a_sweep_only_lists_finished_uploads(
     sweeper.create_finished(LENGTH)
     sweeper.create(LENGTH, stored=5)
     listings.clear()
-    of_unfinished = ["GetObject info", "GetObject info", "GetObject tail", "ListParts data"]
+    of_unfinished = ["GetObject info", "GetObject tail", "ListParts data"]
     assert sorted(reads(sweeper, finisher=finisher, min_age=86_400.0)) == of_unfinished
     assert sorted(listings) == ["ListMultipartUploads"] * 2 + ["ListObjectsV2"]
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_a_sweep_reads_the_record_of_an_unfinished_upload_once(
+    sweeper: Sweeper, is_dry: bool
+) -> None:
+    sweeper.create(LENGTH, stored=5, expires=FUTURE)
+    sweeper.create(None)
+    # Their multipart uploads are too young to be examined.
+    begun = reads(sweeper, is_dry=is_dry, min_age=86_400.0)
+    assert begun.count("GetObject info") == 2
+
+
+def test_a_record_is_read_again_under_the_lock(sweeper: Sweeper) -> None:
+    """D-08, D-10: the first examination proves nothing."""
+    upload = sweeper.create(LENGTH, stored=LENGTH)
+    calls = sweeper.sandbox.calls
+    calls.clear()
+    before_lock: list[str] = []
+    sweeper.locker.before_lock = lambda: before_lock.extend(calls.begun)
+    assert sweeper.kinds(min_age=86_400.0) == {upload.info.id: ActionKind.FINISHED}
+    assert before_lock.count("GetObject info") == 1
+    assert calls.begun.count("GetObject info") == 2
 
 
 def test_a_sweep_with_a_hook_reads_no_upload_whose_hook_has_returned(sweeper: Sweeper) -> None:

@@ -293,8 +293,9 @@ class Sweep:
         key = listed.key
         if self._id_of_info(key) is None:
             return None
+        info_object = InfoObject(self._preview.bucket, key)
         try:
-            record = InfoObject(self._preview.bucket, key).read()
+            record = info_object.read()
         except NotFound:
             return None
         id = record.info.id
@@ -305,14 +306,16 @@ class Sweep:
         if record.is_terminated:
             is_due = self._policy.now - listed.modified >= TOMBSTONE_LIFETIME
             return self._remove_tombstone(id) if is_due else None
-        return self._finish_or_expire(record, listed)
+        return self._finish_or_expire(record, info_object, listed)
 
     def _process_ended(self, record: UploadRecord, modified: datetime) -> SweepResult | None:
         if record.info.terminating is not None:
             return self._continue_termination(record.info.id)
         return self._remove_rejected(record, modified)
 
-    def _finish_or_expire(self, record: UploadRecord, listed: ListedObject) -> SweepResult | None:
+    def _finish_or_expire(
+        self, record: UploadRecord, info_object: InfoObject, listed: ListedObject
+    ) -> SweepResult | None:
         # An upload without a plan is tusd's, until a client continues it here (D-12).
         if record.plan is None:
             return None
@@ -323,7 +326,7 @@ class Sweep:
         id = record.info.id
         try:
             self._check_key(record)
-            kind = self._examine(id)
+            kind = self._examine(record, info_object)
         except InvalidInfo as error:
             return SweepResult(ActionKind.FAILED, id, _describe(error))
         if kind is None or kind is ActionKind.RECORDED:
@@ -343,13 +346,14 @@ class Sweep:
             if info_object.read() == record:
                 info_object.write(record, lock.assert_held)
 
-    def _examine(self, id: UploadId) -> ActionKind | None:
+    def _examine(self, record: UploadRecord, info_object: InfoObject) -> ActionKind | None:
         """Take the action that is due, if any, and return it. A dry run only returns it."""
         if self._policy.is_dry:
-            return self._due_action(self._proof, self._proof.store.open(id))
-        if self._may_be_due(self._preview.store.open(id)):
-            with self._locked(id) as lock:
-                upload = self._proof.store.open(id)
+            upload = self._proof.store.open_read(record, info_object)
+            return self._due_action(self._proof, upload)
+        if self._may_be_due(self._preview.store.open_read(record, info_object)):
+            with self._locked(record.info.id) as lock:
+                upload = self._proof.store.open(record.info.id)
                 kind = self._due_action(self._proof, upload, lock.assert_held)
                 self._apply(kind, upload, lock)
                 return kind

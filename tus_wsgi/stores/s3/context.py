@@ -95,8 +95,16 @@ class StoreContext:
             StoreUnavailable: S3 did not answer, or the info object is invalid.
         """
         info_object = self.info_object(id)
-        record = info_object.read()
+        return self.check_record(info_object.read(), id), info_object
+
+    def check_record(self, record: UploadRecord, id: UploadId) -> UploadRecord:
+        """Return the record, with the key of its data object.
+
+        Raises:
+            NotFound: the record names another id, or a data key that no upload of this deployment
+                has (D-12).
+        """
         record = record if record.key else replace(record, key=self.keys.data(id))
         if record.info.id != id or not self.keys.is_data_key(record.key):
             raise NotFound
-        return record, info_object
+        return record

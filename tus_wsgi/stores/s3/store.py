@@ -155,6 +155,21 @@ class S3Store:
         except NotFound as error:
             raise UploadNotFound from error
 
+    def open_read(self, record: UploadRecord, info_object: InfoObject) -> S3Upload:
+        """Return the upload of a record that the caller has just read. No S3 call.
+
+        Args:
+            record: the record, which is no tombstone.
+            info_object: the info object that has read the record.
+
+        Raises:
+            UploadNotFound: the record names a data key that no upload of this deployment has.
+        """
+        try:
+            return self._upload(self._context.check_record(record, record.info.id), info_object)
+        except NotFound as error:
+            raise UploadNotFound from error
+
     def terminate(self, id: UploadId, assert_held: AssertHeld) -> None:
         """Remove the upload. Up to six S3 calls, and two for each further segment of the tail.
 
