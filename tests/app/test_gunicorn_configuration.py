@@ -18,8 +18,8 @@ import pytest
 from gunicorn.workers.sync import SyncWorker
 
 from tus_wsgi import gunicorn as configuration
+from tus_wsgi.domain.hidden_ids import fingerprint
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.observers.log import fingerprint
 
 ROOT = Path(__file__).parents[2]
 

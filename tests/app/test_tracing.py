@@ -18,9 +18,9 @@ from demo.seaweedfs import SeaweedFS
 from tests.app.hooked_app import DATA, TUS, id_of, path_of
 from tests.wsgi.linting import LintedClient
 from tus_wsgi import Denied, Settings, SettingsError, TusMiddleware
+from tus_wsgi.domain.hidden_ids import fingerprint
 from tus_wsgi.domain.interfaces import Store
 from tus_wsgi.lockers.memory import MemoryLocker
-from tus_wsgi.observers.log import fingerprint
 from tus_wsgi.stores.memory import MemoryStore
 from tus_wsgi.stores.s3 import S3Store
 
@@ -100,7 +100,7 @@ def test_a_request_has_a_span_with_its_route_and_its_status(traces: Traces) -> N
         "http.route": "/files",
         "http.response.status_code": 201,
         "tus.protocol": "tus1",
-        "tus.upload": fingerprint(id_of(path)),  # type: ignore[arg-type]
+        "tus.upload": fingerprint(id_of(path)),
     }
     traces.clear()
     client.patch(path, headers=APPEND, data=DATA)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tus_wsgi.domain.hidden_ids import fingerprint
 from tus_wsgi.domain.model import UploadId, new_upload_id
 from tus_wsgi.observers.hide_ids import HidingFormatter, hide_ids
-from tus_wsgi.observers.log import fingerprint
 
 ID = UploadId("QTzW1Qy0m2mLw0b0nXq3fA")
 TUSD_ID = UploadId("24e533e02ec3bc40c387f1a0e460e216+2~abc.DEF_-")

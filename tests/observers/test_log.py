@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.domain.errors import HookFailed, OnFinishFailed, StoreUnavailable
 from tus_wsgi.domain.events import (
     BytesStored,
     Event,
@@ -24,9 +24,10 @@ from tus_wsgi.domain.events import (
     UploadFinished,
     UploadTerminated,
 )
+from tus_wsgi.domain.hidden_ids import fingerprint
 from tus_wsgi.domain.model import UploadId
 from tus_wsgi.domain.request_id import REQUEST_ID
-from tus_wsgi.observers.log import LOGGER, LogFormat, LogObserver, configure_logging, fingerprint
+from tus_wsgi.observers.log import LOGGER, LogFormat, LogObserver, configure_logging
 
 ID = UploadId("QTzW1Qy0m2mLw0b0nXq3fA")
 TUSD_ID = UploadId("24e533e02ec3bc40c387f1a0e460e216+2~abc.DEF_-")
@@ -184,6 +185,19 @@ def test_tracebacks_contain_no_key_of_another_upload(
     LogObserver()(RequestFailed(None, error))
     output = capsys.readouterr().err
     assert "Could not connect" in output
+    assert ID not in output
+
+
+@pytest.mark.parametrize("error", [OnFinishFailed(ID, 1), HookFailed("authorize", ID)])
+def test_tracebacks_contain_no_id_that_a_hook_got(
+    error: HookFailed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The requests that create and concatenate uploads have no id."""
+    configure_logging(LogFormat.TEXT)
+    error.__cause__ = LookupError(f"no row for {ID}")
+    LogObserver()(RequestFailed(None, error))
+    output = capsys.readouterr().err
+    assert f"no row for {fingerprint(ID)}" in output
     assert ID not in output
 
 

@@ -43,7 +43,7 @@ def test_observers_receive_the_events_in_order(uploads: FailingServiceClient) ->
 
 def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def broken_observer(event: Event) -> None:
-        raise RuntimeError("a bug in the observer")
+        raise RuntimeError(f"a bug in the observer: {event}")
 
     uploads = FailingServiceClient(has_hook=False, observers=[broken_observer])
     id = uploads.create(10)
@@ -51,6 +51,7 @@ def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCaptureFixtur
     assert uploads.content(id) == DATA
     assert [type(event) for event in uploads.events] == [UploadCreated, BytesStored, UploadFinished]
     assert caplog.text.count("a bug in the observer") >= 3
+    assert id not in caplog.text
 
 
 def create_with_data(uploads: ServiceClient, _partial: UploadId) -> None:

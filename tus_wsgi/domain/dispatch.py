@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import get_args
 
 from tus_wsgi.domain.events import Event, Measurement
+from tus_wsgi.domain.hidden_ids import log_exception
 from tus_wsgi.domain.interfaces import Observer
 
 log = logging.getLogger(__name__)
@@ -42,5 +43,6 @@ class EventDispatcher:
         for observer in self._observers[type(event)]:
             try:
                 observer(event)
-            except Exception:
-                log.exception("an observer raised at %s", type(event).__name__)
+            except Exception as error:  # noqa: BLE001 - a bug of the observer
+                id = getattr(event, "id", None)
+                log_exception(log, f"an observer raised at {type(event).__name__}", error, id)

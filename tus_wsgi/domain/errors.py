@@ -388,11 +388,13 @@ class HookFailed(Unavailable):
 
     Attributes:
         hook: the name of the hook.
+        id: the upload that the hook got; None for none. The exception's message may contain it.
     """
 
-    def __init__(self, hook: str) -> None:
+    def __init__(self, hook: str, id: str | None = None) -> None:
         super().__init__(f"the application's {hook} hook raised")
         self.hook = hook
+        self.id = id
 
 
 class InvalidPlan(HookFailed):
@@ -414,11 +416,11 @@ class OnFinishFailed(HookFailed):
     The upload exists with all its bytes, so a client that has just created it needs its URL.
 
     Attributes:
-        id: the upload.
         length: the upload's length.
     """
 
+    id: str
+
     def __init__(self, id: str, length: int) -> None:
-        super().__init__("on_finish")
-        self.id = id
+        super().__init__("on_finish", id)
         self.length = length

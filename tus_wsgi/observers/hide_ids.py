@@ -6,8 +6,8 @@ import logging
 import re
 from urllib.parse import unquote
 
+from tus_wsgi.domain.hidden_ids import fingerprint
 from tus_wsgi.domain.model import UploadId
-from tus_wsgi.observers.log import fingerprint
 
 _SEGMENT = re.compile(r"""(?<=/)[^/?#\s"'\\,]{22,}""")
 """A segment of a path that is long enough to be an id."""

@@ -1,10 +1,7 @@
 """Log events, and configure the log.
 
-**An upload's id is a capability**: every client that knows it may write to the upload and read it.
-So no line contains an id or a URL, only a fingerprint: the first eight hex digits of the id's
-BLAKE2b hash. A fingerprint identifies an upload in the log. To compute it for a known id, take the
-first eight digits of the output of `printf %s ID | b2sum`. File names are never logged, because
-they may be personal data.
+**An upload's id is a capability**, so no line contains an id or a URL, only a fingerprint
+(`tus_wsgi.domain.hidden_ids`). File names are never logged, because they may be personal data.
 """
 
 from __future__ import annotations
@@ -14,11 +11,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Any, assert_never, get_args
-from urllib.parse import quote
 
-from tus_wsgi.domain.errors import StoreUnavailable
+from tus_wsgi.domain.errors import HookFailed, StoreUnavailable
 from tus_wsgi.domain.events import (
     BytesStored,
     Event,
@@ -36,15 +31,11 @@ from tus_wsgi.domain.events import (
     UploadRejected,
     UploadTerminated,
 )
-from tus_wsgi.domain.model import UploadId
+from tus_wsgi.domain.hidden_ids import fingerprint, hide, hide_id
 from tus_wsgi.domain.request_id import REQUEST_ID
 
 LOGGER = "tus_wsgi"
 """The logger of this package. All lines go to it or to its children."""
-
-MIN_SECRET_LENGTH = 16
-"""Minimum characters of an id that is replaced in a traceback. A shorter id is not secret, and a
-request for an upload called `e` must not replace every `e` in the log."""
 
 FieldValue = str | int | float
 
@@ -58,11 +49,6 @@ class LogFormat(StrEnum):
     """`2026-01-31T12:00:00+0000 INFO event=upload_created upload=1f0a5b3c length=1024`"""
     JSON = "json"
     """The same fields as a JSON object on each line."""
-
-
-def fingerprint(id: UploadId) -> str:
-    """Return the log's name for an upload, which does not reveal the id."""
-    return blake2b(id.encode()).hexdigest()[:8]
 
 
 _LEVELS = {
@@ -214,19 +200,17 @@ def _lock_fields(event: LockEvent) -> tuple[str, dict[str, FieldValue]]:
 
 
 def _hide_ids(text: str, failed: RequestFailed) -> str:
-    """Replace the keys and ids that messages of boto3 may contain in URLs."""
-    for key in _keys_in(failed.error):
-        text = _replace(text, key, "<key>")
-    if failed.id is not None:
-        # The ids of tusd are `objectId+UploadId`, and its keys contain only the first half.
-        for secret in (failed.id, *failed.id.split("+")):
-            if len(secret) >= MIN_SECRET_LENGTH:
-                text = _replace(text, secret, fingerprint(failed.id))
-    return text
+    """Replace the keys and ids that messages of boto3 and of hooks may contain."""
+    for error in _chain_of(failed.error):
+        if isinstance(error, StoreUnavailable) and error.key:
+            text = hide(text, error.key, "<key>")
+        if isinstance(error, HookFailed) and error.id:
+            text = hide_id(text, error.id)
+    return text if failed.id is None else hide_id(text, failed.id)
 
 
-def _keys_in(error: BaseException | None) -> Iterator[str]:
-    """Yield the keys that an error and its causes name."""
+def _chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes."""
     seen: set[int] = set()
     pending = [error]
     while pending:
@@ -235,15 +219,7 @@ def _keys_in(error: BaseException | None) -> Iterator[str]:
             continue
         seen.add(id(current))
         pending += [current.__cause__, current.__context__]
-        if isinstance(current, StoreUnavailable) and current.key:
-            yield current.key
-
-
-def _replace(text: str, secret: str, replacement: str) -> str:
-    """Replace a secret, which URLs contain in plain or quoted form."""
-    for form in (secret, quote(secret), quote(secret, safe="")):
-        text = text.replace(form, replacement)
-    return text
+        yield current
 
 
 def _text_formatter() -> logging.Formatter:

@@ -28,7 +28,7 @@ from tus_wsgi.domain.events import (
     S3Called,
     UploadCreated,
 )
-from tus_wsgi.observers.log import fingerprint
+from tus_wsgi.domain.hidden_ids import fingerprint
 
 _METHODS = frozenset({"OPTIONS", "HEAD", "GET", "POST", "PUT", "PATCH", "DELETE"})
 

@@ -139,7 +139,8 @@ class Authorizer:
         except Denied:
             raise
         except Exception as error:
-            raise HookFailed("authorize") from error
+            id = None if access.upload is None else access.upload.id
+            raise HookFailed("authorize", id) from error
 
 
 def checked_identity(identity: object) -> str | None:

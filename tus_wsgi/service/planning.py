@@ -98,7 +98,7 @@ def _ask(on_create: OnCreate, info: UploadInfo, request: Request) -> UploadPlan 
     except Denied:
         raise
     except Exception as error:
-        raise HookFailed("on_create") from error
+        raise HookFailed("on_create", info.id) from error
 
 
 def _apply(decided: UploadPlan, info: UploadInfo) -> tuple[UploadInfo, Mapping[str, str]]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from tus_wsgi.domain.hidden_ids import log_exception
 from tus_wsgi.domain.hooks import Request
 from tus_wsgi.domain.interfaces import Body, BodyEnd
 from tus_wsgi.domain.model import Partial, UploadInfo
@@ -67,6 +68,6 @@ class ProgressReporter:
             self._hook(progress)
         except Stop as stop:
             self._stop = stop
-        except Exception:
-            log.exception("the application's on_progress hook raised")
+        except Exception as error:  # noqa: BLE001 - a bug of the application
+            log_exception(log, "the application's on_progress hook raised", error, info.id)
         self._last = time.monotonic()

@@ -60,7 +60,7 @@ class Terminator:
         except Denied:
             raise
         except Exception as error:
-            raise HookFailed("before_terminate") from error
+            raise HookFailed("before_terminate", id) from error
 
     def terminate(
         self,
@@ -108,4 +108,4 @@ def _call(
     try:
         on_terminate(gone)
     except Exception as error:
-        raise HookFailed("on_terminate") from error
+        raise HookFailed("on_terminate", info.id) from error
