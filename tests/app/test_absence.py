@@ -91,12 +91,12 @@ def upload(sandbox: S3Sandbox, file: bytes, ends: tuple[int, ...]) -> None:
 def test_no_single_unproven_answer_ends_a_small_upload(
     sandbox: S3Sandbox, name: str, *, masked: bool
 ) -> None:
-    """D-03, D-07 (A12): any one call of the upload gets the answer."""
+    """D-03, D-07: any one call of the upload gets the answer."""
     try_each_call(sandbox, SMALL, (7, len(SMALL)), UNPROVEN[name], masked=masked)
 
 
 def test_no_single_unproven_answer_ends_an_upload_of_two_parts(sandbox: S3Sandbox) -> None:
-    """D-03, D-07 (A12): also a read of the object after CompleteMultipartUpload."""
+    """D-03, D-07: also a read of the object after CompleteMultipartUpload."""
     answer = UNPROVEN["404 with HTML"]
     try_each_call(sandbox, LARGE, (5, len(LARGE)), answer, masked=False)
 
@@ -121,7 +121,7 @@ def try_each_call(
 def test_while_s3_denies_everything_no_upload_looks_absent(
     sandbox: S3Sandbox, name: str, *, masked: bool
 ) -> None:
-    """D-07 (A13): 423 to HEAD, 503 to everything else; afterwards the upload continues."""
+    """D-07: 423 to HEAD, 503 to everything else; afterwards the upload continues."""
     app, s3 = App(sandbox), Interference(UNPROVEN[name], masked=masked)
     with responding(sandbox.client, s3):
         uploader = app.uploader(SMALL, 7, len(SMALL))
@@ -141,7 +141,7 @@ def test_while_s3_denies_everything_no_upload_looks_absent(
 
 
 def test_a_worker_that_starts_during_an_outage_reports_no_absence(sandbox: S3Sandbox) -> None:
-    """D-07 (A13): it has read no object yet, unlike a worker that runs for a while."""
+    """D-07: it has read no object yet, unlike a worker that runs for a while."""
     uploader = App(sandbox).uploader(SMALL, 7, len(SMALL))
     uploader.upload(7)
     app = App(sandbox)

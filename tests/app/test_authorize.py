@@ -100,7 +100,7 @@ def test_the_hook_sees_the_method_that_takes_effect(hooked_app: NewHookedApp) ->
 
 
 def test_the_metadata_of_both_protocols_has_the_same_form(hooked_app: NewHookedApp) -> None:
-    """B3: no application has to parse a header field."""
+    """No application has to parse a header field."""
     user = User()
     app = hooked_app(authorize=user)
     sent = {"Content_Disposition": 'attachment; filename="evil.exe"'}
@@ -136,7 +136,7 @@ def test_a_refused_client_does_not_learn_whether_an_upload_exists(
 
 
 def test_the_application_need_not_know_the_base_path(hooked_app: NewHookedApp) -> None:
-    """B1: an application must not repeat the routing of the middleware."""
+    """An application must not repeat the routing of the middleware."""
 
     def refuse(_access: Access) -> str:
         raise Denied(401)
@@ -201,7 +201,7 @@ def test_an_upload_without_owner_is_open_to_each_client_that_the_hook_lets_in(
 
 
 def test_the_owner_is_passed_to_on_finish_and_is_no_metadata(hooked_app: NewHookedApp) -> None:
-    """B2: a client cannot forge the owner, whatever metadata it sends."""
+    """A client cannot forge the owner, whatever metadata it sends."""
     finished: list[FinishedUpload] = []
     app = hooked_app(authorize=User(), on_finish=finished.append)
     forged = f"User {encoded('admin')},owner {encoded('admin')}"
@@ -215,7 +215,6 @@ def test_the_owner_is_passed_to_on_finish_and_is_no_metadata(hooked_app: NewHook
 def test_the_owner_is_neither_in_the_objects_metadata_nor_in_a_response(
     sandbox: S3Sandbox, protocol: Protocol
 ) -> None:
-    """B2."""
     app = HookedApp(protocol, sandbox.store(), {"authorize": User()})
     created = app.post("owner-ada", DATA, Upload_Metadata=f"User {encoded('admin')}")
     path = path_of(created)
@@ -229,7 +228,6 @@ def test_the_owner_is_neither_in_the_objects_metadata_nor_in_a_response(
 
 @pytest.mark.parametrize("metadata", ["x @", "a,a", "a%20b", "", "user ZXZl, user", "user,, a"])
 def test_no_metadata_changes_the_owner(hooked_app: NewHookedApp, metadata: str) -> None:
-    """B2."""
     finished: list[FinishedUpload] = []
     app = hooked_app(authorize=User(), on_finish=finished.append)
     response = app.post("ada", DATA, Upload_Metadata=metadata)

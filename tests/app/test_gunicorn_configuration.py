@@ -37,7 +37,7 @@ def test_gunicorn_accepts_each_name_of_the_configuration() -> None:
 
 
 def test_loading_the_configuration_imports_neither_gevent_nor_a_user_of_ssl() -> None:
-    """C3: gevent patches once the worker class is known. No module may import `ssl` before."""
+    """gevent patches once the worker class is known. No module may import `ssl` before."""
     code = (
         "import sys, tus_wsgi.gunicorn;"
         "bad = {'gevent', 'boto3', 'urllib3', 'tus_wsgi.app'} & set(sys.modules);"
@@ -84,7 +84,6 @@ def test_gevent_patches_only_for_its_own_workers(
 
 
 def test_a_configuration_that_imports_boto3_before_gevent_patches_is_refused() -> None:
-    """C3."""
     done = load(before="import warnings, urllib3; warnings.simplefilter('ignore')")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -95,7 +94,7 @@ def test_a_configuration_that_imports_boto3_before_gevent_patches_is_refused() -
 def test_a_worker_class_that_does_not_fit_the_patch_is_refused(
     monkeypatch: pytest.MonkeyPatch, *, is_patched: bool
 ) -> None:
-    """C3: the worker class is set in a configuration that begins with this one."""
+    """The worker class is set in a configuration that begins with this one."""
     gevent_worker = type("GeventWorker", (), {})
     monkeypatch.setattr(configuration, "is_patched", lambda: is_patched)
     if is_patched:

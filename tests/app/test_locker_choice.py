@@ -84,7 +84,7 @@ def test_file_locks_with_many_hosts_log_a_warning(
 def test_file_locks_in_kubernetes_log_a_warning_unless_the_hosts_are_set(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C11."""
+    """Each pod is a host of its own."""
     environ = {"TUS_S3_BUCKET": "uploads", "TUS_LOCK_DIR": str(tmp_path / "locks")}
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("TUS_HOSTS", "one")

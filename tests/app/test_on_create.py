@@ -59,7 +59,7 @@ class Recorder:
 
 
 def test_the_hook_gets_the_same_facts_in_every_protocol(hooked_app: NewHookedApp) -> None:
-    """B3: the application parses no header field."""
+    """The application parses no header field."""
     hook = Recorder()
     app = hooked_app(authorize=User(), on_create=hook)
     path = app.create("ada", DATA[:4], **described(app, "evil.exe", "Text/Plain; charset=utf-8"))
@@ -78,7 +78,6 @@ def test_the_hook_gets_the_same_facts_in_every_protocol(hooked_app: NewHookedApp
 def test_a_hook_that_checks_the_extension_sees_what_a_browser_would_save(
     hooked_app: NewHookedApp, name: str
 ) -> None:
-    """B3."""
 
     def refuse_programs(upload: NewUpload) -> None:
         if (upload.filename or "").lower().endswith(".exe"):

@@ -1,4 +1,4 @@
-"""The application rejects a complete file for good, under both protocols (C15)."""
+"""The application rejects a complete file for good, under both protocols."""
 
 from __future__ import annotations
 

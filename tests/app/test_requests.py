@@ -154,7 +154,7 @@ def test_disable_termination_rejects_delete(new_app: NewApp, fields: dict[str, s
 def test_disable_termination_keeps_an_upload_whose_length_is_exceeded(
     new_app: NewApp, interop: int, setting: str
 ) -> None:
-    """B12, R-40: an append beyond the length ends the upload, unless nothing may end it."""
+    """R-40: an append beyond the length ends the upload, unless nothing may end it."""
     app = new_app(TUS_DISABLE_TERMINATION=setting)
     path = app.create(DATA[:4])
     append = {**version_field(interop), "Content-Type": "application/partial-upload"}
@@ -177,7 +177,7 @@ def test_disable_termination_keeps_an_upload_whose_length_is_exceeded(
 def test_no_safe_method_changes_an_upload(
     new_app: NewApp, fields: dict[str, str], method: str
 ) -> None:
-    """B4: proxies that let only safe methods pass, and caches, rely on the method."""
+    """Proxies that let only safe methods pass, and caches, rely on the method."""
     app = new_app()
     path = app.create(DATA[:4])
     rest = {**OCTETS, "Upload-Offset": "4", "Upload-Length": "10", "Upload-Complete": "?1"}
@@ -206,7 +206,6 @@ def test_no_safe_method_changes_an_upload(
 def test_a_setting_says_which_methods_can_be_overridden(
     new_app: NewApp, setting: str, statuses: dict[str, int]
 ) -> None:
-    """B4."""
     app = new_app(TUS_METHOD_OVERRIDE=setting)
     override = {**TUS, **OCTETS, "Upload-Offset": "0", "X-HTTP-Method-Override": "PATCH"}
     found = {
@@ -217,7 +216,7 @@ def test_a_setting_says_which_methods_can_be_overridden(
 
 @pytest.mark.parametrize("fields", [TUS, *map(version_field, INTEROPS)], ids=str)
 def test_only_downloads_may_be_cached(new_app: NewApp, fields: dict[str, str]) -> None:
-    """B4: a cache must not serve the response to an overridden method for a GET."""
+    """A cache must not serve the response to an overridden method for a GET."""
     app = new_app()
     path = app.create(DATA)
     creation = {**fields, "Upload-Length": "10", "Upload-Complete": "?1", "Upload-Incomplete": "?0"}

@@ -12,7 +12,7 @@ TIMEOUT = 20.0
 
 
 def test_requests_get_423_while_on_finish_takes_long(hooked_app: NewHookedApp) -> None:
-    """C17: the hook runs under the lock, which other requests want."""
+    """The hook runs under the lock, which other requests want."""
     has_begun, may_end = threading.Event(), threading.Event()
 
     def on_finish(_upload: FinishedUpload) -> None:
@@ -37,7 +37,7 @@ def test_requests_get_423_while_on_finish_takes_long(hooked_app: NewHookedApp) -
 
 
 def test_a_slow_authorize_delays_only_its_own_request(hooked_app: NewHookedApp) -> None:
-    """C17: the hook holds no lock."""
+    """The hook holds no lock."""
     has_begun, may_end = threading.Event(), threading.Event()
 
     def hang(access: Access) -> None:

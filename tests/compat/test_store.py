@@ -81,7 +81,7 @@ def test_each_request_can_run_in_another_process(sandbox: ServiceSandbox, memory
 
 
 def test_a_late_tail_does_not_make_the_offset_smaller(sandbox: ServiceSandbox) -> None:
-    """A7, D-11: JuiceFS ignores conditional writes, and Swift answers 501."""
+    """D-11: JuiceFS ignores conditional writes, and Swift answers 501."""
     content = some_bytes(90_000)
     upload = sandbox.create(len(content))
     append(upload, content[:10_000])

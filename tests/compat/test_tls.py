@@ -59,7 +59,7 @@ def test_an_upload_of_parts_and_a_tail_becomes_an_object(tls_sandbox: ServiceSan
 def test_partial_uploads_become_one_object_with_each_checksum_setting(
     tls_sandbox: ServiceSandbox,
 ) -> None:
-    """C7. `tests/faults/test_copies.py` is the short sample."""
+    """`tests/faults/test_copies.py` is the short sample."""
     content = some_bytes(2 * PART + 5)
     slices = [content[:PART], content[PART : 2 * PART], content[2 * PART :]]
     assert tls_sandbox.stored(concatenate(tls_sandbox, slices)) == content

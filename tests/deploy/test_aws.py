@@ -111,7 +111,7 @@ def test_s3_accepts_the_form_of_the_lifecycle_rules() -> None:
 
 @pytest.mark.parametrize("key", [*RECORDS, LOCK])
 def test_old_versions_of_records_tails_and_locks_disappear_after_a_day(key: str) -> None:
-    """C13: each tail that a newer one replaces, and what a DELETE leaves."""
+    """Each tail that a newer one replaces, and what a DELETE leaves."""
     days = [rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in old_versions(key)]
     assert days == [1]
 

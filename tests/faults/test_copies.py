@@ -100,7 +100,6 @@ Deviate = Callable[[Deviation], None]
 def test_the_bytes_of_parts_that_the_service_does_not_copy_are_sent(
     faulty_s3: FaultyS3, deviating: Deviate, refusal: str
 ) -> None:
-    """C7."""
     deviating(answering(COPY, COPY_REFUSALS[refusal]))
     calls = Concatenator(faulty_s3).concatenate()
     assert [call.part for call in calls if call.operation == "UploadPart"] == [1, 2, 3]
@@ -109,7 +108,7 @@ def test_the_bytes_of_parts_that_the_service_does_not_copy_are_sent(
 def test_a_process_remembers_that_copies_are_refused_and_tries_again_later(
     faulty_s3: FaultyS3, deviating: Deviate
 ) -> None:
-    """C7: only the copy of the first part fails; the other parts are not copied."""
+    """Only the copy of the first part fails; the other parts are not copied."""
     deviating(answering(COPY, COPY_REFUSALS["501"]))
     process = Concatenator(faulty_s3)
     assert [copies_in(process.concatenate()) for _ in range(2)] == [1, 0]
@@ -132,7 +131,7 @@ def test_the_refusal_of_a_tiny_copy_says_nothing_about_the_next_copy(
 def test_copied_parts_that_the_service_does_not_complete_are_replaced(
     faulty_s3: FaultyS3, deviating: Deviate
 ) -> None:
-    """C7, D-01: the same bytes replace each copied part, which has no checksum."""
+    """D-01: the same bytes replace each copied part, which has no checksum."""
     deviating(requiring_checksums())
     process = Concatenator(faulty_s3)
     calls = process.concatenate()

@@ -65,7 +65,7 @@ def test_gunicorn_without_arguments_serves_uploads(
 
 
 def assert_fields_of_clients_do_not_change_the_path(tus: TusClient) -> None:
-    """B8: a proxy that restricts paths must see the same path as the server."""
+    """A proxy that restricts paths must see the same path as the server."""
     path = tus.upload(FILE[:5])
     for target, fields in [
         (f"/pub{path}", {"SCRIPT_NAME": "/pub"}),

@@ -52,7 +52,7 @@ def offset(server: Gunicorn, path: str) -> int | None:
 def test_a_stranger_with_the_url_does_not_disturb_the_owner(
     new_deployment: Callable[..., Deployment], arguments: list[str]
 ) -> None:
-    """B14: in both protocols. The worker that answers the stranger may have no cached owner."""
+    """Both protocols. The worker that answers the stranger may not have cached the owner."""
     deployment = new_deployment()
     server = deployment.start(workers=2, app=APP, arguments=arguments)
     path = create(server)

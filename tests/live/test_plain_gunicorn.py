@@ -38,7 +38,7 @@ def start(directory: Path, *arguments: str) -> Gunicorn:
 
 @pytest.mark.parametrize("worker", PLAIN)
 def test_a_stopping_worker_stores_what_has_arrived(worker: str, tmp_path: Path) -> None:
-    """C2, C4: without a configuration. A sync worker is reported at the start."""
+    """gunicorn runs without a configuration. A sync worker is reported at the start."""
     with start(tmp_path, *PLAIN[worker]) as server:
         assert ("SyncWorker" in server.read_log()) == (worker == "sync")
         path = TusClient(server.port).create(MIB)
@@ -56,7 +56,7 @@ def test_a_stopping_worker_stores_what_has_arrived(worker: str, tmp_path: Path) 
 def test_a_sync_worker_that_is_killed_for_its_timeout_stores_what_has_arrived(
     tmp_path: Path,
 ) -> None:
-    """C2: gunicorn sends SIGABRT, and SIGKILL a second later."""
+    """gunicorn sends SIGABRT, and SIGKILL a second later."""
     with start(tmp_path, "--timeout", "2") as server:
         path = TusClient(server.port).create(MIB)
         with Connection(server.port) as connection:
@@ -68,7 +68,7 @@ def test_a_sync_worker_that_is_killed_for_its_timeout_stores_what_has_arrived(
 
 
 def test_a_preloaded_app_with_unpatched_gevent_workers_does_not_start(tmp_path: Path) -> None:
-    """C3: one sentence, without a traceback."""
+    """The message is one sentence, without a traceback."""
     arguments = ["--worker-class", "gevent", "--preload", "--bind", "127.0.0.1:0", APP]
     done = subprocess.run(
         [sys.executable, "-m", "gunicorn", *arguments],

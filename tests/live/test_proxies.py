@@ -235,7 +235,7 @@ def test_a_proxy_may_change_the_path(
 def test_nginx_may_pass_the_name_of_its_upstream_as_host(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """C5: `Host: tus_app`, without the line that sets the field. nginx corrects the Location."""
+    """`Host: tus_app`, without the line that sets the field. nginx corrects the Location."""
     changes = {"    proxy_set_header Host $http_host;\n": ""}
     with running_nginx(tmp_path, [deployment.servers[0].port], changes=changes) as port:
         client = TusClient(port)

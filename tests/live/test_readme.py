@@ -90,7 +90,7 @@ def test_the_app_serves_uploads_and_its_hook_is_called(
 
 
 def test_a_restart_loses_no_bytes(environ: Mapping[str, str], tmp_path: Path) -> None:
-    """C4: without a configuration that users have to copy."""
+    """Users need no configuration of their own."""
     with start_gunicorn(environ, tmp_path, "first") as server:
         path = TusClient(server.port).create(len(FILE))
         with Connection(server.port) as connection:

@@ -1,4 +1,4 @@
-"""B5: clients that send nothing cannot occupy all connections of a worker."""
+"""Clients that send nothing cannot occupy all connections of a worker."""
 
 from __future__ import annotations
 

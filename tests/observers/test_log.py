@@ -152,7 +152,7 @@ def explain(error: BaseException) -> str | None:
 def test_a_known_failure_is_one_line_without_a_traceback(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """C10: a wrong key of S3 had 54 lines for each request."""
+    """A wrong key of S3 had 54 lines for each request."""
     configure_logging(LogFormat.TEXT)
     observer = LogObserver(explain=explain)
     observer(failed(ID, ID))

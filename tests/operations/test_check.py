@@ -120,7 +120,6 @@ def deployment(s3: SeaweedFS, tmp_path: Path) -> Deployment:
 
 
 def test_locks_of_one_host_fail_if_there_are_many_hosts(deployment: Deployment) -> None:
-    """C11."""
     report = deployment.check(TUS_HOSTS="many")
     assert report.failed == {
         "locker": "TUS_HOSTS is many, but TUS_LOCKER=file works on a single host only: set"
@@ -130,7 +129,7 @@ def test_locks_of_one_host_fail_if_there_are_many_hosts(deployment: Deployment) 
 
 
 def test_locks_of_one_host_are_a_warning_in_kubernetes(deployment: Deployment) -> None:
-    """C11: each pod is a host of its own."""
+    """Each pod is a host of its own."""
     report = deployment.check(KUBERNETES_SERVICE_HOST="10.0.0.1")
     assert report.statuses["locker"] == "warning"
     assert report.details["locker"].startswith("each pod of Kubernetes is a host of its own")
@@ -208,7 +207,7 @@ COPY_REFUSALS = {
 def test_it_is_no_failure_if_parts_cannot_be_copied(
     deployment: Deployment, explanation: str, deviation: Deviation
 ) -> None:
-    """C7: the server then sends the bytes."""
+    """The server then sends the bytes."""
     with FaultProxy(urlsplit(deployment.server.endpoint).port or 0) as proxy:
         proxy.deviation = deviation
         report = deployment.check(TUS_S3_ENDPOINT=proxy.endpoint)
@@ -420,7 +419,6 @@ def begins_object(request: Any) -> bool:
 def test_a_policy_that_requires_encryption_is_answered_with_the_setting(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C8."""
 
     def respond(request: Any) -> Any:
         if not begins_object(request) or "X-Amz-Server-Side-Encryption" in request.headers:

@@ -65,7 +65,7 @@ def create_stored(sweeper: Sweeper, size: int) -> S3Upload:
 def test_an_unreadable_object_of_one_part_is_not_absent(
     sweeper: Sweeper, size: int, answer: Answer
 ) -> None:
-    """D-07, D-08 (A1, A2): reading a data object fails, and the upload has expired."""
+    """D-07, D-08: reading a data object fails, and the upload has expired."""
     upload = create_stored(sweeper, size)
     before = sweeper.snapshot()
     with answering_reads(sweeper.sandbox.client, answer, applies_to=is_data):
@@ -80,7 +80,7 @@ def test_an_unreadable_object_of_one_part_is_not_absent(
 def test_an_unreadable_object_of_a_completed_multipart_upload_is_not_absent(
     sweeper: Sweeper, answer: Answer
 ) -> None:
-    """D-07, D-08 (A2): the last write of the record was lost, and reading the object fails."""
+    """D-07, D-08: the last write of the record was lost, and reading the object fails."""
     upload = sweeper.create(LENGTH, stored=LENGTH, expires=PAST)
     upload.assemble(held)
     before = sweeper.snapshot()
@@ -93,7 +93,7 @@ def test_an_unreadable_object_of_a_completed_multipart_upload_is_not_absent(
 
 @pytest.mark.parametrize("answer", UNPROVEN.values(), ids=UNPROVEN)
 def test_parts_that_cannot_be_listed_are_not_absent(sweeper: Sweeper, answer: Answer) -> None:
-    """D-07, D-08 (A3): a full upload never expires, and ListParts does not say what is stored."""
+    """D-07, D-08: a full upload never expires, and ListParts does not say what is stored."""
     upload = sweeper.create(LENGTH, stored=LENGTH, expires=PAST)
     before = sweeper.snapshot()
     with answering(sweeper.sandbox.client, "ListParts", answer):
@@ -221,7 +221,7 @@ def with_metadata_prefix(sandbox: S3Sandbox, prefix: str) -> Sweeper:
 def test_the_uploads_of_another_deployment_stay(
     sweeper: Sweeper, prefix: str, abort_unknown: bool
 ) -> None:
-    """D-12 (A8): same object prefix, another metadata prefix; or the sweep has none at all."""
+    """D-12: same object prefix, another metadata prefix; or the sweep has none at all."""
     root = sweeper.sandbox.prefix
     server = with_metadata_prefix(sweeper.sandbox, f"{root}b/")
     swept = with_metadata_prefix(sweeper.sandbox, root + prefix if prefix else "")
@@ -235,7 +235,7 @@ def test_the_uploads_of_another_deployment_stay(
 
 
 def test_an_unknown_multipart_upload_is_reported_and_stays(sweeper: Sweeper) -> None:
-    """D-12 (A8): another program's key may have the form of an upload's key."""
+    """D-12: another program's key may have the form of an upload's key."""
     key, _ = sweeper.create_orphan()
     before = sweeper.snapshot()
     (result,) = sweeper.sweep()
@@ -270,7 +270,7 @@ def test_an_expired_upload_takes_all_its_multipart_uploads_along(sweeper: Sweepe
 def test_a_record_that_names_a_key_outside_the_object_prefix_is_broken(
     sweeper: Sweeper, key: str
 ) -> None:
-    """D-12 (B6): the object at this key is no upload's."""
+    """D-12: the object at this key is no upload's."""
     upload = sweeper.create(LENGTH, expires=PAST)
     edit_record(sweeper, upload, Storage={"Key": key, "Type": "s3store"})
     before = sweeper.snapshot()
@@ -304,7 +304,7 @@ NO_RECORDS = {
 def test_an_info_object_without_a_record_is_reported_and_passed_over(
     sweeper: Sweeper, content: bytes
 ) -> None:
-    """B7: a broken record is one upload's failure, and its multipart upload stays."""
+    """A broken record is one upload's failure, and its multipart upload stays."""
     broken = sweeper.create(2 * LENGTH, stored=PART + 5)
     expired = sweeper.create(5, stored=3, expires=PAST)
     sweeper.sandbox.put(sweeper.sandbox.keys.info(broken.info.id), content)
@@ -348,7 +348,7 @@ BROKEN_VALUES: dict[str, dict[str, object]] = {
 def test_a_record_with_a_value_that_cannot_be_right_is_reported_and_passed_over(
     sweeper: Sweeper, changes: dict[str, object]
 ) -> None:
-    """B7: a broken record is one upload's failure."""
+    """A broken record is one upload's failure."""
     upload = sweeper.create(LENGTH, expires=PAST)
     edit_record(sweeper, upload, **changes)
     before = sweeper.snapshot()
@@ -361,7 +361,7 @@ def test_a_record_with_a_value_that_cannot_be_right_is_reported_and_passed_over(
 def test_an_unexpected_error_is_one_entry_of_the_report(
     sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """B7: no upload ends the sweep of the others with a traceback."""
+    """No upload ends the sweep of the others with a traceback."""
     upload = sweeper.create(5, stored=3, expires=PAST)
     terminate: Callable[..., None] = S3Upload.terminate
 
@@ -406,7 +406,7 @@ def may_list_but_not_read(s3: SeaweedFS, prefix: str) -> Iterator[None]:
 def test_the_command_names_the_permission_without_which_files_look_absent(
     sweeper: Sweeper, s3: SeaweedFS, tmp_path: Path
 ) -> None:
-    """D-07, D-08 (A1): the identity reads records only, and each of the files has expired."""
+    """D-07, D-08: the identity reads records only, and each of the files has expired."""
     root = sweeper.sandbox.prefix
     sweeper.sandbox.keys = Keys(f"{root}files/", f"{root}meta/")
     uploads = [create_stored(sweeper, size) for size in (10, 70_000, PART)]

@@ -72,14 +72,13 @@ def allowed_fields(policy: CorsPolicy, head: RequestHead) -> list[str]:
     "policy", [policy("*"), policy("*", credentials=True), policy(SITE), policy(r"https://.*\.com")]
 )
 def test_a_preflight_allows_the_fields_that_a_page_asks_for(policy: CorsPolicy) -> None:
-    """C6: fields of the application, of proxies and of tracing."""
+    """Fields of the application, of proxies and of tracing."""
     names = allowed_fields(policy, asking_for(PREFLIGHT_OF_A_PAGE))
     assert names[-5:] == ["x-csrftoken", "x-api-key", "traceparent", "sentry-trace", "baggage"]
     assert "Upload-Offset" in names
 
 
 def test_an_origin_that_is_not_allowed_gets_no_fields_that_it_asks_for() -> None:
-    """C6."""
     head = asking_for(PREFLIGHT_OF_A_PAGE, OTHER)
     assert policy(SITE).fields_for(head) == [("Vary", "Origin")]
 
@@ -108,7 +107,6 @@ def exposed_fields(policy: CorsPolicy, exposed: tuple[str, ...] = ()) -> list[st
 
 
 def test_the_setting_and_the_application_expose_more_fields() -> None:
-    """C6."""
     names = parse_expose_headers("X-Request-ID , ,X-Trace")
     configured = CorsPolicy(expose_headers=names)
     assert exposed_fields(configured, ("X-Reason",))[-3:] == ["X-Request-ID", "X-Trace", "X-Reason"]

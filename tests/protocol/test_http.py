@@ -36,7 +36,7 @@ def test_override_replaces_the_method(
 @pytest.mark.parametrize("method", SAFE)
 @pytest.mark.parametrize("override", ["DELETE", "PATCH", "POST", "get", "FOO"])
 def test_a_safe_method_never_becomes_an_unsafe_one(method: str, override: str) -> None:
-    """B4: a proxy that lets only GET pass has not checked a DELETE."""
+    """A proxy that lets only GET pass has not checked a DELETE."""
     for policy in MethodOverride:
         if policy is not MethodOverride.ANY:
             expected = None

@@ -63,7 +63,7 @@ every_command = pytest.mark.parametrize("method", COMMANDS)
 
 @every_command
 def test_a_stranger_does_not_interrupt_the_owner(method: str) -> None:
-    """B14: the lock is not requested for a client that has no access."""
+    """The lock is not requested for a client that has no access."""
     uploads = new_uploads()
     id = create(uploads)
     may_end = threading.Event()

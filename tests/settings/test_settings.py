@@ -92,7 +92,7 @@ def test_exposed_fields_that_browsers_would_ignore_are_refused(names: str, mista
 
 
 def test_the_disk_budget_holds_a_part_or_has_no_limit() -> None:
-    """B11: with a smaller budget, no upload would ever get beyond its first part."""
+    """With a smaller budget, no upload would ever get beyond its first part."""
     (found,) = mistakes(TUS_DISK_BUDGET="15MiB")
     assert found == "TUS_DISK_BUDGET: is 15MiB, less than a part: TUS_S3_PART_SIZE (16MiB)"
     for value in ("0", "16MiB"):
@@ -197,14 +197,13 @@ def test_a_url_is_absolute_without_query(name: str, text: str) -> None:
 
 
 def test_an_endpoint_that_boto3_refuses_is_a_mistake() -> None:
-    """C10: boto3 takes no underscore in a host name."""
+    """boto3 takes no underscore in a host name."""
     (mistake,) = mistakes(TUS_S3_ENDPOINT="http://my_minio:9000")
     assert mistake.startswith("TUS_S3_ENDPOINT: boto3 refuses this host name")
 
 
 @pytest.mark.parametrize("separator", ["/", ":"])
 def test_the_arn_of_an_access_point_is_a_bucket(separator: str) -> None:
-    """C10."""
     arn = f"arn:aws:s3:eu-central-1:123456789012:accesspoint{separator}uploads"
     assert Settings.from_environ({"TUS_S3_BUCKET": arn}).s3_bucket == arn
 

@@ -1,4 +1,4 @@
-"""B11: the temporary files of a process together have at most `TUS_DISK_BUDGET` bytes."""
+"""The temporary files of a process together have at most `TUS_DISK_BUDGET` bytes."""
 
 from __future__ import annotations
 

@@ -526,7 +526,7 @@ def test_live_bodies_do_not_keep_a_body_alive() -> None:
 
 
 def test_a_worker_that_is_told_to_exit_stores_what_has_arrived() -> None:
-    """C2: gunicorn's handler of SIGABRT raises SystemExit in a read of a sync worker."""
+    """gunicorn's handler of SIGABRT raises SystemExit in a read of a sync worker."""
     body = scripted([b"abc", SystemExit(1), b"de"], length=9)
     assert read(body) == b"abc"
     assert body.end is BodyEnd.DRAINING

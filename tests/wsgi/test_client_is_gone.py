@@ -1,4 +1,4 @@
-"""B10: whether the client of a request has closed the connection."""
+"""Whether the client of a request has closed the connection."""
 
 from __future__ import annotations
 

@@ -306,7 +306,7 @@ Collect = Callable[[Iterable[bytes]], list[bytes]]
 def test_the_response_arrives_if_a_middleware_collects_it(
     connection: GunicornConnection, collect: Collect, *, is_wrapped: bool
 ) -> None:
-    """C1: the middleware closes the response before the server writes it, or never."""
+    """The middleware closes the response before the server writes it, or never."""
     connection.begin(length=3 * MIB)
     environ, response = connection.call()
     start_response = response.start_response
@@ -331,7 +331,7 @@ def test_the_response_arrives_if_a_middleware_collects_it(
 def test_a_response_that_was_written_is_not_taken_for_a_collected_one(
     connection: GunicornConnection, *, is_wrapped: bool
 ) -> None:
-    """C1: the client learns at once that the response has ended."""
+    """The client learns at once that the response has ended."""
     connection.begin(length=100 * MIB)
     environ, response = connection.call()
     start_response = response.start_response

@@ -23,7 +23,7 @@ from tus_wsgi.wsgi.host import find_host
     ],
 )
 def test_a_name_of_rfc_3986_is_a_host(host: str) -> None:
-    """C5: RFC 3986, section 3.2.2, allows more characters than the DNS."""
+    """RFC 3986, section 3.2.2, allows more characters than the DNS."""
     assert find_host({"wsgi.url_scheme": "http", "HTTP_HOST": host}) == host
 
 

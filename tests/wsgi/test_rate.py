@@ -1,4 +1,4 @@
-"""B5: clients that send too slowly."""
+"""Clients that send too slowly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""B5: slow clients cannot take all connections of a process."""
+"""Slow clients cannot take all connections of a process."""
 
 from __future__ import annotations
 

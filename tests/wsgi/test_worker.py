@@ -91,7 +91,7 @@ def test_the_worker_is_found_even_if_the_app_handles_sigterm(
 def test_a_stopping_worker_interrupts_its_uploads_without_any_configuration(
     start: Start, live: LiveBodies
 ) -> None:
-    """C4: the bytes that have arrived are stored."""
+    """The bytes that have arrived are stored."""
     worker = start(SyncWorker)
     interrupted = threading.Event()
 
@@ -116,7 +116,7 @@ def test_a_stopping_worker_interrupts_its_uploads_without_any_configuration(
 def test_a_later_request_starts_the_watcher_if_no_thread_could_be_started(
     start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """C4: the bytes that have arrived are stored."""
+    """The bytes that have arrived are stored."""
     start(ThreadWorker)
 
     def fail(_thread: threading.Thread) -> None:
@@ -162,7 +162,7 @@ def test_a_sync_worker_is_reported_once(
     start: Start,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """C2: the sentence names the worker class and what to do."""
+    """The sentence names the worker class and what to do."""
     start(kind)
     guard = WorkerGuard()
     guard.report()
@@ -193,7 +193,7 @@ def monkey(monkeypatch: pytest.MonkeyPatch) -> Monkey:
 
 
 def test_an_app_that_is_preloaded_for_unpatched_gevent_workers_is_refused(monkey: Monkey) -> None:
-    """C3: S3 would fail with RecursionError, or block all requests."""
+    """S3 would fail with RecursionError, or block all requests."""
     with pytest.raises(ServerUnsupported, match="gevent must patch .* -c python:tus_wsgi.gunicorn"):
         check_patched()
     monkey.is_patched = True
@@ -204,7 +204,6 @@ def test_an_app_that_is_preloaded_for_unpatched_gevent_workers_is_refused(monkey
 def test_a_patch_after_the_import_of_boto3_is_refused(
     monkey: Monkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C3."""
     monkey.is_patched = True
     monkeypatch.setattr(ssl, "SSLContext", type("SSLContext", (), {}))
     assert is_patched_late()

@@ -328,7 +328,6 @@ def test_dynamodb_needs_exactly_the_action_of_its_policy(spec: LockerSpec, name:
 
 @every_kind
 def test_a_record_that_is_not_needed_is_removed(records: LeaseRecords, name: str) -> None:
-    """B13."""
     held = records.try_acquire(name, claim("a"))
     records.request_release(name, held, waiter_id="waiter b", unchanged_for=0.0)
     records.release(name, replace(held, holder="x"), heartbeat_id="x.end", is_needed=False)
@@ -343,7 +342,7 @@ def test_a_record_that_is_not_needed_is_removed(records: LeaseRecords, name: str
 def test_a_record_expires_if_the_policy_does_not_allow_to_delete_it(
     spec: LockerSpec, name: str, dynamodb: DynamoDB
 ) -> None:
-    """B13: policies of earlier versions allow only UpdateItem."""
+    """Policies of earlier versions allow only UpdateItem."""
     records = DynamoDBRecords(spec.location)
 
     def refuse(**_: Any) -> None:

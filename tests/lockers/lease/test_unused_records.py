@@ -31,7 +31,7 @@ def table(
 def test_a_lock_of_an_upload_that_does_not_exist_leaves_no_record(
     request: pytest.FixtureRequest, tmp_path: Path, table: str, dynamodb: DynamoDB
 ) -> None:
-    """B13: otherwise a client fills the table with ids that it invents."""
+    """Otherwise a client fills the table with ids that it invents."""
     locker = new_locker_spec("dynamodb", request, tmp_path).locker(timeout=10)
     service = UploadService(MemoryStore(), locker, new_id=lambda: UploadId("0" * 22), extensions=[])
     for number in range(3):

@@ -216,7 +216,7 @@ def test_a_hidden_absence_takes_two_more_calls_and_four_at_first(
 
 
 def test_a_403_is_a_failure_while_no_object_can_be_read(stubbed: StubbedBucket, read: Read) -> None:
-    """A13: during an outage, a random key gets a 403 too."""
+    """During an outage, a random key gets a 403 too."""
     stubbed.read_something(OTHER)
     deny(stubbed)
     deny(stubbed)
@@ -241,7 +241,7 @@ def test_a_403_of_an_outage_between_two_probes_is_a_failure(
 
 
 def test_the_second_read_decides(stubbed: StubbedBucket, read: Read) -> None:
-    """A12: one 403 to an object that exists."""
+    """S3 answers one 403 for an object that exists."""
     stubbed.read_something(OTHER)
     deny(stubbed)
     deny(stubbed)

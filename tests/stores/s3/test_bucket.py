@@ -313,7 +313,7 @@ def test_conditions_are_dropped_after_a_test_showed_that_the_service_refuses_the
 def test_conditions_are_kept_after_a_501_if_the_service_honours_them(
     stubbed: StubbedBucket,
 ) -> None:
-    """A7 (b), D-11: another program may have sent the 501."""
+    """D-11: another program may have sent the 501."""
     stubbed.add_error("put_object", "NotImplemented", 501)
     stubbed.add_error("put_object", "PreconditionFailed", 412)
     with pytest.raises(NotSupported):
@@ -416,7 +416,7 @@ COPY = CopyRange("source", '"e"', None)
 def test_a_refused_copy_of_an_unchanged_source_is_no_failure_of_the_service(
     stubbed: StubbedBucket, code: str, status: int
 ) -> None:
-    """C7: the caller sends the bytes instead."""
+    """The caller sends the bytes instead."""
     stubbed.add_error("upload_part_copy", code, status)
     if code in {"AccessDenied", "PreconditionFailed"}:
         stubbed.add_response("head_object", **FACTS)
@@ -452,7 +452,7 @@ def test_the_multipart_upload_of_a_copy_does_not_exist(stubbed: StubbedBucket) -
 
 
 def test_listed_checksums_are_those_of_the_same_parts(stubbed: StubbedBucket) -> None:
-    """C7: a part that was sent twice has two ETags on some services."""
+    """A part that was sent twice has two ETags on some services."""
 
     def listed(number: int, etag: str, crc32: str) -> dict[str, object]:
         return {"PartNumber": number, "Size": 1, "ETag": etag, "ChecksumCRC32": crc32}

@@ -194,7 +194,7 @@ def test_a_part_that_replaces_the_tail_takes_a_call_to_delete_it(
 def test_a_process_that_has_not_cached_the_segments_looks_for_the_next_one(
     sandbox: S3Sandbox, calls: CallCounter
 ) -> None:
-    """C13: the price of requests that write only their own bytes."""
+    """The price of requests that write only their own bytes."""
     client = UploadClient(sandbox, has_cache=False)
     id = client.create(len(LARGE)).id
     calls.clear()

@@ -150,7 +150,7 @@ def test_requests_name_the_bucket_where_the_setting_or_the_configuration_says(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """C9: some services take the bucket in the host name only."""
+    """Some services take the bucket in the host name only."""
     file = tmp_path / "config"
     style = f"s3 =\n    addressing_style = {configured}\n" if configured else ""
     file.write_text(f"[default]\n{style}")

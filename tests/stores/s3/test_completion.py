@@ -97,7 +97,7 @@ ANSWERS: dict[str, list[tuple[int, str] | None]] = {
 def test_an_upload_whose_completion_is_in_progress_is_neither_complete_nor_gone(
     sandbox: S3Sandbox, answers: list[tuple[int, str] | None]
 ) -> None:
-    """A11: HEAD 423 and PATCH 503 until the object exists, then both succeed."""
+    """HEAD gets 423 and PATCH 503 until the object exists; then both succeed."""
     client = UploadClient(sandbox)
     id = client.create(len(DATA)).id
     with slow_completion(sandbox, *answers) as service:
@@ -121,7 +121,7 @@ def test_an_upload_whose_completion_is_in_progress_is_neither_complete_nor_gone(
 def test_an_upload_is_gone_when_its_completion_takes_too_long(
     sandbox: S3Sandbox, answers: list[tuple[int, str] | None]
 ) -> None:
-    """A11: a completion that never ends does not block the client for ever."""
+    """A completion that never ends does not block the client for ever."""
     client = UploadClient(sandbox)
     id = client.create(len(DATA)).id
     with slow_completion(sandbox, *answers):
@@ -153,7 +153,7 @@ def test_the_wait_for_a_completion_begins_once(sandbox: S3Sandbox) -> None:
 def test_a_process_that_is_killed_in_a_completion_does_not_make_the_upload_gone(
     sandbox: S3Sandbox,
 ) -> None:
-    """A11: the process ends without a trace in the record."""
+    """The process ends without a trace in the record."""
 
     class KilledError(BaseException):
         """The process ends here."""
@@ -216,7 +216,7 @@ def test_a_refused_completion_is_not_awaited(sandbox: S3Sandbox) -> None:
 def test_a_concatenation_whose_completion_is_in_progress_is_neither_complete_nor_gone(
     sandbox: S3Sandbox,
 ) -> None:
-    """A11, for a final upload that waited for its partial uploads."""
+    """A final upload that waited for its partial uploads."""
     client = UploadClient(sandbox)
     store = sandbox.store()
     partials = []

@@ -1,4 +1,4 @@
-"""B10: concatenations have their own share of a process, and end when their client is gone."""
+"""Concatenations have their own share of a process, and end when their client is gone."""
 
 from __future__ import annotations
 

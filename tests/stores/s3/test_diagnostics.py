@@ -21,7 +21,6 @@ def caused_by(cause: Exception, error: Exception | None = None) -> Exception:
 
 
 def test_a_wrong_secret_key_is_one_sentence() -> None:
-    """C10."""
     response: Any = {"Error": {"Code": "SignatureDoesNotMatch", "Message": "it differs"}}
     error = caused_by(ClientError(response, "PutObject"))
     sentence = explain_failure(error, ADDRESS)
@@ -31,7 +30,7 @@ def test_a_wrong_secret_key_is_one_sentence() -> None:
 
 
 def test_a_service_that_takes_the_bucket_in_the_host_only_names_the_setting() -> None:
-    """C9: Alibaba's code."""
+    """Alibaba's service sends this code."""
     response: Any = {
         "Error": {"Code": "SecondLevelDomainForbidden", "Message": "use virtual hosted style"},
         "ResponseMetadata": {"HTTPStatusCode": 403},
@@ -50,7 +49,7 @@ def test_a_certificate_that_is_not_trusted_names_the_variable_for_its_ca() -> No
     ("operation", "resource"), [("GetObject", "/object/*"), ("ListObjectsV2", "")]
 )
 def test_the_policy_of_an_access_point_names_its_arn(operation: str, resource: str) -> None:
-    """C10: AWS's example of a policy of an access point."""
+    """AWS's example of a policy of an access point."""
     arn = "arn:aws:s3:eu-central-1:123456789012:accesspoint/uploads"
     response: Any = {"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}
     error = caused_by(ClientError(response, operation))

@@ -48,7 +48,7 @@ def test_bytes_received_before_the_disk_was_full_are_stored(
 def test_bytes_received_before_the_disk_budget_was_used_up_are_stored(
     sandbox: S3Sandbox, length: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """B11: the client gets a 503, and later requests continue from there."""
+    """The client gets a 503, and later requests continue from there."""
     monkeypatch.setattr("tus_wsgi.spool.disk_budget.MAX_DISK_WAIT", 0.0)
     spool = Spool(0, disk_budget=2 * PART)
     client = UploadClient(sandbox, store=sandbox.store(spool=spool))

@@ -91,7 +91,7 @@ def assert_tail_counts(sandbox: S3Sandbox, id: UploadId, offset: int) -> None:
 def test_a_late_tail_does_not_make_the_offset_smaller(
     request: pytest.FixtureRequest, service: str, attempts: int, *, is_new_process: bool
 ) -> None:
-    """A7 (a): the service ignores conditional writes. Each attempt of boto3 may be late."""
+    """The service ignores conditional writes. Each attempt of boto3 may be late."""
     sandbox: S3Sandbox = request.getfixturevalue(service)
     client = new_client(sandbox)
     id = client.create(LENGTH).id
@@ -224,7 +224,7 @@ def test_the_test_of_the_service_takes_one_call_for_each_process(sandbox: S3Sand
 
 
 def test_a_501_to_one_write_does_not_end_the_protection_of_others(sandbox: S3Sandbox) -> None:
-    """A7 (b): the service honours conditions, but the write of another upload got a 501 once."""
+    """The service honours conditions, but the write of another upload got a 501 once."""
     client = new_client(sandbox)
     id, other = client.create(LENGTH).id, client.create(LENGTH).id
     append(client, id, 0, 10_000)

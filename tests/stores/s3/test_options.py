@@ -98,7 +98,6 @@ def new_info(length: int | None, **more: Any) -> UploadInfo:
 
 @pytest.mark.parametrize("size", [10, PART + 10])
 def test_every_object_is_encrypted_if_a_policy_requires_it(sandbox: S3Sandbox, size: int) -> None:
-    """C8."""
     data = bytes(size)
     with requiring_encryption(sandbox.client):
         upload = store(sandbox, ObjectOptions(encryption="AES256")).create(

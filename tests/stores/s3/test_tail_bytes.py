@@ -1,4 +1,4 @@
-"""How many bytes of tails an upload writes: they are versions in a bucket with versioning (C13)."""
+"""How many bytes of tails an upload writes: they are versions in a bucket with versioning."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def upload(sandbox: S3Sandbox, limits: PartLimits, chunk: int) -> None:
 
 
 def test_each_request_writes_only_its_own_bytes(sandbox: S3Sandbox, tails: list[int]) -> None:
-    """C13: 10.1 MB of tails in all; 39.8 MB if each request rewrote the tail.
+    """10.1 MB of tails in all; 39.8 MB if each request rewrote the tail.
 
     Bytes of a full part are never in a later tail, and the last request writes no tail.
     """
@@ -57,7 +57,7 @@ def test_each_request_writes_only_its_own_bytes(sandbox: S3Sandbox, tails: list[
 def test_sixteen_tails_in_a_part_are_merged_a_few_times(
     sandbox: S3Sandbox, tails: list[int]
 ) -> None:
-    """C13: 24.4 MB of tails in all; 92.3 MB if each request rewrote the tail."""
+    """24.4 MB of tails in all; 92.3 MB if each request rewrote the tail."""
     upload(sandbox, PartLimits(part_size=16 * MIB), CHUNK)
     assert tails == [CHUNK * count for count in (*[1] * 8, 3, 1, 6, 1, 1, 3, 1, 12)]
     assert round(sum(tails) / 1e6, 1) == 24.4

@@ -131,7 +131,7 @@ def test_only_segments_of_at_least_the_smallest_size_are_followed_by_others() ->
     ("requests", "times"), [(8, 1.0), (17, 2.3), (64, 3.4), (256, 4.4), (16384, 11.0)]
 )
 def test_each_byte_is_written_a_few_times(requests: int, times: float) -> None:
-    """C13: whole tails would write it requests / 2 times."""
+    """Whole tails would write it requests / 2 times."""
     sizes: list[int] = []
     written = 0
     for _ in range(requests):
@@ -144,7 +144,6 @@ def test_each_byte_is_written_a_few_times(requests: int, times: float) -> None:
 def test_a_request_writes_only_its_own_bytes_until_all_slots_are_in_use(
     bucket: MemoryBucket,
 ) -> None:
-    """C13."""
     writer = Writer(bucket, is_new=True)
     for number in range(MAX_SEGMENTS):
         writer.append(10)

@@ -1,6 +1,6 @@
 """Resume uploads that tusd created, in any state.
 
-W1 to W6 are states in which tusd itself loses bytes, or reports what is not true.
+In some of these states, tusd itself loses bytes, or reports what is not true.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def test_an_older_file_at_a_chosen_key_is_not_deleted(sandbox: S3Sandbox, receiv
 def test_the_deferred_length_of_a_tusd_upload_can_be_declared(
     sandbox: S3Sandbox, parts: list[int], *, is_empty: bool
 ) -> None:
-    """W5: tusd loses its tail then."""
+    """tusd loses its tail then."""
     length = sum(parts) + 500
     tusd = TusdUpload(sandbox, None, split(*parts), FILE[sum(parts) : sum(parts) + 11])
     offset = sum(parts) + 11
@@ -103,7 +103,7 @@ def test_the_deferred_length_of_a_tusd_upload_can_be_declared(
 def test_a_full_upload_that_tusd_never_completed_is_completed_by_a_head(
     sandbox: S3Sandbox, tail: int
 ) -> None:
-    """W6: tusd reports it as complete but makes no object and calls no hook."""
+    """tusd reports it as complete but makes no object and calls no hook."""
     notified: list[FinishedUpload] = []
     length = sum(SIZES) + tail
     tusd = TusdUpload(sandbox, length, split(*SIZES), FILE[sum(SIZES) : length])
@@ -117,7 +117,7 @@ def test_a_full_upload_that_tusd_never_completed_is_completed_by_a_head(
 
 @pytest.mark.parametrize("second", [PART, PART + 777, PART + 4000, 2 * PART - 223])
 def test_a_part_after_a_gap_never_counts(sandbox: S3Sandbox, second: int) -> None:
-    """D-02, W1: part 2 failed but part 3 did not; the bytes of part 3 depend on part 2's size.
+    """D-02: part 2 failed but part 3 did not; the bytes of part 3 depend on part 2's size.
 
     With the last of these sizes, tusd's part 3 has the size of the new part 3 but other bytes.
     """
@@ -169,7 +169,7 @@ def patch(client: UploadClient, id: UploadId) -> object:
 def test_an_id_with_another_upload_id_is_not_found(
     sandbox: S3Sandbox, act: Callable[[UploadClient, UploadId], object], suffix: str
 ) -> None:
-    """D-12, W3, W4: tusd reports such an upload as complete, or deletes the object."""
+    """D-12: tusd reports such an upload as complete, or deletes the object."""
     tusd = TusdUpload(sandbox, len(FILE), split(PART + 1000), b"tail")
     before = (sandbox.list_keys(), sandbox.list_multiparts())
     with pytest.raises(UploadNotFound):

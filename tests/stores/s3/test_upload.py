@@ -665,7 +665,7 @@ FOREIGN_KEYS = [
 
 @pytest.mark.parametrize("key", FOREIGN_KEYS)
 def test_a_record_that_names_a_foreign_key_is_no_upload(sandbox: S3Sandbox, key: str) -> None:
-    """D-12 (B6): the record is another program's, and nothing is read, copied or deleted."""
+    """D-12: the record is another program's, and nothing is read, copied or deleted."""
     keys = Keys(sandbox.prefix + "files")
     store = S3Store(sandbox.client, sandbox.bucket, keys=keys, limits=LIMITS)
     storage = {"Type": "s3store", "Bucket": sandbox.bucket, "Key": sandbox.prefix + key}
