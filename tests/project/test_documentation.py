@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from functools import reduce
 from pathlib import Path
 from urllib.parse import unquote
@@ -63,6 +64,15 @@ def test_links_between_documents_lead_to_files_and_headings() -> None:
         links = re.findall(r"\]\((?![a-z]+:)([^)\s]+)\)", text)
         broken += [f"{name}: {link}" for link in links if not leads_somewhere(ROOT / name, link)]
     assert broken == []
+
+
+def test_no_document_contains_a_table_twice() -> None:
+    """A mistake when results are pasted into a document."""
+    repeated: list[str] = []
+    for name in markdown_files():
+        tables = Counter(re.findall(r"(?:^\|.*\n){3,}", read(name), re.MULTILINE))
+        repeated += [f"{name}: {text[:80]}" for text, count in tables.items() if count > 1]
+    assert repeated == []
 
 
 def layers_of(lines: list[str]) -> list[set[str]]:
