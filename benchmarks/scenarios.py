@@ -31,8 +31,8 @@ def large(testbed: Testbed) -> Result:
     options = testbed.options
 
     def measures() -> Mapping[str, Measure]:
-        testbed.begin_round(options.size * 7)
-        targets = [*testbed.targets(), *testbed.readme_node()]
+        testbed.begin_round(options.size * 8)  # 4 servers, the relay, and 3 kinds of boto3
+        targets = [*testbed.targets(), *testbed.readme_node(), *testbed.relay()]
         by_name = {target.name: partial(_large, testbed, target) for target in targets}
         return {**by_name, **_direct(testbed, testbed.s3.endpoint)}
 
@@ -49,8 +49,9 @@ def many(testbed: Testbed) -> Result:
     count, size = testbed.options.many
 
     def measures() -> Mapping[str, Measure]:
-        testbed.begin_round(count * size * 3)
-        return {target.name: partial(_many, testbed, target) for target in testbed.targets()}
+        testbed.begin_round(count * size * 5)  # 4 servers and the relay
+        targets = [*testbed.targets(), *testbed.relay()]
+        return {target.name: partial(_many, testbed, target) for target in targets}
 
     description = f"{count} concurrent uploads of {build_size(size)}, each over its own connection."
     return Result("many", description, list(alternate(testbed.options.rounds, measures)))
@@ -61,7 +62,7 @@ def small(testbed: Testbed) -> Result:
     count, size = testbed.options.small
 
     def measures() -> Mapping[str, Measure]:
-        testbed.begin_round(count * size * 6)
+        testbed.begin_round(count * size * 8)  # 4 servers in 2 modes
         return {target.name: partial(_small, testbed, target) for target in testbed.targets()}
 
     description = (
@@ -82,7 +83,7 @@ def far(testbed: Testbed) -> Result:
     options = testbed.options
 
     def measures() -> Mapping[str, Measure]:
-        testbed.begin_round(options.size * 4)
+        testbed.begin_round(options.size * 5)  # 4 servers and boto3
         targets = testbed.targets(proxied=True)
         by_name = {target.name: partial(_far, testbed, target) for target in targets}
         baseline = _direct(testbed, testbed.proxy.url, kinds=["boto3, CRC-32"])

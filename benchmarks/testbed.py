@@ -40,6 +40,9 @@ NODE = "@tus/server"
 NODE_README = "@tus/server, README"
 """@tus/server with the settings of its store's README, and with defaults for all others."""
 
+RELAY = "relay"
+"""See `benchmarks.relay`."""
+
 NODE_PACKAGES = ("@tus/server@2.4.5", "@tus/s3-store@2.0.7")
 
 START_SECONDS = 60.0
@@ -96,6 +99,7 @@ class Testbed:
         self._proxy: ProxyClient | None = None
         self._targets: dict[bool, list[Target]] = {}
         self._readme_node: list[Target] = []
+        self._relay: list[Target] = []
         self._written = 0
         self._started = 0
         self._worktree: Path | None = None
@@ -168,6 +172,20 @@ class Testbed:
             self._readme_node = [target]
         return self._readme_node
 
+    def relay(self) -> list[Target]:
+        """Return the relay, warmed up, as the only target of a list."""
+        if not self._relay:
+            command = [
+                *(sys.executable, "-m", "benchmarks.relay", "--to", self.s3.endpoint),
+                *("--bucket", self.s3.bucket, "--part-size", str(self.options.part_size)),
+                *("--parallel", str(self.options.parallel)),
+            ]
+            url, pid, temporary = self._start(command, {"PYTHONPATH": str(ROOT)})
+            target = Target(RELAY, f"{url}/files", pid, temporary=temporary)
+            self._warm_up(target)
+            self._relay = [target]
+        return self._relay
+
     def environ(self) -> dict[str, str]:
         """Return this process's environment with S3's credentials and no other settings."""
         settings = ("AWS_", "TUS_")
@@ -188,7 +206,7 @@ class Testbed:
     def close(self) -> None:
         """Stop all servers. Servers that are needed later are started again."""
         self._targets.clear()
-        self._readme_node = []
+        self._readme_node, self._relay = [], []
         self._proxy = self._s3 = None
         self._running.close()
 

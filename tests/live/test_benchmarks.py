@@ -58,6 +58,7 @@ def test_every_scenario_yields_figures(options: Options, tmp_path: Path) -> None
         assert all(value >= 0 for name, value in figures if not name.endswith("CPU ms/upload"))
     by_name = {result.name: result for result in results}
     assert by_name["large"].median("tus_wsgi", "MiB/s") > 0
+    assert by_name["many"].median("relay", "failed") == 0
     assert by_name["large"].median("boto3, CRC-32", "MiB/s") > 0
     assert by_name["many"].median("tus_wsgi", "failed") == 0
     assert by_name["many"].median("tus_wsgi", "temporary files left") == 0
