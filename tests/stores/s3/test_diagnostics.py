@@ -58,6 +58,30 @@ def test_the_policy_of_an_access_point_names_its_arn(operation: str, resource: s
     assert f"allow it on {arn}{resource} (" in sentence
 
 
+def test_a_call_whose_permission_is_unknown_is_named() -> None:
+    response: Any = {"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}
+    sentence = explain_failure(caused_by(ClientError(response, "HeadBucket")), ADDRESS)
+    assert sentence is not None
+    assert sentence.startswith("the credentials do not allow HeadBucket: allow it (")
+
+
+def test_a_permission_of_another_service_is_named() -> None:
+    """The encryption with a key of KMS, which has a policy of its own."""
+    message = "User: x is not authorized to perform: kms:GenerateDataKey on this resource"
+    response: Any = {"Error": {"Code": "AccessDenied", "Message": message}}
+    sentence = explain_failure(caused_by(ClientError(response, "PutObject")), ADDRESS)
+    assert sentence is not None
+    assert sentence.startswith("kms:GenerateDataKey is not allowed: allow it too (")
+
+
+def test_no_permission_is_asked_for_if_aws_has_disabled_the_bucket() -> None:
+    response: Any = {"Error": {"Code": "AllAccessDisabled", "Message": "it is disabled"}}
+    sentence = explain_failure(caused_by(ClientError(response, "PutObject")), ADDRESS)
+    assert sentence is not None
+    assert sentence.startswith("the service has disabled all access to the bucket: contact its ")
+    assert "is not allowed" not in sentence
+
+
 def test_failures_of_boto3_and_of_a_proxy_are_sentences() -> None:
     assert "there are no credentials" in str(
         explain_failure(caused_by(NoCredentialsError()), ADDRESS)

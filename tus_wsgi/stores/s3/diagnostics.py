@@ -58,6 +58,9 @@ _ADVICE_BY_KIND = {
     AwsErrorKind.UNKNOWN_ACCESS_KEY: (
         "the service does not know the access key: check AWS_ACCESS_KEY_ID"
     ),
+    AwsErrorKind.ACCESS_DISABLED: (
+        "the service has disabled all access to the bucket: contact its support"
+    ),
     AwsErrorKind.NOT_SUPPORTED: "the service does not implement this",
     AwsErrorKind.INVALID_TOKEN: "the session token is invalid: check AWS_SESSION_TOKEN",
     AwsErrorKind.CLOCK_SKEW: "the clock of this machine is wrong: synchronize it with NTP",
@@ -231,7 +234,7 @@ def _diagnose_response(error: ClientError, address: BucketAddress) -> str:
             "the service takes the bucket in the host name only: set "
             f"TUS_S3_ADDRESSING_STYLE=virtual {original}"
         )
-    if response.kind in _DENIED:
+    if response.kind is AwsErrorKind.FORBIDDEN:
         return f"{_missing_permission(operation, response.message, address)} {original}"
     if response.kind is AwsErrorKind.WRONG_REGION:
         value = f"={response.region}" if response.region else ""
@@ -244,8 +247,10 @@ def _diagnose_response(error: ClientError, address: BucketAddress) -> str:
 def _missing_permission(operation: str, message: str, address: BucketAddress) -> str:
     """Name the permission in AWS's message, or if there is none, the one in its documentation."""
     named = re.search(r"perform: ([a-z0-9-]+:\w+)", message)
-    permission = named[1] if named else PERMISSIONS.get(operation, "something")
-    if not permission.startswith("s3:"):
+    permission = named[1] if named else PERMISSIONS.get(operation)
+    if permission is None:
+        return f"the credentials do not allow {operation}: allow it"
+    if not permission.startswith("s3:"):  # such as that to use a key of KMS
         return f"{permission} is not allowed: allow it too"
     resource = address.resource(is_bucket=permission in _BUCKET_PERMISSIONS)
     # A policy that requires encryption denies a write that does not ask for it.
