@@ -118,7 +118,7 @@ class TusMiddleware(UploadMiddleware):
 
     Raises:
         InvalidLockDirectory: TUS_LOCK_DIR cannot be used.
-        LockerUnsupported: The service that TUS_LOCKER names cannot be used for locks.
+        LockerUnsupported: the service that TUS_LOCKER names cannot be used for locks.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class TusMiddleware(UploadMiddleware):
             hooks: see the class.
 
         Raises:
-            SettingsError: The environment is invalid; the message lists every mistake.
+            SettingsError: the environment is invalid; the message lists every mistake.
         """
         settings = Settings.from_environ(os.environ if environ is None else environ)
         return cls(app, settings=settings, observers=observers, **hooks)
@@ -208,7 +208,7 @@ def create_app(environ: Mapping[str, str] | None = None) -> TusMiddleware:
     This is the application of `gunicorn.conf.py`.
 
     Raises:
-        SettingsError: The environment is invalid; the message lists every mistake.
+        SettingsError: the environment is invalid; the message lists every mistake.
     """
     settings = Settings.from_environ(os.environ if environ is None else environ)
     if settings.hooks_wsgi:
@@ -476,7 +476,7 @@ def make_locker(settings: Settings, observers: Iterable[Observer] = ()) -> Locke
 
     Raises:
         InvalidLockDirectory: TUS_LOCK_DIR cannot be used.
-        LockerUnsupported: The service that TUS_LOCKER names cannot be used for locks.
+        LockerUnsupported: the service that TUS_LOCKER names cannot be used for locks.
     """
     events = EventDispatcher(observers)
     doubt = doubt_about_locker(settings, os.environ)

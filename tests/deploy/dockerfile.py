@@ -39,7 +39,7 @@ class Instruction:
         """The command of an instruction in exec form, which needs no shell.
 
         Raises:
-            ValueError: The instruction is in shell form.
+            ValueError: the instruction is in shell form.
         """
         found: list[str] = json.loads(self.text[self.text.index("[") :])
         return found
@@ -59,7 +59,7 @@ def _read(path: Path) -> Iterator[Instruction]:
     """Yield the instructions, without comments and with continued lines joined.
 
     Raises:
-        ValueError: The file has an instruction that is not in `INSTRUCTIONS`.
+        ValueError: the file has an instruction that is not in `INSTRUCTIONS`.
     """
     text = re.sub(r"^#.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     for line in text.replace("\\\n", " ").splitlines():

@@ -41,8 +41,8 @@ def decide_finish(scenario: Scenario, upload: FinishedUpload, calls: int) -> Ans
         calls: how often the hook was called for the upload, with this call.
 
     Raises:
-        RuntimeError: The hook fails this time, or the plan is not that of `plan`.
-        Rejected: The file is rejected.
+        RuntimeError: the hook fails this time, or the plan is not that of `plan`.
+        Rejected: the file is rejected.
     """
     if scenario.has_plan and upload.private != {"note": upload.id}:
         raise RuntimeError(f"the private values are {upload.private}")
@@ -59,7 +59,7 @@ def decide_terminate(scenario: Scenario, calls: int) -> None:
     """Accept a termination.
 
     Raises:
-        RuntimeError: The hook fails this time.
+        RuntimeError: the hook fails this time.
     """
     if calls <= (scenario.terminate_failures or 0):
         raise RuntimeError("the app is not ready")

@@ -226,7 +226,7 @@ def _run_client(app: Application, uploader: Uploader, scenario: Scenario, traffi
     Before each step, tell `traffic` what the client does if the first server freezes in that step.
 
     Raises:
-        ProtocolError: The server contradicted itself, or the client cannot resume.
+        ProtocolError: the server contradicted itself, or the client cannot resume.
     """
     goal = scenario.goal(app.faulty_s3.part_size)
     traffic.continue_upload = partial(uploader.resume, goal)

@@ -54,7 +54,7 @@ def _middleware() -> TusMiddleware:
     """Return the middleware of this worker, which its first request creates.
 
     Raises:
-        AssertionError: Each check of the locks failed.
+        AssertionError: each check of the locks failed.
     """
     hooks: dict[str, HookOptions] = {
         "none": {},

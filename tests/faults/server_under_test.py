@@ -232,7 +232,7 @@ def _carry_out(uploader: Uploader, scenario: Scenario) -> None:
     """Do what the client of the scenario does.
 
     Raises:
-        ProtocolError: The server contradicted itself, or the client cannot resume.
+        ProtocolError: the server contradicted itself, or the client cannot resume.
     """
     if scenario.is_rejected:
         assert isinstance(uploader, TusUploader)

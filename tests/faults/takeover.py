@@ -103,7 +103,7 @@ class ModelLocks:
         """Hold the lock of an upload.
 
         Raises:
-            UploadLocked: Another request holds the lock, and is not frozen.
+            UploadLocked: another request holds the lock, and is not frozen.
         """
         lock = self._acquire(id, server)
         try:
@@ -121,7 +121,7 @@ class ModelLocks:
         """Acquire a lock. Server 1 takes over a lock of server 0 while that server is frozen.
 
         Raises:
-            UploadLocked: The lock is held, and cannot be taken over.
+            UploadLocked: the lock is held, and cannot be taken over.
         """
         with self._mutex:
             current = self._held.get(id)

@@ -68,7 +68,7 @@ def assert_no_problems(
     """Run the cases, count them in the matrix, and show the progress.
 
     Raises:
-        AssertionError: A case failed, or both faults hit a call in less than half of the cases.
+        AssertionError: a case failed, or both faults hit a call in less than half of the cases.
     """
     planned = list(cases)
     failed: list[CaseResult] = []

@@ -143,7 +143,7 @@ class Traffic:
         """Count a request, if there is a limit to requests now.
 
         Raises:
-            BudgetSpent: The client has sent all of them.
+            BudgetSpent: the client has sent all of them.
         """
         if self._budget is None:
             return

@@ -57,7 +57,7 @@ def read_line(stream: IO[bytes]) -> bytes:
     """Read a line with its end.
 
     Raises:
-        EOFError: The connection ended within the line.
+        EOFError: the connection ended within the line.
     """
     line = stream.readline(MAX_LINE)
     if not line.endswith(b"\n"):
@@ -69,7 +69,7 @@ def read_head(stream: IO[bytes]) -> bytes:
     """Read up to the empty line, and include it.
 
     Raises:
-        EOFError: The connection ended before the empty line.
+        EOFError: the connection ended before the empty line.
     """
     lines = [read_line(stream)]
     while lines[-1] not in {b"\r\n", b"\n"}:
@@ -81,7 +81,7 @@ def read_request(stream: IO[bytes]) -> Message:
     """Read a whole request.
 
     Raises:
-        EOFError: The connection ended within the request.
+        EOFError: the connection ended within the request.
     """
     head = read_head(stream)
     return Message(head, read_body(stream, head))
@@ -91,7 +91,7 @@ def read_body(stream: IO[bytes], head: bytes) -> bytes:
     """Read the body that the head announces; a head without any length has no body.
 
     Raises:
-        EOFError: The connection ended within the body.
+        EOFError: the connection ended within the body.
     """
     if is_chunked(head):
         return b"".join(_read_chunks(stream))
@@ -104,7 +104,7 @@ def read_response(stream: IO[bytes], method: str) -> Message:
     A response without a length ends with the connection (RFC 9112, section 6.3).
 
     Raises:
-        EOFError: The connection ended within the response.
+        EOFError: the connection ended within the response.
     """
     head = read_head(stream)
     status = status_of(head)

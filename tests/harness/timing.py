@@ -24,7 +24,7 @@ def assert_takes_less(seconds: float, measure: Callable[[], float], *, tries: in
         tries: how many tries there are at most.
 
     Raises:
-        AssertionError: Every try took longer.
+        AssertionError: every try took longer.
     """
     measured: list[float] = []
     while not measured or min(measured) >= seconds:
@@ -36,7 +36,7 @@ def wait_until(condition: Callable[[], object], *, seconds: float = MAX_WAIT) ->
     """Wait until a condition holds, and return how many seconds that took.
 
     Raises:
-        AssertionError: The condition did not hold within `seconds`.
+        AssertionError: the condition did not hold within `seconds`.
     """
     began = time.monotonic()
     while not condition():

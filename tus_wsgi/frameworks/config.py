@@ -43,7 +43,7 @@ class Config:
             load: returns the hook that an entry names.
 
         Raises:
-            SettingsError: The settings are invalid; the message lists every mistake.
+            SettingsError: the settings are invalid; the message lists every mistake.
             ValueError: `owner_only` is not a truth value.
         """
         given = {name.lower(): value for name, value in entries.items()}
@@ -68,7 +68,7 @@ def make_settings(config: Mapping[str, object]) -> Settings:
             restores the default.
 
     Raises:
-        SettingsError: The settings are invalid; the message lists every mistake.
+        SettingsError: the settings are invalid; the message lists every mistake.
     """
     expected = "expected text, a number, a bool, a path or a timedelta"
     mistakes = [

@@ -52,7 +52,7 @@ class Tus:
         observers: see `TusMiddleware`.
 
     Raises:
-        SettingsError: The settings of the app are invalid; the message lists every mistake.
+        SettingsError: the settings of the app are invalid; the message lists every mistake.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Tus:
         The middleware is created by the first request, because hooks may be registered until then.
 
         Raises:
-            SettingsError: The settings of the app are invalid; the message lists every mistake.
+            SettingsError: the settings of the app are invalid; the message lists every mistake.
         """
         settings = make_settings({k: v for k, v in app.config.items() if k.startswith("TUS_")})
         inner = app.wsgi_app

@@ -51,8 +51,8 @@ def includeme(config: Configurator) -> None:
     read. It passes all other requests on to the execution policy that the app has chosen.
 
     Raises:
-        SettingsError: The entries of the settings are invalid; the message lists every mistake.
-        ImportError: A hook does not exist.
+        SettingsError: the entries of the settings are invalid; the message lists every mistake.
+        ImportError: a hook does not exist.
     """
     registry = config.registry
     parsed = _parse(

@@ -63,8 +63,8 @@ def sweep(
         reads_all: whether to read the records of uploads that look finished too.
 
     Raises:
-        ValueError: The settings or `min_age` do not allow a sweep.
-        InvalidLockDirectory, LockerUnsupported: The locker cannot be used.
+        ValueError: the settings or `min_age` do not allow a sweep.
+        InvalidLockDirectory, LockerUnsupported: the locker cannot be used.
     """
     work = make_sweep(
         settings,

@@ -18,7 +18,7 @@ def parse_secret(text: str) -> bytes:
     """Parse a secret such as `whsec_` and 24 to 64 bytes in Base64.
 
     Raises:
-        ValueError: The text is not a secret. The message does not contain it.
+        ValueError: the text is not a secret. The message does not contain it.
     """
     expected = f"expected {SECRET_PREFIX} and {MIN_SECRET} to {MAX_SECRET} bytes in Base64"
     try:

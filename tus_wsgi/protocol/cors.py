@@ -75,7 +75,7 @@ def parse_allow_origin(text: str) -> tuple[str | re.Pattern[str], ...]:
       `https://[a-z]+\.example\.com` does not allow `https://a.example.com.evil.example`.
 
     Raises:
-        ValueError: An entry is empty, or neither an origin nor a regular expression.
+        ValueError: an entry is empty, or neither an origin nor a regular expression.
     """
     entries = [entry.strip() for entry in _COMMA.split(text)]
     return tuple(_parse_entry(entry) for entry in entries)
@@ -85,7 +85,7 @@ def parse_expose_headers(text: str) -> tuple[str, ...]:
     """Parse a comma-separated list of field names; `*` is for all fields. Ignore empty entries.
 
     Raises:
-        ValueError: An entry is not the name of a field.
+        ValueError: an entry is not the name of a field.
     """
     entries = [entry.strip() for entry in text.split(",")]
     names = tuple(entry for entry in entries if entry)

@@ -59,7 +59,7 @@ def parse_integer(field: str, text: str) -> int:
     """Parse a length or an offset, in bytes. Leading zeros are allowed.
 
     Raises:
-        MalformedField: The text is not a whole number from 0 to `MAX_INTEGER`.
+        MalformedField: the text is not a whole number from 0 to `MAX_INTEGER`.
     """
     value = int(text) if _INTEGER.fullmatch(text) else -1
     if not 0 <= value <= MAX_INTEGER:
@@ -77,7 +77,7 @@ def check_defer_length(text: str) -> None:
     """Check that the value of `Upload-Defer-Length` is `1`.
 
     Raises:
-        MalformedField: The value is not `1`.
+        MalformedField: the value is not `1`.
     """
     if text != DEFERRED:
         raise MalformedField(
@@ -91,7 +91,7 @@ def check_transfer_coding(text: str | None) -> None:
     gunicorn decodes only the last coding of `gzip, chunked`: it would return the gzip stream.
 
     Raises:
-        MalformedField: The field is present and is not `chunked`.
+        MalformedField: the field is present and is not `chunked`.
     """
     if text is not None and text.lower() != "chunked":
         reason = f"only chunked is supported, got {quote_value(text)}"
@@ -105,7 +105,7 @@ def parse_metadata(text: str) -> Metadata:
     is allowed and empty elements are ignored, as in every HTTP list (RFC 9110, section 5.6.1).
 
     Raises:
-        MalformedField: A key is invalid or repeated, a value is not padded base64, or the field is
+        MalformedField: a key is invalid or repeated, a value is not padded base64, or the field is
             too long.
     """
     count = text.count(",") + 1
@@ -169,7 +169,7 @@ def parse_checksum(text: str) -> Checksum:
     """Parse an `Upload-Checksum` field.
 
     Raises:
-        MalformedField: The text is not the name of an algorithm, one space, and a checksum of the
+        MalformedField: the text is not the name of an algorithm, one space, and a checksum of the
             algorithm's size in padded base64.
     """
     name, _, value = text.partition(" ")

@@ -136,7 +136,7 @@ class Dialect(Protocol):
         """Parse the request into a command. Later layers see no header text.
 
         Raises:
-            RequestError: The request is malformed or uses a feature that is not offered.
+            RequestError: the request is malformed or uses a feature that is not offered.
         """
 
     def render(self, head: RequestHead, outcome: Outcome, url_of: UrlOf) -> Reply:

@@ -15,7 +15,7 @@ def parse_events(text: str) -> frozenset[HookEvent]:
     """Parse a list of events such as `pre-create,post-finish`.
 
     Raises:
-        ValueError: The text is empty, or contains an unknown event.
+        ValueError: the text is empty, or contains an unknown event.
     """
     names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in tuple(HookEvent)]
@@ -29,7 +29,7 @@ def check_events(text: str) -> str:
     """Return the text of a list of events unchanged.
 
     Raises:
-        ValueError: See `parse_events`.
+        ValueError: see `parse_events`.
     """
     parse_events(text)
     return text
@@ -39,7 +39,7 @@ def parse_hook_path(text: str) -> str:
     """Parse the path of the route that answers hooks; empty for none. It may end with a slash.
 
     Raises:
-        ValueError: The path is `/`, or contains characters that requests have to quote.
+        ValueError: the path is `/`, or contains characters that requests have to quote.
     """
     if not text:
         return ""
@@ -53,7 +53,7 @@ def parse_hook_url(text: str) -> str:
     """Parse the URL of an endpoint of hooks.
 
     Raises:
-        ValueError: The scheme is not HTTP, or the URL contains a user or a fragment. The message
+        ValueError: the scheme is not HTTP, or the URL contains a user or a fragment. The message
             omits the URL, which may contain a secret.
     """
     expected = "expected a URL such as https://example.com/hooks"
@@ -93,7 +93,7 @@ def parse_forward_headers(text: str) -> tuple[str, ...]:
     """Parse a list of header fields that an endpoint gets too.
 
     Raises:
-        ValueError: A name is invalid, or the field describes the connection or the document.
+        ValueError: a name is invalid, or the field describes the connection or the document.
     """
     names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
     for name in names:
@@ -108,7 +108,7 @@ def check_forward_headers(text: str) -> str:
     """Return the text of a list of header fields unchanged.
 
     Raises:
-        ValueError: See `parse_forward_headers`.
+        ValueError: see `parse_forward_headers`.
     """
     parse_forward_headers(text)
     return text

@@ -543,7 +543,7 @@ class Settings:
         """Read the settings from a mapping such as `os.environ`. Empty values count as unset.
 
         Raises:
-            SettingsError: The mapping is invalid; the message lists every mistake.
+            SettingsError: the mapping is invalid; the message lists every mistake.
         """
         fields = {variable_of(name): name for name in setting_fields()}
         unknown = (name for name in sorted(environ) if _looks_like_setting(name))

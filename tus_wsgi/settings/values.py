@@ -36,7 +36,7 @@ def parse_size(text: str) -> int:
     """Parse a size such as `5242880`, `16MiB`, `1.5GiB` or `50 MB` (decimal units) to bytes.
 
     Raises:
-        ValueError: The text is not a size, or not a whole number of bytes.
+        ValueError: the text is not a size, or not a whole number of bytes.
     """
     match = _SIZE.fullmatch(text.strip())
     unit = _BYTES.get(match[2].lower()) if match else None
@@ -60,7 +60,7 @@ def parse_duration(text: str) -> float:
     """Parse a duration such as `60s`, `1m30s`, `1.5h`, `250ms` or `90` to seconds.
 
     Raises:
-        ValueError: The text is not a duration.
+        ValueError: the text is not a duration.
     """
     stripped = text.strip()
     if _PLAIN_SECONDS.fullmatch(stripped):
@@ -92,7 +92,7 @@ def parse_tags(text: str) -> dict[str, str]:
     """Parse tags of objects such as `team=media,kind=upload`.
 
     Raises:
-        ValueError: The text is not a list of at most ten pairs, or S3 does not accept a pair.
+        ValueError: the text is not a list of at most ten pairs, or S3 does not accept a pair.
     """
     tags: dict[str, str] = {}
     for item in text.split(",") if text.strip() else ():
@@ -110,7 +110,7 @@ def check_tags(text: str) -> str:
     """Return the text of tags unchanged.
 
     Raises:
-        ValueError: See `parse_tags`.
+        ValueError: see `parse_tags`.
     """
     parse_tags(text)
     return text
@@ -120,7 +120,7 @@ def parse_base_path(text: str) -> str:
     """Parse a base path: add the leading slash and strip the trailing slash.
 
     Raises:
-        ValueError: The path contains characters that requests have to quote.
+        ValueError: the path contains characters that requests have to quote.
     """
     path = "/" + text.strip("/")
     if "//" in path or not path.isascii() or any(c in path for c in " ?#%\\"):
@@ -132,7 +132,7 @@ def parse_page_path(text: str) -> str:
     """Parse the path of a page beside the uploads; empty for none.
 
     Raises:
-        ValueError: See `parse_base_path`; or the path is the root.
+        ValueError: see `parse_base_path`; or the path is the root.
     """
     path = parse_base_path(text) if text else ""
     if path == "/":
@@ -144,7 +144,7 @@ def parse_field_name(text: str) -> str:
     """Parse the name of a header field; empty for none.
 
     Raises:
-        ValueError: The text is not a token (RFC 9110, section 5.1).
+        ValueError: the text is not a token (RFC 9110, section 5.1).
     """
     if text and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text):
         raise ValueError(f"expected the name of a field such as X-Request-Id, got {text!r}")
@@ -155,7 +155,7 @@ def parse_url(text: str) -> str:
     """Parse an absolute HTTP URL and strip its trailing slash.
 
     Raises:
-        ValueError: The scheme is not HTTP, or the URL contains a user, a query or a fragment. The
+        ValueError: the scheme is not HTTP, or the URL contains a user, a query or a fragment. The
             message omits the URL, which may contain a password by mistake.
     """
     try:

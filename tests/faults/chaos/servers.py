@@ -216,7 +216,7 @@ def _wait(condition: Callable[[], bool], message: str) -> None:
     """Wait until a condition holds.
 
     Raises:
-        RuntimeError: The condition does not hold within `START_SECONDS`.
+        RuntimeError: the condition does not hold within `START_SECONDS`.
     """
     deadline = time.monotonic() + START_SECONDS
     while not condition():

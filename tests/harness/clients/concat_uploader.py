@@ -29,7 +29,7 @@ class FinalUploader(TusUploader):
         """Create the final upload; return the offset if the server states it.
 
         Raises:
-            ProtocolError: The upload cannot be created.
+            ProtocolError: the upload cannot be created.
         """
         fields = {"Upload-Concat": f"final;{' '.join(self.partial_urls)}"}
         while True:
@@ -45,7 +45,7 @@ class FinalUploader(TusUploader):
         """Return the offset, and True: the server knows the length of every final upload.
 
         Raises:
-            ProtocolError: The file does not exist, so the response has no offset.
+            ProtocolError: the file does not exist, so the response has no offset.
         """
         while True:
             response = self._request("HEAD", self.url or "", {})
@@ -118,7 +118,7 @@ class ConcatUploader:
             upto: always None: this client sends whole files.
 
         Raises:
-            ProtocolError: The server contradicted itself, or too many requests failed.
+            ProtocolError: the server contradicted itself, or too many requests failed.
         """
         assert upto is None
         if self.creates_final_first:
@@ -138,7 +138,7 @@ class ConcatUploader:
             upto: always None: this client sends whole files.
 
         Raises:
-            ProtocolError: The server contradicted itself, or too many requests failed.
+            ProtocolError: the server contradicted itself, or too many requests failed.
         """
         assert upto is None
         for partial in self._partials:
@@ -152,7 +152,7 @@ class ConcatUploader:
         """Return the offset of the final upload, and True.
 
         Raises:
-            ProtocolError: The file does not exist.
+            ProtocolError: the file does not exist.
         """
         return self._final.query_offset()
 

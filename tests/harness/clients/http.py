@@ -130,8 +130,8 @@ class Connection:
         """Read the final response to the oldest request that has no response yet.
 
         Raises:
-            EOFError: The server closed the connection before the end of the response.
-            OSError: The connection broke, or nothing arrived in time.
+            EOFError: the server closed the connection before the end of the response.
+            OSError: the connection broke, or nothing arrived in time.
         """
         method = self._methods.pop(0) if self._methods else "GET"
         while (response := self.read_any_response(method)).status < 200:
@@ -149,7 +149,7 @@ class Connection:
         """Read a line, without its end.
 
         Raises:
-            EOFError: The connection ended within the line.
+            EOFError: the connection ended within the line.
         """
         return http_messages.read_line(self._input).rstrip(b"\r\n")
 

@@ -68,8 +68,8 @@ class Http2Connection:
         """Read the response to a request.
 
         Raises:
-            EOFError: The server closed the connection or reset the stream.
-            OSError: The connection broke, or nothing arrived in time.
+            EOFError: the server closed the connection or reset the stream.
+            OSError: the connection broke, or nothing arrived in time.
         """
         fields: dict[str, str] = {}
         body = b""

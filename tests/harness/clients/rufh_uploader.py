@@ -38,7 +38,7 @@ class RufhUploader(TusUploader):
             upto: the offset at which to stop; None for the whole file.
 
         Raises:
-            ProtocolError: The server contradicted itself, or too many requests failed.
+            ProtocolError: the server contradicted itself, or too many requests failed.
         """
         goal = len(self.file) if upto is None else upto
         cuts = sorted(self.script.cuts)
@@ -60,7 +60,7 @@ class RufhUploader(TusUploader):
             cuts: offsets at which the connection breaks. Those that it reaches are removed.
 
         Raises:
-            ProtocolError: The upload cannot be created.
+            ProtocolError: the upload cannot be created.
         """
         first = self.script.first or 0
         fields = {"Upload-Complete": self._completeness(first)}
@@ -81,7 +81,7 @@ class RufhUploader(TusUploader):
         """Return the offset, and whether the upload is complete.
 
         Raises:
-            ProtocolError: The offset is lower than an earlier one, or the server does not state it.
+            ProtocolError: the offset is lower than an earlier one, or the server does not state it.
         """
         while True:
             response = self._request("HEAD", self.url or "", {})

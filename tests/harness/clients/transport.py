@@ -42,7 +42,7 @@ class Transport(Protocol):
             content_length: bytes that the request announces; None for the size of `body`.
 
         Raises:
-            OSError: There was no response.
+            OSError: there was no response.
         """
 
 

@@ -109,7 +109,7 @@ class TusUploader:
             upto: the offset at which to stop; None for the whole file.
 
         Raises:
-            ProtocolError: The server contradicted itself, or too many requests failed.
+            ProtocolError: the server contradicted itself, or too many requests failed.
         """
         goal = len(self.file) if upto is None else upto
         cuts = sorted(self.script.cuts)
@@ -125,7 +125,7 @@ class TusUploader:
         If the response to the last PATCH is lost, the response to the next HEAD is a 410.
 
         Raises:
-            ProtocolError: The server accepts the file, or contradicts itself.
+            ProtocolError: the server accepts the file, or contradicts itself.
         """
         if not self._is_rejected(self.upload):
             raise ProtocolError("the file was accepted")
@@ -134,7 +134,7 @@ class TusUploader:
         """Ask for the offset, and send the rest, if the upload exists. A rejection is no error.
 
         Raises:
-            ProtocolError: The server contradicted itself, or too many requests failed.
+            ProtocolError: the server contradicted itself, or too many requests failed.
         """
         self._is_rejected(self.resume)
 
@@ -156,7 +156,7 @@ class TusUploader:
             upto: the offset at which to stop; None for the whole file.
 
         Raises:
-            ProtocolError: The server contradicted itself, or too many requests failed.
+            ProtocolError: the server contradicted itself, or too many requests failed.
         """
         if self.url is not None:
             goal = len(self.file) if upto is None else upto
@@ -187,7 +187,7 @@ class TusUploader:
         """Delete the upload, and repeat the request until it is certain.
 
         Raises:
-            ProtocolError: The upload cannot be deleted.
+            ProtocolError: the upload cannot be deleted.
         """
         while True:
             response = self._request("DELETE", self.url or "", {})
@@ -199,7 +199,7 @@ class TusUploader:
         """Check that the server does not know the upload any more.
 
         Raises:
-            ProtocolError: The server knows the upload, or cannot say.
+            ProtocolError: the server knows the upload, or cannot say.
         """
         while True:
             response = self._request("HEAD", self.url or "", {})
@@ -214,7 +214,7 @@ class TusUploader:
             cuts: offsets at which the connection breaks. Those that it reaches are removed.
 
         Raises:
-            ProtocolError: The upload cannot be created.
+            ProtocolError: the upload cannot be created.
         """
         fields = {"Upload-Metadata": f"filename {base64.b64encode(b'a file.bin').decode()}"}
         if self.script.is_partial:
@@ -239,7 +239,7 @@ class TusUploader:
         """Return the offset, and whether the server knows the length.
 
         Raises:
-            ProtocolError: The offset is lower than an earlier one, or the server does not state it.
+            ProtocolError: the offset is lower than an earlier one, or the server does not state it.
         """
         while True:
             response = self._request("HEAD", self.url or "", {})
@@ -377,7 +377,7 @@ class TusUploader:
         """Count a failed request.
 
         Raises:
-            ProtocolError: Clients do not retry after this response, or too many requests failed.
+            ProtocolError: clients do not retry after this response, or too many requests failed.
         """
         self._failures += 1
         status = None if response is None else response.status

@@ -90,8 +90,8 @@ class EmbeddedProxy(FaultInjector):
         """Return the response to a call.
 
         Raises:
-            EOFError: The client does not receive the whole head.
-            TimeoutError: The client does not receive anything until it times out.
+            EOFError: the client does not receive the whole head.
+            TimeoutError: the client does not receive anything until it times out.
         """
         link = _EmbeddedLink(self._service)
         self.handle(link, request, can_freeze=can_freeze)

@@ -308,7 +308,7 @@ class _Link:
         """Read the next request.
 
         Raises:
-            EOFError: The client closed the connection.
+            EOFError: the client closed the connection.
         """
         head = read_head(self._requests)
         if field(head, "expect"):

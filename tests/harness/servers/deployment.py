@@ -160,7 +160,7 @@ class Deployment:
         """Kill the servers.
 
         Raises:
-            AssertionError: A server logged an unexpected error.
+            AssertionError: a server logged an unexpected error.
         """
         for server in self.servers:
             server.kill()

@@ -30,7 +30,7 @@ def running_garage(directory: Path) -> Iterator[S3Service]:
     Skip the test if the program cannot be built.
 
     Raises:
-        SetupError: The server did not start.
+        SetupError: the server did not start.
     """
     program = cargo_program(CRATE, VERSION, features=FEATURES)
     ports = free_ports({"s3": (), "rpc": ()})

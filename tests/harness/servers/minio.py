@@ -30,7 +30,7 @@ def running_minio(directory: Path) -> Iterator[S3Service]:
     Skip the test if the program cannot be built.
 
     Raises:
-        SetupError: The server did not start.
+        SetupError: the server did not start.
     """
     program = go_program(PACKAGE, VERSION)
     ports = free_ports({"s3": (), "console": ()})

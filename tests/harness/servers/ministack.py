@@ -23,7 +23,7 @@ def running_ministack(directory: Path) -> Iterator[S3Service]:
     """Run a server until the block ends; its log is in `directory`.
 
     Raises:
-        SetupError: The wheel is not installed, or the server did not start.
+        SetupError: the wheel is not installed, or the server did not start.
     """
     program = find_program("ministack", package="ministack")
     ports = free_ports({"gateway": ()})

@@ -52,7 +52,7 @@ def replaced(text: str, replacements: Mapping[str, str]) -> str:
     """Return a configuration with other values. `replacements` maps old text to new text.
 
     Raises:
-        AssertionError: An old text is not in the configuration.
+        AssertionError: an old text is not in the configuration.
     """
     for old, new in replacements.items():
         assert old in text, f"{old!r} is not in the configuration"

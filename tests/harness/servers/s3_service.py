@@ -111,7 +111,7 @@ def find_program(name: str, *, package: str) -> str:
     """Return the path of a program that a wheel installs.
 
     Raises:
-        SetupError: The program is not installed.
+        SetupError: the program is not installed.
     """
     found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     if found is None:
@@ -129,7 +129,7 @@ def wait_until_writable(
         ended_process: returns a process that has ended too early, or None while all of them run.
 
     Raises:
-        SetupError: The service did not start. The message has the end of the log.
+        SetupError: the service did not start. The message has the end of the log.
     """
     client = service.client()
     deadline = time.monotonic() + START_SECONDS

@@ -96,7 +96,7 @@ def running_swift(directory: Path) -> Iterator[S3Service]:
     """Run the four servers until the block ends; their data is in `directory`.
 
     Raises:
-        SetupError: The wheel is not installed, the file system has no extended attributes, or a
+        SetupError: the wheel is not installed, the file system has no extended attributes, or a
             server did not start.
     """
     programs = {name: find_program(f"swift-{name}-server", package="swift") for name in SERVERS}

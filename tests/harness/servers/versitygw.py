@@ -24,7 +24,7 @@ def running_versitygw(directory: Path) -> Iterator[S3Service]:
     Skip the test if the program cannot be built.
 
     Raises:
-        SetupError: The gateway did not start, for example because the file system of `directory`
+        SetupError: the gateway did not start, for example because the file system of `directory`
             has no extended attributes.
     """
     program = go_program(PACKAGE, VERSION)

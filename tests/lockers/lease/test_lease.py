@@ -165,7 +165,7 @@ class Network:
         """Carry out a call, unless the network is down or the call is lost, or carry it out late.
 
         Raises:
-            OutcomeUnknown: There was no response.
+            OutcomeUnknown: there was no response.
         """
         rng, simulation = self._rng, self._simulation
         if simulation.has_ended:

@@ -49,8 +49,8 @@ def application(app: WSGIApplication) -> LateMiddleware:
     """Put the middleware around the WSGI application of the project.
 
     Raises:
-        SettingsError: The entries of `TUS` are invalid; the message lists every mistake.
-        ImportError: A hook does not exist.
+        SettingsError: the entries of `TUS` are invalid; the message lists every mistake.
+        ImportError: a hook does not exist.
     """
     config = read_config()
     late = LateMiddleware(lambda: TusMiddleware(app, settings=config.settings, **config.options))
@@ -71,8 +71,8 @@ def read_config() -> Config:
     """Read the settings and hooks of the project.
 
     Raises:
-        SettingsError: The entries of `TUS` are invalid; the message lists every mistake.
-        ImportError: A hook does not exist.
+        SettingsError: the entries of `TUS` are invalid; the message lists every mistake.
+        ImportError: a hook does not exist.
     """
     return Config.parse(getattr(project, "TUS", {}), _load)
 
@@ -92,7 +92,7 @@ def require_login(access: Access) -> str:
     """Let in only users that are logged in: a hook for `AUTHORIZE`.
 
     Raises:
-        Denied: The client is anonymous.
+        Denied: the client is anonymous.
     """
     user = session_user(access)
     if user is None:

@@ -121,7 +121,7 @@ class Rufh:
         """Parse the request into a command.
 
         Raises:
-            RequestError: The request is malformed or uses a feature that is not offered.
+            RequestError: the request is malformed or uses a feature that is not offered.
         """
         allowed = self._base_methods if head.target is None else self._upload_methods
         check_override(head, allowed)

@@ -38,7 +38,7 @@ def parse_concat(text: str, base_url: str) -> Partial | Final:
         base_url: the absolute URL of the base path.
 
     Raises:
-        MalformedField: The value has neither form, names too many uploads, or contains a URL that
+        MalformedField: the value has neither form, names too many uploads, or contains a URL that
             is not the URL of an upload on this server.
     """
     if text == _PARTIAL:
@@ -76,7 +76,7 @@ def _path_below(reference: str, base: SplitResult) -> str:
     """Return the part of the URL's path below the base path.
 
     Raises:
-        ValueError: The reference is not a URL, or not one below the base path.
+        ValueError: the reference is not a URL, or not one below the base path.
     """
     if "/" not in reference:  # an id only
         return unquote(reference.partition("?")[0], "latin-1")
@@ -92,7 +92,7 @@ def _authority(url: SplitResult) -> tuple[str | None, int | None]:
     """Return the host and the port; the port is None if it is the default of the scheme.
 
     Raises:
-        ValueError: The port is not a number, or the scheme is neither http nor https.
+        ValueError: the port is not a number, or the scheme is neither http nor https.
     """
     if url.scheme not in _DEFAULT_PORTS:
         raise ValueError("the scheme is neither http nor https")

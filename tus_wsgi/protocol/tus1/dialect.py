@@ -105,7 +105,7 @@ class Tus1:
             that names no version contains the limits of that protocol.
 
     Raises:
-        ValueError: An extension is offered without the extension that it builds on.
+        ValueError: an extension is offered without the extension that it builds on.
     """
 
     name = "tus1"
@@ -146,7 +146,7 @@ class Tus1:
         """Parse the request into a command, with the checks in the order of the module's docstring.
 
         Raises:
-            RequestError: The request is malformed or uses a feature that is not offered.
+            RequestError: the request is malformed or uses a feature that is not offered.
         """
         allowed = self._base_methods if head.target is None else self._upload_methods
         check_override(head, allowed)
@@ -292,7 +292,7 @@ def _parse_announced_trailer(trailers: Mapping[str, str]) -> Checksum:
     """Return the checksum that the `Trailer` field announced.
 
     Raises:
-        MalformedField: The trailer is missing or malformed.
+        MalformedField: the trailer is missing or malformed.
     """
     checksum = _parse_trailer(trailers)
     if checksum is None:
