@@ -71,6 +71,7 @@ from tus_wsgi.wsgi.health import CHECK_TIMEOUT, Check, health_pages
 from tus_wsgi.wsgi.middleware import UploadMiddleware
 from tus_wsgi.wsgi.pages import MetricsPage, Page, serve_page
 from tus_wsgi.wsgi.request_id import RequestIds
+from tus_wsgi.wsgi.worker import check_patched
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -119,6 +120,7 @@ class TusMiddleware(UploadMiddleware):
     Raises:
         InvalidLockDirectory: TUS_LOCK_DIR cannot be used.
         LockerUnsupported: the service that TUS_LOCKER names cannot be used for locks.
+        ServerUnsupported: gevent has not patched the standard library, or too late.
     """
 
     def __init__(
@@ -131,10 +133,10 @@ class TusMiddleware(UploadMiddleware):
         locker: Locker | None = None,
         **hooks: Unpack[HookOptions],
     ) -> None:
+        check_patched()  # before a client of S3 is made
         tracer = make_tracer(settings)
-        tracers = [] if tracer is None else [tracer]
-        log_observer = _log_observer(settings)
-        pages, all_observers = make_pages(settings, [log_observer, *observers, *tracers])
+        given = [_log_observer(settings), *observers, *([] if tracer is None else [tracer])]
+        pages, all_observers = make_pages(settings, given)
         events = EventDispatcher(all_observers)
         spool = make_spool(settings, events)
         session = new_session() if store is None else None

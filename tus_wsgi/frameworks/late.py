@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tus_wsgi.app import TusMiddleware
 from tus_wsgi.frameworks.config import Config
+from tus_wsgi.wsgi.worker import check_patched
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -25,11 +26,16 @@ class LateMiddleware:
 
     Attributes:
         config: see above.
+
+    Raises:
+        ServerUnsupported: gevent has not patched the standard library, or too late. The first
+            request would be too late to say so, because the app's other requests would fail too.
     """
 
     def __init__(
         self, create: Callable[[], TusMiddleware], *, config: Config | None = None
     ) -> None:
+        check_patched()
         self.config = config
         self._create = create
         self._middleware: TusMiddleware | None = None
