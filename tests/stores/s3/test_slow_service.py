@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import BotoCoreError, ConnectionClosedError
 
 from tests.harness.timing import MAX_WAIT
 from tus_wsgi.domain.model import KIB, MIB
@@ -35,12 +35,14 @@ class SlowService:
     Attributes:
         received: bytes of the large bodies that it has read.
         stops: an event after which it reads nothing more.
+        is_silent: whether it answers nothing.
     """
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self.received = 0
         self.stops = threading.Event()
+        self.is_silent = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -61,6 +63,8 @@ class SlowService:
                     name, _, value = line.lower().partition(b":")
                     size = int(value) if name == b"content-length" else size
                 self._read(stream, size)
+                if self.is_silent:
+                    time.sleep(MAX_WAIT)
                 connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
 
     def _read(self, stream: Any, size: int) -> None:
@@ -114,3 +118,16 @@ def test_a_service_that_takes_no_more_bytes_is_given_up(
     service.stops.set()
     with pytest.raises(ConnectionClosedError):
         direct.put_object(Bucket="uploads", Key="large", Body=bytearray(SIZE))
+
+
+def test_a_proxy_that_does_not_answer_is_given_up_like_a_connection_attempt(
+    service: SlowService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", service.url)
+    monkeypatch.setattr("tus_wsgi.stores.s3.client.READ_TIMEOUT", 10 * MAX_WAIT)
+    direct = direct_calls(make_client(endpoint="https://s3.example.org", parallel_parts=1))
+    service.is_silent = True
+    began = time.monotonic()
+    with pytest.raises(BotoCoreError):
+        direct.put_object(Bucket="uploads", Key="a", Body=bytearray(b"a"))
+    assert time.monotonic() - began < MAX_WAIT

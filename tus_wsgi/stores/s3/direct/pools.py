@@ -14,7 +14,6 @@ https://docs.python.org/3/library/socket.html#socket.socket.sendall
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tus_wsgi.stores.s3.direct.exchange import SEND_STEP
@@ -59,7 +58,7 @@ class _Adapted:
 
     send_timeout: float | None
     sock: socket.socket | None
-    connect: Callable[[], None]
+    _is_connecting = False
 
     @property
     def is_connected(self) -> bool:
@@ -71,11 +70,20 @@ class _Adapted:
             inherited: bool = super().is_connected  # type: ignore[misc] # of urllib3's class
             return inherited
 
+    def connect(self) -> None:
+        base: Any = super()
+        self._is_connecting = True
+        try:
+            base.connect()
+        finally:
+            self._is_connecting = False
+
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
         assert self.sock is not None, "connected above"
-        self.sock.settimeout(self.send_timeout)
+        if not self._is_connecting:  # `connect` sends a request to a proxy
+            self.sock.settimeout(self.send_timeout)
         base: Any = super()
         if not isinstance(data, bytearray):  # small, or read from a file in small blocks
             base.send(data)
