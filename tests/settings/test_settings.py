@@ -196,6 +196,14 @@ def test_a_url_is_absolute_without_query(name: str, text: str) -> None:
     assert mistake.startswith(f"{name}: expected a URL")
 
 
+@pytest.mark.parametrize("name", ["TUS_PUBLIC_URL", "TUS_S3_ENDPOINT"])
+@pytest.mark.parametrize("end", [" b", "\u00e4", "\u4f8b", "\nX-Field: y", "\x7f"])
+def test_a_url_has_no_character_that_a_field_cannot_contain(name: str, end: str) -> None:
+    """Otherwise the server creates the upload, and then cannot send its URL."""
+    (mistake,) = mistakes(**{name: f"https://example.com/a{end}"})
+    assert mistake.startswith(f"{name}: expected a URL in ASCII")
+
+
 def test_an_endpoint_that_boto3_refuses_is_a_mistake() -> None:
     """boto3 takes no underscore in a host name."""
     (mistake,) = mistakes(TUS_S3_ENDPOINT="http://my_minio:9000")

@@ -72,6 +72,14 @@ def test_an_invalid_duration_is_rejected_and_quoted(text: str) -> None:
     assert repr(text) in str(caught.value)
 
 
+def test_a_duration_longer_than_dates_and_timers_allow_is_rejected() -> None:
+    """With TUS_EXPIRES=3000000d, each creation of an upload was a 503."""
+    assert parse_duration("36500d") == 36500 * 86400
+    for text in ("36501d", "99999999999"):
+        with pytest.raises(ValueError, match="at most 36500d"):
+            parse_duration(text)
+
+
 @pytest.mark.property
 @given(st.integers(min_value=0, max_value=10**10))
 def test_parse_duration_is_the_inverse_of_build_duration(milliseconds: int) -> None:

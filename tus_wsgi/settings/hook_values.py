@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from tus_wsgi.domain.response_fields import is_field_name
 from tus_wsgi.hooks.http import RESERVED_FIELDS
 from tus_wsgi.hooks.tusd_json import HookEvent
-from tus_wsgi.settings.values import parse_base_path
+from tus_wsgi.settings.values import is_quoted, parse_base_path
 
 
 def parse_events(text: str) -> frozenset[HookEvent]:
@@ -64,8 +64,7 @@ def parse_hook_url(text: str) -> str:
         raise ValueError(expected) from None
     if url.scheme not in {"http", "https"} or not host:
         raise ValueError(expected)
-    is_quoted = text.isascii() and text.isprintable() and " " not in text
-    if not is_quoted:
+    if not is_quoted(text):
         raise ValueError(f"{expected}, with other characters quoted")
     if "@" in url.netloc or url.fragment:
         raise ValueError(f"{expected}, without a user, a password or a fragment")

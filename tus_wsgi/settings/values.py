@@ -56,19 +56,26 @@ def build_size(size: int) -> str:
     return str(size)
 
 
+_DAY = 24 * 60 * 60
+MAX_DURATION = 36500 * _DAY
+"""Seconds. Much longer durations are beyond the last date, and beyond what timers accept."""
+
+
 def parse_duration(text: str) -> float:
     """Parse a duration such as `60s`, `1m30s`, `1.5h`, `250ms` or `90` to seconds.
 
     Raises:
-        ValueError: the text is not a duration.
+        ValueError: the text is not a duration, or longer than `MAX_DURATION`.
     """
     stripped = text.strip()
-    if _PLAIN_SECONDS.fullmatch(stripped):
-        return float(stripped)
-    steps = _DURATION_STEP.findall(stripped)
-    if not steps or "".join(number + unit for number, unit in steps) != stripped:
+    is_plain = _PLAIN_SECONDS.fullmatch(stripped) is not None
+    steps = [(stripped, "s")] if is_plain else _DURATION_STEP.findall(stripped)
+    if not steps or (not is_plain and "".join(map("".join, steps)) != stripped):
         raise ValueError(f"expected a duration such as 90, 60s or 1m30s, got {text!r}")
-    return float(sum(Fraction(number) * _SECONDS[unit] for number, unit in steps))
+    seconds = float(sum(Fraction(number) * _SECONDS[unit] for number, unit in steps))
+    if seconds > MAX_DURATION:
+        raise ValueError(f"expected at most {MAX_DURATION // _DAY}d, got {text!r}")
+    return seconds
 
 
 def build_duration(seconds: float) -> str:
@@ -151,12 +158,18 @@ def parse_field_name(text: str) -> str:
     return text
 
 
+def is_quoted(url: str) -> bool:
+    """Return whether a URL has only characters that header fields can contain."""
+    return url.isascii() and url.isprintable() and " " not in url
+
+
 def parse_url(text: str) -> str:
     """Parse an absolute HTTP URL and strip its trailing slash.
 
     Raises:
-        ValueError: the scheme is not HTTP, or the URL contains a user, a query or a fragment. The
-            message omits the URL, which may contain a password by mistake.
+        ValueError: the scheme is not HTTP, or the URL contains a user, a query, a fragment, or a
+            character that is not quoted. The message omits the URL, which may contain a password by
+            mistake.
     """
     try:
         url = urlsplit(text)
@@ -165,6 +178,8 @@ def parse_url(text: str) -> str:
         raise ValueError("expected a URL such as https://example.com") from None
     if url.scheme not in {"http", "https"} or not host:
         raise ValueError("expected a URL such as https://example.com")
+    if not is_quoted(text):
+        raise ValueError("expected a URL in ASCII, with other characters quoted")
     if "@" in url.netloc:
         raise ValueError("expected a URL without a user or a password")
     if "?" in text or "#" in text:
