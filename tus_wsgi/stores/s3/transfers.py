@@ -195,21 +195,46 @@ def map_concurrently(
     """Call `function` for each item in the executor, and iterate over the results in order.
 
     At most `MAX_CALLS_IN_FLIGHT` calls run ahead of the caller. Leaving the context cancels calls
-    that have not begun and waits for the others. No call begins after a failure was raised.
+    that have not begun and waits for the others, so no call begins later.
     """
-    running: deque[Future[Result]] = deque()
+    calls: deque[Future[Result]] = deque()
+
+    def submit(item: Item) -> None:
+        call: Future[Result] = Future()
+        calls.append(call)
+        # If the executor cannot start a thread, it may have queued the call nevertheless.
+        executor.submit(_run_call, call, function, item)
+
+    def next_result() -> Result:
+        result = calls[0].result()
+        calls.popleft()  # not before: if the wait is interrupted, the call may not have begun
+        return result
 
     def results() -> Iterator[Result]:
         for item in items:
-            if len(running) == MAX_CALLS_IN_FLIGHT:
-                yield running.popleft().result()
-            running.append(executor.submit(function, item))
-        while running:
-            yield running.popleft().result()
+            if len(calls) == MAX_CALLS_IN_FLIGHT:
+                yield next_result()
+            submit(item)
+        while calls:
+            yield next_result()
 
     try:
         yield results()
     finally:
-        for future in running:
-            future.cancel()
-        wait(running)
+        wait([call for call in calls if not call.cancel()])
+        calls.clear()  # a failure would refer to itself, by the frame of its traceback
+
+
+def _run_call(call: Future[Result], function: Callable[[Item], Result], item: Item) -> None:
+    """Call the function, and set the result of `call`. Do nothing if it is cancelled."""
+    if not call.set_running_or_notify_cancel():
+        return
+    try:
+        result = function(item)
+    except BaseException as error:
+        call.set_exception(error)
+        # Otherwise the error refers to itself, by this frame and by the task of the executor.
+        del call
+        raise
+    else:
+        call.set_result(result)
