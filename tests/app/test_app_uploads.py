@@ -146,6 +146,8 @@ def assert_empty(app: HookedApp) -> None:
     [
         {"length": -1},
         {"length": 2**63},
+        {"length": 9.0},
+        {"length": True},
         {"owner": ""},
         {"owner": "a" * 257},
         {"metadata": {"a b": "x"}},

@@ -100,8 +100,8 @@ class AppUploads:
             OnFinishFailed: the file is empty, so the upload is complete, and `on_finish` raised.
         """
         base_url = self._routes.base_url_or_error(environ)
-        if length is not None and not 0 <= length <= MAX_INTEGER:
-            raise ValueError(f"expected a length from 0 to {MAX_INTEGER}, got {length!r}")
+        if length is not None and (type(length) is not int or not 0 <= length <= MAX_INTEGER):
+            raise ValueError(f"expected an int from 0 to {MAX_INTEGER} as length, got {length!r}")
         command = Create(length, _checked_metadata(metadata or {}), has_data=False)
         info = self._create(command, Caller(checked_identity(owner), plan=_plan_for(plan)))
         if info.expires is None and not self._has_warned:
