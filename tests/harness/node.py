@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sysconfig
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,9 +14,7 @@ import pytest
 
 from demo.npm import find_npm
 from demo.process import SetupError
-
-ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache" / "node"
+from tests.harness.cached import made_once, run_or_skip
 
 INSTALL_SECONDS = 180.0
 
@@ -28,36 +24,26 @@ def node_packages(*packages: str) -> Path:
 
     Skip the test if there is no npm or no network.
     """
-    target = CACHE / "+".join(package.replace("/", "_") for package in packages)
-    if not target.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            installed = Path(scratch, "installed")
-            installed.mkdir()
-            _install(packages, installed)
-            # Several test runs may do this at the same time: the first rename wins.
-            with contextlib.suppress(OSError):
-                installed.rename(target)
-    return target / "node_modules"
+
+    def install(scratch: Path) -> Path:
+        installed = scratch / "installed"
+        installed.mkdir()
+        # Scripts of the packages do not run.
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", f"--prefix={installed}"]
+        command = [npm_or_skip(), "install", *options, *packages]
+        run_or_skip(command, f"npm could not install {packages}", seconds=INSTALL_SECONDS)
+        return installed
+
+    name = "+".join(package.replace("/", "_") for package in packages)
+    return made_once(f"node/{name}", install) / "node_modules"
 
 
-def _install(packages: tuple[str, ...], directory: Path) -> None:
-    """Install npm packages in `directory`, or skip the test."""
+def npm_or_skip() -> str:
+    """Return the path of `npm`, or skip the test if it is missing."""
     try:
-        npm = find_npm()
+        return find_npm()
     except SetupError as error:
         pytest.skip(str(error))
-    # Scripts of the packages do not run.
-    options = ["--ignore-scripts", "--no-audit", "--no-fund", f"--prefix={directory}"]
-    ran = subprocess.run(
-        [npm, "install", *options, *packages],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_SECONDS,
-    )
-    if ran.returncode:
-        pytest.skip(f"npm could not install {packages}: {ran.stderr[-1000:]}")
 
 
 def run_node(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache" / "python"
+from tests.harness.cached import made_once
 
 
 def python_package(requirement: str, *, alone: bool = False) -> Path:
@@ -20,18 +17,15 @@ def python_package(requirement: str, *, alone: bool = False) -> Path:
         requirement: a name and an exact version, such as `resumable-upload==0.3.0`.
         alone: whether to leave out its dependencies, which this environment has.
     """
-    target = CACHE / requirement.replace("==", "-")
-    if not target.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            packages = Path(scratch, "packages")
-            options = ["--quiet", "--disable-pip-version-check", "--target", str(packages)]
-            options += ["--no-deps"] if alone else []
-            subprocess.run([*_pip(), "install", *options, requirement], check=True)
-            # Several test runs may do this at the same time: the first rename wins.
-            with contextlib.suppress(OSError):
-                packages.rename(target)
-    return target
+
+    def install(scratch: Path) -> Path:
+        packages = scratch / "packages"
+        options = ["--quiet", "--disable-pip-version-check", "--target", str(packages)]
+        options += ["--no-deps"] if alone else []
+        subprocess.run([*_pip(), "install", *options, requirement], check=True)
+        return packages
+
+    return made_once(f"python/{requirement.replace('==', '-')}", install)
 
 
 def _pip() -> list[str]:

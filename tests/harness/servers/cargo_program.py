@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-CACHE = Path(__file__).parents[3] / ".cache" / "cargo"
+from tests.harness.cached import made_once, run_or_skip
 
 BUILD_SECONDS = 3600.0
 
@@ -27,33 +23,18 @@ def cargo_program(crate: str, version: str, *, features: Sequence[str]) -> Path:
         version: the version of the crate.
         features: the features to build, instead of the default features.
     """
-    target = CACHE / f"{crate}-{version}"
-    if not target.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            _install(crate, version, features, Path(scratch))
-            # Several test runs may do this at the same time: the first rename wins.
-            with contextlib.suppress(OSError):
-                Path(scratch, "bin").rename(target)
-    return target / crate
 
-
-def _install(crate: str, version: str, features: Sequence[str], root: Path) -> None:
-    """Build the program into the folder `bin` of `root`, or skip the test."""
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        pytest.skip(f"{crate} is built with Cargo, which is missing")
-    ran = subprocess.run(
-        [
-            *(cargo, "install", crate, "--version", version, "--locked", "--root", root),
+    def install(scratch: Path) -> Path:
+        cargo = shutil.which("cargo")
+        if cargo is None:
+            pytest.skip(f"{crate} is built with Cargo, which is missing")
+        command = [
+            *(cargo, "install", crate, "--version", version, "--locked", "--root", str(scratch)),
             # This profile omits the optimisation, which takes twice as long as everything else.
             *("--profile", "dev", "--no-default-features", "--features", ",".join(features)),
-        ],
-        env={**os.environ, "CARGO_PROFILE_DEV_DEBUG": "0"},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-    )
-    if ran.returncode:
-        pytest.skip(f"Cargo could not build {crate}: {ran.stderr[-1000:]}")
+        ]
+        failure = f"Cargo could not build {crate}"
+        run_or_skip(command, failure, seconds=BUILD_SECONDS, CARGO_PROFILE_DEV_DEBUG="0")
+        return scratch / "bin"
+
+    return made_once(f"cargo/{crate}-{version}", install) / crate

