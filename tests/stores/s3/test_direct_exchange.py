@@ -25,6 +25,9 @@ SUCCESS = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nx-amz-version-id: v\r\nContent-Lengt
 
 DELETED = b"HTTP/1.1 204 No Content\r\nx-amz-version-id: v\r\n\r\n"
 
+FOUND = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nX-Amz-Meta-Name: Value\r\nContent-Length: 7\r\n\r\n'
+"""A response to a HEAD."""
+
 DOCUMENT = b"<Error><Code>SlowDown</Code></Error>"
 
 HEADERS = {
@@ -69,7 +72,8 @@ class Service:
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError), connection.makefile("rb") as stream:
             while head := _read_head(stream):
-                size = next(int(line.split()[1]) for line in head.splitlines() if b"Length" in line)
+                lines = [line for line in head.splitlines() if b"Length" in line]
+                size = int(lines[0].split()[1]) if lines else 0
                 self.requests.append(head + b"\r\n" + stream.read(size))
                 for number, piece in enumerate(self.script.pop(0)):
                     if piece is None:
@@ -155,6 +159,20 @@ def test_the_request_of_a_deletion_is_that_of_urllib3(
     assert attempts[1].status == 204
 
 
+def head(route: Route, service: Service) -> Attempt:
+    return route.send("HEAD", service.url, HEADERS, None, is_stream=False)
+
+
+def test_the_request_of_a_head_is_that_of_urllib3(service: Service, urlopens: list[str]) -> None:
+    route = route_to(service)
+    service.script = [[FOUND], [FOUND]]
+    attempts = [head(route, service) for _ in range(2)]
+    assert len(urlopens) == len(service.connections) == 1
+    assert service.requests[1] == service.requests[0]
+    assert facts(attempts[1]) == facts(attempts[0])
+    assert attempts[1].headers["content-length"] == "7"
+
+
 RESPONSES: dict[str, list[bytes | None]] = {
     "success": [SUCCESS],
     "document": [b"HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n" + DOCUMENT],
@@ -171,6 +189,10 @@ RESPONSES: dict[str, list[bytes | None]] = {
         DELETED.replace(b"-id: v", b"-id: v\r\nTransfer-Encoding: chunked") + b"0\r\n\r\n"
     ],
     "deleted, last response": [DELETED.replace(b"-id: v", b"-id: v\r\nConnection: close"), None],
+    "deleted, with a body": [
+        DELETED.replace(b"-id: v", b"-id: v\r\nContent-Length: 3\r\nConnection: close") + b"abc",
+        None,
+    ],
     "no content": [b"HTTP/1.1 204 No Content\r\n\r\n"],
     "accepted": [SUCCESS.replace(b"200 OK", b"202 Accepted")],
     "until the end": [b"HTTP/1.1 200 OK\r\n\r\nabc", None],
@@ -208,6 +230,35 @@ def test_the_response_is_that_of_urllib3(name: str, service: Service, urlopens: 
     assert urlopens == []
     assert facts(attempt) == facts(expected)
     assert put(route, service).status == 200
+    assert len(service.requests) == 4
+
+
+RESPONSES_TO_HEAD: dict[str, list[bytes | None]] = {
+    "success": [FOUND],
+    "no length": [b'HTTP/1.1 200 OK\r\nETag: "e"\r\n\r\n'],
+    "missing": [b"HTTP/1.1 404 Not Found\r\nContent-Length: 36\r\n\r\n"],
+    "pieces": [FOUND[:5], FOUND[5:30], FOUND[30:]],
+    "last response": [FOUND.replace(b"ETag", b"Connection: close\r\nETag"), None],
+    "chunks": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
+    "no response": [None],
+}
+
+
+@pytest.mark.parametrize("name", RESPONSES_TO_HEAD)
+def test_the_response_to_a_head_is_that_of_urllib3(
+    name: str, service: Service, urlopens: list[str]
+) -> None:
+    by_urllib3 = route_to(service)
+    service.script = [RESPONSES_TO_HEAD[name]]
+    expected = head(by_urllib3, service)
+    route = route_to(service)
+    service.script = [[FOUND], RESPONSES_TO_HEAD[name], [FOUND]]
+    head(route, service)
+    urlopens.clear()
+    attempt = head(route, service)
+    assert urlopens == []
+    assert facts(attempt) == facts(expected)
+    assert head(route, service).status == 200
     assert len(service.requests) == 4
 
 
@@ -294,13 +345,16 @@ def test_only_a_plain_success_is_parsed_at_once(name: str) -> None:
     data = b"".join(piece for piece in RESPONSES[name] if piece is not None)
     empty = {"x-amz-version-id": "v", "content-length": "0"}
     success = Response(200, {"etag": '"e"', **empty}, b"")
+    document = Response(200, {"content-length": "36"}, DOCUMENT)
     whole = {
         "success": success,
         "pieces": success,
+        "document": document,
+        "document later": document,
         "deleted": Response(204, {"x-amz-version-id": "v"}, b""),
         "deleted, with a length": Response(204, empty, b""),
         "no content": Response(204, {}, b""),
     }
     if name in {"no reason", "not ASCII", "long field"}:
         return
-    assert parse_success(data) == whole.get(name)
+    assert parse_success(data, "PUT") == whole.get(name)

@@ -99,7 +99,13 @@ class Route:
         self._is_open_usable = proxy is None and hasattr(socket, "TCP_INFO")
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: object, *, is_stream: bool
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytearray | None,
+        *,
+        is_stream: bool,
     ) -> Attempt:
         """Send a request, once.
 
@@ -107,10 +113,10 @@ class Route:
             method: the HTTP method.
             url: the URL.
             headers: all header fields.
-            body: the body, which is sent without a copy if it is large.
+            body: the body, which is sent without a copy if it is large; None for a GET or HEAD.
             is_stream: whether the caller reads the body of the response.
         """
-        if isinstance(body, bytearray):
+        if not is_stream:
             attempt = self._send_over_open(method, url, headers, body)
             if attempt is not None:
                 return attempt
@@ -134,19 +140,20 @@ class Route:
         return Attempt(url, response.status, response.headers, content, response)
 
     def _send_over_open(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytearray
+        self, method: str, url: str, headers: Mapping[str, str], body: bytearray | None
     ) -> Attempt | None:
-        """Send a request with a body over an open connection; None if there is none.
+        """Send a request over an open connection; None if there is none.
 
         urllib3 then has to open a connection, or to talk to the proxy.
         """
-        head = exchange.build_head(method, url[self._start :], self._host, headers, len(body))
+        size = None if body is None else len(body)
+        head = exchange.build_head(method, url[self._start :], self._host, headers, size)
         connection = None if head is None else self._take_open()
         if connection is None or head is None:
             return None
         is_reusable = False
         try:
-            response = self._exchange(connection.sock, method, url, head, body)
+            response = self._exchange(connection.sock, method, url, head, body or bytearray())
             is_reusable = not response.is_last
         except Exception as error:  # noqa: BLE001 - as botocore does
             return Attempt(url, error=self._translate(_as_of_urllib3(error), url))

@@ -57,7 +57,7 @@ class Response:
 
 
 def build_head(
-    method: str, target: str, host: str, headers: Mapping[str, str], size: int
+    method: str, target: str, host: str, headers: Mapping[str, str], size: int | None
 ) -> bytes | None:
     """Return the head of a request as urllib3 sends it; None if a field is invalid.
 
@@ -66,13 +66,14 @@ def build_head(
         target: the quoted path and query.
         host: the host that the request names.
         headers: more header fields.
-        size: bytes of the body.
+        size: bytes of the body; None if the request has no body.
     """
+    length = [] if size is None else [f"Content-Length: {size}"]
     lines = [
         f"{method} {target} HTTP/1.1",
         f"Host: {host}",
         "Accept-Encoding: identity",
-        f"Content-Length: {size}",
+        *length,
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     text = "\r\n".join(lines)
@@ -121,7 +122,7 @@ def receive(sock: Any, method: str) -> Response:
         OSError, HTTPException: the connection failed, or the response is invalid.
     """
     data = sock.recv(_MAX_HEAD)
-    success = parse_success(data)
+    success = parse_success(data, method)
     if success is not None:
         return success
     # http.client uses nothing of a socket but this method.
@@ -134,27 +135,36 @@ def receive(sock: Any, method: str) -> Response:
     return Response(response.status, headers, content, response.will_close)
 
 
-def parse_success(data: bytes) -> Response | None:
-    """Return a response 200 with an empty body, or a response 204.
+def parse_success(data: bytes, method: str) -> Response | None:
+    """Return a response 200 or 204 that has arrived as a whole.
 
     None for every other response, and for a response that is incomplete or unusual.
+
+    Args:
+        data: what has arrived.
+        method: the method of the request. A response to a HEAD has no body.
     """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    if not end or rest or _SUCCESS.fullmatch(head) is None:
+    head, end, content = data.partition(b"\r\n\r\n")
+    if not end or _SUCCESS.fullmatch(head) is None:
         return None
     fields: dict[str, str] = {}
     lines = head.decode("latin-1").split("\r\n")[1:]
     for line in lines:
         name, _, value = line.partition(":")
         fields[name.lower()] = value.strip(" \t")
-    has_repeated_field = len(fields) < len(lines)
-    if has_repeated_field or "transfer-encoding" in fields:
-        return None
-    is_kept = fields.get("connection", "keep-alive").lower() == "keep-alive"
     status = int(head[9:12])  # behind `HTTP/1.1 `
-    # A 204 has no body, and usually no length (RFC 9110, section 15.3.5).
-    is_empty = fields.get("content-length", "0" if status == 204 else "") == "0"
-    return Response(status, fields, b"") if is_kept and is_empty else None
+    has_repeated_field = len(fields) < len(lines)
+    is_kept = fields.get("connection", "keep-alive").lower() == "keep-alive"
+    length = fields.get("content-length")
+    if method == "HEAD":
+        is_whole = not content
+    elif status == 204:  # no body, and usually no length (RFC 9110, section 15.3.5)
+        is_whole = not content and length in {None, "0"}
+    else:
+        is_whole = length == str(len(content))
+    if has_repeated_field or "transfer-encoding" in fields or not is_kept or not is_whole:
+        return None
+    return Response(status, fields, content)
 
 
 class _Reader(io.RawIOBase):
