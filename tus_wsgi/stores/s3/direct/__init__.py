@@ -3,9 +3,10 @@
 boto3 makes the first call of each operation. `template.py` learns from the request that boto3
 signs: the URL of the bucket, the fixed header fields, region and signer. Following calls change
 only the key, the parameters and the body, are signed by botocore's signer (`signing.py`), and are
-sent over the connection pool of the client; writes over an open connection without urllib3
-(`exchange.py`). So endpoints, credentials that expire, proxies, certificates and timeouts are those
-of the client.
+sent over the connection pool of the client (`connection.py`, `pools.py`). All but GetObject use an
+open connection without urllib3 (`exchange.py`). So endpoints, credentials that expire, proxies and
+certificates are those of the client, and so are the timeouts, except that a long body may take
+longer (`pools.py`).
 
 This package reads only successful responses. It passes every other outcome, including errors of the
 connection, to boto3 as the outcome of boto3's first attempt (`events.py`). boto3 then decides about
