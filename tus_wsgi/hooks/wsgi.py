@@ -7,6 +7,7 @@ header fields, so that sessions and logins work as in every view.
 from __future__ import annotations
 
 import contextvars
+import re
 import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -205,15 +206,21 @@ def _run(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[int, str, byte
 def is_hook_path(path: str, hook_path: str) -> bool:
     """Return whether a path of a client's request may reach the route of hooks, or one below it.
 
-    Frameworks may merge slashes, resolve dots or ignore the case.
+    Frameworks may merge slashes, resolve dots, or ignore the case, a line break at the end, and
+    bytes that are not UTF-8.
     """
     wanted, given = _segments(hook_path), _segments(path)
     return given[: len(wanted)] == wanted
 
 
+_IGNORED = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+"""White space and control characters."""
+
+
 def _segments(path: str) -> list[str]:
+    text = path.encode("latin-1", "ignore").decode("utf-8", "ignore").casefold()
     segments: list[str] = []
-    for segment in path.lower().replace("\\", "/").split("/"):
+    for segment in _IGNORED.sub("", text).replace("\\", "/").split("/"):
         if segment == "..":
             del segments[-1:]  # no error if there is no segment
         elif segment not in ("", "."):
