@@ -14,6 +14,7 @@ from tests.service.service_fixtures import TIMEOUT, BackgroundRequest, Call, Fai
 from tus_wsgi.domain.commands import (
     Append,
     Command,
+    Concatenate,
     Create,
     Discover,
     Discovered,
@@ -21,9 +22,15 @@ from tus_wsgi.domain.commands import (
     Inspect,
     Terminate,
 )
-from tus_wsgi.domain.errors import Denied, StoreUnavailable, TusError, UploadNotFound
-from tus_wsgi.domain.hooks import Access, Request
-from tus_wsgi.domain.model import Metadata, UploadId
+from tus_wsgi.domain.errors import (
+    ClientDisconnected,
+    Denied,
+    StoreUnavailable,
+    TusError,
+    UploadNotFound,
+)
+from tus_wsgi.domain.hooks import Access, Action, Request
+from tus_wsgi.domain.model import Final, Metadata, UploadId
 from tus_wsgi.service.authorize import Authorizer
 
 DATA = b"0123456789"
@@ -49,6 +56,27 @@ def create(uploads: FailingServiceClient) -> UploadId:
     command = Create(len(DATA), Metadata(), has_data=False)
     outcome = uploads.service.execute(command, ScriptedBody(), request=ADA)
     return outcome.info.id  # type: ignore[union-attr]
+
+
+def test_the_hook_is_not_asked_about_further_partial_uploads_if_the_client_is_gone() -> None:
+    """A request may name thousands of them, and each may cost a call of S3 and of the hook."""
+    actions: list[Action] = []
+
+    def authorize(access: Access) -> str:
+        actions.append(access.action)
+        return user_of(access)
+
+    uploads = new_uploads(authorize=authorize)
+    final = Final(tuple(create(uploads) for _ in range(5)))
+    actions.clear()
+    with pytest.raises(ClientDisconnected):
+        uploads.service.execute(
+            Concatenate(final, Metadata()),
+            ScriptedBody(),
+            request=ADA,
+            client_is_gone=lambda: Action.JOIN in actions,
+        )
+    assert actions == [Action.CREATE, Action.JOIN]
 
 
 COMMANDS: dict[str, Callable[[UploadId], Command]] = {

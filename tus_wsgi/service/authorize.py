@@ -21,7 +21,13 @@ from tus_wsgi.domain.commands import (
     Terminate,
 )
 from tus_wsgi.domain.creation import UploadPlan
-from tus_wsgi.domain.errors import Denied, HookFailed, InvalidPartial, UploadNotFound
+from tus_wsgi.domain.errors import (
+    ClientDisconnected,
+    Denied,
+    HookFailed,
+    InvalidPartial,
+    UploadNotFound,
+)
 from tus_wsgi.domain.hooks import MAX_OWNER, Access, Action, Authorize, Request, UploadFacts
 from tus_wsgi.domain.interfaces import Store
 from tus_wsgi.domain.model import Metadata, UploadId, UploadInfo
@@ -77,7 +83,12 @@ class Authorizer:
         self._owner_only = owner_only
         self._facts = FactsCache()
 
-    def identify(self, command: Command, request: Request) -> str | None:
+    def identify(
+        self,
+        command: Command,
+        request: Request,
+        client_is_gone: ClientIsGone = lambda: False,
+    ) -> str | None:
         """Return the identity of the client if it may give this command.
 
         At most one read of the store for each upload that the command names.
@@ -86,6 +97,7 @@ class Authorizer:
             Denied: the hook refuses the request.
             UploadNotFound: the upload does not exist, or belongs to another identity.
             InvalidPartial: the same for a partial upload that the command concatenates.
+            ClientDisconnected: the client is gone before the hook was asked about all of them.
             HookFailed: the hook raised, or returned an invalid identity.
             StoreUnavailable: the store did not answer.
         """
@@ -96,6 +108,8 @@ class Authorizer:
         identity = self._ask(Access(Action.CREATE, request, None))
         if isinstance(command, Concatenate):
             for id in dict.fromkeys(command.final.partials):
+                if client_is_gone():
+                    raise ClientDisconnected(0)
                 self._check_join(id, request)
         return identity
 

@@ -197,7 +197,7 @@ class UploadService:
             BodyIncomplete: the body ended early, or the client is gone. Received bytes are stored.
             Unavailable: the server failed. A retry may succeed.
         """
-        caller = replace(self._caller(command, request), client_is_gone=client_is_gone)
+        caller = self._caller(command, request, client_is_gone)
         match command:
             case Discover():
                 return Discovered(self.max_size, self.extensions)
@@ -358,12 +358,15 @@ class UploadService:
             # `inspect` has finished an upload that was full.
             return self._downloadable(command) if inspected.info.is_finished else inspected
 
-    def _caller(self, command: Command, request: Request | None) -> Caller:
+    def _caller(
+        self, command: Command, request: Request | None, client_is_gone: ClientIsGone
+    ) -> Caller:
         """Authorize the command, before its upload is locked and its body is read."""
-        if self._authorizer is None or isinstance(command, Discover):
-            return Caller(request=request)
-        assert request is not None, "authorize needs the request"
-        return Caller(self._authorizer.identify(command, request), request)
+        identity = None
+        if self._authorizer is not None and not isinstance(command, Discover):
+            assert request is not None, "authorize needs the request"
+            identity = self._authorizer.identify(command, request, client_is_gone)
+        return Caller(identity, request, client_is_gone=client_is_gone)
 
     def _announce(self, upload: Upload, request: Request | None) -> None:
         """Tell the observers, and hooks outside of the process, that an upload was created."""
