@@ -184,6 +184,14 @@ def create(client: UploadClient) -> TestResponse:
 
 
 @in_memory
+def test_settings_that_are_set_before_the_first_request_count() -> None:
+    app = ExampleApp()
+    Tus(app)
+    app.config["TUS_MAX_SIZE"] = "10"
+    assert client_of(app).upload(b"more than ten").response.status_code == 413
+
+
+@in_memory
 def test_mistakes_in_the_config_stop_the_start() -> None:
     with pytest.raises(SettingsError) as caught:
         Tus(ExampleApp(TUS_MAX_SIZE="much", TUS_S3_BUCKETT="b"))

@@ -72,21 +72,22 @@ class Tus:
         """Add the upload routes to an app. Entries `TUS_...` of `app.config` are settings.
 
         The middleware is created by the first request, because hooks may be registered until then.
+        It has the settings of that moment.
 
         Raises:
             SettingsError: the settings of the app are invalid; the message lists every mistake.
         """
-        settings = make_settings({k: v for k, v in app.config.items() if k.startswith("TUS_")})
+        _settings_of(app)  # let mistakes stop the start
         inner = app.wsgi_app
 
         def create() -> TusMiddleware:
             self._is_used = True
             hooks: Any = {name: _in_context(app, hook) for name, hook in self._hooks.items()}
-            return TusMiddleware(inner, settings=settings, **self._options, **hooks)
+            return TusMiddleware(inner, settings=_settings_of(app), **self._options, **hooks)
 
         app.extensions["tus"] = uploads = LateMiddleware(create)
         app.wsgi_app = uploads  # type: ignore[method-assign]
-        app.cli.add_command(self._sweep_command(app, settings))
+        app.cli.add_command(self._sweep_command(app))
 
     @property
     def middleware(self) -> TusMiddleware:
@@ -114,11 +115,12 @@ class Tus:
         """Register the hook that is called when an upload is removed. A decorator."""
         return self._register("on_terminate", hook)
 
-    def _sweep_command(self, app: Flask, settings: Settings) -> click.Command:
+    def _sweep_command(self, app: Flask) -> click.Command:
         @sweep_options
         def command(**options: Unpack[SweepOptions]) -> None:
             """Finish full uploads, and remove expired ones."""
             hooks: Any = {name: _in_context(app, hook) for name, hook in self._hooks.items()}
+            settings = _settings_of(app)
             code = sweep(settings, hooks.get("on_finish"), hooks.get("on_terminate"), **options)
             sys.exit(code)
 
@@ -131,6 +133,10 @@ class Tus:
             raise RuntimeError(f"{name} is already registered: {self._hooks[name]!r}")
         self._hooks[name] = hook
         return hook
+
+
+def _settings_of(app: Flask) -> Settings:
+    return make_settings({k: v for k, v in app.config.items() if k.startswith("TUS_")})
 
 
 def _in_context(app: Flask, hook: Callable[..., Any]) -> Callable[..., Any]:
