@@ -118,7 +118,13 @@ def test_a_cut_upload_of_the_ietf_protocol_resumes(proxy: Proxy, deployment: Dep
     assert deployment.read_object(path) == FILE
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/health", "/health/ready"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/metrics", "/health", "/health/ready", "/metrics?x"),
+        *("/%6Detrics", "/health%2Fready", "/%68ealth/live"),  # gunicorn decodes paths
+    ],
+)
 def test_the_pages_of_operators_are_not_for_other_networks(proxy: Proxy, path: str) -> None:
     assert proxy.request("GET", path, {}).status == 403
 
