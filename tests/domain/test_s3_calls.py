@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from tus_wsgi.domain.events import S3Called
 from tus_wsgi.domain.s3_calls import s3_called
 
+NO_GET = "User: x is not authorized to perform: s3:GetObject on resource: b/s3:ListBucket"
 NO_LIST = "User: x is not authorized to perform: s3:ListBucket on resource: y"
 
 
@@ -27,6 +28,7 @@ def response(code: str, status: int, message: str = "") -> ClientError:
         (response("PreconditionFailed", 412), "condition_failed", False),
         (response("InvalidRange", 416), "invalid_range", False),
         (response("AccessDenied", 403, NO_LIST), "not_found", False),
+        (response("AccessDenied", 403, NO_GET), "forbidden", True),
         (response("AccessDenied", 403), "forbidden", True),
         (response("404", 404), "bare_not_found", True),
         (response("SlowDown", 503), "throttled", True),

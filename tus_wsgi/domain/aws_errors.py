@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Err
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -183,6 +184,16 @@ def classify_error(error: ErrorResponse) -> AwsError:
         region=str(region),
         retries=retries if isinstance(retries, int) else 0,
     )
+
+
+def denied_permission(message: str) -> str | None:
+    """Return the permission that AWS's message of a 403 names, such as `s3:GetObject`.
+
+    None if it names none. Behind the permission, the message names the object, whose key may
+    contain the name of a client's file, and so any text.
+    """
+    named = re.search(r"perform: ([a-z0-9-]+:\w+)", message)
+    return None if named is None else named[1]
 
 
 def _mapping(value: object) -> Mapping[str, object]:

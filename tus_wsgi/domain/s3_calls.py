@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from tus_wsgi.domain.aws_errors import AwsErrorKind, ErrorResponse, classify_error
+from tus_wsgi.domain.aws_errors import (
+    AwsErrorKind,
+    ErrorResponse,
+    classify_error,
+    denied_permission,
+)
 from tus_wsgi.domain.events import S3Called
 
 _EXPECTED = frozenset(
@@ -40,5 +45,6 @@ def _kind(error: ErrorResponse, operation: str) -> AwsErrorKind:
     is_bare = response.kind is AwsErrorKind.BARE_NOT_FOUND and operation == "HeadObject"
     # Without the permission to list, AWS answers 403 for a missing object; the message names the
     # permission.
-    is_hidden = response.kind is AwsErrorKind.FORBIDDEN and "s3:ListBucket" in response.message
+    is_denied = response.kind is AwsErrorKind.FORBIDDEN
+    is_hidden = is_denied and denied_permission(response.message) == "s3:ListBucket"
     return AwsErrorKind.NOT_FOUND if is_bare or is_hidden else response.kind

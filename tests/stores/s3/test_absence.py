@@ -106,6 +106,16 @@ def test_a_refused_head_is_a_failure_unless_get_proves_absence(
         stubbed.bucket.head(KEY)
 
 
+@pytest.mark.parametrize("name", ["s3:ListBucket", "perform: s3:ListBucket"])
+def test_the_name_of_a_file_proves_no_absence(stubbed: StubbedBucket, name: str) -> None:
+    """D-07: AWS's message names the key, which may contain the name of a client's file."""
+    stubbed.add_error("head_object", "403", 403)
+    resource = f"arn:aws:s3:::uploads/{name}/id"
+    deny(stubbed, message=f"User: x is not authorized to perform: s3:GetObject on {resource}")
+    with pytest.raises(StoreUnavailable):
+        stubbed.bucket.head(KEY)
+
+
 def test_a_get_after_a_refused_head_may_find_the_object(stubbed: StubbedBucket) -> None:
     stubbed.add_error("head_object", "403", 403)
     stubbed.add_object()

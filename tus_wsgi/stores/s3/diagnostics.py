@@ -6,7 +6,6 @@ the request, the key that is disabled). Neither boto3 nor S3 repeats secrets in 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from botocore.exceptions import (
@@ -24,7 +23,7 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error
+from tus_wsgi.domain.aws_errors import AwsErrorKind, classify_error, denied_permission
 from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.stores.s3.errors import CopyRefused, UnprovenAbsence
 
@@ -246,8 +245,7 @@ def _diagnose_response(error: ClientError, address: BucketAddress) -> str:
 
 def _missing_permission(operation: str, message: str, address: BucketAddress) -> str:
     """Name the permission in AWS's message, or if there is none, the one in its documentation."""
-    named = re.search(r"perform: ([a-z0-9-]+:\w+)", message)
-    permission = named[1] if named else PERMISSIONS.get(operation)
+    permission = denied_permission(message) or PERMISSIONS.get(operation)
     if permission is None:
         return f"the credentials do not allow {operation}: allow it"
     if not permission.startswith("s3:"):  # such as that to use a key of KMS

@@ -7,11 +7,9 @@ that document. `absence.py` decides whether a 403 stands for a missing object.
 
 from __future__ import annotations
 
-import re
-
 from botocore.exceptions import ClientError
 
-from tus_wsgi.domain.aws_errors import AwsError, AwsErrorKind, classify_error
+from tus_wsgi.domain.aws_errors import AwsError, AwsErrorKind, classify_error, denied_permission
 from tus_wsgi.domain.errors import StoreUnavailable
 
 NOT_FROM_S3 = "check TUS_S3_ENDPOINT, and the proxies in front of the service"
@@ -56,7 +54,7 @@ class Forbidden(StoreUnavailable):
         AWS checks this permission only after `s3:GetObject` is granted and the object is not found.
         See https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html ("Permissions").
         """
-        return self.has_document and re.search(r"\bs3:ListBucket\b", self.message) is not None
+        return self.has_document and denied_permission(self.message) == "s3:ListBucket"
 
 
 class ConditionFailed(StoreUnavailable):
