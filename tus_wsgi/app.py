@@ -269,7 +269,9 @@ def make_remote_hooks(
     enabled = parse_events(settings.hooks_enabled_events)
     on_event = events.dispatch
     if settings.hooks_wsgi and app is not None:
-        carrier: Carrier = WsgiCarrier(app, settings.hooks_wsgi, on_event=on_event)
+        carrier: Carrier = WsgiCarrier(
+            app, settings.hooks_wsgi, public_url=settings.public_url, on_event=on_event
+        )
         return RemoteHooks(carrier, enabled).hooks()
     if settings.hooks_http is not None:
         if settings.hooks_http_insecure and not is_encrypted_or_local(settings.hooks_http):

@@ -78,14 +78,15 @@ urlpatterns = [
 ]
 
 MIDDLEWARE = [
+    "django.middleware.common.CommonMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
 
 
-def django_app() -> Any:
-    entries = {"S3_BUCKET": "uploads", "HOOKS_WSGI": PATH}
+def django_app(**more: str) -> Any:
+    entries = {"S3_BUCKET": "uploads", "HOOKS_WSGI": PATH, **more}
     with override_settings(TUS=entries, MIDDLEWARE=MIDDLEWARE):
         return tus.application(WSGIHandler())
 
@@ -115,6 +116,16 @@ def test_the_login_decides_in_a_view(make_app: Any) -> None:
         warnings.simplefilter("ignore")  # of modules of Pyramid
         with override_settings(ROOT_URLCONF=__name__):
             check(UploadClient(make_app()))
+
+
+@pytest.mark.usefixtures("tus_store")
+def test_a_project_with_allowed_hosts_learns_of_its_own_removals() -> None:
+    """No request of a client names the host, and Django refuses all hosts that are not listed."""
+    with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["example.com"]):
+        django_app(PUBLIC_URL="https://example.com:8443/files")
+        created = tus.middleware().create_upload(length=1)
+        tus.middleware().terminate_upload(created.id)
+    assert [event for event, _user in seen] == ["post-terminate"]
 
 
 def check(client: UploadClient) -> None:

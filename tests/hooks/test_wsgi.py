@@ -87,6 +87,15 @@ def test_the_route_gets_the_document_as_if_the_client_had_sent_it() -> None:
     }
 
 
+def test_a_call_without_a_request_has_the_host_of_the_public_url() -> None:
+    environ = make_environ(call(), PATH, "https://example.com:8443/media/files")
+    assert environ["HTTP_HOST"] == "example.com:8443"
+    assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("example.com", "8443")
+    assert environ["wsgi.url_scheme"] == "https"
+    assert make_environ(call(), PATH, "https://example.com/files")["SERVER_PORT"] == "443"
+    assert make_environ(call(request()), PATH, "https://example.com")["HTTP_HOST"] == "localhost"
+
+
 def test_the_call_is_valid_wsgi_with_and_without_a_request() -> None:
     handler = Handler()
     carrier = WsgiCarrier(validator(handler), PATH)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tus_wsgi.hooks.carrier import (
     MAX_RESPONSE_SIZE,
@@ -72,13 +73,20 @@ class WsgiCarrier:
     Args:
         app: the wrapped application.
         path: the path of the route.
+        public_url: a URL of the server, whose host calls without a request name; None if unknown.
         on_event: receives the outcome of each delivery that no request depends on.
     """
 
     def __init__(
-        self, app: WSGIApplication, path: str, *, on_event: OnEvent = ignore_event
+        self,
+        app: WSGIApplication,
+        path: str,
+        *,
+        public_url: str | None = None,
+        on_event: OnEvent = ignore_event,
     ) -> None:
         self._app = app
+        self._public_url = public_url
         self._on_event = on_event
         self._path = path
 
@@ -112,7 +120,8 @@ class WsgiCarrier:
             raise HookCallFailed(f"the hook {call.event} calls itself")
         token = _depth.set(depth + 1)
         try:
-            status, type, content = _run(self._app, make_environ(call, self._path))
+            environ = make_environ(call, self._path, self._public_url)
+            status, type, content = _run(self._app, environ)
         finally:
             _depth.reset(token)
         if not 200 <= status <= 299:
@@ -120,14 +129,15 @@ class WsgiCarrier:
         return type, content
 
 
-def make_environ(call: HookCall, path: str) -> WSGIEnvironment:
+def make_environ(call: HookCall, path: str, public_url: str | None = None) -> WSGIEnvironment:
     """Return the environ of a call: new, but with the cookies and fields of the client.
 
     Args:
         call: the document, which is the body.
         path: the path of the route, below `SCRIPT_NAME`.
+        public_url: see `WsgiCarrier`.
     """
-    client: WSGIEnvironment = dict(call.request.environ) if call.request else _SERVER
+    client: WSGIEnvironment = dict(call.request.environ) if call.request else _server(public_url)
     environ: WSGIEnvironment = {key: value for key, value in client.items() if _is_kept(key)}
     environ.setdefault("SCRIPT_NAME", "")
     environ.setdefault("wsgi.errors", sys.stderr)
@@ -165,6 +175,23 @@ _SERVER: WSGIEnvironment = {
     "wsgi.run_once": False,
 }
 """The environ of a call that no request causes: the application itself removes an upload."""
+
+
+def _server(public_url: str | None) -> WSGIEnvironment:
+    """Return the environ of such a call, with the host that clients name, if it is known."""
+    if public_url is None:
+        return _SERVER
+    url = urlsplit(public_url)
+    return {
+        **_SERVER,
+        "SERVER_NAME": url.hostname,
+        "SERVER_PORT": str(url.port or _DEFAULT_PORTS[url.scheme]),
+        "HTTP_HOST": url.netloc,
+        "wsgi.url_scheme": url.scheme,
+    }
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def _run(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[int, str, bytes]:
