@@ -89,7 +89,7 @@ class IdHidingLogger(Logger):  # type: ignore[misc]
     def setup(self, cfg: Config) -> None:
         """Configure the handlers."""
         super().setup(cfg)
-        self._is_json = os.environ.get("TUS_LOG_FORMAT", "").lower() == LogFormat.JSON
+        self._is_json = os.environ.get("TUS_LOG_FORMAT", "").strip().lower() == LogFormat.JSON
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
             if getattr(handler, "_gunicorn", False):
                 formatter = json_formatter() if self._is_json else handler.formatter
@@ -133,7 +133,7 @@ def on_starting(server: Arbiter) -> None:
     config = server.cfg
     _check_patched(server.worker_class)
     # Only gunicorn knows its `--workers`.
-    if os.environ.get("TUS_LOCKER") == "memory" and config.workers > 1:
+    if os.environ.get("TUS_LOCKER", "").strip() == "memory" and config.workers > 1:
         sys.exit("TUS_LOCKER: memory is for one process, and gunicorn starts several workers")
     if "h2" in getattr(config, "http_protocols", ()):
         server.log.warning(

@@ -197,11 +197,27 @@ def test_a_url_is_absolute_without_query(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["TUS_PUBLIC_URL", "TUS_S3_ENDPOINT"])
-@pytest.mark.parametrize("end", [" b", "\u00e4", "\u4f8b", "\nX-Field: y", "\x7f"])
+@pytest.mark.parametrize("end", [" b", "\u00e4", "\u4f8b", "\u2028b"])
 def test_a_url_has_no_character_that_a_field_cannot_contain(name: str, end: str) -> None:
     """Otherwise the server creates the upload, and then cannot send its URL."""
     (mistake,) = mistakes(**{name: f"https://example.com/a{end}"})
     assert mistake.startswith(f"{name}: expected a URL in ASCII")
+
+
+def test_white_space_around_a_value_is_ignored() -> None:
+    """A value from a file, such as a secret of Kubernetes, often ends with a line break."""
+    given = {"TUS_BASE_PATH": "/up\n", "TUS_S3_BUCKET": " uploads\r\n", "TUS_LOCKER": "s3\n"}
+    expected = Settings(base_path="/up", s3_bucket="uploads", locker=LockerKind.S3)
+    assert Settings.from_environ({**given, "TUS_MAX_SIZE": " \n"}) == expected
+
+
+@pytest.mark.parametrize("character", ["\n", "\t", "\x00", "\x7f"])
+@pytest.mark.parametrize(
+    "name", ["TUS_BASE_PATH", "TUS_S3_OBJECT_PREFIX", "TUS_PUBLIC_URL", "TUS_METRICS_TOKEN"]
+)
+def test_a_value_has_no_control_characters(name: str, character: str) -> None:
+    (mistake,) = mistakes(**{name: f"/a{character}b"})
+    assert mistake == f"{name}: expected printable characters, without line breaks"
 
 
 def test_an_endpoint_that_boto3_refuses_is_a_mistake() -> None:

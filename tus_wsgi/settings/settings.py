@@ -542,13 +542,19 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings from a mapping such as `os.environ`. Empty values count as unset.
 
+        White space around a value is ignored.
+
         Raises:
             SettingsError: the mapping is invalid; the message lists every mistake.
         """
         fields = {variable_of(name): name for name in setting_fields()}
         unknown = (name for name in sorted(environ) if _looks_like_setting(name))
         mistakes = [_unknown(name, fields) for name in unknown if name not in fields]
-        given = {field: environ[name] for name, field in fields.items() if environ.get(name)}
+        texts = {name: environ.get(name, "").strip() for name in fields}
+        broken = [name for name, text in texts.items() if _CONTROL.search(text)]
+        mistakes += [f"{name}: {_NO_CONTROL}" for name in broken]
+        valid = {name: text for name, text in texts.items() if text and name not in broken}
+        given = {fields[name]: text for name, text in valid.items()}
         try:
             settings = TypeAdapter(cls).validate_python(given)
         except ValidationError as error:
@@ -560,6 +566,10 @@ class Settings:
         if mistakes:
             raise SettingsError(mistakes)
         return settings
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_CONTROL = "expected printable characters, without line breaks"
 
 
 def variable_of(field: str) -> str:
