@@ -155,6 +155,16 @@ def test_settings_and_hooks_are_checked_at_the_start() -> None:
 
 
 @pytest.mark.usefixtures("tus_store")
+def test_settings_that_are_added_after_the_integration_count() -> None:
+    config = configured()
+    with config:
+        config.include("tus_wsgi.frameworks.pyramid")
+        config.add_settings({"tus.max_size": "3"})
+    client = UploadClient(config.make_wsgi_app())
+    assert client.upload(b"data").response.status_code == 413
+
+
+@pytest.mark.usefixtures("tus_store")
 def test_an_execution_policy_of_the_app_gets_all_other_requests() -> None:
     paths: list[str] = []
 

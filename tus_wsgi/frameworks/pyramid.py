@@ -55,22 +55,15 @@ def includeme(config: Configurator) -> None:
         ImportError: a hook does not exist.
     """
     registry = config.registry
-    parsed = _parse(
-        {
-            name.removeprefix(PREFIX): value
-            for name, value in registry.settings.items()
-            if name.startswith(PREFIX)
-        },
-        registry,
-    )
+    _config_of(registry)  # let mistakes stop the start here
 
     def register() -> None:
         inner = registry.queryUtility(IExecutionPolicy, default=default_execution_policy)
-        policy = _UploadPolicy(inner, parsed)
+        policy = _UploadPolicy(inner, _config_of(registry))
         registry.registerUtility(policy, IExecutionPolicy)
         registry["tus"] = policy.late
 
-    # After the last phase, so that the app has set a policy of its own.
+    # After the last phase, so that the app has set its own policy, and all settings.
     config.action("tus_wsgi", register, order=PHASE3_CONFIG + 1)
 
 
@@ -92,6 +85,15 @@ class _UploadPolicy:
     def _call_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response: Iterable[bytes] = self._inner(environ, self._router)(environ, start_response)
         return response
+
+
+def _config_of(registry: Registry) -> Config:
+    entries = {
+        name.removeprefix(PREFIX): value
+        for name, value in registry.settings.items()
+        if name.startswith(PREFIX)
+    }
+    return _parse(entries, registry)
 
 
 def filter_app(
