@@ -210,6 +210,23 @@ def test_a_value_that_is_no_text_is_not_taken_for_one(value: object) -> None:
         assert repr(value) not in str(caught.value)
 
 
+@in_memory
+@pytest.mark.parametrize(
+    ("config", "arguments", "reason"),
+    [
+        ({}, ["--min-age", "x"], "expected a duration"),
+        ({"TUS_LOCKER": "memory"}, [], "memory is for one process"),
+    ],
+)
+def test_a_sweep_that_cannot_start_says_why(
+    config: dict[str, str], arguments: list[str], reason: str
+) -> None:
+    app = ExampleApp(**config)
+    Tus(app)
+    run = app.test_cli_runner().invoke(args=["tus-sweep", *arguments])
+    assert (run.exit_code, reason in run.output) == (2, True)
+
+
 def test_the_command_sweeps_with_the_hooks_of_the_app(
     s3: SeaweedFS, sandbox: S3Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,6 @@ not stored, because responses for uploads set no cookie.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -37,7 +36,7 @@ from tus_wsgi.domain.progress import OnProgress
 from tus_wsgi.domain.termination import OnTerminate
 from tus_wsgi.frameworks.config import make_settings
 from tus_wsgi.frameworks.late import LateMiddleware
-from tus_wsgi.frameworks.sweep import SweepOptions, sweep, sweep_options
+from tus_wsgi.frameworks.sweep import SweepOptions, run_command, sweep_options
 from tus_wsgi.settings import Settings
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -121,8 +120,7 @@ class Tus:
             """Finish full uploads, and remove expired ones."""
             hooks: Any = {name: _in_context(app, hook) for name, hook in self._hooks.items()}
             settings = _settings_of(app)
-            code = sweep(settings, hooks.get("on_finish"), hooks.get("on_terminate"), **options)
-            sys.exit(code)
+            run_command(settings, hooks.get("on_finish"), hooks.get("on_terminate"), **options)
 
         return click.command("tus-sweep")(command)
 

@@ -6,7 +6,6 @@ request of Pyramid that no client has sent.
 
 from __future__ import annotations
 
-import sys
 from typing import Unpack
 
 import click
@@ -14,7 +13,7 @@ from pyramid.config import global_registries
 from pyramid.paster import get_app, setup_logging
 
 from tus_wsgi.frameworks.config import Config
-from tus_wsgi.frameworks.sweep import SweepOptions, sweep, sweep_options
+from tus_wsgi.frameworks.sweep import SweepOptions, run_command, sweep_options
 
 
 @click.command()
@@ -32,8 +31,7 @@ def main(ini: str, **options: Unpack[SweepOptions]) -> None:
         raise click.ClickException(f"{ini}: the app does not include tus_wsgi.frameworks.pyramid")
     config: Config = late.config
     hooks = config.options
-    code = sweep(config.settings, hooks.get("on_finish"), hooks.get("on_terminate"), **options)
-    sys.exit(code)
+    run_command(config.settings, hooks.get("on_finish"), hooks.get("on_terminate"), **options)
 
 
 if __name__ == "__main__":

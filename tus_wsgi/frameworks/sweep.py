@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import TypedDict, TypeVar
+from typing import NoReturn, TypedDict, TypeVar, Unpack
 
 import click
 
@@ -41,6 +42,24 @@ def sweep_options(command: _Command) -> _Command:
 _DRY_RUN = "Print the actions without taking them."
 _MIN_AGE = "Minimum age of orphaned multipart uploads and tails."
 _READ_ALL = "Also read records that look finished."
+
+
+def run_command(
+    settings: Settings,
+    on_finish: OnFinish | None,
+    on_terminate: OnTerminate | None,
+    **options: Unpack[SweepOptions],
+) -> NoReturn:
+    """Run a sweep as a command of click, and end the process with its exit code.
+
+    Raises:
+        UsageError: the sweep cannot start.
+    """
+    try:
+        code = sweep(settings, on_finish, on_terminate, **options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    sys.exit(code)
 
 
 def sweep(
