@@ -27,6 +27,7 @@ from gunicorn.glogging import Logger
 from tus_wsgi.observers import workers as metrics
 from tus_wsgi.observers.hide_ids import HidingFormatter
 from tus_wsgi.observers.log import LogFormat, json_formatter
+from tus_wsgi.wsgi.open_files import needed_files, raise_file_limit
 from tus_wsgi.wsgi.request_id import ENVIRON_KEY as REQUEST_ID_KEY
 from tus_wsgi.wsgi.worker import is_patched, is_patched_late
 
@@ -140,7 +141,23 @@ def on_starting(server: Arbiter) -> None:
             "gunicorn speaks HTTP/2: an upload delays all other requests of its connection, and "
             "clients get no interim responses. Let a proxy speak HTTP/2 instead"
         )
+    _allow_open_files(server)
     _import_for_workers()
+
+
+def _allow_open_files(server: Arbiter) -> None:
+    """Raise the limit of open files for the workers, and report a limit that is too low."""
+    needed = needed_files(server.cfg.worker_connections)
+    limit = raise_file_limit(needed)
+    if limit < needed:
+        server.log.warning(
+            "a worker with %d connections may need %d open files, but the system allows %d: raise "
+            "the hard limit (LimitNOFILE of systemd, --ulimit nofile of Docker), or lower "
+            "--worker-connections",
+            server.cfg.worker_connections,
+            needed,
+            limit,
+        )
 
 
 def _import_for_workers() -> None:

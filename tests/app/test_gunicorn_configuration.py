@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def server(worker_class: type[object] = object, **settings: Any) -> Any:
-    cfg = SimpleNamespace(workers=2, **settings)
+    cfg = SimpleNamespace(**{"workers": 2, "worker_connections": 1000, **settings})
     log = logging.getLogger("gunicorn.error")
     return SimpleNamespace(worker_class=worker_class, cfg=cfg, log=log)
 
@@ -119,6 +119,17 @@ def test_http2_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     configuration.on_starting(server(http_protocols=["h2", "h1"]))
     (message,) = caplog.messages
     assert "HTTP/2" in message
+
+
+def test_a_limit_of_open_files_that_is_too_low_for_the_connections_is_reported(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "raise_file_limit", lambda count: min(count, 2512))
+    configuration.on_starting(server())
+    assert caplog.messages == []
+    configuration.on_starting(server(worker_connections=1001))
+    (message,) = caplog.messages
+    assert "1001 connections may need 2514 open files, but the system allows 2512" in message
 
 
 def test_the_configuration_in_the_documentation_can_be_loaded() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import resource
 import signal
 import sys
 import sysconfig
@@ -21,6 +22,7 @@ from tests.harness.packages import python_package
 from tests.harness.servers.deployment import PART_SIZE, Deployment
 from tests.harness.servers.gunicorn import ROOT, STOP_SECONDS, Gunicorn
 from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.wsgi.open_files import needed_files
 
 pytestmark = pytest.mark.live
 
@@ -62,6 +64,18 @@ def test_gunicorn_without_arguments_serves_uploads(
     assert not re.search(r"warn|error|Traceback", log, re.IGNORECASE), log
     assert server.logged_errors() == []
     assert list(home.iterdir()) == []
+
+
+def test_workers_may_open_the_files_that_their_connections_need(
+    new_deployment: Callable[..., Deployment], tmp_path: Path
+) -> None:
+    """The usual limit is 1,024, which half of the connections would use up."""
+    program = Path(sysconfig.get_path("scripts"), "gunicorn")
+    command = ["sh", "-c", f'ulimit -Sn 512; cd {ROOT}; exec "$0"', str(program)]
+    with Gunicorn(new_deployment().environ, directory=tmp_path, command=command) as server:
+        server.wait_for_workers(1)
+        limits = [resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] for pid in server.workers()]
+    assert limits == [needed_files(1000)]
 
 
 def assert_fields_of_clients_do_not_change_the_path(tus: TusClient) -> None:

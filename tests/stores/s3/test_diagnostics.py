@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError, SSLError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    SSLError,
+)
+from urllib3.exceptions import NewConnectionError
 
 from tus_wsgi.domain.errors import LockerUnavailable, StoreUnavailable
-from tus_wsgi.stores.s3.diagnostics import BucketAddress, explain_failure
+from tus_wsgi.stores.s3.diagnostics import BucketAddress, diagnose, explain_failure
 from tus_wsgi.stores.s3.errors import UnprovenAbsence
 
 ADDRESS = BucketAddress("uploads", "https://s3.example.com")
@@ -100,3 +107,14 @@ def test_other_failures_need_a_traceback() -> None:
 def test_an_error_that_is_its_own_cause_is_not_followed_for_ever() -> None:
     error = StoreUnavailable("PutObject")
     assert explain_failure(caused_by(error, error), ADDRESS) is None
+
+
+def test_the_limit_of_open_files_is_named_instead_of_the_service() -> None:
+    """boto3 says that the endpoint cannot be reached, and keeps the cause among its arguments."""
+    limit = OSError(errno.EMFILE, "Too many open files")
+    refused = NewConnectionError(None, str(limit))  # type: ignore[arg-type] # no connection
+    refused.__cause__ = limit
+    error = EndpointConnectionError(endpoint_url=ADDRESS.service, error=refused)
+    for failure in (caused_by(error), caused_by(limit, StoreUnavailable("spool"))):
+        assert "raise the limit (ulimit -n" in str(explain_failure(failure, ADDRESS))
+    assert "raise the limit (ulimit -n" in diagnose(error, ADDRESS)

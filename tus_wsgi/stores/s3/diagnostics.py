@@ -6,6 +6,7 @@ the request, the key that is disabled). Neither boto3 nor S3 repeats secrets in 
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 from botocore.exceptions import (
@@ -111,6 +112,11 @@ _NOT_TLS = (
 _PATH_REFUSED = frozenset({"PathStyleDomainForbidden", "SecondLevelDomainForbidden"})
 """Codes of services that refuse the bucket in the path (Tencent COS, Alibaba OSS)."""
 
+TOO_MANY_FILES = (
+    "the process cannot open more files: raise the limit (ulimit -n, LimitNOFILE of systemd, "
+    "--ulimit nofile of Docker)"
+)
+
 _NEVER_SENT = (
     ConnectTimeoutError,
     CredentialRetrievalError,
@@ -155,6 +161,8 @@ def diagnose(error: BaseException, address: BucketAddress) -> str:
         error: an error of boto3, or an exception that it caused.
         address: the bucket that was called.
     """
+    if has_too_many_files(error):
+        return TOO_MANY_FILES
     if isinstance(error, UnprovenAbsence):
         return f"{address.service} answered {error.operation}: {error.reason}"
     cause = _find_cause(error)
@@ -175,6 +183,8 @@ def explain_failure(error: BaseException, address: BucketAddress) -> str | None:
     """
     if not isinstance(error, StoreUnavailable):
         return None
+    if has_too_many_files(error):
+        return TOO_MANY_FILES
     is_from_boto = isinstance(_find_cause(error), ClientError | BotoCoreError)
     if not is_from_boto and not isinstance(error, UnprovenAbsence):
         return None
@@ -193,6 +203,24 @@ def may_have_succeeded(error: BaseException) -> bool:
     if isinstance(cause, ClientError):
         return classify_error(cause).is_server_error
     return not isinstance(cause, _NEVER_SENT)
+
+
+def has_too_many_files(error: BaseException) -> bool:
+    """Return whether an error, or one that it was raised from, is the limit of open files."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        current = waiting.pop()
+        if not isinstance(current, BaseException) or id(current) in seen:
+            continue
+        if isinstance(current, OSError) and current.errno in {errno.EMFILE, errno.ENFILE}:
+            return True
+        seen.add(id(current))
+        # boto3 keeps the error of a connection among the arguments of its message.
+        arguments = getattr(current, "kwargs", None)
+        inner = arguments.get("error") if isinstance(arguments, dict) else None
+        waiting += [current.__cause__, current.__context__, inner]
+    return False
 
 
 def _find_cause(error: BaseException) -> BaseException:
