@@ -367,6 +367,15 @@ def test_a_plan_continues_with_larger_parts_if_few_part_numbers_are_left() -> No
     assert plan_after([part(1, 7), part(2, 7)], 94, limits).part_size == 40
 
 
+@pytest.mark.parametrize("tail_size", [10, 11, 35])
+def test_the_first_part_of_a_plan_that_continues_has_room_for_the_tail(tail_size: int) -> None:
+    """D-01: otherwise the part with the tail has another size than the plan says."""
+    limits = PartLimits(part_size=10, min_part_size=5)
+    plan = plan_after([part(1, 7)], 90, limits, [part(1, 7), part(3, 35)], tail_size=tail_size)
+    assert tail_size <= plan.part_size <= tail_size + 1
+    assert plan.part_size != 35
+
+
 @pytest.mark.parametrize(("done", "limit"), [(2, 14), (1, 107)])
 def test_an_upload_whose_rest_does_not_fit_is_too_large(done: int, limit: int) -> None:
     limits = PartLimits(part_size=10, min_part_size=5, max_part_size=100, max_parts=2)

@@ -12,7 +12,7 @@ from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import LockLost, OnFinishFailed, StoreUnavailable, UploadIncomplete
 from tus_wsgi.domain.events import UploadFinished
 from tus_wsgi.domain.hooks import FinishedUpload, StoredObject
-from tus_wsgi.domain.model import TerminationReason, UploadId, UploadInfo
+from tus_wsgi.domain.model import Final, TerminationReason, UploadId, UploadInfo
 from tus_wsgi.domain.termination import GoneUpload
 from tus_wsgi.service.finish import Finisher
 from tus_wsgi.service.termination import Terminator
@@ -126,6 +126,34 @@ def test_on_terminate_is_not_called_if_the_lock_is_lost_in_the_call_before_it() 
     with pytest.raises(LockLost):
         terminator.terminate(upload, upload, TerminationReason.CLIENT)
     assert calls == []
+
+
+class FullFinalUpload(LosingUpload):
+    """A final upload, all of whose partial uploads are finished."""
+
+    info = UploadInfo(UploadId("a"), 5, 5, concat=Final((UploadId("b"),), None))
+
+    def finish(self, _assert_held: object, *, may_defer: bool, answer: object) -> None:
+        assert not may_defer
+        assert answer is None
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [StoreUnavailable("PutObject"), LockLost("another request has written to this upload")],
+    ids=["S3 fails", "a client removes it too"],
+)
+def test_partial_uploads_that_cannot_be_removed_do_not_fail_the_finish(failure: Exception) -> None:
+    """The file is complete, and without the response the client does not know its URL."""
+
+    def discard(_ids: object) -> None:
+        raise failure
+
+    events: list[object] = []
+    upload: Any = FullFinalUpload("")
+    finisher = Finisher(None, EventDispatcher([events.append]), discard=discard)
+    finisher.finish_if_full(upload, upload)
+    assert events == [UploadFinished(UploadId("a"), 5)]
 
 
 def test_without_a_hook_a_request_that_finds_the_object_dispatches_no_event(

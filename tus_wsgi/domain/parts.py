@@ -149,9 +149,17 @@ def plan_for(length: int | None, limits: PartLimits) -> PartPlan:
 
 
 def plan_after(
-    run: list[Part], length: int | None, limits: PartLimits, listed: Iterable[Part] = ()
+    run: list[Part],
+    length: int | None,
+    limits: PartLimits,
+    listed: Iterable[Part] = (),
+    *,
+    tail_size: int = 0,
 ) -> PartPlan:
     """Return the plan of the rest of an upload whose parts `run` were uploaded without a plan.
+
+    The first planned part has room for the tail, so no part has another size than the plan says
+    (D-01).
 
     A listed part behind a gap holds unknown bytes, because the missing parts may have had any size.
     So the plan uses a part size that no such part has: `contiguous` then ignores these parts.
@@ -161,6 +169,7 @@ def plan_after(
         length: the upload's length; None if it is unknown.
         limits: the limits of the service.
         listed: all parts that S3 lists.
+        tail_size: the size of the tail after the parts `run`.
 
     Raises:
         UploadTooLarge: the rest does not fit into the remaining part numbers.
@@ -170,7 +179,7 @@ def plan_after(
     if left <= 0:
         raise UploadTooLarge(done, length)
     max_length = limits.max_object_size if length is None else length
-    size = max(limits.part_size, _divide_up(max_length - done, left))
+    size = max(limits.part_size, tail_size, _divide_up(max_length - done, left))
     plan = PartPlan(size, parts_before=len(run), bytes_before=done)
     others = [part for part in listed if part.number > len(run)]
     while any(part.size == plan.expected_size(part.number, length) for part in others):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from tus_wsgi.domain.answer import Answer, Rejected, Rejection, checked_answer
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.domain.errors import (
+    LockLost,
     OnFinishFailed,
     StoreUnavailable,
     UploadGone,
@@ -105,11 +106,15 @@ class Finisher:
     def _discard_partials(
         self, final: Final, discard: Callable[[Iterable[UploadId]], None]
     ) -> None:
-        """Remove the partial uploads. If that fails, only log it: the file itself is complete."""
+        """Remove the partial uploads. If that fails, only log it: the file itself is complete.
+
+        `LockLost` means that another request is removing a partial upload.
+        """
         try:
             discard(final.partials)
-        except StoreUnavailable as error:
-            log.warning("some partial uploads could not be removed: %s", error.brief)
+        except (StoreUnavailable, LockLost) as error:
+            reason = error.brief if isinstance(error, StoreUnavailable) else error.reason
+            log.warning("some partial uploads could not be removed: %s", reason)
 
     def _ask(
         self, on_finish: OnFinish, upload: Upload, lock: Lock, request: Request | None

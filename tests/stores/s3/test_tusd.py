@@ -115,6 +115,40 @@ def test_a_full_upload_that_tusd_never_completed_is_completed_by_a_head(
     assert sandbox.list_multiparts() == []
 
 
+@pytest.mark.parametrize("is_full", [False, True], ids=["unfinished", "full"])
+def test_a_tail_that_is_larger_than_our_parts_is_continued(
+    sandbox: S3Sandbox, *, is_full: bool
+) -> None:
+    """D-01, D-04: the tail of a tusd with a large `-s3-min-part-size` may exceed our part size."""
+    first, tail = PART + 1000, PART + 9
+    offset = first + tail
+    length = offset if is_full else offset + 3000
+    tusd = TusdUpload(sandbox, length, split(first), FILE[first:offset])
+    if is_full:
+        # The tail is deleted before the completion, so the part with its bytes has to count.
+        failing = "CompleteMultipartUpload"
+        with sandbox.calls.failing(S3_DOWN, failing), pytest.raises(StoreUnavailable):
+            UploadClient(sandbox).inspect(tusd.id)
+    else:
+        assert UploadClient(sandbox).append(tusd.id, b"", offset=offset).offset == offset
+        UploadClient(sandbox).append(tusd.id, FILE[offset:length], offset=offset)
+    assert UploadClient(sandbox).inspect(tusd.id).is_finished
+    assert sandbox.data(tusd.id) == FILE[:length]
+
+
+@pytest.mark.parametrize("step", ["AbortMultipartUpload", "PutObject data"])
+def test_the_object_of_an_empty_upload_is_written_after_a_failure(
+    sandbox: S3Sandbox, step: str
+) -> None:
+    """D-05: the id still names the multipart upload that was aborted."""
+    tusd = TusdUpload(sandbox, 0, {})
+    with sandbox.calls.failing(S3_DOWN, step), pytest.raises(StoreUnavailable):
+        UploadClient(sandbox).inspect(tusd.id)
+    assert UploadClient(sandbox).inspect(tusd.id).is_finished
+    assert sandbox.data(tusd.id) == b""
+    assert sandbox.list_multiparts() == []
+
+
 @pytest.mark.parametrize("second", [PART, PART + 777, PART + 4000, 2 * PART - 223])
 def test_a_part_after_a_gap_never_counts(sandbox: S3Sandbox, second: int) -> None:
     """D-02: part 2 failed but part 3 did not; the bytes of part 3 depend on part 2's size.

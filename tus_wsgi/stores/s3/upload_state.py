@@ -100,7 +100,11 @@ class UploadState:
         """If tusd created the upload, record a plan for the parts after the existing ones."""
         if self.record.plan is None:
             plan = plan_after(
-                self.parts.known, self.record.info.length, self.context.limits, self.listed_parts
+                self.parts.known,
+                self.record.info.length,
+                self.context.limits,
+                self.listed_parts,
+                tail_size=self.tail_size,
             )
             self.write_record(replace(self.record, plan=plan), assert_held)
 
@@ -176,6 +180,10 @@ class UploadState:
             listed = self.context.bucket.list_parts(record.key, record.multipart, after=confirmed)
         except NotFound:
             if not self.verify_object(is_likely=True):
+                if record.info.state is State.FINISHING and record.info.length == 0:
+                    # `abort_empty_multipart` has aborted it, but the id of tusd still names it.
+                    self.record = replace(record, multipart=None)
+                    return False
                 self.await_object(assert_held)
             if record.plan is None:
                 # tusd completed the upload and called its own hooks, but does not record that.
