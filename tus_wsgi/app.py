@@ -62,6 +62,7 @@ from tus_wsgi.stores.s3.aws_session import configured_addressing_style, new_sess
 from tus_wsgi.stores.s3.client import ChecksumMode, make_client
 from tus_wsgi.stores.s3.diagnostics import BucketAddress, explain_failure
 from tus_wsgi.stores.s3.direct import direct_calls
+from tus_wsgi.stores.s3.direct.keepalive import keep_connections_alive, keepalive_options
 from tus_wsgi.stores.s3.health import S3Check
 from tus_wsgi.stores.s3.keys import Keys
 from tus_wsgi.stores.s3.options import NO_OPTIONS, side_object_parameters
@@ -291,6 +292,7 @@ def _http_options(settings: Settings) -> HttpOptions:
         size_limit=settings.hooks_http_size_limit,
         forward=parse_forward_headers(settings.hooks_http_forward_headers),
         secret=None if secret is None else parse_secret(secret.get_secret_value()),
+        socket_options=tuple(keepalive_options()),
     )
 
 
@@ -517,13 +519,19 @@ def _new_locker(settings: Settings, events: EventDispatcher) -> Locker:
         case LockerKind.FILE:
             return FileLocker(settings.lock_dir or default_lock_dir(), timeout=timeout)
         case LockerKind.DYNAMODB:
-            open_table = functools.partial(DynamoDBRecords, settings.lock_table)
+            open_table = functools.partial(_open_lock_table, settings.lock_table)
             return LeaseLocker(open_table, timeout=timeout, on_event=events.dispatch)
         case LockerKind.S3:
             open_records = _lease_records_in_s3(settings, events)
             return LeaseLocker(open_records, timeout=timeout, on_event=events.dispatch)
         case _:
             assert_never(settings.locker)
+
+
+def _open_lock_table(name: str) -> DynamoDBRecords:
+    records = DynamoDBRecords(name)
+    keep_connections_alive(records.client)
+    return records
 
 
 def _lease_records_in_s3(settings: Settings, events: EventDispatcher) -> Callable[[], S3Records]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import urllib3
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from tus_wsgi.hooks.carrier import (
@@ -38,6 +39,7 @@ class HttpOptions:
         size_limit: bytes of a response.
         forward: names of the client's header fields that are sent to the endpoint.
         secret: signs the documents; None for no signature.
+        socket_options: further options of connections: level, option and value of each.
     """
 
     timeout: float = 15.0
@@ -46,6 +48,7 @@ class HttpOptions:
     size_limit: int = MAX_RESPONSE_SIZE
     forward: tuple[str, ...] = ()
     secret: bytes | None = None
+    socket_options: tuple[tuple[int, int, int], ...] = ()
 
 
 class _Reply(NamedTuple):
@@ -75,7 +78,11 @@ class HttpCarrier:
         self._url = url
         self._options = options
         self._sleep = sleep
-        self._pool = urllib3.PoolManager(maxsize=MAX_CONNECTIONS, retries=False)
+        self._pool = urllib3.PoolManager(
+            maxsize=MAX_CONNECTIONS,
+            retries=False,
+            socket_options=[*HTTPConnection.default_socket_options, *options.socket_options],
+        )
         self._queue = DeliveryQueue(self._deliver, on_event=on_event)
 
     def ask(self, call: HookCall) -> HookResponse:

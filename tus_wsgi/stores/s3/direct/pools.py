@@ -1,5 +1,7 @@
 """Change how the connections of a boto3 client send requests, and how they are checked.
 
+**Idle connections are probed**, so that no NAT drops them silently; see `keepalive.py`.
+
 **A call times out only if S3 takes no more bytes.** While urllib3 sends a request, the timeout for
 connecting is the socket's. `sendall` applies it to the whole body, which is a part in memory: with
 the 5 seconds of `client.py`, no attempt to send 16 MiB would succeed at less than 3.4 MB/s. So a
@@ -17,6 +19,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tus_wsgi.stores.s3.direct.exchange import SEND_STEP
+from tus_wsgi.stores.s3.direct.keepalive import keep_connections_alive
 from tus_wsgi.stores.s3.direct.liveness import is_usable
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ def adapt_connections(client: S3Client) -> None:
     Raises:
         AttributeError: this version of botocore has a different HTTP client.
     """
+    keep_connections_alive(client)
     internals: Any = client
     session = internals._endpoint.http_session
     seconds = internals.meta.config.read_timeout
