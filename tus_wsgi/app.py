@@ -20,6 +20,7 @@ from boto3.session import Session as AwsSession
 
 from tus_wsgi.domain.commands import Content, UrlPresigner
 from tus_wsgi.domain.dispatch import EventDispatcher
+from tus_wsgi.domain.errors import StoreUnavailable
 from tus_wsgi.domain.events import MemoryUsed, S3Called
 from tus_wsgi.domain.hook_set import HookOptions, Hooks
 from tus_wsgi.domain.interfaces import BodyBuffer, Locker, Observer, Store
@@ -121,6 +122,7 @@ class TusMiddleware(UploadMiddleware):
     Raises:
         InvalidLockDirectory: TUS_LOCK_DIR cannot be used.
         LockerUnsupported: the service that TUS_LOCKER names cannot be used for locks.
+        SettingsError: TUS_SPOOL_DIR accepts no files, or an optional package is missing.
         ServerUnsupported: gevent has not patched the standard library, or too late.
     """
 
@@ -139,7 +141,7 @@ class TusMiddleware(UploadMiddleware):
         given = [_log_observer(settings), *observers, *([] if tracer is None else [tracer])]
         pages, all_observers = make_pages(settings, given)
         events = EventDispatcher(all_observers)
-        spool = make_spool(settings, events)
+        spool = _make_tested_spool(settings, events)
         session = new_session() if store is None else None
         used_locker = locker or make_locker(settings, all_observers)
         pages |= make_health_pages(settings, session, used_locker)
@@ -370,6 +372,26 @@ def make_spool(settings: Settings, events: EventDispatcher = _NO_EVENTS) -> Spoo
         disk_budget=settings.disk_budget,
         on_memory=on_memory,
     )
+
+
+def _make_tested_spool(settings: Settings, events: EventDispatcher) -> Spool:
+    """Create the spool, and a file, because uploads need files only while memory is short.
+
+    Raises:
+        SettingsError: TUS_SPOOL_DIR accepts no files. A full disk is no mistake.
+    """
+    spool = make_spool(settings, events)
+    if settings.spool_dir is None:
+        return spool
+    try:
+        spool.file().close()
+    except StoreUnavailable as error:
+        if error.full:
+            return spool
+        why = getattr(error.__cause__, "strerror", None) or error.__cause__
+        mistake = f"TUS_SPOOL_DIR: expected a directory that accepts files ({why})"
+        raise SettingsError([f"{mistake}, got {str(settings.spool_dir)!r}"]) from error
+    return spool
 
 
 def _on_call(events: EventDispatcher) -> Callable[[S3Called], None] | None:
