@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -74,6 +74,7 @@ from tus_wsgi.domain.model import (
     UploadInfo,
 )
 from tus_wsgi.domain.progress import Stop
+from tus_wsgi.domain.read_limit import limited_reads
 from tus_wsgi.domain.rules import check_declared, check_fits
 from tus_wsgi.domain.snapshot import UploadSnapshot
 from tus_wsgi.service.append import (
@@ -175,7 +176,7 @@ class UploadService:
         """Whether a hook of the application needs the request of a command."""
         return self._hooks.need_request
 
-    def execute(  # noqa: PLR0911 - one return for each command
+    def execute(
         self,
         command: Command,
         body: Body,
@@ -183,7 +184,7 @@ class UploadService:
         request: Request | None = None,
         client_is_gone: ClientIsGone = lambda: False,
     ) -> Outcome:
-        """Carry out `command`.
+        """Carry out `command`. A HEAD does not wait long for the store (`read_limit.py`).
 
         Args:
             command, body: the request; only some commands read the body.
@@ -197,7 +198,13 @@ class UploadService:
             BodyIncomplete: the body ended early, or the client is gone. Received bytes are stored.
             Unavailable: the server failed. A retry may succeed.
         """
-        caller = self._caller(command, request, client_is_gone)
+        with limited_reads() if isinstance(command, Inspect) else nullcontext():
+            caller = self._caller(command, request, client_is_gone)
+            return self._execute(command, body, send_interim, caller)
+
+    def _execute(  # noqa: PLR0911 - one return for each command
+        self, command: Command, body: Body, send_interim: SendInterim | None, caller: Caller
+    ) -> Outcome:
         match command:
             case Discover():
                 return Discovered(self.max_size, self.extensions)
@@ -210,7 +217,7 @@ class UploadService:
             case Append():
                 return self.append(command, body, send_interim, caller)
             case Terminate():
-                return self._terminate_if_allowed(command, request)
+                return self._terminate_if_allowed(command, caller.request)
             case Download():
                 return self.download(command, caller)
             case _:

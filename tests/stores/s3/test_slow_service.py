@@ -10,10 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ConnectionClosedError
+from botocore.exceptions import BotoCoreError, ConnectionClosedError, ReadTimeoutError
 
 from tests.harness.timing import MAX_WAIT
 from tus_wsgi.domain.model import KIB, MIB
+from tus_wsgi.domain.read_limit import limited_reads
 from tus_wsgi.stores.s3.client import make_client
 from tus_wsgi.stores.s3.direct import direct_calls
 
@@ -36,6 +37,7 @@ class SlowService:
         received: bytes of the large bodies that it has read.
         stops: an event after which it reads nothing more.
         is_silent: whether it answers nothing.
+        body_delay: seconds between the head and the body of its responses to GET.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -43,6 +45,7 @@ class SlowService:
         self.received = 0
         self.stops = threading.Event()
         self.is_silent = False
+        self.body_delay = 0.0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -57,7 +60,8 @@ class SlowService:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError), connection.makefile("rb") as stream:
-            while stream.readline():
+            while line := stream.readline():
+                is_read = line.startswith(b"GET")
                 size = 0
                 while (line := stream.readline()) not in {b"\r\n", b""}:
                     name, _, value = line.lower().partition(b":")
@@ -65,7 +69,11 @@ class SlowService:
                 self._read(stream, size)
                 if self.is_silent:
                     time.sleep(MAX_WAIT)
-                connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
+                content = b"abc" if is_read else b""
+                head = f'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: {len(content)}\r\n\r\n'
+                connection.sendall(head.encode("ascii"))
+                time.sleep(self.body_delay)
+                connection.sendall(content)
 
     def _read(self, stream: Any, size: int) -> None:
         while size > 0:
@@ -131,3 +139,35 @@ def test_a_proxy_that_does_not_answer_is_given_up_like_a_connection_attempt(
     with pytest.raises(BotoCoreError):
         direct.put_object(Bucket="uploads", Key="a", Body=bytearray(b"a"))
     assert time.monotonic() - began < MAX_WAIT
+
+
+READS: dict[str, dict[str, Any]] = {
+    "head_object": {"Key": "a"},
+    "get_object": {"Key": "a"},
+    "list_parts": {"Key": "a", "UploadId": "u"},
+}
+
+
+@pytest.mark.parametrize("method", READS)
+def test_a_head_does_not_wait_long_for_a_service_that_does_not_answer(
+    method: str, service: SlowService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy would answer with 504 after a minute, and the client would start again at zero."""
+    monkeypatch.setattr("tus_wsgi.stores.s3.client.READ_TIMEOUT", 10 * MAX_WAIT)
+    client = make_client(endpoint=service.url, parallel_parts=1)
+    direct = direct_calls(client)
+    direct.put_object(Bucket="uploads", Key="a", Body=bytearray(b"a"))  # opens the connection
+    call = getattr(direct, method, None) or getattr(client, method)
+    service.is_silent = True
+    began = time.monotonic()
+    with limited_reads(0.1), pytest.raises(ReadTimeoutError):
+        call(Bucket="uploads", **READS[method])
+    assert time.monotonic() - began < MAX_WAIT
+
+
+def test_the_body_of_a_read_may_take_longer_than_its_beginning(service: SlowService) -> None:
+    direct = direct_calls(make_client(endpoint=service.url, parallel_parts=1))
+    service.body_delay = 1.0
+    with limited_reads(0.5):
+        response = direct.get_object(Bucket="uploads", Key="a")
+        assert response["Body"].read() == b"abc"

@@ -20,8 +20,10 @@ from urllib3 import Retry
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connectionpool import HTTPConnectionPool
 
+from tus_wsgi.domain.read_limit import limited
 from tus_wsgi.stores.s3.direct import exchange
 from tus_wsgi.stores.s3.direct.liveness import is_usable
+from tus_wsgi.stores.s3.direct.pools import READS
 from tus_wsgi.stores.s3.direct.signing import host_of
 
 _NO_RETRIES = Retry(total=False)
@@ -186,7 +188,8 @@ class Route:
         Raises:
             OSError, HTTPException, HTTPError: there is no response.
         """
-        sock.settimeout(self._pool.timeout.read_timeout)
+        timeout = self._pool.timeout.read_timeout
+        sock.settimeout(limited(timeout) if method in READS else timeout)
         exchange.send(sock, head, body)
         try:
             return exchange.receive(sock, method)

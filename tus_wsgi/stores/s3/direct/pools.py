@@ -1,4 +1,4 @@
-"""Change how the connections of a boto3 client send requests, and how they are checked.
+"""Change how the connections of a boto3 client send and wait, and how they are checked.
 
 **Idle connections are probed**, so that no NAT drops them silently; see `keepalive.py`.
 
@@ -9,6 +9,8 @@ body is sent in steps, and the timeout for reading limits each step.
 
 https://docs.python.org/3/library/socket.html#socket.socket.sendall
 
+**A read in a HEAD waits less for its answer**; see `tus_wsgi.domain.read_limit`.
+
 **The check of an idle connection** does not use `poll`, which is slow under gevent; see
 `liveness.py`.
 """
@@ -16,14 +18,20 @@ https://docs.python.org/3/library/socket.html#socket.socket.sendall
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tus_wsgi.domain.read_limit import limited
 from tus_wsgi.stores.s3.direct.exchange import SEND_STEP
 from tus_wsgi.stores.s3.direct.keepalive import keep_connections_alive
 from tus_wsgi.stores.s3.direct.liveness import is_usable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+READS = frozenset(("GET", "HEAD"))
+"""The methods of calls that read."""
 
 
 def adapt_connections(client: S3Client) -> None:
@@ -58,10 +66,13 @@ class _Adapted:
     Attributes:
         send_timeout: seconds without progress after which sending fails.
         sock: the socket; None before the connection is opened.
+        timeout: seconds without an answer after which a call fails.
     """
 
     send_timeout: float | None
     sock: socket.socket | None
+    timeout: float | None
+    _method: str  # of http.client
     _is_connecting = False
 
     @property
@@ -95,3 +106,17 @@ class _Adapted:
         with memoryview(data) as view:
             for start in range(0, len(view), SEND_STEP):
                 base.send(view[start : start + SEND_STEP])
+
+    def getresponse(self) -> Any:
+        base: Any = super()
+        if self._method not in READS:
+            return base.getresponse()
+        sock, timeout = self.sock, self.timeout
+        self.timeout = limited(timeout)  # until the body begins
+        try:
+            return base.getresponse()
+        finally:
+            self.timeout = timeout
+            if sock is not None:
+                with suppress(OSError):  # it is closed
+                    sock.settimeout(timeout)
