@@ -39,6 +39,7 @@ def options(s3: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> O
         connections=2,
         slow=(3, 64 * KIB),
         silent=(3, 5),
+        finished=1000,
         part_size=5 * MIB,
         has_peers=False,
         direct=("boto3, CRC-32",),
