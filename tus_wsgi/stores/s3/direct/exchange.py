@@ -1,8 +1,8 @@
 """Send a request over an open connection and read its response, without urllib3.
 
 urllib3 and http.client take three quarters of the time of a small call, mostly for header objects
-that are made for e-mails. Here a request is sent at once, and the response to a successful write or
-deletion is parsed in one step. http.client reads every other response.
+that are made for e-mails. Here a request is sent at once, and a success that has arrived as a whole
+is parsed in one step. http.client reads every other response.
 """
 
 from __future__ import annotations
