@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
+from tests.harness.credentials import FAKE_CREDENTIALS
 from tests.operations.answers import error_document
 from tests.stores.s3.documents import document_for
 from tus_wsgi.stores.s3.aws_session import new_session
@@ -147,13 +147,7 @@ class Service:
 def environ() -> Iterator[pytest.MonkeyPatch]:
     """Credentials that do not exist, and retries without a delay."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "eu-central-1",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }.items():
+        for name, value in FAKE_CREDENTIALS.items():
             patch.setenv(name, value)
         patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))
         yield patch

@@ -22,6 +22,7 @@ from botocore.exceptions import ParamValidationError
 from urllib3 import HTTPResponse
 from urllib3.connectionpool import HTTPConnectionPool
 
+from tests.harness.credentials import FAKE_CREDENTIALS
 from tests.harness.stores import S3Sandbox
 from tests.stores.s3.documents import document_for
 from tus_wsgi.spool.payload import Payload
@@ -119,13 +120,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda **_: NOW)
     for name in [name for name in os.environ if name.startswith(("AWS_", "TUS_"))]:
         monkeypatch.delenv(name)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }.items():
+    for name, value in FAKE_CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     return recorder
 

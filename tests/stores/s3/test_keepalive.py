@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.harness.credentials import FAKE_CREDENTIALS
 from tus_wsgi.app import _lease_records_in_s3, _open_lock_table, make_remote_hooks
 from tus_wsgi.domain.dispatch import EventDispatcher
 from tus_wsgi.settings.settings import LockerKind, Settings
@@ -26,13 +26,7 @@ MAX_CLOSED_AFTER = 60
 @pytest.fixture(autouse=True)
 def fake_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set credentials that do not exist."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }.items():
+    for name, value in FAKE_CREDENTIALS.items():
         monkeypatch.setenv(name, value)
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ConnectionClosedError, ReadTimeoutError
 
+from tests.harness.credentials import FAKE_CREDENTIALS
 from tests.harness.timing import MAX_WAIT
 from tus_wsgi.domain.model import KIB, MIB
 from tus_wsgi.domain.read_limit import limited_reads
-from tus_wsgi.stores.s3.client import make_client
+from tus_wsgi.stores.s3.client import READ_TIMEOUT, make_client
 from tus_wsgi.stores.s3.direct import direct_calls
 
 STEP = 256 * KIB
@@ -37,7 +38,6 @@ class SlowService:
         received: bytes of the large bodies that it has read.
         stops: an event after which it reads nothing more.
         is_silent: whether it answers nothing.
-        body_delay: seconds between the head and the body of its responses to GET.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -45,7 +45,6 @@ class SlowService:
         self.received = 0
         self.stops = threading.Event()
         self.is_silent = False
-        self.body_delay = 0.0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -72,7 +71,6 @@ class SlowService:
                 content = b"abc" if is_read else b""
                 head = f'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: {len(content)}\r\n\r\n'
                 connection.sendall(head.encode("ascii"))
-                time.sleep(self.body_delay)
                 connection.sendall(content)
 
     def _read(self, stream: Any, size: int) -> None:
@@ -90,9 +88,8 @@ class SlowService:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowService]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    for name, value in FAKE_CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr("tus_wsgi.stores.s3.client.CONNECT_TIMEOUT", CONNECT_SECONDS)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -119,7 +116,7 @@ def test_a_part_may_take_longer_than_a_connection_attempt(
 def test_a_service_that_takes_no_more_bytes_is_given_up(
     service: SlowService, calls_before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tus_wsgi.stores.s3.client.READ_TIMEOUT", 2.0)
+    monkeypatch.setattr("tus_wsgi.stores.s3.client.READ_TIMEOUT", 5.0)
     direct = direct_calls(make_client(endpoint=service.url, parallel_parts=1))
     for _ in range(calls_before):
         direct.put_object(Bucket="uploads", Key="small", Body=bytearray(b"a"))
@@ -167,7 +164,7 @@ def test_a_head_does_not_wait_long_for_a_service_that_does_not_answer(
 
 def test_the_body_of_a_read_may_take_longer_than_its_beginning(service: SlowService) -> None:
     direct = direct_calls(make_client(endpoint=service.url, parallel_parts=1))
-    service.body_delay = 1.0
-    with limited_reads(0.5):
-        response = direct.get_object(Bucket="uploads", Key="a")
-        assert response["Body"].read() == b"abc"
+    with limited_reads(MAX_WAIT / 2):
+        body = direct.get_object(Bucket="uploads", Key="a")["Body"]
+    assert body._raw_stream._connection.sock.gettimeout() == READ_TIMEOUT
+    assert body.read() == b"abc"
